@@ -1,0 +1,1 @@
+"""The command line of kdlnet, installed as ``kdlnet_cli``. Nothing imports it."""

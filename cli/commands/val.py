@@ -1,0 +1,109 @@
+"""``kdlnet val``: average precision of weights on a dataset."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..console import Console, figure
+from ..errors import UsageProblem
+from ..options import (
+    Batch,
+    Data,
+    DataRoot,
+    Device,
+    ImageSize,
+    Json,
+    Out,
+    Overwrite,
+    Quiet,
+    Split,
+    Strict,
+    Weights,
+    WeightsArgument,
+    given,
+    one_weights,
+)
+
+if TYPE_CHECKING:
+    from kdlnet.engine.evaluator import ValResult
+
+_PROBLEMS_SHOWN = 10
+
+
+def val(
+    weights_file: WeightsArgument = None,
+    weights: Weights = None,
+    data: Data = None,
+    data_root: DataRoot = None,
+    split: Split = None,
+    image_size: ImageSize = None,
+    batch: Batch = None,
+    device: Device = None,
+    pictures: Annotated[
+        bool | None,
+        typer.Option(
+            "--pictures/--no-pictures",
+            help="Draw what was found and missed [on].",
+            show_default=False,
+        ),
+    ] = None,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    strict: Strict = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure the precision of weights on a dataset.
+
+    AP, AP50 and AP75, over all, per class and per size.
+    The folder (runs/val/NAME unless --out) gets metrics.json, curves, the confusion matrix and
+    pictures with true, false and missed boxes.
+
+    \b
+    kdlnet val runs/train/neu-det/weights/best.pt --data neu-det --split test
+    """
+    file = one_weights(weights_file, weights)
+    if data is None:
+        raise UsageProblem("no dataset: give --data, a name in datasets.yaml or a data.yaml")
+    with Console(as_json=as_json, quiet=quiet) as console:
+        from kdlnet.config import parse_image_size
+        from kdlnet.engine.evaluator import validate
+
+        from ..progress import EventPrinter
+
+        size = parse_image_size(image_size) if image_size is not None else None
+        with EventPrinter(console) as printer:
+            result = validate(
+                file,
+                data=data,
+                on_event=printer,
+                overwrite=overwrite,
+                strict=strict,
+                **given(split=split, data_root=data_root, image_size=size, batch=batch),
+                **given(device=device, out=out, pictures=pictures),
+            )
+        _show(console, result)
+
+
+def _show(console: Console, result: ValResult) -> None:
+    metrics = result.metrics
+    rows = [_row("all", metrics)]
+    rows += [_row(name, values) for name, values in metrics.get("per_class", {}).items()]
+    console.table(("class", "boxes", "AP", "AP50", "AP75", "recall"), rows)
+    sizes = metrics.get("per_size", {})
+    if sizes:
+        cells = ", ".join(f"{name} {figure(value)}" for name, value in sizes.items())
+        console.say(f"AP by size: {cells}")
+    for problem in result.problems[:_PROBLEMS_SHOWN]:
+        console.warn(problem)
+    if len(result.problems) > _PROBLEMS_SHOWN:
+        console.warn(f"and {len(result.problems) - _PROBLEMS_SHOWN} more of this kind")
+    console.say(f"{metrics.get('images', '?')} images; all results in {result.folder}")
+    console.document({"folder": result.folder, **metrics, "problems": result.problems})
+
+
+def _row(name: str, values: dict[str, Any]) -> tuple[str, ...]:
+    figures = (figure(values.get(key)) for key in ("truths", "ap", "ap50", "ap75", "recall"))
+    return (name, *figures)

@@ -1,0 +1,82 @@
+"""The Typer app and the entry point ``kdlnet``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+import typer.main
+
+from kdlnet import __version__
+
+from .commands import data, env, fuse, models, train, val
+from .errors import DONE, report
+
+PROGRAM = "kdlnet"
+
+app = typer.Typer(
+    name=PROGRAM,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="Train, fuse and validate small defect detectors.",
+    epilog="\b\nkdlnet train --model lightnet-n --data neu-det --image-size 224\n"
+    "kdlnet val runs/train/neu-det/weights/best.pt --data neu-det",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(train.train)
+app.command()(val.val)
+app.command()(fuse.fuse)
+app.add_typer(data.app, name="data")
+app.command()(models.models)
+app.command()(env.env)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"{PROGRAM} {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Options before the verb."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code. Raises nothing."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    _accept_any_text()
+    try:
+        _run(arguments)
+        sys.stdout.flush()
+    except (Exception, KeyboardInterrupt) as error:
+        return report(error, arguments)
+    return DONE
+
+
+def _run(arguments: list[str]) -> None:
+    command = typer.main.get_command(app)
+    if f"_{PROGRAM.upper()}_COMPLETE" in os.environ:
+        command.main(arguments, prog_name=PROGRAM)
+        return
+    # Not `command.main`: it would end the process itself and swallow Ctrl-C and broken pipes.
+    with command.make_context(PROGRAM, arguments) as context:
+        command.invoke(context)
+
+
+def _accept_any_text() -> None:
+    """File names and signs that the terminal cannot show are written as escapes, not as a crash."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")

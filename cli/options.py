@@ -1,0 +1,115 @@
+"""Options that several verbs share: one definition each, so that a name means one thing.
+
+An option that is not given is ``None``; the default is the engine's or the config's and is only
+told in the help.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .errors import UsageProblem
+
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
+_TIME = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
+
+
+def parse_time(text: str) -> float:
+    """Seconds from ``90m``, ``2h``, ``45s`` or ``1h30m``. Raises typer.BadParameter."""
+    found = _TIME.fullmatch(text.strip().lower())
+    amounts = found.groups() if found else ()
+    seconds = sum(
+        float(amount) * unit
+        for amount, unit in zip(amounts, _UNITS.values(), strict=False)
+        if amount is not None
+    )
+    if seconds <= 0:
+        raise typer.BadParameter(
+            f"{text!r}: write a time above zero with its unit, for example 90m, 2h, 45s or 1h30m"
+        )
+    return seconds
+
+
+def one_weights(argument: Path | None, option: Path | None) -> Path:
+    """The weights file that was named. Raises UsageProblem for none or for two that differ."""
+    if argument is not None and option is not None and argument != option:
+        raise UsageProblem(
+            f"two weights files: {str(argument)!r} as argument and {str(option)!r} as --weights; "
+            "give one"
+        )
+    weights = argument if argument is not None else option
+    if weights is None:
+        raise UsageProblem(
+            "no weights file: give one, for example runs/train/neu-det/weights/best.pt"
+        )
+    return weights
+
+
+def given(**values: Any) -> dict[str, Any]:
+    """The values that were given. What is left out keeps the default of the function called."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _option(*names: str, help: str, **more: Any) -> Any:
+    return typer.Option(*names, help=help, show_default=False, **more)
+
+
+WeightsArgument = Annotated[
+    Path | None,
+    typer.Argument(metavar="WEIGHTS", help="Weights file (.pt).", show_default=False),
+]
+Weights = Annotated[
+    Path | None, _option("--weights", metavar="FILE", help="The same, as an option.")
+]
+Data = Annotated[
+    str | None,
+    _option("--data", metavar="NAME", help="Name in datasets.yaml, a data.yaml or its folder."),
+]
+DataRoot = Annotated[
+    Path | None,
+    _option("--data-root", metavar="DIR", help="Folder of the images [$KDLNET_DATA or here]."),
+]
+Model = Annotated[
+    str | None, _option("--model", metavar="NAME", help="See 'kdlnet models' [lightnet].")
+]
+Epochs = Annotated[int | None, _option("--epochs", metavar="N", help="Passes over the data [100].")]
+Init = Annotated[Path | None, _option("--init", metavar="FILE", help="Weights to start from.")]
+Resume = Annotated[
+    Path | None,
+    _option("--resume", metavar="RUN", help="Go on with a run: its folder or last.pt."),
+]
+Cache = Annotated[
+    str | None, _option("--cache", metavar="KIND", help="Decoded images: ram, disk or none [ram].")
+]
+Split = Annotated[str | None, _option("--split", metavar="NAME", help="train, val or test [val].")]
+Device = Annotated[
+    str | None, _option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N [auto].")
+]
+ImageSize = Annotated[
+    str | None,
+    _option("--image-size", metavar="N|HxW", help="Network input, multiples of 32 [640]."),
+]
+Batch = Annotated[int | None, _option("--batch", metavar="N", help="Images a step [16].")]
+Seed = Annotated[int | None, _option("--seed", metavar="N", help="Seed of all randomness [0].")]
+Out = Annotated[Path | None, _option("--out", metavar="DIR", help="Folder for the results.")]
+Overwrite = Annotated[bool, _option("--overwrite", help="Replace results that are there.")]
+Strict = Annotated[bool, _option("--strict", help="Bad labels and images fail the run.")]
+Time = Annotated[
+    float | None,
+    _option(
+        "--time", metavar="TIME", parser=parse_time, help="Wall time to spend: 90m, 2h, 1h30m."
+    ),
+]
+ConfigFile = Annotated[
+    Path | None, _option("--config", metavar="FILE", help="Settings as YAML; flags win over it.")
+]
+Assignments = Annotated[
+    list[str] | None,
+    _option("--set", metavar="KEY=VALUE", help="One setting, over all else. Repeatable."),
+]
+Json = Annotated[bool, _option("--json", help="One JSON document on stdout, the rest on stderr.")]
+Quiet = Annotated[bool, _option("--quiet", "-q", help="Plain lines, no progress bars.")]

@@ -1,0 +1,51 @@
+"""What ``--resume`` means beside other flags: the run goes on with its own settings.
+
+The flags of the first command may be repeated. A flag that says something else is refused, since
+the engine would not heed it.
+"""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from .errors import UsageProblem
+
+
+def run_folder(resume: Path) -> Path:
+    """The run folder for itself or for its ``weights/last.pt``."""
+    return resume.parent.parent if resume.suffix == ".pt" else resume
+
+
+def check_same(resume: Path, own: dict[str, Any], asked: dict[str, Any]) -> None:
+    """Raise UsageProblem when a setting of ``asked`` differs from the run's ``own``."""
+    mine, yours = _flat(own), _flat(asked)
+    differing = [
+        f"{key} is {mine.get(key)!r} in the run and {value!r} now"
+        for key, value in yours.items()
+        if mine.get(key) != value
+    ]
+    if differing:
+        raise UsageProblem(
+            f"--resume {resume} goes on with the settings of the run, but {'; '.join(differing)}. "
+            "Leave these flags out, or start a new run with --init"
+        )
+
+
+def resume_line(folder: Path) -> str:
+    """What to tell after Ctrl-C: how to go on, or that there is nothing to go on from."""
+    last = folder / "weights" / "last.pt"
+    if last.is_file():
+        return f"{last} is intact; go on with: kdlnet train --resume {shlex.quote(str(folder))}"
+    return f"no epoch was finished, so there is nothing to resume in {folder}"
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat

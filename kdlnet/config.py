@@ -1,0 +1,224 @@
+"""Settings of a training run as data: checked at the edge, turned into arguments, written back.
+
+A config never enters a module: builders take its values. Unknown keys and values out of range
+end in a :class:`~kdlnet.errors.ConfigError` that names the key.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from kdlnet.errors import ConfigError, unknown
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", validate_default=True)
+
+
+class ModelConfig(_Section):
+    """``name`` of the registry, the re-parameterizable ``block`` and the input ``channels``."""
+
+    name: str = "lightnet"
+    block: Literal["summed", "repvgg", "qarepvgg"] = "summed"
+    channels: Literal[1, 3] = 3
+
+
+class DataConfig(_Section):
+    """Where the images are and how they are held.
+
+    ``cache``: ``ram`` (falls back to ``disk`` past ``cache_gb``), ``disk`` (a memory-mapped file
+    in the run folder, deleted at the end) or ``none`` (decoded for every batch).
+    """
+
+    name: str = ""
+    root: str | None = None
+    cache: Literal["ram", "disk", "none"] = "ram"
+    cache_gb: float = Field(4.0, gt=0)
+    strict: bool = False
+    train_split: str = "train"
+    val_split: str = "val"
+
+
+class AugmentConfig(_Section):
+    """Probabilities and ranges of the training augmentation; 0 switches a part off.
+
+    ``degrees`` and ``shear`` in degrees, ``translate`` as a share of the image size, ``scale`` as
+    the largest relative change of size, ``brightness``/``contrast``/``saturation`` as relative
+    changes, ``hue`` as a share of the colour circle.
+    """
+
+    mosaic: float = Field(0.5, ge=0, le=1)
+    mixup: float = Field(0.0, ge=0, le=1)
+    copy_paste: float = Field(0.0, ge=0, le=1)
+    degrees: float = Field(0.0, ge=0, le=180)
+    translate: float = Field(0.1, ge=0, le=0.9)
+    scale: float = Field(0.4, ge=0, lt=1)
+    shear: float = Field(0.0, ge=0, le=45)
+    flip_horizontal: float = Field(0.5, ge=0, le=1)
+    flip_vertical: float = Field(0.0, ge=0, le=1)
+    brightness: float = Field(0.2, ge=0, le=1)
+    contrast: float = Field(0.2, ge=0, le=1)
+    saturation: float = Field(0.4, ge=0, le=1)
+    hue: float = Field(0.015, ge=0, le=0.5)
+
+
+class OptimConfig(_Section):
+    """``lr`` is for a batch of 16 images and scales with the square root of the real one.
+
+    ``warmup`` and ``tail`` (the part without mosaic, mixup and copy-paste) are shares of the run.
+    """
+
+    name: Literal["sgd", "adamw"] = "sgd"
+    lr: float = Field(0.02, gt=0)
+    final_lr: float = Field(0.02, ge=0, le=1)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(5e-4, ge=0)
+    warmup: float = Field(0.03, ge=0, le=0.5)
+    tail: float = Field(0.1, ge=0, le=1)
+    accumulate: int = Field(1, ge=1)
+    clip_norm: float = Field(10.0, ge=0)
+    ema_decay: float = Field(0.999, ge=0, lt=1)
+
+
+class LossConfig(_Section):
+    """Weights of the loss terms and the task-aligned assigner's numbers."""
+
+    classification: Literal["varifocal", "quality"] = "varifocal"
+    class_weight: float = Field(1.0, ge=0)
+    box_weight: float = Field(2.5, ge=0)
+    bins_weight: float = Field(0.5, ge=0)
+    topk: int = Field(13, ge=1)
+    alpha: float = Field(1.0, ge=0)
+    beta: float = Field(6.0, ge=0)
+
+
+class TrainConfig(_Section):
+    """Everything a training run depends on."""
+
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    augment: AugmentConfig = AugmentConfig()
+    optim: OptimConfig = OptimConfig()
+    loss: LossConfig = LossConfig()
+    image_size: tuple[int, int] = (640, 640)
+    epochs: int = Field(100, ge=1)
+    batch: int = Field(16, ge=1)
+    seed: int = Field(0, ge=0)
+    device: str = "auto"
+    amp: Literal["auto", "off", "bf16", "fp16"] = "auto"
+    compile: bool = False
+    time: float | None = Field(None, gt=0, description="budget of wall time in seconds")
+    patience: int = Field(0, ge=0, description="epochs without a better val AP; 0: never stop")
+    val_every: int = Field(1, ge=1)
+
+    @field_validator("image_size", mode="before")
+    @classmethod
+    def _size(cls, value: Any) -> Any:
+        return parse_image_size(value)
+
+    def to_dict(self) -> dict[str, Any]:
+        return self.model_dump(mode="json")
+
+
+def parse_image_size(value: Any) -> tuple[int, int]:
+    """(H, W) from ``640``, ``"640"``, ``"480x640"`` (H x W) or a pair; checked against stride 32.
+
+    Raises ConfigError for anything that is not a positive multiple of 32.
+    """
+    parts = value.lower().split("x") if isinstance(value, str) else value
+    if isinstance(parts, int):
+        parts = [parts]
+    try:
+        numbers = [int(part) for part in parts]
+    except (TypeError, ValueError):
+        numbers = []
+    if len(numbers) == 1:
+        numbers *= 2
+    if len(numbers) != 2 or any(number < 32 or number % 32 for number in numbers):
+        raise ConfigError(
+            f"image size {value!r}: give one multiple of 32 or HxW, both multiples of 32, "
+            "for example 640 or 480x640"
+        )
+    return numbers[0], numbers[1]
+
+
+def load_config(
+    file: Path | None = None, flags: dict[str, Any] | None = None, assignments: list[str] | None = None
+) -> TrainConfig:
+    """Defaults, then ``file``, then ``flags`` (dotted key to value), then ``key=value`` assignments.
+
+    ``None`` among the flags means "not given". Raises ConfigError naming the key at fault.
+    """
+    values: dict[str, Any] = {}
+    if file is not None:
+        values = _read_yaml(file)
+    for key, value in (flags or {}).items():
+        if value is not None:
+            _put(values, key, value)
+    for text in assignments or []:
+        key, separator, value = text.partition("=")
+        if not separator or not key.strip():
+            raise ConfigError(f"--set {text!r}: write key=value, for example optim.lr=0.01")
+        _put(values, key.strip(), _parse_value(text, value))
+    return build_config(values)
+
+
+def build_config(values: dict[str, Any]) -> TrainConfig:
+    """A TrainConfig from nested values. Raises ConfigError naming the first key at fault."""
+    try:
+        return TrainConfig.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_explain(error)) from None
+
+
+def known_keys(model: type[BaseModel] = TrainConfig, prefix: str = "") -> list[str]:
+    """All dotted keys of the config, in the order of the file."""
+    keys = []
+    for name, info in model.model_fields.items():
+        nested = info.annotation
+        if isinstance(nested, type) and issubclass(nested, BaseModel):
+            keys += known_keys(nested, f"{prefix}{name}.")
+        else:
+            keys.append(prefix + name)
+    return keys
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read config {str(file)!r}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = str(error).replace("\n", " ")
+        raise ConfigError(f"config {str(file)!r} is not YAML: {reason}") from None
+    if values is not None and not isinstance(values, dict):
+        raise ConfigError(f"config {str(file)!r} must hold key: value pairs at its top level")
+    return values or {}
+
+
+def _parse_value(text: str, value: str) -> Any:
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {text!r}: {value!r} is not a YAML value") from None
+
+
+def _put(values: dict[str, Any], dotted: str, value: Any) -> None:
+    *sections, last = dotted.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"setting {dotted!r}: {section!r} is a value, not a section")
+    values[last] = value
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return unknown("setting", key, known_keys())
+    return f"setting {key} = {first['input']!r}: {first['msg']}"

@@ -1,0 +1,1 @@
+"""Datasets: found by name, read, converted, made. Import the module you need."""

@@ -1,0 +1,138 @@
+"""Letterboxed images in their native type, decoded once."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kdlnet.data.letterbox import letterbox
+from kdlnet.data.read import ImageArray, is_grey, read_image, to_channels
+from kdlnet.errors import DataError, KdlnetError
+from kdlnet.types import Letterbox, Preprocess
+
+_WINDOW_OF_DTYPE = {"uint8": 255.0, "uint16": 65535.0}
+_READERS = 4
+
+
+class ImageStore:
+    """The letterboxed images of a split: ``store[indices]`` gives (n, H, W, channels) pixels.
+
+    ``mode`` is ``ram``, ``disk`` (a memory-mapped temporary file in ``folder``, gone with the
+    process) or ``none`` (decoded at every call). Past ``budget_gb`` ``ram`` becomes ``disk``. Grey
+    images are held with one channel, whatever their file says; ``channels`` tells how many.
+
+    Every image is decoded once here. Those that cannot be are left out: ``kept`` holds the
+    positions of the others among ``paths``, ``unreadable`` one line an image. Raises DataError when
+    none is left, or at the first one with ``strict``.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        preprocess: Preprocess,
+        mode: str = "ram",
+        budget_gb: float = 4.0,
+        strict: bool = False,
+        folder: Path | None = None,
+        on_progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> None:
+        self.paths: list[Path] = []
+        self.kept: list[int] = []
+        self.unreadable: list[str] = []
+        self.letterboxes: list[Letterbox] = []
+        self.preprocess = preprocess
+        self.channels = 1
+        self.dtype: np.dtype[Any] | None = None
+        self._pixels: ImageArray | None = None
+        self._folder = folder
+        height, width = preprocess.image_size
+        past_budget = len(paths) * height * width > budget_gb * 1e9
+        self.mode = "disk" if mode == "ram" and past_budget else mode
+        self._fill(list(paths), strict, on_progress)
+        if not self.kept:
+            raise DataError(f"no readable image among {len(paths)}: {self.unreadable[0]}")
+
+    def __getitem__(self, indices: Sequence[int] | NDArray[np.int64]) -> Tensor:
+        if self._pixels is not None:
+            return torch.from_numpy(self._pixels[np.asarray(indices)])
+        with ThreadPoolExecutor(_READERS) as pool:
+            pixels = list(pool.map(lambda i: self._load(self.paths[i])[0], indices))
+        return torch.from_numpy(np.stack([to_channels(image, self.channels) for image in pixels]))
+
+    def _fill(
+        self, paths: list[Path], strict: bool, on_progress: Callable[[int, int], None]
+    ) -> None:
+        for position, found in enumerate(self._decoded(paths)):
+            if isinstance(found, DataError):
+                if strict:
+                    raise found
+                self.unreadable.append(str(found))
+            else:
+                self._add(paths[position], *found, len(paths))
+                self.kept.append(position)
+            on_progress(position + 1, len(paths))
+
+    def _decoded(
+        self, paths: list[Path]
+    ) -> Iterator[tuple[ImageArray, Letterbox] | DataError]:
+        def attempt(path: Path) -> tuple[ImageArray, Letterbox] | DataError:
+            try:
+                return self._load(path)
+            except DataError as error:
+                return error
+
+        with ThreadPoolExecutor(_READERS) as pool:
+            for start in range(0, len(paths), 64):
+                yield from pool.map(attempt, paths[start : start + 64])
+
+    def _load(self, path: Path) -> tuple[ImageArray, Letterbox]:
+        return letterbox(read_image(path), self.preprocess)
+
+    def _add(self, path: Path, image: ImageArray, geometry: Letterbox, capacity: int) -> None:
+        if self.dtype is None:
+            self.dtype = image.dtype
+        if image.dtype != self.dtype:
+            raise KdlnetError(
+                f"image {str(path)!r} is {image.dtype}, those before it are {self.dtype}: "
+                "give the images of a split one bit depth"
+            )
+        if self.channels == 1 and self.preprocess.channels == 3 and not is_grey(image):
+            self._widen(capacity)
+        if self.mode != "none":
+            if self._pixels is None:
+                self._pixels = self._allocate(capacity)
+            self._pixels[len(self.paths)] = to_channels(image, self.channels)
+        self.paths.append(path)
+        self.letterboxes.append(geometry)
+
+    def _widen(self, capacity: int) -> None:
+        self.channels = 3
+        if self._pixels is not None:
+            done, grey = len(self.paths), self._pixels
+            self._pixels = self._allocate(capacity)
+            self._pixels[:done] = grey[:done]
+
+    def _allocate(self, capacity: int) -> ImageArray:
+        shape = (capacity, *self.preprocess.image_size, self.channels)
+        if self.mode == "ram":
+            return np.zeros(shape, self.dtype)
+        handle, name = tempfile.mkstemp(suffix=".cache", dir=self._folder)
+        os.close(handle)
+        pixels = np.memmap(name, dtype=self.dtype, mode="w+", shape=shape)
+        if os.name == "posix":
+            os.unlink(name)
+        return pixels
+
+
+def default_window(dtype: np.dtype[np.generic]) -> tuple[float, float]:
+    """The full range of an image type: (0, 255) or (0, 65535)."""
+    return 0.0, _WINDOW_OF_DTYPE[dtype.name]

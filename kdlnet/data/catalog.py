@@ -1,0 +1,285 @@
+"""Datasets by name or file: where their images are, what their classes are called."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kdlnet.data.read import IMAGE_SUFFIXES
+from kdlnet.data.schema import CatalogEntry, DatasetFile, parse_catalog, parse_dataset
+from kdlnet.errors import DataError, unknown
+
+CATALOG_NAME = "datasets.yaml"
+ROOT_VARIABLE = "KDLNET_DATA"
+_YAML_SUFFIXES = frozenset({".yaml", ".yml"})
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """A dataset as described: nothing but the description has been read.
+
+    ``source`` is the YAML file, ``root`` the folder that the split entries are relative to,
+    ``splits`` the entries as written, ``channels`` what a model should read (None: not said).
+    ``prepare`` is the command that makes the images available, "" if unknown.
+    """
+
+    name: str
+    source: Path
+    root: Path
+    names: tuple[str, ...]
+    splits: dict[str, tuple[str, ...]]
+    channels: int | None = None
+    description: str = ""
+    citation: str = ""
+    url: str = ""
+    terms: str = ""
+    prepare: str = ""
+
+
+def find_dataset(
+    name: str, data_root: Path | None = None, catalog: Path | None = None
+) -> DatasetInfo:
+    """The dataset called ``name``: an entry of datasets.yaml, a data.yaml or a folder with one.
+
+    datasets.yaml is ``catalog``, else the one in the working directory that knows the name, else
+    the one shipped with kdlnet. An entry's images are in its ``path`` below ``data_root``,
+    ``$KDLNET_DATA`` or the working directory; a data.yaml found there, as `data convert` and
+    `data synth` write it, replaces the entry's classes and splits, because the label files were
+    written with it.
+
+    Raises DataError for an unknown name (closest match offered) or a faulty file (key named).
+    """
+    file = _dataset_file(name)
+    if file is not None:
+        return _from_file(file, data_root)
+    known: list[str] = []
+    for candidate in _catalogs(catalog):
+        entries = parse_catalog(candidate)
+        if name in entries:
+            return _from_entry(name, entries[name], candidate, data_root)
+        known += [entry for entry in entries if entry not in known]
+    if _looks_like_path(name):
+        raise DataError(f"dataset {name!r} does not exist: give a data.yaml or a folder with one")
+    raise DataError(unknown("dataset", name, known, "Or give the path of a data.yaml"))
+
+
+def list_images(info: DatasetInfo, split: str) -> list[Path]:
+    """Absolute paths of the split's images, sorted, each once; symbolic links are not followed.
+
+    An entry is a folder (searched recursively), a glob or a .txt list file. Lines of a list are
+    relative to the list's folder if they start with ``./``, else to the dataset's root.
+
+    Raises DataError for an unknown split, a missing entry, images that are listed but missing
+    (first one and count) and a split without images.
+    """
+    if split not in info.splits:
+        hint = f"Add it to {info.source}"
+        raise DataError(unknown(f"split of dataset {info.name!r}", split, info.splits, hint))
+    images: set[str] = set()
+    for entry in info.splits[split]:
+        images.update(_entry_images(info, entry))
+    if not images:
+        where = ", ".join(info.splits[split])
+        raise DataError(
+            f"split {split!r} of dataset {info.name!r} has no images in {where} below "
+            f"{info.root}: put {_suffixes()} files there"
+        )
+    return [Path(image) for image in sorted(images)]
+
+
+def label_path(image: Path) -> Path:
+    """Label file of an image: the last folder ``images`` becomes ``labels``, else beside it."""
+    folders = list(image.parent.parts)
+    for position in reversed(range(len(folders))):
+        if folders[position] == "images":
+            folders[position] = "labels"
+            break
+    return Path(*folders) / f"{image.stem}.txt"
+
+
+def images_below(folder: Path) -> Iterator[Path]:
+    """Image files in ``folder`` and below, hidden ones left out; links to folders are followed."""
+    visited = set()
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in visited:  # a link that leads back up
+            folders.clear()
+            continue
+        visited.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES:
+                yield Path(parent, name)
+
+
+def _dataset_file(name: str) -> Path | None:
+    """The data.yaml that ``name`` points at; bare names belong to the catalog first."""
+    path = Path(name)
+    if path.suffix.lower() in _YAML_SUFFIXES and path.exists():
+        return path
+    if path.is_dir():
+        if (path / "data.yaml").is_file():
+            return path / "data.yaml" if _looks_like_path(name) or not _in_catalog(name) else None
+        if _looks_like_path(name):
+            raise DataError(f"folder {name!r} holds no data.yaml: give a folder with one")
+    return None
+
+
+def _in_catalog(name: str) -> bool:
+    return any(name in parse_catalog(candidate) for candidate in _catalogs(None))
+
+
+def _looks_like_path(name: str) -> bool:
+    return Path(name).suffix.lower() in _YAML_SUFFIXES or os.sep in name or "/" in name
+
+
+def _catalogs(given: Path | None) -> list[Path]:
+    if given is not None:
+        return [given]
+    package = Path(__file__).resolve().parent.parent
+    places = [Path.cwd(), package, package.parent]  # a wheel ships it inside, a checkout beside
+    return [place / CATALOG_NAME for place in places if (place / CATALOG_NAME).is_file()]
+
+
+def _from_entry(
+    name: str, entry: CatalogEntry, source: Path, data_root: Path | None
+) -> DatasetInfo:
+    folder = entry.path or name
+    root = _first_existing([place / folder for place in _data_places(data_root)])
+    names, splits, channels = entry.class_names(), entry.splits(), entry.channels
+    if (root / "data.yaml").is_file():
+        written = parse_dataset(root / "data.yaml")
+        names, splits = written.class_names(), written.splits()
+        channels = written.channels or channels
+    return DatasetInfo(
+        name=name,
+        source=source,
+        root=root,
+        names=names,
+        splits=splits,
+        channels=channels,
+        description=entry.description,
+        citation=entry.citation,
+        url=entry.source,
+        terms=entry.terms,
+        prepare=entry.prepare,
+    )
+
+
+def _from_file(file: Path, data_root: Path | None) -> DatasetInfo:
+    values = parse_dataset(file)
+    folder = _absolute(file.parent)
+    name = folder.name if file.stem == "data" else file.stem
+    return DatasetInfo(
+        name=name,
+        source=file,
+        root=_file_root(values, folder, data_root),
+        names=values.class_names(),
+        splits=values.splits(),
+        channels=values.channels,
+    )
+
+
+def _file_root(values: DatasetFile, folder: Path, data_root: Path | None) -> Path:
+    """``path`` of a data.yaml: below the data root if given, else below the file's folder."""
+    if values.path is None:
+        return folder
+    places = [folder, *_data_places(data_root)]
+    if data_root is not None:
+        places = [*_data_places(data_root), folder]
+    return _first_existing([place / values.path for place in places])
+
+
+def _data_places(data_root: Path | None) -> list[Path]:
+    if data_root is not None:
+        return [_absolute(data_root)]
+    variable = os.environ.get(ROOT_VARIABLE)
+    places = [_absolute(Path(variable))] if variable else []
+    return [*places, Path.cwd()]
+
+
+def _first_existing(folders: Sequence[Path]) -> Path:
+    found = next((folder for folder in folders if folder.is_dir()), folders[0])
+    return _absolute(found)
+
+
+def _entry_images(info: DatasetInfo, entry: str) -> Iterable[str]:
+    path = _entry_path(info, entry)
+    if path.is_dir():
+        return (str(image) for image in images_below(path))
+    if path.suffix.lower() == ".txt" and path.is_file():
+        return _listed_images(info, path)
+    if path.is_file():
+        return [str(path)]
+    if any(mark in entry for mark in "*?["):
+        pattern = path.relative_to(path.anchor)
+        found = Path(path.anchor).glob(str(pattern))
+        return [str(image) for image in found if image.suffix.lower() in IMAGE_SUFFIXES]
+    raise DataError(_missing_entry(info, path))
+
+
+def _entry_path(info: DatasetInfo, entry: str) -> Path:
+    path = Path(os.path.normpath(info.root / entry))
+    # Some labelling services write "../train/images" for a folder that lies beside the data.yaml.
+    if entry.startswith("../") and not path.exists():
+        inside = info.root / entry.removeprefix("../")
+        return inside if inside.exists() else path
+    return path
+
+
+def _listed_images(info: DatasetInfo, file: Path) -> list[str]:
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read image list {str(file)!r}: {error}") from None
+    images = []
+    for line in filter(None, map(str.strip, lines)):
+        base = file.parent if line.startswith("./") else info.root
+        images.append(os.path.normpath(base / line))
+    missing = _missing(images)
+    if missing:
+        if len(missing) == len(images) and info.prepare:
+            raise DataError(_missing_entry(info, file.parent))
+        raise DataError(
+            f"{len(missing)} of {len(images)} images listed in {str(file)!r} are missing, first "
+            f"{missing[0]!r}: correct the list or the dataset's path"
+        )
+    return images
+
+
+def _missing(images: Iterable[str]) -> list[str]:
+    """Those that do not exist. One look at each folder instead of one at each file."""
+    contents: dict[str, set[str]] = {}
+    missing = []
+    for image in images:
+        folder, name = os.path.split(image)
+        if folder not in contents:
+            contents[folder] = _file_names(Path(folder))
+        if name not in contents[folder]:
+            missing.append(image)
+    return missing
+
+
+def _file_names(folder: Path) -> set[str]:
+    return {entry.name for entry in os.scandir(folder)} if folder.is_dir() else set()
+
+
+def _absolute(path: Path) -> Path:
+    """Without ``..`` but with symbolic links as they are: label files lie beside the link."""
+    return Path(os.path.normpath(path.absolute()))
+
+
+def _missing_entry(info: DatasetInfo, path: Path) -> str:
+    if info.prepare:
+        return (
+            f"images of dataset {info.name!r} are not in {info.root}; get them with: "
+            f"{info.prepare} (or name the folder that holds {info.root.name!r} with --data-root "
+            f"or ${ROOT_VARIABLE})"
+        )
+    return f"{str(path)!r} of dataset {info.name!r} does not exist: correct it in {info.source}"
+
+
+def _suffixes() -> str:
+    return ", ".join(sorted(IMAGE_SUFFIXES))

@@ -1,0 +1,61 @@
+"""The one way from an image to the size of the network input, for every verb."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from kdlnet.data.read import ImageArray
+from kdlnet.types import ImageSize, Letterbox, Preprocess
+
+
+def letterbox(image: ImageArray, preprocess: Preprocess) -> tuple[ImageArray, Letterbox]:
+    """``image`` (H, W, C) scaled to fit ``preprocess.image_size``, centred, padded.
+
+    The aspect is kept, small images are enlarged. dtype and channels stay; the fill is ``pad``
+    of the intensity window. When nothing has to change the image itself is returned, not a copy.
+    The Letterbox maps pixels of the original image to pixels of the network input.
+    """
+    height, width = image.shape[:2]
+    input_height, input_width = preprocess.image_size
+    new_height, new_width = _fitted((height, width), preprocess.image_size)
+    resized = _resize(image, (new_height, new_width))
+    top, left = (input_height - new_height) // 2, (input_width - new_width) // 2
+    geometry = Letterbox(
+        original_size=(height, width),
+        input_size=preprocess.image_size,
+        scale=(new_width / width, new_height / height),
+        offset=(float(left), float(top)),
+    )
+    if (new_height, new_width) == preprocess.image_size:
+        return resized, geometry
+    canvas = np.full(
+        (input_height, input_width, image.shape[2]),
+        fill_value(image.dtype, preprocess),
+        image.dtype,
+    )
+    canvas[top : top + new_height, left : left + new_width] = resized
+    return canvas, geometry
+
+
+def fill_value(dtype: np.dtype[np.generic], preprocess: Preprocess) -> int:
+    """The padding's intensity in file units, within the range of the integer ``dtype``."""
+    low, high = preprocess.window
+    limit = np.iinfo(dtype.name).max
+    return int(np.clip(round(low + preprocess.pad * (high - low)), 0, limit))
+
+
+def _fitted(size: ImageSize, box: ImageSize) -> ImageSize:
+    """The largest (H, W) with the aspect of ``size`` inside ``box``, at least one pixel a side."""
+    scale = min(box[0] / size[0], box[1] / size[1])
+    height, width = (max(1, round(side * scale)) for side in size)
+    return min(height, box[0]), min(width, box[1])
+
+
+def _resize(image: ImageArray, size: ImageSize) -> ImageArray:
+    if image.shape[:2] == size:
+        return image
+    shrinks = size[0] < image.shape[0] or size[1] < image.shape[1]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    resized = cv2.resize(image, (size[1], size[0]), interpolation=method)
+    return resized.reshape(*size, image.shape[2])  # OpenCV drops a single channel's axis

@@ -1,0 +1,132 @@
+"""What a data.yaml and a datasets.yaml may say, checked so that errors name the key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
+
+from kdlnet.errors import DataError
+
+SPLITS = ("train", "val", "test")
+
+_Model = TypeVar("_Model", bound="DatasetFile")
+
+
+class DatasetFile(BaseModel):
+    """A standard data.yaml. Unknown keys are left alone: other tools keep theirs there."""
+
+    model_config = ConfigDict(extra="ignore", strict=False)
+
+    path: str | None = None
+    train: tuple[str, ...] | None = None
+    val: tuple[str, ...] | None = None
+    test: tuple[str, ...] | None = None
+    names: tuple[str, ...]
+    nc: int | None = None
+    channels: Literal[1, 3] | None = None
+
+    @field_validator("train", "val", "test", mode="before")
+    @classmethod
+    def _entries(cls, value: Any) -> Any:
+        """One entry or a list of them; "" and null mean that the split is not there."""
+        if isinstance(value, str):
+            return (value,) if value.strip() else None
+        return value or None
+
+    @field_validator("names", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            value = _from_map(value)
+        if not isinstance(value, list):
+            raise ValueError("give a list of class names or a map from 0, 1, ... to names")
+        for name in value:
+            if isinstance(name, bool) or not isinstance(name, (str, int, float)):
+                raise ValueError(f"class name {name!r} is not text: put it in quotes")
+        names = tuple(str(name).strip() for name in value)
+        if not names:
+            raise ValueError("at least one class name is needed")
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"class name {twice[0]!r} appears twice: names must differ")
+        return names
+
+    @model_validator(mode="after")
+    def _check(self) -> DatasetFile:
+        if self.nc is not None and self.nc != len(self.names):
+            raise ValueError(
+                f"nc is {self.nc} but names lists {len(self.names)} classes: make them agree"
+            )
+        if not self.splits():
+            raise ValueError("no split is given: add train, val or test")
+        return self
+
+    def class_names(self) -> tuple[str, ...]:
+        return self.names
+
+    def splits(self) -> dict[str, tuple[str, ...]]:
+        entries = {split: getattr(self, split) for split in SPLITS}
+        return {split: entry for split, entry in entries.items() if entry}
+
+
+class CatalogEntry(DatasetFile):
+    """One dataset of a datasets.yaml: a data.yaml with its origin and how to get it."""
+
+    description: str = ""
+    source: str = ""
+    citation: str = ""
+    terms: str = ""
+    prepare: str = ""
+
+
+def parse_dataset(file: Path) -> DatasetFile:
+    """The data.yaml in ``file``. Raises DataError naming the file and the key at fault."""
+    return _validate(DatasetFile, read_yaml(file), str(file))
+
+
+def parse_catalog(file: Path) -> dict[str, CatalogEntry]:
+    """All entries of a datasets.yaml by name. Raises DataError as :func:`parse_dataset`."""
+    entries = {}
+    for name, values in read_yaml(file).items():
+        if not isinstance(values, dict):
+            raise DataError(f"{file}: dataset {name!r} must hold keys such as path and names")
+        entries[str(name)] = _validate(CatalogEntry, values, f"{file}: dataset {name!r}")
+    return entries
+
+
+def read_yaml(file: Path) -> dict[str, Any]:
+    """The map at the top of a YAML file. Raises DataError naming the file."""
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise DataError(f"cannot read dataset file {str(file)!r}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"dataset file {str(file)!r} is not YAML: {reason}") from None
+    if not isinstance(values, dict):
+        raise DataError(f"dataset file {str(file)!r} must hold keys such as train, val and names")
+    return values
+
+
+def _validate(kind: type[_Model], values: dict[str, Any], where: str) -> _Model:
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "file"
+        message = first["msg"].removeprefix("Value error, ")
+        value = "" if first["type"] in {"missing", "value_error"} else f" = {first['input']!r}"
+        raise DataError(f"{where}: key {key}{value}: {message}") from None
+
+
+def _from_map(names: dict[Any, Any]) -> list[Any]:
+    try:
+        by_index = {int(index): name for index, name in names.items()}
+    except (TypeError, ValueError):
+        raise ValueError("the map's keys must be the numbers 0, 1, ...") from None
+    if sorted(by_index) != list(range(len(names))):
+        raise ValueError(f"the map's keys must be 0 to {len(names) - 1} without gaps")
+    return [by_index[index] for index in range(len(by_index))]

@@ -1,0 +1,158 @@
+"""A dataset folder in kdlnet's own form: images/, labels/, list files, data.yaml, report.json.
+
+It appears complete or not at all: everything is written into a folder beside it that takes the
+final name at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import yaml
+
+from kdlnet.errors import DataError
+
+REPORT_NAME = "report.json"
+
+
+@dataclass(frozen=True)
+class SplitCounts:
+    """``good`` counts the images without boxes; ``classes`` the boxes of each class."""
+
+    images: int
+    good: int
+    boxes: int
+    classes: dict[str, int]
+
+
+@dataclass(frozen=True)
+class ConvertReport:
+    """What a dataset folder holds and what was left out of it on the way.
+
+    ``dropped`` and ``clipped`` count rows (boxes) by reason, ``left_out`` counts files by reason;
+    ``examples`` are lines for people, a few a reason. ``links`` counts how the images got there.
+    """
+
+    folder: Path
+    names: tuple[str, ...]
+    splits: dict[str, SplitCounts]
+    dropped: dict[str, int] = field(default_factory=dict)
+    clipped: int = 0
+    left_out: dict[str, int] = field(default_factory=dict)
+    links: dict[str, int] = field(default_factory=dict)
+    examples: tuple[str, ...] = ()
+
+    @property
+    def images(self) -> int:
+        return sum(split.images for split in self.splits.values())
+
+    @property
+    def good(self) -> int:
+        return sum(split.good for split in self.splits.values())
+
+    @property
+    def boxes(self) -> int:
+        return sum(split.boxes for split in self.splits.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able: the fields and the totals."""
+        totals = {"images": self.images, "good": self.good, "boxes": self.boxes}
+        return {**asdict(self), "folder": str(self.folder), "names": list(self.names), **totals}
+
+
+def count_split(classes_of_images: Sequence[Sequence[str]], names: Sequence[str]) -> SplitCounts:
+    """Counts from the classes of every image's boxes."""
+    found = Counter(name for classes in classes_of_images for name in classes)
+    return SplitCounts(
+        images=len(classes_of_images),
+        good=sum(not classes for classes in classes_of_images),
+        boxes=sum(found.values()),
+        classes={name: found[name] for name in names},
+    )
+
+
+@contextmanager
+def dataset_folder(out: Path, overwrite: bool) -> Iterator[Path]:
+    """A new folder to write into; it becomes ``out`` when the block ends without an error.
+
+    Raises DataError when ``out`` is taken (with ``overwrite``: taken by something that kdlnet did
+    not write) or cannot be written.
+    """
+    out = Path(os.path.normpath(out.absolute()))
+    _check_free(out, overwrite)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    except OSError as error:
+        raise DataError(f"cannot write {str(out)!r}: {error.strerror or error}") from None
+    try:
+        staging.chmod(0o755)  # mkdtemp's folders are for their owner alone
+        yield staging
+        if out.exists():
+            shutil.rmtree(out)
+        staging.rename(out)
+    except OSError as error:
+        raise DataError(f"cannot write {str(out)!r}: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def write_index(folder: Path, names: Sequence[str], splits: dict[str, list[Path]]) -> None:
+    """List files and data.yaml; ``splits`` holds image paths relative to ``folder``.
+
+    There is no ``path`` key: entries are then relative to the file, and the folder can be moved.
+    """
+    content: dict[str, Any] = {}
+    for split, images in splits.items():
+        lines = "".join(f"./{image.as_posix()}\n" for image in sorted(images))
+        (folder / f"{split}.txt").write_text(lines, encoding="utf-8", newline="\n")
+        content[split] = f"{split}.txt"
+    content["names"] = dict(enumerate(names))
+    text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False)
+    (folder / "data.yaml").write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_report(folder: Path, report: ConvertReport, **facts: Any) -> None:
+    """report.json: what :meth:`ConvertReport.to_dict` says, and how the folder was made."""
+    values = {"made_by": "kdlnet", **facts, **report.to_dict()}
+    text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+    (folder / REPORT_NAME).write_text(text, encoding="utf-8", newline="\n")
+
+
+def link_file(source: Path, target: Path) -> str:
+    """Makes ``target`` show the bytes of ``source`` in the cheapest way the file system allows."""
+    real = source.resolve()
+    for kind, act in (("hard link", os.link), ("symbolic link", os.symlink)):
+        try:
+            act(real, target)
+        except OSError:
+            continue
+        return kind
+    shutil.copyfile(real, target)
+    return "copy"
+
+
+def _check_free(out: Path, overwrite: bool) -> None:
+    if not out.exists() and not out.is_symlink():
+        return
+    if not out.is_dir() or out.is_symlink():
+        raise DataError(f"{str(out)!r} is not a folder: choose another --out")
+    if not any(out.iterdir()):
+        return
+    if not overwrite:
+        raise DataError(f"folder {str(out)!r} is not empty: choose another --out or --overwrite")
+    # Someone's originals may lie there: only what this module wrote is replaced.
+    if not (out / REPORT_NAME).is_file() or not (out / "data.yaml").is_file():
+        raise DataError(
+            f"folder {str(out)!r} was not written by kdlnet (no {REPORT_NAME}): remove it "
+            "yourself or choose another --out"
+        )

@@ -1,0 +1,184 @@
+"""Weights files: a plain dict of tensors and builtins, written atomically, read without code."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from kdlnet import __version__
+from kdlnet.errors import KdlnetError, WeightsError
+from kdlnet.models.detector import Detector
+from kdlnet.models.fuse import fuse_model
+from kdlnet.models.zoo import MODELS, ModelArguments, build_model
+from kdlnet.types import Preprocess
+from kdlnet.utils.files import write_atomic
+
+FORMAT = 1
+_META = ("model", "arguments", "names", "preprocess", "fused", "thresholds", "metrics")
+
+
+@dataclass
+class Weights:
+    """A detector with all that inference needs to know about it.
+
+    ``thresholds`` maps names such as ``score`` to numbers; ``training`` is what resume needs, empty
+    in best.pt; ``path`` is the file it came from.
+    """
+
+    detector: Detector
+    model: str
+    arguments: ModelArguments
+    names: tuple[str, ...]
+    preprocess: Preprocess
+    fused: bool = False
+    thresholds: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    path: Path | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """All but the tensors, as builtins."""
+        return {
+            "model": self.model,
+            "arguments": asdict(self.arguments),
+            "names": list(self.names),
+            "preprocess": self.preprocess.to_dict(),
+            "fused": self.fused,
+            "thresholds": dict(self.thresholds),
+            "metrics": dict(self.metrics),
+        }
+
+
+def save_weights(path: Path, weights: Weights) -> None:
+    """Writes ``*.safetensors`` or a torch file, atomically. Raises KdlnetError when it cannot."""
+    state = {key: value.detach().cpu().contiguous() for key, value in weights.detector.state_dict().items()}
+    header = {"format": FORMAT, "kdlnet": __version__, **weights.describe()}
+    if path.suffix == ".safetensors":
+        write_atomic(path, safetensors.torch.save(state, {"kdlnet": json.dumps(header)}))
+        return
+    buffer = io.BytesIO()
+    torch.save({**header, "state": state, "training": weights.training}, buffer)
+    write_atomic(path, buffer.getvalue())
+
+
+def load_weights(path: Path, device: torch.device | str = "cpu") -> Weights:
+    """Reads a weights file; the detector is in eval mode on ``device``.
+
+    Nothing in the file can run code. Raises WeightsError for a file that is missing, no weights
+    file, unsafe, from a newer format, or whose tensors do not fit its model.
+    """
+    content = _read(path)
+    missing = [key for key in ("format", *_META, "state") if key not in content]
+    if missing:
+        raise WeightsError(
+            f"{str(path)!r} is not a kdlnet weights file (no {missing[0]!r} in it); "
+            "give a file that kdlnet train, distill or fuse wrote"
+        )
+    if content["format"] != FORMAT:
+        raise WeightsError(
+            f"{str(path)!r} has weights format {content['format']}, this kdlnet reads {FORMAT}: "
+            "use the kdlnet version that wrote it"
+        )
+    weights = _assemble(path, content)
+    weights.detector.to(device=device, memory_format=torch.channels_last)
+    return weights
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise WeightsError(f"weights file {str(path)!r} does not exist")
+    if path.is_dir():
+        raise WeightsError(f"{str(path)!r} is a folder; give a weights file such as best.pt in it")
+    try:
+        if path.suffix == ".safetensors":
+            return _read_safetensors(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise WeightsError(
+            f"{str(path)!r} holds Python objects or is damaged; it was not loaded, because such a "
+            "file could run code. Give a file that kdlnet wrote"
+        ) from None
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, SafetensorError) as error:
+        reason = str(error).split("\n")[0]
+        raise WeightsError(f"{str(path)!r} is not a readable weights file: {reason}") from None
+    return content if isinstance(content, dict) else {}
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    with safetensors.safe_open(path, framework="pt") as file:
+        header = json.loads((file.metadata() or {}).get("kdlnet", "{}"))
+        return {**header, "state": {key: file.get_tensor(key) for key in file.keys()}}  # noqa: SIM118
+
+
+def _assemble(path: Path, content: dict[str, Any]) -> Weights:
+    name = content["model"]
+    if name not in MODELS:
+        raise WeightsError(f"{str(path)!r} holds the model {name!r}, which this kdlnet does not know")
+    try:
+        arguments = ModelArguments(**content["arguments"])
+        detector = build_model(name, arguments, seed=0)
+        if content["fused"]:
+            detector = fuse_model(detector)
+        detector.load_state_dict(content["state"])
+        return Weights(
+            detector.eval(),
+            name,
+            arguments,
+            tuple(content["names"]),
+            Preprocess.from_dict(content["preprocess"]),
+            bool(content["fused"]),
+            content["thresholds"],
+            content["metrics"],
+            content.get("training", {}),
+            path,
+        )
+    except (RuntimeError, TypeError, KeyError, ValueError, KdlnetError) as error:
+        reason = str(error).split("\n")[0]
+        raise WeightsError(
+            f"the tensors in {str(path)!r} do not fit its model {name!r}: {reason}"
+        ) from None
+
+
+def transfer(weights: Weights, detector: Detector, names: tuple[str, ...]) -> list[str]:
+    """Copies into ``detector`` what ``weights`` has of it; lines that say what was done.
+
+    Rows of the class layer are matched by class name, others start fresh; the rest must have the
+    same structure. Raises WeightsError when it has not, and for a fused source.
+    """
+    if weights.fused:
+        raise WeightsError(
+            f"{str(weights.path)!r} is fused and cannot be trained; start from the unfused file "
+            "it was made from"
+        )
+    source, target = weights.detector.state_dict(), detector.state_dict()
+    odd = sorted(set(source) ^ set(target)) + [
+        key for key in source if key in target and source[key].shape[1:] != target[key].shape[1:]
+    ]
+    if odd:
+        raise WeightsError(
+            f"{str(weights.path)!r} is a {weights.model!r} with {weights.arguments}; its layer "
+            f"{odd[0]!r} does not fit the model to train. Use the same --model, block and channels"
+        )
+    rows = {name: row for row, name in enumerate(weights.names)}
+    found = [(i, rows[name]) for i, name in enumerate(names) if name in rows]
+    for key, value in target.items():
+        _copy_rows(value, source[key], found) if "class_logits" in key else value.copy_(source[key])
+    fresh = [name for name in names if name not in rows]
+    lines = [f"started from {str(weights.path)!r}: {len(found)} of {len(names)} classes taken over"]
+    if fresh:
+        lines.append(f"classes that start fresh: {', '.join(fresh)}")
+    return lines
+
+
+def _copy_rows(target: Tensor, source: Tensor, rows: list[tuple[int, int]]) -> None:
+    for to, start in rows:
+        target[to].copy_(source[start])

@@ -1,0 +1,59 @@
+"""Devices by name, and the switches that make them fast."""
+
+from __future__ import annotations
+
+import torch
+
+from kdlnet.errors import ConfigError, unknown
+
+
+def find_device(name: str) -> torch.device:
+    """``auto`` (CUDA, then MPS, then CPU), ``cpu``, ``mps``, ``cuda`` or ``cuda:N``.
+
+    Raises ConfigError for another name and for a device this machine does not have.
+    """
+    available = available_devices()
+    if name == "auto":
+        return torch.device(available[min(1, len(available) - 1)])
+    if name.isdigit():
+        name = f"cuda:{name}"
+    if name not in available:
+        raise ConfigError(unknown("device", name, ["auto", *available]))
+    return torch.device(name)
+
+
+def available_devices() -> list[str]:
+    """Names of the devices here, the CPU first."""
+    names = ["cpu"]
+    if torch.cuda.is_available():
+        names += ["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    elif torch.backends.mps.is_available():
+        names.append("mps")
+    return names
+
+
+def prepare(device: torch.device) -> None:
+    """Flushes denormals (a BatchNorm stack can run 100 times slower with them) and picks kernels.
+
+    Denormal flushing is a property of each thread: call this before the first tensor operation.
+    """
+    torch.set_flush_denormal(True)
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.allow_tf32 = True
+        torch.backends.cudnn.benchmark = True
+
+
+def synchronize(device: torch.device) -> None:
+    """Waits until the device has done all it was given; a timing without it is wrong on a GPU."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def autocast_dtype(amp: str, device: torch.device) -> torch.dtype | None:
+    """The type of mixed precision for ``amp`` of the config, None for plain float32."""
+    if amp == "auto":
+        return torch.bfloat16 if device.type == "cuda" else None
+    return {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}[amp]

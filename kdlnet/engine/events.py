@@ -1,0 +1,81 @@
+"""What the engine tells whoever listens. The command line renders events, tests collect them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One line for people."""
+
+    text: str
+    level: Literal["info", "warning"] = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """A training run begins. ``parameters`` and ``gflops`` are those of the fused model."""
+
+    folder: Path
+    model: str
+    parameters: int
+    gflops: float
+    train_images: int
+    val_images: int
+    device: str
+    epochs: int
+    steps_per_epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepDone:
+    """One optimizer step. ``epoch`` counts from 0, ``step`` is how many are done in it."""
+
+    epoch: int
+    step: int
+    steps: int
+    parts: dict[str, float]
+    learning_rate: float
+    images_per_second: float
+    seconds_left: float
+
+
+@dataclass(frozen=True, slots=True)
+class EpochDone:
+    """One epoch with its row of results.csv; ``best`` when it is the best so far."""
+
+    epoch: int
+    epochs: int
+    row: dict[str, float | int | None]
+    best: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Work other than training: ``done`` of ``total`` in ``task``."""
+
+    task: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished:
+    """A training run is over. ``reason`` is epochs, patience or time."""
+
+    folder: Path
+    best: Path | None
+    metrics: dict[str, Any]
+    seconds: float
+    reason: str
+
+
+Listener = Callable[[object], None]
+
+
+def ignore(event: object) -> None:
+    """A listener that does nothing."""

@@ -1,0 +1,315 @@
+"""Training from a config: builds the parts, hands them to the loop, keeps the run folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kdlnet.config import TrainConfig, build_config
+from kdlnet.data.augment import Augmenter
+from kdlnet.data.cache import default_window
+from kdlnet.data.catalog import DatasetInfo, find_dataset
+from kdlnet.data.dataset import DetectionDataset, load_split
+from kdlnet.data.labels import summarize
+from kdlnet.data.loader import TrainBatches
+from kdlnet.data.read import read_image
+from kdlnet.engine.checkpoint import Weights, load_weights, save_weights, transfer
+from kdlnet.engine.device import autocast_dtype, find_device, prepare
+from kdlnet.engine.ema import WeightAverage
+from kdlnet.engine.evaluator import detect
+from kdlnet.engine.events import Listener, Message, Progress, RunFinished, RunStarted, ignore
+from kdlnet.engine.loop import Loop, LoopState, Plan
+from kdlnet.engine.optim import make_optimizer
+from kdlnet.engine.run import environment, new_folder, write_csv, write_json, write_yaml
+from kdlnet.engine.steps import Step, SupervisedStep
+from kdlnet.errors import DataError, WeightsError
+from kdlnet.losses.assigner import TaskAlignedAssigner
+from kdlnet.losses.detection import DetectionLoss
+from kdlnet.metrics.average_precision import average_precision
+from kdlnet.models.cost import model_cost
+from kdlnet.models.detector import Detector
+from kdlnet.models.zoo import ModelArguments, build_model
+#from kdlnet.report.plots import training_curves
+from kdlnet.types import Preprocess
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """Where the run is, its two checkpoints, the best epoch's metrics and why it ended."""
+
+    folder: Path
+    best: Path
+    last: Path
+    metrics: dict[str, Any]
+    reason: str
+
+
+@dataclass
+class Setup:
+    """The parts of a run, ready for the loop."""
+
+    config: TrainConfig
+    folder: Path
+    device: torch.device
+    info: DatasetInfo
+    train: DetectionDataset
+    val: DetectionDataset
+    detector: Detector
+    preprocess: Preprocess
+
+
+def train(
+    config: TrainConfig,
+    *,
+    out: Path | None = None,
+    overwrite: bool = False,
+    resume: Path | None = None,
+    init: Path | None = None,
+    on_event: Listener = ignore,
+) -> TrainResult:
+    """Trains a detector and leaves a run folder with weights/best.pt and weights/last.pt.
+
+    ``resume`` is a run folder or its last.pt: the run goes on there with its own config. ``init``
+    are weights to start from. Raises ConfigError, DataError or WeightsError before the first step.
+    """
+    saved = None if resume is None else load_weights(last_weights(resume))
+    if saved is not None:
+        config = _saved_config(saved)
+    setup = prepare_run(config, out, overwrite, saved, on_event)
+    if init is not None and saved is None:
+        for line in transfer(load_weights(init), setup.detector, setup.info.names):
+            on_event(Message(line))
+    return run_training(setup, supervised_step(setup), saved, on_event)
+
+
+def last_weights(resume: Path) -> Path:
+    """The last.pt meant by a run folder, its weights folder or the file itself."""
+    for candidate in (resume / "weights" / "last.pt", resume / "last.pt"):
+        if candidate.is_file():
+            return candidate
+    return resume
+
+
+def prepare_run(
+    config: TrainConfig,
+    out: Path | None,
+    overwrite: bool,
+    saved: Weights | None,
+    on_event: Listener,
+) -> Setup:
+    """Reads the data, builds the model and makes the run folder (``saved``: keeps its own)."""
+    device = find_device(config.device)
+    prepare(device)
+    config = _with_absolute_data(config)
+    root = None if config.data.root is None else Path(config.data.root)
+    info = find_dataset(config.data.name, root)
+    if saved is not None and tuple(info.names) != saved.names:
+        raise DataError(
+            f"the run was started with the classes {', '.join(saved.names)}, its dataset now has "
+            f"{', '.join(info.names)}: start a new run with --init instead of --resume"
+        )
+    arguments = ModelArguments(len(info.names), config.model.channels, config.model.block)
+    detector = build_model(config.model.name, arguments, config.seed)
+    parts = [_open(info, split, config, on_event) for split in (config.data.train_split, config.data.val_split)]
+    if saved is not None and saved.path is not None:
+        folder = saved.path.absolute().parent.parent
+    else:
+        folder = new_folder(Path("runs/train") / info.name, out, overwrite)
+        write_yaml(folder / "config.yaml", config.to_dict())
+        write_json(folder / "environment.json", environment())
+    detector.to(device=device, memory_format=torch.channels_last)
+    return Setup(config, folder, device, info, *parts, detector, parts[0].preprocess)
+
+
+def supervised_step(setup: Setup) -> SupervisedStep:
+    """The step of plain training."""
+    settings = setup.config.loss
+    loss = DetectionLoss(
+        TaskAlignedAssigner(settings.topk, settings.alpha, settings.beta),
+        settings.classification,
+        settings.class_weight,
+        settings.box_weight,
+        settings.bins_weight,
+    )
+    forward = torch.compile(setup.detector) if setup.config.compile else setup.detector
+    return SupervisedStep(forward, loss, autocast_dtype(setup.config.amp, setup.device))
+
+
+def run_training(
+    setup: Setup, step: Step, saved: Weights | None, on_event: Listener
+) -> TrainResult:
+    """Runs the loop with ``step`` to its end; the same for training and distillation."""
+    config, weights_folder = setup.config, setup.folder / "weights"
+    optim = config.optim
+    lr = optim.lr * (config.batch * optim.accumulate / 16) ** 0.5
+    optimizer = make_optimizer(setup.detector, optim.name, lr, optim.momentum, optim.weight_decay)
+    average = WeightAverage(setup.detector, optim.ema_decay)
+    scaler = torch.amp.GradScaler(
+        setup.device.type, enabled=autocast_dtype(config.amp, setup.device) is torch.float16
+    )
+    state = LoopState()
+    keeper = Keeper(setup, average, optimizer, scaler, state)
+    if saved is not None:
+        keeper.restore(saved)
+    augmenter = Augmenter(setup.train, config.seed, **config.augment.model_dump())
+    batches = TrainBatches(augmenter, config.batch, setup.device)
+    plan = Plan(
+        config.epochs,
+        lr,
+        optim.final_lr,
+        optim.warmup,
+        optim.tail,
+        optim.accumulate,
+        optim.clip_norm,
+        config.time,
+        config.patience,
+        config.val_every,
+    )
+    on_event(_started(setup, len(batches)))
+    loop = Loop(
+        step,
+        setup.detector,
+        average,
+        optimizer,
+        batches,
+        plan,
+        state,
+        lambda: _metrics(average, setup),
+        keeper.save,
+        on_event,
+        scaler,
+    )
+    if saved is None:
+        keeper.save(best=False)
+    reason = loop.run()
+    #    training_curves(setup.folder / "results.csv", setup.folder / "results.png")
+    best = weights_folder / "best.pt"
+    metrics = state.rows[state.best_epoch] if state.rows else {}
+    on_event(RunFinished(setup.folder, best, metrics, loop.elapsed(), reason))
+    return TrainResult(setup.folder, best, weights_folder / "last.pt", metrics, reason)
+
+
+class Keeper:
+    """Saves and restores what resume needs: all tensors and counters that training changes."""
+
+    def __init__(
+        self,
+        setup: Setup,
+        average: WeightAverage,
+        optimizer: torch.optim.Optimizer,
+        scaler: torch.amp.GradScaler,
+        state: LoopState,
+    ) -> None:
+        self.setup = setup
+        self.average = average
+        self.optimizer = optimizer
+        self.scaler = scaler
+        self.state = state
+
+    def save(self, best: bool) -> None:
+        """Writes results.csv and last.pt, and best.pt when this epoch is the best."""
+        folder = self.setup.folder
+        weights = self._weights()
+        if best:
+            save_weights(folder / "weights" / "best.pt", weights)
+        weights.training = {
+            "config": self.setup.config.to_dict(),
+            "detector": self.setup.detector.state_dict(),
+            "updates": self.average.updates,
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "state": self.state.state_dict(),
+        }
+        save_weights(folder / "weights" / "last.pt", weights)
+        if self.state.rows:
+            write_csv(folder / "results.csv", self.state.rows)
+
+    def restore(self, saved: Weights) -> None:
+        """Takes over everything ``save`` wrote."""
+        training = saved.training
+        self.setup.detector.load_state_dict(training["detector"])
+        self.average.model.load_state_dict(saved.detector.state_dict())
+        self.average.updates = training["updates"]
+        self.optimizer.load_state_dict(training["optimizer"])
+        self.scaler.load_state_dict(training["scaler"])
+        for name, value in training["state"].items():
+            setattr(self.state, name, value)
+
+    def _weights(self) -> Weights:
+        setup = self.setup
+        row = self.state.rows[-1] if self.state.rows else {}
+        arguments = ModelArguments(
+            len(setup.info.names), setup.config.model.channels, setup.config.model.block
+        )
+        return Weights(
+            self.average.model,
+            setup.config.model.name,
+            arguments,
+            tuple(setup.info.names),
+            setup.preprocess,
+            metrics={key: row[key] for key in ("epoch", "ap", "ap50", "ap75") if key in row},
+        )
+
+
+def _open(
+    info: DatasetInfo, split: str, config: TrainConfig, on_event: Listener
+) -> DetectionDataset:
+    found = load_split(info, split, config.data.strict)
+    if found.problems:
+        on_event(Message(f"{split}: {summarize(found.problems)}", "warning"))
+    window = default_window(read_image(found.paths[0]).dtype)
+    dataset = DetectionDataset(
+        found,
+        Preprocess(config.image_size, config.model.channels, window),
+        config.data.cache,
+        config.data.cache_gb,
+        config.data.strict,
+        on_progress=lambda done, total: on_event(Progress(f"read {split} images", done, total)),
+    )
+    for line in dataset.unreadable:
+        on_event(Message(f"left out: {line}", "warning"))
+    return dataset
+
+
+def _metrics(average: WeightAverage, setup: Setup) -> dict[str, float | None]:
+    results = detect(average.model, setup.val, setup.config.batch, setup.device)
+    measured = average_precision(results, setup.info.names)
+    return {"ap": measured.ap, "ap50": measured.ap50, "ap75": measured.ap75}
+
+
+def _started(setup: Setup, steps: int) -> RunStarted:
+    cost = model_cost(setup.detector, setup.config.image_size)
+    return RunStarted(
+        setup.folder,
+        setup.config.model.name,
+        cost.parameters,
+        cost.gflops,
+        len(setup.train),
+        len(setup.val),
+        str(setup.device),
+        setup.config.epochs,
+        steps,
+    )
+
+
+def _saved_config(saved: Weights) -> TrainConfig:
+    if not saved.training:
+        raise WeightsError(
+            f"{str(saved.path)!r} holds no training state; resume from weights/last.pt of a run, "
+            "or start a new run from it with --init"
+        )
+    return build_config(saved.training["config"])
+
+
+def _with_absolute_data(config: TrainConfig) -> TrainConfig:
+    """Dataset paths made absolute, so that a run can be resumed from any folder."""
+    name, root = config.data.name, config.data.root
+    changes = {}
+    if Path(name).exists() and ("/" in name or "\\" in name or name.endswith((".yaml", ".yml"))):
+        changes["name"] = str(Path(name).absolute())
+    if root is not None:
+        changes["root"] = str(Path(root).absolute())
+    return config.model_copy(update={"data": config.data.model_copy(update=changes)})

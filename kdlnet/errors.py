@@ -1,0 +1,39 @@
+"""Errors that are the user's to mend: one line with the value, what is allowed and the fix."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class KdlnetError(Exception):
+    """A problem the user can mend. The command line prints it as one line and exits with 1."""
+
+
+class ConfigError(KdlnetError):
+    """A setting that is unknown or out of range."""
+
+
+class DataError(KdlnetError):
+    """A dataset, image or label file that cannot be used as it is."""
+
+
+class WeightsError(KdlnetError):
+    """A weights file that is unreadable, unsafe or of another kind."""
+
+
+class ProofFailed(KdlnetError):
+    """A check the user asked for did not pass. The command line exits with 4."""
+
+
+def unknown(kind: str, value: str, allowed: Iterable[str], hint: str = "") -> str:
+    """One line for an unknown name: the value, the closest match and the allowed ones.
+
+    >>> unknown("model", "lightnt", ["lightnet", "lightnet-n"])
+    "unknown model 'lightnt'; did you mean 'lightnet'? Known: lightnet, lightnet-n"
+    """
+    names = list(allowed)
+    close = difflib.get_close_matches(value, names, n=1)
+    guess = f"; did you mean {close[0]!r}?" if close else ";"
+    tail = f". {hint}" if hint else ""
+    return f"unknown {kind} {value!r}{guess} Known: {', '.join(names)}{tail}"

@@ -1,0 +1,58 @@
+"""The supervised loss of a detector."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from kdlnet.losses.assigner import Assignment, TaskAlignedAssigner
+from kdlnet.losses.box import bins_loss, box_loss
+from kdlnet.losses.classification import CLASSIFICATION_LOSSES
+from kdlnet.ops.decode import boxes_to_distances, decode_boxes
+from kdlnet.types import RawPredictions, StepOutput, Targets
+
+
+class DetectionLoss:
+    """Classification + box + bins, each a sum over points divided by the total target quality.
+
+    The divisor is at least 1, so a batch of good parts does not blow the loss up. ``parts`` holds
+    the weighted terms ``class``, ``box`` and ``bins``; their sum is the loss.
+    """
+
+    def __init__(
+        self,
+        assigner: TaskAlignedAssigner,
+        classification: str = "varifocal",
+        class_weight: float = 1.0,
+        box_weight: float = 2.5,
+        bins_weight: float = 0.5,
+    ) -> None:
+        self.assigner = assigner
+        self.classification = CLASSIFICATION_LOSSES[classification]
+        self.weights = {"class": class_weight, "box": box_weight, "bins": bins_weight}
+
+    def __call__(self, raw: RawPredictions, targets: Targets) -> StepOutput:
+        boxes = decode_boxes(RawPredictions(raw.logits, raw.bins.float(), raw.points, raw.strides))
+        scores = raw.logits.detach().float().sigmoid()
+        assigned = self.assigner(scores, boxes.detach(), raw.points, raw.strides, targets)
+        parts = self._terms(raw, boxes, assigned)
+        total = assigned.quality.sum().clamp(min=1)
+        parts = {name: value * self.weights[name] / total for name, value in parts.items()}
+        loss = torch.stack(list(parts.values())).sum()
+        return StepOutput(loss, {name: value.detach() for name, value in parts.items()})
+
+    def _terms(
+        self, raw: RawPredictions, boxes: Tensor, assigned: Assignment
+    ) -> dict[str, Tensor]:
+        image, point = assigned.foreground.nonzero(as_tuple=True)
+        weight = assigned.quality[image, point]
+        truth = assigned.boxes[image, point]
+        wanted = torch.zeros_like(raw.logits, dtype=torch.float32)
+        wanted[image, point, assigned.labels[image, point]] = weight
+        distances = boxes_to_distances(truth, raw.points[point], raw.strides[point])
+        scale = raw.strides[point][:, None]
+        return {
+            "class": self.classification(raw.logits, wanted),
+            "box": box_loss(boxes[image, point] / scale, truth / scale, weight),
+            "bins": bins_loss(raw.bins[image, point], distances, weight),
+        }

@@ -1,0 +1,1 @@
+"""Detection quality in numpy: average precision, matching, curves, confusion."""

@@ -1,0 +1,66 @@
+"""What was predicted and what is true on one image: the input of every metric."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdlnet.types import ImageSize
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageResult:
+    """Detections and truth of one image, boxes in pixels of the original image.
+
+    ``boxes`` (N, 4) xyxy with ``x1 < x2`` and ``y1 < y2``, ``scores`` (N,) in any order,
+    ``labels`` (N,) in [0, C); ``truth_boxes`` (T, 4) and ``truth_labels`` (T,) likewise.
+    ``size`` is (H, W); ``name`` says which image it is. N and T may be 0.
+
+    Arrays and sequences of other dtypes are converted; ValueError when the lengths disagree.
+    """
+
+    boxes: Floats
+    scores: Floats
+    labels: Ints
+    truth_boxes: Floats
+    truth_labels: Ints
+    size: ImageSize
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        for field, shape, dtype in (
+            ("boxes", (-1, 4), np.float64),
+            ("scores", (-1,), np.float64),
+            ("labels", (-1,), np.int64),
+            ("truth_boxes", (-1, 4), np.float64),
+            ("truth_labels", (-1,), np.int64),
+        ):
+            array = np.asarray(getattr(self, field), dtype=dtype).reshape(shape)
+            object.__setattr__(self, field, array)
+        counts = len(self.boxes), len(self.scores), len(self.labels)
+        if len(set(counts)) != 1:
+            raise ValueError(f"{self.name}: boxes, scores and labels have {counts} entries")
+        if len(self.truth_boxes) != len(self.truth_labels):
+            raise ValueError(
+                f"{self.name}: {len(self.truth_boxes)} true boxes, {len(self.truth_labels)} labels"
+            )
+
+
+def box_iou(a: Floats, b: Floats) -> Floats:
+    """Intersection over union of every pair: (N, 4) and (T, 4) xyxy -> (N, T); 0 where both are empty."""
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    overlap = np.prod(np.clip(high - low, 0, None), axis=2)
+    union = box_area(a)[:, None] + box_area(b)[None, :] - overlap
+    return np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+
+
+def box_area(boxes: Floats) -> Floats:
+    """(N, 4) xyxy -> (N,) areas in square pixels."""
+    area: Floats = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    return area

@@ -1,0 +1,1 @@
+"""Detectors: backbone, neck, head, the registry of ready ones, and their fusing."""

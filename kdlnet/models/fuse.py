@@ -1,0 +1,34 @@
+"""The walk of fusing: copy a model, replace every layer that knows its fused form."""
+
+from __future__ import annotations
+
+import copy
+from typing import TypeVar
+
+from torch import nn
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def fuse_model(model: Model) -> Model:
+    """A copy in eval mode where every layer with ``fuse()`` is replaced by what it returns.
+
+    The distance bins stay: a fused model can still be a teacher. Fusing twice changes nothing.
+    The original is left as it is.
+    """
+    fused = copy.deepcopy(model).eval()
+    _replace_children(fused)
+    return fused
+
+
+def is_fused(model: nn.Module) -> bool:
+    """True when no layer is left that could be fused."""
+    return not any(hasattr(module, "fuse") for module in model.modules())
+
+
+def _replace_children(module: nn.Module) -> None:
+    for name, child in module.named_children():
+        if hasattr(child, "fuse"):
+            setattr(module, name, child.fuse())
+        else:
+            _replace_children(child)

@@ -1,0 +1,63 @@
+"""LightNet's head: decoupled, anchor-free, the same structure on every level."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from kdlnet.nn.rep import RepBlock
+from kdlnet.ops.points import make_points
+from kdlnet.types import RawPredictions
+
+
+class Head(nn.Module):
+    """Maps of the neck, fine to coarse, to RawPredictions.
+
+    Each level has a 3x3 block and a 1x1 for the class logits and the same for the R distance bins
+    of the four sides. The class bias starts so that every score is ``prior``.
+    """
+
+    def __init__(
+        self,
+        block: type[RepBlock],
+        channels: Sequence[int],
+        widths: tuple[int, int],
+        strides: Sequence[int],
+        num_classes: int,
+        bins: int,
+        prior: float = 0.01,
+    ) -> None:
+        super().__init__()
+        class_width, box_width = widths
+        self.strides = tuple(strides)
+        self.num_classes = num_classes
+        self.bins = bins
+        self.class_blocks = nn.ModuleList(block(c, class_width) for c in channels)
+        self.box_blocks = nn.ModuleList(block(c, box_width) for c in channels)
+        self.class_logits = nn.ModuleList(nn.Conv2d(class_width, num_classes, 1) for _ in channels)
+        self.box_bins = nn.ModuleList(nn.Conv2d(box_width, 4 * bins, 1) for _ in channels)
+        self._reset(prior)
+
+    def forward(self, maps: Sequence[Tensor]) -> RawPredictions:
+        logits, bins = [], []
+        for i, x in enumerate(maps):
+            logits.append(_flat(self.class_logits[i](self.class_blocks[i](x))))
+            bins.append(_flat(self.box_bins[i](self.box_blocks[i](x))))
+        sizes = [(x.shape[-2], x.shape[-1]) for x in maps]
+        points, strides = make_points(sizes, self.strides, maps[0].device)
+        all_bins = torch.cat(bins, dim=1).unflatten(2, (4, self.bins))
+        return RawPredictions(torch.cat(logits, dim=1), all_bins, points, strides, tuple(maps))
+
+    def _reset(self, prior: float) -> None:
+        for layer in (*self.class_logits, *self.box_bins):
+            nn.init.normal_(layer.weight, std=0.01)
+            nn.init.zeros_(layer.bias)
+        for layer in self.class_logits:
+            nn.init.constant_(layer.bias, -math.log((1 - prior) / prior))
+
+
+def _flat(x: Tensor) -> Tensor:
+    return x.permute(0, 2, 3, 1).flatten(1, 2)

@@ -1,0 +1,141 @@
+"""The registry: every model by name, built with literal numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from kdlnet.errors import ConfigError, unknown
+from kdlnet.models.backbone import Backbone
+from kdlnet.models.cost import model_cost
+from kdlnet.models.detector import Detector
+from kdlnet.models.head import Head
+from kdlnet.models.neck import Neck
+from kdlnet.nn.rep import BLOCKS
+
+
+@dataclass(frozen=True, slots=True)
+class ModelArguments:
+    """What a structure depends on, besides its name. Stored in every weights file."""
+
+    num_classes: int
+    channels: int = 3
+    block: str = "summed"
+
+
+def _lightnet_n(arguments: ModelArguments, p2: bool = False) -> Detector:
+    return _assemble(
+        arguments,
+        widths=(16, 24, 48, 96, 192),
+        depths=(0, 1, 2, 2),
+        neck=(32, 40, 72, 144)[0 if p2 else 1 :],
+        neck_depth=1,
+        head=(32, 32),
+    )
+
+
+def _lightnet(arguments: ModelArguments, p2: bool = False) -> Detector:
+    return _assemble(
+        arguments,
+        widths=(24, 40, 72, 160, 384),
+        depths=(0, 2, 3, 3),
+        neck=(48, 64, 120, 304)[0 if p2 else 1 :],
+        neck_depth=2,
+        head=(56, 48),
+    )
+
+
+def _lightnet_l(arguments: ModelArguments, p2: bool = False) -> Detector:
+    return _assemble(
+        arguments,
+        widths=(32, 64, 128, 256, 512),
+        depths=(2, 4, 6, 3),
+        neck=(64, 128, 224, 352)[0 if p2 else 1 :],
+        neck_depth=3,
+        head=(128, 96),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """A builder and what its model is for."""
+
+    build: Callable[[ModelArguments], Detector]
+    purpose: str
+
+
+MODELS: dict[str, ModelEntry] = {
+    "lightnet-n": ModelEntry(_lightnet_n, "CPUs and small boards"),
+    "lightnet": ModelEntry(_lightnet, "the paper's size: GPUs, Jetson, fast CPUs"),
+    "lightnet-l": ModelEntry(_lightnet_l, "a larger teacher"),
+    "lightnet-n-p2": ModelEntry(lambda a: _lightnet_n(a, p2=True), "tiny defects on CPUs"),
+    "lightnet-p2": ModelEntry(lambda a: _lightnet(a, p2=True), "tiny defects"),
+    "lightnet-l-p2": ModelEntry(lambda a: _lightnet_l(a, p2=True), "a teacher for tiny defects"),
+}
+
+
+def build_model(name: str, arguments: ModelArguments, seed: int | None = None) -> Detector:
+    """A fresh detector. With ``seed`` its weights do not depend on, or move, the global random state.
+
+    Raises ConfigError for an unknown name or block, or fewer than one class.
+    """
+    if name not in MODELS:
+        raise ConfigError(unknown("model", name, MODELS))
+    if arguments.block not in BLOCKS:
+        raise ConfigError(unknown("block", arguments.block, BLOCKS))
+    if arguments.num_classes < 1:
+        raise ConfigError(f"{arguments.num_classes} classes: a detector needs at least one")
+    if seed is None:
+        return MODELS[name].build(arguments)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return MODELS[name].build(arguments)
+
+
+def _assemble(
+    arguments: ModelArguments,
+    widths: Sequence[int],
+    depths: Sequence[int],
+    neck: Sequence[int],
+    neck_depth: int,
+    head: tuple[int, int],
+    bins: int = 16,
+) -> Detector:
+    block = BLOCKS[arguments.block]
+    levels = len(neck)
+    backbone = Backbone(block, arguments.channels, widths, depths)
+    detector = Detector(
+        backbone,
+        Neck(block, backbone.widths[-levels:], neck, neck_depth),
+        Head(block, neck, head, (4, 8, 16, 32)[-levels:], arguments.num_classes, bins),
+    )
+    for module in detector.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eps, module.momentum = 1e-3, 0.03
+    return detector
+
+
+def model_table() -> list[dict[str, Any]]:
+    """One row a model: name, parameters, gflops, strides, purpose.
+
+    Counted fused, with 80 classes, at 640 x 640; GFLOPs are 2 x multiply-adds.
+    """
+    rows = []
+    for name, entry in MODELS.items():
+        with torch.device("meta"):
+            detector = entry.build(ModelArguments(num_classes=80))
+        cost = model_cost(detector, (640, 640))
+        rows.append(
+            {
+                "name": name,
+                "parameters": cost.parameters,
+                "gflops": cost.gflops,
+                "strides": detector.strides,
+                "purpose": entry.purpose,
+            }
+        )
+    return rows

@@ -1,0 +1,1 @@
+"""Layers. Each one that can be re-parameterized has ``fuse()``, which returns its replacement."""

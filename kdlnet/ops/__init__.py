@@ -1,0 +1,1 @@
+"""Pure functions on tensors: boxes, points, decoding, non-maximum suppression, kernel algebra."""

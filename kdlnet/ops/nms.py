@@ -1,0 +1,72 @@
+"""From raw predictions to final boxes."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torchvision.ops import batched_nms
+
+from kdlnet.ops.boxes import clip_boxes
+from kdlnet.ops.decode import distances_to_boxes, expected_distances
+from kdlnet.types import Detections, ImageSize, RawPredictions
+
+
+def select_detections(
+    raw: RawPredictions,
+    input_size: ImageSize,
+    score_threshold: float = 0.25,
+    iou_threshold: float = 0.65,
+    max_detections: int = 300,
+    max_candidates: int = 3000,
+) -> list[Detections]:
+    """Class-wise non-maximum suppression; one Detections an image, pixels of the network input.
+
+    Every (point, class) pair whose score exceeds ``score_threshold`` is a candidate; the
+    ``max_candidates`` best of an image enter the suppression. Boxes are decoded for candidates
+    only and clipped to ``input_size``.
+    """
+    return [
+        _select(logits, bins, raw, input_size, score_threshold, iou_threshold, max_detections, max_candidates)
+        for logits, bins in zip(raw.logits, raw.bins, strict=True)
+    ]
+
+
+def _select(
+    logits_AC: Tensor,
+    bins_A4R: Tensor,
+    raw: RawPredictions,
+    input_size: ImageSize,
+    score_threshold: float,
+    iou_threshold: float,
+    max_detections: int,
+    max_candidates: int,
+) -> Detections:
+    logits_AC = logits_AC.float()
+    point, label = (logits_AC > _logit(score_threshold)).nonzero(as_tuple=True)
+    logits = logits_AC[point, label]
+    if logits.numel() > max_candidates:
+        logits, best = logits.topk(max_candidates)
+        point, label = point[best], label[best]
+    distances = expected_distances(bins_A4R[point].float())
+    boxes = distances_to_boxes(distances, raw.points[point], raw.strides[point])
+    boxes = clip_boxes(boxes, *input_size)
+    scores = logits.sigmoid()
+    keep = batched_nms(boxes, scores, label, iou_threshold)[:max_detections]
+    return Detections(boxes[keep], scores[keep], label[keep])
+
+
+def _logit(probability: float) -> float:
+    if probability <= 0:
+        return -math.inf
+    return math.log(probability / (1 - probability)) if probability < 1 else math.inf
+
+
+def empty_detections(device: torch.device | str = "cpu") -> Detections:
+    """Detections with no box."""
+    return Detections(
+        torch.zeros(0, 4, device=device),
+        torch.zeros(0, device=device),
+        torch.zeros(0, dtype=torch.int64, device=device),
+    )

@@ -1,0 +1,1 @@
+"""Pictures and plots for people: drawn boxes, curves, contact sheets."""

@@ -1,0 +1,65 @@
+"""From camera pixels to pictures a person can look at, and into files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from kdlnet.errors import KdlnetError
+from kdlnet.utils.files import write_atomic
+
+Image = NDArray[np.uint8]
+
+MIN_SIDE = 400  # a picture whose short side is below this is enlarged
+MAX_SIDE = 4000  # but its long side never beyond this
+
+
+def to_display(image: NDArray[Any], window: tuple[float, float] | None = None) -> Image:
+    """(H, W), (H, W, 1) or (H, W, 3) RGB of any depth -> a fresh (H, W, 3) uint8.
+
+    ``window`` holds the intensities shown as black and white. Without one, uint8 is shown as
+    it is and deeper images from their own darkest to their own brightest pixel.
+    """
+    pixels = image[:, :, None] if image.ndim == 2 else image
+    if window is None and pixels.dtype != np.uint8:
+        window = (float(pixels.min()), float(pixels.max()))
+    if window is not None and (window != (0.0, 255.0) or pixels.dtype != np.uint8):
+        low, high = window
+        scaled = (pixels.astype(np.float32) - low) * (255.0 / max(high - low, 1e-6))
+        pixels = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    channels = 3 // pixels.shape[2]
+    return np.ascontiguousarray(np.repeat(pixels, channels, axis=2), dtype=np.uint8).copy()
+
+
+def enlargement(height: int, width: int) -> int:
+    """Whole factor by which a small image is shown larger: 200x200 gives 2, 3000x2000 gives 1."""
+    wanted = -(-MIN_SIDE // min(height, width))
+    return max(1, min(wanted, MAX_SIDE // max(height, width)))
+
+
+def enlarge(image: Image, factor: int) -> Image:
+    """Every pixel becomes ``factor`` x ``factor`` pixels: nothing is smoothed away or invented."""
+    return image.repeat(factor, axis=0).repeat(factor, axis=1) if factor > 1 else image
+
+
+def save_image(path: Path, image: Image) -> None:
+    """Write (H, W, 3) RGB as the suffix says (.png, .jpg, ...), whole or not at all.
+
+    Works for any path the file system knows. Raises KdlnetError for a suffix without a writer
+    and when the file cannot be written.
+    """
+    quality = [cv2.IMWRITE_JPEG_QUALITY, 92] if path.suffix.lower() in (".jpg", ".jpeg") else []
+    try:
+        done, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality)
+    except cv2.error:
+        done = False
+    if not done:
+        raise KdlnetError(
+            f"cannot write a picture as {path.name!r}: unknown suffix {path.suffix!r}; "
+            "use .png or .jpg"
+        )
+    write_atomic(path, data.tobytes())

@@ -1,0 +1,90 @@
+"""Text for pictures and plots in whatever script the class names are written."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib import font_manager
+from numpy.typing import NDArray
+from PIL import ImageFont
+
+# DejaVu comes with matplotlib and covers Latin, Greek and Cyrillic. For the rest the first of
+# these that is installed and has all the letters.
+_OTHER_FONTS = (
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Noto Sans SC",
+    "Source Han Sans SC",
+    "WenQuanYi Micro Hei",
+    "WenQuanYi Zen Hei",
+    "Droid Sans Fallback",
+    "Microsoft YaHei",
+    "SimHei",
+    "Malgun Gothic",
+    "PingFang SC",
+    "Hiragino Sans GB",
+    "Arial Unicode MS",
+)
+
+
+@lru_cache(maxsize=4096)
+def font_for(text: str) -> tuple[Path, str]:
+    """A font file and ``text`` as that font can show it: letters that no font has become ``?``."""
+    default = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+    for font in (default, *_installed()):
+        if all(ord(letter) in _letters(font) for letter in text):
+            return font, text
+    known = _letters(default)
+    return default, "".join(letter if ord(letter) in known else "?" for letter in text)
+
+
+@lru_cache(maxsize=4096)
+def render(text: str, size: int) -> NDArray[np.uint8]:
+    """``text`` as a coverage mask (h, w), 255 inside the letters; ``size`` in pixels.
+
+    The height is that of a line, the same for every text of one font and size.
+    """
+    file, shown = font_for(text.replace("\n", " "))
+    font = _font(file, size)
+    ascent, descent = font.getmetrics()
+    width = max(1, round(font.getlength(shown)) + 1)
+    canvas = np.zeros((ascent + descent, width), dtype=np.uint8)
+    mask, (left, top) = font.getmask2(shown, mode="L")
+    letters = np.array(mask, dtype=np.uint8).reshape(mask.size[::-1])
+    letters = letters[: canvas.shape[0] - top, : max(0, width - left)]
+    canvas[top : top + letters.shape[0], left : left + letters.shape[1]] = letters
+    canvas.flags.writeable = False  # shared by all callers through the cache
+    return canvas
+
+
+def shorten(text: str, size: int, width: int) -> str:
+    """``text``, cut with an ellipsis where its rendering would be wider than ``width`` pixels."""
+    if render(text, size).shape[1] <= width:
+        return text
+    low, high = 0, len(text)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if render(text[:middle] + "…", size).shape[1] <= width:
+            low = middle
+        else:
+            high = middle - 1
+    return text[:low].rstrip() + "…"
+
+
+@lru_cache(maxsize=64)
+def _font(file: Path, size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(str(file), size)
+
+
+@lru_cache(maxsize=32)
+def _letters(font: Path) -> frozenset[int]:
+    return frozenset(font_manager.get_font(str(font)).get_charmap())
+
+
+@lru_cache(maxsize=1)
+def _installed() -> tuple[Path, ...]:
+    found = {entry.name: Path(entry.fname) for entry in font_manager.fontManager.ttflist}
+    return tuple(found[name] for name in _OTHER_FONTS if name in found)

@@ -1,0 +1,159 @@
+"""The values that flow through kdlnet, one type each, one coordinate frame each.
+
+Dimension key, used in names such as ``boxes_T4`` and in every docstring:
+
+====  ==========================================  ====  =============================
+B     images of a batch                           T     targets of a batch, flat
+A     anchor points over all levels               N     detections of one image
+C     classes                                     H W   pixels, rows and columns
+R     distance bins of one box side
+====  ==========================================  ====  =============================
+
+Boxes are ``(x1, y1, x2, y2)`` in continuous pixel coordinates: the left edge of the first
+pixel is 0, the right edge of the last one is W, and ``x1 < x2``, ``y1 < y2``. Sizes are (H, W).
+Two frames occur and are always named: *pixels of the network input* (after letterboxing)
+and *pixels of the original image*.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+ImageSize = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocess:
+    """How file pixels become network input. Stored inside every weights file.
+
+    ``window`` holds the two intensities that map to 0 and 1 (file units, 0-255 for 8-bit images).
+    ``pad`` is the fill of the letterbox as a fraction of the window.
+    """
+
+    image_size: ImageSize
+    channels: int = 3
+    window: tuple[float, float] = (0.0, 255.0)
+    pad: float = 114 / 255
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "image_size": list(self.image_size),
+            "channels": self.channels,
+            "window": list(self.window),
+            "pad": self.pad,
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Preprocess:
+        height, width = values["image_size"]
+        low, high = values["window"]
+        return cls((height, width), values["channels"], (low, high), values["pad"])
+
+
+@dataclass(frozen=True, slots=True)
+class Letterbox:
+    """Geometry between an original image and the network input that shows it.
+
+    ``input = original * scale + offset`` per axis, (x, y) order; sizes are (H, W).
+    """
+
+    original_size: ImageSize
+    input_size: ImageSize
+    scale: tuple[float, float]
+    offset: tuple[float, float]
+
+    def to_input(self, boxes: Tensor) -> Tensor:
+        """Boxes (N, 4) from pixels of the original image to pixels of the network input."""
+        return boxes * self._scale(boxes) + self._offset(boxes)
+
+    def to_original(self, boxes: Tensor) -> Tensor:
+        """Boxes (N, 4) from pixels of the network input to pixels of the original, clipped to it."""
+        boxes = (boxes - self._offset(boxes)) / self._scale(boxes)
+        height, width = self.original_size
+        limit = boxes.new_tensor([width, height, width, height])
+        return torch.minimum(boxes.clamp(min=0), limit)
+
+    def _scale(self, like: Tensor) -> Tensor:
+        return like.new_tensor([*self.scale, *self.scale])
+
+    def _offset(self, like: Tensor) -> Tensor:
+        return like.new_tensor([*self.offset, *self.offset])
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """Labelled boxes of a batch, flat: box t belongs to image ``image_index[t]``.
+
+    ``boxes`` (T, 4) float32, pixels of the network input; ``labels`` (T,) int64 in [0, C);
+    ``image_index`` (T,) int64 in [0, B).
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    image_index: Tensor
+
+    def to(self, device: torch.device | str) -> Targets:
+        return Targets(
+            self.boxes.to(device, non_blocking=True),
+            self.labels.to(device, non_blocking=True),
+            self.image_index.to(device, non_blocking=True),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Network input. ``images`` (B, channels, H, W) float32, window mapped to [0, 1].
+
+    ``indices`` (B,) int64 are positions in the dataset split the images came from.
+    """
+
+    images: Tensor
+    targets: Targets
+    indices: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class RawPredictions:
+    """What a detector returns, with its own geometry.
+
+    ``logits`` (B, A, C) class logits before the sigmoid. ``bins`` (B, A, 4, R) logits over
+    the distances left, top, right, bottom from the point, in units of the point's stride.
+    ``points`` (A, 2) as (x, y) in pixels of the network input; ``strides`` (A,) in pixels.
+    ``features`` are the neck's maps, one a level, (B, channels, H / stride, W / stride).
+    """
+
+    logits: Tensor
+    bins: Tensor
+    points: Tensor
+    strides: Tensor
+    features: tuple[Tensor, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """Boxes of one image by falling score; the maker says in which frame.
+
+    ``boxes`` (N, 4) float32, ``scores`` (N,) in [0, 1], ``labels`` (N,) int64.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return int(self.scores.numel())
+
+    def cpu(self) -> Detections:
+        return Detections(self.boxes.cpu(), self.scores.cpu(), self.labels.cpu())
+
+
+@dataclass(frozen=True, slots=True)
+class StepOutput:
+    """Result of one training step: the scalar to minimize and its detached parts by name."""
+
+    loss: Tensor
+    parts: dict[str, Tensor] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""Only what three modules share."""

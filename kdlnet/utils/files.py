@@ -1,0 +1,58 @@
+"""Writing files so that a kill or a full disk never leaves half of one."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path
+
+from kdlnet.errors import KdlnetError
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path``: all of it or, after any failure, what was there before.
+
+    Missing folders are made. The bytes go to a temporary file beside ``path``, are forced to
+    the disk and take its name in one step. Raises KdlnetError (disk full, not writable, a
+    folder of that name) and leaves no temporary file.
+    """
+    if path.is_dir():
+        raise KdlnetError(f"cannot write {str(path)!r}: it is a folder; give the name of a file")
+    temporary = path.parent / f".{uuid.uuid4().hex}.tmp"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise KdlnetError(
+            f"cannot write {str(path)!r}: {error.strerror or error}; "
+            "free some space there or choose another folder with --out"
+        ) from None
+    finally:
+        # Gone already if all went well; also removed on Ctrl-C.
+        _remove(temporary)
+
+
+def _remove(temporary: Path) -> None:
+    """Remove a temporary file if it is still there; a failure to do so hides no other error."""
+    try:
+        temporary.unlink(missing_ok=True)
+    except OSError:
+        pass
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name itself survive a power cut. Windows cannot open folders and need not."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError:
+        pass  # Some network file systems refuse; the file itself is safe.
+    finally:
+        os.close(handle)

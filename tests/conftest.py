@@ -1,0 +1,46 @@
+"""What every test shares: one torch thread pool, flushed denormals, and when marked tests skip."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+import torch
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+# Per thread: before the first parallel operation, or half of the pool keeps denormals and crawls.
+torch.set_flush_denormal(True)
+
+
+def data_folder() -> Path:
+    """Where the real sets of the tests marked ``data`` are."""
+    default = REPOSITORY.parent / "shared" / "data"
+    return Path(os.environ.get("KDLNET_TEST_DATA", default))
+
+
+def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
+    folder = data_folder()
+    no_gpu = pytest.mark.skip(reason="no CUDA device")
+    no_data = pytest.mark.skip(reason=f"no real images in {folder}; set KDLNET_TEST_DATA")
+    gpu, data = torch.cuda.is_available(), folder.is_dir()
+    for item in items:
+        if item.get_closest_marker("gpu") and not gpu:
+            item.add_marker(no_gpu)
+        if item.get_closest_marker("data") and not data:
+            item.add_marker(no_data)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of the real sets, for tests marked ``data``."""
+    return data_folder()
+
+
+@pytest.fixture(autouse=True)
+def _leave_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A developer's own settings must not reach the tests."""
+    monkeypatch.delenv("KDLNET_DATA", raising=False)
+    monkeypatch.setenv("NO_COLOR", "1")
