@@ -127,13 +127,13 @@ def _defect(error: BaseException, argv: Sequence[str]) -> str:
         *traceback.format_exception(error),
     ]
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    for folder in (Path.cwd(), Path(tempfile.gettempdir())):
-        log = folder / f"kdlnet-error-{stamp}-{os.getpid()}.log"
+    for folder in (".", tempfile.gettempdir()):
+        log = Path(folder, f"kdlnet-error-{stamp}-{os.getpid()}.log")
         try:
             log.write_text("\n".join(lines), encoding="utf-8", errors="backslashreplace")
         except OSError:
             continue
-        return f"a defect in kdlnet ({cause}); please report it with {log}"
+        return f"a defect in kdlnet ({cause}); please report it with {log.absolute()}"
     return f"a defect in kdlnet ({cause}); no log file could be written"
 
 

@@ -54,7 +54,8 @@ def given(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _option(*names: str, help: str, **more: Any) -> Any:
+def option(*names: str, help: str, **more: Any) -> Any:
+    """A Typer option whose help text tells the default in brackets, as the engine has it."""
     return typer.Option(*names, help=help, show_default=False, **more)
 
 
@@ -63,53 +64,55 @@ WeightsArgument = Annotated[
     typer.Argument(metavar="WEIGHTS", help="Weights file (.pt).", show_default=False),
 ]
 Weights = Annotated[
-    Path | None, _option("--weights", metavar="FILE", help="The same, as an option.")
+    Path | None, option("--weights", metavar="FILE", help="The same, as an option.")
 ]
 Data = Annotated[
     str | None,
-    _option("--data", metavar="NAME", help="Name in datasets.yaml, a data.yaml or its folder."),
+    option("--data", metavar="NAME", help="Name in datasets.yaml, a data.yaml or its folder."),
 ]
 DataRoot = Annotated[
     Path | None,
-    _option("--data-root", metavar="DIR", help="Folder of the images [$KDLNET_DATA or here]."),
+    option("--data-root", metavar="DIR", help="Folder of the images [$KDLNET_DATA or here]."),
 ]
 Model = Annotated[
-    str | None, _option("--model", metavar="NAME", help="See 'kdlnet models' [lightnet].")
+    str | None, option("--model", metavar="NAME", help="See 'kdlnet models' [lightnet].")
 ]
-Epochs = Annotated[int | None, _option("--epochs", metavar="N", help="Passes over the data [100].")]
-Init = Annotated[Path | None, _option("--init", metavar="FILE", help="Weights to start from.")]
+Epochs = Annotated[
+    int | None, option("--epochs", metavar="N", min=1, help="Passes over the data [100].")
+]
+Init = Annotated[Path | None, option("--init", metavar="FILE", help="Weights to start from.")]
 Resume = Annotated[
     Path | None,
-    _option("--resume", metavar="RUN", help="Go on with a run: its folder or last.pt."),
+    option("--resume", metavar="RUN", help="Go on with a run: its folder or last.pt."),
 ]
 Cache = Annotated[
-    str | None, _option("--cache", metavar="KIND", help="Decoded images: ram, disk or none [ram].")
+    str | None, option("--cache", metavar="KIND", help="Decoded images: ram, disk or none [ram].")
 ]
-Split = Annotated[str | None, _option("--split", metavar="NAME", help="train, val or test [val].")]
+Split = Annotated[str | None, option("--split", metavar="NAME", help="train, val or test [val].")]
 Device = Annotated[
-    str | None, _option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N [auto].")
+    str | None, option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N [auto].")
 ]
 ImageSize = Annotated[
     str | None,
-    _option("--image-size", metavar="N|HxW", help="Network input, multiples of 32 [640]."),
+    option("--image-size", metavar="N|HxW", help="Network input, multiples of 32 [640]."),
 ]
-Batch = Annotated[int | None, _option("--batch", metavar="N", help="Images a step [16].")]
-Seed = Annotated[int | None, _option("--seed", metavar="N", help="Seed of all randomness [0].")]
-Out = Annotated[Path | None, _option("--out", metavar="DIR", help="Folder for the results.")]
-Overwrite = Annotated[bool, _option("--overwrite", help="Replace results that are there.")]
-Strict = Annotated[bool, _option("--strict", help="Bad labels and images fail the run.")]
+Batch = Annotated[int | None, option("--batch", metavar="N", min=1, help="Images a step [16].")]
+Seed = Annotated[
+    int | None, option("--seed", metavar="N", min=0, help="Seed of all randomness [0].")
+]
+Out = Annotated[Path | None, option("--out", metavar="DIR", help="Folder for the results.")]
+Overwrite = Annotated[bool, option("--overwrite", help="Replace results that are there.")]
+Strict = Annotated[bool, option("--strict", help="Bad labels and images fail the run.")]
 Time = Annotated[
     float | None,
-    _option(
-        "--time", metavar="TIME", parser=parse_time, help="Wall time to spend: 90m, 2h, 1h30m."
-    ),
+    option("--time", metavar="TIME", parser=parse_time, help="Wall time to spend: 90m, 2h, 1h30m."),
 ]
 ConfigFile = Annotated[
-    Path | None, _option("--config", metavar="FILE", help="Settings as YAML; flags win over it.")
+    Path | None, option("--config", metavar="FILE", help="Settings as YAML; flags win over it.")
 ]
 Assignments = Annotated[
     list[str] | None,
-    _option("--set", metavar="KEY=VALUE", help="One setting, over all else. Repeatable."),
+    option("--set", metavar="KEY=VALUE", help="One setting, over all else. Repeatable."),
 ]
-Json = Annotated[bool, _option("--json", help="One JSON document on stdout, the rest on stderr.")]
-Quiet = Annotated[bool, _option("--quiet", "-q", help="Plain lines, no progress bars.")]
+Json = Annotated[bool, option("--json", help="One JSON document on stdout, the rest on stderr.")]
+Quiet = Annotated[bool, option("--quiet", "-q", help="Plain lines, no progress bars.")]

@@ -13,24 +13,26 @@ from rich.text import Text
 
 from kdlnet.engine import events
 
-from .console import Console, duration, figure
+from .console import Console, duration, figure, shown
 
 _REFRESH_PER_SECOND = 4  # more would take time from two busy cores
 _PLAIN_EVERY = 30.0  # seconds between plain lines of one long task
-_SHARES = {"ap": "AP", "ap50": "AP50", "ap75": "AP75"}
+_SHARES = {"ap": "AP", "ap50": "AP50"}
 _OUTSIDE_PARTS = {"epoch", "lr", "learning_rate", "seconds", "images_per_second", "best"}
 
 
 class EventPrinter:
     """A listener for the engine. A context: leaving it takes the bars away, also on Ctrl-C.
 
-    ``folder`` is the run folder once the run has started.
+    ``folder`` is the run folder once the run has started. ``epochs_known`` is False where a time
+    budget decides how many epochs there will be.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, epochs_known: bool = True) -> None:
         self.folder: Path | None = None
         self._console = console
         self._bars = _Bars(console) if console.live else None
+        self._epochs_known = epochs_known
         self._epochs = 0
         self._best: float | None = None
         self._said: dict[str, float] = {}
@@ -68,12 +70,13 @@ class EventPrinter:
 
     def _started(self, event: events.RunStarted) -> None:
         self.folder, self._epochs = event.folder, event.epochs
+        epochs = f"{event.epochs} epochs" if self._epochs_known else "epochs"
         for line in (
             f"model   {event.model}: {event.parameters / 1e6:.2f} M parameters, "
             f"{event.gflops:.2f} GFLOPs",
             f"data    {event.train_images} train images, {event.val_images} val images",
-            f"run     {event.epochs} epochs of {event.steps_per_epoch} steps on {event.device}",
-            f"folder  {event.folder}",
+            f"run     {epochs} of {event.steps_per_epoch} steps on {event.device}",
+            f"folder  {shown(event.folder)}",
         ):
             self._console.say(line)
 
@@ -84,7 +87,7 @@ class EventPrinter:
         if self._best is not None:
             detail += f"  best AP {figure(self._best)}"
         rate = f"{event.images_per_second:.0f} images/s, {duration(event.seconds_left)} left"
-        name = f"epoch {event.epoch + 1}/{self._epochs}"
+        name = self._epoch_name(event.epoch)
         self._bars.show("step", name, event.step, event.steps, rate, detail)
 
     def _progress(self, event: events.Progress) -> None:
@@ -103,17 +106,24 @@ class EventPrinter:
         score = event.row.get("ap")
         if event.best and score is not None:
             self._best = score
-        width = len(str(event.epochs))
-        cells = [f"epoch {int(event.row.get('epoch') or 0):{width}d}/{event.epochs}"]
-        cells.append(_parts(event.row))
+        self._epochs = event.epochs
+        cells = [self._epoch_name(event.epoch), _parts(event.row)]
         cells += [
             f"{head} {figure(event.row[key])}"
             for key, head in _SHARES.items()
             if event.row.get(key) is not None
         ]
+        if (rate := event.row.get("images_per_second")) is not None:
+            cells.append(f"{rate:.0f} images/s")
         if (seconds := event.row.get("seconds")) is not None:
             cells.append(duration(seconds))
         self._console.say("  ".join(cells) + ("  best" if event.best else ""))
+
+    def _epoch_name(self, epoch: int) -> str:
+        """``epoch  7/100``, counted from 1; without the total where only time decides."""
+        if not self._epochs_known:
+            return f"epoch {epoch + 1}"
+        return f"epoch {epoch + 1:{len(str(self._epochs))}d}/{self._epochs}"
 
     def _finished(self, event: events.RunFinished) -> None:
         reasons = {"patience": "no better AP for a while", "time": "time is used up"}
@@ -173,8 +183,8 @@ class _DetailedProgress(Progress):
 def _parts(values: Mapping[str, float | int | None]) -> str:
     """The loss parts among ``values``, as ``class 0.512  box 1.203``."""
     cells = [
-        f"{name.removeprefix('loss_').removesuffix('_loss')} {figure(float(value))}"
+        f"{name} {figure(float(value))}"
         for name, value in values.items()
-        if value is not None and name not in _OUTSIDE_PARTS and name.split("_")[0] not in _SHARES
+        if value is not None and name not in _OUTSIDE_PARTS and not name.startswith("ap")
     ]
     return "  ".join(cells)

@@ -10,12 +10,15 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from .console import shown
 from .errors import UsageProblem
 
 
 def run_folder(resume: Path) -> Path:
-    """The run folder for itself or for its ``weights/last.pt``."""
-    return resume.parent.parent if resume.suffix == ".pt" else resume
+    """The run folder for itself, its folder ``weights`` or ``weights/last.pt``."""
+    if resume.suffix == ".pt":
+        return resume.absolute().parent.parent
+    return resume.absolute().parent if (resume / "last.pt").is_file() else resume
 
 
 def check_same(resume: Path, own: dict[str, Any], asked: dict[str, Any]) -> None:
@@ -24,7 +27,7 @@ def check_same(resume: Path, own: dict[str, Any], asked: dict[str, Any]) -> None
     differing = [
         f"{key} is {mine.get(key)!r} in the run and {value!r} now"
         for key, value in yours.items()
-        if mine.get(key) != value
+        if not _same(mine.get(key), value)
     ]
     if differing:
         raise UsageProblem(
@@ -37,8 +40,16 @@ def resume_line(folder: Path) -> str:
     """What to tell after Ctrl-C: how to go on, or that there is nothing to go on from."""
     last = folder / "weights" / "last.pt"
     if last.is_file():
-        return f"{last} is intact; go on with: kdlnet train --resume {shlex.quote(str(folder))}"
-    return f"no epoch was finished, so there is nothing to resume in {folder}"
+        command = f"kdlnet train --resume {shlex.quote(shown(folder))}"
+        return f"{shown(last)} is intact; go on with: {command}"
+    return f"there is nothing to resume in {shown(folder)} yet"
+
+
+def _same(own: Any, asked: Any) -> bool:
+    """Equal values; for paths, which a run keeps absolute, the same place."""
+    if isinstance(own, str) and isinstance(asked, str):
+        return own == asked or Path(own) == Path(asked).absolute()
+    return bool(own == asked)
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -147,9 +147,11 @@ def parse_image_size(value: Any) -> tuple[int, int]:
 
 
 def load_config(
-    file: Path | None = None, flags: dict[str, Any] | None = None, assignments: list[str] | None = None
+    file: Path | None = None,
+    flags: dict[str, Any] | None = None,
+    assignments: list[str] | None = None,
 ) -> TrainConfig:
-    """Defaults, then ``file``, then ``flags`` (dotted key to value), then ``key=value`` assignments.
+    """Defaults, then ``file``, then ``flags`` (dotted keys), then ``key=value`` assignments.
 
     ``None`` among the flags means "not given". Raises ConfigError naming the key at fault.
     """

@@ -71,7 +71,7 @@ class Letterbox:
         return boxes * self._scale(boxes) + self._offset(boxes)
 
     def to_original(self, boxes: Tensor) -> Tensor:
-        """Boxes (N, 4) from pixels of the network input to pixels of the original, clipped to it."""
+        """Boxes (N, 4) from pixels of the network input to those of the original, clipped."""
         boxes = (boxes - self._offset(boxes)) / self._scale(boxes)
         height, width = self.original_size
         limit = boxes.new_tensor([width, height, width, height])

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from ..console import Console, figure
 from ..options import (
     Data,
@@ -20,6 +18,7 @@ from ..options import (
     WeightsArgument,
     given,
     one_weights,
+    option,
 )
 
 if TYPE_CHECKING:
@@ -34,14 +33,12 @@ def fuse(
     split: Split = None,
     images: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Images of the proof [32].", show_default=False),
+        option("--images", metavar="N", help="Images of the proof, 32 or more [all]."),
     ] = None,
     device: Device = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", help="Fused file [NAME-fused.pt beside WEIGHTS].", show_default=False
-        ),
+        option("--out", metavar="FILE", help="Fused file [NAME-fused.pt beside WEIGHTS]."),
     ] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -49,8 +46,9 @@ def fuse(
 ) -> None:
     """Fold weights for inference and prove that nothing changed.
 
-    With --data the proof uses real images and their labels, else random ones. When it fails the
-    exit code is 4 and no file is written.
+    With --data the proof runs on real images and compares AP, else on random images. The
+    certificate is kept beside the fused file. When the proof fails the exit code is 4 and no file
+    is written.
 
     \b
     kdlnet fuse runs/train/neu-det/weights/best.pt --data neu-det
@@ -75,15 +73,14 @@ def fuse(
 def _show(console: Console, certificate: Certificate) -> None:
     facts = certificate.to_dict()
     if facts.get("already_fused"):
-        console.say(f"{facts['weights']} is fused already: nothing to do")
-        console.document(facts)
+        console.document(facts)  # the engine has said so
         return
     console.table(("", "before", "after"), _rows(facts))
-    kind = "real" if facts["real_images"] else "random (give --data for real ones)"
-    same = "the same boxes" if facts["same_boxes"] else "other boxes"
+    kind = "real" if facts["real_images"] else "random"
+    boxes = f"the same {facts['boxes_compared']} boxes" if facts["boxes_compared"] else "no boxes"
     console.say(
-        f"proof on {facts['images']} {kind} images: {same}, largest logit error "
-        f"{facts['largest_logit_error']:.1e} (allowed {facts['tolerance']:.1e})"
+        f"proof on {facts['images']} {kind} images: {boxes}, "
+        f"largest logit error {facts['largest_logit_error']:.1e} (allowed {facts['tolerance']:.1e})"
     )
     console.say(f"fused   {facts['fused']}", "bold")
     console.document(facts)

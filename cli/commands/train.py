@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..console import Console, figure
+from ..console import Console, figure, shown
 from ..errors import UsageProblem
 from ..options import (
     Assignments,
@@ -130,7 +130,7 @@ def _run(console: Console, settings: TrainConfig, **options: Any) -> None:
 
     from ..progress import EventPrinter
 
-    with EventPrinter(console) as printer:
+    with EventPrinter(console, epochs_known=settings.time is None) as printer:
         try:
             result = run_training(settings, on_event=printer, **options)
         except KeyboardInterrupt as stop:
@@ -142,8 +142,7 @@ def _run(console: Console, settings: TrainConfig, **options: Any) -> None:
 
 def _show(console: Console, result: TrainResult) -> None:
     ap, ap50 = result.metrics.get("ap"), result.metrics.get("ap50")
-    weights = result.best or result.last
-    console.say(f"best    {weights}: AP {figure(ap)}, AP50 {figure(ap50)}", "bold")
+    console.say(f"best    {shown(result.best)}: AP {figure(ap)}, AP50 {figure(ap50)}", "bold")
     console.document(
         {
             "folder": result.folder,

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from ..console import Console, figure
+from ..console import Console, figure, shown
 from ..errors import UsageProblem
 from ..options import (
     Batch,
@@ -24,12 +22,11 @@ from ..options import (
     WeightsArgument,
     given,
     one_weights,
+    option,
 )
 
 if TYPE_CHECKING:
     from kdlnet.engine.evaluator import ValResult
-
-_PROBLEMS_SHOWN = 10
 
 
 def val(
@@ -43,11 +40,7 @@ def val(
     device: Device = None,
     pictures: Annotated[
         bool | None,
-        typer.Option(
-            "--pictures/--no-pictures",
-            help="Draw what was found and missed [on].",
-            show_default=False,
-        ),
+        option("--pictures/--no-pictures", help="Draw what was found and missed [on]."),
     ] = None,
     out: Out = None,
     overwrite: Overwrite = False,
@@ -96,11 +89,8 @@ def _show(console: Console, result: ValResult) -> None:
     if sizes:
         cells = ", ".join(f"{name} {figure(value)}" for name, value in sizes.items())
         console.say(f"AP by size: {cells}")
-    for problem in result.problems[:_PROBLEMS_SHOWN]:
-        console.warn(problem)
-    if len(result.problems) > _PROBLEMS_SHOWN:
-        console.warn(f"and {len(result.problems) - _PROBLEMS_SHOWN} more of this kind")
-    console.say(f"{metrics.get('images', '?')} images; all results in {result.folder}")
+    problems = f", {len(result.problems)} problems in the data" if result.problems else ""
+    console.say(f"{metrics['images']} images{problems}; all is in {shown(result.folder)}")
     console.document({"folder": result.folder, **metrics, "problems": result.problems})
 
 

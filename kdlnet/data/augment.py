@@ -21,10 +21,11 @@ from kdlnet.types import Batch, ImageSize, Targets
 Floats = NDArray[np.float64]
 
 _DRAWS = (
-    "mosaic tile1 tile2 tile3 mixup mixup_partner mixup_share flip_horizontal flip_vertical scale "
-    "translate_x translate_y angle shear_x shear_y brightness contrast saturation hue "
-    "paste paste_donor paste_box paste_x paste_y"
-).split()
+    *("mosaic", "tile1", "tile2", "tile3", "mixup", "mixup_partner", "mixup_share"),
+    *("flip_horizontal", "flip_vertical", "scale", "translate_x", "translate_y", "angle"),
+    *("shear_x", "shear_y", "brightness", "contrast", "saturation", "hue"),
+    *("paste", "paste_donor", "paste_box", "paste_x", "paste_y"),
+)
 _COLUMN = {name: column for column, name in enumerate(_DRAWS)}
 
 MIN_SIDE = 2.0
@@ -150,12 +151,10 @@ class Augmenter:
         )
         return torch.from_numpy(place @ turn @ centre)
 
-    def _canvas(
-        self, sources: NDArray[np.int64], side: int, device: torch.device | str
-    ) -> Tensor:
+    def _canvas(self, sources: NDArray[np.int64], side: int, device: torch.device | str) -> Tensor:
         """Unit images (n, channels, side * H, side * W) from sources (n, side * side)."""
         pixels = self.dataset.images[sources.reshape(-1)].to(device, non_blocking=True)
-        count, height, width, channels = pixels.shape
+        height, width, channels = pixels.shape[1:]
         pixels = pixels.view(len(sources), side, side, height, width, channels)
         pixels = pixels.permute(0, 5, 1, 3, 2, 4)
         canvas = pixels.reshape(len(sources), channels, side * height, side * width)
@@ -195,7 +194,9 @@ class Augmenter:
         where = torch.from_numpy(rows)
         images[where] = torch.lerp(images[where], other, share.to(images)[:, None, None, None])
         found = self.dataset.targets(torch.from_numpy(partners))
-        return images, _join([targets, Targets(found.boxes, found.labels, where[found.image_index])])
+        return images, _join(
+            [targets, Targets(found.boxes, found.labels, where[found.image_index])]
+        )
 
     def _paste(
         self, images: Tensor, targets: Targets, rows: NDArray[np.int64], draws: Draws
@@ -232,9 +233,18 @@ def warp(canvas: Tensor, matrices: Tensor, size: ImageSize, fill: float) -> Tens
     Bilinear; what lies outside the canvas is ``fill``.
     """
     into = _to_normalized(canvas.shape[-2:]) @ torch.linalg.inv(matrices)
-    theta = (into @ torch.linalg.inv(_to_normalized(size)))[:, :2].float().to(canvas.device)
-    grid = F.affine_grid(theta, [len(canvas), 1, *size], align_corners=False)
+    theta = into[:, :2].float().to(canvas.device)
+    grid = _positions(theta, size)
     return F.grid_sample(canvas - fill, grid, align_corners=False) + fill
+
+
+def _positions(theta: Tensor, size: ImageSize) -> Tensor:
+    """Where each pixel centre of ``size`` lies, (n, H, W, 2), by matrices theta (n, 2, 3)."""
+    height, width = size
+    x = torch.arange(width, device=theta.device) + 0.5
+    y = torch.arange(height, device=theta.device)[:, None] + 0.5
+    along_x, along_y, offset = theta[:, :, :, None, None].unbind(2)
+    return (along_x * x + (along_y * y + offset)).movedim(1, -1)
 
 
 def warp_boxes(boxes: Tensor, matrices: Tensor) -> Tensor:
@@ -305,7 +315,8 @@ def _hue_matrix(angle: Tensor) -> Tensor:
     cos, sin = angle.cos(), angle.sin()
     turn = torch.eye(3).repeat(len(angle), 1, 1)
     turn[:, 1, 1], turn[:, 1, 2], turn[:, 2, 1], turn[:, 2, 2] = cos, -sin, sin, cos
-    return torch.linalg.inv(_RGB_TO_YIQ) @ turn @ _RGB_TO_YIQ
+    rotation: Tensor = torch.linalg.inv(_RGB_TO_YIQ) @ turn @ _RGB_TO_YIQ
+    return rotation
 
 
 def _to_normalized(size: ImageSize | torch.Size) -> Tensor:
@@ -321,9 +332,7 @@ def _translation(x: Floats, y: Floats | float) -> Floats:
     return matrix
 
 
-def _linear(
-    a: Floats | float, b: Floats | float, c: Floats | float, d: Floats | float
-) -> Floats:
+def _linear(a: Floats | float, b: Floats | float, c: Floats | float, d: Floats | float) -> Floats:
     count = max(np.size(value) for value in (a, b, c, d))
     matrix = np.tile(np.eye(3), (count, 1, 1))
     matrix[:, 0, 0], matrix[:, 0, 1], matrix[:, 1, 0], matrix[:, 1, 1] = a, b, c, d

@@ -81,9 +81,7 @@ class ImageStore:
                 self.kept.append(position)
             on_progress(position + 1, len(paths))
 
-    def _decoded(
-        self, paths: list[Path]
-    ) -> Iterator[tuple[ImageArray, Letterbox] | DataError]:
+    def _decoded(self, paths: list[Path]) -> Iterator[tuple[ImageArray, Letterbox] | DataError]:
         def attempt(path: Path) -> tuple[ImageArray, Letterbox] | DataError:
             try:
                 return self._load(path)
@@ -109,7 +107,7 @@ class ImageStore:
             self._widen(capacity)
         if self.mode != "none":
             if self._pixels is None:
-                self._pixels = self._allocate(capacity)
+                self._pixels = self._allocate(capacity, image.dtype)
             self._pixels[len(self.paths)] = to_channels(image, self.channels)
         self.paths.append(path)
         self.letterboxes.append(geometry)
@@ -118,18 +116,18 @@ class ImageStore:
         self.channels = 3
         if self._pixels is not None:
             done, grey = len(self.paths), self._pixels
-            self._pixels = self._allocate(capacity)
+            self._pixels = self._allocate(capacity, grey.dtype)
             self._pixels[:done] = grey[:done]
 
-    def _allocate(self, capacity: int) -> ImageArray:
+    def _allocate(self, capacity: int, dtype: np.dtype[Any]) -> ImageArray:
         shape = (capacity, *self.preprocess.image_size, self.channels)
         if self.mode == "ram":
-            return np.zeros(shape, self.dtype)
+            return np.zeros(shape, dtype)
         handle, name = tempfile.mkstemp(suffix=".cache", dir=self._folder)
         os.close(handle)
-        pixels = np.memmap(name, dtype=self.dtype, mode="w+", shape=shape)
+        pixels: ImageArray = np.memmap(name, dtype=dtype, mode="w+", shape=shape)
         if os.name == "posix":
-            os.unlink(name)
+            Path(name).unlink()
         return pixels
 
 

@@ -160,7 +160,7 @@ def _read_splits(source: Path, splits: dict[str, Path], imported: ImportResult) 
         for image in images:
             if listed.setdefault(image, split) != split:
                 raise DataError(
-                    f"image {str(image)!r} is listed in {listed[image]} and {split}: leave it in one"
+                    f"image {str(image)!r} is listed in {listed[image]} and {split}: keep one"
                 )
     return listed
 

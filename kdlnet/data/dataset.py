@@ -104,7 +104,7 @@ class DetectionDataset:
 
 
 def to_unit(pixels: Tensor, preprocess: Preprocess) -> Tensor:
-    """Native pixels of any shape as float32, the intensity window mapped to [0, 1] and cut there."""
+    """Native pixels of any shape as float32, the window mapped to [0, 1] and cut there."""
     low, high = preprocess.window
     return pixels.to(torch.float32).sub_(low).mul_(1 / (high - low)).clamp_(0, 1)
 

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from kdlnet.errors import DataError
 
@@ -25,7 +26,7 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".
 # Keeps 8 or 16 bits and grey or colour as stored, drops alpha and, unlike IMREAD_UNCHANGED,
 # applies the EXIF rotation.
 _READ_FLAGS = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
-_ORIENTATION = 0x0112
+_ORIENTATION, _TIFF_WIDTH, _TIFF_HEIGHT = 0x0112, 0x0100, 0x0101
 _SWAPPED_ORIENTATIONS = frozenset({5, 6, 7, 8})
 
 
@@ -66,9 +67,15 @@ def image_size(path: Path) -> ImageSize:
             # Large boards are the trade here, not an attack; broken EXIF is read_image's matter.
             warnings.simplefilter("ignore")
             with Image.open(path) as image:
-                width, height = image.size
+                width, height = _stored_size(image)
                 swapped = image.getexif().get(_ORIENTATION) in _SWAPPED_ORIENTATIONS
-    except (UnidentifiedImageError, Image.DecompressionBombError, ValueError, SyntaxError):
+    except (
+        UnidentifiedImageError,
+        Image.DecompressionBombError,
+        ValueError,
+        SyntaxError,
+        KeyError,
+    ):
         return _decoded_size(path)
     except OSError:
         _read_bytes(path)  # names the cause, a missing or empty file for example
@@ -112,6 +119,13 @@ def _read_bytes(path: Path) -> bytes:
     if not data:
         raise DataError(f"image {str(path)!r} is empty (0 bytes): copy it again or remove it")
     return data
+
+
+def _stored_size(image: Image.Image) -> tuple[int, int]:
+    """(width, height) before rotation: for TIFF alone Pillow's ``size`` is that after it."""
+    if isinstance(image, TiffImageFile):
+        return int(image.tag_v2[_TIFF_WIDTH]), int(image.tag_v2[_TIFF_HEIGHT])
+    return image.size
 
 
 def _decoded_size(path: Path) -> ImageSize:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,10 @@ class Weights:
 
 def save_weights(path: Path, weights: Weights) -> None:
     """Writes ``*.safetensors`` or a torch file, atomically. Raises KdlnetError when it cannot."""
-    state = {key: value.detach().cpu().contiguous() for key, value in weights.detector.state_dict().items()}
+    state = {
+        key: value.detach().cpu().contiguous()
+        for key, value in weights.detector.state_dict().items()
+    }
     header = {"format": FORMAT, "kdlnet": __version__, **weights.describe()}
     if path.suffix == ".safetensors":
         write_atomic(path, safetensors.torch.save(state, {"kdlnet": json.dumps(header)}))
@@ -89,7 +93,7 @@ def load_weights(path: Path, device: torch.device | str = "cpu") -> Weights:
             "use the kdlnet version that wrote it"
         )
     weights = _assemble(path, content)
-    weights.detector.to(device=device, memory_format=torch.channels_last)
+    weights.detector.to(device).to(memory_format=torch.channels_last)
     return weights
 
 
@@ -101,11 +105,13 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         if path.suffix == ".safetensors":
             return _read_safetensors(path)
+        if not zipfile.is_zipfile(path):  # an old pickle, or no weights at all: not even tried
+            raise pickle.UnpicklingError
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise WeightsError(
-            f"{str(path)!r} holds Python objects or is damaged; it was not loaded, because such a "
-            "file could run code. Give a file that kdlnet wrote"
+            f"{str(path)!r} was not loaded: it is damaged, or holds Python objects that could run "
+            "code. Give a file that kdlnet wrote"
         ) from None
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, SafetensorError) as error:
         reason = str(error).split("\n")[0]
@@ -122,7 +128,9 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
 def _assemble(path: Path, content: dict[str, Any]) -> Weights:
     name = content["model"]
     if name not in MODELS:
-        raise WeightsError(f"{str(path)!r} holds the model {name!r}, which this kdlnet does not know")
+        raise WeightsError(
+            f"{str(path)!r} holds the model {name!r}, which this kdlnet does not know"
+        )
     try:
         arguments = ModelArguments(**content["arguments"])
         detector = build_model(name, arguments, seed=0)

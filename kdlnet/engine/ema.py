@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import copy
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+Model = TypeVar("Model", bound=nn.Module)
 
-class WeightAverage:
+
+class WeightAverage(Generic[Model]):
     """Averages parameters and floating-point buffers of ``model``; ``model`` here is the average.
 
     The decay grows as ``(1 + n) / (10 + n)`` up to ``decay``, so that short runs are not held back
     by their first steps.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+    def __init__(self, model: Model, decay: float) -> None:
+        self.model: Model = copy.deepcopy(model).eval().requires_grad_(False)
         self.decay = decay
         self.updates = 0
         self._pairs: tuple[list[Tensor], list[Tensor]] | None = None
@@ -30,13 +33,6 @@ class WeightAverage:
             self._pairs = _floats(self.model), _floats(model)
         averages, values = self._pairs
         torch._foreach_lerp_(averages, values, 1 - decay)
-
-    def state_dict(self) -> dict[str, object]:
-        return {"model": self.model.state_dict(), "updates": self.updates}
-
-    def load_state_dict(self, state: dict[str, object]) -> None:
-        self.model.load_state_dict(state["model"])  # type: ignore[arg-type]
-        self.updates = int(state["updates"])  # type: ignore[call-overload]
 
 
 def _floats(model: nn.Module) -> list[Tensor]:

@@ -137,7 +137,9 @@ def validate(
         "left_out": dataset.unreadable,
         "label_problems": [str(problem) for problem in problems],
     }
-    metrics |= write_inspection(folder, results, loaded.names, pictures)
+    metrics |= write_inspection(
+        folder, results, loaded.names, dataset.preprocess, pictures, on_event
+    )
     write_json(folder / "environment.json", environment())
     write_json(folder / "metrics.json", metrics)
     return ValResult(folder, metrics, [*dataset.unreadable, *metrics["label_problems"]])

@@ -16,6 +16,7 @@ from kdlnet.engine.events import EpochDone, Listener, StepDone
 from kdlnet.engine.optim import learning_rate
 from kdlnet.engine.steps import Step
 from kdlnet.errors import KdlnetError
+from kdlnet.models.detector import Detector
 from kdlnet.types import StepOutput
 
 _EVENT_SECONDS = 0.2
@@ -66,8 +67,8 @@ class Loop:
     def __init__(
         self,
         step: Step,
-        model: nn.Module,
-        average: WeightAverage,
+        model: Detector,
+        average: WeightAverage[Detector],
         optimizer: torch.optim.Optimizer,
         batches: TrainBatches,
         plan: Plan,

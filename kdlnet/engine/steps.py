@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
+from torch import Tensor
 
 from kdlnet.losses.detection import DetectionLoss
-from kdlnet.models.detector import Detector
-from kdlnet.types import Batch, StepOutput
+from kdlnet.types import Batch, RawPredictions, StepOutput
+
+Forward = Callable[[Tensor], RawPredictions]
+"""A detector, compiled or not."""
 
 
 class Step(Protocol):
@@ -21,7 +25,7 @@ class SupervisedStep:
     """The detector's loss against the labels."""
 
     def __init__(
-        self, detector: Detector, loss: DetectionLoss, autocast: torch.dtype | None = None
+        self, detector: Forward, loss: DetectionLoss, autocast: torch.dtype | None = None
     ) -> None:
         self.detector = detector
         self.loss = loss

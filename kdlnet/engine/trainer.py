@@ -24,7 +24,7 @@ from kdlnet.engine.events import Listener, Message, Progress, RunFinished, RunSt
 from kdlnet.engine.loop import Loop, LoopState, Plan
 from kdlnet.engine.optim import make_optimizer
 from kdlnet.engine.run import environment, new_folder, write_csv, write_json, write_yaml
-from kdlnet.engine.steps import Step, SupervisedStep
+from kdlnet.engine.steps import Forward, Step, SupervisedStep
 from kdlnet.errors import DataError, WeightsError
 from kdlnet.losses.assigner import TaskAlignedAssigner
 from kdlnet.losses.detection import DetectionLoss
@@ -32,7 +32,7 @@ from kdlnet.metrics.average_precision import average_precision
 from kdlnet.models.cost import model_cost
 from kdlnet.models.detector import Detector
 from kdlnet.models.zoo import ModelArguments, build_model
-#from kdlnet.report.plots import training_curves
+from kdlnet.report.training import training_curves
 from kdlnet.types import Preprocess
 
 
@@ -58,7 +58,6 @@ class Setup:
     train: DetectionDataset
     val: DetectionDataset
     detector: Detector
-    preprocess: Preprocess
 
 
 def train(
@@ -113,15 +112,16 @@ def prepare_run(
         )
     arguments = ModelArguments(len(info.names), config.model.channels, config.model.block)
     detector = build_model(config.model.name, arguments, config.seed)
-    parts = [_open(info, split, config, on_event) for split in (config.data.train_split, config.data.val_split)]
+    train_set = _open(info, config.data.train_split, config, on_event)
+    val_set = _open(info, config.data.val_split, config, on_event)
     if saved is not None and saved.path is not None:
         folder = saved.path.absolute().parent.parent
     else:
         folder = new_folder(Path("runs/train") / info.name, out, overwrite)
         write_yaml(folder / "config.yaml", config.to_dict())
         write_json(folder / "environment.json", environment())
-    detector.to(device=device, memory_format=torch.channels_last)
-    return Setup(config, folder, device, info, *parts, detector, parts[0].preprocess)
+    detector.to(device).to(memory_format=torch.channels_last)
+    return Setup(config, folder, device, info, train_set, val_set, detector)
 
 
 def supervised_step(setup: Setup) -> SupervisedStep:
@@ -134,8 +134,10 @@ def supervised_step(setup: Setup) -> SupervisedStep:
         settings.box_weight,
         settings.bins_weight,
     )
-    forward = torch.compile(setup.detector) if setup.config.compile else setup.detector
-    return SupervisedStep(forward, loss, autocast_dtype(setup.config.amp, setup.device))
+    detector: Forward = setup.detector
+    if setup.config.compile:
+        detector = torch.compile(detector)
+    return SupervisedStep(detector, loss, autocast_dtype(setup.config.amp, setup.device))
 
 
 def run_training(
@@ -185,7 +187,7 @@ def run_training(
     if saved is None:
         keeper.save(best=False)
     reason = loop.run()
-    #    training_curves(setup.folder / "results.csv", setup.folder / "results.png")
+    training_curves(setup.folder / "results.png", setup.folder / "results.csv")
     best = weights_folder / "best.pt"
     metrics = state.rows[state.best_epoch] if state.rows else {}
     on_event(RunFinished(setup.folder, best, metrics, loop.elapsed(), reason))
@@ -198,7 +200,7 @@ class Keeper:
     def __init__(
         self,
         setup: Setup,
-        average: WeightAverage,
+        average: WeightAverage[Detector],
         optimizer: torch.optim.Optimizer,
         scaler: torch.amp.GradScaler,
         state: LoopState,
@@ -249,7 +251,7 @@ class Keeper:
             setup.config.model.name,
             arguments,
             tuple(setup.info.names),
-            setup.preprocess,
+            setup.train.preprocess,
             metrics={key: row[key] for key in ("epoch", "ap", "ap50", "ap75") if key in row},
         )
 
@@ -274,7 +276,7 @@ def _open(
     return dataset
 
 
-def _metrics(average: WeightAverage, setup: Setup) -> dict[str, float | None]:
+def _metrics(average: WeightAverage[Detector], setup: Setup) -> dict[str, float | None]:
     results = detect(average.model, setup.val, setup.config.batch, setup.device)
     measured = average_precision(results, setup.info.names)
     return {"ap": measured.ap, "ap50": measured.ap50, "ap75": measured.ap75}

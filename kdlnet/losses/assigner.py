@@ -45,7 +45,7 @@ class TaskAlignedAssigner:
     def __call__(
         self, scores: Tensor, boxes: Tensor, points: Tensor, strides: Tensor, targets: Targets
     ) -> Assignment:
-        """Assign from predicted ``scores`` (B, A, C) and ``boxes`` (B, A, 4) of ``points`` (A, 2)."""
+        """Assigns by predicted ``scores`` (B, A, C) and ``boxes`` (B, A, 4) of ``points`` (A, 2)."""
         truth_boxes, truth_labels, real = pad_targets(targets, len(scores))
         if truth_boxes.shape[1] == 0:
             return _all_background(scores)
@@ -122,6 +122,4 @@ def _normalized_quality(
 def _all_background(scores: Tensor) -> Assignment:
     batch, count, _ = scores.shape
     zeros = scores.new_zeros(batch, count)
-    return Assignment(
-        zeros.bool(), scores.new_zeros(batch, count, 4), zeros.long(), zeros
-    )
+    return Assignment(zeros.bool(), scores.new_zeros(batch, count, 4), zeros.long(), zeros)

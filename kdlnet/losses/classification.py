@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -31,4 +33,9 @@ def quality_focal_loss(logits: Tensor, quality: Tensor, beta: float = 2.0) -> Te
     return F.binary_cross_entropy_with_logits(logits, quality, weight, reduction="sum")
 
 
-CLASSIFICATION_LOSSES = {"varifocal": varifocal_loss, "quality": quality_focal_loss}
+ClassificationLoss = Callable[[Tensor, Tensor], Tensor]
+
+CLASSIFICATION_LOSSES: dict[str, ClassificationLoss] = {
+    "varifocal": varifocal_loss,
+    "quality": quality_focal_loss,
+}

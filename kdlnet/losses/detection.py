@@ -7,7 +7,7 @@ from torch import Tensor
 
 from kdlnet.losses.assigner import Assignment, TaskAlignedAssigner
 from kdlnet.losses.box import bins_loss, box_loss
-from kdlnet.losses.classification import CLASSIFICATION_LOSSES
+from kdlnet.losses.classification import CLASSIFICATION_LOSSES, ClassificationLoss
 from kdlnet.ops.decode import boxes_to_distances, decode_boxes
 from kdlnet.types import RawPredictions, StepOutput, Targets
 
@@ -28,7 +28,7 @@ class DetectionLoss:
         bins_weight: float = 0.5,
     ) -> None:
         self.assigner = assigner
-        self.classification = CLASSIFICATION_LOSSES[classification]
+        self.classification: ClassificationLoss = CLASSIFICATION_LOSSES[classification]
         self.weights = {"class": class_weight, "box": box_weight, "bins": bins_weight}
 
     def __call__(self, raw: RawPredictions, targets: Targets) -> StepOutput:
@@ -41,9 +41,7 @@ class DetectionLoss:
         loss = torch.stack(list(parts.values())).sum()
         return StepOutput(loss, {name: value.detach() for name, value in parts.items()})
 
-    def _terms(
-        self, raw: RawPredictions, boxes: Tensor, assigned: Assignment
-    ) -> dict[str, Tensor]:
+    def _terms(self, raw: RawPredictions, boxes: Tensor, assigned: Assignment) -> dict[str, Tensor]:
         image, point = assigned.foreground.nonzero(as_tuple=True)
         weight = assigned.quality[image, point]
         truth = assigned.boxes[image, point]

@@ -97,7 +97,7 @@ def average_precision(
 def _evaluate(
     results: Sequence[ImageResult], classes: int, max_detections: int
 ) -> tuple[Floats, Floats]:
-    """Precision (IoU, recall step, class, size) and largest recall (IoU, class, size); nan: none."""
+    """Precision (IoU, recall step, class, size), recall (IoU, class, size); nan without truth."""
     images = [
         {"id": index, "height": result.size[0], "width": result.size[1]}
         for index, result in enumerate(results, start=1)

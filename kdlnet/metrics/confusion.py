@@ -33,6 +33,6 @@ def confusion_matrix(
         lost = np.setdiff1d(np.arange(len(truth)), found[hit])
         np.add.at(matrix, (result.truth_labels[pairs.found], result.labels[pairs.true]), 1)
         np.add.at(matrix, (truth_labels[found[hit]], labels[hit]), 1)
-        np.add.at(matrix, (classes, labels[~hit]), 1)
-        np.add.at(matrix, (truth_labels[lost], classes), 1)
+        matrix[classes, :classes] += np.bincount(labels[~hit], minlength=classes)
+        matrix[:classes, classes] += np.bincount(truth_labels[lost], minlength=classes)
     return matrix

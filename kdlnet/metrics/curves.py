@@ -126,7 +126,8 @@ def rank(
         true.append(assign(class_iou(result, order), iou_threshold) >= 0)
         truths[index] = np.bincount(result.truth_labels, minlength=classes)
     if not results:
-        return Ranking(np.zeros(0), *[np.zeros(0, np.int64)] * 2, np.zeros(0, bool), truths)
+        none = np.zeros(0, dtype=np.int64)
+        return Ranking(np.zeros(0), none, none, np.zeros(0, dtype=bool), truths)
     falling = by_score(np.concatenate(scores))
     return Ranking(
         np.concatenate(scores)[falling],
@@ -153,7 +154,7 @@ def _curve(name: str, truths: int, scores: Floats, true: NDArray[np.bool_]) -> C
         blank = np.full(len(SCORE_STEPS), np.nan)
         precision = np.full(len(RECALL_STEPS), np.nan)
         return Curve(name, 0, None, precision, blank, blank, blank, None)
-    hits = np.cumsum(true)
+    hits = np.cumsum(true, dtype=np.int64)
     calls = np.arange(1, len(true) + 1)
     precision = _interpolate(hits / truths, hits / calls)
     kept = np.searchsorted(-scores, -SCORE_STEPS, side="right")
@@ -163,9 +164,7 @@ def _curve(name: str, truths: int, scores: Floats, true: NDArray[np.bool_]) -> C
         truths=truths,
         ap=float(precision.mean()),
         precision=precision,
-        precision_at=np.divide(
-            hits_at, kept, out=np.full(len(kept), np.nan), where=kept > 0
-        ),
+        precision_at=np.divide(hits_at, kept, out=np.full(len(kept), np.nan), where=kept > 0),
         recall_at=hits_at / truths,
         f1_at=2 * hits_at / (kept + truths),
         best=_best(scores, hits, truths),

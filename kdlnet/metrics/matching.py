@@ -28,9 +28,7 @@ class Match:
     missed: Ints
 
 
-def match(
-    result: ImageResult, iou_threshold: float = 0.5, score_threshold: float = 0.25
-) -> Match:
+def match(result: ImageResult, iou_threshold: float = 0.5, score_threshold: float = 0.25) -> Match:
     """True, false and missed boxes of one image among the detections with at least that score."""
     order = by_score(result.scores)
     order = order[result.scores[order] >= score_threshold]

@@ -52,12 +52,13 @@ class ImageResult:
 
 
 def box_iou(a: Floats, b: Floats) -> Floats:
-    """Intersection over union of every pair: (N, 4) and (T, 4) xyxy -> (N, T); 0 where both are empty."""
+    """IoU of every pair: (N, 4) and (T, 4) xyxy -> (N, T); 0 where both boxes are empty."""
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])
     overlap = np.prod(np.clip(high - low, 0, None), axis=2)
     union = box_area(a)[:, None] + box_area(b)[None, :] - overlap
-    return np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+    iou: Floats = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+    return iou
 
 
 def box_area(boxes: Floats) -> Floats:

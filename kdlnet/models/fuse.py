@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import copy
-from typing import TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from torch import nn
 
 Model = TypeVar("Model", bound=nn.Module)
+
+
+@runtime_checkable
+class Fusible(Protocol):
+    """A layer that knows its replacement for inference."""
+
+    def fuse(self) -> nn.Module: ...
 
 
 def fuse_model(model: Model) -> Model:
@@ -23,12 +30,12 @@ def fuse_model(model: Model) -> Model:
 
 def is_fused(model: nn.Module) -> bool:
     """True when no layer is left that could be fused."""
-    return not any(hasattr(module, "fuse") for module in model.modules())
+    return not any(isinstance(module, Fusible) for module in model.modules())
 
 
 def _replace_children(module: nn.Module) -> None:
     for name, child in module.named_children():
-        if hasattr(child, "fuse"):
+        if isinstance(child, Fusible):
             setattr(module, name, child.fuse())
         else:
             _replace_children(child)

@@ -52,11 +52,13 @@ class Head(nn.Module):
         return RawPredictions(torch.cat(logits, dim=1), all_bins, points, strides, tuple(maps))
 
     def _reset(self, prior: float) -> None:
-        for layer in (*self.class_logits, *self.box_bins):
-            nn.init.normal_(layer.weight, std=0.01)
-            nn.init.zeros_(layer.bias)
-        for layer in self.class_logits:
-            nn.init.constant_(layer.bias, -math.log((1 - prior) / prior))
+        for layers, bias in (
+            (self.class_logits, -math.log((1 - prior) / prior)),
+            (self.box_bins, 0),
+        ):
+            for layer in layers:
+                nn.init.normal_(layer.get_parameter("weight"), std=0.01)
+                nn.init.constant_(layer.get_parameter("bias"), bias)
 
 
 def _flat(x: Tensor) -> Tensor:

@@ -31,9 +31,7 @@ class Neck(nn.Module):
         super().__init__()
         levels = range(len(widths))
         self.lateral = nn.ModuleList(ConvNormAct(channels[i], widths[i]) for i in levels)
-        self.reduce = nn.ModuleList(
-            ConvNormAct(widths[i + 1], widths[i]) for i in levels[:-1]
-        )
+        self.reduce = nn.ModuleList(ConvNormAct(widths[i + 1], widths[i]) for i in levels[:-1])
         self.top_down = nn.ModuleList(
             RepStage(block, 2 * widths[i], widths[i], widths[i] // 2, depth) for i in levels[:-1]
         )

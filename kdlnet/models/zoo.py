@@ -79,7 +79,7 @@ MODELS: dict[str, ModelEntry] = {
 
 
 def build_model(name: str, arguments: ModelArguments, seed: int | None = None) -> Detector:
-    """A fresh detector. With ``seed`` its weights do not depend on, or move, the global random state.
+    """A fresh detector. With ``seed`` it neither depends on nor moves the global random state.
 
     Raises ConfigError for an unknown name or block, or fewer than one class.
     """

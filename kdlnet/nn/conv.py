@@ -38,7 +38,9 @@ class ConvAct(nn.Module):
 class ConvNormAct(nn.Module):
     """Convolution, BatchNorm, ReLU. Shapes as :class:`ConvAct`."""
 
-    def __init__(self, channels_in: int, channels_out: int, kernel: int = 1, stride: int = 1) -> None:
+    def __init__(
+        self, channels_in: int, channels_out: int, kernel: int = 1, stride: int = 1
+    ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels_in, channels_out, kernel, stride, kernel // 2, bias=False)
         self.norm = nn.BatchNorm2d(channels_out)

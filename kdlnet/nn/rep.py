@@ -91,7 +91,9 @@ class RepVGGBlock(RepBlock):
         self.identity_norm = nn.BatchNorm2d(channels_out) if self.has_identity else None
 
     def forward(self, x: Tensor) -> Tensor:
-        total = self.dense_norm(self.dense(x)) + self.pointwise_norm(self.pointwise(self.sampled(x)))
+        total = self.dense_norm(self.dense(x)) + self.pointwise_norm(
+            self.pointwise(self.sampled(x))
+        )
         if self.identity_norm is not None:
             total = total + self.identity_norm(x)
         result: Tensor = self.act(total)

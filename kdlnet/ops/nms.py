@@ -28,7 +28,16 @@ def select_detections(
     only and clipped to ``input_size``.
     """
     return [
-        _select(logits, bins, raw, input_size, score_threshold, iou_threshold, max_detections, max_candidates)
+        _select(
+            logits,
+            bins,
+            raw,
+            input_size,
+            score_threshold,
+            iou_threshold,
+            max_detections,
+            max_candidates,
+        )
         for logits, bins in zip(raw.logits, raw.bins, strict=True)
     ]
 

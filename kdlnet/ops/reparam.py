@@ -11,7 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def fold_batch_norm(kernel: Tensor, bias: Tensor | None, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+def fold_batch_norm(
+    kernel: Tensor, bias: Tensor | None, norm: nn.BatchNorm2d
+) -> tuple[Tensor, Tensor]:
     """Kernel and bias of one convolution equal to ``norm(conv(x))`` in eval mode.
 
     Computed in the dtype of ``kernel``: give float64 for an exact fold.

@@ -60,7 +60,7 @@ def line_width(picture: Image) -> int:
 def text_size(picture: Image) -> int:
     """Pixels of label text: 13 on a picture of 400x400, 35 on one of 2000x3000."""
     mean_side = math.sqrt(picture.shape[0] * picture.shape[1])
-    return max(13, round(mean_side**0.75 / 10))
+    return max(13, round(math.sqrt(mean_side * math.sqrt(mean_side)) / 10))
 
 
 def add_legend(picture: Image, entries: Sequence[tuple[str, Color, tuple[int, int]]]) -> Image:
@@ -183,6 +183,6 @@ def write_text(picture: Image, text: str, size: int, x: int, y: int, color: Colo
     mask = render(text, size)[: picture.shape[0] - y, : picture.shape[1] - x]
     area = picture[y : y + mask.shape[0], x : x + mask.shape[1]]
     cover = mask[:, :, None].astype(np.float32) / 255.0
-    area[:] = np.rint(area * (1 - cover) + np.float32(color) * cover).astype(np.uint8)
-
-
+    area[:] = np.rint(area * (1 - cover) + np.array(color, dtype=np.float32) * cover).astype(
+        np.uint8
+    )

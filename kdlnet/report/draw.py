@@ -64,17 +64,15 @@ def draw_match(
     picture as in :func:`draw_detections`, the legend added below.
     """
 
-    def called(n: int) -> str:
-        return f"{names[result.labels[n]]} {result.scores[n]:.2f}"
-
-    marks = [
-        Mark(result.truth_boxes[t].tolist(), f"missed {names[result.truth_labels[t]]}", MISSED, DOTTED)
-        for t in match.missed
+    boxes, truth = result.boxes.tolist(), result.truth_boxes.tolist()
+    classes = [names[label] for label in result.truth_labels]
+    called = [
+        f"{names[label]} {score:.2f}"
+        for label, score in zip(result.labels, result.scores, strict=True)
     ]
-    marks += [
-        Mark(result.boxes[n].tolist(), f"false {called(n)}", FALSE, DASHED) for n in match.false
-    ]
-    marks += [Mark(result.boxes[n].tolist(), called(n), TRUE) for n in match.true]
+    marks = [Mark(truth[t], f"missed {classes[t]}", MISSED, DOTTED) for t in match.missed]
+    marks += [Mark(boxes[n], f"false {called[n]}", FALSE, DASHED) for n in match.false]
+    marks += [Mark(boxes[n], called[n], TRUE) for n in match.true]
     picture = draw_marks(to_display(image, window), marks)
     return add_legend(
         picture,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
+from kdlnet.report.colors import hexadecimal, palette
 from kdlnet.report.text import font_for
 from kdlnet.utils.files import write_atomic
 
@@ -47,10 +47,36 @@ def font(text: str, size: float) -> tuple[str, FontProperties]:
     return shown.replace("$", r"\$"), FontProperties(fname=str(file), size=size)
 
 
+def line_colors(count: int) -> list[str]:
+    """The class colours, light ones darkened so that thin lines show on white paper."""
+    colors = []
+    for red, green, blue in palette(count):
+        bright = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+        share = min(1.0, 165 / bright)
+        colors.append(hexadecimal((round(red * share), round(green * share), round(blue * share))))
+    return colors
+
+
+def add_legend(axes: Axes, title: str) -> None:
+    """Beside the axes, so that it never covers a line; in the order of drawing."""
+    lines = [line for line in axes.get_lines() if not str(line.get_label()).startswith("_")]
+    texts = [font(str(line.get_label()), 9) for line in lines]
+    legend = axes.legend(
+        lines,
+        [text for text, _ in texts],
+        title=title,
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1.0),
+        frameon=False,
+        alignment="left",
+    )
+    for entry, (_, properties) in zip(legend.get_texts(), texts, strict=True):
+        entry.set_fontproperties(properties)
+    legend.get_title().set_fontsize(9)
+
+
 def save_figure(path: Path, figure: Figure) -> None:
     """Write a figure as PNG, whole or not at all; same figure, same bytes."""
     buffer = io.BytesIO()
-    # A person's matplotlibrc must not change our reports.
-    with matplotlib.rc_context():
-        figure.savefig(buffer, format="png", metadata={"Software": None})
+    figure.savefig(buffer, format="png", metadata={"Software": None})
     write_atomic(path, buffer.getvalue())

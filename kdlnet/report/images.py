@@ -31,8 +31,8 @@ def to_display(image: NDArray[Any], window: tuple[float, float] | None = None) -
         low, high = window
         scaled = (pixels.astype(np.float32) - low) * (255.0 / max(high - low, 1e-6))
         pixels = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
-    channels = 3 // pixels.shape[2]
-    return np.ascontiguousarray(np.repeat(pixels, channels, axis=2), dtype=np.uint8).copy()
+    # repeat copies, once for colour too: the caller may draw on the result.
+    return np.ascontiguousarray(np.repeat(pixels, 3 // pixels.shape[2], axis=2), dtype=np.uint8)
 
 
 def enlargement(height: int, width: int) -> int:

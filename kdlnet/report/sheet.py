@@ -51,14 +51,19 @@ def contact_sheet(
     y = _GAP
     for row, height, first in zip(rows, heights, range(0, len(fitted), columns), strict=True):
         for column, picture in enumerate(row):
-            h, w = picture.shape[:2]
             x = _GAP + column * (cell + _GAP)
-            left, top = x + (cell - w) // 2, y + (height - h) // 2
-            page[top : top + h, left : left + w] = picture
+            _put(page, picture, x, y, cell, height)
             caption = shorten(captions[first + column], _TEXT, cell)
             write_text(page, caption, _TEXT, x, y + height + 2, _INK)
         y += height + line + _GAP
     return page
+
+
+def _put(page: Image, picture: Image, x: int, y: int, width: int, height: int) -> None:
+    """Place a picture in the middle of a free area."""
+    h, w = picture.shape[:2]
+    left, top = x + (width - w) // 2, y + (height - h) // 2
+    page[top : top + h, left : left + w] = picture
 
 
 def _fit(image: Image, cell: int) -> Image:

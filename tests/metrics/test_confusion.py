@@ -39,7 +39,12 @@ def test_sums_are_truths_and_detections():
         truth = boxes[:truths] + rng.normal(0, 2, (truths, 4))
         results.append(
             ImageResult(
-                boxes, rng.random(8), rng.integers(0, 3, 8), truth, rng.integers(0, 3, truths), (99, 99)
+                boxes,
+                rng.random(8),
+                rng.integers(0, 3, 8),
+                truth,
+                rng.integers(0, 3, truths),
+                (99, 99),
             )
         )
     matrix = confusion_matrix(results, 3)

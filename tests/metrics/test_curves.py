@@ -25,7 +25,9 @@ def random_results(seed, images=10):
         guessed = np.where(rng.random(len(labels)) < 0.9, labels, rng.integers(0, 3, len(labels)))
         scores = np.round(rng.random(len(labels)), 2)
         results.append(
-            ImageResult(found, scores, guessed, boxes[:truths], labels[:truths], (210, 210), str(index))
+            ImageResult(
+                found, scores, guessed, boxes[:truths], labels[:truths], (210, 210), str(index)
+            )
         )
     return results
 
@@ -97,6 +99,16 @@ def test_by_hand():
     assert curve.best.f1 == pytest.approx(0.8)
     assert curve.best.precision == pytest.approx(2 / 3)
     assert curve.recall_at[[0, 500, 501, 900, 901]].tolist() == [1, 1, 0.5, 0.5, 0]
+
+
+def test_of_equally_good_thresholds_the_lower_one_is_best():
+    # Hit, false, false, hit with two true boxes: F1 is 2 / (1 + 2) after one call and
+    # 4 / (4 + 2) after four.
+    box, other, far = [0, 0, 10, 10], [20, 20, 40, 40], [60, 60, 90, 90]
+    scores = [0.9, 0.8, 0.7, 0.6]
+    one = ImageResult([box, far, far, other], scores, [0] * 4, [box, other], [0, 0], (99, 99))
+    best = curves([one], ["pit"]).overall.best
+    assert (best.score, best.recall) == (0.6, 1.0)
 
 
 def test_false_calls_of_a_class_without_truth_count_in_the_pooled_precision():

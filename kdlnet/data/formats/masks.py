@@ -26,9 +26,11 @@ from kdlnet.data.read import ImageArray, image_size, read_image
 from kdlnet.errors import DataError
 
 _MASK_FOLDERS = frozenset(
-    "mask masks ground_truth groundtruth gt segmentationclass annotations label labels".split()
+    "mask masks ground_truth groundtruth gt segmentationclass annotations label labels".split()  # noqa: SIM905
 )
-_CONTAINERS = _MASK_FOLDERS | set("images imgs img jpegimages image train val test".split())
+_CONTAINERS = _MASK_FOLDERS | frozenset(
+    "images imgs img jpegimages image train val test".split()  # noqa: SIM905
+)
 _MASK_ENDINGS = ("_mask", "_gt", "_label", "-mask")
 _LOSSLESS = frozenset({".png", ".bmp", ".tif", ".tiff"})
 
@@ -38,7 +40,8 @@ def import_masks(source: Path, options: ImportOptions) -> ImportResult:
 
     A mask has the image's name (with ``_mask`` or ``_gt`` after it, if anything) and is a PNG
     beside a JPEG or lies in a folder such as ``masks``. Images with neither are left out: whether
-    they are good is not known. Raises DataError when there is no mask, or no folder is ``good``.
+    they are good is not known. Once ``good`` is given, so are images of other folders whose mask
+    is empty. Raises DataError when there is no mask, or no folder is ``good``.
     """
     files = list(images_below(source))
     masks = _find_masks(source, files)
@@ -129,10 +132,12 @@ def _record(
         return LabelProblem(image, 0, "size", value, "dropped")
     name = options.class_name or _class_of(folders)
     boxes, small = _regions(pixels, options.min_area)
-    rows = [(number, name, box) for number, box in enumerate(boxes, start=1)]
-    record = make_record(image, size, rows, mask)
+    if options.good and not boxes:
+        # The folder says defect, the mask says nothing: neither a good part nor a usable example.
+        return LabelProblem(image, 0, "empty mask", f"{name}, {image.name}", "dropped")
+    record = make_record(image, size, [(0, name, box) for box in boxes], mask)
     problems = [
-        LabelProblem(mask, 0, "small region", f"{name}, {area} pixels", "dropped") for area in small
+        LabelProblem(mask, 0, "small region", f"{name}, area {area}", "dropped") for area in small
     ]
     return Record(image, size, record.boxes, record.names, (*record.problems, *problems))
 

@@ -1,0 +1,253 @@
+"""What each verb hands to the engine and shows of its answer."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kdlnet.config import TrainConfig
+
+if TYPE_CHECKING:
+    from .conftest import Command, FakeEngine
+
+CERTIFICATE = {
+    "weights": Path("best.pt"),
+    "fused": Path("best-fused.pt"),
+    "images": 32,
+    "real_images": False,
+    "largest_logit_error": 2e-6,
+    "largest_logit": 8.0,
+    "tolerance": 8e-4,
+    "same_boxes": True,
+    "ap_before": None,
+    "ap_after": None,
+    "parameters_before": 1_500_000,
+    "parameters_after": 1_120_000,
+    "gflops_before": 3.0,
+    "gflops_after": 2.45,
+    "latency_ms_before": 20.0,
+    "latency_ms_after": 12.5,
+    "boxes_compared": 17,
+    "already_fused": False,
+}
+
+
+def test_train_flags_reach_the_config(kdlnet: Command, engine: FakeEngine) -> None:
+    run = kdlnet(
+        "train --model lightnet-n --data set --data-root d --epochs 3 --image-size 64x96 --batch 4 "
+        "--seed 7 --device cpu --time 1h30m --cache none --strict --out o --overwrite --init w.pt "
+        "--set optim.lr=0.5 --set loss.topk=9"
+    )
+    assert run.code == 0, run.err
+    config: TrainConfig = engine.call["config"]
+    assert config.model.name == "lightnet-n"
+    assert (config.data.name, config.data.root) == ("set", "d")
+    assert (config.data.cache, config.data.strict) == ("none", True)
+    assert (config.epochs, config.batch, config.seed) == (3, 4, 7)
+    assert (config.image_size, config.device, config.time) == ((64, 96), "cpu", 5400)
+    assert (config.optim.lr, config.loss.topk) == (0.5, 9)
+    options = {key: engine.call[key] for key in engine.call if key != "config"}
+    assert options == {"out": Path("o"), "init": Path("w.pt"), "overwrite": True}
+
+
+def test_flags_not_given_leave_the_file_alone(
+    kdlnet: Command, engine: FakeEngine, tmp_path: Path
+) -> None:
+    (tmp_path / "c.yaml").write_text(
+        "epochs: 9\nbatch: 5\ndata: {name: set, strict: true}\nseed: 3"
+    )
+    assert kdlnet("train", "--config", "c.yaml", "--batch", 6, "--set", "seed=4").code == 0
+    config = engine.call["config"]
+    assert (config.epochs, config.batch, config.seed) == (9, 6, 4)
+    assert config.data.strict is True
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--set", "optim.lrr=1"], ["optim.lrr", "optim.lr"]),
+        (["--set", "optim.lr"], ["optim.lr", "key=value"]),
+        (["--set", "epochs=0"], ["epochs = 0", "greater"]),
+        (["--image-size", "100"], ["'100'", "multiple of 32"]),
+        (["--cache", "tape"], ["data.cache", "tape", "ram"]),
+        (["--config", "nowhere.yaml"], ["nowhere.yaml"]),
+        (["--config", "."], ["'.'", "directory"]),
+    ],
+)
+def test_wrong_settings_are_1(
+    kdlnet: Command, engine: FakeEngine, arguments: list[str], words: list[str]
+) -> None:
+    run = kdlnet("train", "--data", "set", *arguments)
+    assert run.code == 1
+    assert all(word in run.error for word in words), run.error
+    assert not engine.calls
+
+
+def test_train_prints_one_line_an_epoch(kdlnet: Command, engine: FakeEngine) -> None:
+    run = kdlnet("train", "--data", "set")
+    epochs = [line for line in run.out.splitlines() if line.startswith("epoch")]
+    assert epochs == [
+        "epoch 1/2  loss 2.250  class 1.500  AP 0.250  AP50 0.500  250 images/s  3.0 s  best",
+        "epoch 2/2  loss 2.250  class 1.500  AP 0.250  AP50 0.500  250 images/s  3.0 s",
+    ]
+    assert "lightnet-n: 1.12 M parameters, 2.45 GFLOPs" in run.out
+    assert "runs/train/set/weights/best.pt" in run.out
+    assert run.err == ""
+    assert all(char.isprintable() or char == "\n" for char in run.out)
+
+
+def test_quiet_is_plain_on_a_terminal(
+    kdlnet: Command, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FORCE_COLOR makes rich take the pipe for a terminal: bars with it, none with --quiet."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    assert "\x1b[" in kdlnet("train", "--data", "set").out
+    assert "\x1b" not in kdlnet("train", "--data", "set", "--quiet").out
+
+
+def test_train_document(kdlnet: Command, engine: FakeEngine) -> None:
+    run = kdlnet("train", "--data", "set", "--json")
+    assert run.document["best"] == "runs/train/set/weights/best.pt"
+    assert run.document["reason"] == "epochs"
+    assert run.document["metrics"]["ap50"] == 0.75
+    assert "epoch 2/2" in run.err
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "my run"
+    (folder / "weights").mkdir(parents=True)
+    (folder / "weights" / "last.pt").write_bytes(b"")
+    (folder / "config.yaml").write_text("epochs: 9\ndata: {name: set}\n")
+    return folder
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_resume(kdlnet: Command, engine: FakeEngine, run_folder: Path, last: bool) -> None:
+    """The flags of the first command may stand there again."""
+    target = run_folder / "weights" / "last.pt" if last else run_folder
+    run = kdlnet("train", "--resume", target, "--epochs", 9, "--data", "set", "--out", run_folder)
+    assert run.code == 0, run.err
+    assert engine.call["resume"] == target
+    assert engine.call["config"].epochs == 9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--epochs", "20"], ["epochs is 9 in the run and 20 now", "--init"]),
+        (["--set", "optim.lr=0.5"], ["optim.lr is 0.02", "0.5"]),
+        (["--data", "other"], ["data.name is 'set'", "'other'"]),
+        (["--out", "elsewhere"], ["--out elsewhere"]),
+        (["--overwrite"], ["--overwrite"]),
+    ],
+)
+def test_resume_refuses_other_settings(
+    kdlnet: Command, engine: FakeEngine, run_folder: Path, arguments: list[str], words: list[str]
+) -> None:
+    run = kdlnet("train", "--resume", run_folder, *arguments)
+    assert run.code == 2
+    assert all(word in run.error for word in words), run.error
+    assert not engine.calls
+
+
+def test_resume_does_not_use_init(kdlnet: Command, engine: FakeEngine, run_folder: Path) -> None:
+    run = kdlnet("train", "--resume", run_folder, "--init", "w.pt")
+    assert "warning: --init is not used" in run.err
+    assert "init" not in engine.call
+
+
+def test_interrupt_says_how_to_go_on(kdlnet: Command, engine: FakeEngine, run_folder: Path) -> None:
+    engine.fail = KeyboardInterrupt()
+    run = kdlnet("train", "--data", "set", "--out", run_folder)
+    assert run.code == 130
+    assert "kdlnet train --resume 'my run'" in run.err
+    run = kdlnet("train", "--data", "set", "--out", "fresh", "--json")
+    assert "nothing to resume in fresh yet" in run.err
+    assert run.document["error"]["code"] == 130
+
+
+def test_val(kdlnet: Command, engine: FakeEngine) -> None:
+    run = kdlnet("val b.pt --data set --split test --image-size 64x96 --batch 2 --strict")
+    assert run.code == 0, run.err
+    assert engine.call == {
+        "weights": Path("b.pt"),
+        "data": "set",
+        "split": "test",
+        "image_size": (64, 96),
+        "batch": 2,
+        "strict": True,
+        "overwrite": False,
+    }
+    cells = [line.split() for line in run.out.splitlines()]
+    assert ["all", "12", "0.500", "0.750", "0.500", "0.600"] in cells
+    assert ["pit", "0", "-", "-", "-", "-"] in cells
+    assert "AP by size: small 0.250, medium -, large 1.000" in run.out
+    assert "runs/val/set" in run.out
+    assert "4 images, 1 problems in the data" in run.out
+    assert run.err == "warning: a label was clipped\n"
+
+
+def test_val_document(kdlnet: Command, engine: FakeEngine) -> None:
+    run = kdlnet("val", "--weights", "b.pt", "--data", "set", "--json", "--no-pictures")
+    assert engine.call["pictures"] is False
+    assert run.document["per_class"]["pit"]["ap"] is None
+    assert run.document["folder"] == "runs/val/set"
+    assert run.document["problems"] == ["labels/a.txt:1: outside, clipped"]
+
+
+def test_fuse(kdlnet: Command, engine: FakeEngine) -> None:
+    engine.certificate = CERTIFICATE
+    run = kdlnet("fuse", "best.pt", "--images", 8)
+    assert run.code == 0, run.err
+    assert engine.call == {"weights": Path("best.pt"), "images": 8, "overwrite": False}
+    cells = [line.split() for line in run.out.splitlines()]
+    assert ["parameters", "1500000", "1120000"] in cells
+    assert ["GFLOPs", "3.00", "2.45"] in cells
+    assert not any(row and row[0] == "AP" for row in cells)
+    assert "proof on 32 random images: the same 17 boxes" in run.out
+    assert "2.0e-06 (allowed 8.0e-04)" in run.out
+    assert run.out.rstrip().endswith("best-fused.pt")
+
+
+def test_fuse_shows_ap_where_it_was_measured(kdlnet: Command, engine: FakeEngine) -> None:
+    engine.certificate = {**CERTIFICATE, "ap_before": 0.41237, "ap_after": 0.41241}
+    engine.certificate["real_images"] = True
+    run = kdlnet("fuse", "best.pt", "--data", "set")
+    assert ["AP", "0.4124", "0.4124"] in [line.split() for line in run.out.splitlines()]
+    assert "32 real images" in run.out
+
+
+def test_fuse_document_has_no_nan(kdlnet: Command, engine: FakeEngine) -> None:
+    engine.certificate = {**CERTIFICATE, "ap_before": math.nan}
+    run = kdlnet("fuse", "best.pt", "--json")
+    assert run.document["ap_before"] is None
+    assert run.document["fused"] == "best-fused.pt"
+
+
+def test_fusing_twice_says_so(kdlnet: Command, engine: FakeEngine) -> None:
+    engine.certificate = {"weights": Path("best-fused.pt"), "already_fused": True}
+    run = kdlnet("fuse", "best-fused.pt")
+    assert run.code == 0
+    assert run.out == ""
+
+
+def test_models(kdlnet: Command) -> None:
+    run = kdlnet("models")
+    names = [line.split()[0] for line in run.out.splitlines() if line]
+    assert {"model", "lightnet", "lightnet-n", "lightnet-l"} <= set(names)
+    table = {row["name"]: row for row in kdlnet("models", "--json").document["models"]}
+    assert table["lightnet"]["parameters"] == pytest.approx(4.7e6, rel=0.01)
+    assert table["lightnet-n"]["gflops"] <= 2.5
+
+
+def test_env(kdlnet: Command) -> None:
+    facts = kdlnet("env", "--json").document
+    assert facts["devices"][0].startswith("cpu")
+    assert {"kdlnet", "python", "torch", "torchvision", "opencv", "numpy"} <= set(facts)
+    assert facts["threads"] >= 1
+    assert "torch" in kdlnet("env").out

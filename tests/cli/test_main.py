@@ -1,0 +1,228 @@
+"""The contract of every verb: exit codes, one line an error, one document on stdout."""
+# ruff: noqa: TID251
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kdlnet import __version__
+from kdlnet.errors import DataError, ProofFailed, WeightsError
+from kdlnet_cli import errors
+from kdlnet_cli.main import main
+
+if TYPE_CHECKING:
+    from .conftest import Command, FakeEngine
+
+VERBS = ["train", "val", "fuse", "models", "env", "data convert", "data synth"]
+
+
+def test_help_is_quick_and_light() -> None:
+    """Measured at 0.12 s on two cores; the bound leaves room for a loaded machine."""
+    script = (
+        "import sys, kdlnet_cli.main as m; code = m.main(['--help']);"
+        "heavy = {'torch', 'torchvision', 'pydantic', 'numpy', 'cv2'} & set(sys.modules);"
+        "sys.exit(str(sorted(heavy)) if heavy else code)"
+    )
+    started = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    spent = time.perf_counter() - started
+    assert done.returncode == 0, done.stderr
+    assert "train" in done.stdout
+    assert spent < 2.0
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_has_help_that_fits_a_screen(kdlnet: Command, verb: str) -> None:
+    run = kdlnet(verb, "--help")
+    assert run.code == 0
+    assert f"kdlnet {verb}" in run.out
+    lines = run.out.splitlines()
+    assert len(lines) <= 40
+    assert max(len(line) for line in lines) <= 80
+    assert "--json" in run.out
+    assert "--quiet" in run.out
+
+
+def test_version(kdlnet: Command) -> None:
+    run = kdlnet("--version")
+    assert (run.code, run.out, run.err) == (0, f"kdlnet {__version__}\n", "")
+
+
+def test_no_verb_shows_help_and_is_usage(kdlnet: Command) -> None:
+    for arguments in ([], ["data"]):
+        run = kdlnet("", *arguments)
+        assert run.code == 2
+        assert run.out == ""
+        assert "Commands:" in run.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["trian"], ["trian", "train"]),
+        (["train", "--epohcs", "3"], ["--epohcs", "--epochs"]),
+        (["train", "--epochs", "many"], ["--epochs", "integer"]),
+        (["train", "--epochs", "0"], ["--epochs", "1"]),
+        (["val", "a.pt", "--batch", "0"], ["--batch", "1"]),
+        (["data", "convert", "voc", "a", "--out", "b", "--origin", "2"], ["--origin", "0, 1"]),
+        (["train", "--time", "90"], ["--time", "'90'", "1h30m"]),
+        (["train"], ["no dataset", "--data"]),
+        (["val", "a.pt"], ["no dataset", "--data"]),
+        (["val", "--data", "x"], ["no weights file"]),
+        (["fuse", "a.pt", "--weights", "b.pt"], ["two weights files", "a.pt", "b.pt"]),
+        (["data", "convert", "voc"], ["SOURCE"]),
+        (["data", "convert", "voc", "x", "--out", "y", "--split", "train"], ["train", "NAME=LIST"]),
+        (["train", "--data"], ["--data"]),
+    ],
+)
+def test_usage_is_2_and_names_the_fix(
+    kdlnet: Command, arguments: list[str], words: list[str]
+) -> None:
+    run = kdlnet("", *arguments)
+    assert run.code == 2
+    assert run.out == ""
+    first, *rest = run.err.splitlines()
+    assert first.startswith("error: ")
+    assert all(word in first for word in words), first
+    assert all(line.startswith("Try 'kdlnet") for line in rest)
+
+
+def test_usage_with_json_is_one_document(kdlnet: Command) -> None:
+    run = kdlnet("train", "--json", "--epohcs", "3")
+    assert run.code == 2
+    assert run.document["error"]["code"] == 2
+    assert "--epochs" in run.document["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (WeightsError("no such file 'x.pt'"), 1, ["no such file 'x.pt'"]),
+        (DataError("two\nlines"), 1, ["two lines"]),
+        (ProofFailed("logits differ by 0.5"), 4, ["logits differ by 0.5"]),
+        (OSError(errno.ENOSPC, "x", "/full/last.pt"), 1, ["/full/last.pt", "no space left"]),
+        (PermissionError(errno.EACCES, "x", "/closed"), 1, ["/closed", "permission denied"]),
+        (IsADirectoryError(errno.EISDIR, "x", "/folder"), 1, ["/folder", "directory"]),
+        (MemoryError(), 1, ["out of memory", "--batch"]),
+        (RuntimeError("DefaultCPUAllocator: can't allocate"), 1, ["out of memory", "--batch"]),
+        (type("OutOfMemoryError", (RuntimeError,), {})("CUDA"), 1, ["out of memory"]),
+        (ImportError("libGL.so.1: cannot open"), 1, ["libGL.so.1", "opencv-python-headless"]),
+    ],
+)
+@pytest.mark.parametrize("as_json", [False, True])
+def test_errors_of_the_engine(
+    kdlnet: Command,
+    engine: FakeEngine,
+    error: Exception,
+    code: int,
+    words: list[str],
+    as_json: bool,
+) -> None:
+    engine.fail = error
+    run = kdlnet("fuse", "x.pt", *["--json"] * as_json)
+    assert run.code == code
+    assert all(word in run.error for word in words), run.error
+    if as_json:
+        assert run.document == {"error": {"code": code, "message": run.error}}
+    else:
+        assert run.out == ""
+
+
+def test_defect_is_3_with_a_log(kdlnet: Command, engine: FakeEngine, tmp_path: Path) -> None:
+    engine.fail = ZeroDivisionError("a wrong turn")
+    run = kdlnet("fuse", "x y.pt")
+    assert run.code == 3
+    (log,) = tmp_path.glob("kdlnet-error-*.log")
+    assert str(log) in run.error
+    assert "ZeroDivisionError: a wrong turn" in run.error
+    text = log.read_text()
+    for part in ("Traceback", "torch", f"kdlnet {__version__}", "command: kdlnet fuse 'x y.pt'"):
+        assert part in text
+
+
+def test_log_goes_to_the_temporary_folder_where_the_current_one_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Root may write anywhere, so the current directory is one that was deleted."""
+    gone, spare = tmp_path / "gone", tmp_path / "spare"
+    gone.mkdir()
+    spare.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    monkeypatch.setattr(errors.tempfile, "gettempdir", lambda: str(spare))
+    assert errors.report(ZeroDivisionError("x"), ["val"]) == 3
+    (log,) = spare.glob("kdlnet-error-*.log")
+    assert str(log) in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
+
+
+def test_interrupt_before_a_run_is_one_word(kdlnet: Command, engine: FakeEngine) -> None:
+    engine.fail = KeyboardInterrupt()
+    run = kdlnet("val", "x.pt", "--data", "set")
+    assert run.code == 130
+    assert run.err.splitlines()[-1] == "interrupted"
+
+
+def test_broken_pipe_is_quiet() -> None:
+    """The reader leaves at once, as ``kdlnet --help | head -0`` does."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "kdlnet_cli", "--help"], stdout=writer, stderr=subprocess.PIPE
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_text_the_terminal_cannot_show_is_escaped() -> None:
+    script = (
+        "import sys, kdlnet_cli.main as m; from kdlnet_cli.console import Console;"
+        "m.main(['--version']); Console().say('caf\\u00e9 \\udcff')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[1] == rb"caf\xe9 \udcff"
+
+
+def test_main_takes_its_arguments_from_the_command_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["kdlnet", "--version"])
+    assert main() == 0
+    assert __version__ in capsys.readouterr().out
+
+
+def test_completion_offers_the_verbs() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "kdlnet_cli"],
+        capture_output=True,
+        text=True,
+        env={
+            **os.environ,
+            "_KDLNET_COMPLETE": "complete_bash",
+            "COMP_WORDS": "kdlnet ",
+            "COMP_CWORD": "1",
+        },
+    )
+    assert {"train", "val", "fuse"} <= set(done.stdout.split()), done.stderr
+
+
+def test_json_strings_stay_in_one_document(kdlnet: Command, engine: FakeEngine) -> None:
+    """A library that prints must not spoil the document."""
+    engine.noise = "a library says hello"
+    run = kdlnet("val", "x.pt", "--data", "set", "--json")
+    assert json.loads(run.out)["ap"] == 0.5
+    assert "a library says hello" in run.err

@@ -1,0 +1,95 @@
+# ruff: noqa: TID251
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import typer
+
+from kdlnet_cli.commands.data import parse_names, parse_size, parse_splits
+from kdlnet_cli.console import duration, figure, plain
+from kdlnet_cli.errors import UsageProblem, one_line, printable
+from kdlnet_cli.options import one_weights, parse_time
+from kdlnet_cli.resume import check_same, run_folder
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("45s", 45), ("90m", 5400), ("2h", 7200), ("1h30m", 5400), ("1.5H", 5400), ("1m5s", 65)],
+)
+def test_time(text: str, seconds: float) -> None:
+    assert parse_time(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["", "90", "m", "0s", "-5m", "30m1h", "1h 30m", "2d", "nan", "1e3s"]
+)
+def test_time_refused(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="90m, 2h, 45s or 1h30m"):
+        parse_time(text)
+
+
+def test_one_weights() -> None:
+    a, b = Path("a.pt"), Path("b.pt")
+    assert one_weights(a, None) == one_weights(None, a) == one_weights(a, Path("a.pt")) == a
+    with pytest.raises(UsageProblem, match=r"'a.pt' as argument and 'b.pt' as --weights"):
+        one_weights(a, b)
+    with pytest.raises(UsageProblem, match="no weights file"):
+        one_weights(None, None)
+
+
+def test_splits_and_names() -> None:
+    assert parse_splits(["train=a.txt", "val=b=c.txt"]) == {
+        "train": Path("a.txt"),
+        "val": Path("b=c.txt"),
+    }
+    assert parse_splits(None) is None
+    assert parse_names("pit, deep scratch") == ["pit", "deep scratch"]
+    assert parse_names(None) is None
+    for wrong in (["train"], ["=a.txt"], ["train="], ["train=a", "train=b"]):
+        with pytest.raises(UsageProblem, match="--split"):
+            parse_splits(wrong)
+    with pytest.raises(UsageProblem, match="--names"):
+        parse_names("pit,,scratch")
+
+
+def test_size_of_pictures() -> None:
+    assert parse_size(None) is None
+    assert parse_size("200") == (200, 200)
+    assert parse_size("200X300") == (200, 300)
+    for wrong in ("", "x", "10x20x30", "-5", "2.5", "10x"):
+        with pytest.raises(UsageProblem, match="HxW"):
+            parse_size(wrong)
+
+
+def test_run_folder() -> None:
+    run = Path("runs/a").absolute()
+    assert run_folder(run) == run_folder(run / "weights" / "last.pt") == run
+    assert run_folder(Path("runs/a/weights/last.pt")) == run
+
+
+def test_check_same_names_every_difference() -> None:
+    own = {"epochs": 10, "optim": {"lr": 0.1, "name": "sgd"}}
+    check_same(Path("run"), own, {"epochs": 10, "optim": {"lr": 0.1, "name": "sgd"}})
+    with pytest.raises(UsageProblem) as caught:
+        check_same(Path("run"), own, {"epochs": 20, "optim": {"lr": 0.2, "name": "sgd"}})
+    assert "epochs is 10 in the run and 20 now" in str(caught.value)
+    assert "optim.lr is 0.1 in the run and 0.2 now" in str(caught.value)
+    assert "name" not in str(caught.value)
+
+
+def test_plain_values_are_json() -> None:
+    values = {"path": Path("a/b"), "pair": (1, math.nan), "deep": [{"x": math.inf}], 1: None}
+    assert plain(values) == {"path": "a/b", "pair": [1, None], "deep": [{"x": None}], "1": None}
+
+
+def test_figures() -> None:
+    assert [figure(0.12345), figure(7), figure(None), figure(math.nan)] == ["0.123", "7", "-", "-"]
+    shown = [duration(seconds) for seconds in (0.04, 9.96, 59.6, 61, 3599.7, 7500)]
+    assert shown == ["0.0 s", "10.0 s", "1 min 00 s", "1 min 01 s", "1 h 00 min", "2 h 05 min"]
+
+
+def test_text_cannot_move_the_cursor() -> None:
+    assert one_line("a\n  b\x1b[2Jc") == r"a b\x1b[2Jc"
+    assert printable("a  b\nc\rd é") == r"a  b\nc\rd é"

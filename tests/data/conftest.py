@@ -1,0 +1,40 @@
+"""Tiny datasets in other tools' layouts."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+
+def save_image(file, height=40, width=60, value=90):
+    """A flat grey picture; the parent folders are made."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    image = np.full((height, width), value, np.uint8)
+    suffix = file.suffix.lower()
+    file.write_bytes(cv2.imencode(suffix, image)[1].tobytes())
+    return file
+
+
+def save_xml(file, objects, size=(40, 60)):
+    """Pascal VOC: ``objects`` are (class, xmin, ymin, xmax, ymax), ``size`` is (H, W)."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    rows = "".join(
+        f"<object><name>{name}</name><bndbox><xmin>{x1}</xmin><ymin>{y1}</ymin>"
+        f"<xmax>{x2}</xmax><ymax>{y2}</ymax></bndbox></object>"
+        for name, x1, y1, x2, y2 in objects
+    )
+    head = f"<size><width>{size[1]}</width><height>{size[0]}</height></size>" if size else ""
+    file.write_text(f"<annotation>{head}{rows}</annotation>", encoding="utf-8")
+    return file
+
+
+@pytest.fixture
+def voc(tmp_path):
+    """Two classes, three images in sibling folders; the last one has no annotation."""
+    source = tmp_path / "voc"
+    for name in ("a", "b", "c"):
+        save_image(source / f"IMAGES/{name}.jpg")
+    save_xml(source / "ANNOTATIONS/a.xml", [("dent", 1, 1, 60, 40), ("crack", 11, 21, 20, 30)])
+    save_xml(source / "ANNOTATIONS/b.xml", [("crack", 5, 5, 8, 9)])
+    return source

@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+from kdlnet.data.catalog import find_dataset, label_path, list_images
+from kdlnet.errors import DataError
+
+
+def touch(*files):
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(cv2.imencode(".png", np.zeros((2, 2), np.uint8))[1].tobytes())
+
+
+def write(file, text):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    touch(tmp_path / "set/images/train/b.png", tmp_path / "set/images/train/deep/a.PNG")
+    touch(tmp_path / "set/images/val/c.jpg", tmp_path / "set/images/train/.hidden.png")
+    write(tmp_path / "set/images/train/notes.md", "not an image")
+    write(tmp_path / "set/data.yaml", "train: images/train\nval: images/val\nnames: [x, y]\n")
+    return tmp_path / "set"
+
+
+def names_of(images):
+    return [image.name for image in images]
+
+
+def test_folder_and_file_name_the_same_dataset(dataset, monkeypatch):
+    monkeypatch.chdir(dataset.parent)
+    for name in ("set", "set/data.yaml", str(dataset), str(dataset / "data.yaml")):
+        info = find_dataset(name)
+        assert info.names == ("x", "y")
+        assert info.root == dataset
+        assert info.splits == {"train": ("images/train",), "val": ("images/val",)}
+        images = list_images(info, "train")
+        assert names_of(images) == ["b.png", "a.PNG"]
+        assert all(image.is_absolute() for image in images)
+
+
+def test_names_as_map_extra_keys_and_channels(dataset):
+    text = "train: images/train\nnc: 2\nnames: {1: two, 0: one}\nchannels: 1\ndownload: x\n"
+    info = find_dataset(str(write(dataset / "data.yaml", text)))
+    assert info.names == ("one", "two")
+    assert info.channels == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("train: a\nnames: [x]\nnc: 3\n", "nc is 3 but names lists 1"),
+        ("train: a\n", "key names"),
+        ("train: a\nnames: []\n", "key names.*at least one"),
+        ("train: a\nnames: [x, x]\n", "'x' appears twice"),
+        ("train: a\nnames: {0: x, 2: y}\n", "0 to 1 without gaps"),
+        ("train: a\nnames: {a: x}\n", "numbers"),
+        ("train: a\nnames: [yes, no]\n", "quotes"),
+        ("train: a\nnames: 5\n", "key names"),
+        ("train: {a: 1}\nnames: [x]\n", "key train"),
+        ("train: a\nnames: [x]\nchannels: 4\n", "key channels = 4"),
+        ("names: [x]\n", "no split"),
+        ("- a\n", "must hold keys"),
+        ("train: [\n", "not YAML"),
+        ("", "must hold keys"),
+    ],
+)
+def test_faulty_file_names_the_key_in_one_line(tmp_path, text, words):
+    file = write(tmp_path / "data.yaml", text)
+    with pytest.raises(DataError, match=words) as caught:
+        find_dataset(str(file))
+    assert "data.yaml" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_unknown_name_offers_the_closest(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="did you mean 'neu-det'"):
+        find_dataset("neu-dett")
+    with pytest.raises(DataError, match="does not exist"):
+        find_dataset("no/such/data.yaml")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"holds no data\.yaml"):
+        find_dataset(str(tmp_path / "empty"))
+
+
+def test_shipped_catalog_is_sound(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, classes in {
+        "neu-det": 6,
+        "magnetic-tile": 5,
+        "pku-market-pcb": 6,
+        "synth": 4,
+    }.items():
+        info = find_dataset(name)
+        assert len(info.names) == classes
+        assert {"train", "val"} <= set(info.splits)
+        assert info.prepare.startswith("kdlnet data ") and "\n" not in info.prepare
+        assert info.terms and info.citation and info.url
+
+
+def test_missing_images_of_a_name_say_how_to_get_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    info = find_dataset("neu-det", tmp_path / "elsewhere")
+    with pytest.raises(DataError, match="kdlnet data convert voc NEU-DET") as caught:
+        list_images(info, "train")
+    assert str(tmp_path / "elsewhere/neu-det") in str(caught.value)
+    assert "--data-root" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_images_are_found_below_root_variable_or_working_directory(tmp_path, monkeypatch):
+    catalog = "steel:\n  path: steel\n  train: images\n  names: [x]\n"
+    for place in ("given", "variable", "here"):
+        touch(tmp_path / place / f"steel/images/{place}.png")
+    monkeypatch.chdir(tmp_path / "here")
+    write(tmp_path / "here/datasets.yaml", catalog)
+    assert names_of(list_images(find_dataset("steel"), "train")) == ["here.png"]
+    monkeypatch.setenv("KDLNET_DATA", str(tmp_path / "variable"))
+    assert names_of(list_images(find_dataset("steel"), "train")) == ["variable.png"]
+    found = find_dataset("steel", tmp_path / "given")
+    assert names_of(list_images(found, "train")) == ["given.png"]
+    # The shipped names stay known beside one's own catalog.
+    assert find_dataset("neu-det").names[0] == "crazing"
+
+
+def test_written_data_yaml_wins_over_the_catalog_entry(dataset, monkeypatch):
+    # Label files were written with its class order.
+    monkeypatch.chdir(dataset.parent)
+    write(dataset.parent / "datasets.yaml", "set:\n  train: images/train\n  names: [y, x]\n")
+    info = find_dataset("set")
+    assert info.names == ("x", "y")
+    assert info.source.name == "datasets.yaml"
+
+
+def test_catalog_can_be_given(tmp_path):
+    file = write(tmp_path / "mine.yaml", "a:\n  train: images\n  names: [x]\n  nc: 2\n")
+    with pytest.raises(DataError, match=r"mine\.yaml: dataset 'a'.*nc is 2"):
+        find_dataset("a", catalog=file)
+
+
+def test_list_files_globs_and_several_entries(dataset):
+    write(dataset / "lists/a.txt", "./extra.png\nimages/train/b.png\n\n")
+    touch(dataset / "lists/extra.png")
+    write(dataset / "lists/absolute.txt", f"{dataset}/images/val/c.jpg\nimages/train/b.png\n")
+    text = "train: [lists/a.txt, lists/absolute.txt]\nval: 'images/**/*.png'\nnames: [x]\n"
+    write(dataset / "data.yaml", text)
+    info = find_dataset(str(dataset))
+    assert names_of(list_images(info, "train")) == ["b.png", "c.jpg", "extra.png"]
+    assert "b.png" in names_of(list_images(info, "val"))
+
+
+def test_listed_images_that_are_missing_are_counted(dataset):
+    write(dataset / "train.txt", "images/train/b.png\nimages/train/gone.png\nother/gone.png\n")
+    write(dataset / "data.yaml", "train: train.txt\nnames: [x]\n")
+    with pytest.raises(DataError, match=r"2 of 3 images.*gone\.png"):
+        list_images(find_dataset(str(dataset)), "train")
+
+
+def test_long_lists_are_checked_fast(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(1000):
+        (folder / f"{number}.png").touch()
+    write(tmp_path / "train.txt", "".join(f"images/{number}.png\n" for number in range(1000)))
+    write(tmp_path / "data.yaml", "train: train.txt\nnames: [x]\n")
+    info = find_dataset(str(tmp_path))
+    start = time.process_time()
+    assert len(list_images(info, "train")) == 1000
+    assert time.process_time() - start < 0.3
+
+
+def test_wrong_splits_and_entries(dataset):
+    info = find_dataset(str(dataset))
+    with pytest.raises(DataError, match=r"unknown split.*'tran'.*did you mean 'train'"):
+        list_images(info, "tran")
+    write(dataset / "data.yaml", "train: nowhere\nval: empty\nnames: [x]\n")
+    (dataset / "empty").mkdir()
+    info = find_dataset(str(dataset))
+    with pytest.raises(DataError, match=r"nowhere.*does not exist"):
+        list_images(info, "train")
+    with pytest.raises(DataError, match="no images"):
+        list_images(info, "val")
+
+
+def test_export_of_labelling_services_is_found(dataset):
+    write(dataset / "data.yaml", "train: ../images/train\nnames: [x]\n")
+    assert len(list_images(find_dataset(str(dataset)), "train")) == 2
+
+
+def test_symbolic_links_stay_beside_their_labels(dataset, tmp_path):
+    touch(tmp_path / "store/original.png")
+    (dataset / "images/val/link.png").symlink_to(tmp_path / "store/original.png")
+    (dataset / "images/val/loop").symlink_to(dataset / "images")
+    images = list_images(find_dataset(str(dataset)), "val")
+    assert dataset / "images/val/link.png" in images
+
+
+def test_label_path(tmp_path):
+    cases = {
+        "set/images/a.jpg": "set/labels/a.txt",
+        "images/x/images/train/a.b.JPG": "images/x/labels/train/a.b.txt",
+        "my images/ä 1.png": "my images/ä 1.txt",
+        "images.png": "images.txt",
+        "set/Images/a.png": "set/Images/a.txt",
+    }
+    for image, label in cases.items():
+        assert label_path(tmp_path / image) == tmp_path / label

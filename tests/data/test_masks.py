@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from kdlnet.data.formats.masks import import_masks
+from kdlnet.data.formats.record import ImportOptions
+from kdlnet.errors import DataError
+
+from .conftest import save_image
+
+
+def save_mask(file, *boxes, value=255, size=(40, 60), dtype=np.uint8):
+    mask = np.zeros(size, dtype)
+    for x1, y1, x2, y2 in boxes:
+        mask[y1:y2, x1:x2] = value
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(cv2.imencode(".png", mask)[1].tobytes())
+
+
+@pytest.fixture
+def tiles(tmp_path):
+    """The layout of the magnetic-tile set: folder = class, mask beside the image."""
+    for name in ("MT_Crack/Imgs/1", "MT_Free/Imgs/1", "MT_Fray/Imgs/1"):
+        save_image(tmp_path / f"{name}.jpg")
+    save_mask(tmp_path / "MT_Crack/Imgs/1.png", (5, 6, 25, 8), (40, 10, 50, 30))
+    save_mask(tmp_path / "MT_Free/Imgs/1.png")
+    save_mask(tmp_path / "MT_Fray/Imgs/1.png", (0, 0, 60, 40))
+    return tmp_path
+
+
+def read(source, **options):
+    result = import_masks(source, ImportOptions(**options))
+    return {r.image.relative_to(source).as_posix(): r for r in result.records}, result.left_out
+
+
+def test_every_region_becomes_a_box_of_the_folders_class(tiles):
+    records, left_out = read(tiles, good=("MT_Free",))
+    assert len(records) == 3 and left_out == []
+    crack = records["MT_Crack/Imgs/1.jpg"]
+    assert sorted(crack.boxes.tolist()) == [[5, 6, 25, 8], [40, 10, 50, 30]]
+    assert crack.names == ("MT_Crack", "MT_Crack")
+    # A region that touches all borders covers the image exactly.
+    assert records["MT_Fray/Imgs/1.jpg"].boxes.tolist() == [[0, 0, 60, 40]]
+    assert records["MT_Free/Imgs/1.jpg"].boxes.shape == (0, 4)
+
+
+def test_diagonal_neighbours_are_one_region(tiles):
+    save_mask(tiles / "MT_Crack/Imgs/1.png", (5, 5, 15, 10), (15, 10, 25, 15))
+    assert read(tiles)[0]["MT_Crack/Imgs/1.jpg"].boxes.tolist() == [[5, 5, 25, 15]]
+
+
+def test_small_regions_are_dropped_and_counted(tiles):
+    save_mask(tiles / "MT_Crack/Imgs/1.png", (5, 5, 9, 9), (20, 20, 24, 23), (50, 30, 51, 31))
+    record = read(tiles)[0]["MT_Crack/Imgs/1.jpg"]  # 16, 12 and 1 pixels
+    assert record.boxes.tolist() == [[5, 5, 9, 9]]
+    assert [problem.reason for problem in record.problems] == ["small region"] * 2
+    assert len(read(tiles, min_area=1)[0]["MT_Crack/Imgs/1.jpg"].boxes) == 3
+    assert len(read(tiles, min_area=12)[0]["MT_Crack/Imgs/1.jpg"].boxes) == 2
+
+
+def test_soft_edges_do_not_grow_the_box_and_small_numbers_count(tiles):
+    mask = np.zeros((40, 60), np.uint8)
+    mask[9:21, 9:31] = 100
+    mask[10:20, 10:30] = 255
+    (tiles / "MT_Crack/Imgs/1.png").write_bytes(cv2.imencode(".png", mask)[1].tobytes())
+    assert read(tiles)[0]["MT_Crack/Imgs/1.jpg"].boxes.tolist() == [[10, 10, 30, 20]]
+    save_mask(tiles / "MT_Crack/Imgs/1.png", (10, 10, 30, 20), value=1)
+    assert read(tiles)[0]["MT_Crack/Imgs/1.jpg"].boxes.tolist() == [[10, 10, 30, 20]]
+    save_mask(tiles / "MT_Crack/Imgs/1.png", (10, 10, 30, 20), value=65535, dtype=np.uint16)
+    assert read(tiles)[0]["MT_Crack/Imgs/1.jpg"].boxes.tolist() == [[10, 10, 30, 20]]
+
+
+def test_defect_folder_with_an_empty_mask_is_not_a_good_part(tiles):
+    save_mask(tiles / "MT_Fray/Imgs/1.png")
+    records, left_out = read(tiles, good=("MT_Free",))
+    assert "MT_Fray/Imgs/1.jpg" not in records
+    assert [problem.reason for problem in left_out] == ["empty mask"]
+    # Without a good folder an empty mask is all that can tell a good part.
+    records, left_out = read(tiles)
+    assert records["MT_Fray/Imgs/1.jpg"].names == () and left_out == []
+
+
+def test_good_folder_needs_no_masks_others_do(tiles):
+    (tiles / "MT_Free/Imgs/1.png").unlink()
+    (tiles / "MT_Fray/Imgs/1.png").unlink()
+    records, left_out = read(tiles, good=("MT_Free",))
+    assert set(records) == {"MT_Free/Imgs/1.jpg", "MT_Crack/Imgs/1.jpg"}
+    assert [problem.reason for problem in left_out] == ["no mask"]
+
+
+def test_masks_in_a_folder_of_their_own(tmp_path):
+    # As MVTec AD: the same numbers in every class, PNG on both sides.
+    save_image(tmp_path / "test/broken/000.png")
+    save_image(tmp_path / "test/bent/000.png")
+    save_image(tmp_path / "test/good/000.png")
+    save_mask(tmp_path / "ground_truth/broken/000_mask.png", (1, 1, 9, 9))
+    save_mask(tmp_path / "ground_truth/bent/000_mask.png", (20, 20, 40, 30))
+    records, left_out = read(tmp_path, good=("good",))
+    assert left_out == []
+    assert {name: record.names for name, record in records.items()} == {
+        "test/broken/000.png": ("broken",),
+        "test/bent/000.png": ("bent",),
+        "test/good/000.png": (),
+    }
+    assert records["test/bent/000.png"].boxes.tolist() == [[20, 20, 40, 30]]
+
+
+def test_flat_folders_take_the_given_class(tmp_path):
+    save_image(tmp_path / "images/a.b 1.png")
+    save_mask(tmp_path / "masks/a.b 1.png", (1, 1, 9, 9))
+    assert read(tmp_path)[0]["images/a.b 1.png"].names == ("defect",)
+    assert read(tmp_path, class_name="dent")[0]["images/a.b 1.png"].names == ("dent",)
+
+
+def test_mask_of_another_size_leaves_the_image_out(tiles):
+    save_mask(tiles / "MT_Fray/Imgs/1.png", (1, 1, 9, 9), size=(20, 30))
+    assert [problem.reason for problem in read(tiles)[1]] == ["size"]
+
+
+def test_wrong_good_folder_and_no_masks_are_errors(tiles):
+    with pytest.raises(DataError, match=r"'MT_free' is not a folder.*MT_Free"):
+        read(tiles, good=("MT_free",))
+    for file in tiles.rglob("*.png"):
+        file.unlink()
+    with pytest.raises(DataError, match="no masks"):
+        read(tiles)

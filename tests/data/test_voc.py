@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kdlnet.data.formats.record import ImportOptions
+from kdlnet.data.formats.voc import import_voc
+from kdlnet.errors import DataError
+
+from .conftest import save_image, save_xml
+
+
+def read(source, **options):
+    result = import_voc(source, ImportOptions(**options))
+    return {record.image.name: record for record in result.records}, result.left_out
+
+
+def test_first_pixel_is_number_one(voc):
+    records, left_out = read(voc)
+    # 1..60 of 60 pixels is the whole image; 11..20 covers ten pixels from edge 10 to edge 20.
+    np.testing.assert_array_equal(records["a.jpg"].boxes, [[0, 0, 60, 40], [10, 20, 20, 30]])
+    assert records["a.jpg"].names == ("dent", "crack")
+    assert records["a.jpg"].size == (40, 60)
+    assert left_out == []
+
+
+def test_a_zero_anywhere_means_edges_counted_from_zero(voc):
+    save_xml(voc / "ANNOTATIONS/b.xml", [("crack", 0, 5, 8, 9)])
+    records, _ = read(voc)
+    np.testing.assert_array_equal(records["b.jpg"].boxes, [[0, 5, 8, 9]])
+    np.testing.assert_array_equal(records["a.jpg"].boxes[1], [11, 21, 20, 30])
+    assert records["a.jpg"].problems == ()
+
+
+def test_origin_can_be_given(voc):
+    np.testing.assert_array_equal(read(voc, origin="0")[0]["b.jpg"].boxes, [[5, 5, 8, 9]])
+    save_xml(voc / "ANNOTATIONS/b.xml", [("crack", 0, 5, 8, 9)])
+    records, _ = read(voc, origin="1")
+    np.testing.assert_array_equal(records["b.jpg"].boxes, [[0, 4, 8, 9]])
+    assert [problem.reason for problem in records["b.jpg"].problems] == ["clipped"]
+
+
+def test_image_without_annotation_is_a_good_part_and_the_reverse_is_told(voc):
+    save_xml(voc / "ANNOTATIONS/lost.xml", [("dent", 1, 1, 5, 5)])
+    records, left_out = read(voc)
+    assert records["c.jpg"].boxes.shape == (0, 4)
+    assert [(problem.reason, problem.file.name) for problem in left_out] == [
+        ("no image", "lost.xml")
+    ]
+
+
+def test_faulty_objects_are_dropped_with_their_number(voc):
+    rows = [
+        ("dent", 5, 5, 9, 9),
+        ("dent", 5, 5, 9, 9),
+        ("dent", 20, 5, 9, 9),
+        ("dent", 70, 5, 90, 9),
+        ("dent", "nan", 5, 9, 9),
+        ("", 5, 5, 9, 9),
+        ("dent", "", 5, 9, 9),
+        ("dent", 50, 30, 70, 45),
+    ]
+    save_xml(voc / "ANNOTATIONS/a.xml", rows)
+    record = read(voc)[0]["a.jpg"]
+    found = {problem.line: problem.reason for problem in record.problems}
+    assert found == {
+        2: "duplicate",
+        3: "degenerate",
+        4: "outside",
+        5: "nan",
+        6: "incomplete",
+        7: "incomplete",
+        8: "clipped",
+    }
+    np.testing.assert_array_equal(record.boxes, [[4, 4, 9, 9], [49, 29, 60, 40]])
+
+
+def test_same_stem_in_two_folders_goes_by_the_folder(tmp_path):
+    for folder in ("short", "open"):
+        save_image(tmp_path / f"images/{folder}/01.png")
+        save_xml(tmp_path / f"Annotations/{folder}/01.xml", [(folder, 2, 2, 9, 9)])
+    for record in import_voc(tmp_path, ImportOptions()).records:
+        assert record.names == (record.image.parent.name,)
+
+
+def test_undecidable_annotation_is_an_error(tmp_path):
+    save_image(tmp_path / "images/01.png")
+    for folder in ("first", "second"):
+        save_xml(tmp_path / f"xml/{folder}/01.xml", [("dent", 2, 2, 9, 9)])
+    with pytest.raises(DataError, match=r"fits two annotations.*01\.xml"):
+        import_voc(tmp_path, ImportOptions())
+
+
+def test_annotation_for_another_size_leaves_the_image_out(voc):
+    # As after an EXIF rotation or a resize: the boxes would be misplaced.
+    save_xml(voc / "ANNOTATIONS/a.xml", [("dent", 1, 1, 9, 9)], size=(60, 40))
+    save_xml(voc / "ANNOTATIONS/b.xml", [("dent", 1, 1, 9, 9)], size=None)
+    records, left_out = read(voc)
+    assert set(records) == {"b.jpg", "c.jpg"}
+    assert left_out[0].reason == "size" and "40x60" in left_out[0].value
+
+
+def test_unreadable_image_is_left_out(voc):
+    (voc / "IMAGES/a.jpg").write_bytes(b"")
+    records, left_out = read(voc)
+    assert "a.jpg" not in records
+    assert left_out[0].reason == "unreadable"
+
+
+def test_broken_or_no_xml_is_an_error(voc):
+    (voc / "ANNOTATIONS/a.xml").write_text("<annotation>")
+    with pytest.raises(DataError, match=r"a\.xml' is not XML"):
+        read(voc)
+    with pytest.raises(DataError, match=r"no \.xml"):
+        read(voc / "IMAGES")
+
+
+def test_size_is_that_after_exif_rotation(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("L", (60, 40)).save(tmp_path / "a.jpg", exif=exif)
+    save_xml(tmp_path / "a.xml", [("dent", 1, 41, 40, 60)], size=(60, 40))
+    (record,) = import_voc(tmp_path, ImportOptions()).records
+    assert record.size == (60, 40)
+    np.testing.assert_array_equal(record.boxes, [[0, 40, 40, 60]])

@@ -1,0 +1,231 @@
+"""Training end to end on a toy set: golden losses, exact resume, stops, starts from weights."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from kdlnet.config import TrainConfig, build_config
+from kdlnet.engine.checkpoint import load_weights
+from kdlnet.engine.events import EpochDone, Message, RunFinished, RunStarted, StepDone
+from kdlnet.engine.trainer import TrainResult, prepare_run, supervised_step, train
+from kdlnet.errors import DataError, KdlnetError, WeightsError
+
+
+def _changed(config: TrainConfig, **values: object) -> TrainConfig:
+    return build_config({**config.to_dict(), **values})
+
+
+class StopAt:
+    """A listener that presses Ctrl-C after so many epochs."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+
+    def __call__(self, event: object) -> None:
+        if isinstance(event, EpochDone) and event.epoch + 1 == self.epochs:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def finished(
+    tmp_path_factory: pytest.TempPathFactory, dataset: Path
+) -> tuple[TrainResult, list[object]]:
+    settings = {
+        "model": {"name": "lightnet-n"},
+        "data": {"name": str(dataset)},
+        "image_size": 64,
+        "batch": 4,
+        "epochs": 3,
+        "device": "cpu",
+    }
+    events: list[object] = []
+    out = tmp_path_factory.mktemp("run") / "a"
+    return train(build_config(settings), out=out, on_event=events.append), events
+
+
+def test_a_run_leaves_what_it_promises(finished: tuple[TrainResult, list[object]]) -> None:
+    result, events = finished
+    for name in ("config.yaml", "results.csv", "environment.json", "results.png"):
+        assert (result.folder / name).stat().st_size > 0
+    rows = _rows(result.folder)
+    assert [row["epoch"] for row in rows] == ["0", "1", "2"]
+    assert {"loss", "class", "box", "bins", "ap", "ap50", "lr", "seconds"} <= set(rows[0])
+    started = next(event for event in events if isinstance(event, RunStarted))
+    assert (started.train_images, started.val_images, started.steps_per_epoch) == (12, 12, 3)
+    assert sum(isinstance(event, EpochDone) for event in events) == 3
+    assert isinstance(events[-1], RunFinished) and events[-1].reason == "epochs"
+    best = load_weights(result.best)
+    assert best.names == ("square", "disc") and not best.training and not best.fused
+    assert best.preprocess.image_size == (64, 64)
+
+
+def test_first_losses_are_golden(config: TrainConfig, tmp_path: Path) -> None:
+    """Four steps by hand on fixed batches. A change of these numbers is a change of the method."""
+    setup = prepare_run(config, tmp_path / "run", False, None, lambda event: None)
+    step = supervised_step(setup)
+    optimizer = torch.optim.SGD(setup.detector.parameters(), lr=0.01)
+    losses = []
+    for n in range(4):
+        output = step(setup.train.batch(range(4 * (n % 3), 4 * (n % 3) + 4)), n / 4)
+        output.loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(output.loss.item())
+    assert losses == pytest.approx(GOLDEN, rel=2e-3)
+
+
+GOLDEN = [1.80672, 1.62901, 1.75233, 1.77349]
+
+
+def test_resume_is_bit_equal_to_an_uninterrupted_run(
+    config: TrainConfig, finished: tuple[TrainResult, list[object]], tmp_path: Path
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(config, out=tmp_path / "cut", on_event=StopAt(1))
+    resumed = train(config, resume=tmp_path / "cut")
+    whole = torch.load(finished[0].last, weights_only=True)
+    parts = torch.load(resumed.last, weights_only=True)
+    _assert_equal(whole["state"], parts["state"])
+    for part in ("detector", "optimizer", "updates"):
+        _assert_equal(whole["training"][part], parts["training"][part])
+    rows = [_rows(result.folder) for result in (finished[0], resumed)]
+    for column in ("epoch", "loss", "ap", "lr"):
+        assert [row[column] for row in rows[0]] == [row[column] for row in rows[1]]
+
+
+def _assert_equal(one: Any, two: Any) -> None:
+    """Nested values are the same to the bit."""
+    if isinstance(one, dict):
+        assert one.keys() == two.keys()
+        for key in one:
+            _assert_equal(one[key], two[key])
+    elif isinstance(one, list):
+        for a, b in zip(one, two, strict=True):
+            _assert_equal(a, b)
+    elif isinstance(one, torch.Tensor):
+        assert torch.equal(one, two)
+    else:
+        assert one == two
+
+
+def _rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "results.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_another_seed_gives_another_run(
+    config: TrainConfig, finished: tuple[TrainResult, list[object]], tmp_path: Path
+) -> None:
+    other = train(_changed(config, seed=1, epochs=1), out=tmp_path / "b")
+    first = torch.load(finished[0].last, weights_only=True)["training"]["state"]["rows"][0]
+    assert torch.load(other.last, weights_only=True)["training"]["state"]["rows"][0] != first
+
+
+def test_folders_count_up_and_are_kept(config: TrainConfig, tmp_path: Path) -> None:
+    config = _changed(config, epochs=1, val_every=1)
+    one = train(config, out=tmp_path / "run")
+    before = one.best.read_bytes()
+    two = train(config, out=tmp_path / "run")
+    assert two.folder.name == "run-2" and one.best.read_bytes() == before
+    three = train(config, out=tmp_path / "run", overwrite=True)
+    assert three.folder == one.folder
+
+
+def test_overwrite_spares_a_folder_that_is_no_run(config: TrainConfig, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "holiday.jpg").write_bytes(b"mine")
+    with pytest.raises(KdlnetError, match="left alone"):
+        train(config, out=tmp_path / "photos", overwrite=True)
+    assert (tmp_path / "photos" / "holiday.jpg").read_bytes() == b"mine"
+
+
+def test_a_time_budget_ends_the_run(config: TrainConfig, tmp_path: Path) -> None:
+    events: list[object] = []
+    result = train(_changed(config, time=2.0), out=tmp_path / "run", on_event=events.append)
+    assert result.reason == "time" and result.best.is_file()
+    assert 2.0 <= events[-1].seconds < 10  # type: ignore[attr-defined]
+
+
+def test_patience_ends_the_run(config: TrainConfig, tmp_path: Path) -> None:
+    # A learning rate of nearly nothing: no epoch can beat the first.
+    changed = _changed(config, patience=2, epochs=50, optim={"lr": 1e-12})
+    result = train(changed, out=tmp_path / "run")
+    assert result.reason == "patience" and len(_rows(result.folder)) == 3
+
+
+def test_accumulation_equals_fewer_updates(config: TrainConfig, tmp_path: Path) -> None:
+    changed = _changed(config, epochs=1, optim={"accumulate": 3})
+    result = train(changed, out=tmp_path / "run")
+    training = torch.load(result.last, weights_only=True)["training"]
+    assert training["updates"] == 1 and training["state"]["step"] == 3
+
+
+def test_a_loss_that_is_not_finite_stops_with_advice(config: TrainConfig, tmp_path: Path) -> None:
+    changed = _changed(config, optim={"lr": 1e9, "warmup": 0.0, "clip_norm": 0.0, "name": "sgd"})
+    with pytest.raises(KdlnetError, match=r"not a finite number.*optim\.lr"):
+        train(changed, out=tmp_path / "run")
+
+
+def test_init_matches_class_rows_by_name(
+    finished: tuple[TrainResult, list[object]], config: TrainConfig, tmp_path: Path
+) -> None:
+    other = make_other_classes(Path(config.data.name), tmp_path)
+    changed = _changed(config, data={"name": str(other)}, epochs=1, optim={"lr": 1e-12})
+    events: list[object] = []
+    result = train(changed, out=tmp_path / "run", init=finished[0].best, on_event=events.append)
+    texts = [event.text for event in events if isinstance(event, Message)]
+    assert "1 of 2 classes taken over" in texts[0] and "dent" in texts[1]
+    old, new = load_weights(finished[0].best).detector, load_weights(result.last).detector
+    torch.testing.assert_close(
+        new.head.class_logits[0].weight[1], old.head.class_logits[0].weight[0], rtol=0, atol=1e-6
+    )
+    torch.testing.assert_close(new.backbone.stem.dense, old.backbone.stem.dense, rtol=0, atol=1e-6)
+
+
+def make_other_classes(file: Path, folder: Path) -> Path:
+    """The same images, with the classes dent (new) and square (known, in another place)."""
+    text = file.read_text().replace("[square, disc]", "[dent, square]")
+    made = folder / "other.yaml"
+    made.write_text(f"path: {file.parent}\n{text}")
+    return made
+
+
+def test_starting_from_what_does_not_fit_is_refused(
+    finished: tuple[TrainResult, list[object]], config: TrainConfig, tmp_path: Path
+) -> None:
+    with pytest.raises(WeightsError, match="does not fit"):
+        changed = _changed(config, model={"name": "lightnet"})
+        train(changed, out=tmp_path / "run", init=finished[0].best)
+    with pytest.raises(WeightsError, match="no training state"):
+        train(config, resume=finished[0].best)
+
+
+def test_resume_refuses_other_classes(
+    finished: tuple[TrainResult, list[object]], dataset: Path
+) -> None:
+    text = dataset.read_text()
+    try:
+        dataset.write_text(text.replace("disc", "ring"))
+        with pytest.raises(DataError, match="ring"):
+            train(build_config({}), resume=finished[0].folder)
+    finally:
+        dataset.write_text(text)
+
+
+@pytest.mark.parametrize("block", ["repvgg", "qarepvgg"])
+def test_every_block_and_one_channel_train(config: TrainConfig, tmp_path: Path, block: str) -> None:
+    model = {"name": "lightnet-n-p2", "block": block, "channels": 1}
+    result = train(_changed(config, epochs=1, model=model), out=tmp_path / "run")
+    assert load_weights(result.last).preprocess.channels == 1
+
+
+def test_mixed_precision_trains(config: TrainConfig, tmp_path: Path) -> None:
+    events: list[object] = []
+    train(_changed(config, epochs=1, amp="bf16"), out=tmp_path / "run", on_event=events.append)
+    last = [event for event in events if isinstance(event, StepDone)][-1]
+    assert all(value == value for value in last.parts.values())

@@ -1,0 +1,64 @@
+"""Atomic writes: all or nothing, one-line errors, no litter."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+
+from kdlnet.errors import KdlnetError
+from kdlnet.utils.files import write_atomic
+
+
+def test_writes_replaces_and_makes_folders(tmp_path):
+    file = tmp_path / "größe" / "划痕.bin"
+    write_atomic(file, b"first")
+    write_atomic(file, b"second")
+    assert file.read_bytes() == b"second"
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_new_file_has_the_usual_permissions(tmp_path):
+    (tmp_path / "usual").write_bytes(b"")
+    write_atomic(tmp_path / "ours", b"")
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path):
+    file, link = tmp_path / "best.pt", tmp_path / "link"
+    write_atomic(file, b"old")
+    os.link(file, link)
+    write_atomic(file, b"new")
+    # The old bytes were not touched: the name moved on to another file.
+    assert (file.read_bytes(), link.read_bytes()) == (b"new", b"old")
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()]
+)
+def test_a_failure_keeps_the_old_file_and_leaves_no_litter(tmp_path, monkeypatch, error):
+    file = tmp_path / "best.pt"
+    write_atomic(file, b"old")
+
+    def fail(_):
+        raise error
+
+    monkeypatch.setattr(os, "fsync", fail)
+    expected = KdlnetError if isinstance(error, OSError) else KeyboardInterrupt
+    with pytest.raises(expected) as caught:
+        write_atomic(file, b"new")
+    if expected is KdlnetError:
+        assert "No space left" in str(caught.value)
+        assert str(file) in str(caught.value)
+        assert "\n" not in str(caught.value)
+    assert file.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_folder_or_a_file_in_the_way(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(KdlnetError, match="it is a folder"):
+        write_atomic(tmp_path, b"x")
+    with pytest.raises(KdlnetError, match="cannot write"):
+        write_atomic(tmp_path / "file" / "below", b"x")
