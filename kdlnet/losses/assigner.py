@@ -45,7 +45,7 @@ class TaskAlignedAssigner:
     def __call__(
         self, scores: Tensor, boxes: Tensor, points: Tensor, strides: Tensor, targets: Targets
     ) -> Assignment:
-        """Assigns by predicted ``scores`` (B, A, C) and ``boxes`` (B, A, 4) of ``points`` (A, 2)."""
+        """Assigns by the predicted ``scores`` (B, A, C) and ``boxes`` (B, A, 4) of ``points``."""
         truth_boxes, truth_labels, real = pad_targets(targets, len(scores))
         if truth_boxes.shape[1] == 0:
             return _all_background(scores)
