@@ -16,8 +16,12 @@ Who runs how. All sides read one copy of the same images, at one size and batch,
 OMP_NUM_THREADS. kdlnet runs with its defaults: validation after each epoch. Each peer runs in two
 arms. `own`: its defaults. Those use a single thread on a machine with two cores, whatever
 OMP_NUM_THREADS says. `fast`: as many threads as kdlnet, images in RAM, no validation, no plots, no
-checkpoints, no warm-up (which steps the optimizer more often). `fast` is the arm to quote: what it
-leaves out, kdlnet still does. The peers keep their own augmentation and optimizer in both arms.
+checkpoints, no warm-up (which steps the optimizer more often). What `fast` leaves out, kdlnet still
+does; quote the faster arm. The peers keep their own augmentation and optimizer in both.
+
+Measure on a machine that does nothing else. Threads that wait for each other suffer most from a
+second program: when a side with two threads keeps fewer than about 1.7 cores busy, or `fast` is
+slower than `own`, the figures say more about the neighbour than about the sides.
 
 The sides take turns, one run each a round (A B A B); the ratio is formed within a round.
 """

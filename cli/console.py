@@ -88,7 +88,9 @@ class Console:
         )
         for index, head in enumerate(heads):
             text = index == 0 or head.startswith("<")
-            grid.add_column(head.removeprefix("<"), justify="left" if text else "right")
+            grid.add_column(
+                head.removeprefix("<"), justify="left" if text else "right", no_wrap=index == 0
+            )
         for row in rows:
             grid.add_row(*(Text(printable(str(cell))) for cell in row))
         self.screen.print(grid)

@@ -49,6 +49,20 @@ def one_weights(argument: Path | None, option: Path | None) -> Path:
     return weights
 
 
+def at_least_one(value: int | None) -> int | None:
+    """Checks a count. Raises typer.BadParameter."""
+    if value is not None and value < 1:
+        raise typer.BadParameter(f"{value}: give 1 or more")
+    return value
+
+
+def not_negative(value: int | None) -> int | None:
+    """Checks a seed. Raises typer.BadParameter."""
+    if value is not None and value < 0:
+        raise typer.BadParameter(f"{value}: give 0 or more")
+    return value
+
+
 def given(**values: Any) -> dict[str, Any]:
     """The values that were given. What is left out keeps the default of the function called."""
     return {name: value for name, value in values.items() if value is not None}
@@ -78,7 +92,8 @@ Model = Annotated[
     str | None, option("--model", metavar="NAME", help="See 'kdlnet models' [lightnet].")
 ]
 Epochs = Annotated[
-    int | None, option("--epochs", metavar="N", min=1, help="Passes over the data [100].")
+    int | None,
+    option("--epochs", metavar="N", callback=at_least_one, help="Passes over the data [100]."),
 ]
 Init = Annotated[Path | None, option("--init", metavar="FILE", help="Weights to start from.")]
 Resume = Annotated[
@@ -96,9 +111,12 @@ ImageSize = Annotated[
     str | None,
     option("--image-size", metavar="N|HxW", help="Network input, multiples of 32 [640]."),
 ]
-Batch = Annotated[int | None, option("--batch", metavar="N", min=1, help="Images a step [16].")]
+Batch = Annotated[
+    int | None, option("--batch", metavar="N", callback=at_least_one, help="Images a step [16].")
+]
 Seed = Annotated[
-    int | None, option("--seed", metavar="N", min=0, help="Seed of all randomness [0].")
+    int | None,
+    option("--seed", metavar="N", callback=not_negative, help="Seed of all randomness [0]."),
 ]
 Out = Annotated[Path | None, option("--out", metavar="DIR", help="Folder for the results.")]
 Overwrite = Annotated[bool, option("--overwrite", help="Replace results that are there.")]

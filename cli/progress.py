@@ -18,7 +18,7 @@ from .console import Console, duration, figure, shown
 _REFRESH_PER_SECOND = 4  # more would take time from two busy cores
 _PLAIN_EVERY = 30.0  # seconds between plain lines of one long task
 _SHARES = {"ap": "AP", "ap50": "AP50"}
-_OUTSIDE_PARTS = {"epoch", "lr", "learning_rate", "seconds", "images_per_second", "best"}
+_OUTSIDE_PARTS = {"epoch", "loss", "lr", "seconds", "images_per_second"}  # loss: their sum
 
 
 class EventPrinter:
@@ -113,7 +113,8 @@ class EventPrinter:
             for key, head in _SHARES.items()
             if event.row.get(key) is not None
         ]
-        if (rate := event.row.get("images_per_second")) is not None:
+        rate = event.row.get("images_per_second")
+        if rate is not None and self._bars is None:  # the bar has said it; the line fits 80 columns
             cells.append(f"{rate:.0f} images/s")
         if (seconds := event.row.get("seconds")) is not None:
             cells.append(duration(seconds))

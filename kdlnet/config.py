@@ -59,7 +59,7 @@ class AugmentConfig(_Section):
     scale: float = Field(0.4, ge=0, lt=1)
     shear: float = Field(0.0, ge=0, le=45)
     flip_horizontal: float = Field(0.5, ge=0, le=1)
-    flip_vertical: float = Field(0.0, ge=0, le=1)
+    flip_vertical: float = Field(0.5, ge=0, le=1)
     brightness: float = Field(0.2, ge=0, le=1)
     contrast: float = Field(0.2, ge=0, le=1)
     saturation: float = Field(0.4, ge=0, le=1)
@@ -69,14 +69,16 @@ class AugmentConfig(_Section):
 class OptimConfig(_Section):
     """``lr`` is for a batch of 16 images and scales with the square root of the real one.
 
+    For ``sgd`` set ``lr`` near 0.02 and ``weight_decay`` near 0.0005; ``momentum`` is AdamW's beta1.
+
     ``warmup`` and ``tail`` (the part without mosaic, mixup and copy-paste) are shares of the run.
     """
 
-    name: Literal["sgd", "adamw"] = "sgd"
-    lr: float = Field(0.02, gt=0)
+    name: Literal["adamw", "sgd"] = "adamw"
+    lr: float = Field(0.002, gt=0)
     final_lr: float = Field(0.02, ge=0, le=1)
     momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(5e-4, ge=0)
+    weight_decay: float = Field(0.05, ge=0)
     warmup: float = Field(0.03, ge=0, le=0.5)
     tail: float = Field(0.1, ge=0, le=1)
     accumulate: int = Field(1, ge=1)

@@ -9,7 +9,7 @@ import typer
 
 from ..console import Console, shown
 from ..errors import UsageProblem
-from ..options import Json, Overwrite, Quiet, Seed, given, option
+from ..options import Json, Overwrite, Quiet, Seed, at_least_one, given, option
 
 if TYPE_CHECKING:
     from kdlnet.data.writer import ConvertReport
@@ -37,7 +37,10 @@ ClassName = Annotated[
 MinArea = Annotated[
     int | None, option("--min-area", metavar="N", help="masks: smallest defect in pixels [16].")
 ]
-Count = Annotated[int | None, option("--count", metavar="N", min=1, help="Number of images [500].")]
+Count = Annotated[
+    int | None,
+    option("--count", metavar="N", callback=at_least_one, help="Number of images [500]."),
+]
 PictureSize = Annotated[
     str | None, option("--image-size", metavar="N|HxW", help="Size of the images [256].")
 ]

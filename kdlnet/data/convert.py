@@ -84,6 +84,7 @@ def convert(
     if format not in IMPORTERS:
         raise DataError(unknown("format", format, IMPORTERS))
     _check_folders(source, out)
+    source = Path(os.path.normpath(source.absolute()))  # one spelling for every image's path
     imported = IMPORTERS[format](source, options or ImportOptions())
     order = _class_order(imported, names)
     plan, unlisted = _plan(source, imported, splits)
@@ -97,7 +98,7 @@ def convert(
         }
         write_index(folder, order, relative)
         report = _report(out, plan, order, imported, unlisted, links)
-        write_report(folder, report, format=format, source=str(source.absolute()))
+        write_report(folder, report, format=format, source=str(source))
     return report
 
 

@@ -4,7 +4,7 @@ Image ``index`` of ``seed`` is always the same, whatever else is drawn and in wh
 random numbers come from a counter-based generator with that key (Salmon et al., Parallel Random
 Numbers: As Easy as 1, 2, 3, SC 2011).
 
-On the command line: ``kdlnet data synth --out DIR [--count N] [--image-size HxW] [--seed N]
+On the command line: ``kdlnet data synth DIR [--count N] [--image-size HxW] [--seed N]
 [--classes a,b] [--val-share F] [--test-share F] [--good-share F] [--overwrite]``.
 """
 
@@ -33,7 +33,7 @@ from kdlnet.errors import DataError, unknown
 
 CLASSES = tuple(DEFECTS)
 _SMALLEST_IMAGE = 96
-_MOST_DEFECTS = 5
+_MOST_DEFECTS = 7
 _TRIES = 20
 _GAP = 3  # pixels of surface between two defects
 _MIN_LONG, _MIN_SHORT = 8, 5  # pixels of a box's sides
@@ -55,14 +55,14 @@ def draw_image(
     classes: Sequence[str] = CLASSES,
     good_share: float = 0.2,
 ) -> SynthImage:
-    """Image number ``index`` of the set ``seed``: a good part or one with one to five defects."""
+    """Image number ``index`` of the set ``seed``: a good part or one with one to seven defects."""
     rng = Generator(Philox(key=np.array([seed, index], np.uint64)))
     surface = draw_surface(rng, image_size)
     boxes: list[PixelBox] = []
     labels: list[int] = []
     count = 0
     if rng.random() >= good_share:
-        count = 1 + min(int(rng.poisson(1.3)), _MOST_DEFECTS - 1)
+        count = 1 + min(int(rng.poisson(2.2)), _MOST_DEFECTS - 1)
     for _ in range(count):
         label = int(rng.integers(len(classes)))
         box = _place(rng, surface.image, classes[label], surface.roughness, surface.occupied)

@@ -35,7 +35,7 @@ def visible_box(patch: Grey) -> PixelBox:
 
 def _scratch(rng: Generator, roughness: float, largest: int) -> Grey:
     """A thin, slightly bent line, bright where metal was cut open, with a shadow beside it."""
-    length = _log_uniform(rng, 18, min(130, largest))
+    length = _log_uniform(rng, 22, min(130, largest))
     angle, bend = rng.uniform(0, np.pi), rng.normal(0, 0.08) * length
     along = np.array([np.cos(angle), np.sin(angle)])
     across = np.array([-along[1], along[0]])
@@ -45,7 +45,7 @@ def _scratch(rng: Generator, roughness: float, largest: int) -> Grey:
     width, height = (int(side) + 6 for side in points.max(axis=0))
     ink = np.zeros((height, width), np.uint8)
     fixed = np.round(points * 16).astype(np.int32)
-    width_drawn = int(rng.integers(1, 4))
+    width_drawn = int(rng.integers(1, 5))
     cv2.polylines(ink, [fixed], False, 255, width_drawn, cv2.LINE_AA, shift=4)
     line = ink.astype(np.float32) / 255
     line *= 0.8 + 0.2 * smooth_field(rng, (height, width), 4)
@@ -53,24 +53,24 @@ def _scratch(rng: Generator, roughness: float, largest: int) -> Grey:
     sign = 1 if rng.random() < 0.65 else -1
     # A line of one pixel drowns in the texture where a wider one is still seen.
     weakest = 5.0 if width_drawn == 1 else 3.6
-    strength = sign * _strength(rng, roughness, weakest, 8.0)
+    strength = sign * _strength(rng, roughness, weakest, 10.0)
     return np.asarray(strength * (line - 0.45 * shadow), np.float32)
 
 
 def _pit(rng: Generator, roughness: float, largest: int) -> Grey:
     """A small crater: dark floor, the wall towards the light dark, the far wall bright."""
-    radius = _log_uniform(rng, 4.0, min(12.0, largest / 2))
+    radius = _log_uniform(rng, 4.0, min(14.0, largest / 2))
     side = int(2 * radius) + 12
     floor = _ragged_disc(rng, side, radius, radius * rng.uniform(0.7, 1.0), 0.18)
     depth = cv2.GaussianBlur(floor, (0, 0), 1.0)
     slope_x, slope_y = cv2.Sobel(depth, cv2.CV_32F, 1, 0), cv2.Sobel(depth, cv2.CV_32F, 0, 1)
     walls = (slope_x + slope_y) / max(float(np.abs(slope_x + slope_y).max()), 1e-6)
-    return np.asarray(_strength(rng, roughness, 3.0, 7.0) * (-depth - 0.8 * walls), np.float32)
+    return np.asarray(_strength(rng, roughness, 3.0, 9.0) * (-depth - 0.8 * walls), np.float32)
 
 
 def _inclusion(rng: Generator, roughness: float, largest: int) -> Grey:
     """A string of ragged flakes of foreign material, with a texture of its own."""
-    length = _log_uniform(rng, 14, min(64, largest))
+    length = _log_uniform(rng, 16, min(70, largest))
     thickness = max(3.0, length / rng.uniform(2.2, 4.5))
     side = int(length + thickness) + 14
     body = np.zeros((side, side), np.float32)
@@ -86,10 +86,10 @@ def _inclusion(rng: Generator, roughness: float, largest: int) -> Grey:
         cv2.ellipse(ink, ((x, y), (2 * axes[0], 2 * axes[1]), turn), 255, -1, cv2.LINE_AA)
         body = np.maximum(body, ink.astype(np.float32) / 255)
     ragged = smooth_field(rng, (side, side), max(4, side // 4))
-    body = cv2.GaussianBlur(body * (ragged > -0.35), (0, 0), 0.7)
+    body = np.asarray(cv2.GaussianBlur(body * (ragged > -0.35), (0, 0), 0.7), np.float32)
     body *= 0.8 + 0.2 * smooth_field(rng, (side, side), max(4, side // 3))
     sign = -1 if rng.random() < 0.75 else 1
-    return np.asarray(sign * _strength(rng, roughness, 2.8, 6.5) * body, np.float32)
+    return np.asarray(sign * _strength(rng, roughness, 2.8, 8.5) * body, np.float32)
 
 
 def _stain(rng: Generator, roughness: float, largest: int) -> Grey:
@@ -104,7 +104,7 @@ def _stain(rng: Generator, roughness: float, largest: int) -> Grey:
     rim /= max(float(rim.max()), 1e-6)
     body = drop * (0.75 + 0.15 * smooth_field(rng, (side, side), 5)) + rng.uniform(0, 0.6) * rim
     sign = -1 if rng.random() < 0.75 else 1
-    return np.asarray(sign * _strength(rng, roughness, 2.3, 4.2) * body, np.float32)
+    return np.asarray(sign * _strength(rng, roughness, 2.3, 5.5) * body, np.float32)
 
 
 def _ragged_disc(rng: Generator, side: int, first: float, second: float, ragged: float) -> Grey:
@@ -121,12 +121,12 @@ def _ragged_disc(rng: Generator, side: int, first: float, second: float, ragged:
     fixed = np.round((np.clip(points.T, -side / 2 + 2, side / 2 - 2) + side / 2) * 16)
     ink = np.zeros((side, side), np.uint8)
     cv2.fillPoly(ink, [fixed.astype(np.int32)], 255, cv2.LINE_AA, shift=4)
-    return np.asarray(ink, np.float32) / 255
+    return np.asarray(ink / 255, np.float32)
 
 
 def _strength(rng: Generator, roughness: float, weakest: float, strongest: float) -> float:
     """Grey levels of a defect: a multiple of the surface's own variation, weak ones more often."""
-    return float(roughness * (weakest + (strongest - weakest) * rng.beta(1.2, 1.8)))
+    return float(roughness * (weakest + (strongest - weakest) * rng.beta(1.3, 1.5)))
 
 
 def _log_uniform(rng: Generator, low: float, high: float) -> float:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -62,7 +63,7 @@ def smooth_field(rng: Generator, size: tuple[int, int], cells: int) -> Grey:
     return np.asarray(field / max(float(np.abs(field).max()), 1e-6), np.float32)
 
 
-def _unit(field: NDArray[np.floating]) -> Grey:
+def _unit(field: NDArray[Any]) -> Grey:
     field = field - field.mean()
     return np.asarray(field / max(float(field.std()), 1e-6), np.float32)
 

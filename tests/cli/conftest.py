@@ -140,3 +140,33 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
         stand_in = SimpleNamespace(**{name: getattr(fake, name)})
         monkeypatch.setitem(sys.modules, f"kdlnet.engine.{module}", stand_in)
     return fake
+
+
+TRAIN = "train --model lightnet-n --image-size 64 --batch 4 --device cpu --data"
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "set"
+    assert main(["data", "synth", str(folder), "--count", "12", "--image-size", "96"]) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of two epochs."""
+    out = tmp_path_factory.mktemp("runs") / "set"
+    line = [*TRAIN.split(), str(dataset), "--epochs", "2", "--out", str(out), "--quiet"]
+    assert main(line) == 0
+    return out
+
+
+@pytest.fixture
+def weights(trained: Path) -> Path:
+    return trained / "weights" / "best.pt"
+
+
+@pytest.fixture
+def training() -> str:
+    """The start of a short training command; the dataset comes next."""
+    return TRAIN

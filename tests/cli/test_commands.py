@@ -90,8 +90,8 @@ def test_train_prints_one_line_an_epoch(kdlnet: Command, engine: FakeEngine) -> 
     run = kdlnet("train", "--data", "set")
     epochs = [line for line in run.out.splitlines() if line.startswith("epoch")]
     assert epochs == [
-        "epoch 1/2  loss 2.250  class 1.500  AP 0.250  AP50 0.500  250 images/s  3.0 s  best",
-        "epoch 2/2  loss 2.250  class 1.500  AP 0.250  AP50 0.500  250 images/s  3.0 s",
+        "epoch 1/2  class 1.500  AP 0.250  AP50 0.500  250 images/s  3.0 s  best",
+        "epoch 2/2  class 1.500  AP 0.250  AP50 0.500  250 images/s  3.0 s",
     ]
     assert "lightnet-n: 1.12 M parameters, 2.45 GFLOPs" in run.out
     assert "runs/train/set/weights/best.pt" in run.out
@@ -134,6 +134,16 @@ def test_resume(kdlnet: Command, engine: FakeEngine, run_folder: Path, last: boo
     assert run.code == 0, run.err
     assert engine.call["resume"] == target
     assert engine.call["config"].epochs == 9
+
+
+def test_resume_knows_a_relative_path_again(
+    kdlnet: Command, engine: FakeEngine, run_folder: Path, tmp_path: Path
+) -> None:
+    """A run keeps absolute paths; the first command may have named a relative one."""
+    (run_folder / "config.yaml").write_text(f"data: {{name: {tmp_path}/set/data.yaml}}\n")
+    run = kdlnet("train --data set/data.yaml --resume", run_folder)
+    assert run.code == 0, run.err
+    assert kdlnet("train --data sets/data.yaml --resume", run_folder).code == 2
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -193,6 +194,19 @@ def test_yolo_round_trip_keeps_boxes_splits_and_class_order(voc, tmp_path):
             again = labels_of(tmp_path / "two", split)[name]
             assert np.abs(labels.boxes - again.boxes).max(initial=0) < 1e-6
             assert labels.labels.tolist() == again.labels.tolist()
+
+
+def test_relative_and_roundabout_paths(voc, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    splits = lists(
+        tmp_path, train=["IMAGES/a.jpg", "../voc/IMAGES/b.jpg", str(voc / "IMAGES/c.jpg")]
+    )
+    relative = Path("voc/../voc")
+    save_image(voc / "more/a.jpg")
+    assert convert("voc", relative, Path("one"), splits=splits).images == 3
+    convert("voc", relative, Path("all"))
+    convert("yolo", Path("all"), Path("two"))
+    assert (tmp_path / "two/images/more/a.jpg").is_file()  # folders are kept
 
 
 def test_wrong_arguments_get_one_line(voc, tmp_path):

@@ -105,6 +105,9 @@ def test_masks_in_a_folder_of_their_own(tmp_path):
         "test/good/000.png": (),
     }
     assert records["test/bent/000.png"].boxes.tolist() == [[20, 20, 40, 30]]
+    # Another class's mask of the same number is not the mask of this image.
+    _, left_out = read(tmp_path)
+    assert [(p.reason, p.file.parent.name) for p in left_out] == [("no mask", "good")]
 
 
 def test_flat_folders_take_the_given_class(tmp_path):

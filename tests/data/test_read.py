@@ -124,11 +124,28 @@ def test_thumbnail_with_its_own_end_mark_does_not_hide_a_cut(tmp_path):
         read_image(file)
 
 
-def test_jpeg_that_only_lacks_its_end_mark_or_has_a_tail_is_read(tmp_path):
+def test_cuts_are_found_even_where_the_decoder_fills_the_rest(tmp_path, monkeypatch):
+    # OpenCV 4 returns grey filler for a truncated JPEG, OpenCV 5 refuses it.
+    filler = np.zeros((40, 60, 3), np.uint8)
+    monkeypatch.setattr(cv2, "imdecode", lambda data, flags: filler)
+    thumbnail = encoded(picture(16, 16), ".jpg")
+    segment = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
+    jpeg, png = encoded(picture(), ".jpg"), encoded(picture(), ".png")
+    cuts = [jpeg[: len(jpeg) // 2], jpeg[:2] + segment + jpeg[2 : len(jpeg) // 2], jpeg[:9]]
+    for data in [*cuts, png[: len(png) // 2]]:
+        (tmp_path / "cut").write_bytes(data)
+        with pytest.raises(DataError, match="truncated"):
+            read_image(tmp_path / "cut")
+    (tmp_path / "whole").write_bytes(jpeg)
+    assert read_image(tmp_path / "whole").shape == (40, 60, 3)
+
+
+def test_jpeg_with_bytes_after_its_end_is_read(tmp_path):
     data = encoded(picture(), ".jpg")
     expected = tmp_path / "whole.jpg"
     expected.write_bytes(data)
-    for name, content in (("tail.jpg", data + b"camera notes"), ("zeros.jpg", data + bytes(99))):
+    contents = {"tail.jpg": data + b"camera notes", "zeros.jpg": data + bytes(99)}
+    for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
         np.testing.assert_array_equal(read_image(tmp_path / name), read_image(expected))
 
