@@ -75,7 +75,8 @@ class EventPrinter:
             f"model   {event.model}: {event.parameters / 1e6:.2f} M parameters, "
             f"{event.gflops:.2f} GFLOPs",
             f"data    {event.train_images} train images, {event.val_images} val images",
-            f"run     {epochs} of {event.steps_per_epoch} steps on {event.device}",
+            f"run     {epochs} of {event.steps_per_epoch} steps on {event.device}; "
+            "* is the best so far",
             f"folder  {shown(event.folder)}",
         ):
             self._console.say(line)
@@ -118,7 +119,7 @@ class EventPrinter:
             cells.append(f"{rate:.0f} images/s")
         if (seconds := event.row.get("seconds")) is not None:
             cells.append(duration(seconds))
-        self._console.say("  ".join(cells) + ("  best" if event.best else ""))
+        self._console.say("  ".join(cells) + ("  *" if event.best else ""))
 
     def _epoch_name(self, epoch: int) -> str:
         """``epoch  7/100``, counted from 1; without the total where only time decides."""

@@ -90,7 +90,7 @@ def test_train_prints_one_line_an_epoch(kdlnet: Command, engine: FakeEngine) -> 
     run = kdlnet("train", "--data", "set")
     epochs = [line for line in run.out.splitlines() if line.startswith("epoch")]
     assert epochs == [
-        "epoch 1/2  class 1.500  AP 0.250  AP50 0.500  250 images/s  3.0 s  best",
+        "epoch 1/2  class 1.500  AP 0.250  AP50 0.500  250 images/s  3.0 s  *",
         "epoch 2/2  class 1.500  AP 0.250  AP50 0.500  250 images/s  3.0 s",
     ]
     assert "lightnet-n: 1.12 M parameters, 2.45 GFLOPs" in run.out
@@ -122,7 +122,7 @@ def run_folder(tmp_path: Path) -> Path:
     folder = tmp_path / "my run"
     (folder / "weights").mkdir(parents=True)
     (folder / "weights" / "last.pt").write_bytes(b"")
-    (folder / "config.yaml").write_text("epochs: 9\ndata: {name: set}\n")
+    (folder / "config.yaml").write_text("epochs: 9\ndata: {name: set}\noptim: {lr: 0.125}\n")
     return folder
 
 
@@ -150,7 +150,7 @@ def test_resume_knows_a_relative_path_again(
     ("arguments", "words"),
     [
         (["--epochs", "20"], ["epochs is 9 in the run and 20 now", "--init"]),
-        (["--set", "optim.lr=0.5"], ["optim.lr is 0.02", "0.5"]),
+        (["--set", "optim.lr=0.5"], ["optim.lr is 0.125", "0.5"]),
         (["--data", "other"], ["data.name is 'set'", "'other'"]),
         (["--out", "elsewhere"], ["--out elsewhere"]),
         (["--overwrite"], ["--overwrite"]),

@@ -82,7 +82,7 @@ def test_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert captured.out.splitlines() == [
         "model   lightnet: 4.70 M parameters, 8.30 GFLOPs",
         "data    10 train images, 5 val images",
-        "run     120 epochs of 3 steps on cpu",
+        "run     120 epochs of 3 steps on cpu; * is the best so far",
         "folder  /r",
         "epoch   7/120  box 1.500  1 min 05 s",
         "all classes taken over",
