@@ -119,6 +119,9 @@ def fuse(
     if loaded.fused:
         on_event(Message(f"{str(weights)!r} is fused already; no file was written"))
         return certificate
+    if not certificate.boxes_compared:
+        text = f"no box scores above {_SCORE_THRESHOLD}: the proof rests on the logits alone"
+        on_event(Message(text, "warning"))
     if not certificate.passed:
         raise ProofFailed(
             f"fusing {str(weights)!r} changes its answers, no file was written: largest logit "

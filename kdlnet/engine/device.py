@@ -17,6 +17,8 @@ def find_device(name: str) -> torch.device:
         return torch.device(available[min(1, len(available) - 1)])
     if name.isdigit():
         name = f"cuda:{name}"
+    if name.split(":")[0] in ("cuda", "mps") and len(available) == 1:
+        raise ConfigError(f"device {name!r}: there is none on this machine; use auto or cpu")
     if name not in available:
         raise ConfigError(unknown("device", name, ["auto", *available]))
     return torch.device(name)

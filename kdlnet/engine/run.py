@@ -30,6 +30,8 @@ def new_folder(default: Path, out: Path | None = None, overwrite: bool = False) 
     made or is not a run folder.
     """
     folder = (out or default).absolute()
+    if out is not None and out.is_file():
+        raise KdlnetError(f"--out {str(out)!r} is a file: name a folder for the results")
     if folder.is_dir() and overwrite:
         _empty(folder)
     elif not overwrite:

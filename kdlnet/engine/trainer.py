@@ -77,10 +77,7 @@ def train(
     saved = None if resume is None else load_weights(last_weights(resume))
     if saved is not None:
         config = _saved_config(saved)
-    setup = prepare_run(config, out, overwrite, saved, on_event)
-    if init is not None and saved is None:
-        for line in transfer(load_weights(init), setup.detector, setup.info.names):
-            on_event(Message(line))
+    setup = prepare_run(config, out, overwrite, saved, None if saved else init, on_event)
     return run_training(setup, supervised_step(setup), saved, on_event)
 
 
@@ -89,6 +86,11 @@ def last_weights(resume: Path) -> Path:
     for candidate in (resume / "weights" / "last.pt", resume / "last.pt"):
         if candidate.is_file():
             return candidate
+    if resume.is_dir():
+        raise WeightsError(
+            f"{str(resume)!r} holds no weights/last.pt to resume from: give the folder of a run "
+            "that kdlnet train began"
+        )
     return resume
 
 
@@ -97,9 +99,13 @@ def prepare_run(
     out: Path | None,
     overwrite: bool,
     saved: Weights | None,
+    init: Path | None,
     on_event: Listener,
 ) -> Setup:
-    """Reads the data, builds the model and makes the run folder (``saved``: keeps its own)."""
+    """Reads the data, builds the model and, when all of that went well, makes the run folder.
+
+    A run that goes on from ``saved`` keeps its own folder.
+    """
     device = find_device(config.device)
     prepare(device)
     config = _with_absolute_data(config)
@@ -112,6 +118,9 @@ def prepare_run(
         )
     arguments = ModelArguments(len(info.names), config.model.channels, config.model.block)
     detector = build_model(config.model.name, arguments, config.seed)
+    if init is not None:
+        for line in transfer(load_weights(init), detector, info.names):
+            on_event(Message(line))
     train_set = _open(info, config.data.train_split, config, on_event)
     val_set = _open(info, config.data.val_split, config, on_event)
     if saved is not None and saved.path is not None:

@@ -66,7 +66,7 @@ def test_a_run_leaves_what_it_promises(finished: tuple[TrainResult, list[object]
 
 def test_first_losses_are_golden(config: TrainConfig, tmp_path: Path) -> None:
     """Four steps by hand on fixed batches. A change of these numbers is a change of the method."""
-    setup = prepare_run(config, tmp_path / "run", False, None, lambda event: None)
+    setup = prepare_run(config, tmp_path / "run", False, None, None, lambda event: None)
     step = supervised_step(setup)
     optimizer = torch.optim.SGD(setup.detector.parameters(), lr=0.01)
     losses = []
@@ -136,6 +136,13 @@ def test_folders_count_up_and_are_kept(config: TrainConfig, tmp_path: Path) -> N
     assert three.folder == one.folder
 
 
+def test_out_that_is_a_file_is_refused(config: TrainConfig, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(KdlnetError, match="is a file"):
+        train(config, out=tmp_path / "notes.txt")
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
 def test_overwrite_spares_a_folder_that_is_no_run(config: TrainConfig, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "holiday.jpg").write_bytes(b"mine")
@@ -201,6 +208,9 @@ def test_starting_from_what_does_not_fit_is_refused(
     with pytest.raises(WeightsError, match="does not fit"):
         changed = _changed(config, model={"name": "lightnet"})
         train(changed, out=tmp_path / "run", init=finished[0].best)
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(WeightsError, match=r"no weights/last\.pt"):
+        train(config, resume=tmp_path)
     with pytest.raises(WeightsError, match="no training state"):
         train(config, resume=finished[0].best)
 
