@@ -69,7 +69,7 @@ class AugmentConfig(_Section):
 class OptimConfig(_Section):
     """``lr`` is for a batch of 16 images and scales with the square root of the real one.
 
-    For ``sgd`` set ``lr`` near 0.02 and ``weight_decay`` near 0.0005; ``momentum`` is AdamW's beta1.
+    ``sgd`` wants ``lr`` near 0.02, ``weight_decay`` near 0.0005; ``momentum`` is AdamW's beta1.
 
     ``warmup`` and ``tail`` (the part without mosaic, mixup and copy-paste) are shares of the run.
     """

@@ -51,6 +51,8 @@ def find_dataset(
 
     Raises DataError for an unknown name (closest match offered) or a faulty file (key named).
     """
+    if data_root is not None and not data_root.is_dir():
+        raise DataError(f"--data-root {str(data_root)!r} is not a folder: give the one of the sets")
     file = _dataset_file(name)
     if file is not None:
         return _from_file(file, data_root)
@@ -62,6 +64,8 @@ def find_dataset(
         known += [entry for entry in entries if entry not in known]
     if _looks_like_path(name):
         raise DataError(f"dataset {name!r} does not exist: give a data.yaml or a folder with one")
+    if Path(name).is_dir():
+        raise DataError(f"folder {name!r} holds no data.yaml: give a folder with one")
     raise DataError(unknown("dataset", name, known, "Or give the path of a data.yaml"))
 
 
@@ -76,7 +80,7 @@ def list_images(info: DatasetInfo, split: str) -> list[Path]:
     """
     if split not in info.splits:
         hint = f"Add it to {info.source}"
-        raise DataError(unknown(f"split of dataset {info.name!r}", split, info.splits, hint))
+        raise DataError(f"dataset {info.name!r}: " + unknown("split", split, info.splits, hint))
     images: set[str] = set()
     for entry in info.splits[split]:
         images.update(_entry_images(info, entry))

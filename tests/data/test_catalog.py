@@ -108,11 +108,20 @@ def test_shipped_catalog_is_sound(tmp_path, monkeypatch):
 
 def test_missing_images_of_a_name_say_how_to_get_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
     info = find_dataset("neu-det", tmp_path / "elsewhere")
     with pytest.raises(DataError, match="kdlnet data convert voc NEU-DET") as caught:
         list_images(info, "train")
     assert str(tmp_path / "elsewhere/neu-det") in str(caught.value)
     assert "--data-root" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_data_root_or_folder_that_is_none_is_named(tmp_path):
+    with pytest.raises(DataError, match="--data-root .*nowhere.* is not a folder"):
+        find_dataset("neu-det", tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"holds no data\.yaml"):
+        find_dataset(str(tmp_path / "empty"))
 
 
 def test_images_are_found_below_root_variable_or_working_directory(tmp_path, monkeypatch):
