@@ -15,10 +15,8 @@ import argparse
 import json
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -117,19 +115,18 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "device": "cpu",
     }
     config = load_config(None, flags, options.set)
-    with tempfile.TemporaryDirectory() as folder:
-        setup = prepare_run(config, Path(folder) / "run", False, None, None, ignore)
-        parts = Parts(setup, config)
+    setup = prepare_run(config, None, None, ignore)
+    parts = Parts(setup, config)
+    parts.run()
+    with FlopCounterMode(display=False) as counter:
         parts.run()
-        with FlopCounterMode(display=False) as counter:
-            parts.run()
-        for _ in range(3):
-            parts.run()
-        parts.seconds.clear()
-        for _ in range(options.steps):
-            parts.run()
-        seconds = {name: statistics.median(values) for name, values in parts.seconds.items()}
-        shares = operator_shares(parts)
+    for _ in range(3):
+        parts.run()
+    parts.seconds.clear()
+    for _ in range(options.steps):
+        parts.run()
+    seconds = {name: statistics.median(values) for name, values in parts.seconds.items()}
+    shares = operator_shares(parts)
     rate, step = matrix_rate(), sum(seconds.values())
     operations = counter.get_total_flops() / 1e9
     return {

@@ -12,7 +12,7 @@ import typer.main
 
 from kdlnet import __version__
 
-from .commands import data, env, fuse, models, train, val
+from .commands import data, distill, env, fuse, models, train, val
 from .errors import DONE, report
 
 PROGRAM = "kdlnet"
@@ -27,6 +27,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(train.train)
+app.command()(distill.distill)
 app.command()(val.val)
 app.command()(fuse.fuse)
 app.add_typer(data.app, name="data")

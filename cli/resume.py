@@ -36,11 +36,11 @@ def check_same(resume: Path, own: dict[str, Any], asked: dict[str, Any]) -> None
         )
 
 
-def resume_line(folder: Path) -> str:
+def resume_line(verb: str, folder: Path) -> str:
     """What to tell after Ctrl-C: how to go on, or that there is nothing to go on from."""
     last = folder / "weights" / "last.pt"
     if last.is_file():
-        command = f"kdlnet train --resume {shlex.quote(shown(folder))}"
+        command = f"kdlnet {verb} --resume {shlex.quote(shown(folder))}"
         return f"{shown(last)} is intact; go on with: {command}"
     return f"there is nothing to resume in {shown(folder)} yet"
 

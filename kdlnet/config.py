@@ -98,6 +98,19 @@ class LossConfig(_Section):
     beta: float = Field(6.0, ge=0)
 
 
+class DistillConfig(_Section):
+    """Weights of what the student learns from its teacher; ``teacher`` is set by distill.
+
+    ``beta`` focuses the class term on where the two disagree, ``temperature`` softens the bins.
+    """
+
+    teacher: str | None = None
+    class_weight: float = Field(1.0, ge=0)
+    bins_weight: float = Field(0.5, ge=0)
+    beta: float = Field(1.0, ge=0)
+    temperature: float = Field(1.0, gt=0)
+
+
 class TrainConfig(_Section):
     """Everything a training run depends on."""
 
@@ -106,6 +119,7 @@ class TrainConfig(_Section):
     augment: AugmentConfig = AugmentConfig()
     optim: OptimConfig = OptimConfig()
     loss: LossConfig = LossConfig()
+    distill: DistillConfig = DistillConfig()
     image_size: tuple[int, int] = (640, 640)
     epochs: int = Field(100, ge=1)
     batch: int = Field(16, ge=1)
@@ -152,14 +166,13 @@ def load_config(
     file: Path | None = None,
     flags: dict[str, Any] | None = None,
     assignments: list[str] | None = None,
+    base: dict[str, Any] | None = None,
 ) -> TrainConfig:
-    """Defaults, then ``file``, then ``flags`` (dotted keys), then ``key=value`` assignments.
+    """Defaults, ``base``, ``file``, ``flags`` (dotted keys), then ``key=value`` assignments.
 
     ``None`` among the flags means "not given". Raises ConfigError naming the key at fault.
     """
-    values: dict[str, Any] = {}
-    if file is not None:
-        values = _read_yaml(file)
+    values = _merged(base or {}, _read_yaml(file) if file is not None else {})
     for key, value in (flags or {}).items():
         if value is not None:
             _put(values, key, value)
@@ -209,6 +222,15 @@ def _parse_value(text: str, value: str) -> Any:
         return yaml.safe_load(value)
     except yaml.YAMLError:
         raise ConfigError(f"--set {text!r}: {value!r} is not a YAML value") from None
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Nested values where those of ``above`` win."""
+    result = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = _merged(result[key], value) if both else value
+    return result
 
 
 def _put(values: dict[str, Any], dotted: str, value: Any) -> None:

@@ -19,10 +19,10 @@ from kdlnet.engine.device import find_device, prepare, synchronize
 from kdlnet.engine.events import Listener, Message, Progress, ignore
 from kdlnet.engine.inspection import write_inspection
 from kdlnet.engine.run import environment, new_folder, write_json
+from kdlnet.engine.steps import Forward
 from kdlnet.errors import DataError
 from kdlnet.metrics.average_precision import average_precision
 from kdlnet.metrics.result import ImageResult
-from kdlnet.models.detector import Detector
 from kdlnet.ops.nms import select_detections
 from kdlnet.types import ImageSize, Preprocess
 
@@ -38,7 +38,7 @@ class ValResult:
 
 @torch.no_grad()
 def detect(
-    detector: Detector,
+    detector: Forward,
     dataset: DetectionDataset,
     batch: int,
     device: torch.device,
@@ -47,8 +47,10 @@ def detect(
     max_detections: int = 300,
     on_event: Listener = ignore,
 ) -> list[ImageResult]:
-    """Detections of every image beside its truth, boxes in pixels of the original image."""
-    detector.eval()
+    """Detections of every image beside its truth, boxes in pixels of the original image.
+
+    ``detector`` is in eval mode already.
+    """
     results = []
     for start in range(0, len(dataset), batch):
         indices = range(start, min(start + batch, len(dataset)))

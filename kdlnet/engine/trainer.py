@@ -25,7 +25,7 @@ from kdlnet.engine.loop import Loop, LoopState, Plan
 from kdlnet.engine.optim import make_optimizer
 from kdlnet.engine.run import environment, new_folder, write_csv, write_json, write_yaml
 from kdlnet.engine.steps import Forward, Step, SupervisedStep
-from kdlnet.errors import DataError, WeightsError
+from kdlnet.errors import ConfigError, DataError, WeightsError
 from kdlnet.losses.assigner import TaskAlignedAssigner
 from kdlnet.losses.detection import DetectionLoss
 from kdlnet.metrics.average_precision import average_precision
@@ -52,7 +52,6 @@ class Setup:
     """The parts of a run, ready for the loop."""
 
     config: TrainConfig
-    folder: Path
     device: torch.device
     info: DatasetInfo
     train: DetectionDataset
@@ -76,9 +75,11 @@ def train(
     """
     saved = None if resume is None else load_weights(last_weights(resume))
     if saved is not None:
-        config = _saved_config(saved)
-    setup = prepare_run(config, out, overwrite, saved, None if saved else init, on_event)
-    return run_training(setup, supervised_step(setup), saved, on_event)
+        config = saved_config(saved)
+        if config.distill.teacher is not None:
+            raise ConfigError(f"{str(resume)!r} has a teacher: use kdlnet distill --resume")
+    setup = prepare_run(config, saved, None if saved else init, on_event)
+    return run_training(setup, supervised_step(setup), saved, out, overwrite, on_event)
 
 
 def last_weights(resume: Path) -> Path:
@@ -95,22 +96,13 @@ def last_weights(resume: Path) -> Path:
 
 
 def prepare_run(
-    config: TrainConfig,
-    out: Path | None,
-    overwrite: bool,
-    saved: Weights | None,
-    init: Path | None,
-    on_event: Listener,
+    config: TrainConfig, saved: Weights | None, init: Path | None, on_event: Listener
 ) -> Setup:
-    """Reads the data, builds the model and, when all of that went well, makes the run folder.
-
-    A run that goes on from ``saved`` keeps its own folder.
-    """
+    """Reads the data and builds the model; writes nothing."""
     device = find_device(config.device)
     prepare(device)
     config = _with_absolute_data(config)
-    root = None if config.data.root is None else Path(config.data.root)
-    info = find_dataset(config.data.name, root)
+    info = _find_data(config)
     if saved is not None and tuple(info.names) != saved.names:
         raise DataError(
             f"the run was started with the classes {', '.join(saved.names)}, its dataset now has "
@@ -123,14 +115,18 @@ def prepare_run(
             on_event(Message(line))
     train_set = _open(info, config.data.train_split, config, on_event)
     val_set = _open(info, config.data.val_split, config, on_event)
-    if saved is not None and saved.path is not None:
-        folder = saved.path.absolute().parent.parent
-    else:
-        folder = new_folder(Path("runs/train") / info.name, out, overwrite)
-        write_yaml(folder / "config.yaml", config.to_dict())
-        write_json(folder / "environment.json", environment())
     detector.to(device).to(memory_format=torch.channels_last)
-    return Setup(config, folder, device, info, train_set, val_set, detector)
+    return Setup(config, device, info, train_set, val_set, detector)
+
+
+def data_name(config: TrainConfig) -> str:
+    """The name of the dataset, after which run folders are called."""
+    return _find_data(config).name
+
+
+def _find_data(config: TrainConfig) -> DatasetInfo:
+    root = None if config.data.root is None else Path(config.data.root)
+    return find_dataset(config.data.name, root)
 
 
 def supervised_step(setup: Setup) -> SupervisedStep:
@@ -150,10 +146,20 @@ def supervised_step(setup: Setup) -> SupervisedStep:
 
 
 def run_training(
-    setup: Setup, step: Step, saved: Weights | None, on_event: Listener
+    setup: Setup,
+    step: Step,
+    saved: Weights | None,
+    out: Path | None,
+    overwrite: bool,
+    on_event: Listener,
+    runs: Path = Path("runs/train"),
 ) -> TrainResult:
-    """Runs the loop with ``step`` to its end; the same for training and distillation."""
-    config, weights_folder = setup.config, setup.folder / "weights"
+    """Makes the run folder and runs the loop with ``step`` to its end.
+
+    The same for training and distillation. A run that goes on from ``saved`` keeps its folder.
+    """
+    folder = _run_folder(setup, saved, out, overwrite, runs)
+    config = setup.config
     optim = config.optim
     lr = optim.lr * (config.batch * optim.accumulate / 16) ** 0.5
     optimizer = make_optimizer(setup.detector, optim.name, lr, optim.momentum, optim.weight_decay)
@@ -162,7 +168,7 @@ def run_training(
         setup.device.type, enabled=autocast_dtype(config.amp, setup.device) is torch.float16
     )
     state = LoopState()
-    keeper = Keeper(setup, average, optimizer, scaler, state)
+    keeper = Keeper(setup, folder, average, optimizer, scaler, state)
     if saved is not None:
         keeper.restore(saved)
     augmenter = Augmenter(setup.train, config.seed, **config.augment.model_dump())
@@ -179,7 +185,7 @@ def run_training(
         config.patience,
         config.val_every,
     )
-    on_event(_started(setup, len(batches)))
+    on_event(_started(setup, folder, len(batches)))
     loop = Loop(
         step,
         setup.detector,
@@ -196,11 +202,22 @@ def run_training(
     if saved is None:
         keeper.save(best=False)
     reason = loop.run()
-    training_curves(setup.folder / "results.png", setup.folder / "results.csv")
-    best = weights_folder / "best.pt"
+    training_curves(folder / "results.png", folder / "results.csv")
+    best, last = folder / "weights" / "best.pt", folder / "weights" / "last.pt"
     metrics = state.rows[state.best_epoch] if state.rows else {}
-    on_event(RunFinished(setup.folder, best, metrics, loop.elapsed(), reason))
-    return TrainResult(setup.folder, best, weights_folder / "last.pt", metrics, reason)
+    on_event(RunFinished(folder, best, metrics, loop.elapsed(), reason))
+    return TrainResult(folder, best, last, metrics, reason)
+
+
+def _run_folder(
+    setup: Setup, saved: Weights | None, out: Path | None, overwrite: bool, runs: Path
+) -> Path:
+    if saved is not None and saved.path is not None:
+        return saved.path.absolute().parent.parent
+    folder = new_folder(runs / setup.info.name, out, overwrite)
+    write_yaml(folder / "config.yaml", setup.config.to_dict())
+    write_json(folder / "environment.json", environment())
+    return folder
 
 
 class Keeper:
@@ -209,12 +226,14 @@ class Keeper:
     def __init__(
         self,
         setup: Setup,
+        folder: Path,
         average: WeightAverage[Detector],
         optimizer: torch.optim.Optimizer,
         scaler: torch.amp.GradScaler,
         state: LoopState,
     ) -> None:
         self.setup = setup
+        self.folder = folder
         self.average = average
         self.optimizer = optimizer
         self.scaler = scaler
@@ -222,7 +241,7 @@ class Keeper:
 
     def save(self, best: bool) -> None:
         """Writes results.csv and last.pt, and best.pt when this epoch is the best."""
-        folder = self.setup.folder
+        folder = self.folder
         weights = self._weights()
         if best:
             save_weights(folder / "weights" / "best.pt", weights)
@@ -291,10 +310,10 @@ def _metrics(average: WeightAverage[Detector], setup: Setup) -> dict[str, float 
     return {"ap": measured.ap, "ap50": measured.ap50, "ap75": measured.ap75}
 
 
-def _started(setup: Setup, steps: int) -> RunStarted:
+def _started(setup: Setup, folder: Path, steps: int) -> RunStarted:
     cost = model_cost(setup.detector, setup.config.image_size)
     return RunStarted(
-        setup.folder,
+        folder,
         setup.config.model.name,
         cost.parameters,
         cost.gflops,
@@ -306,7 +325,8 @@ def _started(setup: Setup, steps: int) -> RunStarted:
     )
 
 
-def _saved_config(saved: Weights) -> TrainConfig:
+def saved_config(saved: Weights) -> TrainConfig:
+    """The settings of a run that can be resumed. Raises WeightsError when ``saved`` is no such."""
     if not saved.training:
         raise WeightsError(
             f"{str(saved.path)!r} holds no training state; resume from weights/last.pt of a run, "

@@ -117,7 +117,7 @@ def test_missing_images_of_a_name_say_how_to_get_them(tmp_path, monkeypatch):
 
 
 def test_a_data_root_or_folder_that_is_none_is_named(tmp_path):
-    with pytest.raises(DataError, match="--data-root .*nowhere.* is not a folder"):
+    with pytest.raises(DataError, match=r"--data-root .*nowhere.* is not a folder"):
         find_dataset("neu-det", tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"holds no data\.yaml"):

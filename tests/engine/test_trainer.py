@@ -66,7 +66,7 @@ def test_a_run_leaves_what_it_promises(finished: tuple[TrainResult, list[object]
 
 def test_first_losses_are_golden(config: TrainConfig, tmp_path: Path) -> None:
     """Four steps by hand on fixed batches. A change of these numbers is a change of the method."""
-    setup = prepare_run(config, tmp_path / "run", False, None, None, lambda event: None)
+    setup = prepare_run(config, None, None, lambda event: None)
     step = supervised_step(setup)
     optimizer = torch.optim.SGD(setup.detector.parameters(), lr=0.01)
     losses = []

@@ -1,0 +1,94 @@
+"""``kdlnet distill``: a trained teacher and a fresh student, or both in one go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from ..console import Console
+from ..options import (
+    Assignments,
+    Batch,
+    Cache,
+    ConfigFile,
+    Data,
+    DataRoot,
+    Device,
+    Epochs,
+    ImageSize,
+    Json,
+    Out,
+    Overwrite,
+    Quiet,
+    Resume,
+    Seed,
+    Strict,
+    Time,
+    given,
+    option,
+)
+from ..training import config_flags, new_settings, resumed_settings, run
+
+Teacher = Annotated[
+    Path | None,
+    option("--teacher", metavar="FILE", help="Trained weights [train a teacher first]."),
+]
+Student = Annotated[
+    str | None, option("--student", metavar="NAME", help="Model to train [as the teacher].")
+]
+
+
+def distill(
+    teacher: Teacher = None,
+    student: Student = None,
+    data: Data = None,
+    data_root: DataRoot = None,
+    epochs: Epochs = None,
+    image_size: ImageSize = None,
+    batch: Batch = None,
+    seed: Seed = None,
+    device: Device = None,
+    time: Time = None,
+    resume: Resume = None,
+    cache: Cache = None,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    strict: Strict = False,
+    config: ConfigFile = None,
+    assignments: Assignments = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a student that also learns from a teacher's answers.
+
+    Model and image size are the teacher's unless told otherwise. Without --teacher
+    one is trained first. The run folder is as train's.
+
+    \b
+    kdlnet distill --teacher best.pt --data neu-det
+    kdlnet distill --student lightnet-n --data neu-det --image-size 224
+    """
+    flags = config_flags(
+        model=student,
+        data=data,
+        data_root=data_root,
+        cache=cache,
+        strict=strict,
+        epochs=epochs,
+        image_size=image_size,
+        batch=batch,
+        seed=seed,
+        device=device,
+        time=time,
+    )
+    with Console(as_json=as_json, quiet=quiet) as console:
+        from kdlnet.engine.distiller import distill as engine
+        from kdlnet.engine.distiller import teacher_defaults
+
+        if resume is not None:
+            settings = resumed_settings(resume, config, flags, assignments, out, overwrite)
+        else:
+            base = teacher_defaults(teacher) if teacher is not None else None
+            settings = new_settings(config, flags, assignments, base)
+        places = given(out=out, resume=resume, teacher=teacher)
+        run(console, "distill", engine, settings, overwrite=overwrite, **places)

@@ -1,0 +1,108 @@
+"""What ``train`` and ``distill`` share: their flags, settings, and how a run is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .console import Console, figure, shown
+from .errors import UsageProblem
+from .resume import check_same, resume_line, run_folder
+
+if TYPE_CHECKING:
+    from kdlnet.config import TrainConfig
+    from kdlnet.engine.trainer import TrainResult
+
+
+def config_flags(
+    *,
+    model: str | None,
+    data: str | None,
+    data_root: Path | None,
+    cache: str | None,
+    strict: bool,
+    **top_level: Any,
+) -> dict[str, Any]:
+    """The flags by their dotted keys in the config; ``None`` for those that were not given."""
+    return {
+        "model.name": model,
+        "data.name": data,
+        "data.root": str(data_root) if data_root else None,
+        "data.cache": cache,
+        "data.strict": strict or None,
+        **top_level,
+    }
+
+
+def new_settings(
+    config: Path | None,
+    flags: dict[str, Any],
+    assignments: list[str] | None,
+    base: dict[str, Any] | None = None,
+) -> TrainConfig:
+    """The settings of a new run over ``base``. Raises UsageProblem without a dataset."""
+    from kdlnet.config import load_config
+
+    settings = load_config(config, flags, assignments, base)
+    if not settings.data.name:
+        raise UsageProblem("no dataset: give --data, a name in datasets.yaml or a data.yaml")
+    return settings
+
+
+def resumed_settings(
+    resume: Path,
+    config: Path | None,
+    flags: dict[str, Any],
+    assignments: list[str] | None,
+    out: Path | None,
+    overwrite: bool,
+) -> TrainConfig:
+    """The settings of the run that goes on. Raises UsageProblem for flags that say otherwise."""
+    from kdlnet.config import load_config
+
+    folder = run_folder(resume)
+    if overwrite:
+        raise UsageProblem("--overwrite and --resume exclude each other: leave one out")
+    if out is not None and out.resolve() != folder.resolve():
+        raise UsageProblem(f"--resume goes on in {folder}: leave --out {out} out")
+    own_file = folder / "config.yaml"
+    if not own_file.is_file():  # the engine says what is wrong with the folder
+        return load_config(None, {})
+    own = load_config(own_file)
+    check_same(resume, own.to_dict(), load_config(config or own_file, flags, assignments).to_dict())
+    return own
+
+
+def run(
+    console: Console,
+    verb: str,
+    engine: Callable[..., TrainResult],
+    settings: TrainConfig,
+    **options: Any,
+) -> None:
+    """Runs ``engine`` with its events on the screen, and tells how to resume after Ctrl-C."""
+    from .progress import EventPrinter
+
+    with EventPrinter(console, epochs_known=settings.time is None) as printer:
+        try:
+            result = engine(settings, on_event=printer, **options)
+        except KeyboardInterrupt as stop:
+            if printer.folder is not None:
+                stop.add_note(resume_line(verb, printer.folder))
+            raise
+    _show(console, result)
+
+
+def _show(console: Console, result: TrainResult) -> None:
+    ap, ap50 = result.metrics.get("ap"), result.metrics.get("ap50")
+    console.say(f"best    {shown(result.best)}: AP {figure(ap)}, AP50 {figure(ap50)}", "bold")
+    console.document(
+        {
+            "folder": result.folder,
+            "best": result.best,
+            "last": result.last,
+            "reason": result.reason,
+            "metrics": result.metrics,
+        }
+    )

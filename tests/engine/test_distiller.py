@@ -1,0 +1,141 @@
+"""Distillation through the same loop as training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from kdlnet.config import TrainConfig, build_config
+from kdlnet.engine.checkpoint import Weights, load_weights, save_weights
+from kdlnet.engine.distiller import distill, teacher_defaults
+from kdlnet.engine.events import EpochDone, Message, StepDone
+from kdlnet.engine.trainer import train
+from kdlnet.errors import ConfigError, WeightsError
+from kdlnet.models.zoo import ModelArguments, build_model
+from kdlnet.types import Preprocess
+
+
+def _teacher(
+    folder: Path,
+    names: tuple[str, ...] = ("square", "disc"),
+    model: str = "lightnet-n",
+    size: int = 64,
+) -> Path:
+    arguments = ModelArguments(len(names))
+    detector = build_model(model, arguments, seed=9)
+    for _ in range(3):
+        detector(torch.rand(4, 3, size, size))
+    weights = Weights(detector.eval(), model, arguments, names, Preprocess((size, size)))
+    save_weights(folder / "teacher.pt", weights)
+    return folder / "teacher.pt"
+
+
+def _changed(config: TrainConfig, **values: object) -> TrainConfig:
+    return build_config({**config.to_dict(), "epochs": 2, **values})
+
+
+def _state(file: Path) -> dict[str, torch.Tensor]:
+    content = torch.load(file, weights_only=True)
+    return {**content["state"], **content["training"]["detector"]}
+
+
+def test_the_student_learns_both_and_says_so(config: TrainConfig, tmp_path: Path) -> None:
+    events: list[object] = []
+    result = distill(
+        _changed(config), teacher=_teacher(tmp_path), out=tmp_path / "run", on_event=events.append
+    )
+    steps = [event for event in events if isinstance(event, StepDone)]
+    assert {"class", "box", "bins", "kd_class", "kd_bins"} <= set(steps[0].parts)
+    assert steps[0].parts["kd_class"] > 0 and steps[0].parts["kd_bins"] > 0
+    assert "kd_class" in (result.folder / "results.csv").read_text()
+    texts = [event.text for event in events if isinstance(event, Message)]
+    assert any("teacher" in text and "AP50" in text for text in texts)
+
+
+def test_with_weight_zero_it_is_training_to_the_bit(config: TrainConfig, tmp_path: Path) -> None:
+    changed = _changed(config, distill={"class_weight": 0, "bins_weight": 0})
+    taught = distill(changed, teacher=_teacher(tmp_path), out=tmp_path / "a")
+    plain = train(changed, out=tmp_path / "b")
+    one, two = _state(taught.last), _state(plain.last)
+    assert one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
+    # And with a weight it is not.
+    other = distill(_changed(config), teacher=_teacher(tmp_path), out=tmp_path / "c")
+    assert not all(torch.equal(one[key], value) for key, value in _state(other.last).items())
+
+
+def test_the_teacher_stays_as_it_is(config: TrainConfig, tmp_path: Path) -> None:
+    teacher = _teacher(tmp_path)
+    before = teacher.read_bytes()
+    distill(_changed(config), teacher=teacher, out=tmp_path / "run")
+    assert teacher.read_bytes() == before
+
+
+def test_resume_with_a_teacher_is_bit_equal(config: TrainConfig, tmp_path: Path) -> None:
+    teacher = _teacher(tmp_path)
+
+    def stop(event: object) -> None:
+        if isinstance(event, EpochDone):
+            raise KeyboardInterrupt
+
+    whole = distill(_changed(config), teacher=teacher, out=tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        distill(_changed(config), teacher=teacher, out=tmp_path / "cut", on_event=stop)
+    with pytest.raises(ConfigError, match="kdlnet distill --resume"):
+        train(config, resume=tmp_path / "cut")
+    resumed = distill(config, resume=tmp_path / "cut")
+    one, two = _state(whole.last), _state(resumed.last)
+    assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_classes_in_another_order_are_matched_by_name(config: TrainConfig, tmp_path: Path) -> None:
+    """The same teacher with its class rows swapped teaches the same, to the bit."""
+    swapped = load_weights(_teacher(tmp_path))
+    swapped.names = ("disc", "square")
+    for layer in swapped.detector.head.class_logits:
+        layer.weight.data = layer.weight.data.flip(0)
+        layer.bias.data = layer.bias.data.flip(0)
+    save_weights(tmp_path / "swapped.pt", swapped)
+    results = [
+        distill(_changed(config, epochs=1), teacher=tmp_path / name, out=tmp_path / name[:-3])
+        for name in ("teacher.pt", "swapped.pt")
+    ]
+    one, two = (_state(result.last) for result in results)
+    assert all(torch.allclose(one[key], two[key], atol=1e-6) for key in one)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "reason"),
+    [
+        ({"names": ("square", "ring")}, "does not know the class 'disc'"),
+        ({"model": "lightnet-n-p2"}, "has strides"),
+        ({"size": 96}, "--image-size"),
+    ],
+)
+def test_a_teacher_that_does_not_fit_stops_before_anything_is_written(
+    config: TrainConfig, tmp_path: Path, teacher: dict[str, object], reason: str
+) -> None:
+    file = _teacher(tmp_path, **teacher)  # type: ignore[arg-type]
+    with pytest.raises(WeightsError, match=reason):
+        distill(config, teacher=file, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_a_teacher_one_is_made_first(config: TrainConfig, tmp_path: Path) -> None:
+    result = distill(_changed(config, epochs=1), out=tmp_path / "run")
+    assert result.folder == tmp_path / "run" / "student"
+    teacher, student = (
+        tmp_path / "run" / name / "weights" / "last.pt" for name in ("teacher", "student")
+    )
+    start = [
+        torch.load(file, weights_only=True)["training"]["config"] for file in (teacher, student)
+    ]
+    assert start[0]["seed"] != start[1]["seed"]
+    assert start[1]["distill"]["teacher"].endswith("teacher/weights/best.pt")
+
+
+def test_a_student_takes_structure_and_size_from_its_teacher(tmp_path: Path) -> None:
+    base = teacher_defaults(_teacher(tmp_path, size=96))
+    made = build_config(base)
+    assert made.model.name == "lightnet-n" and made.image_size == (96, 96)
