@@ -20,11 +20,14 @@ class _Section(BaseModel):
 
 
 class ModelConfig(_Section):
-    """``name`` of the registry, the re-parameterizable ``block`` and the input ``channels``."""
+    """``name`` of the registry, the re-parameterizable ``block`` and the input ``channels``.
+
+    ``channels`` null: what the dataset says, else 3.
+    """
 
     name: str = "lightnet"
     block: Literal["summed", "repvgg", "qarepvgg"] = "summed"
-    channels: Literal[1, 3] = 3
+    channels: Literal[1, 3] | None = None
 
 
 class DataConfig(_Section):

@@ -103,18 +103,20 @@ def prepare_run(
     prepare(device)
     config = _with_absolute_data(config)
     info = _find_data(config)
+    channels = config.model.channels or info.channels or 3
+    config = _updated(config, "model", channels=channels)
     if saved is not None and tuple(info.names) != saved.names:
         raise DataError(
             f"the run was started with the classes {', '.join(saved.names)}, its dataset now has "
             f"{', '.join(info.names)}: start a new run with --init instead of --resume"
         )
-    arguments = ModelArguments(len(info.names), config.model.channels, config.model.block)
+    arguments = ModelArguments(len(info.names), channels, config.model.block)
     detector = build_model(config.model.name, arguments, config.seed)
     if init is not None:
         for line in transfer(load_weights(init), detector, info.names):
             on_event(Message(line))
-    train_set = _open(info, config.data.train_split, config, on_event)
-    val_set = _open(info, config.data.val_split, config, on_event)
+    train_set = _open(info, config.data.train_split, config, channels, on_event)
+    val_set = _open(info, config.data.val_split, config, channels, on_event)
     detector.to(device).to(memory_format=torch.channels_last)
     return Setup(config, device, info, train_set, val_set, detector)
 
@@ -272,7 +274,7 @@ class Keeper:
         setup = self.setup
         row = self.state.rows[-1] if self.state.rows else {}
         arguments = ModelArguments(
-            len(setup.info.names), setup.config.model.channels, setup.config.model.block
+            len(setup.info.names), setup.train.preprocess.channels, setup.config.model.block
         )
         return Weights(
             self.average.model,
@@ -285,7 +287,7 @@ class Keeper:
 
 
 def _open(
-    info: DatasetInfo, split: str, config: TrainConfig, on_event: Listener
+    info: DatasetInfo, split: str, config: TrainConfig, channels: int, on_event: Listener
 ) -> DetectionDataset:
     found = load_split(info, split, config.data.strict)
     if found.problems:
@@ -293,7 +295,7 @@ def _open(
     window = default_window(read_image(found.paths[0]).dtype)
     dataset = DetectionDataset(
         found,
-        Preprocess(config.image_size, config.model.channels, window),
+        Preprocess(config.image_size, channels, window),
         config.data.cache,
         config.data.cache_gb,
         config.data.strict,
@@ -338,9 +340,14 @@ def saved_config(saved: Weights) -> TrainConfig:
 def _with_absolute_data(config: TrainConfig) -> TrainConfig:
     """Dataset paths made absolute, so that a run can be resumed from any folder."""
     name, root = config.data.name, config.data.root
-    changes = {}
+    changes: dict[str, str] = {}
     if Path(name).exists() and ("/" in name or "\\" in name or name.endswith((".yaml", ".yml"))):
         changes["name"] = str(Path(name).absolute())
     if root is not None:
         changes["root"] = str(Path(root).absolute())
-    return config.model_copy(update={"data": config.data.model_copy(update=changes)})
+    return _updated(config, "data", **changes)
+
+
+def _updated(config: TrainConfig, section: str, **values: Any) -> TrainConfig:
+    part = getattr(config, section).model_copy(update=values)
+    return config.model_copy(update={section: part})

@@ -234,6 +234,17 @@ def test_every_block_and_one_channel_train(config: TrainConfig, tmp_path: Path, 
     assert load_weights(result.last).preprocess.channels == 1
 
 
+def test_the_dataset_says_how_many_channels(
+    config: TrainConfig, dataset: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "grey.yaml"
+    file.write_text(f"path: {dataset.parent}\nchannels: 1\n{dataset.read_text()}")
+    changed = _changed(config, data={"name": str(file)}, epochs=1)
+    result = train(changed, out=tmp_path / "run")
+    assert load_weights(result.last).arguments.channels == 1
+    assert "channels: 1" in (result.folder / "config.yaml").read_text()
+
+
 def test_mixed_precision_trains(config: TrainConfig, tmp_path: Path) -> None:
     events: list[object] = []
     train(_changed(config, epochs=1, amp="bf16"), out=tmp_path / "run", on_event=events.append)
