@@ -27,7 +27,7 @@ def check_same(resume: Path, own: dict[str, Any], asked: dict[str, Any]) -> None
     differing = [
         f"{key} is {mine.get(key)!r} in the run and {value!r} now"
         for key, value in yours.items()
-        if not _same(mine.get(key), value)
+        if value is not None and not _same(mine.get(key), value)
     ]
     if differing:
         raise UsageProblem(
@@ -36,10 +36,14 @@ def check_same(resume: Path, own: dict[str, Any], asked: dict[str, Any]) -> None
         )
 
 
-def resume_line(verb: str, folder: Path) -> str:
+def resume_line(folder: Path) -> str:
     """What to tell after Ctrl-C: how to go on, or that there is nothing to go on from."""
+    from kdlnet.config import load_config
+
     last = folder / "weights" / "last.pt"
     if last.is_file():
+        taught = load_config(folder / "config.yaml").distill.teacher is not None
+        verb = "distill" if taught else "train"
         command = f"kdlnet {verb} --resume {shlex.quote(shown(folder))}"
         return f"{shown(last)} is intact; go on with: {command}"
     return f"there is nothing to resume in {shown(folder)} yet"

@@ -76,7 +76,6 @@ def resumed_settings(
 
 def run(
     console: Console,
-    verb: str,
     engine: Callable[..., TrainResult],
     settings: TrainConfig,
     **options: Any,
@@ -89,7 +88,7 @@ def run(
             result = engine(settings, on_event=printer, **options)
         except KeyboardInterrupt as stop:
             if printer.folder is not None:
-                stop.add_note(resume_line(verb, printer.folder))
+                stop.add_note(resume_line(printer.folder))
             raise
     _show(console, result)
 

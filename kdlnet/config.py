@@ -33,8 +33,9 @@ class ModelConfig(_Section):
 class DataConfig(_Section):
     """Where the images are and how they are held.
 
-    ``cache``: ``ram`` (falls back to ``disk`` past ``cache_gb``), ``disk`` (a memory-mapped file
-    in the run folder, deleted at the end) or ``none`` (decoded for every batch).
+    ``cache``: ``ram`` (falls back to ``disk`` past ``cache_gb`` a split), ``disk`` (a memory-mapped
+    file in the temporary folder, deleted at the end) or ``none`` (decoded for every batch).
+    ``window``: the two intensities that become black and white; null measures the training set.
     """
 
     name: str = ""
@@ -42,6 +43,7 @@ class DataConfig(_Section):
     cache: Literal["ram", "disk", "none"] = "ram"
     cache_gb: float = Field(4.0, gt=0)
     strict: bool = False
+    window: tuple[float, float] | None = None
     train_split: str = "train"
     val_split: str = "val"
 
@@ -126,13 +128,20 @@ class TrainConfig(_Section):
     image_size: tuple[int, int] = (640, 640)
     epochs: int = Field(100, ge=1)
     batch: int = Field(16, ge=1)
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     device: str = "auto"
     amp: Literal["auto", "off", "bf16", "fp16"] = "auto"
     compile: bool = False
     time: float | None = Field(None, gt=0, description="budget of wall time in seconds")
     patience: int = Field(0, ge=0, description="epochs without a better val AP; 0: never stop")
     val_every: int = Field(1, ge=1)
+
+    @field_validator("data")
+    @classmethod
+    def _window(cls, value: DataConfig) -> DataConfig:
+        if value.window is not None and value.window[0] >= value.window[1]:
+            raise ConfigError(f"data.window {list(value.window)}: give the lower value first")
+        return value
 
     @field_validator("image_size", mode="before")
     @classmethod

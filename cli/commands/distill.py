@@ -91,4 +91,4 @@ def distill(
             base = teacher_defaults(teacher) if teacher is not None else None
             settings = new_settings(config, flags, assignments, base)
         places = given(out=out, resume=resume, teacher=teacher)
-        run(console, "distill", engine, settings, overwrite=overwrite, **places)
+        run(console, engine, settings, overwrite=overwrite, **places)

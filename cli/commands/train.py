@@ -81,4 +81,4 @@ def train(
         places = given(out=out, resume=resume, init=None if resume else init)
         from kdlnet.engine.trainer import train as engine
 
-        run(console, "train", engine, settings, overwrite=overwrite, **places)
+        run(console, engine, settings, overwrite=overwrite, **places)

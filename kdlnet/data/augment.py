@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kdlnet.data.dataset import DetectionDataset, to_network, to_unit
-from kdlnet.ops.boxes import box_area, box_iou, clip_boxes
+from kdlnet.ops.boxes import box_area, box_intersection, clip_boxes
 from kdlnet.types import Batch, ImageSize, Targets
 
 Floats = NDArray[np.float64]
@@ -28,8 +28,8 @@ _DRAWS = (
 )
 _COLUMN = {name: column for column, name in enumerate(_DRAWS)}
 
-MIN_SIDE = 2.0
-"""Boxes thinner than this, in pixels of the network input, are no targets."""
+MIN_SIDE = 1.0
+"""Boxes cut to less than this, in pixels of the network input, are no targets."""
 MIN_VISIBLE = 0.2
 """A box is a target while at least this share of its area is inside the image."""
 
@@ -258,7 +258,8 @@ def _visible(targets: Targets, size: ImageSize) -> Targets:
     boxes = clip_boxes(targets.boxes, *size)
     share = box_area(boxes) / box_area(targets.boxes).clamp(min=1e-6)
     sides = boxes[:, 2:] - boxes[:, :2]
-    keep = (share >= MIN_VISIBLE) & (sides >= MIN_SIDE).all(dim=1)
+    whole = share > 0.999  # thin as labelled: still a target
+    keep = (share >= MIN_VISIBLE) & ((sides >= MIN_SIDE).all(dim=1) | whole)
     return Targets(boxes[keep], targets.labels[keep], targets.image_index[keep])
 
 
@@ -282,9 +283,11 @@ def _placed(
 
 
 def _is_free(new: Targets, targets: Targets, limit: float = 0.05) -> Tensor:
+    """Which new boxes neither cover nor enter another one by more than a share of the smaller."""
     same = new.image_index[:, None] == targets.image_index[None]
-    overlap = box_iou(new.boxes[:, None], targets.boxes) * same
-    return ~(overlap > limit).any(dim=1)
+    one, two = new.boxes[:, None], targets.boxes
+    smaller = torch.minimum(box_area(one), box_area(two)).clamp(min=1e-6)
+    return ~((box_intersection(one, two) / smaller * same) > limit).any(dim=1)
 
 
 def _soft_mask(boxes: Tensor, size: ImageSize, feather: float = 3.0) -> Tensor:

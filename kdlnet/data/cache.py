@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -26,9 +27,9 @@ _READERS = 4
 class ImageStore:
     """The letterboxed images of a split: ``store[indices]`` gives (n, H, W, channels) pixels.
 
-    ``mode`` is ``ram``, ``disk`` (a memory-mapped temporary file in ``folder``, gone with the
-    process) or ``none`` (decoded at every call). Past ``budget_gb`` ``ram`` becomes ``disk``. Grey
-    images are held with one channel, whatever their file says; ``channels`` tells how many.
+    ``mode`` is ``ram``, ``disk`` (a memory-mapped file in the system's temporary folder, gone with
+    the process) or ``none`` (decoded at every call). Past ``budget_gb`` ``ram`` becomes ``disk``.
+    Grey images are held with one channel, whatever their file says; ``channels`` tells how many.
 
     Every image is decoded once here. Those that cannot be are left out: ``kept`` holds the
     positions of the others among ``paths``, ``unreadable`` one line an image. Raises DataError when
@@ -42,7 +43,6 @@ class ImageStore:
         mode: str = "ram",
         budget_gb: float = 4.0,
         strict: bool = False,
-        folder: Path | None = None,
         on_progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
         self.paths: list[Path] = []
@@ -53,10 +53,8 @@ class ImageStore:
         self.channels = 1
         self.dtype: np.dtype[Any] | None = None
         self._pixels: ImageArray | None = None
-        self._folder = folder
-        height, width = preprocess.image_size
-        past_budget = len(paths) * height * width > budget_gb * 1e9
-        self.mode = "disk" if mode == "ram" and past_budget else mode
+        self.mode = mode
+        self._budget = budget_gb * 1e9
         self._fill(list(paths), strict, on_progress)
         if not self.kept:
             raise DataError(f"no readable image among {len(paths)}: {self.unreadable[0]}")
@@ -121,10 +119,23 @@ class ImageStore:
 
     def _allocate(self, capacity: int, dtype: np.dtype[Any]) -> ImageArray:
         shape = (capacity, *self.preprocess.image_size, self.channels)
+        size = math.prod(shape) * dtype.itemsize
+        if self.mode == "ram" and size > self._budget:
+            self.mode = "disk"
         if self.mode == "ram":
             return np.zeros(shape, dtype)
-        handle, name = tempfile.mkstemp(suffix=".cache", dir=self._folder)
-        os.close(handle)
+        handle, name = tempfile.mkstemp(suffix=".cache")
+        try:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(handle, 0, size)  # a full disk says so now, not as a crash later
+        except OSError as error:
+            Path(name).unlink()
+            raise KdlnetError(
+                f"no room for the image cache of {size / 1e9:.1f} GB in {tempfile.gettempdir()!r} "
+                f"({error.strerror}): use --cache none or set TMPDIR to a larger disk"
+            ) from None
+        finally:
+            os.close(handle)
         pixels: ImageArray = np.memmap(name, dtype=dtype, mode="w+", shape=shape)
         if os.name == "posix":
             Path(name).unlink()
@@ -134,3 +145,30 @@ class ImageStore:
 def default_window(dtype: np.dtype[np.generic]) -> tuple[float, float]:
     """The full range of an image type: (0, 255) or (0, 65535)."""
     return 0.0, _WINDOW_OF_DTYPE[dtype.name]
+
+
+def measured_window(paths: Sequence[Path]) -> tuple[float, float]:
+    """The intensity window of a training set: (0, 255) for 8-bit images.
+
+    For deeper ones (0, 2 ** k - 1), k the fewest bits that hold every pixel: cameras of 10, 12 or
+    14 bits write 16-bit files that are nearly black otherwise. Images that cannot be read are
+    passed over; if none can, the answer is (0, 255).
+    """
+    highest = 0
+    with ThreadPoolExecutor(_READERS) as pool:
+        for start in range(0, len(paths), 64):
+            for dtype, peak in pool.map(_peak, paths[start : start + 64]):
+                if dtype == "uint8":
+                    return default_window(np.dtype(dtype))
+                highest = max(highest, peak)
+    bits = max(8, highest.bit_length())
+    return 0.0, float(2**bits - 1)
+
+
+def _peak(path: Path) -> tuple[str, int]:
+    """Type and brightest pixel of an image; ("", 0) when it cannot be read."""
+    try:
+        image = read_image(path)
+    except DataError:
+        return "", 0
+    return image.dtype.name, 0 if image.dtype == np.uint8 else int(image.max())

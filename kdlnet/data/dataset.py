@@ -58,13 +58,10 @@ class DetectionDataset:
         cache: str = "ram",
         cache_gb: float = 4.0,
         strict: bool = False,
-        folder: Path | None = None,
         on_progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
         self.preprocess = preprocess
-        self.images = ImageStore(
-            split.paths, preprocess, cache, cache_gb, strict, folder, on_progress
-        )
+        self.images = ImageStore(split.paths, preprocess, cache, cache_gb, strict, on_progress)
         self.unreadable = self.images.unreadable
         self.paths = self.images.paths
         self.letterboxes = self.images.letterboxes

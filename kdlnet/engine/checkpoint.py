@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from kdlnet import __version__
+from kdlnet.config import parse_image_size
 from kdlnet.errors import KdlnetError, WeightsError
 from kdlnet.models.detector import Detector
 from kdlnet.models.fuse import fuse_model
@@ -24,6 +25,10 @@ from kdlnet.types import Preprocess
 from kdlnet.utils.files import write_atomic
 
 FORMAT = 1
+_UNREADABLE = (
+    *(OSError, RuntimeError, EOFError, SafetensorError),
+    *(ValueError, LookupError, TypeError),
+)
 _META = ("model", "arguments", "names", "preprocess", "fused", "thresholds", "metrics")
 
 
@@ -113,7 +118,15 @@ def _read(path: Path) -> dict[str, Any]:
             f"{str(path)!r} was not loaded: it is damaged, or holds Python objects that could run "
             "code. Give a file that kdlnet wrote"
         ) from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, SafetensorError) as error:
+    except (
+        OSError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        KeyError,
+        TypeError,
+        SafetensorError,
+    ) as error:
         reason = str(error).split("\n")[0]
         raise WeightsError(f"{str(path)!r} is not a readable weights file: {reason}") from None
     return content if isinstance(content, dict) else {}
@@ -122,12 +135,12 @@ def _read(path: Path) -> dict[str, Any]:
 def _read_safetensors(path: Path) -> dict[str, Any]:
     with safetensors.safe_open(path, framework="pt") as file:
         header = json.loads((file.metadata() or {}).get("kdlnet", "{}"))
-        return {**header, "state": {key: file.get_tensor(key) for key in file.keys()}}  # noqa: SIM118
+        return {**dict(header), "state": {key: file.get_tensor(key) for key in file.keys()}}  # noqa: SIM118
 
 
 def _assemble(path: Path, content: dict[str, Any]) -> Weights:
     name = content["model"]
-    if name not in MODELS:
+    if not isinstance(name, str) or name not in MODELS:
         raise WeightsError(
             f"{str(path)!r} holds the model {name!r}, which this kdlnet does not know"
         )
@@ -137,12 +150,14 @@ def _assemble(path: Path, content: dict[str, Any]) -> Weights:
         if content["fused"]:
             detector = fuse_model(detector)
         detector.load_state_dict(content["state"])
+        names, preprocess = tuple(content["names"]), Preprocess.from_dict(content["preprocess"])
+        _check_header(arguments, names, preprocess)
         return Weights(
             detector.eval(),
             name,
             arguments,
-            tuple(content["names"]),
-            Preprocess.from_dict(content["preprocess"]),
+            names,
+            preprocess,
             bool(content["fused"]),
             content["thresholds"],
             content["metrics"],
@@ -154,6 +169,17 @@ def _assemble(path: Path, content: dict[str, Any]) -> Weights:
         raise WeightsError(
             f"the tensors in {str(path)!r} do not fit its model {name!r}: {reason}"
         ) from None
+
+
+def _check_header(arguments: ModelArguments, names: tuple[str, ...], contract: Preprocess) -> None:
+    """Raises ValueError where the parts of a file contradict each other."""
+    if len(names) != arguments.num_classes:
+        raise ValueError(f"{len(names)} class names for {arguments.num_classes} classes")
+    if contract.channels != arguments.channels:
+        raise ValueError(f"{contract.channels} channels for a model of {arguments.channels}")
+    if contract.window[0] >= contract.window[1]:
+        raise ValueError(f"an empty intensity window {contract.window}")
+    parse_image_size(list(contract.image_size))
 
 
 def transfer(weights: Weights, detector: Detector, names: tuple[str, ...]) -> list[str]:

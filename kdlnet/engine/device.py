@@ -57,5 +57,9 @@ def synchronize(device: torch.device) -> None:
 def autocast_dtype(amp: str, device: torch.device) -> torch.dtype | None:
     """The type of mixed precision for ``amp`` of the config, None for plain float32."""
     if amp == "auto":
-        return torch.bfloat16 if device.type == "cuda" else None
+        if device.type != "cuda":
+            return None
+        # Cards before Ampere only emulate bfloat16.
+        ampere = torch.cuda.get_device_capability(device) >= (8, 0)
+        return torch.bfloat16 if ampere else torch.float16
     return {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}[amp]

@@ -178,6 +178,11 @@ def open_split(
         strict=strict,
         on_progress=lambda done, total: on_event(Progress("read images", done, total)),
     )
+    deep, high = dataset.images.dtype != np.uint8, contract.window[1]
+    if deep != (high > 255):
+        kind = "16" if deep else "8"
+        text = f"the weights expect intensities up to {high:g}, these are {kind}-bit images"
+        on_event(Message(text, "warning"))
     for line in dataset.unreadable:
         on_event(Message(f"left out: {line}", "warning"))
     return dataset, loaded.problems

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -44,17 +45,35 @@ class Plan:
 
 @dataclass
 class LoopState:
-    """What changes while training, besides tensors; saved and restored as one."""
+    """What changes while training, besides tensors; saved and restored as one.
+
+    ``judged`` is the epoch of the last validation, ``stale`` how many epochs AP had not grown then.
+    """
 
     epoch: int = 0
     step: int = 0
     best: float = -1.0
     best_epoch: int = -1
+    stale: int = 0
+    judged: int = -1
     seconds: float = 0.0
     rows: list[dict[str, Any]] = field(default_factory=list)
 
     def state_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def judge(self, epoch: int, ap: float | None) -> bool:
+        """Whether the weights of ``epoch`` are the best so far; counts epochs without a better AP.
+
+        While AP says nothing (no true box on val, or nothing found yet) the newest weights are.
+        """
+        better = ap is None or ap > self.best
+        kept = better or ap == self.best == 0
+        self.stale = 0 if better else self.stale + epoch - self.judged
+        self.judged = epoch
+        if kept:
+            self.best, self.best_epoch = ap or 0.0, epoch
+        return kept
 
 
 class Loop:
@@ -94,26 +113,25 @@ class Loop:
 
     def run(self) -> str:
         state, plan = self.state, self.plan
-        while self.progress() < 1:
+        finished = self.progress() >= 1
+        while not finished:
+            if plan.patience and state.stale >= plan.patience:
+                return "patience"
             epoch, began = state.epoch, time.perf_counter()
             parts, images = self._train_epoch(epoch)
             row: dict[str, Any] = {"epoch": epoch, **parts}
             trained = time.perf_counter() - began
-            due = (epoch + 1) % plan.val_every == 0
             state.epoch += 1
-            metrics = self.validate() if due or self.progress() >= 1 else {}
-            ap = metrics.get("ap")
-            best = metrics != {} and (ap or 0.0) > state.best
-            if best:
-                state.best, state.best_epoch = ap or 0.0, epoch
+            finished = self.progress() >= 1
+            due = finished or state.epoch % plan.val_every == 0
+            metrics = self.validate() if due else {}
+            best = due and state.judge(epoch, metrics["ap"])
             row |= {**metrics, "lr": self._lr(), "seconds": round(self.elapsed(), 3)}
             row["images_per_second"] = round(images / trained, 2)
             state.seconds = self.elapsed()
             state.rows.append(row)
             self.save(best)
             self.on_event(EpochDone(epoch, plan.epochs, row, best))
-            if plan.patience and epoch - max(state.best_epoch, 0) >= plan.patience:
-                return "patience"
         return "time" if plan.time else "epochs"
 
     def elapsed(self) -> float:
@@ -129,16 +147,16 @@ class Loop:
     def _train_epoch(self, epoch: int) -> tuple[dict[str, float], int]:
         """Trains on every batch of the epoch; mean loss parts and the number of images."""
         self.model.train()
-        mixing = self.progress() < 1 - self.plan.tail
+        mixing = not self._in_tail()
         meter = Meter()
         images, began, spoke = 0, time.perf_counter(), 0.0
         for number, batch in enumerate(self.batches.epoch(epoch, mixing), start=1):
             progress = self.progress()
             output = self.step(batch, progress)
-            self.scaler.scale(output.loss / self.plan.accumulate).backward()
+            self.scaler.scale(output.loss / self._group(number)).backward()
             self.state.step += 1
             if number % self.plan.accumulate == 0 or number == len(self.batches):
-                self._update(progress)
+                self._update()
             meter.add(output)
             images += len(batch.images)
             now = time.perf_counter()
@@ -148,10 +166,22 @@ class Loop:
                 self.on_event(self._step_event(epoch, number, meter, rate))
             if self.plan.time is not None and self.progress() >= 1:
                 break
-        return meter.means(), images
+        return self._finite(epoch, meter), images
 
-    def _update(self, progress: float) -> None:
-        plan = self.plan
+    def _in_tail(self) -> bool:
+        """Whether the coming epoch ends in the last share of the run, ``tail``."""
+        end = self.progress()
+        if self.plan.time is None:
+            end += 1 / self.plan.epochs
+        return end > 1 - self.plan.tail + 1e-9
+
+    def _group(self, number: int) -> int:
+        """How many batches share the optimizer step of batch ``number`` (from 1) of an epoch."""
+        first = (number - 1) // self.plan.accumulate * self.plan.accumulate
+        return min(self.plan.accumulate, len(self.batches) - first)
+
+    def _update(self) -> None:
+        plan, progress = self.plan, self.progress()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(progress, plan.lr, plan.final_lr, plan.warmup)
         if plan.clip_norm:
@@ -163,16 +193,21 @@ class Loop:
         self.average.update(self.model)
 
     def _step_event(self, epoch: int, number: int, meter: Meter, rate: float) -> StepDone:
-        parts = meter.means()
-        if not all(value == value and abs(value) != float("inf") for value in parts.values()):
-            raise KdlnetError(
-                f"the loss is not a finite number in epoch {epoch + 1}, step {number} "
-                f"({parts}); train with a lower --set optim.lr (now {self.plan.lr:g}) or amp=off; "
-                "last.pt holds the last good epoch"
-            )
+        parts = self._finite(epoch, meter)
         done = max(self.progress(), 1e-6)
         left = self.elapsed() * (1 - done) / done
         return StepDone(epoch, number, len(self.batches), parts, self._lr(), rate, left)
+
+    def _finite(self, epoch: int, meter: Meter) -> dict[str, float]:
+        """The mean loss parts. Raises KdlnetError when one is not a finite number."""
+        parts = meter.means()
+        if not all(math.isfinite(value) for value in parts.values()):
+            raise KdlnetError(
+                f"the loss is not a finite number in epoch {epoch + 1} ({parts}); train with a "
+                f"lower --set optim.lr (now {self.plan.lr:g}) or --set amp=off; last.pt holds the "
+                "last good epoch"
+            )
+        return parts
 
     def _lr(self) -> float:
         return float(self.optimizer.param_groups[0]["lr"])

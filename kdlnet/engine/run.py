@@ -56,7 +56,7 @@ def _empty(folder: Path) -> None:
             "metrics.json in it) and was left alone; choose another --out"
         )
     for path in content:
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def write_json(path: Path, values: Any) -> None:

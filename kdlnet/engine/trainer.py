@@ -8,14 +8,13 @@ from typing import Any
 
 import torch
 
-from kdlnet.config import TrainConfig, build_config
+from kdlnet.config import TrainConfig, build_config, load_config
 from kdlnet.data.augment import Augmenter
-from kdlnet.data.cache import default_window
-from kdlnet.data.catalog import DatasetInfo, find_dataset
-from kdlnet.data.dataset import DetectionDataset, load_split
+from kdlnet.data.cache import measured_window
+from kdlnet.data.catalog import DatasetInfo, find_dataset, label_path
+from kdlnet.data.dataset import DetectionDataset, Split, load_split
 from kdlnet.data.labels import summarize
 from kdlnet.data.loader import TrainBatches
-from kdlnet.data.read import read_image
 from kdlnet.engine.checkpoint import Weights, load_weights, save_weights, transfer
 from kdlnet.engine.device import autocast_dtype, find_device, prepare
 from kdlnet.engine.ema import WeightAverage
@@ -84,9 +83,15 @@ def train(
 
 def last_weights(resume: Path) -> Path:
     """The last.pt meant by a run folder, its weights folder or the file itself."""
-    for candidate in (resume / "weights" / "last.pt", resume / "last.pt"):
-        if candidate.is_file():
-            return candidate
+    for file in (resume / "weights" / "last.pt", resume / "last.pt", resume):
+        if file.is_file():
+            folder = file.absolute().parent
+            if folder.name == "weights" and (folder.parent / "config.yaml").is_file():
+                return file
+            raise WeightsError(
+                f"{str(file)!r} is not inside its run folder, where the run would go on: give the "
+                "folder that kdlnet train made, or start a new run from the file with --init"
+            )
     if resume.is_dir():
         raise WeightsError(
             f"{str(resume)!r} holds no weights/last.pt to resume from: give the folder of a run "
@@ -115,8 +120,17 @@ def prepare_run(
     if init is not None:
         for line in transfer(load_weights(init), detector, info.names):
             on_event(Message(line))
-    train_set = _open(info, config.data.train_split, config, channels, on_event)
-    val_set = _open(info, config.data.val_split, config, channels, on_event)
+    found = load_split(info, config.data.train_split, config.data.strict)
+    window = config.data.window or measured_window(found.paths)
+    config = _updated(config, "data", window=window)
+    contract = Preprocess(config.image_size, channels, window)
+    train_set = _open(found, config.data.train_split, contract, config, on_event)
+    _require_boxes(train_set, info, config)
+    found = load_split(info, config.data.val_split, config.data.strict)
+    val_set = _open(found, config.data.val_split, contract, config, on_event)
+    if not len(val_set.labels):
+        text = f"no box in {config.data.val_split}: AP is unknown and best.pt the newest epoch"
+        on_event(Message(text, "warning"))
     detector.to(device).to(memory_format=torch.channels_last)
     return Setup(config, device, info, train_set, val_set, detector)
 
@@ -163,7 +177,9 @@ def run_training(
     folder = _run_folder(setup, saved, out, overwrite, runs)
     config = setup.config
     optim = config.optim
-    lr = optim.lr * (config.batch * optim.accumulate / 16) ** 0.5
+    augmenter = Augmenter(setup.train, config.seed, **config.augment.model_dump())
+    batches = TrainBatches(augmenter, config.batch, setup.device)
+    lr = optim.lr * (batches.batch * optim.accumulate / 16) ** 0.5
     optimizer = make_optimizer(setup.detector, optim.name, lr, optim.momentum, optim.weight_decay)
     average = WeightAverage(setup.detector, optim.ema_decay)
     scaler = torch.amp.GradScaler(
@@ -173,8 +189,14 @@ def run_training(
     keeper = Keeper(setup, folder, average, optimizer, scaler, state)
     if saved is not None:
         keeper.restore(saved)
-    augmenter = Augmenter(setup.train, config.seed, **config.augment.model_dump())
-    batches = TrainBatches(augmenter, config.batch, setup.device)
+        if saved.training["images"] != len(setup.train):
+            on_event(
+                Message(
+                    f"the training set had {saved.training['images']} images when the run began "
+                    f"and has {len(setup.train)} now: the rest of the run is planned anew",
+                    "warning",
+                )
+            )
     plan = Plan(
         config.epochs,
         lr,
@@ -249,6 +271,7 @@ class Keeper:
             save_weights(folder / "weights" / "best.pt", weights)
         weights.training = {
             "config": self.setup.config.to_dict(),
+            "images": len(self.setup.train),
             "detector": self.setup.detector.state_dict(),
             "updates": self.average.updates,
             "optimizer": self.optimizer.state_dict(),
@@ -287,15 +310,13 @@ class Keeper:
 
 
 def _open(
-    info: DatasetInfo, split: str, config: TrainConfig, channels: int, on_event: Listener
+    found: Split, split: str, contract: Preprocess, config: TrainConfig, on_event: Listener
 ) -> DetectionDataset:
-    found = load_split(info, split, config.data.strict)
     if found.problems:
         on_event(Message(f"{split}: {summarize(found.problems)}", "warning"))
-    window = default_window(read_image(found.paths[0]).dtype)
     dataset = DetectionDataset(
         found,
-        Preprocess(config.image_size, channels, window),
+        contract,
         config.data.cache,
         config.data.cache_gb,
         config.data.strict,
@@ -304,6 +325,14 @@ def _open(
     for line in dataset.unreadable:
         on_event(Message(f"left out: {line}", "warning"))
     return dataset
+
+
+def _require_boxes(dataset: DetectionDataset, info: DatasetInfo, config: TrainConfig) -> None:
+    if not len(dataset.labels):
+        raise DataError(
+            f"split {config.data.train_split!r} of {info.name!r} has no box to learn from; the "
+            f"labels of {str(dataset.paths[0])!r} belong in {str(label_path(dataset.paths[0]))!r}"
+        )
 
 
 def _metrics(average: WeightAverage[Detector], setup: Setup) -> dict[str, float | None]:
@@ -334,15 +363,24 @@ def saved_config(saved: Weights) -> TrainConfig:
             f"{str(saved.path)!r} holds no training state; resume from weights/last.pt of a run, "
             "or start a new run from it with --init"
         )
-    return build_config(saved.training["config"])
+    config = build_config(saved.training["config"])
+    file = (saved.path or Path()).absolute().parent.parent / "config.yaml"
+    if load_config(file) != config:
+        raise ConfigError(
+            f"{str(file)!r} was changed after the run began; a run goes on with the settings it "
+            "had: undo the change, or start a new run with --config and --init"
+        )
+    return config
 
 
 def _with_absolute_data(config: TrainConfig) -> TrainConfig:
     """Dataset paths made absolute, so that a run can be resumed from any folder."""
-    name, root = config.data.name, config.data.root
+    name, root = Path(config.data.name), config.data.root
     changes: dict[str, str] = {}
-    if Path(name).exists() and ("/" in name or "\\" in name or name.endswith((".yaml", ".yml"))):
-        changes["name"] = str(Path(name).absolute())
+    file = name / "data.yaml" if name.is_dir() else name
+    source = _find_data(config).source
+    if file.is_file() and file.resolve() == source.resolve():
+        changes["name"] = str(source.absolute())
     if root is not None:
         changes["root"] = str(Path(root).absolute())
     return _updated(config, "data", **changes)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from kdlnet.ops.boxes import box_iou
 from kdlnet.types import Targets
+
+_MOST_PAIRS = 20_000_000
+"""Pairs of target and point held at once, some 60 bytes each; more images are taken in turns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,27 @@ class TaskAlignedAssigner:
     ) -> Assignment:
         """Assigns by the predicted ``scores`` (B, A, C) and ``boxes`` (B, A, 4) of ``points``."""
         truth_boxes, truth_labels, real = pad_targets(targets, len(scores))
-        if truth_boxes.shape[1] == 0:
+        most = truth_boxes.shape[1]
+        if most == 0:
             return _all_background(scores)
+        parts = []
+        for rows in torch.arange(len(scores)).split(max(1, _MOST_PAIRS // (most * len(points)))):
+            part = slice(int(rows[0]), int(rows[-1]) + 1)
+            truth = truth_boxes[part], truth_labels[part], real[part]
+            parts.append(self._assign(scores[part], boxes[part], *truth, points, strides))
+        return Assignment(*(torch.cat(values) for values in zip(*parts, strict=True)))
+
+    def _assign(
+        self,
+        scores: Tensor,
+        boxes: Tensor,
+        truth_boxes: Tensor,
+        truth_labels: Tensor,
+        real: Tensor,
+        points: Tensor,
+        strides: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The fields of an Assignment for some of the images, their targets padded."""
         candidates = _inside(points, truth_boxes, strides.min()) & real[:, :, None]
         iou = box_iou(truth_boxes[:, :, None], boxes[:, None]) * candidates
         alignment = self._alignment(scores, truth_labels, iou)
@@ -56,12 +77,8 @@ class TaskAlignedAssigner:
         owner, foreground = _resolve(chosen, iou)
         quality = _normalized_quality(alignment * chosen, iou * chosen, owner, foreground)
         index = owner[..., None].expand(-1, -1, 4)
-        return Assignment(
-            foreground,
-            truth_boxes.gather(1, index),
-            truth_labels.gather(1, owner),
-            quality,
-        )
+        labels = truth_labels.gather(1, owner)
+        return foreground, truth_boxes.gather(1, index), labels, quality
 
     def _alignment(self, scores: Tensor, truth_labels: Tensor, iou: Tensor) -> Tensor:
         index = truth_labels[:, None].expand(-1, scores.shape[1], -1)
@@ -113,7 +130,8 @@ def _normalized_quality(
     alignment: Tensor, iou: Tensor, owner: Tensor, foreground: Tensor, eps: float = 1e-30
 ) -> Tensor:
     """Alignment of each point, scaled so that a target's best one equals its largest IoU."""
-    owned = F.one_hot(owner, alignment.shape[1]).transpose(1, 2) * foreground[:, None]
+    rows = torch.arange(alignment.shape[1], device=owner.device)
+    owned = (owner[:, None] == rows[:, None]) & foreground[:, None]
     alignment, iou = alignment * owned, iou * owned
     scale = iou.amax(dim=-1, keepdim=True) / (alignment.amax(dim=-1, keepdim=True) + eps)
     return (alignment * scale).amax(dim=1)

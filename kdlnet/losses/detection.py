@@ -48,9 +48,8 @@ class DetectionLoss:
         wanted = torch.zeros_like(raw.logits, dtype=torch.float32)
         wanted[image, point, assigned.labels[image, point]] = weight
         distances = boxes_to_distances(truth, raw.points[point], raw.strides[point])
-        scale = raw.strides[point][:, None]
         return {
             "class": self.classification(raw.logits, wanted),
-            "box": box_loss(boxes[image, point] / scale, truth / scale, weight),
+            "box": box_loss(boxes[image, point], truth, weight),
             "bins": bins_loss(raw.bins[image, point], distances, weight),
         }

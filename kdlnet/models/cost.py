@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -25,7 +26,7 @@ def model_cost(detector: Detector, image_size: ImageSize) -> ModelCost:
 
     Nothing is computed: the fused copy runs on the meta device.
     """
-    fused = fuse_model(detector).to("meta")
+    fused = fuse_model(copy.deepcopy(detector).to("meta"))
     parameters = sum(parameter.numel() for parameter in fused.parameters())
     channels = next(fused.parameters()).shape[1]
     counter = FlopCounterMode(display=False)

@@ -24,8 +24,11 @@ def fuse_model(model: Model) -> Model:
     The original is left as it is.
     """
     fused = copy.deepcopy(model).eval()
+    device = next(fused.parameters()).device
+    if device.type != "meta":
+        fused.to("cpu")  # not every accelerator has float64
     _replace_children(fused)
-    return fused
+    return fused.to(device)
 
 
 def is_fused(model: nn.Module) -> bool:

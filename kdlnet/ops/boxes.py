@@ -12,18 +12,26 @@ def box_area(boxes: Tensor) -> Tensor:
     return width * height
 
 
+def box_intersection(boxes: Tensor, others: Tensor) -> Tensor:
+    """Area that boxes (..., 4) and others (..., 4) share, broadcast against each other."""
+    low = torch.maximum(boxes[..., :2], others[..., :2])
+    high = torch.minimum(boxes[..., 2:], others[..., 2:])
+    width, height = (high - low).clamp(min=0).unbind(-1)
+    return width * height
+
+
 def box_iou(boxes: Tensor, others: Tensor, eps: float = 1e-9) -> Tensor:
     """Intersection over union of boxes (..., 4) and others (..., 4), broadcast against each other.
 
     For all pairs of (N, 4) and (M, 4) give ``boxes[:, None]`` and ``others``. Range [0, 1].
     """
-    inner = _intersection(boxes, others)
+    inner = box_intersection(boxes, others)
     return inner / (box_area(boxes) + box_area(others) - inner + eps)
 
 
 def generalized_iou(boxes: Tensor, others: Tensor, eps: float = 1e-9) -> Tensor:
     """Generalized IoU, broadcast like :func:`box_iou`. Range (-1, 1]. Source: arXiv 1902.09630."""
-    inner = _intersection(boxes, others)
+    inner = box_intersection(boxes, others)
     union = box_area(boxes) + box_area(others) - inner + eps
     low = torch.minimum(boxes[..., :2], others[..., :2])
     high = torch.maximum(boxes[..., 2:], others[..., 2:])
@@ -36,10 +44,3 @@ def clip_boxes(boxes: Tensor, height: float, width: float) -> Tensor:
     """Boxes (..., 4) cut at the borders of an image of H x W pixels."""
     limit = boxes.new_tensor([width, height, width, height])
     return torch.minimum(boxes.clamp(min=0), limit)
-
-
-def _intersection(boxes: Tensor, others: Tensor) -> Tensor:
-    low = torch.maximum(boxes[..., :2], others[..., :2])
-    high = torch.minimum(boxes[..., 2:], others[..., 2:])
-    width, height = (high - low).clamp(min=0).unbind(-1)
-    return width * height

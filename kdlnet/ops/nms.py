@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 from torchvision.ops import batched_nms
 
@@ -70,12 +69,3 @@ def _logit(probability: float) -> float:
     if probability <= 0:
         return -math.inf
     return math.log(probability / (1 - probability)) if probability < 1 else math.inf
-
-
-def empty_detections(device: torch.device | str = "cpu") -> Detections:
-    """Detections with no box."""
-    return Detections(
-        torch.zeros(0, 4, device=device),
-        torch.zeros(0, device=device),
-        torch.zeros(0, dtype=torch.int64, device=device),
-    )

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from kdlnet.data.augment import Augmenter, uniforms, warp, warp_boxes
+from kdlnet.data.augment import Augmenter, Draws, _is_free, uniforms, warp, warp_boxes
 from kdlnet.data.cache import ImageStore
 from kdlnet.data.catalog import find_dataset
 from kdlnet.data.dataset import DetectionDataset, load_split
 from kdlnet.data.loader import TrainBatches
 from kdlnet.errors import DataError
-from kdlnet.types import Preprocess
+from kdlnet.types import Preprocess, Targets
 
 SIZE = (64, 96)
 CONTRACT = Preprocess(SIZE, channels=3)
@@ -203,3 +203,78 @@ def test_epochs_visit_every_image_in_their_own_order(folder: Path) -> None:
 def test_a_set_smaller_than_a_batch_is_one_batch(folder: Path) -> None:
     batches = TrainBatches(Augmenter(_dataset(folder), seed=0), 64, torch.device("cpu"))
     assert len(batches) == 1 and len(next(batches.epoch(0, True)).images) == 6
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        [[0.0, -1], [1, 0]],  # 90 degrees
+        [[1.0, 0.5], [0, 1]],  # shear along x
+        [[0.8, -0.6], [0.6, 0.8]],  # 37 degrees
+    ],
+)
+def test_turned_and_sheared_boxes_hold_their_pixels_tightly(turn: list[list[float]]) -> None:
+    image = torch.zeros(1, 1, 80, 80)
+    image[0, 0, 30:46, 26:50] = 1.0
+    box = torch.tensor([[26.0, 30, 50, 46]])
+    linear, centre = torch.tensor(turn, dtype=torch.float64), torch.full((2,), 40.0).double()
+    matrix = torch.eye(3, dtype=torch.float64)[None].clone()
+    matrix[0, :2, :2], matrix[0, :2, 2] = linear, centre - linear @ centre
+    moved = warp_boxes(box, matrix.float())[0]
+    y, x = (warp(image, matrix, (80, 80), fill=0.0)[0, 0] > 0.5).nonzero(as_tuple=True)
+    seen = torch.stack((x.min(), y.min(), x.max() + 1, y.max() + 1)).float()
+    torch.testing.assert_close(moved, seen, rtol=0, atol=1.6)
+
+
+def test_brightness_and_contrast_by_hand(folder: Path) -> None:
+    augment = Augmenter(_dataset(folder), seed=0, brightness=0.3, contrast=0.4)
+    draws = Draws(0, 0, np.array([0]))
+    gain = 1 + 0.3 * draws.signed("brightness")[0]
+    contrast = 1 + 0.4 * draws.signed("contrast")[0]
+    value = augment(0, np.array([0]), True, "cpu").images[0, 0, 24, 48].item()
+    expected = contrast * gain * (100 / 255) + 0.5 * (1 - contrast)
+    assert value == pytest.approx(expected, abs=1e-4) and abs(value - 100 / 255) > 0.01
+
+
+def test_hue_and_saturation_leave_grey_grey_and_turn_colours(folder: Path) -> None:
+    image = np.full((40, 60, 3), 120, np.uint8)
+    image[:, 30:] = (110, 120, 150)  # BGR: a reddish half, far from any clipping
+    cv2.imwrite(str(folder / "images" / "0.png"), image)
+    dataset = _dataset(folder)
+    plain = dataset.batch([0]).images[0]
+    changed = Augmenter(dataset, seed=3, hue=0.4, saturation=0.4)(0, np.array([0]), True, "cpu")
+    grey, red = changed.images[0, :, 32, 10], changed.images[0, :, 32, 80]
+    torch.testing.assert_close(grey, plain[:, 32, 10], rtol=0, atol=0.01)
+    assert (red - plain[:, 32, 80]).abs().max() > 0.02
+    # Luma stays: only colour moves.
+    luma = torch.tensor([0.299, 0.587, 0.114])
+    assert (luma @ red).item() == pytest.approx((luma @ plain[:, 32, 80]).item(), abs=0.02)
+
+
+def test_mixup_blends_pixels_and_keeps_both_boxes(folder: Path) -> None:
+    dataset = _dataset(folder)
+    batch = Augmenter(dataset, seed=5, mixup=1.0)(0, np.array([0]), True, "cpu")
+    draws = Draws(5, 0, np.array([0]))
+    partner = int(draws.choice("mixup_partner", 6)[0])
+    share = 0.35 + 0.3 * draws["mixup_share"][0]
+    one, two = dataset.batch([0, partner]).images
+    torch.testing.assert_close(batch.images[0], torch.lerp(one, two, share), rtol=0, atol=1e-4)
+    expected = len(dataset.batch([0]).targets.labels) + len(dataset.batch([partner]).targets.labels)
+    assert partner != 0 and len(batch.targets.labels) == expected
+
+
+def test_a_thin_box_stays_a_target_unless_it_was_cut(folder: Path) -> None:
+    (folder / "labels" / "0.txt").write_text("0 0.5 0.5 0.6 0.01\n")  # 0.64 pixels high
+    dataset = _dataset(folder)
+    kept = Augmenter(dataset, seed=0, flip_horizontal=0.5)(0, np.array([0]), True, "cpu")
+    assert len(kept.targets.labels) == 1
+
+
+def test_paste_neither_covers_nor_enters_a_labelled_box() -> None:
+    def targets(box: list[float]) -> Targets:
+        return Targets(torch.tensor([box]), torch.zeros(1).long(), torch.zeros(1).long())
+
+    small, large = targets([10.0, 10, 20, 20]), targets([0.0, 0, 60, 60])
+    apart = targets([70.0, 70, 90, 90])
+    assert not _is_free(large, small).any() and not _is_free(small, large).any()
+    assert _is_free(apart, large).all()

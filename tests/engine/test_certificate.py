@@ -90,11 +90,35 @@ def test_not_a_number_fails_the_proof(file: Path, monkeypatch: pytest.MonkeyPatc
         fuse(file)
 
 
+def test_not_a_number_fails_also_where_no_box_would_tell(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = load_weights(file)
+    for layer in weights.detector.head.class_logits:
+        layer.bias.data.fill_(-30.0)  # no score comes near the threshold
+    save_weights(file, weights)
+
+    def broken(detector: Detector) -> Detector:
+        fused = fuse_model(detector)
+        fused.head.class_logits[0].bias.data.fill_(float("nan"))  # type: ignore[operator]
+        return fused
+
+    monkeypatch.setattr(module, "fuse_model", broken)
+    with pytest.raises(ProofFailed, match="error inf"):
+        fuse(file)
+
+
 def test_an_existing_file_is_kept(file: Path) -> None:
     fuse(file)
     with pytest.raises(KdlnetError, match="--overwrite"):
         fuse(file)
     assert fuse(file, overwrite=True).passed
+
+
+def test_out_must_be_another_weights_file(file: Path) -> None:
+    for name in ("best.pt", "best.json"):
+        with pytest.raises(KdlnetError, match="name another file"):
+            fuse(file, out=file.with_name(name), overwrite=True)
 
 
 def test_too_few_images_are_refused(file: Path, dataset: Path) -> None:

@@ -99,6 +99,26 @@ def test_a_newer_format_and_wrong_tensors(weights: Weights, tmp_path: Path) -> N
         load_weights(tmp_path / "d.pt")
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("names", ["one"]),
+        ("preprocess", {"image_size": [100, 100], "channels": 1, "window": [0, 255], "pad": 0.4}),
+        ("preprocess", {"image_size": [64, 64], "channels": 1, "window": [0, 0], "pad": 0.4}),
+        ("preprocess", {"image_size": [64, 64], "channels": 3, "window": [0, 255], "pad": 0.4}),
+        ("model", ["lightnet-n"]),
+    ],
+)
+def test_a_file_that_contradicts_itself(
+    weights: Weights, tmp_path: Path, key: str, value: object
+) -> None:
+    save_weights(tmp_path / "a.pt", weights)
+    content = torch.load(tmp_path / "a.pt", weights_only=True)
+    torch.save({**content, key: value}, tmp_path / "a.pt")
+    with pytest.raises(WeightsError, match=r"a\.pt"):
+        load_weights(tmp_path / "a.pt")
+
+
 def test_a_failed_write_leaves_the_old_file(
     weights: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
