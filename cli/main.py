@@ -12,7 +12,7 @@ import typer.main
 
 from kdlnet import __version__
 
-from .commands import data, distill, env, fuse, models, train, val
+from .commands import bench, data, distill, env, export, fuse, models, predict, train, val
 from .errors import DONE, report
 
 PROGRAM = "kdlnet"
@@ -29,7 +29,11 @@ app = typer.Typer(
 app.command()(train.train)
 app.command()(distill.distill)
 app.command()(val.val)
+app.command()(predict.predict)
 app.command()(fuse.fuse)
+app.command()(bench.bench)
+app.command("benchmark-fps", hidden=True)(bench.bench)
+app.command()(export.export)
 app.add_typer(data.app, name="data")
 app.command()(models.models)
 app.command()(env.env)

@@ -1,6 +1,6 @@
 """The command reference, docs/cli.md, made from the help of every verb.
 
-    python -m kdlnet_cli.reference > docs/cli.md
+python -m kdlnet_cli.reference > docs/cli.md
 """
 
 from __future__ import annotations

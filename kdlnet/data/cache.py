@@ -150,18 +150,18 @@ def default_window(dtype: np.dtype[np.generic]) -> tuple[float, float]:
 def measured_window(paths: Sequence[Path]) -> tuple[float, float]:
     """The intensity window of a training set: (0, 255) for 8-bit images.
 
-    For deeper ones (0, 2 ** k - 1), k the fewest bits that hold every pixel: cameras of 10, 12 or
-    14 bits write 16-bit files that are nearly black otherwise. Images that cannot be read are
-    passed over; if none can, the answer is (0, 255).
+    For deeper ones (0, 2 ** k - 1), k the fewest bits (at least 9) that hold every pixel: cameras
+    of 10, 12 or 14 bits write 16-bit files that are nearly black otherwise. Images that cannot be
+    read are passed over; if none can, the answer is (0, 255).
     """
-    highest = 0
+    highest, deep = 0, False
     with ThreadPoolExecutor(_READERS) as pool:
         for start in range(0, len(paths), 64):
             for dtype, peak in pool.map(_peak, paths[start : start + 64]):
                 if dtype == "uint8":
                     return default_window(np.dtype(dtype))
-                highest = max(highest, peak)
-    bits = max(8, highest.bit_length())
+                highest, deep = max(highest, peak), deep or bool(dtype)
+    bits = max(9 if deep else 8, highest.bit_length())
     return 0.0, float(2**bits - 1)
 
 

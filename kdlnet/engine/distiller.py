@@ -12,7 +12,7 @@ from kdlnet.config import TrainConfig, build_config
 from kdlnet.engine.checkpoint import Weights, load_weights
 from kdlnet.engine.evaluator import detect
 from kdlnet.engine.events import Listener, Message, ignore
-from kdlnet.engine.run import new_folder
+from kdlnet.engine.run import new_folder, protect
 from kdlnet.engine.steps import DistillStep, Forward
 from kdlnet.engine.trainer import (
     Setup,
@@ -62,6 +62,8 @@ def distill(
     teacher. Raises WeightsError or ConfigError before the first step for a teacher that does not
     fit: a missing class, other strides, another preprocessing.
     """
+    if overwrite:
+        protect(out, [teacher])
     saved = None if resume is None else load_weights(last_weights(resume))
     if saved is not None:
         config = saved_config(saved)

@@ -18,7 +18,7 @@ from kdlnet.engine.checkpoint import Weights, load_weights
 from kdlnet.engine.device import find_device, prepare, synchronize
 from kdlnet.engine.events import Listener, Message, Progress, ignore
 from kdlnet.engine.inspection import write_inspection
-from kdlnet.engine.run import environment, new_folder, write_json
+from kdlnet.engine.run import environment, new_folder, protect, write_json
 from kdlnet.engine.steps import Forward
 from kdlnet.errors import DataError
 from kdlnet.metrics.average_precision import average_precision
@@ -105,6 +105,8 @@ def validate(
     """
     target = find_device(device)
     prepare(target)
+    if overwrite:
+        protect(out, [weights])
     loaded = load_weights(weights, target)
     info = find_dataset(data, data_root)
     dataset, problems = open_split(loaded, info, split, image_size, strict, on_event)

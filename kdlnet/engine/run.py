@@ -8,6 +8,7 @@ import json
 import platform
 import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,15 @@ def new_folder(default: Path, out: Path | None = None, overwrite: bool = False) 
             f"cannot make the output folder {str(folder)!r}: {error.strerror}; choose another --out"
         ) from None
     return folder
+
+
+def protect(out: Path | None, inputs: Iterable[Path | None]) -> None:
+    """Refuses to empty a folder that holds what is about to be read. For use with --overwrite."""
+    for path in inputs:
+        if out is not None and path is not None and path.resolve().is_relative_to(out.resolve()):
+            raise KdlnetError(
+                f"--overwrite would delete {str(path)!r}, which is read here: choose another --out"
+            )
 
 
 def _empty(folder: Path) -> None:

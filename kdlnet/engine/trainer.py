@@ -22,12 +22,13 @@ from kdlnet.engine.evaluator import detect
 from kdlnet.engine.events import Listener, Message, Progress, RunFinished, RunStarted, ignore
 from kdlnet.engine.loop import Loop, LoopState, Plan
 from kdlnet.engine.optim import make_optimizer
-from kdlnet.engine.run import environment, new_folder, write_csv, write_json, write_yaml
+from kdlnet.engine.run import environment, new_folder, protect, write_csv, write_json, write_yaml
 from kdlnet.engine.steps import Forward, Step, SupervisedStep
 from kdlnet.errors import ConfigError, DataError, WeightsError
 from kdlnet.losses.assigner import TaskAlignedAssigner
 from kdlnet.losses.detection import DetectionLoss
 from kdlnet.metrics.average_precision import average_precision
+from kdlnet.metrics.curves import curves
 from kdlnet.models.cost import model_cost
 from kdlnet.models.detector import Detector
 from kdlnet.models.zoo import ModelArguments, build_model
@@ -72,6 +73,8 @@ def train(
     ``resume`` is a run folder or its last.pt: the run goes on there with its own config. ``init``
     are weights to start from. Raises ConfigError, DataError or WeightsError before the first step.
     """
+    if overwrite:
+        protect(out, [init])
     saved = None if resume is None else load_weights(last_weights(resume))
     if saved is not None:
         config = saved_config(saved)
@@ -218,7 +221,7 @@ def run_training(
         batches,
         plan,
         state,
-        lambda: _metrics(average, setup),
+        lambda: _measure(keeper, setup),
         keeper.save,
         on_event,
         scaler,
@@ -262,6 +265,7 @@ class Keeper:
         self.optimizer = optimizer
         self.scaler = scaler
         self.state = state
+        self.thresholds: dict[str, float] = {}
 
     def save(self, best: bool) -> None:
         """Writes results.csv and last.pt, and best.pt when this epoch is the best."""
@@ -305,6 +309,7 @@ class Keeper:
             arguments,
             tuple(setup.info.names),
             setup.train.preprocess,
+            thresholds=self.thresholds,
             metrics={key: row[key] for key in ("epoch", "ap", "ap50", "ap75") if key in row},
         )
 
@@ -335,9 +340,12 @@ def _require_boxes(dataset: DetectionDataset, info: DatasetInfo, config: TrainCo
         )
 
 
-def _metrics(average: WeightAverage[Detector], setup: Setup) -> dict[str, float | None]:
-    results = detect(average.model, setup.val, setup.config.batch, setup.device)
+def _measure(keeper: Keeper, setup: Setup) -> dict[str, float | None]:
+    """AP of the averaged weights on val; also keeps the score with the best F1 for predict."""
+    results = detect(keeper.average.model, setup.val, setup.config.batch, setup.device)
     measured = average_precision(results, setup.info.names)
+    best = curves(results, setup.info.names).overall.best
+    keeper.thresholds = {} if best is None else {"score": round(best.score, 4)}
     return {"ap": measured.ap, "ap50": measured.ap50, "ap75": measured.ap75}
 
 

@@ -13,11 +13,12 @@ from kdlnet.config import TrainConfig, build_config
 from kdlnet.data.augment import Augmenter
 from kdlnet.engine.checkpoint import load_weights
 from kdlnet.engine.ema import WeightAverage
+from kdlnet.engine.evaluator import validate
 from kdlnet.engine.events import Message
 from kdlnet.engine.loop import LoopState
 from kdlnet.engine.optim import learning_rate, make_optimizer
 from kdlnet.engine.trainer import train
-from kdlnet.errors import ConfigError, DataError, WeightsError
+from kdlnet.errors import ConfigError, DataError, KdlnetError, WeightsError
 
 
 def test_learning_rate_at_the_corners() -> None:
@@ -196,3 +197,18 @@ def test_resume_after_patience_ends_at_once(config: TrainConfig, tmp_path: Path)
     before = first.last.read_bytes()
     assert train(config, resume=first.folder).reason == "patience"
     assert first.last.read_bytes() == before
+
+
+def test_overwrite_does_not_delete_what_is_read(config: TrainConfig, tmp_path: Path) -> None:
+    result = train(_changed(config, epochs=1), out=tmp_path / "run")
+    with pytest.raises(KdlnetError, match="would delete"):
+        train(config, out=tmp_path / "run", overwrite=True, init=result.best)
+    with pytest.raises(KdlnetError, match="would delete"):
+        validate(result.best, data=config.data.name, out=tmp_path / "run", overwrite=True)
+    assert result.best.is_file()
+
+
+def test_the_best_score_on_val_is_kept_for_predict(config: TrainConfig, tmp_path: Path) -> None:
+    changed = _changed(config, epochs=20, val_every=20, augment={"mosaic": 0.0})
+    best = load_weights(train(changed, out=tmp_path / "run").best)
+    assert 0 < best.thresholds["score"] < 1

@@ -1,0 +1,94 @@
+"""``kdlnet export``: weights in a format that other programs run, with proof."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from ..console import Console
+from ..options import (
+    Data,
+    DataRoot,
+    Json,
+    Overwrite,
+    Quiet,
+    Split,
+    Weights,
+    WeightsArgument,
+    given,
+    one_weights,
+    option,
+)
+
+if TYPE_CHECKING:
+    from kdlnet.engine.exporter import ExportCertificate
+
+
+def export(
+    weights_file: WeightsArgument = None,
+    weights: Weights = None,
+    format: Annotated[
+        str | None, option("--format", metavar="NAME", help="Only onnx for now [onnx].")
+    ] = None,
+    data: Data = None,
+    data_root: DataRoot = None,
+    split: Split = None,
+    images: Annotated[
+        int | None,
+        option("--images", metavar="N", help="Images of the proof, 32 or more [64]."),
+    ] = None,
+    image_size: Annotated[
+        str | None,
+        option("--image-size", metavar="N|HxW", help="Network input [that of the weights]."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        option("--out", metavar="FILE", help="Exported file [NAME.onnx beside WEIGHTS]."),
+    ] = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write weights, fused, as ONNX and prove that the answers are the same.
+
+    The proof runs on real images with --data, else on made-up ones; its certificate is kept beside
+    the file. When it fails the exit code is 4 and no file is written.
+    Needs: pip install 'kdlnet[export]'
+
+    \b
+    kdlnet export runs/train/neu-det/weights/best.pt --data neu-det
+    """
+    file = one_weights(weights_file, weights)
+    with Console(as_json=as_json, quiet=quiet) as console:
+        from kdlnet.config import parse_image_size
+        from kdlnet.engine.exporter import export as run_export
+
+        from ..progress import EventPrinter
+
+        size = parse_image_size(image_size) if image_size is not None else None
+        with EventPrinter(console) as printer:
+            certificate = run_export(
+                file,
+                on_event=printer,
+                overwrite=overwrite,
+                **given(format=format, data=data, data_root=data_root, split=split),
+                **given(images=images, image_size=size, out=out),
+            )
+        _show(console, certificate)
+
+
+def _show(console: Console, certificate: ExportCertificate) -> None:
+    facts = certificate.to_dict()
+    kind = "real" if facts["real_images"] else "made-up"
+    boxes = f"the same {facts['boxes_compared']} boxes" if facts["boxes_compared"] else "no boxes"
+    console.say(
+        f"proof on {facts['images']} {kind} images in {facts['runtime']}: {boxes}, largest logit "
+        f"error {facts['largest_logit_error']:.1e} (allowed {facts['tolerance']:.1e})"
+    )
+    height, width = facts["image_size"]
+    console.say(
+        f"takes   images (any batch, {height}x{width}); opset {facts['opset']}, "
+        f"{facts['bytes'] / 1e6:.1f} MB"
+    )
+    console.say(f"written {facts['exported']}", "bold")
+    console.document(facts)

@@ -1,0 +1,148 @@
+"""``kdlnet predict``: boxes on images, videos and streams."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..console import Console, plain, shown
+from ..errors import UsageProblem
+from ..options import (
+    Batch,
+    Device,
+    Json,
+    Out,
+    Overwrite,
+    Quiet,
+    at_least_one,
+    given,
+    one_weights,
+    option,
+)
+
+if TYPE_CHECKING:
+    from kdlnet.data.sources import Source
+    from kdlnet.engine.predict_files import PredictResult
+    from kdlnet.engine.prediction import Prediction
+
+_FEW = 20  # up to so many images each gets a line of its own
+
+
+def predict(
+    source: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Image, folder, 'glob', list (.txt), video, camera number, http or rtsp address.",
+            show_default=False,
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        option("--weights", metavar="FILE", help="Weights file, plain or fused. Required."),
+    ] = None,
+    save: Annotated[
+        str | None,
+        option(
+            "--save", metavar="KINDS", help="Of images,txt,json,csv,crops; or none [images,json]."
+        ),
+    ] = None,
+    score: Annotated[
+        float | None,
+        option("--score", metavar="S", help="Least score of a box [the weights' own, else 0.25]."),
+    ] = None,
+    iou: Annotated[
+        float | None,
+        option("--iou", metavar="IOU", help="Overlap from which two boxes are one [0.65]."),
+    ] = None,
+    max_detections: Annotated[
+        int | None,
+        option("--max-detections", metavar="N", callback=at_least_one, help="An image [300]."),
+    ] = None,
+    classes: Annotated[
+        str | None, option("--classes", metavar="NAMES", help="Only these: scratch,pit [all].")
+    ] = None,
+    image_size: Annotated[
+        str | None,
+        option("--image-size", metavar="N|HxW", help="Network input [as in the weights]."),
+    ] = None,
+    batch: Batch = None,
+    device: Device = None,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    strict: Annotated[bool, option("--strict", help="An unreadable image fails the run.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find defects in images, videos and streams.
+
+    An image with a box is NG, one without is OK. The folder (runs/predict/NAME unless --out) gets
+    what --save names. Files that cannot be read are named and skipped. With --json videos and
+    streams give one JSON line a frame.
+
+    \b
+    kdlnet predict parts/ --weights best.pt
+    kdlnet predict rtsp://camera/1 --weights best.pt --save csv --json
+    """
+    if not source:
+        raise UsageProblem("no source: give an image, a folder, a video or a camera number")
+    file = one_weights(None, weights)
+    documents = sys.stdout  # inside the console it is stderr with --json
+    with Console(as_json=as_json, quiet=quiet) as console:
+        from kdlnet.config import parse_image_size
+        from kdlnet.data.sources import open_source
+        from kdlnet.engine.predict_files import predict_files
+
+        from ..progress import EventPrinter
+
+        opened = open_source(source[0] if len(source) == 1 else source)
+        found: list[dict[str, Any]] = []
+        talks = not quiet and (opened.live or (opened.total or _FEW + 1) <= _FEW)
+
+        def tell(prediction: Prediction) -> None:
+            if as_json and opened.kind == "images":
+                found.append(prediction.to_dict())
+            elif as_json:
+                print(json.dumps(plain(prediction.to_dict())), file=documents, flush=True)
+            if talks:
+                console.say(str(prediction))
+
+        with EventPrinter(console) as printer:
+            result = predict_files(
+                file,
+                opened,
+                on_event=printer,
+                on_prediction=tell,
+                overwrite=overwrite,
+                strict=strict,
+                **given(score_threshold=score, iou_threshold=iou, max_detections=max_detections),
+                **given(classes=_names(classes), save=_names(save), batch=batch, device=device),
+                **given(image_size=parse_image_size(image_size) if image_size else None, out=out),
+            )
+        _show(console, opened, result)
+        if opened.kind == "images":
+            console.document({**result.to_dict(), "predictions": found})
+
+
+def _names(text: str | None) -> list[str] | None:
+    """``a,b`` as a list."""
+    if text is None:
+        return None
+    return [name for name in map(str.strip, text.split(",")) if name]
+
+
+def _show(console: Console, source: Source, result: PredictResult) -> None:
+    many = len(result.boxes) > _FEW
+    rows = [(name, str(count)) for name, count in result.boxes.items() if count or not many]
+    console.table(("class", "boxes"), [*rows, ("all", str(sum(result.boxes.values())))])
+    kind = "images" if source.kind == "images" else "frames"
+    skipped = f"; {len(result.skipped)} skipped" if result.skipped else ""
+    console.say(f"{result.images} {kind}: {result.ok} OK, {result.ng} NG with boxes{skipped}")
+    stages = ", ".join(f"{stage} {1000 * value:.1f}" for stage, value in result.stages.items())
+    console.say(f"{result.images_per_second:.1f} {kind}/s with all; ms each: {stages}")
+    if result.folder is not None:
+        console.say(f"all is in {shown(result.folder)}")

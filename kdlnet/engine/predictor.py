@@ -1,0 +1,273 @@
+"""Images in, boxes out: the door that Python programs use and ``kdlnet predict`` goes through."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kdlnet.data.cache import default_window
+from kdlnet.data.frame import Frame
+from kdlnet.data.sources import TIMEOUT, Source, SourceLike, open_source
+from kdlnet.engine.device import synchronize
+from kdlnet.engine.events import Listener, Message
+from kdlnet.engine.prediction import Prediction
+from kdlnet.engine.runtime import open_runtime, to_input
+from kdlnet.errors import ConfigError, DataError, unknown
+from kdlnet.ops.nms import select_detections
+from kdlnet.types import Detections, ImageSize, Letterbox, Preprocess, RawPredictions
+
+Network = Callable[[Tensor], RawPredictions]
+
+DEFAULT_SCORE = 0.25
+_BATCH_BYTES = 512 * 2**20  # pixels of a batch's originals: few large boards, many small crops
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A file that could not be read, or a video that ends too early: one line for people."""
+
+    reason: str
+
+
+def warn_user(event: object) -> None:
+    """A listener that tells what was skipped as Python warnings."""
+    if isinstance(event, Skipped):
+        warnings.warn(f"skipped: {event.reason}", stacklevel=3)
+    elif isinstance(event, Message) and event.level == "warning":
+        warnings.warn(event.text, stacklevel=3)
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A network with all it takes to turn images into boxes.
+
+    ``network`` maps images (B, channels, H, W) in [0, 1] on ``device`` to RawPredictions; a
+    detector in eval mode, or another runtime. ``classes`` names those that count, None for all.
+    Raises ConfigError for a value out of range and for an unknown class.
+
+    >>> detector = Detector.load("best.pt")  # doctest: +SKIP
+    >>> for prediction in detector.predict("parts/"):  # doctest: +SKIP
+    ...     print(prediction)
+    """
+
+    network: Network
+    names: tuple[str, ...]
+    preprocess: Preprocess
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    score_threshold: float = DEFAULT_SCORE
+    iou_threshold: float = 0.65
+    max_detections: int = 300
+    batch: int = 16
+    classes: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        _check("score", self.score_threshold, 0 <= self.score_threshold < 1, "0 or more, below 1")
+        _check("IoU", self.iou_threshold, 0 < self.iou_threshold <= 1, "above 0, up to 1")
+        _check("max-detections", self.max_detections, self.max_detections >= 1, "1 or more")
+        _check("batch", self.batch, self.batch >= 1, "1 or more")
+        height, width = self.preprocess.image_size
+        fits = min(height, width) > 0 and height % 32 == width % 32 == 0
+        _check("image-size", f"{height}x{width}", fits, "multiples of 32")
+        for name in self.classes or ():
+            if name not in self.names:
+                raise ConfigError(unknown("class", name, self.names))
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        device: str = "auto",
+        image_size: ImageSize | None = None,
+        score_threshold: float | None = None,
+        iou_threshold: float = 0.65,
+        max_detections: int = 300,
+        batch: int = 16,
+        classes: Sequence[str] | None = None,
+    ) -> Predictor:
+        """A predictor from a weights file of kdlnet, plain or fused, or from its ONNX export.
+
+        Without ``score_threshold`` the one stored in the file counts, else 0.25; ``image_size``
+        (H, W) replaces the network input's stored one. Unfused weights are folded in memory.
+        Raises WeightsError or ConfigError, KdlnetError where ONNX Runtime is not installed.
+        """
+        runtime = open_runtime(Path(path), device=device, image_size=image_size)
+        if score_threshold is None:
+            score_threshold = float(runtime.thresholds.get("score", DEFAULT_SCORE))
+        return cls(
+            runtime,
+            runtime.names,
+            runtime.preprocess,
+            runtime.device,
+            score_threshold,
+            iou_threshold,
+            max_detections,
+            batch,
+            None if classes is None else tuple(classes),
+        )
+
+    def predict(
+        self,
+        source: SourceLike,
+        *,
+        strict: bool = False,
+        timeout: float = TIMEOUT,
+        on_event: Listener = warn_user,
+    ) -> list[Prediction]:
+        """Predictions for all of a source that ends; see :meth:`stream`.
+
+        Frames of a video are not kept in memory: draw those inside a loop over :meth:`stream`.
+        """
+        opened = open_source(source, timeout)
+        if opened.live:
+            raise ConfigError(
+                f"{opened.title} may never end: iterate over stream(source) instead of predict"
+            )
+        found = self.stream(opened, strict=strict, on_event=on_event)
+        return [_light(prediction) for prediction in found]
+
+    def stream(
+        self,
+        source: SourceLike | Source,
+        *,
+        strict: bool = False,
+        timeout: float = TIMEOUT,
+        on_event: Listener = warn_user,
+    ) -> Iterator[Prediction]:
+        """Predictions one by one, as their images come; each holds its image.
+
+        ``source`` as in :func:`~kdlnet.data.sources.open_source`. What cannot be read is skipped
+        and told to ``on_event`` as Skipped, or raised with ``strict``. Raises DataError when no
+        image could be read, or a stream fails.
+        """
+        opened = source if isinstance(source, Source) else open_source(source, timeout)
+        problems: list[DataError] = []
+
+        def skip(error: DataError) -> None:
+            if strict:
+                raise error
+            problems.append(error)
+            on_event(Skipped(str(error)))
+
+        images, told = 0, False
+        for frames in batches(opened.frames(skip), 1 if opened.live else self.batch):
+            for prediction in self.detect(frames):
+                if prediction.window != self.preprocess.window and not told:
+                    told = True
+                    on_event(Message(self._other_depth(prediction), "warning"))
+                images += 1
+                yield prediction
+        if not images:
+            more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
+            reason = str(problems[0]) if problems else f"{opened.title} gave none"
+            raise DataError(f"no image could be read: {reason}{more}")
+
+    @torch.inference_mode()
+    def detect(self, frames: Sequence[Frame]) -> list[Prediction]:
+        """One batch: frames of one pixel type to their predictions, in their order."""
+        clock = [time.perf_counter()]
+        contract = self._contract(frames[0].image.dtype)
+        images, fitted = to_input([frame.image for frame in frames], contract, self.device)
+        self._tick(clock)
+        raw = self.network(images)
+        self._tick(clock)
+        found = [detections.cpu() for detections in self._select(raw)]
+        self._tick(clock)
+        preprocess, infer, postprocess = np.diff(clock).tolist()
+        shared = {"preprocess": preprocess, "infer": infer, "postprocess": postprocess}
+        shared = {stage: seconds / len(frames) for stage, seconds in shared.items()}
+        return [
+            self._prediction(frame, detections, geometry, contract, shared)
+            for frame, detections, geometry in zip(frames, found, fitted, strict=True)
+        ]
+
+    def _tick(self, clock: list[float]) -> None:
+        synchronize(self.device)
+        clock.append(time.perf_counter())
+
+    def _select(self, raw: RawPredictions) -> list[Detections]:
+        """Boxes of the classes that count. The others are left out before the suppression."""
+        limits = (self.score_threshold, self.iou_threshold, self.max_detections)
+        size = self.preprocess.image_size
+        if self.classes is None:
+            return select_detections(raw, size, *limits)
+        kept = sorted({self.names.index(name) for name in self.classes})
+        rows = torch.tensor(kept, device=raw.logits.device)
+        found = select_detections(replace(raw, logits=raw.logits[..., rows]), size, *limits)
+        return [Detections(each.boxes, each.scores, rows[each.labels]) for each in found]
+
+    def _prediction(
+        self,
+        frame: Frame,
+        found: Detections,
+        geometry: Letterbox,
+        contract: Preprocess,
+        shared: dict[str, float],
+    ) -> Prediction:
+        return Prediction(
+            name=frame.name,
+            size=geometry.original_size,
+            boxes=geometry.to_original(found.boxes.double()).numpy(),
+            scores=found.scores.double().numpy(),
+            labels=found.labels.numpy(),
+            names=self.names,
+            seconds={"decode": frame.seconds, **shared},
+            index=frame.index,
+            timestamp=frame.timestamp,
+            stem=frame.stem,
+            window=contract.window,
+            path=frame.path,
+            image=frame.image,
+        )
+
+    def _contract(self, dtype: np.dtype[np.generic]) -> Preprocess:
+        """The stored contract, with the full range of ``dtype`` if it was made for another one.
+
+        A window of 0-255 would show a 16-bit image as plain white, in which no defect is.
+        """
+        deep = self.preprocess.window[1] > 255
+        if deep == (dtype == np.uint16):
+            return self.preprocess
+        return replace(self.preprocess, window=default_window(dtype))
+
+    def _other_depth(self, prediction: Prediction) -> str:
+        low, high = self.preprocess.window
+        return (
+            f"{prediction.name!r} has another bit depth than the images of the training, whose "
+            f"window was {low:g} to {high:g}: read with {prediction.window[0]:g} to "
+            f"{prediction.window[1]:g}; check the boxes, or train on such images"
+        )
+
+
+def batches(frames: Iterable[Frame], size: int) -> Iterator[list[Frame]]:
+    """Up to ``size`` frames of one pixel type, fewer where images are very large."""
+    ready: list[Frame] = []
+    for frame in frames:
+        if ready and frame.image.dtype != ready[0].image.dtype:
+            yield ready
+            ready = []
+        ready.append(frame)
+        if len(ready) == size or sum(each.image.nbytes for each in ready) >= _BATCH_BYTES:
+            yield ready
+            ready = []
+    if ready:
+        yield ready
+
+
+def _light(prediction: Prediction) -> Prediction:
+    """Without the image, where it can be read again or belongs to a video."""
+    if prediction.path is None and prediction.timestamp is None:
+        return prediction
+    return replace(prediction, image=None)
+
+
+def _check(name: str, value: object, fits: bool, allowed: str) -> None:
+    if not fits:
+        raise ConfigError(f"{name} {value} is out of range: allowed is {allowed}")

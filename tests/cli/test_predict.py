@@ -1,0 +1,206 @@
+"""``kdlnet predict`` with the real engine: what is printed, written and refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+
+if TYPE_CHECKING:
+    from .conftest import Command
+
+
+@pytest.fixture
+def images(dataset: Path, tmp_path: Path) -> Path:
+    """Three of the made-up parts, and a file that is none."""
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    for image in sorted((dataset / "images").rglob("*.png"))[:3]:
+        shutil.copy(image, folder)
+    (folder / "zero.png").touch()
+    return folder
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    file = tmp_path / "line.avi"
+    writer = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"MJPG"), 10, (96, 64))
+    for n in range(5):
+        writer.write(np.full((64, 96, 3), 40 * n, np.uint8))
+    writer.release()
+    return file
+
+
+def test_a_folder(kdlnet: Command, weights: Path, images: Path) -> None:
+    run = kdlnet("predict parts --score 0.001 --weights", weights)
+    assert run.code == 0, run.err
+    assert run.err == "warning: skipped: image 'parts/zero.png' is empty (0 bytes): " + (
+        "copy it again or remove it\n"
+    )
+    cells = [line.split() for line in run.out.splitlines()]
+    total = next(row[1] for row in cells if row and row[0] == "all")
+    assert int(total) == sum(
+        len(one["boxes"])
+        for one in json.loads(Path("runs/predict/parts/predictions.json").read_text())[
+            "predictions"
+        ]
+    )
+    assert "3 images: " in run.out and "; 1 skipped" in run.out
+    assert "images/s" in run.out and "all is in runs/predict/parts" in run.out
+    assert len(list(Path("runs/predict/parts/images").iterdir())) == 3
+    assert sum(line.startswith("parts/00") for line in run.out.splitlines()) == 3
+
+
+def test_the_document(kdlnet: Command, weights: Path, images: Path) -> None:
+    run = kdlnet("predict --save none --json --weights", weights, *sorted(images.glob("0*.png")))
+    assert run.code == 0, run.err
+    facts = run.document
+    assert facts["images"] == len(facts["predictions"]) == facts["ok"] + facts["ng"] == 3
+    assert facts["folder"] is None and facts["skipped"] == []
+    assert not Path("runs").exists()
+
+
+def test_plain_lines_and_options_that_reach_the_engine(
+    kdlnet: Command, weights: Path, images: Path
+) -> None:
+    line = "predict parts --quiet --score 0.001 --iou 0.5 --max-detections 2 --batch 2 --out o"
+    run = kdlnet(
+        f"{line} --image-size 96x64 --save txt,csv --classes scratch,pit --weights", weights
+    )
+    assert run.code == 0, run.err
+    assert not any(line.startswith("parts/") for line in run.out.splitlines())
+    assert {path.name for path in Path("o").iterdir()} == {
+        "config.yaml",
+        "labels",
+        "predictions.csv",
+    }
+    rows = [path.read_text().splitlines() for path in Path("o/labels").iterdir()]
+    assert len(rows) == 3 and all(len(boxes) <= 2 for boxes in rows)
+    assert "iou_threshold: 0.5" in Path("o/config.yaml").read_text()
+
+
+def test_a_video_gives_json_lines(kdlnet: Command, weights: Path, video: Path) -> None:
+    run = kdlnet("predict line.avi --json --weights", weights)
+    assert run.code == 0, run.err
+    frames = [json.loads(line) for line in run.out.splitlines()]
+    assert [frame["index"] for frame in frames] == list(range(5))
+    assert frames[2]["timestamp"] == pytest.approx(0.2) and frames[0]["size"] == [64, 96]
+    assert "5 frames: " in run.err
+    written = Path("runs/predict/line/predictions.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in written] == frames
+    assert len(list(Path("runs/predict/line/images/line").glob("*.jpg"))) == 5
+
+
+def test_a_video_that_is_cut_off(kdlnet: Command, weights: Path, video: Path) -> None:
+    data = video.read_bytes()
+    starts = [at for at in range(len(data)) if data[at : at + 2] == b"\xff\xd8"]
+    video.write_bytes(data[: starts[3] + 100])
+    run = kdlnet("predict line.avi --weights", weights)
+    assert run.code == 0
+    assert "announces 5 frames and ends in number 4" in run.err
+    assert "3 frames: " in run.out and "1 skipped" in run.out
+    assert kdlnet("predict line.avi --strict --weights", weights).code == 1
+
+
+def test_a_stream(kdlnet: Command, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *arguments):
+            pass
+
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+            self.end_headers()
+            for n in range(4):
+                data = cv2.imencode(".jpg", np.full((48, 64, 3), 50 * n, np.uint8))[1].tobytes()
+                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
+                self.wfile.write(head.encode() + data + b"\r\n")
+
+    monkeypatch.delenv("http_proxy", raising=False)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        run = kdlnet(f"predict http://127.0.0.1:{server.server_port}/ --weights", weights)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert run.code == 0, run.err
+    assert "4 frames: " in run.out
+    (folder,) = Path("runs/predict").iterdir()
+    assert len((folder / "predictions.jsonl").read_text().splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("nowhere.png", ["'nowhere.png'", "does not exist"]),
+        ("empty", ["'empty'", "no images"]),
+        ("parts/zero.png", ["no image could be read", "zero.png"]),
+        ("97", ["camera 97 cannot be opened"]),
+        ("http://127.0.0.1:9/x", ["http://127.0.0.1:9/x", "cannot be opened"]),
+        ("parts --strict", ["zero.png"]),
+        ("parts --classes scratsh", ["'scratsh'", "did you mean 'scratch'"]),
+        ("parts --save imges", ["'imges'", "did you mean 'images'"]),
+        ("parts --device cudda", ["'cudda'", "cpu"]),
+        ("parts --image-size 65", ["'65'", "multiple"]),
+        ("parts --score 2", ["score 2", "below 1"]),
+        ("parts --out parts/zero.png", ["zero.png", "is a file"]),
+        ("parts --overwrite --out parts", ["would delete"]),
+    ],
+)
+def test_user_errors(
+    kdlnet: Command, weights: Path, images: Path, tmp_path: Path, flags: str, words: list[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    run = kdlnet(f"predict {flags} --weights", weights)
+    assert run.code == 1, run.err
+    last = run.err.splitlines()[-1]
+    assert last.startswith("error: ") and all(word in last for word in words), run.err
+    assert "Traceback" not in run.err
+    assert len(list(images.iterdir())) == 4
+    if "--strict" not in flags:
+        assert not Path("runs").exists()
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write everywhere")
+def test_an_output_folder_that_is_not_writable(
+    kdlnet: Command, weights: Path, images: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "locked").mkdir(mode=0o500)
+    run = kdlnet("predict parts --out locked/run --weights", weights)
+    assert run.code == 1 and "locked/run" in run.err
+
+
+def test_an_output_folder_below_a_file(kdlnet: Command, weights: Path, images: Path) -> None:
+    run = kdlnet("predict parts --out parts/zero.png/run --weights", weights)
+    assert run.code == 1
+    assert "cannot make the output folder" in run.err.splitlines()[-1]
+
+
+def test_usage(kdlnet: Command, weights: Path) -> None:
+    assert kdlnet("predict --weights", weights).code == 2
+    assert "no weights file" in kdlnet("predict parts").error
+    assert kdlnet("predict parts").code == 2
+    assert "SOURCE" in kdlnet("predict --help").out
+
+
+@pytest.mark.parametrize("content", [b"", b"no weights"])
+def test_weights_that_are_none(kdlnet: Command, images: Path, content: bytes) -> None:
+    Path("w.pt").write_bytes(content)
+    run = kdlnet("predict parts --json --weights w.pt")
+    assert run.code == run.document["error"]["code"] == 1
+    assert "w.pt" in run.error
+    Path("w.onnx").write_bytes(content)
+    run = kdlnet("predict parts --weights w.onnx")
+    assert run.code == 1
+    assert "w.onnx" in run.error or "kdlnet[export]" in run.error
