@@ -57,7 +57,7 @@ class Parts:
     def run(self) -> None:
         """One step, each part timed."""
         batch = self._timed("batch", lambda: next(self.batches))
-        raw = self._timed("forward", lambda: self.detector(batch.images))
+        raw = self._timed("forward", lambda: self.step.predict(self.detector, batch.images))
         output = self._timed("loss", lambda: self.step.loss(raw, batch.targets))
         self._timed("backward", lambda: output.loss.backward())
         self._timed("update", self._update)

@@ -12,7 +12,7 @@ import typer.main
 
 from kdlnet import __version__
 
-from .commands import bench, data, distill, env, export, fuse, models, predict, train, val
+from .commands import bench, data, demo, distill, env, export, fuse, models, predict, train, val
 from .errors import DONE, report
 
 PROGRAM = "kdlnet"
@@ -21,7 +21,7 @@ app = typer.Typer(
     name=PROGRAM,
     rich_markup_mode=None,
     no_args_is_help=True,
-    help="Train, fuse and validate small defect detectors.",
+    help="Train, distill, fuse and run small defect detectors.",
     epilog="\b\nkdlnet train --model lightnet-n --data neu-det --image-size 224\n"
     "kdlnet val runs/train/neu-det/weights/best.pt --data neu-det",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -35,6 +35,7 @@ app.command()(bench.bench)
 app.command("benchmark-fps", hidden=True)(bench.bench)
 app.command()(export.export)
 app.add_typer(data.app, name="data")
+app.command()(demo.demo)
 app.command()(models.models)
 app.command()(env.env)
 

@@ -3,6 +3,9 @@
 >>> from kdlnet import Detector  # doctest: +SKIP
 >>> for prediction in Detector.load("best.pt").predict("parts/"):  # doctest: +SKIP
 ...     print(prediction)
+
+The names in ``__all__`` are the public interface; a verb calls the function of its name. Torch is
+imported when the first of them is used.
 """
 
 from __future__ import annotations
@@ -11,17 +14,50 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kdlnet.config import TrainConfig, load_config
+    from kdlnet.data.catalog import find_dataset
+    from kdlnet.engine.benchmark import bench
+    from kdlnet.engine.certificate import fuse
+    from kdlnet.engine.distiller import distill
+    from kdlnet.engine.evaluator import validate
+    from kdlnet.engine.exporter import export
     from kdlnet.engine.prediction import Prediction
     from kdlnet.engine.predictor import Predictor as Detector
+    from kdlnet.engine.trainer import train
+    from kdlnet.errors import KdlnetError
 
 __version__ = "0.1.0"
 
-__all__ = ["Detector", "Prediction", "__version__"]
+__all__ = [
+    "Detector",
+    "KdlnetError",
+    "Prediction",
+    "TrainConfig",
+    "__version__",
+    "bench",
+    "distill",
+    "export",
+    "find_dataset",
+    "fuse",
+    "load_config",
+    "train",
+    "validate",
+]
 
 # Name here: module and name there. Loaded at first use, so that `import kdlnet` needs no torch.
 _LAZY = {
     "Detector": ("kdlnet.engine.predictor", "Predictor"),
+    "KdlnetError": ("kdlnet.errors", "KdlnetError"),
     "Prediction": ("kdlnet.engine.prediction", "Prediction"),
+    "TrainConfig": ("kdlnet.config", "TrainConfig"),
+    "bench": ("kdlnet.engine.benchmark", "bench"),
+    "distill": ("kdlnet.engine.distiller", "distill"),
+    "export": ("kdlnet.engine.exporter", "export"),
+    "find_dataset": ("kdlnet.data.catalog", "find_dataset"),
+    "fuse": ("kdlnet.engine.certificate", "fuse"),
+    "load_config": ("kdlnet.config", "load_config"),
+    "train": ("kdlnet.engine.trainer", "train"),
+    "validate": ("kdlnet.engine.evaluator", "validate"),
 }
 
 

@@ -30,7 +30,8 @@ class ModelArguments:
 def _lightnet_n(arguments: ModelArguments, p2: bool = False) -> Detector:
     return _assemble(
         arguments,
-        widths=(16, 24, 48, 96, 192),
+        stem=0,
+        widths=(32, 48, 96, 192),
         depths=(0, 1, 2, 2),
         neck=(32, 40, 72, 144)[0 if p2 else 1 :],
         neck_depth=1,
@@ -41,7 +42,8 @@ def _lightnet_n(arguments: ModelArguments, p2: bool = False) -> Detector:
 def _lightnet(arguments: ModelArguments, p2: bool = False) -> Detector:
     return _assemble(
         arguments,
-        widths=(24, 40, 72, 160, 384),
+        stem=24,
+        widths=(40, 72, 160, 384),
         depths=(0, 2, 3, 3),
         neck=(48, 64, 120, 304)[0 if p2 else 1 :],
         neck_depth=2,
@@ -52,7 +54,8 @@ def _lightnet(arguments: ModelArguments, p2: bool = False) -> Detector:
 def _lightnet_l(arguments: ModelArguments, p2: bool = False) -> Detector:
     return _assemble(
         arguments,
-        widths=(32, 64, 128, 256, 512),
+        stem=32,
+        widths=(64, 128, 256, 512),
         depths=(2, 4, 6, 3),
         neck=(64, 128, 224, 352)[0 if p2 else 1 :],
         neck_depth=3,
@@ -98,6 +101,7 @@ def build_model(name: str, arguments: ModelArguments, seed: int | None = None) -
 
 def _assemble(
     arguments: ModelArguments,
+    stem: int,
     widths: Sequence[int],
     depths: Sequence[int],
     neck: Sequence[int],
@@ -107,7 +111,7 @@ def _assemble(
 ) -> Detector:
     block = BLOCKS[arguments.block]
     levels = len(neck)
-    backbone = Backbone(block, arguments.channels, widths, depths)
+    backbone = Backbone(block, arguments.channels, stem, widths, depths)
     detector = Detector(
         backbone,
         Neck(block, backbone.widths[-levels:], neck, neck_depth),

@@ -18,7 +18,7 @@ def select_detections(
     score_threshold: float = 0.25,
     iou_threshold: float = 0.65,
     max_detections: int = 300,
-    max_candidates: int = 3000,
+    max_candidates: int = 1000,
 ) -> list[Detections]:
     """Class-wise non-maximum suppression; one Detections an image, pixels of the network input.
 

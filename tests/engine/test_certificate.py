@@ -70,7 +70,7 @@ def test_a_wrong_fold_fails_the_proof_and_leaves_no_file(
 ) -> None:
     def wrong(detector: Detector) -> Detector:
         fused = fuse_model(detector)
-        fused.backbone.stem.conv.bias.data += 1e-2  # type: ignore[union-attr]
+        fused.neck.down[0].conv.bias.data += 1e-2  # type: ignore[union-attr]
         return fused
 
     monkeypatch.setattr(module, "fuse_model", wrong)
@@ -82,7 +82,7 @@ def test_a_wrong_fold_fails_the_proof_and_leaves_no_file(
 def test_not_a_number_fails_the_proof(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(detector: Detector) -> Detector:
         fused = fuse_model(detector)
-        fused.backbone.stem.conv.bias.data.fill_(float("nan"))  # type: ignore[union-attr]
+        fused.neck.down[0].conv.bias.data.fill_(float("nan"))  # type: ignore[union-attr]
         return fused
 
     monkeypatch.setattr(module, "fuse_model", broken)

@@ -162,7 +162,7 @@ def test_a_wrong_fold_fails_the_proof(file: Path, monkeypatch: pytest.MonkeyPatc
 
     def wrong(detector: Detector) -> Detector:
         folded.append(fuse_model(detector))
-        folded[0].backbone.stem.conv.bias.data += 1e-2  # type: ignore[union-attr]
+        folded[0].neck.down[0].conv.bias.data += 1e-2  # type: ignore[union-attr]
         return folded[0]
 
     def torch_answers(content: bytes, path: Path) -> object:
