@@ -29,7 +29,8 @@ from kdlnet.data.loader import TrainBatches
 from kdlnet.engine.ema import WeightAverage
 from kdlnet.engine.events import ignore
 from kdlnet.engine.optim import make_optimizer
-from kdlnet.engine.trainer import Setup, prepare_run, supervised_step
+from kdlnet.engine.setup import Setup, prepare_run
+from kdlnet.engine.trainer import supervised_step
 from kdlnet.types import Batch
 
 OPERATORS = {

@@ -12,19 +12,11 @@ from kdlnet.config import TrainConfig, build_config
 from kdlnet.engine.checkpoint import Weights, load_weights
 from kdlnet.engine.evaluator import detect
 from kdlnet.engine.events import Listener, Message, ignore
+from kdlnet.engine.keeper import last_weights, saved_config
 from kdlnet.engine.run import new_folder, protect
+from kdlnet.engine.setup import Setup, data_name, prepare_run
 from kdlnet.engine.steps import DistillStep, Forward
-from kdlnet.engine.trainer import (
-    Setup,
-    TrainResult,
-    data_name,
-    last_weights,
-    prepare_run,
-    run_training,
-    saved_config,
-    supervised_step,
-    train,
-)
+from kdlnet.engine.trainer import TrainResult, run_training, supervised_step, train
 from kdlnet.errors import ConfigError, WeightsError
 from kdlnet.losses.distillation import DistillLoss
 from kdlnet.metrics.average_precision import average_precision

@@ -22,7 +22,10 @@ from kdlnet_cli.main import main
 if TYPE_CHECKING:
     from .conftest import Command, FakeEngine
 
-VERBS = ["train", "val", "fuse", "models", "env", "data convert", "data synth"]
+VERBS = [
+    *("train", "distill", "val", "predict", "fuse", "bench", "export", "demo"),
+    *("models", "env", "data convert", "data synth"),
+]
 
 
 def test_help_is_quick_and_light() -> None:

@@ -12,7 +12,8 @@ import torch
 from kdlnet.config import TrainConfig, build_config
 from kdlnet.engine.checkpoint import load_weights
 from kdlnet.engine.events import EpochDone, Message, RunFinished, RunStarted, StepDone
-from kdlnet.engine.trainer import TrainResult, prepare_run, supervised_step, train
+from kdlnet.engine.setup import prepare_run
+from kdlnet.engine.trainer import TrainResult, supervised_step, train
 from kdlnet.errors import DataError, KdlnetError, WeightsError
 
 

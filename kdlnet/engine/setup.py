@@ -1,0 +1,123 @@
+"""What a run is made of: its data, its model, its device. Nothing is written here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kdlnet.config import TrainConfig
+from kdlnet.data.cache import measured_window
+from kdlnet.data.catalog import DatasetInfo, find_dataset, label_path
+from kdlnet.data.dataset import DetectionDataset, Split, load_split
+from kdlnet.data.labels import summarize
+from kdlnet.engine.checkpoint import Weights, load_weights, transfer
+from kdlnet.engine.device import find_device, prepare
+from kdlnet.engine.events import Listener, Message, Progress
+from kdlnet.errors import DataError
+from kdlnet.models.detector import Detector
+from kdlnet.models.zoo import ModelArguments, build_model
+from kdlnet.types import Preprocess
+
+
+@dataclass
+class Setup:
+    """The parts of a run, ready for the loop."""
+
+    config: TrainConfig
+    device: torch.device
+    info: DatasetInfo
+    train: DetectionDataset
+    val: DetectionDataset
+    detector: Detector
+
+
+def prepare_run(
+    config: TrainConfig, saved: Weights | None, init: Path | None, on_event: Listener
+) -> Setup:
+    """Reads the data and builds the model; writes nothing."""
+    device = find_device(config.device)
+    prepare(device)
+    config = _with_absolute_data(config)
+    info = _find_data(config)
+    channels = config.model.channels or info.channels or 3
+    config = _updated(config, "model", channels=channels)
+    if saved is not None and tuple(info.names) != saved.names:
+        raise DataError(
+            f"the run was started with the classes {', '.join(saved.names)}, its dataset now has "
+            f"{', '.join(info.names)}: start a new run with --init instead of --resume"
+        )
+    arguments = ModelArguments(len(info.names), channels, config.model.block)
+    detector = build_model(config.model.name, arguments, config.seed)
+    if init is not None:
+        for line in transfer(load_weights(init), detector, info.names):
+            on_event(Message(line))
+    found = load_split(info, config.data.train_split, config.data.strict)
+    window = config.data.window or measured_window(found.paths)
+    config = _updated(config, "data", window=window)
+    contract = Preprocess(config.image_size, channels, window)
+    train_set = _open(found, config.data.train_split, contract, config, on_event)
+    _require_boxes(train_set, info, config)
+    found = load_split(info, config.data.val_split, config.data.strict)
+    val_set = _open(found, config.data.val_split, contract, config, on_event)
+    if not len(val_set.labels):
+        text = f"no box in {config.data.val_split}: AP is unknown and best.pt the newest epoch"
+        on_event(Message(text, "warning"))
+    detector.to(device).to(memory_format=torch.channels_last)
+    return Setup(config, device, info, train_set, val_set, detector)
+
+
+def data_name(config: TrainConfig) -> str:
+    """The name of the dataset, after which run folders are called."""
+    return _find_data(config).name
+
+
+def _find_data(config: TrainConfig) -> DatasetInfo:
+    root = None if config.data.root is None else Path(config.data.root)
+    return find_dataset(config.data.name, root)
+
+
+def _open(
+    found: Split, split: str, contract: Preprocess, config: TrainConfig, on_event: Listener
+) -> DetectionDataset:
+    if found.problems:
+        on_event(Message(f"{split}: {summarize(found.problems)}", "warning"))
+    dataset = DetectionDataset(
+        found,
+        contract,
+        config.data.cache,
+        config.data.cache_gb,
+        config.data.strict,
+        on_progress=lambda done, total: on_event(Progress(f"read {split} images", done, total)),
+    )
+    for line in dataset.unreadable:
+        on_event(Message(f"left out: {line}", "warning"))
+    return dataset
+
+
+def _require_boxes(dataset: DetectionDataset, info: DatasetInfo, config: TrainConfig) -> None:
+    if not len(dataset.labels):
+        raise DataError(
+            f"split {config.data.train_split!r} of {info.name!r} has no box to learn from; the "
+            f"labels of {str(dataset.paths[0])!r} belong in {str(label_path(dataset.paths[0]))!r}"
+        )
+
+
+def _with_absolute_data(config: TrainConfig) -> TrainConfig:
+    """Dataset paths made absolute, so that a run can be resumed from any folder."""
+    name, root = Path(config.data.name), config.data.root
+    changes: dict[str, str] = {}
+    file = name / "data.yaml" if name.is_dir() else name
+    source = _find_data(config).source
+    if file.is_file() and file.resolve() == source.resolve():
+        changes["name"] = str(source.absolute())
+    if root is not None:
+        changes["root"] = str(Path(root).absolute())
+    return _updated(config, "data", **changes)
+
+
+def _updated(config: TrainConfig, section: str, **values: Any) -> TrainConfig:
+    part = getattr(config, section).model_copy(update=values)
+    return config.model_copy(update={section: part})
