@@ -112,7 +112,7 @@ def _with_absolute_data(config: TrainConfig) -> TrainConfig:
     file = name / "data.yaml" if name.is_dir() else name
     source = _find_data(config).source
     if file.is_file() and file.resolve() == source.resolve():
-        changes["name"] = str(source.absolute())
+        changes["name"] = str(name.absolute())
     if root is not None:
         changes["root"] = str(Path(root).absolute())
     return _updated(config, "data", **changes)

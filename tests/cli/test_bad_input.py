@@ -78,7 +78,7 @@ def test_bad_weights(
         ("--split tset", ["'tset'", "train, val"]),
         ("--device cudda", ["'cudda'", "cpu"]),
         ("--image-size 65", ["'65'", "multiple"]),
-        ("--data-root nowhere --data neu-det", ["neu-det"]),
+        ("--data-root nowhere --data neu-det", ["nowhere", "is not a folder"]),
     ],
 )
 def test_val_user_errors(

@@ -11,6 +11,7 @@ from kdlnet.engine.demo import demo
 from kdlnet.engine.events import Message
 
 
+@pytest.mark.slow
 def test_the_demo_leaves_what_it_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_IMAGES", 60)
     monkeypatch.setattr(module, "IMAGE_SIZE", (96, 96))
