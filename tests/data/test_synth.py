@@ -227,5 +227,5 @@ def test_contrast_makes_defects_plainer_and_moves_nothing():
 
 @pytest.mark.parametrize("contrast", [0.0, -1.0, 11.0, float("nan")])
 def test_contrast_out_of_range(tmp_path, contrast):
-    with pytest.raises(DataError, match="contrast .*: above 0 and at most 10"):
+    with pytest.raises(DataError, match=r"contrast .*: above 0 and at most 10"):
         synthesize(tmp_path / "set", count=4, contrast=contrast)
