@@ -15,6 +15,7 @@ from kdlnet import __version__
 from .commands import (
     bench,
     data,
+    data_show,
     data_split,
     demo,
     distill,
@@ -49,6 +50,7 @@ app.command("benchmark-fps", hidden=True)(bench.bench)
 app.command()(export.export)
 app.add_typer(data.app, name="data")
 data.app.command()(data_split.split)
+data.app.command()(data_show.show)
 app.command()(demo.demo)
 app.command()(models.models)
 app.command()(env.env)

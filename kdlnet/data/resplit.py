@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from kdlnet.data.catalog import DatasetInfo, label_path, list_images
@@ -12,7 +12,7 @@ from kdlnet.data.labels import read_labels
 from kdlnet.data.schema import SPLITS
 from kdlnet.data.split_report import LEFT_OUT_NAME, Division, Images, SplitReport, report_division
 from kdlnet.data.splits import grouped_folds, grouped_split
-from kdlnet.data.writer import dataset_folder, write_index, write_report
+from kdlnet.data.writer import dataset_folder, keep_apart, write_index, write_report
 from kdlnet.errors import DataError, unknown
 
 
@@ -39,7 +39,7 @@ def split_dataset(
     out = Path(os.path.normpath(out.absolute()))
     kept = _kept_images(info, keep)
     paths = sorted({path for split in info.splits for path in list_images(info, split)})
-    _check_out(info, out, paths)
+    keep_apart(out, info.root, paths)
     images = _read(info, paths, group_by)
     division = _divide(images, kept, keep, shares or {}, folds, seed)
     datasets = _datasets(division, folds is not None)
@@ -67,18 +67,6 @@ def _kept_images(info: DatasetInfo, keep: str | None) -> set[Path]:
     if keep not in info.splits:
         raise DataError(f"--keep: dataset {info.name!r}: " + unknown("split", keep, info.splits))
     return set(list_images(info, keep))
-
-
-def _check_out(info: DatasetInfo, out: Path, images: Sequence[Path]) -> None:
-    """``out`` may be replaced as a whole later, and the dataset is never written to."""
-    real_out, real_root = out.resolve(), info.root.resolve()
-    folders = {path.parent for path in images}
-    inside = any(folder.resolve().is_relative_to(real_out) for folder in folders)
-    if inside or real_out.is_relative_to(real_root) or real_root.is_relative_to(real_out):
-        raise DataError(
-            f"--out {str(out)!r} and the dataset in {str(info.root)!r} lie inside each other: the "
-            "dataset is never written to, choose a folder beside it"
-        )
 
 
 def _read(info: DatasetInfo, paths: list[Path], group_by: str | None) -> Images:

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -152,6 +152,21 @@ def link_file(source: Path, target: Path) -> str:
         return kind
     shutil.copyfile(real, target)
     return "copy"
+
+
+def keep_apart(out: Path, root: Path, images: Iterable[Path]) -> None:
+    """Refuses a folder ``out`` inside the dataset in ``root`` or around it or its ``images``.
+
+    The dataset is never written to, and ``out`` may be replaced as a whole. Raises DataError.
+    """
+    real_out, real_root = out.resolve(), root.resolve()
+    folders = {image.parent for image in images}
+    around = any(folder.resolve().is_relative_to(real_out) for folder in folders)
+    if around or real_out.is_relative_to(real_root) or real_root.is_relative_to(real_out):
+        raise DataError(
+            f"--out {str(out)!r} and the dataset in {str(root)!r} lie inside each other: the "
+            "dataset is never written to, choose a folder beside it"
+        )
 
 
 def _check_free(out: Path, overwrite: bool) -> None:
