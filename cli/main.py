@@ -14,6 +14,7 @@ from kdlnet import __version__
 
 from .commands import (
     bench,
+    compare,
     data,
     data_show,
     data_split,
@@ -43,6 +44,7 @@ app = typer.Typer(
 app.command()(train.train)
 app.command()(distill.distill)
 app.command()(val.val)
+app.command()(compare.compare)
 app.command()(predict.predict)
 app.command()(fuse.fuse)
 app.command()(bench.bench)
