@@ -40,7 +40,7 @@ Teachers = Annotated[
     option(
         "--teacher",
         metavar="FILE",
-        help="Trained weights [train a teacher first]. Repeatable: answers are averaged.",
+        help="Trained weights [trains one first]. Repeatable.",
     ),
 ]
 Student = Annotated[
@@ -61,13 +61,10 @@ Generations = Annotated[
 ]
 Baseline = Annotated[
     bool,
-    option("--baseline", help="Prove the gain: also train one plain model of the same budget."),
+    option("--baseline", help="Also train a plain model of equal budget."),
 ]
 Seeds = Annotated[
-    str | None, option("--seeds", metavar="N,N", help="With --baseline: one round a seed [0].")
-]
-ProofSplit = Annotated[
-    str | None, option("--split", metavar="NAME", help="With --baseline: where to compare [val].")
+    str | None, option("--seeds", metavar="N,N", help="With --baseline: rounds, one a seed [0].")
 ]
 
 
@@ -89,7 +86,6 @@ def distill(
     generations: Generations = None,
     baseline: Baseline = False,
     seeds: Seeds = None,
-    split: ProofSplit = None,
     data: Data = None,
     data_root: DataRoot = None,
     epochs: Epochs = None,
@@ -111,12 +107,11 @@ def distill(
     """Train a student that also learns from a teacher's answers.
 
     Model and image size are the (first) teacher's unless told otherwise. Without
-    --teacher one is trained first. The run folder is as train's. With --baseline the
-    gain over one training of the same budget is measured, with its interval.
+    --teacher one is trained first. --baseline measures the gain on val.
 
     \b
     kdlnet distill --teacher best.pt --data neu-det
-    kdlnet distill --teacher a.pt --teacher b.pt --student lightnet-n --data neu-det
+    kdlnet distill --teacher a.pt --teacher b.pt --data neu-det
     kdlnet distill --student lightnet-n --data neu-det --image-size 224
     kdlnet distill --baseline --seeds 0,1,2 --student lightnet-n --data neu-det
     """
@@ -138,8 +133,8 @@ def distill(
             "--resume goes on with the run's own teacher and recipe: leave --teacher, --recipe, "
             "--generations and --baseline out"
         )
-    if not baseline and (seeds or split):
-        raise UsageProblem("--seeds and --split belong to --baseline: add it, or leave them out")
+    if seeds and not baseline:
+        raise UsageProblem("--seeds belongs to --baseline: add it, or give --seed")
     if baseline and generations:
         raise UsageProblem("--baseline and --generations exclude each other: leave one out")
     with Console(as_json=as_json, quiet=quiet) as console:
@@ -155,14 +150,7 @@ def distill(
         places = given(out=out, teachers=teacher)
         if baseline:
             numbers = parse_seeds(seeds or str(settings.seed))
-            prove(
-                console,
-                settings,
-                seeds=numbers,
-                overwrite=overwrite,
-                **places,
-                **given(split=split),
-            )
+            prove(console, settings, seeds=numbers, overwrite=overwrite, **places)
             return
         choices = given(resume=resume, generations=generations)
         run(console, engine, settings, overwrite=overwrite, **places, **choices)
