@@ -12,7 +12,20 @@ import typer.main
 
 from kdlnet import __version__
 
-from .commands import bench, data, demo, distill, env, export, fuse, models, predict, train, val
+from .commands import (
+    bench,
+    data,
+    data_prepare,
+    demo,
+    distill,
+    env,
+    export,
+    fuse,
+    models,
+    predict,
+    train,
+    val,
+)
 from .errors import DONE, report
 
 PROGRAM = "kdlnet"
@@ -34,6 +47,7 @@ app.command()(fuse.fuse)
 app.command()(bench.bench)
 app.command("benchmark-fps", hidden=True)(bench.bench)
 app.command()(export.export)
+data.app.command()(data_prepare.prepare)
 app.add_typer(data.app, name="data")
 app.command()(demo.demo)
 app.command()(models.models)

@@ -22,6 +22,7 @@ import yaml
 from kdlnet.errors import DataError
 
 REPORT_NAME = "report.json"
+MADE_BY = "kdlnet"
 
 
 @dataclass(frozen=True)
@@ -38,18 +39,23 @@ class SplitCounts:
 class ConvertReport:
     """What a dataset folder holds and what was left out of it on the way.
 
-    ``dropped`` and ``clipped`` count rows (boxes) by reason, ``left_out`` counts files by reason;
-    ``examples`` are lines for people, a few a reason. ``links`` counts how the images got there.
+    ``dropped`` and ``repaired`` count rows (boxes) by reason, ``converted`` the boxes that were
+    polygons, masks or circles, ``left_out`` counts files by reason and ``left_out_files`` names
+    those with a fault. ``examples`` are lines for people, a few a reason. ``links`` counts how the
+    images got there, ``warnings`` are lines about the whole.
     """
 
     folder: Path
     names: tuple[str, ...]
     splits: dict[str, SplitCounts]
     dropped: dict[str, int] = field(default_factory=dict)
-    clipped: int = 0
+    repaired: dict[str, int] = field(default_factory=dict)
+    converted: dict[str, int] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
+    left_out_files: dict[str, list[str]] = field(default_factory=dict)
     links: dict[str, int] = field(default_factory=dict)
     examples: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def images(self) -> int:
@@ -123,9 +129,11 @@ def write_index(folder: Path, names: Sequence[str], splits: dict[str, list[Path]
 
 def write_report(folder: Path, report: ConvertReport, **facts: Any) -> None:
     """report.json: what :meth:`ConvertReport.to_dict` says, and how the folder was made."""
-    values = {"made_by": "kdlnet", **facts, **report.to_dict()}
+    values = {"made_by": MADE_BY, **facts, **report.to_dict()}
     text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
-    (folder / REPORT_NAME).write_text(text, encoding="utf-8", newline="\n")
+    # A file name that is no UTF-8 is held in surrogates; JSON writes those as escapes.
+    file = folder / REPORT_NAME
+    file.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def link_file(source: Path, target: Path) -> str:
@@ -151,8 +159,16 @@ def _check_free(out: Path, overwrite: bool) -> None:
     if not overwrite:
         raise DataError(f"folder {str(out)!r} is not empty: choose another --out or --overwrite")
     # Someone's originals may lie there: only what this module wrote is replaced.
-    if not (out / REPORT_NAME).is_file() or not (out / "data.yaml").is_file():
+    if not _made_here(out):
         raise DataError(
-            f"folder {str(out)!r} was not written by kdlnet (no {REPORT_NAME}): remove it "
-            "yourself or choose another --out"
+            f"folder {str(out)!r} was not written by kdlnet (no {REPORT_NAME} of its own): remove "
+            "it yourself or choose another --out"
         )
+
+
+def _made_here(folder: Path) -> bool:
+    try:
+        values = json.loads((folder / REPORT_NAME).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(values, dict) and values.get("made_by") == MADE_BY
