@@ -5,6 +5,7 @@ On the command line: ``kdlnet data prepare NAME --from FOLDER [--out DIR]``.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -82,7 +83,7 @@ def find_layout(name: str, source: Path, layout: Layout) -> Path:
     if not source.is_dir():
         what = "is not a folder" if source.exists() else "does not exist"
         raise DataError(f"--from {str(source)!r} {what}: give the folder of {name}")
-    source = source.absolute()
+    source = Path(os.path.normpath(source.absolute()))
     inside = sorted(path for path in source.iterdir() if path.is_dir())
     for candidates in ([source], inside, [source.parent]):
         exact = [path for path in candidates if set(layout.folders) <= _names(path)]

@@ -11,7 +11,6 @@ import pytest
 from kdlnet.data import writer
 from kdlnet.data.catalog import find_dataset, label_path, list_images
 from kdlnet.data.convert import convert
-from kdlnet.data.formats.record import ImportOptions
 from kdlnet.data.labels import read_labels
 from kdlnet.data.read import read_image
 from kdlnet.errors import DataError
@@ -230,36 +229,3 @@ def test_progress_is_told(voc, tmp_path):
         "voc", voc, tmp_path / "out", on_progress=lambda done, total: told.append((done, total))
     )
     assert told == [(1, 3), (2, 3), (3, 3)]
-
-
-def split_files(real_data, name):
-    return {s: real_data / f"splits/{name}.{s}.txt" for s in ("train", "val", "test")}
-
-
-@pytest.mark.data
-def test_neu_det_as_published(real_data, tmp_path):
-    splits = split_files(real_data, "neu-det")
-    report = convert("voc", real_data / "NEU-DET", tmp_path / "neu-det", splits=splits)
-    counts = {split: found.images for split, found in report.splits.items()}
-    assert counts == {"train": 1152, "val": 144, "test": 144}
-    # 3335 objects were counted in the XML files with a plain loop, three of them twice.
-    assert report.boxes == 3332
-    assert report.dropped == {"duplicate": 3} and report.clipped == 0 and not report.left_out
-    info = find_dataset("neu-det", tmp_path)
-    assert info.names == report.names == find_dataset(str(tmp_path / "neu-det")).names
-    assert len(list_images(info, "train")) == 1152
-
-
-@pytest.mark.data
-def test_magnetic_tile_as_published(real_data, tmp_path):
-    report = convert(
-        "masks",
-        real_data / "magnetic-tile",
-        tmp_path / "magnetic-tile",
-        splits=split_files(real_data, "magnetic-tile"),
-        options=ImportOptions(good=("MT_Free",)),
-    )
-    assert report.good == 753 and report.boxes == 344
-    assert report.left_out == {"empty mask": 5}  # all MT_Uneven
-    assert report.images == 1068 - 5
-    assert find_dataset("magnetic-tile", tmp_path).names == report.names

@@ -159,7 +159,8 @@ def _row(line: int, annotation: dict[str, Any], classes: dict[str, str]) -> Row:
         raise Unusable("class")
     if annotation.get("iscrowd"):
         raise Unusable("crowd")
-    x, y, width, height = _numbers(annotation.get("bbox"), 4) or (0.0, 0.0, 0.0, 0.0)
+    numbers = _numbers(annotation.get("bbox"), 4)
+    x, y, width, height = numbers or (0.0, 0.0, 0.0, 0.0)
     if width > 0 and height > 0:
         return Row(line, name, (x, y, x + width, y + height))
     segmentation = annotation.get("segmentation")
@@ -167,7 +168,7 @@ def _row(line: int, annotation: dict[str, Any], classes: dict[str, str]) -> Row:
         return Row(line, name, _box_of_runs(segmentation), "mask")
     if isinstance(segmentation, list) and segmentation:
         return Row(line, name, _box_of_polygons(segmentation), "polygon")
-    if not annotation.get("bbox"):
+    if numbers is None:
         raise Unusable("incomplete")
     return Row(line, name, (x, y, x + width, y + height))
 
@@ -229,7 +230,7 @@ def _maps(entries: list[Any]) -> Iterator[dict[str, Any]]:
 
 
 def _numbers(value: Any, count: int | None = None) -> list[float] | None:
-    """``value`` as numbers if it is a list of ``count`` of them, else None."""
+    """``value`` as numbers if it is a list of ``count`` finite ones, else None."""
     if not isinstance(value, list) or (count is not None and len(value) != count):
         return None
     if not all(isinstance(item, int | float) and abs(item) < 2**53 for item in value):

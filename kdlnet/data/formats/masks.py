@@ -147,7 +147,7 @@ def _record(
         value = f"mask {pixels.shape[1]}x{pixels.shape[0]}, image {size[1]}x{size[0]}"
         return LabelProblem(image, 0, "size", value, "dropped")
     try:
-        layers = _layers(pixels, _class_of(image, folders, options), options)
+        layers = list(_layers(pixels, _class_of(image, folders, options), options))
     except Unusable as fault:
         return LabelProblem(image, 0, str(fault), mask.name, "dropped")
     rows: list[Row] = []
