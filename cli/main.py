@@ -16,6 +16,7 @@ from .commands import (
     bench,
     data,
     data_prepare,
+    data_split,
     demo,
     distill,
     env,
@@ -47,8 +48,9 @@ app.command()(fuse.fuse)
 app.command()(bench.bench)
 app.command("benchmark-fps", hidden=True)(bench.bench)
 app.command()(export.export)
-data.app.command()(data_prepare.prepare)
 app.add_typer(data.app, name="data")
+data.app.command()(data_prepare.prepare)
+data.app.command()(data_split.split)
 app.command()(demo.demo)
 app.command()(models.models)
 app.command()(env.env)

@@ -84,6 +84,14 @@ Data = Annotated[
     str | None,
     option("--data", metavar="NAME", help="Name in datasets.yaml, a data.yaml or its folder."),
 ]
+DataArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="Name in datasets.yaml, a data.yaml or its folder.",
+        show_default=False,
+    ),
+]
 DataRoot = Annotated[
     Path | None,
     option("--data-root", metavar="DIR", help="Folder of the images [$KDLNET_DATA or here]."),

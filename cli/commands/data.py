@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _FORMATS = "voc, coco, labelme, cvat, masks or yolo."
 _SOURCE = "Its folder; for coco and cvat also the file."
 
-app = typer.Typer(no_args_is_help=True, help="Convert a dataset, or make a synthetic one.")
+app = typer.Typer(no_args_is_help=True, help="Convert, prepare, split or make a dataset.")
 
 NewFolder = Annotated[Path, option("--out", metavar="DIR", help="New folder for the dataset.")]
 SplitLists = Annotated[

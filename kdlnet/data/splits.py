@@ -44,8 +44,8 @@ def grouped_split(
     content = _Groups.of(names, labels, groups)
     if len(content.counts) < len(shares):
         raise DataError(
-            f"{len(content.counts)} groups cannot fill {len(shares)} splits "
-            f"({', '.join(shares)}): ask for fewer splits or make smaller groups"
+            f"{len(content.counts)} groups cannot fill {len(shares)} parts: ask for fewer parts or "
+            "make smaller groups"
         )
     dealing = _Dealing(content.counts, np.array(list(shares.values())), seed)
     dealing.deal()

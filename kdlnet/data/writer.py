@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 
@@ -33,6 +33,12 @@ class SplitCounts:
     good: int
     boxes: int
     classes: dict[str, int]
+
+
+class Report(Protocol):
+    """What can be written as report.json."""
+
+    def to_dict(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -112,7 +118,12 @@ def dataset_folder(out: Path, overwrite: bool) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def write_index(folder: Path, names: Sequence[str], splits: dict[str, list[Path]]) -> None:
+def write_index(
+    folder: Path,
+    names: Sequence[str],
+    splits: dict[str, list[Path]],
+    channels: int | None = None,
+) -> None:
     """List files and data.yaml; ``splits`` holds image paths relative to ``folder``.
 
     There is no ``path`` key: entries are then relative to the file, and the folder can be moved.
@@ -123,12 +134,14 @@ def write_index(folder: Path, names: Sequence[str], splits: dict[str, list[Path]
         (folder / f"{split}.txt").write_text(lines, encoding="utf-8", newline="\n")
         content[split] = f"{split}.txt"
     content["names"] = dict(enumerate(names))
+    if channels is not None:
+        content["channels"] = channels
     text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False)
     (folder / "data.yaml").write_text(text, encoding="utf-8", newline="\n")
 
 
-def write_report(folder: Path, report: ConvertReport, **facts: Any) -> None:
-    """report.json: what :meth:`ConvertReport.to_dict` says, and how the folder was made."""
+def write_report(folder: Path, report: Report, **facts: Any) -> None:
+    """report.json: what the report's ``to_dict`` says, and how the folder was made."""
     values = {"made_by": MADE_BY, **facts, **report.to_dict()}
     text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
     # A file name that is no UTF-8 is held in surrogates; JSON writes those as escapes.
@@ -159,16 +172,16 @@ def _check_free(out: Path, overwrite: bool) -> None:
     if not overwrite:
         raise DataError(f"folder {str(out)!r} is not empty: choose another --out or --overwrite")
     # Someone's originals may lie there: only what this module wrote is replaced.
-    if not _made_here(out):
+    if not _written_here(out / REPORT_NAME):
         raise DataError(
             f"folder {str(out)!r} was not written by kdlnet (no {REPORT_NAME} of its own): remove "
             "it yourself or choose another --out"
         )
 
 
-def _made_here(folder: Path) -> bool:
+def _written_here(report: Path) -> bool:
     try:
-        values = json.loads((folder / REPORT_NAME).read_bytes())
+        values = json.loads(report.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return isinstance(values, dict) and values.get("made_by") == MADE_BY
