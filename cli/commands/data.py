@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kdlnet.data.writer import ConvertReport
 
 _FORMATS = "voc, coco, labelme, cvat, masks or yolo."
-_SOURCE = "Its folder; for coco and cvat also the file."
+_SOURCE = "Its folder; for coco, cvat and yolo also the file."
 
 app = typer.Typer(no_args_is_help=True, help="Convert, prepare, split or make a dataset.")
 

@@ -94,7 +94,7 @@ def read_source(
     if source.is_dir() or not images:
         roots.append(source if source.is_dir() else source.parent)
     for root in roots:
-        _check_apart(root, out)
+        _check_apart(root, out, source)
     return IMPORTERS[format](source, replace(options, images=images)), roots
 
 
@@ -130,12 +130,13 @@ def _absolute(path: Path) -> Path:
     return Path(os.path.normpath(path.absolute()))  # one spelling for every image's path
 
 
-def _check_apart(source: Path, out: Path) -> None:
-    real_source, real_out = source.resolve(), out.resolve()
-    if real_out.is_relative_to(real_source) or real_source.is_relative_to(real_out):
+def _check_apart(root: Path, out: Path, source: Path) -> None:
+    real_root, real_out = root.resolve(), out.resolve()
+    if real_out.is_relative_to(real_root) or real_root.is_relative_to(real_out):
+        fix = "or say where the images are with --images" if source.is_file() else ""
         raise DataError(
-            f"--out {str(out)!r} and the source {str(source)!r} lie inside each other: the source "
-            "is never written to, choose another --out"
+            f"--out {str(out)!r} and the source {str(root)!r} lie inside each other: the source "
+            f"is never written to, choose another --out {fix}".rstrip()
         )
 
 

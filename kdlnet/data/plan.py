@@ -48,6 +48,7 @@ def plan(imported: ImportResult, roots: Sequence[Path], listed: Mapping[Path, st
     ``listed`` is the split of each image; None keeps the source's own, "train" where it has none.
     """
     made = Plan()
+    roots = [*roots, *_common_root(imported, roots)]
     for record in imported.records:
         own = "train" if record.split is None else record.split
         split = listed.get(record.image) if listed is not None else own
@@ -104,10 +105,18 @@ def _read_lines(file: Path) -> list[str]:
     return found
 
 
+def _common_root(imported: ImportResult, roots: Sequence[Path]) -> list[Path]:
+    """The folder that holds all images outside of ``roots``, where a list or JSON names such."""
+    images = [record.image for record in imported.records]
+    outside = {image.parent for image in images if not any(map(image.is_relative_to, roots))}
+    one_drive = len({folder.anchor for folder in outside}) == 1
+    return [Path(os.path.commonpath(outside))] if one_drive else []
+
+
 def _path_below(roots: Sequence[Path], image: Path) -> Path:
     """Path below images/: the source's folders, so that equal names in two folders stay apart."""
     root = next((root for root in roots if image.is_relative_to(root)), image.parent)
-    relative = image.relative_to(root)  # an annotation may name images anywhere
+    relative = image.relative_to(root)
     folders = [part for part in relative.parent.parts if part.lower() not in _IMAGE_FOLDERS]
     return Path(*map(_as_text, (*folders, relative.name)))
 

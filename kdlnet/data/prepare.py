@@ -119,7 +119,8 @@ def split_by_rule(
     matches = [re.search(entry.group, path) for path in names]
     pairs = zip(matches, names, strict=True)
     groups = [f"group {match[1]}" if match else path for match, path in pairs]
-    parts = grouped_split(names, labels, groups, dict(entry.shares), seed)
+    shares = {str(split): share for split, share in entry.shares.items()}
+    parts = grouped_split(names, labels, groups, shares, seed)
     return {records[index].image: split for split, found in parts.items() for index in found}
 
 

@@ -208,6 +208,28 @@ def test_relative_and_roundabout_paths(voc, tmp_path, monkeypatch):
     assert (tmp_path / "two/images/more/a.jpg").is_file()  # folders are kept
 
 
+def test_images_outside_of_the_source_keep_their_folders(voc, tmp_path):
+    for name in ("left/a.png", "right/a.png"):
+        save_image(tmp_path / "store" / name)
+        (tmp_path / "store" / name).with_suffix(".txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/data.yaml").write_text("names: [dent]\ntrain: ../store\n")
+    for source in (tmp_path / "set", tmp_path / "set/data.yaml"):
+        convert("yolo", source, tmp_path / "out", overwrite=True)
+        images = sorted((tmp_path / "out/images").rglob("*.png"))
+        folders = [image.relative_to(tmp_path / "out/images").as_posix() for image in images]
+        assert folders == ["left/a.png", "right/a.png"]
+
+
+def test_names_that_are_no_utf8_are_written_as_text(voc, tmp_path):
+    name = os.fsdecode(b"Pr\xfcfung.jpg")  # Latin-1, out of an old archive
+    (voc / "IMAGES/c.jpg").rename(voc / "IMAGES" / name)
+    (voc / "ANNOTATIONS/b.xml").write_text("<")
+    report = convert("voc", voc, tmp_path / "out")
+    assert report.images == 2
+    assert set(labels_of(tmp_path / "out")) == {"a.jpg", "Pr\ufffdfung.jpg"}
+
+
 def test_wrong_arguments_get_one_line(voc, tmp_path):
     with pytest.raises(DataError, match="did you mean 'voc'"):
         convert("vocc", voc, tmp_path / "out")

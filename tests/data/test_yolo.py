@@ -55,6 +55,14 @@ def test_polygons_become_their_box_and_are_counted(bare):
     assert [(p.line, p.reason) for p in record.problems] == [(4, "columns"), (5, "class")]
 
 
+def test_yaml_of_another_name_or_named_itself(bare, tmp_path):
+    yaml = bare / "parts-seg.yaml"
+    yaml.write_text("train: train/images\nval: valid/images\nnames: {0: a, 1: b}\n")
+    assert read(bare)[1].names == read(yaml)[1].names == ("a", "b")
+    (bare / "other.yml").touch()  # two: neither is taken, but the class file is there
+    assert read(bare)[1].names == ("dent", "long scratch")
+
+
 def test_faulty_folders_are_errors(bare):
     (bare / "classes.txt").write_text("dent\ndent\n")
     with pytest.raises(DataError, match="class 'dent' appears twice"):

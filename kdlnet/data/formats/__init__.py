@@ -24,5 +24,5 @@ IMPORTERS: dict[str, Importer] = {
     "yolo": import_yolo,
 }
 
-# Those whose source may be the one file that holds all annotations.
-ONE_FILE = frozenset({"coco", "cvat"})
+# Those whose source may be a file: the one that holds all annotations, or the data.yaml.
+ONE_FILE = frozenset({"coco", "cvat", "yolo"})

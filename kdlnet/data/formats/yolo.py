@@ -21,23 +21,30 @@ from kdlnet.data.labels import LabelProblem, read_labels
 from kdlnet.data.read import image_size
 from kdlnet.errors import DataError
 
-_YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 _Images = dict[Path, str | None]
 
 
 def import_yolo(source: Path, options: ImportOptions) -> ImportResult:
-    """Records of the images of the data.yaml in the folder ``source``, each with its split.
+    """Records of the images of a data.yaml, each with its split.
 
+    ``source`` is the file or its folder, where it may have another name if it is the only YAML.
     Without one, of all images below ``source``, with the classes of ``classes.txt`` or
     ``obj.names`` and the split that a folder is named after. Polygons (rows of a class and three
     or more points, also oriented boxes of four) become their box.
 
     Raises DataError when an image is in two splits, or nothing names the classes.
     """
-    yaml = next((source / name for name in _YAML_NAMES if (source / name).is_file()), None)
+    yaml = source if source.is_file() else _find_yaml(source)
     names, images = _described(yaml) if yaml else _bare(source)
     found = sort_out(_record(image, images[image], names) for image in sorted(images))
     return replace(found, names=names)
+
+
+def _find_yaml(source: Path) -> Path | None:
+    if (source / "data.yaml").is_file():
+        return source / "data.yaml"
+    found = [file for file in source.iterdir() if file.suffix.lower() in {".yaml", ".yml"}]
+    return found[0] if len(found) == 1 else None
 
 
 def _described(yaml: Path) -> tuple[tuple[str, ...], _Images]:
