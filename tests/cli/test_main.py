@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 VERBS = [
     *("train", "distill", "val", "compare", "predict", "fuse", "bench", "export", "demo"),
-    *("models", "env", "data convert", "data synth"),
+    *("models", "env", "data convert", "data prepare", "data split", "data show", "data synth"),
 ]
 
 
@@ -85,6 +85,12 @@ def test_no_verb_shows_help_and_is_usage(kdlnet: Command) -> None:
         (["fuse", "a.pt", "--weights", "b.pt"], ["two weights files", "a.pt", "b.pt"]),
         (["data", "convert", "voc"], ["SOURCE"]),
         (["data", "convert", "voc", "x", "--out", "y", "--split", "train"], ["train", "NAME=LIST"]),
+        (["data", "convert", "voc", "x", "--out", "y", "--value", "red=pit"], ["red", "#ff0000"]),
+        (
+            ["data", "convert", "voc", "x", "--out", "y", "--class-from", "x"],
+            ["'x'", "folder, name"],
+        ),
+        (["data", "prepare", "neu-det"], ["--from"]),
         (["train", "--data"], ["--data"]),
     ],
 )
