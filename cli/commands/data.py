@@ -10,11 +10,13 @@ import typer
 from ..console import Console, shown
 from ..errors import UsageProblem
 from ..options import Json, Overwrite, Quiet, Seed, at_least_one, given, option
+from . import data_check
 
 if TYPE_CHECKING:
     from kdlnet.data.writer import ConvertReport
 
-app = typer.Typer(no_args_is_help=True, help="Convert a dataset, or make a synthetic one.")
+app = typer.Typer(no_args_is_help=True, help="Convert, check or make a dataset.")
+app.command()(data_check.check)
 
 NewFolder = Annotated[Path, option("--out", metavar="DIR", help="New folder for the dataset.")]
 SplitLists = Annotated[

@@ -60,10 +60,11 @@ def protect(out: Path | None, inputs: Iterable[Path | None]) -> None:
 
 def _empty(folder: Path) -> None:
     content = list(folder.iterdir())
-    if content and not any((folder / name).exists() for name in ("config.yaml", "metrics.json")):
+    known = ("config.yaml", "metrics.json", "findings.json")
+    if content and not any((folder / name).exists() for name in known):
         raise KdlnetError(
-            f"--overwrite: {str(folder)!r} is not a kdlnet run folder (no config.yaml or "
-            "metrics.json in it) and was left alone; choose another --out"
+            f"--overwrite: {str(folder)!r} is not a kdlnet run folder (none of {', '.join(known)} "
+            "in it) and was left alone; choose another --out"
         )
     for path in content:
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
