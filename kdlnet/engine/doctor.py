@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kdlnet.data.checks import run_checks
+from kdlnet.data.checks import choose_checks, run_checks
 from kdlnet.data.checks.finding import SEVERITIES, Finding
 from kdlnet.data.checks.survey import Survey, take_survey
 from kdlnet.engine.events import Listener, Progress, ignore
@@ -93,13 +93,13 @@ def check_dataset(
     the dataset, which is never written to.
     """
     began = time.perf_counter()
-    run_checks(Survey(name, Path(), (), image_size, []), only)  # a wrong name says so at once
+    checks = choose_checks(only)  # a wrong name says so before the work
     survey = take_survey(
         name, data_root, image_size, lambda *progress: on_event(Progress(*progress))
     )
     if out is not None:
         _refuse_inside(out, survey)
-    findings = run_checks(survey, only)
+    findings = run_checks(survey, checks)
     result = CheckResult(survey, findings, time.perf_counter() - began)
     if out is None:
         return result

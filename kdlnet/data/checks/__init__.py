@@ -33,18 +33,18 @@ CHECKS: dict[str, Callable[[Survey], Iterator[Finding]]] = {
 }
 
 
-def run_checks(survey: Survey, only: Sequence[str] = ()) -> list[Finding]:
-    """All findings, worst first, those of one severity in the order of CHECKS.
-
-    ``only`` names the checks to run, () all. Raises DataError for an unknown one.
-    """
-    for name in only:
+def choose_checks(names: Sequence[str] = ()) -> list[str]:
+    """``names`` in the order of CHECKS, () for all. Raises DataError for an unknown one."""
+    for name in names:
         if name not in CHECKS:
             raise DataError(unknown("check", name, CHECKS))
-    found = [
-        finding
-        for name, check in CHECKS.items()
-        if not only or name in only
-        for finding in check(survey)
-    ]
+    return [name for name in CHECKS if not names or name in names]
+
+
+def run_checks(survey: Survey, names: Sequence[str] = ()) -> list[Finding]:
+    """All findings, worst first, those of one severity in the order of CHECKS.
+
+    ``names`` are the checks to run, () all. Raises DataError for an unknown one.
+    """
+    found = [finding for name in choose_checks(names) for finding in CHECKS[name](survey)]
     return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
