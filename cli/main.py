@@ -16,6 +16,7 @@ from .commands import (
     bench,
     compare,
     data,
+    data_check,
     data_prepare,
     data_show,
     data_split,
@@ -53,6 +54,7 @@ app.command("benchmark-fps", hidden=True)(bench.bench)
 app.command()(export.export)
 app.add_typer(data.app, name="data")
 data.app.command()(data_prepare.prepare)
+data.app.command()(data_check.check)
 data.app.command()(data_split.split)
 data.app.command()(data_show.show)
 app.command()(demo.demo)

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 _FORMATS = "voc, coco, labelme, cvat, masks or yolo."
 _SOURCE = "Its folder; for coco, cvat and yolo also the file."
 
-app = typer.Typer(no_args_is_help=True, help="Convert, prepare, split, show or make a dataset.")
+app = typer.Typer(
+    no_args_is_help=True, help="Convert, prepare, check, split, show or make a dataset."
+)
 
 NewFolder = Annotated[Path, option("--out", metavar="DIR", help="New folder for the dataset.")]
 SplitLists = Annotated[

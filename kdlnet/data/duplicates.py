@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -28,10 +28,12 @@ from kdlnet.errors import DataError
 
 _SIDE = 320  # longer side of the pictures that are compared, pixels
 _FEATURES = 250
+_BLUR = 1.0  # pixels: finer texture does not survive a turn and a JPEG
 _WORDS = 4096
-_CANDIDATES = 12
-# Real pairs agree on 30 features and more, unrelated ones on 4 or 5 and never seen on 9.
-_LEAST_AGREEING = 12
+_CANDIDATES = 20
+# On steel, tiles and boards unrelated pictures agreed on fewer than 6 features, and of leaks that
+# were cropped, turned, relit and compressed at once all but one in a hundred on 20 and more.
+_LEAST_AGREEING = 18
 _LEAST_CONTRAST = 0.005  # of SIFT, below its usual 0.04: faint textures are the trade here
 _LEAST_COSINE = 0.8
 _TOLERANCE = 3.0  # pixels of the compared pictures
@@ -120,12 +122,12 @@ def fingerprint(image: ImageArray) -> Fingerprint:
     if scale < 1:
         size = max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale))
         grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
-    sift = cv2.SIFT_create(nfeatures=_FEATURES, contrastThreshold=_LEAST_CONTRAST)
-    keys, found = sift.detectAndCompute(_stretched(grey), None)
-    keys = keys[:_FEATURES]
+    sift = cv2.SIFT.create(nfeatures=_FEATURES, contrastThreshold=_LEAST_CONTRAST)
+    detected: Any = sift.detectAndCompute(_stretched(grey), None)
+    keys, found = detected
     if found is None:
         found = np.zeros((0, 128), np.float32)
-    found = found[:_FEATURES]
+    keys, found = keys[:_FEATURES], found[:_FEATURES]
     root = np.sqrt(found / np.maximum(found.sum(axis=1, keepdims=True), 1)) * 255
     return Fingerprint(
         digest=_digest(image),
@@ -170,10 +172,11 @@ def _digest(image: ImageArray) -> bytes:
 
 
 def _stretched(grey: ImageArray) -> NDArray[np.uint8]:
-    """``grey`` (H, W) with its darkest and brightest hundredth at 0 and 255: light cancels out."""
+    """``grey`` (H, W), its darkest and brightest hundredth put at 0 and 255: light cancels out."""
     low, high = np.percentile(grey, (1, 99))
     stretched = (grey.astype(np.float32) - low) * (255 / max(high - low, 1))
-    return np.clip(stretched, 0, 255).astype(np.uint8)
+    blurred = cv2.GaussianBlur(np.clip(stretched, 0, 255), (0, 0), _BLUR)
+    return np.asarray(blurred.round(), np.uint8)
 
 
 def _candidates(prints: Sequence[Fingerprint]) -> list[tuple[int, int]]:
@@ -182,7 +185,7 @@ def _candidates(prints: Sequence[Fingerprint]) -> list[tuple[int, int]]:
     nearest = min(_CANDIDATES, len(prints) - 1)
     if nearest < 1 or not words.any():
         return []
-    wanted = set()
+    wanted: set[tuple[int, int]] = set()
     for start in range(0, len(words), _BLOCK):
         similarity = words[start : start + _BLOCK] @ words.T
         rows = np.arange(len(similarity))
@@ -195,7 +198,9 @@ def _candidates(prints: Sequence[Fingerprint]) -> list[tuple[int, int]]:
 
 def _word_vectors(prints: Sequence[Fingerprint]) -> Floats:
     """(images, words): how often each visual word is seen, rare words count more; unit length."""
-    descriptors = np.concatenate([print_.descriptors for print_ in prints] or [np.zeros((0, 128))])
+    descriptors = np.concatenate(
+        [np.zeros((0, 128), np.uint8), *(one.descriptors for one in prints)]
+    )
     owners = np.repeat(np.arange(len(prints)), [len(print_.points) for print_ in prints])
     # The vocabulary is a sample of what is there: no training, and the same one in every run.
     order = np.random.default_rng(0).permutation(len(descriptors))[:_WORDS]
@@ -203,15 +208,19 @@ def _word_vectors(prints: Sequence[Fingerprint]) -> Floats:
     starts = range(0, len(descriptors), _BLOCK)
 
     def nearest(start: int) -> NDArray[np.intp]:
-        return (descriptors[start : start + _BLOCK].astype(np.float32) @ vocabulary.T).argmax(1)
+        cosine: Floats = descriptors[start : start + _BLOCK].astype(np.float32) @ vocabulary.T
+        words: NDArray[np.intp] = cosine.argmax(axis=1)
+        return words
 
     counts = np.zeros((len(prints), max(1, len(vocabulary))), np.float32)
     with ThreadPoolExecutor(_WORKERS) as pool:
         for start, word in zip(starts, pool.map(nearest, starts), strict=True):
             np.add.at(counts, (owners[start : start + _BLOCK], word), 1)
-    rarity = np.log(len(prints) / np.maximum((counts > 0).sum(axis=0), 1))
-    vectors = np.sqrt(counts) * rarity.astype(np.float32)
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    # Above 0 for words that all have, too: a set may hold nothing but one scene.
+    rarity = np.log1p(len(prints) / np.maximum((counts > 0).sum(axis=0), 1))
+    vectors: Floats = np.sqrt(counts) * rarity.astype(np.float32)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    return vectors
 
 
 def _compare(a: Fingerprint, b: Fingerprint) -> tuple[float, int] | None:
@@ -222,9 +231,10 @@ def _compare(a: Fingerprint, b: Fingerprint) -> tuple[float, int] | None:
     if len(of_a) < _LEAST_AGREEING:
         return None
     source, target = a.points[of_a], b.points[of_b]
-    matrix, agreeing = cv2.estimateAffinePartial2D(
+    found: Any = cv2.estimateAffinePartial2D(
         source, target, method=cv2.RANSAC, ransacReprojThreshold=_TOLERANCE, maxIters=500
     )
+    matrix, agreeing = found
     if matrix is None or not _SCALES[0] <= np.hypot(*matrix[:, 0]) <= _SCALES[1]:
         return None
     # SIFT may give one point several orientations: each place counts once.

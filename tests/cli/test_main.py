@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 VERBS = [
     *("train", "distill", "val", "compare", "predict", "fuse", "bench", "export", "demo"),
-    *("models", "env", "data convert", "data prepare", "data split", "data show", "data synth"),
+    *("models", "env", "data convert", "data prepare", "data check", "data split", "data show"),
+    "data synth",
 ]
 
 
