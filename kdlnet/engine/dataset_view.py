@@ -104,27 +104,43 @@ def show_dataset(
     found, general = by_image(known, paths, info.root)
     folder = new_folder(Path("runs/show") / info.name, out, overwrite)
     side = _page_side([paths[i] for i in chosen], megabytes)
-    on_sheets = _sheet_choice([items[i] for i in chosen], seed)
+    shown = [items[i] for i in chosen]
+    on_sheets = _sheet_choice(shown, seed)
     maker = _Maker(folder, info, side)
-    drawn = maker.draw([items[i] for i in chosen], [found[i] for i in chosen], on_sheets, on_event)
+    drawn = maker.draw(shown, [found[i] for i in chosen], on_sheets, on_event)
+    sheets = tuple(_write_sheets(folder, drawn, on_sheets))
     pictures = [picture for picture, _ in drawn]
-    side = min(side, max(max(picture.size) for picture in pictures))
-    page = folder / "index.html"
-    note = _note(pictures, len(items), side)
-    write_atomic(page, dataset_page(info.name, info.names, pictures, general, note).encode())
-    view = DatasetView(
-        folder=folder,
-        page=page,
-        sheets=tuple(_write_sheets(folder, drawn, on_sheets)),
-        images=len(chosen),
-        of=len(items),
-        boxes=sum(len(picture.boxes) for picture in pictures),
-        unreadable=sum(not picture.jpeg for picture in pictures),
-        side=side,
-        megabytes=round(len(text) / 1e6, 2),
-    )
+    view = _write_page(folder, info, pictures, general, len(items), side, sheets)
     write_json(folder / "show.json", view.to_dict())
     return view
+
+
+def _write_page(
+    folder: Path,
+    info: DatasetInfo,
+    pictures: Sequence[PagePicture],
+    general: Sequence[Finding],
+    of: int,
+    side: int,
+    sheets: tuple[Path, ...],
+) -> DatasetView:
+    side = min(side, max(max(picture.size) for picture in pictures))
+    boxes = sum(len(picture.boxes) for picture in pictures)
+    count = f"{len(pictures)} of {of} images" if len(pictures) < of else f"{of} images"
+    note = f"{count}, {boxes} boxes, pictures of up to {side} px"
+    page = dataset_page(info.name, info.names, pictures, general, note).encode()
+    write_atomic(folder / "index.html", page)
+    return DatasetView(
+        folder=folder,
+        page=folder / "index.html",
+        sheets=sheets,
+        images=len(pictures),
+        of=of,
+        boxes=boxes,
+        unreadable=sum(not picture.jpeg for picture in pictures),
+        side=side,
+        megabytes=round(len(page) / 1e6, 2),
+    )
 
 
 def _load(info: DatasetInfo, split: str | None, on_event: Listener) -> list[_Item]:
@@ -251,9 +267,3 @@ def _write_sheets(
             captions = [Path(name).name for _, name in pictures]
             save_image(path, contact_sheet([one for one, _ in pictures], captions, cell=_CELL))
             yield path
-
-
-def _note(pictures: Sequence[PagePicture], of: int, side: int) -> str:
-    shown = f"{len(pictures)} of {of} images" if len(pictures) < of else f"{of} images"
-    boxes = sum(len(picture.boxes) for picture in pictures)
-    return f"{shown}, {boxes} boxes, pictures of up to {side} px"
