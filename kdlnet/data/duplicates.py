@@ -13,7 +13,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,8 +31,8 @@ _FEATURES = 250
 _BLUR = 1.0  # pixels: finer texture does not survive a turn and a JPEG
 _WORDS = 4096
 _CANDIDATES = 20
-# On steel, tiles and boards unrelated pictures agreed on fewer than 6 features, and of leaks that
-# were cropped, turned, relit and compressed at once all but one in a hundred on 20 and more.
+# Unrelated steel, tiles and boards agreed on fewer than 6 features; leaks that were cropped,
+# turned, relit and compressed at once on 20 and more, all but one in a hundred.
 _LEAST_AGREEING = 18
 _LEAST_CONTRAST = 0.005  # of SIFT, below its usual 0.04: faint textures are the trade here
 _LEAST_COSINE = 0.8
@@ -91,7 +91,7 @@ def find_duplicates(
         except DataError:
             return None
 
-    found = []
+    found: list[Fingerprint | None] = []
     with ThreadPoolExecutor(_WORKERS) as pool:
         for print_ in pool.map(attempt, paths):
             found.append(print_)
@@ -141,8 +141,8 @@ def fingerprint(image: ImageArray) -> Fingerprint:
 def find_pairs(prints: Sequence[Fingerprint | None]) -> list[DuplicatePair]:
     """All exact pairs with the first of their kind, and near pairs among those first ones.
 
-    ``None`` stands for an image that could not be read. Of many near duplicates of one image (more
-    than about ten) not every pair is compared; :func:`clusters` connects them all the same.
+    ``None`` stands for an image that could not be read. Of images with more than some twenty near
+    duplicates not every pair is compared; :func:`clusters` connects them all the same.
     """
     first_of: dict[bytes, int] = {}
     pairs = []
@@ -154,12 +154,18 @@ def find_pairs(prints: Sequence[Fingerprint | None]) -> list[DuplicatePair]:
             pairs.append(DuplicatePair(first, position, "exact"))
     positions = sorted(first_of.values())
     chosen = [print_ for position in positions if (print_ := prints[position]) is not None]
-    wanted = _candidates(chosen)
-    with ThreadPoolExecutor(_WORKERS) as pool:
-        found = pool.map(lambda pair: _compare(chosen[pair[0]], chosen[pair[1]]), wanted)
-        for (a, b), agreed in zip(wanted, found, strict=True):
-            if agreed is not None:
-                pairs.append(DuplicatePair(positions[a], positions[b], "near", *agreed))
+    words = _word_vectors(chosen)
+    alone = np.arange(len(chosen))
+    near = _confirmed(chosen, _candidates(words, alone, alone))
+    # The many images of one scene propose one another: those look once more beyond their group.
+    groups = clusters(near, len(chosen))
+    group_of = alone.copy()
+    for group in groups:
+        group_of[group] = group[0]
+    crowded = [member for group in groups if len(group) > _CANDIDATES for member in group]
+    near += _confirmed(chosen, _candidates(words, group_of, np.array(crowded, np.intp)))
+    for pair in near:
+        pairs.append(replace(pair, first=positions[pair.first], second=positions[pair.second]))
     return sorted(pairs, key=lambda pair: (pair.first, pair.second))
 
 
@@ -179,21 +185,36 @@ def _stretched(grey: ImageArray) -> NDArray[np.uint8]:
     return np.asarray(blurred.round(), np.uint8)
 
 
-def _candidates(prints: Sequence[Fingerprint]) -> list[tuple[int, int]]:
-    """Pairs (i, j), i < j, of which one is among the most similar of the other by its words."""
-    words = _word_vectors(prints)
-    nearest = min(_CANDIDATES, len(prints) - 1)
-    if nearest < 1 or not words.any():
-        return []
+def _candidates(
+    words: Floats, group_of: NDArray[np.intp], rows: NDArray[np.intp]
+) -> list[tuple[int, int]]:
+    """Pairs (i, j), i < j: for each image in ``rows`` the most similar ones by their words.
+
+    Images with the same number in ``group_of`` are not proposed to each other.
+    """
     wanted: set[tuple[int, int]] = set()
-    for start in range(0, len(words), _BLOCK):
-        similarity = words[start : start + _BLOCK] @ words.T
-        rows = np.arange(len(similarity))
-        similarity[rows, rows + start] = -1
+    for start in range(0, len(rows), _BLOCK):
+        block = rows[start : start + _BLOCK]
+        similarity = words[block] @ words.T
+        similarity[group_of[block][:, None] == group_of[None, :]] = -1
+        nearest = min(_CANDIDATES, len(words))
         best = np.argpartition(-similarity, nearest - 1, axis=1)[:, :nearest]
-        for row, others in zip((rows + start).tolist(), best.tolist(), strict=True):
-            wanted.update((min(row, other), max(row, other)) for other in others)
+        for row, line, others in zip(block.tolist(), similarity, best.tolist(), strict=True):
+            wanted.update((min(row, j), max(row, j)) for j in others if line[j] > 0)
     return sorted(wanted)
+
+
+def _confirmed(
+    prints: Sequence[Fingerprint], wanted: Sequence[tuple[int, int]]
+) -> list[DuplicatePair]:
+    """Those of the proposed pairs that show the same scene."""
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        found = list(pool.map(lambda pair: _compare(prints[pair[0]], prints[pair[1]]), wanted))
+    return [
+        DuplicatePair(*pair, "near", *agreed)
+        for pair, agreed in zip(wanted, found, strict=True)
+        if agreed is not None
+    ]
 
 
 def _word_vectors(prints: Sequence[Fingerprint]) -> Floats:
@@ -230,10 +251,8 @@ def _compare(a: Fingerprint, b: Fingerprint) -> tuple[float, int] | None:
     of_a, of_b = _one_turn(a, b, *_mutual(a, b))
     if len(of_a) < _LEAST_AGREEING:
         return None
-    source, target = a.points[of_a], b.points[of_b]
-    found: Any = cv2.estimateAffinePartial2D(
-        source, target, method=cv2.RANSAC, ransacReprojThreshold=_TOLERANCE, maxIters=500
-    )
+    source, target, how = a.points[of_a], b.points[of_b], cv2.RANSAC
+    found: Any = cv2.estimateAffinePartial2D(source, target, None, how, _TOLERANCE, maxIters=500)
     matrix, agreeing = found
     if matrix is None or not _SCALES[0] <= np.hypot(*matrix[:, 0]) <= _SCALES[1]:
         return None

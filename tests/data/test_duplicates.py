@@ -152,3 +152,12 @@ def test_exposures_of_one_tile_are_one_group(real_data):
         for e, n in ((1, 1810), (2, 2627))
     ]
     assert clusters(find_duplicates([*tile, *others]), 8) == [[0, 1, 2, 3, 4, 5]]
+
+
+def test_a_leak_is_not_crowded_out_by_the_many_of_its_scene():
+    """Two stacks of one scene, each larger than what an image proposes, are one group."""
+    base, cut = surface(1), crop(surface(1))
+    lights = np.linspace(0.7, 1, 22)
+    stacks = [relit(image, light) for image in (base, cut) for light in lights]
+    pairs = find_pairs([fingerprint(image) for image in stacks])
+    assert [len(group) for group in clusters(pairs, len(stacks))] == [44]

@@ -133,7 +133,7 @@ def check_classes(survey: Survey) -> Iterator[Finding]:
                 yield Finding("classes", "warning", message, split, value=counts[label], fix=fix)
         by_name = {name: counts[label] for label, name in enumerate(survey.names)}
         listed = ", ".join(f"{name} {count}" for name, count in by_name.items())
-        far = max(counts.values()) > _UNBALANCED * min(counts.values())
+        far = split == "train" and max(counts.values()) > _UNBALANCED * min(counts.values())
         yield Finding(
             "classes", "warning" if far else "info", f"boxes: {listed}", split, value=by_name
         )
