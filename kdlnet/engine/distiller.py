@@ -35,7 +35,14 @@ def teacher_defaults(teacher: Path) -> dict[str, Any]:
         "block": weights.arguments.block,
         "channels": weights.arguments.channels,
     }
-    return {"model": model, "image_size": list(weights.preprocess.image_size)}
+    contract = weights.preprocess
+    values = {"model": model, "image_size": list(contract.image_size)}
+    if contract.depth == 16:
+        values["data"] = {"window": list(contract.window)}
+    if contract.tiling is not None:
+        tiling = contract.tiling
+        values["tile"] = {"size": list(tiling.size), "overlap": tiling.overlap}
+    return values
 
 
 def distill(
@@ -96,7 +103,8 @@ def check_teacher(teacher: Weights, setup: Setup) -> None:
     if teacher.preprocess != setup.train.preprocess:
         raise WeightsError(
             f"teacher {name} was trained on {teacher.preprocess.to_dict()}, the student would see "
-            f"{setup.train.preprocess.to_dict()}: use the same --image-size and channels"
+            f"{setup.train.preprocess.to_dict()}: use the same --image-size, --tile, channels and "
+            "window"
         )
 
 
