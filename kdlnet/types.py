@@ -36,6 +36,10 @@ class Tiling:
     size: ImageSize
     overlap: float = 0.2
 
+    def __post_init__(self) -> None:
+        if min(self.size) < 1 or not 0 <= self.overlap <= 0.9:
+            raise ValueError(f"tiles of {self.size} with an overlap of {self.overlap}")
+
 
 @dataclass(frozen=True, slots=True)
 class Preprocess:
@@ -57,6 +61,8 @@ class Preprocess:
     def __post_init__(self) -> None:
         if self.depth == 0:
             object.__setattr__(self, "depth", 16 if self.window[1] > 255 else 8)
+        if self.depth not in (None, 8, 16):
+            raise ValueError(f"a depth of {self.depth} bits")
 
     def to_dict(self) -> dict[str, Any]:
         tiling = self.tiling

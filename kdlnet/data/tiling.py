@@ -87,7 +87,8 @@ def merge_tiles(
     frames = torch.tensor(tiles, dtype=torch.float64)
     tile = torch.repeat_interleave(torch.arange(len(parts)), torch.tensor([len(p) for p in parts]))
     boxes = _inside(torch.cat([part.boxes for part in parts]).double(), frames[tile])
-    scores, labels = torch.cat([p.scores for p in parts]), torch.cat([p.labels for p in parts])
+    scores = torch.cat([part.scores for part in parts]).double()
+    labels = torch.cat([part.labels for part in parts])
     real = box_area(boxes) > 0
     boxes, scores, labels, tile = boxes[real], scores[real], labels[real], tile[real]
     cut = _cut_sides(boxes, tile, frames)

@@ -17,7 +17,7 @@ from kdlnet.types import Detections, Preprocess, Tiling
 overlaps = st.sampled_from([0.0, 0.1, 0.2, 0.35, 0.5])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.integers(1, 900), st.integers(1, 900), st.integers(32, 300), st.integers(32, 300), overlaps
 )
@@ -104,7 +104,7 @@ def scenes(draw):
     return size, tiling, np.array(boxes).reshape(-1, 4), np.array(labels, np.int64), scores
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(scenes())
 def test_true_boxes_cut_to_tiles_come_back_as_the_truth(scene):
     size, tiling, boxes, labels, scores = scene
