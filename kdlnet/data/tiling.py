@@ -79,8 +79,7 @@ def merge_tiles(
     Two boxes of one class from overlapping tiles are one object if they agree in what both tiles
     see. A box that no inner border cuts is the object's; where all are cut, it is the hull of the
     pieces. The score is the best of them. What then still overlaps falls to the suppression that
-    an image without tiles has. A single part, of a tile or of
-    all (None), is given back as it is.
+    an image without tiles has. A single part, of a tile or of all (None), is given back as it is.
     """
     if len(parts) == 1:
         return parts[0]
@@ -91,6 +90,8 @@ def merge_tiles(
     labels = torch.cat([part.labels for part in parts])
     real = box_area(boxes) > 0
     boxes, scores, labels, tile = boxes[real], scores[real], labels[real], tile[real]
+    if not len(boxes):
+        return Detections(boxes, scores, labels)
     cut = _cut_sides(boxes, tile, frames)
     group = _groups(boxes, labels, tile, cut, frames)
     found, lone = _one_a_group(Detections(boxes, scores, labels), cut.any(dim=1), group)
@@ -134,17 +135,14 @@ def _groups(
     reaching = torch.where(cut, grown[tile], boxes)
     links: list[NDArray[np.int64]] = [np.zeros((0, 2), np.int64)]
     rows = [torch.nonzero(tile == number)[:, 0] for number in range(len(frames))]
-    shared = torch.cat(
-        (
-            torch.maximum(grown[:, None, :2], grown[None, :, :2]),
-            torch.minimum(grown[:, None, 2:], grown[None, :, 2:]),
-        ),
-        dim=2,
-    )
-    meet = (shared[..., 2:] > shared[..., :2]).all(dim=2).triu(diagonal=1)
-    for one, two in meet.nonzero().tolist():
-        if len(rows[one]) and len(rows[two]):
-            links.append(_pairs(reaching, labels, rows[one], rows[two], shared[one, two]))
+    for one in range(len(frames)):
+        low = torch.maximum(grown[one, :2], grown[one + 1 :, :2])
+        high = torch.minimum(grown[one, 2:], grown[one + 1 :, 2:])
+        shared = torch.cat((low, high), dim=1)
+        for later in (high > low).all(dim=1).nonzero()[:, 0].tolist():
+            two = one + 1 + later
+            if len(rows[one]) and len(rows[two]):
+                links.append(_pairs(reaching, labels, rows[one], rows[two], shared[later]))
     first, second = np.concatenate(links).T
     graph = coo_array((np.ones(len(first)), (first, second)), shape=(len(boxes), len(boxes)))
     numbers: NDArray[np.int64] = connected_components(graph, directed=False)[1].astype(np.int64)
@@ -177,20 +175,15 @@ def _one_a_group(
     starts = np.flatnonzero(np.diff(group[order], prepend=-1))
     best = torch.from_numpy(order[starts])
     sorted_boxes = found.boxes.numpy()[order]
-    hull = (
-        np.column_stack(
-            (
-                np.minimum.reduceat(sorted_boxes[:, :2], starts, axis=0),
-                np.maximum.reduceat(sorted_boxes[:, 2:], starts, axis=0),
-            )
+    hull = np.column_stack(
+        (
+            np.minimum.reduceat(sorted_boxes[:, :2], starts, axis=0),
+            np.maximum.reduceat(sorted_boxes[:, 2:], starts, axis=0),
         )
-        if len(starts)
-        else sorted_boxes
     )
     whole = ~cut[best]
     boxes = torch.where(whole[:, None], found.boxes[best], torch.from_numpy(hull))
-    scores = found.scores.numpy()[order]
-    highest = np.maximum.reduceat(scores, starts) if len(starts) else scores
+    highest = np.maximum.reduceat(found.scores.numpy()[order], starts)
     counts = np.diff(starts, append=len(order))
     lone = cut[best] & torch.from_numpy(counts == 1)
     return Detections(boxes, torch.from_numpy(highest), found.labels[best]), lone
