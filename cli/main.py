@@ -12,7 +12,22 @@ import typer.main
 
 from kdlnet import __version__
 
-from .commands import bench, data, demo, distill, env, export, fuse, models, predict, train, val
+from .commands import (
+    bench,
+    compare,
+    data,
+    data_show,
+    data_split,
+    demo,
+    distill,
+    env,
+    export,
+    fuse,
+    models,
+    predict,
+    train,
+    val,
+)
 from .errors import DONE, report
 
 PROGRAM = "kdlnet"
@@ -29,12 +44,15 @@ app = typer.Typer(
 app.command()(train.train)
 app.command()(distill.distill)
 app.command()(val.val)
+app.command()(compare.compare)
 app.command()(predict.predict)
 app.command()(fuse.fuse)
 app.command()(bench.bench)
 app.command("benchmark-fps", hidden=True)(bench.bench)
 app.command()(export.export)
 app.add_typer(data.app, name="data")
+data.app.command()(data_split.split)
+data.app.command()(data_show.show)
 app.command()(demo.demo)
 app.command()(models.models)
 app.command()(env.env)

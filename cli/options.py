@@ -56,6 +56,13 @@ def at_least_one(value: int | None) -> int | None:
     return value
 
 
+def above_zero(value: float | None) -> float | None:
+    """Checks an amount. Raises typer.BadParameter."""
+    if value is not None and value <= 0:
+        raise typer.BadParameter(f"{value:g}: give more than 0")
+    return value
+
+
 def not_negative(value: int | None) -> int | None:
     """Checks a seed. Raises typer.BadParameter."""
     if value is not None and value < 0:
@@ -98,6 +105,14 @@ Weights = Annotated[
 Data = Annotated[
     str | None,
     option("--data", metavar="NAME", help="Name in datasets.yaml, a data.yaml or its folder."),
+]
+DataArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="Name in datasets.yaml, a data.yaml or its folder.",
+        show_default=False,
+    ),
 ]
 DataRoot = Annotated[
     Path | None,

@@ -42,7 +42,7 @@ def resume_line(folder: Path) -> str:
 
     last = folder / "weights" / "last.pt"
     if last.is_file():
-        taught = load_config(folder / "config.yaml").distill.teacher is not None
+        taught = bool(load_config(folder / "config.yaml").distill.teachers)
         verb = "distill" if taught else "train"
         command = f"kdlnet {verb} --resume {shlex.quote(shown(folder))}"
         return f"{shown(last)} is intact; go on with: {command}"

@@ -131,16 +131,30 @@ class LossConfig(_Section):
 
 
 class DistillConfig(_Section):
-    """Weights of what the student learns from its teacher; ``teacher`` is set by distill.
+    """What the student learns from its teachers; ``teachers`` is set by distill.
 
-    ``beta`` focuses the class term on where the two disagree, ``temperature`` softens the bins.
+    Weights of the terms (0 switches one off): ``class_weight`` with the form ``classification``,
+    ``bins_weight``, ``box_weight`` on outputs; ``pkd_weight``, ``cwd_weight`` on feature maps.
+    ``cross``: the terms on outputs go through the teacher's head. ``beta`` focuses the bernoulli
+    term on where the two disagree, ``temperature`` softens the others. ``schedule`` is the weight
+    of all terms over the run, ``until`` the share of the run after which there is no teacher.
+    ``balance`` scales the terms at every step so that their gradient is this many times the one of
+    the labels (times the schedule); null leaves them as weighted.
     """
 
-    teacher: str | None = None
+    teachers: tuple[str, ...] = ()
+    classification: Literal["bernoulli", "softmax"] = "bernoulli"
     class_weight: float = Field(1.0, ge=0)
     bins_weight: float = Field(0.5, ge=0)
+    box_weight: float = Field(0.0, ge=0)
+    pkd_weight: float = Field(0.0, ge=0)
+    cwd_weight: float = Field(0.0, ge=0)
+    cross: bool = False
     beta: float = Field(1.0, ge=0)
     temperature: float = Field(1.0, gt=0)
+    schedule: Literal["cosine", "constant"] = "cosine"
+    until: float = Field(1.0, gt=0, le=1)
+    balance: float | None = Field(None, gt=0)
 
 
 class TrainConfig(_Section):

@@ -14,7 +14,7 @@ from ..options import Json, Overwrite, Quiet, Seed, at_least_one, given, option
 if TYPE_CHECKING:
     from kdlnet.data.writer import ConvertReport
 
-app = typer.Typer(no_args_is_help=True, help="Convert a dataset, or make a synthetic one.")
+app = typer.Typer(no_args_is_help=True, help="Convert, split, show or make a dataset.")
 
 NewFolder = Annotated[Path, option("--out", metavar="DIR", help="New folder for the dataset.")]
 SplitLists = Annotated[

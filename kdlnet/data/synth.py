@@ -3,9 +3,6 @@
 Image ``index`` of ``seed`` is always the same, whatever else is drawn and in which order: its
 random numbers come from a counter-based generator with that key (Salmon et al., Parallel Random
 Numbers: As Easy as 1, 2, 3, SC 2011).
-
-On the command line: ``kdlnet data synth DIR [--count N] [--image-size HxW] [--seed N]
-[--classes a,b] [--val-share F] [--test-share F] [--good-share F] [--overwrite]``.
 """
 
 from __future__ import annotations
@@ -21,7 +18,7 @@ from numpy.typing import NDArray
 
 from kdlnet.data.labels import write_rows
 from kdlnet.data.synth_defects import DEFECTS, draw_defect
-from kdlnet.data.synth_surface import Grey, PixelBox, draw_surface, light
+from kdlnet.data.synth_surface import PixelBox, Surface, draw_surface, light
 from kdlnet.data.writer import (
     ConvertReport,
     count_split,
@@ -34,6 +31,7 @@ from kdlnet.errors import DataError, unknown
 CLASSES = tuple(DEFECTS)
 _SMALLEST_IMAGE = 96
 _MOST_DEFECTS = 7
+_MOST_CONTRAST = 10.0
 _TRIES = 20
 _GAP = 3  # pixels of surface between two defects
 _MIN_LONG, _MIN_SHORT = 8, 5  # pixels of a box's sides
@@ -54,8 +52,12 @@ def draw_image(
     image_size: tuple[int, int] = (256, 256),
     classes: Sequence[str] = CLASSES,
     good_share: float = 0.2,
+    contrast: float = 1.0,
 ) -> SynthImage:
-    """Image number ``index`` of the set ``seed``: a good part or one with one to seven defects."""
+    """Image number ``index`` of the set ``seed``: a good part or one with one to seven defects.
+
+    ``contrast`` multiplies the grey-level changes of every defect; nothing else changes with it.
+    """
     rng = Generator(Philox(key=np.array([seed, index], np.uint64)))
     surface = draw_surface(rng, image_size)
     boxes: list[PixelBox] = []
@@ -65,7 +67,7 @@ def draw_image(
         count = 1 + min(int(rng.poisson(2.2)), _MOST_DEFECTS - 1)
     for _ in range(count):
         label = int(rng.integers(len(classes)))
-        box = _place(rng, surface.image, classes[label], surface.roughness, surface.occupied)
+        box = _place(rng, surface, classes[label], contrast)
         if box is not None:
             boxes.append(box)
             labels.append(label)
@@ -86,22 +88,23 @@ def synthesize(
     val_share: float = 0.2,
     test_share: float = 0.0,
     good_share: float = 0.2,
+    contrast: float = 1.0,
     overwrite: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ConvertReport:
     """Writes ``count`` images (grey PNG), labels, list files and data.yaml to the folder ``out``.
 
     The first images are "train", then come "val" and "test" by their shares. ``good_share`` is
-    the share of images without defects, on average. Raises DataError for values out of range
-    and for a folder that is taken.
+    the share of images without defects, on average; ``contrast`` makes the defects plainer
+    (above 1) or fainter. Raises DataError for values out of range and for a folder that is taken.
     """
-    _check(count, image_size, seed, classes, (val_share, test_share, good_share))
+    _check(count, image_size, seed, classes, (val_share, test_share, good_share), contrast)
     splits = _split(count, val_share, test_share)
     found: dict[str, list[list[str]]] = {split: [] for split in splits}
     with dataset_folder(out, overwrite) as folder:
         for split, indices in splits.items():
             for index in indices:
-                drawn = draw_image(seed, index, image_size, classes, good_share)
+                drawn = draw_image(seed, index, image_size, classes, good_share, contrast)
                 _write(folder, index, drawn)
                 found[split].append([classes[label] for label in drawn.labels])
                 on_progress(index + 1, count)
@@ -109,17 +112,22 @@ def synthesize(
         write_index(folder, classes, paths)
         counts = {split: count_split(found[split], classes) for split in splits}
         report = ConvertReport(out, tuple(classes), counts)
-        write_report(folder, report, format="synth", seed=seed, image_size=list(image_size))
+        write_report(
+            folder,
+            report,
+            format="synth",
+            seed=seed,
+            image_size=list(image_size),
+            contrast=contrast,
+        )
     return report
 
 
-def _place(
-    rng: Generator, image: Grey, name: str, roughness: float, occupied: Sequence[PixelBox]
-) -> PixelBox | None:
+def _place(rng: Generator, surface: Surface, name: str, contrast: float) -> PixelBox | None:
     """Draws a defect of class ``name`` where nothing else is; None when there is no room."""
-    height, width = image.shape
+    height, width = surface.image.shape
     for _ in range(_TRIES):
-        patch = draw_defect(name, rng, roughness, largest=min(height, width) // 2)
+        patch = draw_defect(name, rng, surface.roughness, largest=min(height, width) // 2)
         sides = patch.shape
         if max(sides) < _MIN_LONG or min(sides) < _MIN_SHORT:
             continue
@@ -130,8 +138,8 @@ def _place(
             int(rng.integers(2, height - sides[0] - 1)),
         )
         box = (x, y, x + sides[1], y + sides[0])
-        if not any(_touch(box, other) for other in occupied):
-            image[y : box[3], x : box[2]] += patch
+        if not any(_touch(box, other) for other in surface.occupied):
+            surface.image[y : box[3], x : box[2]] += contrast * patch
             return box
     return None
 
@@ -182,6 +190,7 @@ def _check(
     seed: int,
     classes: Sequence[str],
     shares: tuple[float, float, float],
+    contrast: float,
 ) -> None:
     for name in classes:
         if name not in DEFECTS:
@@ -194,3 +203,5 @@ def _check(
         raise DataError(f"image size {image_size}: each side has at least {_SMALLEST_IMAGE} pixels")
     if not all(0 <= share <= 1 for share in shares) or shares[0] + shares[1] >= 1:
         raise DataError(f"shares {shares}: each is from 0 to 1, val and test together below 1")
+    if not 0 < contrast <= _MOST_CONTRAST:
+        raise DataError(f"contrast {contrast:g}: above 0 and at most {_MOST_CONTRAST:g}")

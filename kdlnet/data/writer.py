@@ -10,12 +10,12 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 
@@ -32,6 +32,12 @@ class SplitCounts:
     good: int
     boxes: int
     classes: dict[str, int]
+
+
+class Report(Protocol):
+    """What can be written as report.json."""
+
+    def to_dict(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -106,7 +112,12 @@ def dataset_folder(out: Path, overwrite: bool) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def write_index(folder: Path, names: Sequence[str], splits: dict[str, list[Path]]) -> None:
+def write_index(
+    folder: Path,
+    names: Sequence[str],
+    splits: dict[str, list[Path]],
+    channels: int | None = None,
+) -> None:
     """List files and data.yaml; ``splits`` holds image paths relative to ``folder``.
 
     There is no ``path`` key: entries are then relative to the file, and the folder can be moved.
@@ -117,12 +128,14 @@ def write_index(folder: Path, names: Sequence[str], splits: dict[str, list[Path]
         (folder / f"{split}.txt").write_text(lines, encoding="utf-8", newline="\n")
         content[split] = f"{split}.txt"
     content["names"] = dict(enumerate(names))
+    if channels is not None:
+        content["channels"] = channels
     text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False)
     (folder / "data.yaml").write_text(text, encoding="utf-8", newline="\n")
 
 
-def write_report(folder: Path, report: ConvertReport, **facts: Any) -> None:
-    """report.json: what :meth:`ConvertReport.to_dict` says, and how the folder was made."""
+def write_report(folder: Path, report: Report, **facts: Any) -> None:
+    """report.json: what the report's ``to_dict`` says, and how the folder was made."""
     values = {"made_by": "kdlnet", **facts, **report.to_dict()}
     text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
     (folder / REPORT_NAME).write_text(text, encoding="utf-8", newline="\n")
@@ -141,6 +154,21 @@ def link_file(source: Path, target: Path) -> str:
     return "copy"
 
 
+def keep_apart(out: Path, root: Path, images: Iterable[Path]) -> None:
+    """Refuses a folder ``out`` inside the dataset in ``root`` or around it or its ``images``.
+
+    The dataset is never written to, and ``out`` may be replaced as a whole. Raises DataError.
+    """
+    real_out, real_root = out.resolve(), root.resolve()
+    folders = {image.parent for image in images}
+    around = any(folder.resolve().is_relative_to(real_out) for folder in folders)
+    if around or real_out.is_relative_to(real_root) or real_root.is_relative_to(real_out):
+        raise DataError(
+            f"--out {str(out)!r} and the dataset in {str(root)!r} lie inside each other: the "
+            "dataset is never written to, choose a folder beside it"
+        )
+
+
 def _check_free(out: Path, overwrite: bool) -> None:
     if not out.exists() and not out.is_symlink():
         return
@@ -151,8 +179,16 @@ def _check_free(out: Path, overwrite: bool) -> None:
     if not overwrite:
         raise DataError(f"folder {str(out)!r} is not empty: choose another --out or --overwrite")
     # Someone's originals may lie there: only what this module wrote is replaced.
-    if not (out / REPORT_NAME).is_file() or not (out / "data.yaml").is_file():
+    if not _written_here(out / REPORT_NAME):
         raise DataError(
             f"folder {str(out)!r} was not written by kdlnet (no {REPORT_NAME}): remove it "
             "yourself or choose another --out"
         )
+
+
+def _written_here(report: Path) -> bool:
+    try:
+        values = json.loads(report.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(values, dict) and values.get("made_by") == "kdlnet"

@@ -79,7 +79,7 @@ def demo(
         )
     with step("distill a student"):
         student = distill(
-            config, teacher=teacher.best, out=result.folder / "student", on_event=on_event
+            config, teachers=[teacher.best], out=result.folder / "student", on_event=on_event
         )
     with step("fuse with proof"):
         proof = fuse(student.best, data=str(data), device=device, on_event=on_event)

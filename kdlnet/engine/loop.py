@@ -214,19 +214,23 @@ class Loop:
 
 
 class Meter:
-    """Running means of loss parts, summed on the device so that a step waits for nothing."""
+    """Running means of loss parts, summed on the device so that a step waits for nothing.
+
+    A part that not every step reports is averaged over those that do.
+    """
 
     def __init__(self) -> None:
-        self.count = 0
+        self.counts: dict[str, int] = {}
         self.sums: dict[str, Tensor] = {}
 
     def add(self, output: StepOutput) -> None:
-        self.count += 1
         for name, value in {"loss": output.loss.detach(), **output.parts}.items():
+            self.counts[name] = self.counts.get(name, 0) + 1
             self.sums[name] = self.sums[name] + value if name in self.sums else value.clone()
 
     def means(self) -> dict[str, float]:
         if not self.sums:
             return {}
         values = torch.stack(list(self.sums.values())).tolist()
-        return {name: value / self.count for name, value in zip(self.sums, values, strict=True)}
+        pairs = zip(self.sums, values, strict=True)
+        return {name: value / self.counts[name] for name, value in pairs}

@@ -22,6 +22,9 @@ from kdlnet import __version__
 from kdlnet.errors import KdlnetError
 from kdlnet.utils.files import write_atomic
 
+# Files that tell a folder of kdlnet's results from someone's own.
+_MARKS = ("config.yaml", "metrics.json", "show.json")
+
 
 def new_folder(default: Path, out: Path | None = None, overwrite: bool = False) -> Path:
     """Makes and returns the folder of a run: ``out`` or ``default``.
@@ -60,10 +63,10 @@ def protect(out: Path | None, inputs: Iterable[Path | None]) -> None:
 
 def _empty(folder: Path) -> None:
     content = list(folder.iterdir())
-    if content and not any((folder / name).exists() for name in ("config.yaml", "metrics.json")):
+    if content and not any((folder / name).exists() for name in _MARKS):
         raise KdlnetError(
-            f"--overwrite: {str(folder)!r} is not a kdlnet run folder (no config.yaml or "
-            "metrics.json in it) and was left alone; choose another --out"
+            f"--overwrite: {str(folder)!r} is not a kdlnet run folder (no {' or '.join(_MARKS)} "
+            "in it) and was left alone; choose another --out"
         )
     for path in content:
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

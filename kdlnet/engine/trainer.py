@@ -61,7 +61,7 @@ def train(
     saved = None if resume is None else load_weights(last_weights(resume))
     if saved is not None:
         config = saved_config(saved)
-        if config.distill.teacher is not None:
+        if config.distill.teachers:
             raise ConfigError(f"{str(resume)!r} has a teacher: use kdlnet distill --resume")
     setup = prepare_run(config, saved, None if saved else init, on_event)
     return run_training(setup, supervised_step(setup), saved, out, overwrite, on_event)

@@ -8,7 +8,12 @@ from torch import Tensor
 from kdlnet.losses.assigner import Assignment, TaskAlignedAssigner
 from kdlnet.losses.box import bins_loss, box_loss
 from kdlnet.losses.classification import CLASSIFICATION_LOSSES, ClassificationLoss
-from kdlnet.ops.decode import boxes_to_distances, decode_boxes
+from kdlnet.ops.decode import (
+    boxes_to_distances,
+    decode_boxes,
+    distances_to_boxes,
+    expected_distances,
+)
 from kdlnet.types import RawPredictions, StepOutput, Targets
 
 
@@ -32,24 +37,28 @@ class DetectionLoss:
         self.weights = {"class": class_weight, "box": box_weight, "bins": bins_weight}
 
     def __call__(self, raw: RawPredictions, targets: Targets) -> StepOutput:
-        boxes = decode_boxes(RawPredictions(raw.logits, raw.bins.float(), raw.points, raw.strides))
-        scores = raw.logits.detach().float().sigmoid()
-        assigned = self.assigner(scores, boxes.detach(), raw.points, raw.strides, targets)
-        parts = self._terms(raw, boxes, assigned)
+        bins, scores = raw.bins.detach().float(), raw.logits.detach().float().sigmoid()
+        boxes = decode_boxes(RawPredictions(scores, bins, raw.points, raw.strides))
+        assigned = self.assigner(scores, boxes, raw.points, raw.strides, targets)
+        parts = self._terms(raw, assigned)
         total = assigned.quality.sum().clamp(min=1)
         parts = {name: value * self.weights[name] / total for name, value in parts.items()}
         loss = torch.stack(list(parts.values())).sum()
         return StepOutput(loss, {name: value.detach() for name, value in parts.items()})
 
-    def _terms(self, raw: RawPredictions, boxes: Tensor, assigned: Assignment) -> dict[str, Tensor]:
+    def _terms(self, raw: RawPredictions, assigned: Assignment) -> dict[str, Tensor]:
+        """Boxes are decoded once more with gradient, on the few foreground points alone."""
         image, point = assigned.foreground.nonzero(as_tuple=True)
         weight = assigned.quality[image, point]
         truth = assigned.boxes[image, point]
         wanted = torch.zeros_like(raw.logits, dtype=torch.float32)
         wanted[image, point, assigned.labels[image, point]] = weight
-        distances = boxes_to_distances(truth, raw.points[point], raw.strides[point])
+        points, strides = raw.points[point], raw.strides[point]
+        bins = raw.bins[image, point].float()
+        boxes = distances_to_boxes(expected_distances(bins), points, strides)
+        distances = boxes_to_distances(truth, points, strides)
         return {
             "class": self.classification(raw.logits, wanted),
-            "box": box_loss(boxes[image, point], truth, weight),
-            "bins": bins_loss(raw.bins[image, point], distances, weight),
+            "box": box_loss(boxes, truth, weight),
+            "bins": bins_loss(bins, distances, weight),
         }

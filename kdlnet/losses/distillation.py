@@ -1,18 +1,19 @@
-"""What a student learns from its teacher's outputs: every class logit and every distance bin.
+"""What a student can learn from its teacher: pure functions, one a term.
 
-Both terms are sums over points divided by the teacher's foreground, so their scale depends neither
-on the image size nor on the number of classes.
+Terms on outputs are per point; :class:`~kdlnet.losses.distill_loss.DistillLoss` sums them and
+divides by the teacher's foreground, so that their scale depends neither on the image size nor on
+the number of classes. Terms on feature maps are means already.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdlnet.types import RawPredictions, StepOutput
+from kdlnet.ops.boxes import generalized_iou
 
 
 def bernoulli_kl(student: Tensor, teacher: Tensor, beta: float = 1.0) -> Tensor:
@@ -32,6 +33,19 @@ def bernoulli_kl(student: Tensor, teacher: Tensor, beta: float = 1.0) -> Tensor:
     return (cross - entropy) * weight
 
 
+def softmax_kl(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
+    """KL divergence (B, A) between soft-max distributions over the classes, for comparison.
+
+    ``student`` and ``teacher`` are logits (B, A, C), softened by ``temperature`` and multiplied by
+    its square. In float32. Source: YOLOv6 v3.0, arXiv 2301.05586, section 2.3. Zero for one class,
+    and blind to a shift that all logits share, though both models have sigmoid heads.
+    """
+    log_student = F.log_softmax(student.float() / temperature, dim=-1)
+    log_teacher = F.log_softmax(teacher.detach().float() / temperature, dim=-1)
+    divergence = F.kl_div(log_student, log_teacher, reduction="none", log_target=True)
+    return divergence.sum(dim=-1) * temperature**2
+
+
 def bins_kl(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
     """KL divergence (B, A) between distance distributions, mean over the four sides.
 
@@ -45,50 +59,52 @@ def bins_kl(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tenso
     return divergence.mean(dim=-1) * temperature**2
 
 
+def teacher_box_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """1 - generalized IoU (B, A) between the boxes (B, A, 4) of student and teacher, xyxy.
+
+    Source: CrossKD, arXiv 2306.11369, section 3.3, takes GIoU between the two as well.
+    """
+    return 1 - generalized_iou(student.float(), teacher.detach().float())
+
+
+def pearson_distance(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
+    """1 - Pearson correlation of feature maps, a scalar: mean over levels and channels.
+
+    Maps are (B, C, H, W), a level each, with the same shapes on both sides; each channel is
+    normalized over images and places. Source: PKD, arXiv 2207.02039, equation 5: half of the mean
+    squared difference of maps with zero mean and unit variance is one minus their correlation.
+    """
+    losses = [
+        0.5 * F.mse_loss(_standardized(s.float()), _standardized(t.detach().float()))
+        for s, t in zip(student, teacher, strict=True)
+    ]
+    return torch.stack(losses).mean()
+
+
+def channel_kl(
+    student: Sequence[Tensor], teacher: Sequence[Tensor], temperature: float = 1.0
+) -> Tensor:
+    """KL divergence between where channels look, a scalar: mean over levels, images and channels.
+
+    Maps are (B, C, H, W) with the same shapes on both sides; the soft-max runs over the places of
+    each channel. Source: channel-wise distillation, arXiv 2011.13256, equation 4.
+    """
+    losses = []
+    for s, t in zip(student, teacher, strict=True):
+        log_student = F.log_softmax(s.float().flatten(2) / temperature, dim=-1)
+        log_teacher = F.log_softmax(t.detach().float().flatten(2) / temperature, dim=-1)
+        divergence = F.kl_div(log_student, log_teacher, reduction="sum", log_target=True)
+        losses.append(divergence * temperature**2 / (s.shape[0] * s.shape[1]))
+    return torch.stack(losses).mean()
+
+
 def teacher_foreground(logits: Tensor) -> Tensor:
     """How many points the teacher believes in: the sum of its best scores (B, A, C), at least 1."""
     return logits.detach().float().sigmoid().amax(dim=-1).sum().clamp(min=1)
 
 
-def cosine_decay(progress: float) -> float:
-    """1 at the start of the run, 0 at its end."""
-    return 0.5 * (1 + math.cos(math.pi * min(max(progress, 0.0), 1.0)))
-
-
-class DistillLoss:
-    """Weighted sum of the class and the bin term, decayed by a cosine of progress.
-
-    The bin term of a point counts as much as the teacher's best score there. ``parts`` holds
-    ``kd_class`` and ``kd_bins`` as they enter the loss.
-    """
-
-    def __init__(
-        self,
-        class_weight: float = 1.0,
-        bins_weight: float = 0.5,
-        beta: float = 1.0,
-        temperature: float = 1.0,
-    ) -> None:
-        self.class_weight = class_weight
-        self.bins_weight = bins_weight
-        self.beta = beta
-        self.temperature = temperature
-
-    @property
-    def active(self) -> bool:
-        """False when all weights are 0 and the teacher need not be asked."""
-        return self.class_weight > 0 or self.bins_weight > 0
-
-    def __call__(
-        self, student: RawPredictions, teacher: RawPredictions, progress: float
-    ) -> StepOutput:
-        decay = cosine_decay(progress) / teacher_foreground(teacher.logits)
-        confidence = teacher.logits.detach().float().sigmoid().amax(dim=-1)
-        classes = bernoulli_kl(student.logits, teacher.logits, self.beta).sum()
-        bins = (bins_kl(student.bins, teacher.bins, self.temperature) * confidence).sum()
-        parts = {
-            "kd_class": classes * self.class_weight * decay,
-            "kd_bins": bins * self.bins_weight * decay,
-        }
-        loss = torch.stack(list(parts.values())).sum()
-        return StepOutput(loss, {name: value.detach() for name, value in parts.items()})
+def _standardized(maps: Tensor, eps: float = 1e-6) -> Tensor:
+    """Maps (B, C, H, W) with mean 0 and deviation 1 in each channel, over images and places."""
+    mean = maps.mean(dim=(0, 2, 3), keepdim=True)
+    deviation = maps.std(dim=(0, 2, 3), keepdim=True, correction=0)
+    return (maps - mean) / (deviation + eps)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from kdlnet.nn.blocks import PyramidPool, RepStage
-from kdlnet.nn.conv import ConvNormAct
 from kdlnet.nn.rep import RepBlock
 
 
@@ -15,9 +14,8 @@ class Backbone(nn.Module):
     """(B, channels, H, W) to the maps of strides 4, 8, 16 and 32, in this order.
 
     ``widths`` are the channels at strides 4, 8, 16, 32; ``depths`` the chain lengths there (0: the
-    strided block alone). ``stem`` is the width of a block at stride 2 that comes first; with 0 one
-    7x7 convolution goes to stride 4 at once: on a CPU a fifth of a training step is spent at
-    stride 2, more in memory than in arithmetic.
+    strided block alone). ``stem`` is the width of the block at stride 2 that comes first: on a CPU
+    that one layer, bound by memory, can take a fifth of a training step, so it stays narrow.
     """
 
     def __init__(
@@ -29,13 +27,11 @@ class Backbone(nn.Module):
         depths: Sequence[int],
     ) -> None:
         super().__init__()
-        self.stem = block(channels, stem, 2) if stem else nn.Identity()
+        self.stem = block(channels, stem, 2)
         self.stages = nn.ModuleList()
-        before = stem or channels
-        for level, (width, depth) in enumerate(zip(widths, depths, strict=True)):
-            layers: list[nn.Module] = [
-                block(before, width, 2) if stem or level else ConvNormAct(channels, width, 7, 4)
-            ]
+        before = stem
+        for width, depth in zip(widths, depths, strict=True):
+            layers: list[nn.Module] = [block(before, width, 2)]
             before = width
             if depth:
                 layers.append(RepStage(block, width, width, width // 2, depth))

@@ -29,6 +29,7 @@ class Neck(nn.Module):
         depth: int,
     ) -> None:
         super().__init__()
+        self.widths = tuple(widths)
         levels = range(len(widths))
         self.lateral = nn.ModuleList(ConvNormAct(channels[i], widths[i]) for i in levels)
         self.reduce = nn.ModuleList(ConvNormAct(widths[i + 1], widths[i]) for i in levels[:-1])

@@ -71,13 +71,19 @@ def test_a_program_that_takes_too_long_is_stopped(clock):
 
 def test_ratio_is_formed_within_a_round(clock):
     speed = importlib.import_module("train_speed")
+    rates = ((60, 50, 20), (30, 30, 15), (90, 60, 20))  # a host that changes its speed
     rounds = [
-        {"ours": clock.Run(rate, [], 0, 2, 0), "peer": clock.Run(other, [], 0, 2, 0)}
-        for rate, other in ((60, 20), (30, 15), (90, 20))  # a host that changes its speed
+        {
+            side: clock.Run(rate, [], 0, 2, 0)
+            for side, rate in zip(("fast", "own", "peer"), row, strict=True)
+        }
+        for row in rates
     ]
     summary = speed.summarize(rounds)
 
-    assert summary["peer"]["times_slower"]["rounds"] == [3.0, 2.0, 4.5]
-    assert summary["peer"]["times_slower"]["median"] == 3.0
+    assert summary["peer"]["times_slower_than_fast"]["rounds"] == [3.0, 2.0, 4.5]
+    assert summary["peer"]["times_slower_than_fast"]["median"] == 3.0
+    assert summary["peer"]["times_slower_than_own"]["rounds"] == [2.5, 2.0, 3.0]
     assert summary["peer"]["images_per_second"] == {"median": 20, "min": 15, "max": 20}
-    assert "| peer | 20.0 (15.0-20.0) | 3.00, 2.00, 4.50 | 2.00 |" in speed.table(summary)
+    row = "| peer | 20.0 (15.0-20.0) | 3.00 (3.00, 2.00, 4.50) | 2.50 (2.50, 2.00, 3.00) | 2.00 |"
+    assert row in speed.table(summary)

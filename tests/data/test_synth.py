@@ -212,3 +212,20 @@ def test_wrong_values_get_one_line(tmp_path, values, words):
     with pytest.raises(DataError, match=words):
         synthesize(tmp_path / "out", **values)
     assert not (tmp_path / "out").exists()
+
+
+def test_contrast_makes_defects_plainer_and_moves_nothing():
+    faint, plain = (draw_image(7, 3, good_share=0.0, contrast=c) for c in (0.5, 2.0))
+    np.testing.assert_array_equal(faint.boxes, plain.boxes)
+    outside = np.ones(faint.image.shape, bool)
+    for x1, y1, x2, y2 in faint.boxes.astype(int):
+        outside[y1:y2, x1:x2] = False
+    np.testing.assert_array_equal(faint.image[outside], plain.image[outside])
+    changes = np.abs(faint.image[~outside].astype(float) - plain.image[~outside])
+    assert changes.max() > 20
+
+
+@pytest.mark.parametrize("contrast", [0.0, -1.0, 11.0, float("nan")])
+def test_contrast_out_of_range(tmp_path, contrast):
+    with pytest.raises(DataError, match=r"contrast .*: above 0 and at most 10"):
+        synthesize(tmp_path / "set", count=4, contrast=contrast)

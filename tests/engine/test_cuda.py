@@ -47,5 +47,5 @@ def test_train_resume_distill_and_fuse(config: TrainConfig, tmp_path: Path, amp:
     changed = _changed(config, amp=amp, augment=EVERYTHING)
     teacher = train(changed, out=tmp_path / "teacher")
     assert train(changed, resume=teacher.folder).reason == "epochs"
-    student = distill(changed, teacher=teacher.best, out=tmp_path / "student")
+    student = distill(changed, teachers=[teacher.best], out=tmp_path / "student")
     assert fuse(student.best, device="cuda").passed

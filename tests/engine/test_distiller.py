@@ -44,7 +44,10 @@ def _state(file: Path) -> dict[str, torch.Tensor]:
 def test_the_student_learns_both_and_says_so(config: TrainConfig, tmp_path: Path) -> None:
     events: list[object] = []
     result = distill(
-        _changed(config), teacher=_teacher(tmp_path), out=tmp_path / "run", on_event=events.append
+        _changed(config),
+        teachers=[_teacher(tmp_path)],
+        out=tmp_path / "run",
+        on_event=events.append,
     )
     steps = [event for event in events if isinstance(event, StepDone)]
     assert {"class", "box", "bins", "kd_class", "kd_bins"} <= set(steps[0].parts)
@@ -56,19 +59,19 @@ def test_the_student_learns_both_and_says_so(config: TrainConfig, tmp_path: Path
 
 def test_with_weight_zero_it_is_training_to_the_bit(config: TrainConfig, tmp_path: Path) -> None:
     changed = _changed(config, distill={"class_weight": 0, "bins_weight": 0})
-    taught = distill(changed, teacher=_teacher(tmp_path), out=tmp_path / "a")
+    taught = distill(changed, teachers=[_teacher(tmp_path)], out=tmp_path / "a")
     plain = train(changed, out=tmp_path / "b")
     one, two = _state(taught.last), _state(plain.last)
     assert one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
     # And with a weight it is not.
-    other = distill(_changed(config), teacher=_teacher(tmp_path), out=tmp_path / "c")
+    other = distill(_changed(config), teachers=[_teacher(tmp_path)], out=tmp_path / "c")
     assert not all(torch.equal(one[key], value) for key, value in _state(other.last).items())
 
 
 def test_the_teacher_stays_as_it_is(config: TrainConfig, tmp_path: Path) -> None:
     teacher = _teacher(tmp_path)
     before = teacher.read_bytes()
-    distill(_changed(config), teacher=teacher, out=tmp_path / "run")
+    distill(_changed(config), teachers=[teacher], out=tmp_path / "run")
     assert teacher.read_bytes() == before
 
 
@@ -79,9 +82,9 @@ def test_resume_with_a_teacher_is_bit_equal(config: TrainConfig, tmp_path: Path)
         if isinstance(event, EpochDone):
             raise KeyboardInterrupt
 
-    whole = distill(_changed(config), teacher=teacher, out=tmp_path / "whole")
+    whole = distill(_changed(config), teachers=[teacher], out=tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        distill(_changed(config), teacher=teacher, out=tmp_path / "cut", on_event=stop)
+        distill(_changed(config), teachers=[teacher], out=tmp_path / "cut", on_event=stop)
     with pytest.raises(ConfigError, match="kdlnet distill --resume"):
         train(config, resume=tmp_path / "cut")
     resumed = distill(config, resume=tmp_path / "cut")
@@ -98,7 +101,7 @@ def test_classes_in_another_order_are_matched_by_name(config: TrainConfig, tmp_p
         layer.bias.data = layer.bias.data.flip(0)
     save_weights(tmp_path / "swapped.pt", swapped)
     results = [
-        distill(_changed(config, epochs=1), teacher=tmp_path / name, out=tmp_path / name[:-3])
+        distill(_changed(config, epochs=1), teachers=[tmp_path / name], out=tmp_path / name[:-3])
         for name in ("teacher.pt", "swapped.pt")
     ]
     one, two = (_state(result.last) for result in results)
@@ -118,7 +121,7 @@ def test_a_teacher_that_does_not_fit_stops_before_anything_is_written(
 ) -> None:
     file = _teacher(tmp_path, **teacher)  # type: ignore[arg-type]
     with pytest.raises(WeightsError, match=reason):
-        distill(config, teacher=file, out=tmp_path / "run")
+        distill(config, teachers=[file], out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -132,10 +135,85 @@ def test_without_a_teacher_one_is_made_first(config: TrainConfig, tmp_path: Path
         torch.load(file, weights_only=True)["training"]["config"] for file in (teacher, student)
     ]
     assert start[0]["seed"] != start[1]["seed"]
-    assert start[1]["distill"]["teacher"].endswith("teacher/weights/best.pt")
+    (taught_by,) = start[1]["distill"]["teachers"]
+    assert taught_by.endswith("teacher/weights/best.pt")
 
 
 def test_a_student_takes_structure_and_size_from_its_teacher(tmp_path: Path) -> None:
     base = teacher_defaults(_teacher(tmp_path, size=96))
     made = build_config(base)
     assert made.model.name == "lightnet-n" and made.image_size == (96, 96)
+
+
+def test_each_student_teaches_the_next(config: TrainConfig, tmp_path: Path) -> None:
+    result = distill(_changed(config, epochs=1), generations=2, out=tmp_path / "run")
+    assert result.folder == tmp_path / "run" / "student-2"
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == [
+        "student-1",
+        "student-2",
+        "teacher",
+    ]
+    settings = [
+        torch.load(tmp_path / "run" / name / "weights" / "last.pt", weights_only=True)["training"][
+            "config"
+        ]
+        for name in ("teacher", "student-1", "student-2")
+    ]
+    assert [len(values["distill"]["teachers"]) for values in settings] == [0, 1, 1]
+    assert settings[2]["distill"]["teachers"][0].endswith("student-1/weights/best.pt")
+    assert len({values["seed"] for values in settings}) == 3
+
+
+def test_through_the_teachers_head_and_features(config: TrainConfig, tmp_path: Path) -> None:
+    settings = {"cross": True, "pkd_weight": 1.0, "cwd_weight": 1.0, "box_weight": 1.0}
+    events: list[object] = []
+    teacher = _teacher(tmp_path)
+    result = distill(
+        _changed(config, epochs=1, distill=settings),
+        teachers=[teacher],
+        out=tmp_path / "run",
+        on_event=events.append,
+    )
+    first = next(event for event in events if isinstance(event, StepDone))
+    assert {"kd_class", "kd_bins", "kd_box", "kd_pkd", "kd_cwd", "kd_ratio"} <= set(first.parts)
+    assert result.last.is_file()
+    other = _teacher(tmp_path, model="lightnet")
+    with pytest.raises(WeightsError, match=r"features of .* channels"):
+        distill(_changed(config, distill=settings), teachers=[other], out=tmp_path / "wide")
+    with pytest.raises(WeightsError, match="one --teacher"):
+        distill(_changed(config, distill=settings), teachers=[teacher] * 2, out=tmp_path / "two")
+    assert not (tmp_path / "wide").exists() and not (tmp_path / "two").exists()
+
+
+def test_balance_sets_the_ratio_of_the_gradients(config: TrainConfig, tmp_path: Path) -> None:
+    events: list[object] = []
+    settings = {"balance": 0.25, "schedule": "constant"}
+    distill(
+        _changed(config, epochs=1, distill=settings),
+        teachers=[_teacher(tmp_path)],
+        out=tmp_path / "run",
+        on_event=events.append,
+    )
+    done = [event for event in events if isinstance(event, EpochDone)][-1]
+    assert done.row["kd_ratio"] == pytest.approx(0.25, rel=1e-4)
+    with pytest.raises(ConfigError, match="compile=false"):
+        distill(
+            _changed(config, compile=True, distill=settings),
+            teachers=[_teacher(tmp_path)],
+            out=tmp_path / "compiled",
+        )
+
+
+def test_a_teacher_that_lost_its_accuracy_is_warned_of(config: TrainConfig, tmp_path: Path) -> None:
+    weights = load_weights(_teacher(tmp_path))
+    weights.metrics = {"ap": 0.9}
+    save_weights(tmp_path / "proud.pt", weights)
+    events: list[object] = []
+    distill(
+        _changed(config, epochs=1),
+        teachers=[tmp_path / "proud.pt"],
+        out=tmp_path / "run",
+        on_event=events.append,
+    )
+    warnings = [e.text for e in events if isinstance(e, Message) and e.level == "warning"]
+    assert any("had AP 0.900 when it was saved" in text for text in warnings)

@@ -7,11 +7,14 @@ import math
 import pytest
 import torch
 
+from kdlnet.losses.distill_loss import SCHEDULES, DistillLoss
 from kdlnet.losses.distillation import (
-    DistillLoss,
     bernoulli_kl,
     bins_kl,
-    cosine_decay,
+    channel_kl,
+    pearson_distance,
+    softmax_kl,
+    teacher_box_loss,
     teacher_foreground,
 )
 from kdlnet.types import RawPredictions
@@ -46,8 +49,10 @@ def test_one_class_still_teaches() -> None:
     student = torch.full((1, 4, 1), -2.0, requires_grad=True)
     bernoulli_kl(student, teacher).sum().backward()
     assert student.grad is not None and (student.grad < -0.1).all()
-    log_p = torch.log_softmax(student.detach(), dim=-1)
-    assert torch.nn.functional.kl_div(log_p, teacher.softmax(-1), reduction="sum") == 0
+    student.grad = None
+    value = softmax_kl(student, teacher).sum()
+    value.backward()
+    assert value.item() == 0 and (student.grad == 0).all()
 
 
 def test_a_common_shift_of_all_logits_is_corrected() -> None:
@@ -56,6 +61,56 @@ def test_a_common_shift_of_all_logits_is_corrected() -> None:
     student = (teacher + 3).requires_grad_()
     bernoulli_kl(student, teacher).sum().backward()
     assert student.grad is not None and (student.grad > 0).all()  # every logit is pulled down
+    assert softmax_kl(student.detach(), teacher).sum().item() == pytest.approx(0, abs=1e-5)
+
+
+def test_softmax_kl_by_hand() -> None:
+    # Teacher 0.75 / 0.25, student 0.5 / 0.5, at temperature 1; at 2 the odds 3 become sqrt 3.
+    teacher = torch.tensor([[[math.log(3.0), 0.0]]])
+    student = torch.zeros(1, 1, 2)
+    expected = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)
+    assert softmax_kl(student, teacher).item() == pytest.approx(expected, rel=1e-5)
+    p = math.sqrt(3) / (1 + math.sqrt(3))
+    warm = 4 * (p * math.log(2 * p) + (1 - p) * math.log(2 - 2 * p))
+    assert softmax_kl(student, teacher, 2.0).item() == pytest.approx(warm, rel=1e-5)
+
+
+def test_teacher_boxes_by_geometry() -> None:
+    # Half overlap of two unit squares: IoU 1/3, the hull is their union, so GIoU is 1/3 as well.
+    one, half = torch.tensor([[[0.0, 0, 1, 1]]]), torch.tensor([[[0.5, 0, 1.5, 1]]])
+    assert teacher_box_loss(one, one).item() == pytest.approx(0, abs=1e-6)
+    assert teacher_box_loss(half, one).item() == pytest.approx(2 / 3, rel=1e-5)
+
+
+def test_pearson_distance_sees_patterns_not_scale() -> None:
+    torch.manual_seed(0)
+    maps = [torch.randn(2, 3, 4, 4), torch.randn(2, 5, 2, 2)]
+    scaled = [7 * m + 3 for m in maps]
+    assert pearson_distance(scaled, maps).item() == pytest.approx(0, abs=1e-4)
+    assert pearson_distance([-m for m in maps], maps).item() == pytest.approx(2, rel=1e-3)
+    other = torch.randn(2, 3, 4, 4)
+    by_channel = [
+        torch.corrcoef(torch.stack((other[:, c].flatten(), maps[0][:, c].flatten())))[0, 1]
+        for c in range(3)
+    ]
+    expected = 1 - torch.stack(by_channel).mean()
+    torch.testing.assert_close(pearson_distance([other], maps[:1]), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_constant_map_has_no_pattern_and_a_live_gradient() -> None:
+    student = torch.zeros(1, 2, 3, 3, requires_grad=True)
+    pearson_distance([student], [torch.randn(1, 2, 3, 3)]).backward()
+    assert student.grad is not None and torch.isfinite(student.grad).all()
+
+
+def test_channel_kl_by_hand() -> None:
+    # One channel on two places: 0.75 / 0.25 against 0.5 / 0.5; a shift of a channel is nothing.
+    teacher = torch.tensor([0.75, 0.25]).log().view(1, 1, 1, 2)
+    student = torch.full((1, 1, 1, 2), 5.0)
+    expected = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)
+    assert channel_kl([student], [teacher]).item() == pytest.approx(expected, rel=1e-5)
+    both = channel_kl([student.repeat(3, 4, 1, 1)], [teacher.repeat(3, 4, 1, 1)])
+    assert both.item() == pytest.approx(expected, rel=1e-5)  # a mean over images and channels
 
 
 def test_bins_kl_by_hand() -> None:
@@ -106,7 +161,7 @@ def test_bins_of_points_the_teacher_doubts_count_little() -> None:
 
 
 def test_the_lesson_fades_with_a_cosine() -> None:
-    assert [round(cosine_decay(p), 6) for p in (0, 0.5, 1, 2)] == [1, 0.5, 0, 0]
+    assert [round(SCHEDULES["cosine"](p), 6) for p in (0, 0.5, 1, 2)] == [1, 0.5, 0, 0]
     student, teacher = _raw(torch.zeros(1, 4, 2)), _raw(torch.ones(1, 4, 2))
     first, half = (DistillLoss()(student, teacher, p).loss for p in (0.0, 0.5))
     torch.testing.assert_close(half, first / 2)
@@ -124,3 +179,56 @@ def test_the_teacher_gets_no_gradient() -> None:
     student = torch.ones(1, 4, 2, requires_grad=True)
     bernoulli_kl(student, teacher).sum().backward()
     assert teacher.grad is None and student.grad is not None
+
+
+def _full(seed: int) -> RawPredictions:
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator).requires_grad_()
+
+    points = torch.tensor([[4.0, 4.0], [12.0, 4.0]])
+    maps = (draw(2, 6, 1, 2),)
+    return RawPredictions(draw(2, 2, 3), draw(2, 2, 4, 8), points, torch.tensor([8.0, 8.0]), maps)
+
+
+@pytest.mark.parametrize(
+    ("weight", "part", "at"),
+    [
+        ("class_weight", "kd_class", "logits"),
+        ("bins_weight", "kd_bins", "bins"),
+        ("box_weight", "kd_box", "bins"),
+        ("pkd_weight", "kd_pkd", "features"),
+        ("cwd_weight", "kd_cwd", "features"),
+    ],
+)
+def test_each_term_has_its_weight_and_touches_what_it_should(
+    weight: str, part: str, at: str
+) -> None:
+    weights = dict.fromkeys(
+        ("class_weight", "bins_weight", "box_weight", "pkd_weight", "cwd_weight"), 0.0
+    )
+    assert not DistillLoss(**weights).active()
+    student, teacher = _full(0), _full(1)
+    once = DistillLoss(**{**weights, weight: 1.0})(student, teacher, 0.0)
+    twice = DistillLoss(**{**weights, weight: 2.0})(student, teacher, 0.0)
+    assert list(once.parts) == [part] and once.loss.item() > 0
+    torch.testing.assert_close(twice.loss, 2 * once.loss)
+    once.loss.backward()
+    touched = {
+        name
+        for name, value in (
+            ("logits", student.logits),
+            ("bins", student.bins),
+            ("features", student.features[0]),
+        )
+        if value.grad is not None
+    }
+    assert touched == {at}
+    assert all(x.grad is None for x in (teacher.logits, teacher.bins, teacher.features[0]))
+
+
+def test_after_until_there_is_no_teacher() -> None:
+    loss = DistillLoss(schedule="constant", until=0.9)
+    assert loss.active(0.89) and not loss.active(0.9)
+    assert (loss.decay(0.5), loss.decay(0.95)) == (1.0, 0.0)

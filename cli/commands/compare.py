@@ -1,0 +1,109 @@
+"""``kdlnet compare``: what is better, and how sure that is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..console import Console, figure, shown
+from ..errors import UsageProblem
+from ..options import (
+    Batch,
+    Data,
+    DataRoot,
+    Device,
+    Json,
+    Out,
+    Overwrite,
+    Quiet,
+    Seed,
+    Split,
+    at_least_one,
+    given,
+    option,
+)
+from .data_split import GroupBy
+
+if TYPE_CHECKING:
+    from kdlnet.engine.comparer import Comparison
+
+Side = Annotated[
+    str, typer.Argument(metavar="WEIGHTS", help="Weights, or several with commas: one a seed.")
+]
+Rounds = Annotated[
+    int | None,
+    option("--rounds", metavar="N", callback=at_least_one, help="Resamples of the images [1000]."),
+]
+
+
+def compare(
+    a: Side,
+    b: Side,
+    data: Data = None,
+    data_root: DataRoot = None,
+    split: Split = None,
+    group_by: GroupBy = None,
+    rounds: Rounds = None,
+    seed: Seed = None,
+    batch: Batch = None,
+    device: Device = None,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare two weights on the same images.
+
+    Differences of AP, AP50 and recall with 95 % intervals from a paired bootstrap over
+    images, and the images whose verdict changes. Several files a side, joined by commas,
+    are seeds: their differences are averaged.
+
+    \b
+    kdlnet compare baseline/best.pt student/best.pt --data neu-det --split test
+    """
+    if data is None:
+        raise UsageProblem("no dataset: give --data, a name in datasets.yaml or a data.yaml")
+    with Console(as_json=as_json, quiet=quiet) as console:
+        from kdlnet.engine.comparer import compare as engine
+
+        from ..progress import EventPrinter
+
+        with EventPrinter(console) as printer:
+            result = engine(
+                [Path(part) for part in a.split(",")],
+                [Path(part) for part in b.split(",")],
+                data=data,
+                overwrite=overwrite,
+                on_event=printer,
+                **given(data_root=data_root, split=split, group_by=group_by, rounds=rounds),
+                **given(seed=seed, batch=batch, device=device, out=out),
+            )
+        show_comparison(console, result)
+        console.document({"folder": result.folder, **result.to_dict()})
+
+
+def show_comparison(console: Console, result: Comparison) -> None:
+    """The differences, verdict flips and the verdict."""
+    rows = [
+        (
+            name,
+            figure(value.a),
+            figure(value.b),
+            f"{value.difference:+.3f}",
+            f"{value.low:+.3f} to {value.high:+.3f}",
+        )
+        for name, value in result.differences.items()
+    ]
+    rows += [
+        (name, figure(found["a"]), figure(found["b"]), "", "")
+        for name, found in result.per_class.items()
+    ]
+    console.table(("", "A", "B", "difference", "95 % interval"), rows)
+    for kind, counts in result.flips.items():
+        if any(counts.values()):
+            cells = ", ".join(f"{name} {count}" for name, count in counts.items())
+            console.say(f"{kind} images: {cells}")
+    console.say(f"{result.images} images of {result.split}; all is in {shown(result.folder)}")
+    console.say(result.verdict, "bold")
