@@ -16,6 +16,8 @@ from .commands import (
     bench,
     compare,
     data,
+    data_check,
+    data_prepare,
     data_show,
     data_split,
     demo,
@@ -51,6 +53,8 @@ app.command()(bench.bench)
 app.command("benchmark-fps", hidden=True)(bench.bench)
 app.command()(export.export)
 app.add_typer(data.app, name="data")
+data.app.command()(data_prepare.prepare)
+data.app.command()(data_check.check)
 data.app.command()(data_split.split)
 data.app.command()(data_show.show)
 app.command()(demo.demo)

@@ -103,6 +103,8 @@ def test_wheel_holds_the_code_the_dataset_list_and_the_licence(wheel: Path) -> N
         for file in (REPOSITORY / folder).rglob("*.py")
     }
     assert {"kdlnet/datasets.yaml", "kdlnet/py.typed", "kdlnet_cli/py.typed"} <= names
+    templates = (REPOSITORY / "kdlnet/report/templates").iterdir()
+    assert {f"kdlnet/report/templates/{file.name}" for file in templates} <= names
     assert any(name.endswith("/LICENSE") for name in names)
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == set(PACKAGES)
 

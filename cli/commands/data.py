@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,12 @@ from ..options import Json, Overwrite, Quiet, Seed, at_least_one, given, option
 if TYPE_CHECKING:
     from kdlnet.data.writer import ConvertReport
 
-app = typer.Typer(no_args_is_help=True, help="Convert, split, show or make a dataset.")
+_FORMATS = "voc, coco, labelme, cvat, masks or yolo."
+_SOURCE = "Its folder; for coco, cvat and yolo also the file."
+
+app = typer.Typer(
+    no_args_is_help=True, help="Convert, prepare, check, split, show or make a dataset."
+)
 
 NewFolder = Annotated[Path, option("--out", metavar="DIR", help="New folder for the dataset.")]
 SplitLists = Annotated[
@@ -24,6 +30,12 @@ SplitLists = Annotated[
 Names = Annotated[
     str | None, option("--names", metavar="A,B,C", help="Order of the classes [as found].")
 ]
+Form = Annotated[
+    str | None, option("--to", metavar="FORM", help="Form to write: yolo, coco or voc [yolo].")
+]
+Images = Annotated[
+    Path | None, option("--images", metavar="DIR", help="Folder of the images [SOURCE].")
+]
 Origin = Annotated[
     str | None, option("--origin", metavar="N", help="voc: number of the first pixel, 0 or 1.")
 ]
@@ -31,8 +43,16 @@ Good = Annotated[
     list[str] | None,
     option("--good", metavar="DIR", help="masks: folder of good parts."),
 ]
+ClassFrom = Annotated[
+    str | None,
+    option("--class-from", metavar="WHAT", help="masks: folder, name or value [folder]."),
+]
 ClassName = Annotated[
     str | None, option("--class-name", metavar="NAME", help="masks: the class of all boxes.")
+]
+Values = Annotated[
+    list[str] | None,
+    option("--value", metavar="V=NAME", help="masks: class of a pixel value, 7 or #ff0000."),
 ]
 MinArea = Annotated[
     int | None, option("--min-area", metavar="N", help="masks: smallest defect in pixels [16].")
@@ -48,15 +68,29 @@ PictureSize = Annotated[
 
 def parse_splits(entries: list[str] | None) -> dict[str, Path] | None:
     """``["train=train.txt"]`` as ``{"train": Path("train.txt")}``. Raises UsageProblem."""
-    splits: dict[str, Path] = {}
+    pairs = _parse_pairs("--split", entries, "NAME=LIST, for example train=train.txt")
+    return {name: Path(file) for name, file in pairs.items()} or None
+
+
+def parse_values(entries: list[str] | None) -> dict[str, str]:
+    """``["7=pit", "#FF0000=crack"]`` as ``{"7": "pit", "#ff0000": "crack"}``, or UsageProblem."""
+    pairs = _parse_pairs("--value", entries, "V=NAME, for example 7=pit or #ff0000=crack")
+    for value in pairs:
+        if not re.fullmatch(r"\d+|#[0-9a-fA-F]{6}", value):
+            raise UsageProblem(f"--value {value!r}: write a number or a colour such as #ff0000")
+    return {value.lower(): name for value, name in pairs.items()}
+
+
+def _parse_pairs(flag: str, entries: list[str] | None, form: str) -> dict[str, str]:
+    pairs: dict[str, str] = {}
     for entry in entries or []:
-        name, separator, file = entry.partition("=")
-        if not (name and separator and file):
-            raise UsageProblem(f"--split {entry!r}: write NAME=LIST, for example train=train.txt")
-        if name in splits:
-            raise UsageProblem(f"--split {name}: given twice")
-        splits[name] = Path(file)
-    return splits or None
+        key, _, value = (part.strip() for part in entry.partition("="))
+        if not (key and value):
+            raise UsageProblem(f"{flag} {entry!r}: write {form}")
+        if key in pairs:
+            raise UsageProblem(f"{flag} {key}: given twice")
+        pairs[key] = value
+    return pairs
 
 
 def parse_names(text: str | None) -> list[str] | None:
@@ -81,27 +115,34 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
 
 @app.command()
 def convert(
-    format: Annotated[str, typer.Argument(metavar="FORMAT", help="voc, masks or yolo.")],
-    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="Folder to read.")],
+    format: Annotated[str, typer.Argument(metavar="FORMAT", help=_FORMATS)],
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="Its folder (coco, cvat: or file).")
+    ],
     out: NewFolder,
+    to: Form = None,
+    images: Images = None,
     split: SplitLists = None,
     names: Names = None,
     origin: Origin = None,
     good: Good = None,
+    class_from: ClassFrom = None,
     class_name: ClassName = None,
+    value: Values = None,
     min_area: MinArea = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Convert labels of another tool to a YOLO dataset with data.yaml.
+    """Convert labels of another tool to a YOLO dataset, or that to COCO or VOC.
 
     Images are linked, never encoded again. SOURCE is only read.
 
     \b
-    kdlnet data convert voc NEU-DET --out neu-det --split train=train.txt
+    kdlnet data convert coco export --out parts
+    kdlnet data convert yolo parts --to coco --out parts-coco
     """
-    splits, classes = parse_splits(split), parse_names(names)
+    splits, classes, values = parse_splits(split), parse_names(names), parse_values(value)
     with Console(as_json=as_json, quiet=quiet) as console:
         from kdlnet.data.convert import convert as run_convert
         from kdlnet.data.formats.record import ImportOptions
@@ -111,8 +152,11 @@ def convert(
 
         if origin not in (None, "auto", "0", "1"):
             raise UsageProblem(f"--origin {origin!r}: write 0, 1 or auto")
+        if class_from not in (None, "folder", "name", "value"):
+            raise UsageProblem(f"--class-from {class_from!r}: write folder, name or value")
         choices = given(origin=origin, class_name=class_name, min_area=min_area)
-        options = ImportOptions(**choices, good=tuple(good or ()))
+        choices |= given(images=images, class_from=class_from)
+        options = ImportOptions(**choices, good=tuple(good or ()), values=values)
         with EventPrinter(console) as printer:
             report = run_convert(
                 format,
@@ -123,8 +167,9 @@ def convert(
                 options=options,
                 overwrite=overwrite,
                 on_progress=lambda done, total: printer(Progress("link images", done, total)),
+                **given(to=to),
             )
-        _show(console, report)
+        show_report(console, report)
 
 
 @app.command()
@@ -155,21 +200,31 @@ def synth(
                 on_progress=lambda done, total: printer(Progress("draw images", done, total)),
                 **given(count=count, image_size=size, seed=seed),
             )
-        _show(console, report)
+        show_report(console, report)
 
 
-def _show(console: Console, report: ConvertReport) -> None:
+def show_report(console: Console, report: ConvertReport) -> None:
+    """What was written, as a table and warnings, or as the document."""
     rows = [
         (name, counts.images, counts.good, counts.boxes, *counts.classes.values())
         for name, counts in report.splits.items()
     ]
     console.table(("split", "images", "good", "boxes", *report.names), rows)
-    for what, counts in (("boxes dropped", report.dropped), ("files left out", report.left_out)):
+    if report.converted:
+        console.say(f"converted: {_counted(report.converted)}")
+    for what, counts in (
+        ("boxes repaired", report.repaired),
+        ("boxes dropped", report.dropped),
+        ("files left out", report.left_out),
+    ):
         if counts:
-            console.warn(f"{what}: " + ", ".join(f"{name} {n}" for name, n in counts.items()))
-    if report.clipped:
-        console.warn(f"boxes clipped to their image: {report.clipped}")
-    for line in report.examples:
+            console.warn(f"{what}: {_counted(counts)}")
+    for line in (*report.examples, *report.warnings):
         console.warn(line)
-    console.say(f"dataset {shown(report.folder / 'data.yaml')}", "bold")
+    described = report.folder / "data.yaml"
+    console.say(f"dataset {shown(described if described.is_file() else report.folder)}", "bold")
     console.document(report.to_dict())
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())

@@ -35,7 +35,7 @@ GroupBy = Annotated[
         "--group-by",
         metavar="RULE",
         help="What stays together: a regular expression on the file name whose one group names "
-        "the part, or a CSV with image,group.",
+        "the part, a CSV with image,group, or 'duplicates'.",
     ),
 ]
 Keep = Annotated[
@@ -99,17 +99,22 @@ def split(
     with Console(as_json=as_json, quiet=quiet) as console:
         from kdlnet.data.catalog import find_dataset
         from kdlnet.data.resplit import split_dataset
+        from kdlnet.engine.events import Progress
 
-        report = split_dataset(
-            find_dataset(data, data_root),
-            out,
-            shares=shares,
-            folds=folds,
-            group_by=group_by,
-            keep=keep,
-            overwrite=overwrite,
-            **given(seed=seed),
-        )
+        from ..progress import EventPrinter
+
+        with EventPrinter(console) as printer:
+            report = split_dataset(
+                find_dataset(data, data_root),
+                out,
+                shares=shares,
+                folds=folds,
+                group_by=group_by,
+                keep=keep,
+                overwrite=overwrite,
+                on_progress=lambda done, total: printer(Progress("compare images", done, total)),
+                **given(seed=seed),
+            )
         _show(console, report, grouped=group_by is not None)
 
 

@@ -23,7 +23,7 @@ def demo(
     """Show the whole method on made-up images.
 
     Draws a defect set, trains a teacher, distills a student, fuses it with proof, validates,
-    predicts and benchmarks. --time is for the two trainings [5m].
+    predicts and benchmarks. --time is for the two trainings [6m].
 
     \b
     kdlnet demo

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-from ..console import Console
+from ..console import Console, duration
 from ..errors import UsageProblem
 from ..options import (
     Assignments,
@@ -32,13 +32,17 @@ from ..options import (
     option,
 )
 from ..training import config_flags, new_settings, resumed_settings, run
+from .compare import show_comparison
+
+if TYPE_CHECKING:
+    from kdlnet.config import TrainConfig
 
 Teachers = Annotated[
     list[Path] | None,
     option(
         "--teacher",
         metavar="FILE",
-        help="Trained weights [train a teacher first]. Repeatable: answers are averaged.",
+        help="Trained weights [trains one first]. Repeatable.",
     ),
 ]
 Student = Annotated[
@@ -57,6 +61,24 @@ Generations = Annotated[
         help="Each student teaches the next, N times [1].",
     ),
 ]
+Baseline = Annotated[
+    bool,
+    option("--baseline", help="Also train a plain model of equal budget."),
+]
+Seeds = Annotated[
+    str | None, option("--seeds", metavar="N,N", help="With --baseline: rounds, one a seed [0].")
+]
+
+
+def parse_seeds(text: str) -> list[int]:
+    """``"0,1,2"`` as numbers. Raises UsageProblem."""
+    try:
+        seeds = [int(part) for part in text.split(",")]
+    except ValueError:
+        seeds = []
+    if not seeds or min(seeds) < 0 or len(set(seeds)) != len(seeds):
+        raise UsageProblem(f"--seeds {text!r}: write different numbers from 0, such as 0,1,2")
+    return seeds
 
 
 def distill(
@@ -64,6 +86,8 @@ def distill(
     student: Student = None,
     recipe: Recipe = None,
     generations: Generations = None,
+    baseline: Baseline = False,
+    seeds: Seeds = None,
     data: Data = None,
     data_root: DataRoot = None,
     epochs: Epochs = None,
@@ -87,12 +111,13 @@ def distill(
     """Train a student that also learns from a teacher's answers.
 
     Model and image size are the (first) teacher's unless told otherwise. Without
-    --teacher one is trained first. The run folder is as train's.
+    --teacher one is trained first. --baseline measures the gain on val.
 
     \b
     kdlnet distill --teacher best.pt --data neu-det
-    kdlnet distill --teacher a.pt --teacher b.pt --student lightnet-n --data neu-det
+    kdlnet distill --teacher a.pt --teacher b.pt --data neu-det
     kdlnet distill --student lightnet-n --data neu-det --image-size 224
+    kdlnet distill --baseline --seeds 0,1,2 --student lightnet-n --data neu-det
     """
     flags = config_flags(
         model=student,
@@ -109,11 +134,15 @@ def distill(
         device=device,
         time=time,
     )
-    if resume is not None and (teacher or recipe or generations):
+    if resume is not None and (teacher or recipe or generations or baseline):
         raise UsageProblem(
-            "--resume goes on with the run's own teacher and recipe: leave --teacher, --recipe and "
-            "--generations out"
+            "--resume goes on with the run's own teacher and recipe: leave --teacher, --recipe, "
+            "--generations and --baseline out"
         )
+    if seeds and not baseline:
+        raise UsageProblem("--seeds belongs to --baseline: add it, or give --seed")
+    if baseline and generations:
+        raise UsageProblem("--baseline and --generations exclude each other: leave one out")
     with Console(as_json=as_json, quiet=quiet) as console:
         from kdlnet.engine.distiller import distill as engine
         from kdlnet.engine.distiller import recipe_defaults, teacher_defaults
@@ -124,5 +153,25 @@ def distill(
             base = {} if recipe is None else recipe_defaults(recipe)
             base |= teacher_defaults(teacher[0]) if teacher else {}
             settings = new_settings(config, flags, assignments, base)
-        choices = given(out=out, resume=resume, teachers=teacher, generations=generations)
-        run(console, engine, settings, overwrite=overwrite, **choices)
+        places = given(out=out, teachers=teacher)
+        if baseline:
+            numbers = parse_seeds(seeds or str(settings.seed))
+            prove(console, settings, seeds=numbers, overwrite=overwrite, **places)
+            return
+        choices = given(resume=resume, generations=generations)
+        run(console, engine, settings, overwrite=overwrite, **places, **choices)
+
+
+def prove(console: Console, settings: TrainConfig, **options: Any) -> None:
+    """Trains teachers, students and baselines, and shows what the teachers were worth."""
+    from kdlnet.engine.proof import prove as engine
+
+    from ..progress import EventPrinter
+
+    with EventPrinter(console, epochs_known=settings.time is None) as printer:
+        proof = engine(settings, on_event=printer, **options)
+    console.say("A: baselines of the same budget, B: students")
+    show_comparison(console, proof.comparison)
+    rows = [(name, v.epochs, duration(v.seconds)) for name, v in proof.spent.items()]
+    console.table(("spent on", "epochs", "time"), rows)
+    console.document({"folder": proof.folder, "best": proof.student.best, **proof.to_dict()})

@@ -56,17 +56,28 @@ def find_dataset(
     file = _dataset_file(name)
     if file is not None:
         return _from_file(file, data_root)
-    known: list[str] = []
-    for candidate in _catalogs(catalog):
-        entries = parse_catalog(candidate)
-        if name in entries:
-            return _from_entry(name, entries[name], candidate, data_root)
-        known += [entry for entry in entries if entry not in known]
+    entry, source, known = look_up(name, catalog)
+    if entry is not None:
+        return _from_entry(name, entry, source, data_root)
     if _looks_like_path(name):
         raise DataError(f"dataset {name!r} does not exist: give a data.yaml or a folder with one")
     if Path(name).is_dir():
         raise DataError(f"folder {name!r} holds no data.yaml: give a folder with one")
     raise DataError(unknown("dataset", name, known, "Or give the path of a data.yaml"))
+
+
+def look_up(name: str, catalog: Path | None = None) -> tuple[CatalogEntry | None, Path, list[str]]:
+    """The entry of datasets.yaml called ``name``, its file, and the names that were seen so far.
+
+    Without an entry the names are all there are. Raises DataError for a faulty file.
+    """
+    known: dict[str, None] = {}
+    for candidate in _catalogs(catalog):
+        entries = parse_catalog(candidate)
+        known |= dict.fromkeys(entries)
+        if name in entries:
+            return entries[name], candidate, list(known)
+    return None, Path(CATALOG_NAME), list(known)
 
 
 def list_images(info: DatasetInfo, split: str) -> list[Path]:
@@ -132,7 +143,7 @@ def _dataset_file(name: str) -> Path | None:
 
 
 def _in_catalog(name: str) -> bool:
-    return any(name in parse_catalog(candidate) for candidate in _catalogs(None))
+    return look_up(name)[0] is not None
 
 
 def _looks_like_path(name: str) -> bool:

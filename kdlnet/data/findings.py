@@ -14,7 +14,7 @@ from kdlnet.errors import DataError
 class Finding(BaseModel):
     """One thing that was found. ``split`` and ``image`` are None for the whole set.
 
-    ``image`` is a path: absolute, or relative to the dataset's root.
+    ``image`` is a path: absolute, or relative to the dataset's root. ``fix`` is what to do.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -24,6 +24,7 @@ class Finding(BaseModel):
     message: str
     split: str | None = None
     image: str | None = None
+    fix: str = ""
 
 
 class _Document(BaseModel):

@@ -1,4 +1,4 @@
-"""Which images belong together: by a rule on their names or by a table."""
+"""Which images belong together: by a rule on their names, by a table or because they look alike."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from kdlnet.data.duplicates import OnProgress, clusters, find_duplicates
 from kdlnet.errors import DataError
 
+DUPLICATES = "duplicates"
 _COLUMNS = ("image", "group")
 
 
@@ -18,17 +20,39 @@ def name_below(image: Path, root: Path) -> str:
     return Path(os.path.relpath(image, root)).as_posix()
 
 
-def find_groups(group_by: str | None, names: Sequence[str]) -> list[str]:
-    """The group of each image; ``names`` are their paths relative to the dataset.
+def find_groups(
+    group_by: str | None,
+    names: Sequence[str],
+    paths: Sequence[Path],
+    on_progress: OnProgress = lambda done, total: None,
+) -> list[str]:
+    """The group of each image; ``names`` are their ``paths`` relative to the dataset.
 
-    ``group_by`` is a CSV file (:func:`groups_by_table`) or a regular expression
-    (:func:`groups_by_rule`). None: every image is its own group. Raises DataError as those do.
+    ``group_by`` is "duplicates" (:func:`groups_of_duplicates`), a CSV file
+    (:func:`groups_by_table`) or a regular expression (:func:`groups_by_rule`). None: every image
+    is its own group. Raises DataError as those do.
     """
     if group_by is None:
         return list(names)
+    if group_by == DUPLICATES:
+        return groups_of_duplicates(names, paths, on_progress)
     if group_by.lower().endswith(".csv"):
         return groups_by_table(names, Path(group_by))
     return groups_by_rule(names, group_by)
+
+
+def groups_of_duplicates(
+    names: Sequence[str], paths: Sequence[Path], on_progress: OnProgress
+) -> list[str]:
+    """Images that show the same are one group, named by its first image; others are alone.
+
+    Every image is decoded, which ``on_progress`` is told of.
+    """
+    groups = list(names)
+    for cluster in clusters(find_duplicates(paths, on_progress), len(paths)):
+        for position in cluster:
+            groups[position] = names[cluster[0]]
+    return groups
 
 
 def groups_by_rule(names: Sequence[str], rule: str) -> list[str]:

@@ -26,6 +26,17 @@ _ADVICE = {
     "clipped": "boxes stay inside the image",
     "degenerate": "boxes have a width and a height above 0",
     "duplicate": "a row appears once",
+    "swapped corners": "left and right, or top and bottom, were in the wrong order",
+    "size": "annotate the image as it is now, or bring back the one that was annotated",
+    "size field": "the boxes fit the image, so only the size that is written is wrong",
+    "crowd": "a region of many objects is no single box",
+    "line": "a line has no area: draw a box or a polygon",
+    "point": "a point has no area: draw a box or a polygon",
+    "only embedded": "bring the image file; the copy inside the JSON may be another encoding",
+    "no image": "no image file of this name is below the source: bring it, or name --images",
+    "ambiguous": "several image files fit this name, or several names this file",
+    "not listed": "the annotations do not speak of this image: whether it is good is not known",
+    "empty mask": "neither a good part nor a box: mend the mask or move the image",
 }
 
 
@@ -43,7 +54,7 @@ class ImageLabels:
 
 @dataclass(frozen=True)
 class LabelProblem:
-    """A row that was dropped or clipped. ``reason`` is a short key.
+    """A row that was dropped, clipped or otherwise repaired. ``reason`` is a short key.
 
     ``line`` counts from 1 (in XML the objects count); 0 stands for the whole file.
     """
@@ -52,7 +63,7 @@ class LabelProblem:
     line: int
     reason: str
     value: str
-    action: Literal["dropped", "clipped"]
+    action: Literal["dropped", "clipped", "repaired"]
 
     def __str__(self) -> str:
         advice = f" ({_ADVICE[self.reason]})" if self.reason in _ADVICE else ""

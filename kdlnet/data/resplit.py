@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kdlnet.data.catalog import DatasetInfo, label_path, list_images
+from kdlnet.data.duplicates import OnProgress
 from kdlnet.data.groups import find_groups, name_below
 from kdlnet.data.labels import read_labels
 from kdlnet.data.schema import SPLITS
@@ -26,13 +27,15 @@ def split_dataset(
     keep: str | None = None,
     seed: int = 0,
     overwrite: bool = False,
+    on_progress: OnProgress = lambda done, total: None,
 ) -> SplitReport:
     """Divides all images of ``info`` anew and writes list files and data.yaml into ``out``.
 
     ``shares`` by split, or ``folds``: then fold-N/ holds a data.yaml whose val is part N and
     whose train is the rest. ``group_by`` is what :func:`~kdlnet.data.groups.find_groups` takes.
     The split ``keep`` stays as it is; images of its groups in other splits are left out, since
-    they would be a leak. Images and labels are only read.
+    they would be a leak. Images and labels are only read; ``on_progress`` is told of the images
+    that are compared for duplicates.
 
     Raises DataError (one line) for what cannot be divided; ``out`` is then as it was.
     """
@@ -40,7 +43,7 @@ def split_dataset(
     kept = _kept_images(info, keep)
     paths = sorted({path for split in info.splits for path in list_images(info, split)})
     keep_apart(out, info.root, paths)
-    images = _read(info, paths, group_by)
+    images = _read(info, paths, group_by, on_progress)
     division = _divide(images, kept, keep, shares or {}, folds, seed)
     datasets = _datasets(division, folds is not None)
     with dataset_folder(out, overwrite) as folder:
@@ -69,14 +72,17 @@ def _kept_images(info: DatasetInfo, keep: str | None) -> set[Path]:
     return set(list_images(info, keep))
 
 
-def _read(info: DatasetInfo, paths: list[Path], group_by: str | None) -> Images:
+def _read(
+    info: DatasetInfo, paths: list[Path], group_by: str | None, on_progress: OnProgress
+) -> Images:
     names = [name_below(path, info.root) for path in paths]
     labels, problems = [], []
     for path in paths:
         found, faults = read_labels(label_path(path), len(info.names))
         labels.append(found.labels.tolist())
         problems += faults
-    return Images(paths, names, labels, find_groups(group_by, names), problems)
+    groups = find_groups(group_by, names, paths, on_progress)
+    return Images(paths, names, labels, groups, problems)
 
 
 def _divide(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from kdlnet.errors import DataError
 
@@ -72,14 +73,62 @@ class DatasetFile(BaseModel):
         return {split: entry for split, entry in entries.items() if entry}
 
 
+class Layout(BaseModel):
+    """How the authors publish a set: what is in the folder that `data prepare` is given.
+
+    ``format`` is that of `data convert`; ``folders`` must all be there; ``images`` is the one
+    with the images, all of them where it is not said; ``good`` holds good parts.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: str
+    folders: tuple[str, ...] = Field(min_length=1)
+    images: str | None = None
+    good: tuple[str, ...] = ()
+
+
+class Expected(BaseModel):
+    """What a complete copy holds: images, those without boxes, and boxes (rows as published)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    images: int
+    good: int | None = None
+    boxes: int | None = None
+
+
 class CatalogEntry(DatasetFile):
-    """One dataset of a datasets.yaml: a data.yaml with its origin and how to get it."""
+    """One dataset of a datasets.yaml: a data.yaml with its origin and how to get it.
+
+    ``group`` is a regular expression on the image's path; its first group says what an image
+    shows. Images of one group never go to two splits. ``shares`` are those of the splits.
+    ``image_size``, ``tile`` and ``overlap`` (share of a tile) are advice for training.
+    """
 
     description: str = ""
     source: str = ""
     citation: str = ""
     terms: str = ""
     prepare: str = ""
+    layout: Layout | None = None
+    expected: Expected | None = None
+    group: str = ""
+    shares: dict[Literal["train", "val", "test"], float] = {"train": 0.8, "val": 0.1, "test": 0.1}
+    image_size: int | None = None
+    tile: int | None = None
+    overlap: float | None = None
+
+    @field_validator("group")
+    @classmethod
+    def _group(cls, value: str) -> str:
+        try:
+            groups = re.compile(value).groups
+        except re.error as error:
+            raise ValueError(f"{value!r} is no regular expression: {error}") from None
+        if value and groups != 1:
+            raise ValueError(f"{value!r} needs one group in brackets, such as (\\d+)")
+        return value
 
 
 def parse_dataset(file: Path) -> DatasetFile:

@@ -22,6 +22,7 @@ import yaml
 from kdlnet.errors import DataError
 
 REPORT_NAME = "report.json"
+MADE_BY = "kdlnet"
 
 
 @dataclass(frozen=True)
@@ -44,18 +45,23 @@ class Report(Protocol):
 class ConvertReport:
     """What a dataset folder holds and what was left out of it on the way.
 
-    ``dropped`` and ``clipped`` count rows (boxes) by reason, ``left_out`` counts files by reason;
-    ``examples`` are lines for people, a few a reason. ``links`` counts how the images got there.
+    ``dropped`` and ``repaired`` count rows (boxes) by reason, ``converted`` the boxes that were
+    polygons, masks or circles, ``left_out`` counts files by reason and ``left_out_files`` names
+    those with a fault. ``examples`` are lines for people, a few a reason. ``links`` counts how the
+    images got there, ``warnings`` are lines about the whole.
     """
 
     folder: Path
     names: tuple[str, ...]
     splits: dict[str, SplitCounts]
     dropped: dict[str, int] = field(default_factory=dict)
-    clipped: int = 0
+    repaired: dict[str, int] = field(default_factory=dict)
+    converted: dict[str, int] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
+    left_out_files: dict[str, list[str]] = field(default_factory=dict)
     links: dict[str, int] = field(default_factory=dict)
     examples: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def images(self) -> int:
@@ -136,9 +142,11 @@ def write_index(
 
 def write_report(folder: Path, report: Report, **facts: Any) -> None:
     """report.json: what the report's ``to_dict`` says, and how the folder was made."""
-    values = {"made_by": "kdlnet", **facts, **report.to_dict()}
+    values = {"made_by": MADE_BY, **facts, **report.to_dict()}
     text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
-    (folder / REPORT_NAME).write_text(text, encoding="utf-8", newline="\n")
+    # A file name that is no UTF-8 is held in surrogates; JSON writes those as escapes.
+    file = folder / REPORT_NAME
+    file.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def link_file(source: Path, target: Path) -> str:
@@ -181,8 +189,8 @@ def _check_free(out: Path, overwrite: bool) -> None:
     # Someone's originals may lie there: only what this module wrote is replaced.
     if not _written_here(out / REPORT_NAME):
         raise DataError(
-            f"folder {str(out)!r} was not written by kdlnet (no {REPORT_NAME}): remove it "
-            "yourself or choose another --out"
+            f"folder {str(out)!r} was not written by kdlnet (no {REPORT_NAME} of its own): remove "
+            "it yourself or choose another --out"
         )
 
 
@@ -191,4 +199,4 @@ def _written_here(report: Path) -> bool:
         values = json.loads(report.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(values, dict) and values.get("made_by") == "kdlnet"
+    return isinstance(values, dict) and values.get("made_by") == MADE_BY

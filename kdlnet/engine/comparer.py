@@ -120,8 +120,9 @@ def compare(
         if paths is not None and seen != paths:
             raise DataError(f"{str(path)!r} could not read the same images as the others")
         paths = seen
-    names = [name_below(Path(name), info.root) for name in paths or []]
-    groups = np.unique(find_groups(group_by, names), return_inverse=True)[1].tolist()
+    image_paths = [Path(name) for name in paths or []]
+    names = [name_below(path, info.root) for path in image_paths]
+    groups = np.unique(find_groups(group_by, names, image_paths), return_inverse=True)[1].tolist()
     pairs = [(measured[one], measured[two]) for one, two in zip(a, b, strict=True)]
     on_event(Message(f"{rounds} resamples of {len(names)} images in {len(set(groups))} groups"))
     tables = [(one.table, two.table) for one, two in pairs]

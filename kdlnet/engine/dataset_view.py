@@ -111,8 +111,7 @@ def show_dataset(
     side = min(side, max(max(picture.size) for picture in pictures))
     page = folder / "index.html"
     note = _note(pictures, len(items), side)
-    text = dataset_page(info.name, info.names, pictures, general, note).encode()
-    write_atomic(page, text)
+    write_atomic(page, dataset_page(info.name, info.names, pictures, general, note).encode())
     view = DatasetView(
         folder=folder,
         page=page,

@@ -84,8 +84,7 @@ def distill(
     out = new_folder(Path("runs/distill") / data_name(config), out, overwrite)
     if not teachers:
         on_event(Message("no --teacher given: training one first"))
-        prepared = _reseeded(config, _TEACHER_SEED)
-        teachers = [train(prepared, out=out / "teacher", on_event=on_event).best]
+        teachers = [train_teacher(config, out / "teacher", on_event)]
     for number in range(1, generations + 1):
         if generations > 1:
             on_event(Message(f"generation {number} of {generations}"))
@@ -94,6 +93,11 @@ def distill(
         result = _taught(settings, teachers, None, out / name, False, on_event)
         teachers = [result.best]
     return result
+
+
+def train_teacher(config: TrainConfig, out: Path, on_event: Listener) -> Path:
+    """The best weights of a plain training with the settings of ``config`` and another seed."""
+    return train(_reseeded(config, _TEACHER_SEED), out=out, on_event=on_event).best
 
 
 def _resumed(resume: Path, on_event: Listener) -> TrainResult:

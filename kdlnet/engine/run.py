@@ -23,7 +23,10 @@ from kdlnet.errors import KdlnetError
 from kdlnet.utils.files import write_atomic
 
 # Files that tell a folder of kdlnet's results from someone's own.
-_MARKS = ("config.yaml", "metrics.json", "show.json")
+_MARKS = (
+    *("config.yaml", "metrics.json", "comparison.json", "proof.json"),
+    *("findings.json", "show.json"),
+)
 
 
 def new_folder(default: Path, out: Path | None = None, overwrite: bool = False) -> Path:

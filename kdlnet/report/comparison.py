@@ -24,14 +24,12 @@ def difference_plot(path: Path, differences: Mapping[str, Difference], title: st
         axes.plot([value.low, value.high], [row, row], color=paint, linewidth=3, alpha=0.5)
         axes.plot([value.difference], [row], "o", color=paint, markersize=7)
         text = f"{value.a:.3f} to {value.b:.3f}: {value.difference:+.3f}"
-        axes.annotate(
-            text, (value.high, row), (8, 0), textcoords="offset points", va="center", color=INK
-        )
+        axes.annotate(text, (1.02, row), xycoords=("axes fraction", "data"), va="center", color=INK)
     axes.axvline(0, color=FAINT, linewidth=1.2)
     tidy(axes, title, "B minus A, 95 % interval over images")
     axes.set_yticks(range(len(differences)))
     axes.set_yticklabels([_LABELS.get(name, name) for name in reversed(list(differences))])
     axes.set_ylim(-0.6, len(differences) - 0.4)
     reach = max(abs(v) for d in differences.values() for v in (d.low, d.high, 0.005))
-    axes.set_xlim(-1.1 * reach, 2.0 * reach)
+    axes.set_xlim(-1.1 * reach, 1.1 * reach)
     save_figure(path, figure)

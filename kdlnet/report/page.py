@@ -83,7 +83,7 @@ def _data(
         "colors": [hexadecimal(color) for color in palette(len(names))],
         "splits": splits,
         "checks": checks,
-        "general": [_placed(finding) for finding in general],
+        "general": [_line(finding, finding.image or finding.split) for finding in general],
         "images": [
             {
                 "name": picture.name,
@@ -100,15 +100,11 @@ def _data(
     }
 
 
-def _line(finding: Finding) -> list[str]:
-    return [finding.check, finding.severity, finding.message]
-
-
-def _placed(finding: Finding) -> list[str]:
-    """With the place, which a line beside the picture does not need."""
-    place = finding.image or finding.split
-    check, severity, message = _line(finding)
-    return [check, severity, f"{message} ({place})" if place else message]
+def _line(finding: Finding, place: str | None = None) -> list[str]:
+    """Check, severity and text; ``place`` is told where the picture does not say it."""
+    where = f" ({place})" if place else ""
+    fix = f"; {finding.fix}" if finding.fix else ""
+    return [finding.check, finding.severity, f"{finding.message}{where}{fix}"]
 
 
 def _cell_aspect(pictures: Sequence[PagePicture]) -> float:

@@ -99,6 +99,16 @@ def test_val_user_errors(
         ("data convert voc nowhere --out new", ["nowhere", "does not exist"]),
         ("data convert voc empty --out new", ["empty"]),
         ("data convert voc file --out new", ["file", "not a folder"]),
+        ("data convert coco file --out new", ["inside each other", "--images"]),
+        ("data convert coco file --images empty --out new", ["file", "is not JSON"]),
+        ("data convert coco empty --out new", ["no .json", "empty"]),
+        ("data convert cvat empty --out new", ["no .xml", "empty"]),
+        ("data convert labelme empty --out new", ["no .json", "empty"]),
+        ("data convert yolo full --out new --to cooc", ["'cooc'", "did you mean 'coco'"]),
+        ("data convert coco empty --images nowhere --out new", ["nowhere", "not a folder"]),
+        ("data prepare neu-dte --from empty --out new", ["neu-dte", "did you mean 'neu-det'"]),
+        ("data prepare neu-det --from empty --out new", ["IMAGES, ANNOTATIONS"]),
+        ("data prepare synth --from empty --out new", ["kdlnet data synth"]),
     ],
 )
 def test_data_user_errors(kdlnet: Command, tmp_path: Path, line: str, words: list[str]) -> None:

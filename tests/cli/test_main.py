@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from .conftest import Command, FakeEngine
 
 VERBS = [
-    *("train", "distill", "val", "predict", "fuse", "bench", "export", "demo"),
-    *("models", "env", "data convert", "data synth"),
+    *("train", "distill", "val", "compare", "predict", "fuse", "bench", "export", "demo"),
+    *("models", "env", "data convert", "data prepare", "data check", "data split", "data show"),
+    "data synth",
 ]
 
 
@@ -49,7 +50,7 @@ def test_each_verb_has_help_that_fits_a_screen(kdlnet: Command, verb: str) -> No
     assert run.code == 0
     assert f"kdlnet {verb}" in run.out
     lines = run.out.splitlines()
-    assert len(lines) <= 40
+    assert len(lines) <= 44
     assert max(len(line) for line in lines) <= 80
     assert "--json" in run.out
     assert "--quiet" in run.out
@@ -85,6 +86,12 @@ def test_no_verb_shows_help_and_is_usage(kdlnet: Command) -> None:
         (["fuse", "a.pt", "--weights", "b.pt"], ["two weights files", "a.pt", "b.pt"]),
         (["data", "convert", "voc"], ["SOURCE"]),
         (["data", "convert", "voc", "x", "--out", "y", "--split", "train"], ["train", "NAME=LIST"]),
+        (["data", "convert", "voc", "x", "--out", "y", "--value", "red=pit"], ["red", "#ff0000"]),
+        (
+            ["data", "convert", "voc", "x", "--out", "y", "--class-from", "x"],
+            ["'x'", "folder, name"],
+        ),
+        (["data", "prepare", "neu-det"], ["--from"]),
         (["train", "--data"], ["--data"]),
     ],
 )

@@ -8,6 +8,7 @@ import pytest
 import typer
 
 from kdlnet_cli.commands.data import parse_names, parse_size, parse_splits
+from kdlnet_cli.commands.distill import parse_seeds
 from kdlnet_cli.console import duration, figure, plain
 from kdlnet_cli.errors import UsageProblem, one_line, printable
 from kdlnet_cli.options import one_weights, parse_time
@@ -93,3 +94,10 @@ def test_figures() -> None:
 def test_text_cannot_move_the_cursor() -> None:
     assert one_line("a\n  b\x1b[2Jc") == r"a b\x1b[2Jc"
     assert printable("a  b\nc\rd é") == r"a  b\nc\rd é"
+
+
+def test_seeds() -> None:
+    assert parse_seeds("0,1, 2") == [0, 1, 2]
+    for text in ("", "a", "0,0", "-1", "0,,1"):
+        with pytest.raises(UsageProblem, match="different numbers from 0"):
+            parse_seeds(text)

@@ -110,7 +110,7 @@ def test_missing_images_of_a_name_say_how_to_get_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "elsewhere").mkdir()
     info = find_dataset("neu-det", tmp_path / "elsewhere")
-    with pytest.raises(DataError, match="kdlnet data convert voc NEU-DET") as caught:
+    with pytest.raises(DataError, match="kdlnet data prepare neu-det --from NEU-DET") as caught:
         list_images(info, "train")
     assert str(tmp_path / "elsewhere/neu-det") in str(caught.value)
     assert "--data-root" in str(caught.value) and "\n" not in str(caught.value)

@@ -11,7 +11,6 @@ import pytest
 from kdlnet.data import writer
 from kdlnet.data.catalog import find_dataset, label_path, list_images
 from kdlnet.data.convert import convert
-from kdlnet.data.formats.record import ImportOptions
 from kdlnet.data.labels import read_labels
 from kdlnet.data.read import read_image
 from kdlnet.errors import DataError
@@ -209,6 +208,28 @@ def test_relative_and_roundabout_paths(voc, tmp_path, monkeypatch):
     assert (tmp_path / "two/images/more/a.jpg").is_file()  # folders are kept
 
 
+def test_images_outside_of_the_source_keep_their_folders(voc, tmp_path):
+    for name in ("left/a.png", "right/a.png"):
+        save_image(tmp_path / "store" / name)
+        (tmp_path / "store" / name).with_suffix(".txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/data.yaml").write_text("names: [dent]\ntrain: ../store\n")
+    for source in (tmp_path / "set", tmp_path / "set/data.yaml"):
+        convert("yolo", source, tmp_path / "out", overwrite=True)
+        images = sorted((tmp_path / "out/images").rglob("*.png"))
+        folders = [image.relative_to(tmp_path / "out/images").as_posix() for image in images]
+        assert folders == ["left/a.png", "right/a.png"]
+
+
+def test_names_that_are_no_utf8_are_written_as_text(voc, tmp_path):
+    name = os.fsdecode(b"Pr\xfcfung.jpg")  # Latin-1, out of an old archive
+    (voc / "IMAGES/c.jpg").rename(voc / "IMAGES" / name)
+    (voc / "ANNOTATIONS/b.xml").write_text("<")
+    report = convert("voc", voc, tmp_path / "out")
+    assert report.images == 2
+    assert set(labels_of(tmp_path / "out")) == {"a.jpg", "Pr\ufffdfung.jpg"}
+
+
 def test_wrong_arguments_get_one_line(voc, tmp_path):
     with pytest.raises(DataError, match="did you mean 'voc'"):
         convert("vocc", voc, tmp_path / "out")
@@ -230,36 +251,3 @@ def test_progress_is_told(voc, tmp_path):
         "voc", voc, tmp_path / "out", on_progress=lambda done, total: told.append((done, total))
     )
     assert told == [(1, 3), (2, 3), (3, 3)]
-
-
-def split_files(real_data, name):
-    return {s: real_data / f"splits/{name}.{s}.txt" for s in ("train", "val", "test")}
-
-
-@pytest.mark.data
-def test_neu_det_as_published(real_data, tmp_path):
-    splits = split_files(real_data, "neu-det")
-    report = convert("voc", real_data / "NEU-DET", tmp_path / "neu-det", splits=splits)
-    counts = {split: found.images for split, found in report.splits.items()}
-    assert counts == {"train": 1152, "val": 144, "test": 144}
-    # 3335 objects were counted in the XML files with a plain loop, three of them twice.
-    assert report.boxes == 3332
-    assert report.dropped == {"duplicate": 3} and report.clipped == 0 and not report.left_out
-    info = find_dataset("neu-det", tmp_path)
-    assert info.names == report.names == find_dataset(str(tmp_path / "neu-det")).names
-    assert len(list_images(info, "train")) == 1152
-
-
-@pytest.mark.data
-def test_magnetic_tile_as_published(real_data, tmp_path):
-    report = convert(
-        "masks",
-        real_data / "magnetic-tile",
-        tmp_path / "magnetic-tile",
-        splits=split_files(real_data, "magnetic-tile"),
-        options=ImportOptions(good=("MT_Free",)),
-    )
-    assert report.good == 753 and report.boxes == 344
-    assert report.left_out == {"empty mask": 5}  # all MT_Uneven
-    assert report.images == 1068 - 5
-    assert find_dataset("magnetic-tile", tmp_path).names == report.names

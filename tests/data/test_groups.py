@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
-from kdlnet.data.groups import find_groups, name_below
+from kdlnet.data.groups import find_groups as find
+from kdlnet.data.groups import name_below
 from kdlnet.errors import DataError
+
+
+def find_groups(rule, names):
+    """Groups of files that need not be there: rules and tables never open them."""
+    return find(rule, names, [Path(name) for name in names])
+
 
 NAMES = ["images/a/05_pit_1.png", "images/a/05_pit_2.png", "images/b/11_pit_1.png"]
 
@@ -82,3 +91,24 @@ def test_unreadable_tables(tmp_path):
 def test_names_are_the_same_everywhere():
     assert name_below(Path("/set/images/a.png"), Path("/set")) == "images/a.png"
     assert name_below(Path("/other/a.png"), Path("/set")) == "../other/a.png"
+
+
+def test_duplicates_stay_together(tmp_path):
+    """Two textures, one of them saved again brighter, the other once."""
+    generator = np.random.default_rng(0)
+    one, two = (
+        cv2.GaussianBlur(generator.integers(0, 256, (160, 160), dtype=np.uint8), (0, 0), 2)
+        for _ in range(2)
+    )
+    pictures = {"a.png": one, "b.png": two, "c.png": np.clip(one * 1.2, 0, 255).astype(np.uint8)}
+    for name, image in pictures.items():
+        (tmp_path / name).write_bytes(cv2.imencode(".png", image)[1].tobytes())
+    told = []
+    groups = find(
+        "duplicates",
+        list(pictures),
+        [tmp_path / name for name in pictures],
+        lambda done, total: told.append((done, total)),
+    )
+    assert groups == ["a.png", "b.png", "a.png"]
+    assert told[-1] == (3, 3)

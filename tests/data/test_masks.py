@@ -3,6 +3,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from kdlnet.data.formats.masks import import_masks
 from kdlnet.data.formats.record import ImportOptions
@@ -129,3 +130,63 @@ def test_wrong_good_folder_and_no_masks_are_errors(tiles):
         file.unlink()
     with pytest.raises(DataError, match="no masks"):
         read(tiles)
+
+
+def test_class_from_the_file_name(tmp_path):
+    names = ("crazing_12", "rolled-in_scale_1", "pit (3)", "good-004")
+    for name in names:
+        save_image(tmp_path / f"images/{name}.jpg")
+        save_mask(tmp_path / f"masks/{name}.png", (1, 1, 9, 9))
+    save_image(tmp_path / "images/123.jpg")
+    save_mask(tmp_path / "masks/123.png", (1, 1, 9, 9))
+    records, left_out = read(tmp_path, class_from="name", good=("good",))
+    assert {name: record.names for name, record in records.items()} == {
+        "images/crazing_12.jpg": ("crazing",),
+        "images/rolled-in_scale_1.jpg": ("rolled-in_scale",),
+        "images/pit (3).jpg": ("pit",),
+        "images/good-004.jpg": (),
+    }
+    assert [problem.reason for problem in left_out] == ["no class in the name"]
+
+
+@pytest.fixture
+def valued(tmp_path):
+    """Pixels of 1, 2 and 255; the region of 2 touches that of 1."""
+    save_image(tmp_path / "images/a.jpg")
+    mask = np.zeros((40, 60), np.uint8)
+    mask[5:15, 5:15], mask[15:25, 5:15], mask[30:35, 30:35] = 1, 2, 255
+    (tmp_path / "masks").mkdir()
+    return tmp_path, mask
+
+
+def test_class_from_the_pixel_value(valued):
+    folder, mask = valued
+    cv2.imwrite(str(folder / "masks/a.png"), mask)
+    record = read(folder, class_from="value")[0]["images/a.jpg"]
+    boxes = [[5, 5, 15, 15], [5, 15, 15, 25], [30, 30, 35, 35]]
+    assert record.boxes.tolist() == boxes
+    assert record.names == ("1", "2", "255")
+    named = {"1": "pit", "2": "crack"}  # 255 is the border that is left open
+    record = read(folder, class_from="value", values=named)[0]["images/a.jpg"]
+    assert (record.boxes.tolist(), record.names) == (boxes[:2], ("pit", "crack"))
+    # By folder all of it is one class; only what is above half counts in a mask that has 255.
+    assert read(folder)[0]["images/a.jpg"].boxes.tolist() == [boxes[2]]
+
+
+def test_class_from_palette_index_and_colour(valued):
+    folder, mask = valued
+    picture = Image.frombytes("P", (60, 40), mask.tobytes())
+    picture.putpalette([value * 37 % 256 for value in range(768)])
+    picture.save(folder / "masks/a.png")
+    assert read(folder, class_from="value")[0]["images/a.jpg"].names == ("1", "2", "255")
+    colours = np.zeros((*mask.shape, 3), np.uint8)
+    colours[mask == 1], colours[mask == 2] = (255, 0, 0), (0, 128, 255)
+    Image.fromarray(colours).save(folder / "masks/a.png")
+    record = read(folder, class_from="value", values={"#ff0000": "pit", "#0080ff": "crack"})[0]
+    assert sorted(record["images/a.jpg"].names) == ["crack", "pit"]
+
+
+def test_photograph_in_place_of_a_class_mask_is_left_out(valued):
+    folder, _ = valued
+    cv2.imwrite(str(folder / "masks/a.png"), np.arange(2400, dtype=np.uint16).reshape(40, 60))
+    assert [p.reason for p in read(folder, class_from="value")[1]] == ["too many values"]

@@ -60,20 +60,23 @@ def test_faulty_objects_are_dropped_with_their_number(voc):
         ("", 5, 5, 9, 9),
         ("dent", "", 5, 9, 9),
         ("dent", 50, 30, 70, 45),
+        ("dent", 10, 5, 9, 9),
     ]
     save_xml(voc / "ANNOTATIONS/a.xml", rows)
     record = read(voc)[0]["a.jpg"]
     found = {problem.line: problem.reason for problem in record.problems}
     assert found == {
         2: "duplicate",
-        3: "degenerate",
+        3: "swapped corners",
         4: "outside",
         5: "nan",
         6: "incomplete",
         7: "incomplete",
         8: "clipped",
+        9: "degenerate",  # from edge 9 to edge 9
     }
-    np.testing.assert_array_equal(record.boxes, [[4, 4, 9, 9], [49, 29, 60, 40]])
+    # 20 to 9 is 9 to 20: pixel 9 starts at edge 8.
+    np.testing.assert_array_equal(record.boxes, [[4, 4, 9, 9], [8, 4, 20, 9], [49, 29, 60, 40]])
 
 
 def test_same_stem_in_two_folders_goes_by_the_folder(tmp_path):
@@ -101,6 +104,40 @@ def test_annotation_for_another_size_leaves_the_image_out(voc):
     assert left_out[0].reason == "size" and "40x60" in left_out[0].value
 
 
+def test_size_field_that_the_boxes_contradict_is_wrong_itself(voc):
+    # Written as 40x60, but the box reaches 55 of 60 pixels to the right: the field is turned.
+    save_xml(voc / "ANNOTATIONS/a.xml", [("dent", 1, 1, 55, 9)], size=(60, 40))
+    record = read(voc)[0]["a.jpg"]
+    assert record.boxes.tolist() == [[0, 0, 55, 9]]
+    assert [(p.reason, p.action) for p in record.problems] == [("size field", "repaired")]
+    # It fits neither size: nothing says which one is right.
+    save_xml(voc / "ANNOTATIONS/a.xml", [("dent", 1, 1, 65, 9)], size=(60, 40))
+    assert [problem.reason for problem in read(voc)[1]] == ["size"]
+
+
+def test_fractions_of_pixels_are_kept(voc):
+    save_xml(voc / "ANNOTATIONS/a.xml", [("dent", 1.25, 5, 9.5, 9)])
+    assert read(voc)[0]["a.jpg"].boxes.tolist() == [[0.25, 4, 9.5, 9]]
+
+
+def test_lists_give_the_splits_and_a_class_file_the_order(voc):
+    lists = voc / "ImageSets/Main"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("a\n")
+    (lists / "val.txt").write_text("b\n")
+    (lists / "dent_train.txt").write_text("a -1\n")  # the challenge's lists of one class
+    (voc / "classes.txt").write_text("dent\ncrack\nhole\n")
+    result = import_voc(voc, ImportOptions())
+    assert {r.image.name: r.split for r in result.records} == {
+        "a.jpg": "train",
+        "b.jpg": "val",
+        "c.jpg": "",
+    }
+    assert result.names == ("dent", "crack", "hole")
+    (voc / "classes.txt").write_text("dent\n")  # not this set's
+    assert import_voc(voc, ImportOptions()).names == ()
+
+
 def test_unreadable_image_is_left_out(voc):
     (voc / "IMAGES/a.jpg").write_bytes(b"")
     records, left_out = read(voc)
@@ -108,10 +145,11 @@ def test_unreadable_image_is_left_out(voc):
     assert left_out[0].reason == "unreadable"
 
 
-def test_broken_or_no_xml_is_an_error(voc):
+def test_broken_xml_leaves_its_image_out_and_no_xml_is_an_error(voc):
     (voc / "ANNOTATIONS/a.xml").write_text("<annotation>")
-    with pytest.raises(DataError, match=r"a\.xml' is not XML"):
-        read(voc)
+    records, left_out = read(voc)
+    assert set(records) == {"b.jpg", "c.jpg"}  # not a good part: its boxes are not known
+    assert (left_out[0].reason, left_out[0].file.name) == ("unreadable", "a.xml")
     with pytest.raises(DataError, match=r"no \.xml"):
         read(voc / "IMAGES")
 

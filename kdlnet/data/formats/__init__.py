@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from kdlnet.data.formats.coco import import_coco
+from kdlnet.data.formats.cvat import import_cvat
+from kdlnet.data.formats.labelme import import_labelme
 from kdlnet.data.formats.masks import import_masks
 from kdlnet.data.formats.record import ImportOptions, ImportResult
 from kdlnet.data.formats.voc import import_voc
@@ -12,4 +15,14 @@ from kdlnet.data.formats.yolo import import_yolo
 
 Importer = Callable[[Path, ImportOptions], ImportResult]
 
-IMPORTERS: dict[str, Importer] = {"voc": import_voc, "masks": import_masks, "yolo": import_yolo}
+IMPORTERS: dict[str, Importer] = {
+    "voc": import_voc,
+    "coco": import_coco,
+    "labelme": import_labelme,
+    "cvat": import_cvat,
+    "masks": import_masks,
+    "yolo": import_yolo,
+}
+
+# Those whose source may be a file: the one that holds all annotations, or the data.yaml.
+ONE_FILE = frozenset({"coco", "cvat", "yolo"})

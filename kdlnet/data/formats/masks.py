@@ -1,16 +1,21 @@
 """Segmentation masks: every connected region of a mask becomes one box.
 
-The class is the name of the folder: the last one above the image that is not a mere container
-such as ``Imgs`` or ``masks``.
+The class is the name of the folder, the last one above the image that is not a mere container
+such as ``Imgs`` or ``masks``; or the file name without its number; or the value of the pixels.
 """
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from kdlnet.data.catalog import images_below
 from kdlnet.data.formats.record import (
@@ -18,11 +23,13 @@ from kdlnet.data.formats.record import (
     ImportOptions,
     ImportResult,
     Record,
+    Row,
+    Unusable,
     make_record,
     sort_out,
 )
 from kdlnet.data.labels import LabelProblem
-from kdlnet.data.read import ImageArray, image_size, read_image
+from kdlnet.data.read import ImageArray, image_size, is_grey, read_image
 from kdlnet.errors import DataError
 
 _MASK_FOLDERS = frozenset(
@@ -32,6 +39,9 @@ _CONTAINERS = _MASK_FOLDERS | frozenset(
     "images imgs img jpegimages image train val test".split()  # noqa: SIM905
 )
 _MASK_ENDINGS = ("_mask", "_gt", "_label", "-mask")
+# What counts the images of a class: "_12", " (3)", "-004".
+_NUMBER = re.compile(r"[\s_.-]*[(\[]?\d+[)\]]?$")
+_MOST_VALUES = 64  # more are soft edges or noise, not classes
 _LOSSLESS = frozenset({".png", ".bmp", ".tif", ".tiff"})
 
 
@@ -52,7 +62,7 @@ def import_masks(source: Path, options: ImportOptions) -> ImportResult:
         )
     mask_files = set(masks.values())
     images = [file for file in files if file not in mask_files]
-    _check_good(source, images, options.good)
+    _check_good(source, images, options)
     return sort_out(_record(source, image, masks.get(image), options) for image in images)
 
 
@@ -106,12 +116,18 @@ def _distance(file: Path, image: Path) -> tuple[int, str]:
     return len(ours ^ theirs), str(file)
 
 
-def _check_good(source: Path, images: list[Path], good: tuple[str, ...]) -> None:
-    folders = {part for image in images for part in _folders(source, image)}
-    for name in good:
-        if name not in folders:
-            known = ", ".join(sorted(folders))
-            raise DataError(f"good class {name!r} is not a folder of {str(source)!r}: {known}")
+def _check_good(source: Path, images: list[Path], options: ImportOptions) -> None:
+    known = {word for image in images for word in _words(source, image, options)}
+    for name in options.good:
+        if name not in known:
+            found = ", ".join(sorted(known))
+            raise DataError(f"good class {name!r} is not a folder of {str(source)!r}: {found}")
+
+
+def _words(source: Path, image: Path, options: ImportOptions) -> set[str]:
+    """What can tell that an image is good: its folders, or the class in its name."""
+    words = set(_folders(source, image))
+    return words | {_NUMBER.sub("", image.stem)} if options.class_from == "name" else words
 
 
 def _record(
@@ -120,43 +136,88 @@ def _record(
     folders = _folders(source, image)
     try:
         size = image_size(image)
-        if set(folders) & set(options.good):
+        if _words(source, image, options) & set(options.good):
             return make_record(image, size, [], image)
         if mask is None:
             return LabelProblem(image, 0, "no mask", image.name, "dropped")
-        pixels = read_image(mask)
+        pixels = _read_mask(mask, options)
     except DataError as error:
         return LabelProblem(image, 0, "unreadable", str(error), "dropped")
     if pixels.shape[:2] != size:
         value = f"mask {pixels.shape[1]}x{pixels.shape[0]}, image {size[1]}x{size[0]}"
         return LabelProblem(image, 0, "size", value, "dropped")
-    name = options.class_name or _class_of(folders)
-    boxes, small = _regions(pixels, options.min_area)
-    if options.good and not boxes:
+    try:
+        layers = list(_layers(pixels, _class_of(image, folders, options), options))
+    except Unusable as fault:
+        return LabelProblem(image, 0, str(fault), mask.name, "dropped")
+    rows: list[Row] = []
+    problems: list[LabelProblem] = []
+    tiny: list[int] = []
+    for name, marked in layers:
+        boxes, small = _regions(marked, options.min_area)
+        tiny += small
+        rows += [Row(0, name, box, "mask") for box in boxes]
+        values = [f"{name}, area {area}" for area in small]
+        problems += [LabelProblem(mask, 0, "small region", text, "dropped") for text in values]
+    if options.good and not rows:
         # The folder says defect, the mask says nothing: neither a good part nor a usable example.
-        return LabelProblem(image, 0, "empty mask", f"{name}, {image.name}", "dropped")
-    record = make_record(image, size, [(0, name, box) for box in boxes], mask)
-    problems = [
-        LabelProblem(mask, 0, "small region", f"{name}, area {area}", "dropped") for area in small
-    ]
-    return Record(image, size, record.boxes, record.names, (*record.problems, *problems))
+        value = f"largest region has {max(tiny, default=0)} pixels"
+        return LabelProblem(image, 0, "empty mask", value, "dropped")
+    record = make_record(image, size, rows, mask)
+    return replace(record, problems=(*record.problems, *problems))
 
 
-def _class_of(folders: tuple[str, ...]) -> str:
+def _class_of(image: Path, folders: tuple[str, ...], options: ImportOptions) -> str:
+    """Class of the whole mask; Raises Unusable where the file name has none."""
+    if options.class_name or options.class_from == "value":
+        return options.class_name or ""
+    if options.class_from == "name":
+        name = _NUMBER.sub("", image.stem)
+        if not name:
+            raise Unusable("no class in the name")
+        return name
     own = [folder for folder in folders if folder.lower() not in _CONTAINERS]
     return own[-1] if own else "defect"
 
 
-def _regions(mask: ImageArray, min_area: int) -> tuple[list[Box], list[int]]:
-    """Boxes of the 8-connected regions of at least ``min_area`` pixels, and the smaller areas.
+def _read_mask(file: Path, options: ImportOptions) -> ImageArray:
+    """The mask (H, W, C); for a palette that tells classes the indices, not the colours."""
+    pixels = read_image(file)
+    if options.class_from == "value":
+        with Image.open(file) as image:
+            if image.mode == "P":
+                return np.asarray(image)[:, :, None]
+    return pixels
+
+
+def _layers(
+    pixels: ImageArray, name: str, options: ImportOptions
+) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Class and marked pixels (H, W) of every layer. Raises Unusable for what is no class mask.
 
     A pixel counts from half of the mask's range on, so that the soft edges of resized masks do
     not grow the boxes; masks of small numbers (0, 1, 2) count from 1 on.
     """
-    values = mask.max(axis=2)
-    half = np.iinfo(values.dtype.name).max // 2
-    peak = int(values.max())
-    marked = values > half if peak > half else values > 0
+    if options.class_from != "value":
+        values = pixels.max(axis=2)
+        half = np.iinfo(values.dtype.name).max // 2
+        yield name, values > half if int(values.max()) > half else values > 0
+        return
+    codes = pixels[:, :, 0].astype(np.int64)
+    colour = not is_grey(pixels)
+    if colour:
+        codes = pixels.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
+    found = [code for code in np.unique(codes).tolist() if code]
+    if len(found) > _MOST_VALUES and not options.values:
+        raise Unusable("too many values")
+    for code in found:
+        key = f"#{code:06x}" if colour else str(code)
+        if not options.values or key in options.values:
+            yield options.class_name or options.values.get(key, key), codes == code
+
+
+def _regions(marked: NDArray[np.bool_], min_area: int) -> tuple[list[Box], list[int]]:
+    """Boxes of the 8-connected regions of at least ``min_area`` pixels, and the smaller areas."""
     _, _, stats, _ = cv2.connectedComponentsWithStats(marked.astype(np.uint8), connectivity=8)
     boxes: list[Box] = []
     small: list[int] = []

@@ -14,16 +14,19 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from kdlnet.data.catalog import images_below
+from kdlnet.data.formats.locate import annotation_files
 from kdlnet.data.formats.record import (
-    Box,
+    NO_ANNOTATION,
     ImportOptions,
     ImportResult,
     Record,
-    make_record,
+    Row,
+    annotated_record,
+    read_class_file,
     sort_out,
 )
 from kdlnet.data.labels import LabelProblem
-from kdlnet.data.read import image_size
+from kdlnet.data.schema import SPLITS
 from kdlnet.errors import DataError
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
@@ -31,33 +34,50 @@ _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 @dataclass(frozen=True)
 class _Annotation:
-    """``objects`` are (number from 1, class, raw box); ``size`` (H, W) as written, 0 if not."""
+    """``size`` (H, W) as written, 0 if not."""
 
     file: Path
     size: tuple[int, int]
-    objects: list[tuple[int, str, Box]]
+    objects: list[Row]
     problems: list[LabelProblem]
 
 
 def import_voc(source: Path, options: ImportOptions) -> ImportResult:
     """Records of all images below ``source``; an image without an XML file is a good part.
 
-    Raises DataError for an XML file that cannot be parsed or fits several images equally.
+    Lists in ``ImageSets/Main`` give the splits, a ``classes.txt`` the order of the classes. An
+    XML file that cannot be read leaves its image out. Raises DataError when there is no XML file
+    or one fits several images equally.
     """
-    images = list(images_below(source))
-    annotations = sorted(file for file in source.rglob("*") if file.suffix.lower() == ".xml")
-    if not annotations:
-        raise DataError(f"no .xml file below {str(source)!r}: name the folder of a Pascal VOC set")
+    images = list(images_below(options.images or source))
+    annotations = annotation_files(source, ".xml")
     matched = _match(images, annotations)
     parsed = {file: _parse(file) for file in matched.values()}
     origin = options.origin
     if origin == "auto":
         origin = "0" if _has_zero(parsed.values()) else "1"
-    shift = 1 if origin == "1" else 0
-    found = [_record(image, parsed.get(matched.get(image, image)), shift) for image in images]
+    splits = _listed_splits(source)
+    found = [
+        _record(image, parsed.get(matched.get(image, image)), int(origin), splits)
+        for image in images
+    ]
     unused = sorted(set(annotations) - set(matched.values()))
     alone = [LabelProblem(file, 0, "no image", file.name, "dropped") for file in unused]
-    return sort_out([*found, *alone])
+    result = sort_out([*found, *alone])
+    used = {name for record in result.records for name in record.names}
+    order = read_class_file(source)
+    return replace(result, names=order if used <= set(order) else ())
+
+
+def _listed_splits(source: Path) -> dict[str, str]:
+    """Split by the name in ``ImageSets/Main/train.txt``, ``val.txt`` and ``test.txt``."""
+    splits: dict[str, str] = {}
+    for split in SPLITS:
+        file = source / "ImageSets" / "Main" / f"{split}.txt"
+        if file.is_file():
+            lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+            splits |= {line.strip(): split for line in lines if line.strip()}
+    return splits
 
 
 def _match(images: Sequence[Path], annotations: Sequence[Path]) -> dict[Path, Path]:
@@ -81,10 +101,14 @@ def _match(images: Sequence[Path], annotations: Sequence[Path]) -> dict[Path, Pa
     return matched
 
 
-def _likeness(image: Path, file: Path) -> tuple[int, int]:
-    """Equal folder names counted from the file up, then from the root down."""
+def _likeness(image: Path, file: Path) -> tuple[int, int, int]:
+    """Equal folder names counted from the file up, then from the root down, then equal depth."""
     ours, theirs = image.parent.parts, file.parent.parts
-    return _common(ours[::-1], theirs[::-1]), _common(ours, theirs)
+    return (
+        _common(ours[::-1], theirs[::-1]),
+        _common(ours, theirs),
+        -abs(len(ours) - len(theirs)),
+    )
 
 
 def _common(first: Sequence[str], second: Sequence[str]) -> int:
@@ -96,13 +120,13 @@ def _common(first: Sequence[str], second: Sequence[str]) -> int:
     return count
 
 
-def _parse(file: Path) -> _Annotation:
+def _parse(file: Path) -> _Annotation | LabelProblem:
     try:
         root = ElementTree.parse(file).getroot()
     except (ElementTree.ParseError, OSError, ValueError) as error:
-        raise DataError(f"annotation {str(file)!r} is not XML: {error}") from None
-    objects = []
-    problems = []
+        return LabelProblem(file, 0, "unreadable", f"not XML: {error}", "dropped")
+    objects: list[Row] = []
+    problems: list[LabelProblem] = []
     for number, element in enumerate(root.iter("object"), start=1):
         name = (element.findtext("name") or "").strip()
         texts = [element.findtext(f"bndbox/{side}") or "" for side in _SIDES]
@@ -114,7 +138,7 @@ def _parse(file: Path) -> _Annotation:
             value = " ".join(texts)
             problems.append(LabelProblem(file, number, "incomplete", value, "dropped"))
         else:
-            objects.append((number, name, (x1, y1, x2, y2)))
+            objects.append(Row(number, name, (x1, y1, x2, y2)))
     return _Annotation(file, (_side(root, "height"), _side(root, "width")), objects, problems)
 
 
@@ -125,25 +149,30 @@ def _side(root: ElementTree.Element, name: str) -> int:
         return 0
 
 
-def _has_zero(annotations: Iterable[_Annotation]) -> bool:
-    return any(min(box[:2]) == 0 for found in annotations for _, _, box in found.objects)
+def _has_zero(parsed: Iterable[_Annotation | LabelProblem]) -> bool:
+    annotations = [found for found in parsed if isinstance(found, _Annotation)]
+    return any(min(row.box) == 0 for found in annotations for row in found.objects)
 
 
-def _record(image: Path, annotation: _Annotation | None, shift: int) -> Record | LabelProblem:
-    try:
-        size = image_size(image)
-    except DataError as error:
-        return LabelProblem(image, 0, "unreadable", str(error), "dropped")
+def _record(
+    image: Path, annotation: _Annotation | LabelProblem | None, origin: int, splits: dict[str, str]
+) -> Record | LabelProblem:
+    if isinstance(annotation, LabelProblem):
+        return annotation
+    split = None
+    if splits:
+        parts = image.with_suffix("").parts
+        below = ("/".join(parts[start:]) for start in range(len(parts)))
+        split = next((splits[name] for name in below if name in splits), "")
     if annotation is None:
-        return make_record(image, size, [], image)
-    if all(annotation.size) and annotation.size != size:
-        # Boxes for another size, or for the picture before its EXIF rotation, would be misplaced.
-        written, real = (f"{width}x{height}" for height, width in (annotation.size, size))
-        value = f"annotated as {written} in {annotation.file.name}, image has {real}"
-        return LabelProblem(image, 0, "size", value, "dropped")
-    rows = (
-        (number, name, (x1 - shift, y1 - shift, x2, y2))
-        for number, name, (x1, y1, x2, y2) in annotation.objects
+        record = annotated_record(image, [], image, split=split)
+        return replace(record, converted=(NO_ANNOTATION,)) if isinstance(record, Record) else record
+    return annotated_record(
+        image,
+        annotation.objects,
+        annotation.file,
+        written=annotation.size,
+        split=split,
+        origin=origin,
+        problems=annotation.problems,
     )
-    record = make_record(image, size, rows, annotation.file)
-    return replace(record, problems=(*annotation.problems, *record.problems))

@@ -1,0 +1,67 @@
+"""``kdlnet data prepare``: a known dataset from its authors' layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..console import Console, shown
+from ..options import Json, Overwrite, Quiet, Seed, given, option
+from .data import SplitLists, parse_splits, show_report
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A dataset of datasets.yaml.")]
+Source = Annotated[
+    Path, option("--from", metavar="DIR", help="The folder as its authors publish it.")
+]
+Folder = Annotated[
+    Path | None, option("--out", metavar="DIR", help="New folder [NAME in $KDLNET_DATA or here].")
+]
+
+
+def prepare(
+    name: Name,
+    source: Source,
+    out: Folder = None,
+    split: SplitLists = None,
+    seed: Seed = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Convert a published dataset, check its counts and split it without a leak.
+
+    Without --split the images are split by the group rule of the dataset, so
+    that images of one part stay together. The folder is only read.
+
+    \b
+    kdlnet data prepare neu-det --from NEU-DET
+    """
+    splits = parse_splits(split)
+    with Console(as_json=as_json, quiet=quiet) as console:
+        from kdlnet.data.catalog import look_up
+        from kdlnet.data.prepare import prepare as run_prepare
+        from kdlnet.engine.events import Progress
+
+        from ..progress import EventPrinter
+
+        with EventPrinter(console) as printer:
+            report = run_prepare(
+                name,
+                source,
+                out,
+                splits=splits,
+                overwrite=overwrite,
+                on_progress=lambda done, total: printer(Progress("link images", done, total)),
+                **given(seed=seed),
+            )
+        show_report(console, report)
+        entry = look_up(name)[0]
+        if entry is not None:
+            console.say(f"terms: {entry.terms}")
+            console.say(f"cite: {entry.citation}")
+            if entry.image_size:
+                tile = f" --tile {entry.tile} --overlap {entry.overlap:g}" if entry.tile else ""
+                size = f"--image-size {entry.image_size}{tile}"
+                console.say(f"next: kdlnet train --data {shown(report.folder)} {size}")

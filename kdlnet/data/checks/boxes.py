@@ -1,0 +1,174 @@
+"""Checks of the labels."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdlnet.data.catalog import label_path
+from kdlnet.data.checks.finding import Finding, Severity
+from kdlnet.data.checks.survey import ImageFacts, Pixels, Survey, readable
+from kdlnet.data.labels import ImageLabels
+
+LEAST_SIDE, LEAST_SIZE = 3.0, 8.0  # pixels of the network input; size is the root of the area
+_SAME = 0.9  # IoU from which two boxes are one
+_FEW = 20  # boxes of a class that can be learned from at all, roughly
+_UNBALANCED = 10.0
+
+
+def check_missing(survey: Survey) -> Iterator[Finding]:
+    """Images without label files, and splits without any box."""
+    for split in survey.splits if survey.names else []:
+        images = survey.of(split)
+        absent = [image for image in images if not image.labelled]
+        empty = sum(image.labelled and not len(image.labels.labels) for image in images)
+        if not any(len(image.labels.labels) for image in images):
+            expected = survey.below(images[0]), label_path(images[0].path)
+            message = f"no box in all {len(images)} images of {split}"
+            fix = f"the labels of {expected[0]} belong into {expected[1]}"
+            yield Finding("labels", "error", message, split, value=len(images), fix=fix)
+        elif absent:
+            message = f"{len(absent)} of {len(images)} images have no label file: taken as good"
+            fix = "give good parts an empty file, so that a forgotten one shows"
+            yield Finding("labels", "info", message, split, absent[0].path, len(absent), fix)
+        if empty and empty < len(images):
+            message = f"{empty} of {len(images)} images have an empty label file: good parts"
+            yield Finding("labels", "info", message, split, value=empty)
+
+
+def check_orphans(survey: Survey) -> Iterator[Finding]:
+    """Label files in the folders ``labels`` that belong to no image of any split."""
+    known = {label_path(image.path) for image in survey.images}
+    folders = {file.parent for file in known} - {image.path.parent for image in survey.images}
+    found = [file for folder in sorted(folders) for file in sorted(folder.glob("*.txt"))]
+    lost = [file for file in found if file not in known and file.name != "classes.txt"]
+    if lost and survey.names:
+        message = f"{len(lost)} label files belong to no listed image, first {lost[0].name}"
+        fix = "add their images to a split, or correct their names"
+        yield Finding("orphans", "warning", message, value=len(lost), fix=fix)
+
+
+def check_rows(survey: Survey) -> Iterator[Finding]:
+    """Rows that training drops or clips; repeated rows are the next check's."""
+    for image in survey.images:
+        for problem in image.problems:
+            if problem.reason != "duplicate":
+                yield Finding(
+                    "rows",
+                    "warning" if problem.action == "dropped" else "info",
+                    f"{label_path(image.path).name}:{problem.line}: {problem.action}: "
+                    f"{problem.reason}: {problem.value}",
+                    image.split,
+                    image.path,
+                    problem.reason,
+                    "correct the row" if problem.action == "dropped" else "",
+                )
+
+
+def check_repeated(survey: Survey) -> Iterator[Finding]:
+    """Boxes that are there twice: the same row, or nearly the same box with any class."""
+    for image in survey.images:
+        rows = sum(problem.reason == "duplicate" for problem in image.problems)
+        same, other = _overlapping(image.labels)
+        if rows + same:
+            message = f"{rows + same} boxes are there twice ({rows} of them as equal rows)"
+            fix = "remove one of each: training counts them twice"
+            yield Finding(
+                "duplicate-box", "warning", message, image.split, image.path, rows + same, fix
+            )
+        if other:
+            message = f"{other} boxes carry two classes"
+            fix = "decide for one class, or merge the two"
+            yield Finding("duplicate-box", "warning", message, image.split, image.path, other, fix)
+
+
+def check_small(survey: Survey) -> Iterator[Finding]:
+    """Boxes of a few pixels once the image is resized: they cannot be learned."""
+    height, width = survey.image_size
+    for image, pixels in readable(survey.images):
+        sides = box_sides(image, pixels) * scale(pixels.size, survey.image_size)
+        small = too_small(sides)
+        if not small.any():
+            continue
+        shortest = float(np.sqrt(sides[small].prod(axis=1)).min())
+        needed = LEAST_SIZE / shortest * max(height, width)
+        native = max(pixels.size)
+        fix = f"--image-size {32 * int(np.ceil(needed / 32))}"
+        if needed > 1.5 * native:
+            fix = "no size helps: the defect itself has too few pixels; check the box"
+        elif needed > 1280:
+            fix += " or --tile 640"
+        yield Finding(
+            "small-box",
+            "warning",
+            f"{int(small.sum())} of {len(small)} boxes are a few pixels at {height}x{width}, "
+            f"the smallest {shortest:.1f}",
+            image.split,
+            image.path,
+            int(small.sum()),
+            fix,
+        )
+
+
+def check_classes(survey: Survey) -> Iterator[Finding]:
+    """Classes that a split lacks, that are rare, and how far apart their numbers are."""
+    for split in survey.splits if survey.names else []:
+        counts: Counter[int] = Counter()
+        for image in survey.of(split):
+            counts.update(image.labels.labels.tolist())
+        if not counts:
+            continue
+        for label, name in enumerate(survey.names):
+            if not counts[label]:
+                message = f"class {name} has no box in {split}"
+                fix = "collect some, or split again: kdlnet data split keeps classes in proportion"
+                severity: Severity = "error" if split == "train" else "warning"
+                yield Finding("classes", severity, message, split, value=name, fix=fix)
+            elif counts[label] < _FEW and split == "train":
+                message = f"class {name} has {counts[label]} boxes in train"
+                fix = "collect more of it: its figures will be chance"
+                yield Finding("classes", "warning", message, split, value=counts[label], fix=fix)
+        by_name = {name: counts[label] for label, name in enumerate(survey.names)}
+        listed = ", ".join(f"{name} {count}" for name, count in by_name.items())
+        far = max(counts.values()) > _UNBALANCED * min(counts.values())
+        yield Finding(
+            "classes", "warning" if far else "info", f"boxes: {listed}", split, value=by_name
+        )
+
+
+def box_sides(image: ImageFacts, pixels: Pixels) -> NDArray[np.float64]:
+    """(N, 2) width and height of the boxes in pixels of the original image."""
+    boxes = image.labels.boxes
+    height, width = pixels.size
+    sides: NDArray[np.float64] = (boxes[:, 2:] - boxes[:, :2]) * (width, height)
+    return sides
+
+
+def scale(size: tuple[int, int], image_size: tuple[int, int]) -> float:
+    """Factor of the letterbox from an image of ``size`` (H, W) to ``image_size`` (H, W)."""
+    return min(image_size[0] / size[0], image_size[1] / size[1])
+
+
+def too_small(sides: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(N,) of (N, 2) sides in pixels of the network input: which cannot be learned."""
+    found: NDArray[np.bool_] = (sides.min(axis=1, initial=np.inf) < LEAST_SIDE) | (
+        sides.prod(axis=1) < LEAST_SIZE**2
+    )
+    return found
+
+
+def _overlapping(labels: ImageLabels) -> tuple[int, int]:
+    """Pairs of boxes above the IoU of one box: of the same class, of two classes."""
+    boxes = labels.boxes
+    if len(boxes) < 2:
+        return 0, 0
+    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+    shared = (high - low).clip(min=0).prod(axis=2)
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    one = np.triu(shared / (area[:, None] + area[None, :] - shared) >= _SAME, 1)
+    alike = labels.labels[:, None] == labels.labels[None, :]
+    return int((one & alike).sum()), int((one & ~alike).sum())

@@ -1,0 +1,132 @@
+"""What a teacher is worth: distillation beside one training of the same total budget."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kdlnet.config import TrainConfig, build_config
+from kdlnet.engine.comparer import Comparison, compare
+from kdlnet.engine.distiller import distill, train_teacher
+from kdlnet.engine.events import Listener, Message, ignore
+from kdlnet.engine.run import new_folder, protect, write_json
+from kdlnet.engine.setup import data_name
+from kdlnet.engine.trainer import TrainResult, train
+from kdlnet.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What trainings used: ``epochs`` over the data and ``seconds`` of wall time."""
+
+    epochs: int
+    seconds: float
+
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(self.epochs + other.epochs, self.seconds + other.seconds)
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The comparison of baselines (A) and students (B), and the last student.
+
+    ``spent`` by arm: teachers, students and baselines, all seeds together.
+    """
+
+    folder: Path
+    comparison: Comparison
+    student: TrainResult
+    spent: dict[str, Spent]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Builtins, ready for JSON."""
+        spent = {
+            name: {"epochs": value.epochs, "seconds": round(value.seconds, 1)}
+            for name, value in self.spent.items()
+        }
+        return {**self.comparison.to_dict(), "spent": spent}
+
+
+def prove(
+    config: TrainConfig,
+    *,
+    teachers: Sequence[Path] = (),
+    seeds: Sequence[int] = (0,),
+    split: str = "val",
+    group_by: str | None = None,
+    out: Path | None = None,
+    overwrite: bool = False,
+    on_event: Listener = ignore,
+) -> Proof:
+    """For each seed a teacher (unless given), a student and a baseline; then the comparison.
+
+    The baseline is one plain training with as many epochs, or as much time, as teacher and student
+    together, in one schedule, with the student's seed. What a given teacher used is read from its
+    run folder. Leaves ``seed-N/teacher``, ``/student``, ``/baseline`` and ``comparison/``. Raises
+    ConfigError when the teacher's budget is unknown.
+    """
+    if overwrite:
+        protect(out, teachers)
+    given = sum((spent_by(path) for path in teachers), Spent(0, 0.0))
+    out = new_folder(Path("runs/proof") / data_name(config), out, overwrite)
+    totals = dict.fromkeys(("teachers", "students", "baselines"), Spent(0, 0.0))
+    students, baselines = [], []
+    for seed in seeds:
+        folder = out / f"seed-{seed}"
+        on_event(Message(f"seed {seed}: teacher, student, baseline"))
+        settings = build_config({**config.to_dict(), "seed": seed})
+        taught_by, cost = list(teachers), given
+        if not taught_by:
+            taught_by = [train_teacher(settings, folder / "teacher", on_event)]
+            cost = spent_by(taught_by[0])
+        student = distill(settings, teachers=taught_by, out=folder / "student", on_event=on_event)
+        cost_of_student = spent_by(student.best)
+        alone = _with_budget(settings, cost + cost_of_student)
+        baseline = train(alone, out=folder / "baseline", on_event=on_event)
+        students.append(student)
+        baselines.append(baseline)
+        totals["teachers"] += cost
+        totals["students"] += cost_of_student
+        totals["baselines"] += spent_by(baseline.best)
+    comparison = compare(
+        [run.best for run in baselines],
+        [run.best for run in students],
+        data=config.data.name,
+        data_root=None if config.data.root is None else Path(config.data.root),
+        split=split,
+        group_by=group_by,
+        batch=config.batch,
+        device=config.device,
+        out=out / "comparison",
+        on_event=on_event,
+    )
+    proof = Proof(out, comparison, students[-1], totals)
+    write_json(out / "proof.json", proof.to_dict())
+    return proof
+
+
+def spent_by(weights: Path) -> Spent:
+    """What the run of ``weights`` used, from the results.csv of its folder."""
+    file = weights.absolute().parent.parent / "results.csv"
+    try:
+        with file.open(encoding="utf-8", newline="") as stream:
+            last = list(csv.DictReader(stream))[-1]
+        return Spent(int(last["epoch"]) + 1, float(last["seconds"]))
+    except (OSError, IndexError, KeyError, ValueError):
+        raise ConfigError(
+            f"teacher {str(weights)!r} is not in the folder of its run (no usable results.csv), so "
+            "the budget of a fair baseline is unknown: leave --teacher out, or train a baseline "
+            "yourself and use kdlnet compare"
+        ) from None
+
+
+def _with_budget(config: TrainConfig, budget: Spent) -> TrainConfig:
+    values = config.to_dict()
+    if config.time is not None:
+        values["time"] = budget.seconds
+    else:
+        values["epochs"] = budget.epochs
+    return build_config(values)

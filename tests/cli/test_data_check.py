@@ -1,0 +1,73 @@
+"""``kdlnet data check`` as a user calls it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from .conftest import Command
+
+
+@pytest.fixture
+def leaky(dataset: Path, tmp_path: Path) -> Path:
+    """The synthetic set with its first image of train in val, too."""
+    folder = tmp_path / "leaky"
+    shutil.copytree(dataset, folder)
+    line = (folder / "train.txt").read_text().splitlines()[0]
+    with (folder / "val.txt").open("a") as file:
+        file.write(f"{line}\n")
+    return folder
+
+
+def test_the_table_says_the_worst_first(kdlnet: Command, leaky: Path) -> None:
+    run = kdlnet("data check --out doctor", leaky)
+    assert run.code == 0, run.err
+    lines = run.out.splitlines()
+    assert any(line.startswith("error") and "split" in line for line in lines)
+    assert lines[2].startswith("error"), "worst first"
+    assert "doctor/findings.json" in run.out
+    assert Path("doctor/groups.csv").is_file()
+
+
+def test_the_document(kdlnet: Command, leaky: Path) -> None:
+    run = kdlnet("data check --json --only split", leaky)
+    assert [finding["check"] for finding in run.document["findings"]] == ["split"]
+    assert run.document["counts"] == {"error": 1, "warning": 0, "info": 0}
+
+
+@pytest.mark.parametrize(
+    ("data", "level", "code"),
+    [("leaky", "error", 4), ("leaky", "warning", 4), ("sound", "error", 0)],
+)
+def test_fail_on(
+    kdlnet: Command, leaky: Path, dataset: Path, data: str, level: str, code: int
+) -> None:
+    folder = leaky if data == "leaky" else dataset
+    run = kdlnet(f"data check --json --only split --fail-on {level}", folder)
+    assert run.code == code
+    assert run.document["dataset"] == folder.name, "the document comes all the same, and alone"
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "words"),
+    [
+        ("data check nowhere/", 1, ["nowhere", "does not exist"]),
+        ("data check neu-dett", 1, ["neu-dett", "did you mean 'neu-det'"]),
+        ("data check empty", 1, ["empty", "neither a data.yaml nor images"]),
+        ("data check SET --only splt", 1, ["splt", "did you mean 'split'"]),
+        ("data check SET --fail-on eror", 2, ["eror", "error or warning"]),
+        ("data check SET --image-size 65", 1, ["65", "multiple of 32"]),
+        ("data check SET --out SET/doctor", 1, ["never written to"]),
+    ],
+)
+def test_user_errors(
+    kdlnet: Command, dataset: Path, tmp_path: Path, line: str, code: int, words: list[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    run = kdlnet(line.replace("SET", str(dataset)))
+    assert run.code == code, run.err
+    assert all(word in run.error for word in words), run.error

@@ -1,0 +1,116 @@
+"""``kdlnet data convert`` and ``data prepare`` as a user calls them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from .conftest import Command
+
+
+@pytest.fixture
+def coco(kdlnet: Command, dataset: Path, tmp_path: Path) -> Path:
+    """The synthetic set as COCO."""
+    run = kdlnet("data convert yolo --to coco --out coco", dataset)
+    assert run.code == 0, run.err
+    assert run.out.splitlines()[-1] == "dataset coco"
+    return tmp_path / "coco"
+
+
+def test_there_and_back(kdlnet: Command, dataset: Path, coco: Path) -> None:
+    there = json.loads((coco / "report.json").read_text())
+    run = kdlnet("data convert coco coco --out back --json")
+    assert run.code == 0, run.err
+    same = ("splits", "names", "images", "good", "boxes", "dropped", "repaired", "left_out")
+    assert {key: run.document[key] for key in same} == {key: there[key] for key in same}
+    for file in (dataset / "labels").rglob("*.txt"):
+        rows = (coco.parent / "back" / file.relative_to(dataset)).read_text().split()
+        expected = list(map(float, file.read_text().split()))
+        assert list(map(float, rows)) == pytest.approx(expected, abs=2e-5)  # 0.001 of 96 pixels
+
+
+def test_what_was_dropped_and_repaired_is_told(kdlnet: Command, coco: Path) -> None:
+    file = coco / "annotations/instances_train.json"
+    content = json.loads(file.read_text())
+    first, second, third = content["annotations"][:3]
+    first["iscrowd"] = 1
+    second["bbox"] = [90, 5, 20, 10]
+    third |= {"bbox": [], "segmentation": [[5, 5, 20, 5, 20, 30]]}
+    content["images"].append({"id": 999, "file_name": "gone.png"})
+    file.write_text(json.dumps(content))
+    run = kdlnet("data convert coco coco --out back")
+    assert run.code == 0
+    assert "converted: polygon 1" in run.out
+    for line in (
+        "boxes repaired: clipped 1",
+        "boxes dropped: crowd 1",
+        "files left out: no image 1",
+    ):
+        assert f"warning: {line}" in run.err.splitlines()
+    assert any("instances_train.json:1: crowd" in line for line in run.err.splitlines())
+    assert kdlnet("data convert coco coco --out again --json").document["dropped"] == {"crowd": 1}
+
+
+def test_one_file_with_the_images_elsewhere(
+    kdlnet: Command, dataset: Path, coco: Path, tmp_path: Path
+) -> None:
+    shutil.copy(coco / "annotations/instances_val.json", tmp_path / "val.json")
+    run = kdlnet("data convert coco val.json --out new --json --images", dataset / "images")
+    assert run.code == 0, run.err
+    assert list(run.document["splits"]) == ["val"]
+    assert set(run.document["left_out"]) == {"not listed"}
+
+
+def test_mask_options(kdlnet: Command, tmp_path: Path) -> None:
+    import cv2
+    import numpy as np
+
+    mask = np.zeros((40, 60), np.uint8)
+    mask[5:15, 5:15] = 7
+    for folder in ("images", "masks"):
+        (tmp_path / "m" / folder).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / "m" / folder / "a.png"), mask)
+    line = "data convert masks m --json --class-from value --value 7=pit --out"
+    assert kdlnet(f"{line} one").document["splits"]["train"]["classes"] == {"pit": 1}
+    run = kdlnet(f"{line} two --min-area 101")
+    assert (run.code, run.document["error"]["code"]) == (1, 1)
+
+
+def test_prepare_says_counts_terms_and_what_is_next(
+    kdlnet: Command, dataset: Path, tmp_path: Path
+) -> None:
+    entry = """
+parts:
+  train: train.txt
+  names: [scratch, pit, inclusion, stain]
+  terms: free
+  citation: nobody
+  layout: {format: yolo, folders: [images, labels]}
+  expected: {images: 13}
+  group: '(\\d+)\\.png'
+  shares: {train: 0.5, val: 0.5}
+  image_size: 96
+  tile: 64
+  overlap: 0.25
+"""
+    (tmp_path / "datasets.yaml").write_text(entry)
+    run = kdlnet("data prepare parts --seed 1 --from", dataset)
+    assert run.code == 0, run.err
+    assert "warning: images: expected 13, found 12; is the copy complete?" in run.err
+    assert run.out.splitlines()[-4:] == [
+        "dataset parts/data.yaml",
+        "terms: free",
+        "cite: nobody",
+        "next: kdlnet train --data parts --image-size 96 --tile 64 --overlap 0.25",
+    ]
+    again = kdlnet("data prepare parts --json --from", dataset)
+    assert again.code == 1
+    assert "--overwrite" in again.error
+    document = kdlnet("data prepare parts --overwrite --json --from", dataset).document
+    assert document["splits"]["train"]["images"] == document["splits"]["val"]["images"] == 6
+    assert document["warnings"] == ["images: expected 13, found 12; is the copy complete?"]

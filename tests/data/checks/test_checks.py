@@ -1,0 +1,205 @@
+"""Each fault is planted once and must be found, named and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from kdlnet.data.checks import CHECKS, run_checks
+from kdlnet.data.checks.survey import take_survey
+from kdlnet.errors import DataError
+
+from .conftest import picture
+
+
+def found(name, *checks, **options):
+    return run_checks(take_survey(name, **options), checks)
+
+
+def tree(root):
+    return {
+        str(file): (file.stat().st_mtime_ns, hashlib.sha256(file.read_bytes()).hexdigest())
+        for file in sorted(root.rglob("*"))
+        if file.is_file()
+    }
+
+
+def test_a_sound_dataset_has_only_notes(folder):
+    for number in range(24):
+        split = "train" if number < 20 else "val"
+        folder.add(split, f"{number}.png", picture(number), "0 .5 .5 .4 .4\n1 .2 .2 .3 .3\n")
+    findings = found(folder.write())
+    assert {finding.severity for finding in findings} == {"info"}, findings
+
+
+def test_broken_files_and_wrong_names(folder):
+    whole = cv2.imencode(".jpg", picture(1))[1].tobytes()
+    folder.add("train", "cut.jpg", whole[: len(whole) // 2])
+    folder.add("train", "empty.png", b"")
+    folder.add("train", "text.bmp", b"no image")
+    folder.add("train", "named.png", whole)
+    folder.add("train", "good.jpg", picture(2))
+    name = folder.write()
+    broken = found(name, "unreadable")
+    assert [finding.image.name for finding in broken] == ["cut.jpg", "empty.png", "text.bmp"]
+    assert {finding.severity for finding in broken} == {"error"}
+    (wrong,) = found(name, "suffix")
+    assert (wrong.image.name, wrong.value) == ("named.png", "JPEG")
+
+
+def test_turned_flat_deep_and_tiny_images(folder):
+    for number in range(3):
+        folder.add("train", f"{number}.png", picture(number))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = folder.add("train", "turned.jpg", picture(5))
+    Image.fromarray(picture(5)).save(turned, exif=exif)
+    folder.add("train", "deep.png", picture(6).astype(np.uint16) * 256)
+    folder.add("train", "flat.png", np.full((96, 120), 7, np.uint8))
+    folder.add("train", "thumb.png", picture(8, 20, 30))
+    folder.add("train", "clear.png", cv2.cvtColor(picture(9), cv2.COLOR_GRAY2BGRA))
+    name = folder.write()
+    (rotation,) = found(name, "rotation")
+    assert (rotation.image, rotation.value) == (turned, 6)
+    modes = {
+        finding.image.name: finding.severity for finding in found(name, "mode") if finding.image
+    }
+    assert modes == {"deep.png": "error", "flat.png": "warning", "clear.png": "info"}
+    tiny, sizes = found(name, "size")
+    assert (tiny.image.name, tiny.value) == ("thumb.png", [20, 30])
+    assert sizes.value == 3  # (96, 120), the turned (120, 96), (20, 30)
+
+
+def test_rows_and_repeated_boxes(folder):
+    rows = "0 .5 .5 .2 .2\n0 .5 .5 .2 .2\n0 .501 .5 .2 .2\n1 .5 .5 .2 .2\n"
+    folder.add("train", "twice.png", picture(1), rows)
+    folder.add("train", "rows.png", picture(2), "0 .95 .5 .2 .2\n9 .5 .5 .1 .1\n0 .5\n")
+    folder.add("train", "good.png", picture(3))
+    name = folder.write()
+    same, other = found(name, "duplicate-box")
+    # One equal row; of the rest the two of class 0 are one box, and each is that of class 1.
+    assert (same.image.name, same.value, other.value) == ("twice.png", 2, 2)
+    faults = [(finding.value, finding.severity) for finding in found(name, "rows")]
+    assert faults == [("class", "warning"), ("columns", "warning"), ("clipped", "info")]
+
+
+def test_missing_and_lost_labels(folder):
+    folder.add("train", "a.png", picture(1))
+    folder.add("train", "b.png", picture(2), None)
+    folder.add("train", "c.png", picture(3), "")
+    folder.add("val", "d.png", picture(4), None)
+    (folder.root / "labels" / "e.txt").write_text("0 .5 .5 .1 .1\n")
+    name = folder.write()
+    by_split = {(f.split, f.severity): f.value for f in found(name, "labels")}
+    assert by_split[("val", "error")] == 1
+    assert [f.value for f in found(name, "labels") if f.split == "train"] == [1, 1]
+    (lost,) = found(name, "orphans")
+    assert "e.txt" in lost.message
+
+
+def test_small_boxes_say_which_size_would_do(folder):
+    """10 of 1280 pixels: 5 at 640, and the 8 that are wanted at 1024."""
+    rows = f"0 .5 .5 {10 / 1280} {10 / 960}\n0 .2 .2 .3 .3\n"
+    folder.add("train", "a.png", picture(1, 960, 1280), rows)
+    folder.add("train", "b.png", picture(2, 960, 1280), "0 .5 .5 .3 .3\n")
+    name = folder.write("[pit]")
+    (small,) = found(name, "small-box")
+    assert (small.image.name, small.value, small.fix) == ("a.png", 1, "--image-size 1024")
+    assert found(name, "small-box", image_size=(1024, 1024)) == []
+
+
+def test_advice_names_the_smallest_size_that_shows_the_boxes(folder):
+    """32 of 1000 pixels: 16 of them are left at 500, the next size is 512."""
+    for number in range(3):
+        folder.add("train", f"{number}.png", picture(number, 1000, 1000), "0 .5 .5 .032 .032\n")
+    (advice,) = found(folder.write("[pit]"), "advice")
+    assert advice.fix == "--image-size 512"
+    assert advice.value["share"]["416"] == 0 and advice.value["share"]["512"] == 1
+
+
+def test_classes_that_a_split_lacks(folder):
+    folder.add("train", "a.png", picture(1), "0 .5 .5 .1 .1\n")
+    folder.add("val", "b.png", picture(2), "1 .5 .5 .1 .1\n")
+    findings = found(folder.write(), "classes")
+    lacking = {(f.split, f.value, f.severity) for f in findings if "no box" in f.message}
+    assert lacking == {("train", "crack", "error"), ("val", "pit", "warning")}
+    assert any("class pit has 1 boxes" in finding.message for finding in findings)
+
+
+def test_leaks_between_splits(folder):
+    base = picture(1, 200, 240)
+    folder.add("train", "a.png", base)
+    folder.add("train", "a2.png", base)
+    folder.add("train", "b.png", picture(2, 200, 240))
+    folder.add("val", "same.png", picture(2, 200, 240))
+    folder.add("test", "darker.png", (base * 0.8).astype(np.uint8))
+    name = folder.write()
+    exact = {f.image.name: (f.severity, f.value) for f in found(name, "exact-duplicate")}
+    assert exact == {
+        "a2.png": ("warning", "images/a.png"),
+        "same.png": ("error", "images/b.png"),
+    }
+    (near,) = found(name, "near-duplicate")
+    assert (near.image.name, near.split, near.severity) == ("darker.png", "test", "error")
+    spread = [f for f in found(name, "group") if f.severity == "error"]
+    assert [sorted(f.value) for f in spread] == [
+        ["images/a.png", "images/a2.png", "images/darker.png"],
+        ["images/b.png", "images/same.png"],
+    ]
+
+
+def test_an_image_in_two_splits_and_a_split_that_is_gone(folder):
+    folder.add("train", "a.png", picture(1))
+    folder.add("train", "b.png", picture(2))
+    folder.add("val", "b.png", picture(2))
+    folder.add("test", "c.png", picture(3)).unlink()
+    findings = found(folder.write(), "split")
+    assert [(f.split, f.severity) for f in findings] == [("test", "error"), ("train", "error")]
+    assert "train and val" in findings[1].message
+
+
+def test_drift_between_splits(folder):
+    for number in range(24):
+        dark = number >= 12
+        image = (picture(number) * (0.5 if dark else 1)).astype(np.uint8)
+        folder.add("val" if dark else "train", f"{number}.png", image)
+    findings = found(folder.write("[pit]"), "drift")
+    assert [f.message.split()[0] for f in findings] == ["brightness", "contrast"]
+    assert findings[0].split == "val"
+
+
+def test_a_plain_folder_is_looked_through_without_labels(tmp_path):
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), picture(min(number, 1), 200, 240))
+    findings = found(str(tmp_path))
+    assert "exact-duplicate" in {finding.check for finding in findings}
+    assert not {"labels", "classes", "rows"} & {finding.check for finding in findings}
+
+
+def test_nothing_is_written_into_the_dataset(folder):
+    for number in range(4):
+        folder.add("train", f"{number}.png", picture(number % 3), "0 .5 .5 .01 .01\n9 9\n")
+    name = folder.write()
+    before = tree(folder.root)
+    found(name)
+    assert tree(folder.root) == before
+
+
+def test_unknown_names(folder, tmp_path):
+    folder.add("train", "a.png", picture(1))
+    with pytest.raises(DataError, match="did you mean 'rows'"):
+        found(folder.write(), "row")
+    (tmp_path / "none").mkdir()
+    with pytest.raises(DataError, match="holds neither"):
+        take_survey(str(tmp_path / "none"))
+
+
+def test_every_check_is_tested():
+    """A new check comes with its fault here."""
+    text = Path(__file__).read_text(encoding="utf-8")
+    assert all(f'"{name}"' in text for name in CHECKS)
