@@ -22,6 +22,8 @@ def config_flags(
     data_root: Path | None,
     cache: str | None,
     strict: bool,
+    tile: str | None,
+    overlap: float | None,
     **top_level: Any,
 ) -> dict[str, Any]:
     """The flags by their dotted keys in the config; ``None`` for those that were not given."""
@@ -31,6 +33,8 @@ def config_flags(
         "data.root": str(data_root) if data_root else None,
         "data.cache": cache,
         "data.strict": strict or None,
+        "tile.size": tile,
+        "tile.overlap": overlap,
         **top_level,
     }
 

@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from kdlnet.errors import ConfigError, unknown
+from kdlnet.utils.parse import parse_tile, parse_window
 
 
 class _Section(BaseModel):
@@ -35,7 +36,8 @@ class DataConfig(_Section):
 
     ``cache``: ``ram`` (falls back to ``disk`` past ``cache_gb`` a split), ``disk`` (a memory-mapped
     file in the temporary folder, deleted at the end) or ``none`` (decoded for every batch).
-    ``window``: the two intensities that become black and white; null measures the training set.
+    ``window``: the two intensities that become black and white, as ``0-4095`` or a pair; null
+    measures the training set.
     """
 
     name: str = ""
@@ -46,6 +48,31 @@ class DataConfig(_Section):
     window: tuple[float, float] | None = None
     train_split: str = "train"
     val_split: str = "val"
+
+    @field_validator("window", mode="before")
+    @classmethod
+    def _window(cls, value: Any) -> Any:
+        return None if value is None else parse_window(value)
+
+
+class TileConfig(_Section):
+    """Large images as tiles. ``size`` in pixels of the original image; null or off: whole images.
+
+    ``overlap`` is the least share of a tile's side that neighbours have in common, ``min_visible``
+    the share of an object that makes it a target of a tile, ``background`` how many empty tiles
+    there are at most for one with a target.
+    """
+
+    size: tuple[int, int] | None = None
+    overlap: float = Field(0.2, ge=0, le=0.9)
+    min_visible: float = Field(0.3, gt=0, le=1)
+    background: float = Field(1.0, ge=0)
+
+    @field_validator("size", mode="before")
+    @classmethod
+    def _size(cls, value: Any) -> Any:
+        tile = None if value is None else parse_tile(value)
+        return None if tile == "off" else tile
 
 
 class AugmentConfig(_Section):
@@ -135,6 +162,7 @@ class TrainConfig(_Section):
 
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
+    tile: TileConfig = TileConfig()
     augment: AugmentConfig = AugmentConfig()
     optim: OptimConfig = OptimConfig()
     loss: LossConfig = LossConfig()
@@ -149,13 +177,6 @@ class TrainConfig(_Section):
     time: float | None = Field(None, gt=0, description="budget of wall time in seconds")
     patience: int = Field(0, ge=0, description="epochs without a better val AP; 0: never stop")
     val_every: int = Field(1, ge=1)
-
-    @field_validator("data")
-    @classmethod
-    def _window(cls, value: DataConfig) -> DataConfig:
-        if value.window is not None and value.window[0] >= value.window[1]:
-            raise ConfigError(f"data.window {list(value.window)}: give the lower value first")
-        return value
 
     @field_validator("image_size", mode="before")
     @classmethod

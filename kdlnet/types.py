@@ -27,36 +27,76 @@ ImageSize = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
+class Tiling:
+    """Tiles that a large image is cut into: ``size`` (H, W) in pixels of the original image.
+
+    Neighbours share at least ``overlap``, in [0, 0.9], of a tile's side.
+    """
+
+    size: ImageSize
+    overlap: float = 0.2
+
+    def __post_init__(self) -> None:
+        if min(self.size) < 1 or not 0 <= self.overlap <= 0.9:
+            raise ValueError(f"tiles of {self.size} with an overlap of {self.overlap}")
+
+
+@dataclass(frozen=True, slots=True)
 class Preprocess:
     """How file pixels become network input. Stored inside every weights file.
 
     ``window`` holds the two intensities that map to 0 and 1 (file units, 0-255 for 8-bit images).
-    ``pad`` is the fill of the letterbox as a fraction of the window.
+    ``pad`` is the fill of the letterbox as a fraction of the window. ``depth`` is the bits of the
+    files that the window is meant for, 8 or 16, None for any, 0 for those that its upper end needs.
+    ``tiling`` None: the network sees whole images.
     """
 
     image_size: ImageSize
     channels: int = 3
     window: tuple[float, float] = (0.0, 255.0)
     pad: float = 114 / 255
+    depth: int | None = 0
+    tiling: Tiling | None = None
+
+    def __post_init__(self) -> None:
+        if self.depth == 0:
+            object.__setattr__(self, "depth", 16 if self.window[1] > 255 else 8)
+        if self.depth not in (None, 8, 16):
+            raise ValueError(f"a depth of {self.depth} bits")
 
     def to_dict(self) -> dict[str, Any]:
+        tiling = self.tiling
         return {
             "image_size": list(self.image_size),
             "channels": self.channels,
             "window": list(self.window),
             "pad": self.pad,
+            "depth": self.depth,
+            "tiling": tiling and {"size": list(tiling.size), "overlap": tiling.overlap},
         }
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Preprocess:
+        """The contract of :meth:`to_dict`. Files before depth and tiling lack these two."""
         height, width = values["image_size"]
         low, high = values["window"]
-        return cls((height, width), values["channels"], (low, high), values["pad"])
+        tiling = values.get("tiling")
+        if tiling is not None:
+            rows, columns = tiling["size"]
+            tiling = Tiling((rows, columns), tiling["overlap"])
+        return cls(
+            (height, width),
+            values["channels"],
+            (low, high),
+            values["pad"],
+            values.get("depth", 0),
+            tiling,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Letterbox:
-    """Geometry between an original image and the network input that shows it.
+    """Geometry between an original image and the network input that shows it or a tile of it.
 
     ``input = original * scale + offset`` per axis, (x, y) order; sizes are (H, W).
     """
@@ -76,6 +116,11 @@ class Letterbox:
         height, width = self.original_size
         limit = boxes.new_tensor([width, height, width, height])
         return torch.minimum(boxes.clamp(min=0), limit)
+
+    def detections(self, found: Detections) -> Detections:
+        """``found`` on the CPU, boxes from the network input to float64 pixels of the original."""
+        boxes = self.to_original(found.boxes.cpu().double())
+        return Detections(boxes, found.scores.cpu(), found.labels.cpu())
 
     def _scale(self, like: Tensor) -> Tensor:
         return like.new_tensor([*self.scale, *self.scale])

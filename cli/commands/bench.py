@@ -13,15 +13,19 @@ from ..options import (
     DataRoot,
     Device,
     Json,
+    Overlap,
     Quiet,
     Split,
+    Tile,
     Weights,
     WeightsArgument,
+    Window,
     at_least_one,
     given,
     not_negative,
     one_weights,
     option,
+    seeing,
 )
 
 if TYPE_CHECKING:
@@ -54,6 +58,9 @@ def bench(
         str | None,
         option("--image-size", metavar="N|HxW", help="Network input [that of the weights]."),
     ] = None,
+    window: Window = None,
+    tile: Tile = None,
+    overlap: Overlap = None,
     device: Device = None,
     threads: Annotated[
         int | None,
@@ -84,20 +91,19 @@ def bench(
     weights_file, source = _sorted(weights_file, source, weights)
     file = one_weights(weights_file, weights)
     with Console(as_json=as_json, quiet=quiet) as console:
-        from kdlnet.config import parse_image_size
         from kdlnet.engine.benchmark import Plan
         from kdlnet.engine.benchmark import bench as run_bench
 
         from ..progress import EventPrinter
 
-        size = parse_image_size(image_size) if image_size is not None else None
         result = run_bench(
             file,
             plan=Plan(**given(batch=batch, calls=calls, warmup=warmup)),
             # Not entered as a context: bars that redraw would be measured, too.
             on_event=EventPrinter(console),
             **given(source=source, data=data, data_root=data_root, split=split),
-            **given(protocol=protocol, image_size=size, device=device),
+            **seeing(image_size, window, tile, overlap),
+            **given(protocol=protocol, device=device),
             **given(threads=threads, fuse=fuse),
         )
         _show(console, result)

@@ -16,12 +16,16 @@ from ..options import (
     Device,
     Json,
     Out,
+    Overlap,
     Overwrite,
     Quiet,
+    Tile,
+    Window,
     at_least_one,
     given,
     one_weights,
     option,
+    seeing,
 )
 
 if TYPE_CHECKING:
@@ -70,6 +74,9 @@ def predict(
         str | None,
         option("--image-size", metavar="N|HxW", help="Network input [as in the weights]."),
     ] = None,
+    window: Window = None,
+    tile: Tile = None,
+    overlap: Overlap = None,
     batch: Batch = None,
     device: Device = None,
     out: Out = None,
@@ -93,7 +100,6 @@ def predict(
     file = one_weights(None, weights)
     documents = sys.stdout  # inside the console it is stderr with --json
     with Console(as_json=as_json, quiet=quiet) as console:
-        from kdlnet.config import parse_image_size
         from kdlnet.data.sources import open_source
         from kdlnet.engine.predict_files import predict_files
 
@@ -121,7 +127,8 @@ def predict(
                 strict=strict,
                 **given(score_threshold=score, iou_threshold=iou, max_detections=max_detections),
                 **given(classes=_names(classes), save=_names(save), batch=batch, device=device),
-                **given(image_size=parse_image_size(image_size) if image_size else None, out=out),
+                **seeing(image_size, window, tile, overlap),
+                **given(out=out),
             )
         _show(console, opened, result)
         if opened.kind == "images":

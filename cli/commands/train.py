@@ -23,6 +23,8 @@ from ..options import (
     Seed,
     Strict,
     Time,
+    TrainOverlap,
+    TrainTile,
     given,
 )
 from ..training import config_flags, new_settings, resumed_settings, run
@@ -34,6 +36,8 @@ def train(
     data_root: DataRoot = None,
     epochs: Epochs = None,
     image_size: ImageSize = None,
+    tile: TrainTile = None,
+    overlap: TrainOverlap = None,
     batch: Batch = None,
     seed: Seed = None,
     device: Device = None,
@@ -64,6 +68,8 @@ def train(
         data_root=data_root,
         cache=cache,
         strict=strict,
+        tile=tile,
+        overlap=overlap,
         epochs=epochs,
         image_size=image_size,
         batch=batch,

@@ -14,15 +14,19 @@ from ..options import (
     ImageSize,
     Json,
     Out,
+    Overlap,
     Overwrite,
     Quiet,
     Split,
     Strict,
+    Tile,
     Weights,
     WeightsArgument,
+    Window,
     given,
     one_weights,
     option,
+    seeing,
 )
 
 if TYPE_CHECKING:
@@ -36,6 +40,9 @@ def val(
     data_root: DataRoot = None,
     split: Split = None,
     image_size: ImageSize = None,
+    window: Window = None,
+    tile: Tile = None,
+    overlap: Overlap = None,
     batch: Batch = None,
     device: Device = None,
     pictures: Annotated[
@@ -61,12 +68,10 @@ def val(
     if data is None:
         raise UsageProblem("no dataset: give --data, a name in datasets.yaml or a data.yaml")
     with Console(as_json=as_json, quiet=quiet) as console:
-        from kdlnet.config import parse_image_size
         from kdlnet.engine.evaluator import validate
 
         from ..progress import EventPrinter
 
-        size = parse_image_size(image_size) if image_size is not None else None
         with EventPrinter(console) as printer:
             result = validate(
                 file,
@@ -74,7 +79,8 @@ def val(
                 on_event=printer,
                 overwrite=overwrite,
                 strict=strict,
-                **given(split=split, data_root=data_root, image_size=size, batch=batch),
+                **seeing(image_size, window, tile, overlap),
+                **given(split=split, data_root=data_root, batch=batch),
                 **given(device=device, out=out, pictures=pictures),
             )
         _show(console, result)

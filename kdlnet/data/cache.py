@@ -17,11 +17,15 @@ from torch import Tensor
 
 from kdlnet.data.letterbox import letterbox
 from kdlnet.data.read import ImageArray, is_grey, read_image, to_channels
+from kdlnet.data.tiling import Tile
+from kdlnet.data.window import bits
 from kdlnet.errors import DataError, KdlnetError
 from kdlnet.types import Letterbox, Preprocess
 
-_WINDOW_OF_DTYPE = {"uint8": 255.0, "uint16": 65535.0}
 _READERS = 4
+_AHEAD = 64  # letterboxed images that wait; of tiled ones, as many as there are readers
+
+View = tuple[ImageArray, Letterbox]
 
 
 class ImageStore:
@@ -31,9 +35,12 @@ class ImageStore:
     the process) or ``none`` (decoded at every call). Past ``budget_gb`` ``ram`` becomes ``disk``.
     Grey images are held with one channel, whatever their file says; ``channels`` tells how many.
 
+    A position is an image, or with ``tiles``, one list a path, a tile of one: position i shows
+    ``tiles[i]`` (None: all) of ``paths[image_of[i]]`` by ``letterboxes[i]``.
+
     Every image is decoded once here. Those that cannot be are left out: ``kept`` holds the
     positions of the others among ``paths``, ``unreadable`` one line an image. Raises DataError when
-    none is left, or at the first one with ``strict``.
+    none is left, at the first one with ``strict``, and for an image of another bit depth.
     """
 
     def __init__(
@@ -44,81 +51,108 @@ class ImageStore:
         budget_gb: float = 4.0,
         strict: bool = False,
         on_progress: Callable[[int, int], None] = lambda done, total: None,
+        tiles: Sequence[Sequence[Tile]] | None = None,
     ) -> None:
         self.paths: list[Path] = []
         self.kept: list[int] = []
         self.unreadable: list[str] = []
         self.letterboxes: list[Letterbox] = []
+        self.tiles: list[Tile | None] = []
+        self.image_of: list[int] = []
         self.preprocess = preprocess
         self.channels = 1
         self.dtype: np.dtype[Any] | None = None
         self._pixels: ImageArray | None = None
         self.mode = mode
         self._budget = budget_gb * 1e9
-        self._fill(list(paths), strict, on_progress)
+        views: Sequence[Sequence[Tile | None]] = tiles or [[None]] * len(paths)
+        self._capacity = sum(len(each) for each in views)
+        self._fill(list(paths), views, strict, on_progress)
         if not self.kept:
             raise DataError(f"no readable image among {len(paths)}: {self.unreadable[0]}")
+
+    def __len__(self) -> int:
+        return len(self.letterboxes)
 
     def __getitem__(self, indices: Sequence[int] | NDArray[np.int64]) -> Tensor:
         if self._pixels is not None:
             return torch.from_numpy(self._pixels[np.asarray(indices)])
         with ThreadPoolExecutor(_READERS) as pool:
-            pixels = list(pool.map(lambda i: self._load(self.paths[i])[0], indices))
-        return torch.from_numpy(np.stack([to_channels(image, self.channels) for image in pixels]))
+            found = pool.map(
+                lambda i: self._load(self.paths[self.image_of[i]], [self.tiles[i]])[0][0], indices
+            )
+            pixels = [to_channels(image, self.channels) for image in found]
+        return torch.from_numpy(np.stack(pixels))
 
     def _fill(
-        self, paths: list[Path], strict: bool, on_progress: Callable[[int, int], None]
+        self,
+        paths: list[Path],
+        views: Sequence[Sequence[Tile | None]],
+        strict: bool,
+        on_progress: Callable[[int, int], None],
     ) -> None:
-        for position, found in enumerate(self._decoded(paths)):
+        for position, found in enumerate(self._decoded(paths, views)):
             if isinstance(found, DataError):
                 if strict:
                     raise found
                 self.unreadable.append(str(found))
             else:
-                self._add(paths[position], *found, len(paths))
+                for tile, (image, geometry) in zip(views[position], found, strict=True):
+                    self._add(paths[position], image)
+                    self.letterboxes.append(geometry)
+                    self.tiles.append(tile)
+                    self.image_of.append(len(self.paths))
+                self.paths.append(paths[position])
                 self.kept.append(position)
             on_progress(position + 1, len(paths))
 
-    def _decoded(self, paths: list[Path]) -> Iterator[tuple[ImageArray, Letterbox] | DataError]:
-        def attempt(path: Path) -> tuple[ImageArray, Letterbox] | DataError:
+    def _decoded(
+        self, paths: list[Path], views: Sequence[Sequence[Tile | None]]
+    ) -> Iterator[list[View] | DataError]:
+        def attempt(position: int) -> list[View] | DataError:
             try:
-                return self._load(path)
+                return self._load(paths[position], views[position])
             except DataError as error:
                 return error
 
+        ahead = _READERS if self.preprocess.tiling else _AHEAD
         with ThreadPoolExecutor(_READERS) as pool:
-            for start in range(0, len(paths), 64):
-                yield from pool.map(attempt, paths[start : start + 64])
+            for start in range(0, len(paths), ahead):
+                yield from pool.map(attempt, range(start, min(start + ahead, len(paths))))
 
-    def _load(self, path: Path) -> tuple[ImageArray, Letterbox]:
-        return letterbox(read_image(path), self.preprocess)
+    def _load(self, path: Path, tiles: Sequence[Tile | None]) -> list[View]:
+        image = read_image(path)
+        return [letterbox(image, self.preprocess, tile) for tile in tiles]
 
-    def _add(self, path: Path, image: ImageArray, geometry: Letterbox, capacity: int) -> None:
-        if self.dtype is None:
-            self.dtype = image.dtype
-        if image.dtype != self.dtype:
-            raise KdlnetError(
-                f"image {str(path)!r} is {image.dtype}, those before it are {self.dtype}: "
-                "give the images of a split one bit depth"
-            )
+    def _add(self, path: Path, image: ImageArray) -> None:
+        self._check_depth(path, image)
         if self.channels == 1 and self.preprocess.channels == 3 and not is_grey(image):
-            self._widen(capacity)
+            self._widen()
         if self.mode != "none":
             if self._pixels is None:
-                self._pixels = self._allocate(capacity, image.dtype)
-            self._pixels[len(self.paths)] = to_channels(image, self.channels)
-        self.paths.append(path)
-        self.letterboxes.append(geometry)
+                self._pixels = self._allocate(image.dtype)
+            self._pixels[len(self)] = to_channels(image, self.channels)
 
-    def _widen(self, capacity: int) -> None:
+    def _check_depth(self, path: Path, image: ImageArray) -> None:
+        """One window cannot serve two depths: 16 bits would be white, or 8 bits black."""
+        self.dtype = self.dtype or image.dtype
+        low, high = self.preprocess.window
+        found, allowed = bits(image.dtype), self.preprocess.depth or bits(self.dtype)
+        if image.dtype != self.dtype or found != allowed:
+            raise DataError(
+                f"image {str(path)!r} has {found} bits, those before it have {allowed} and the "
+                f"intensity window {low:g} to {high:g}: give all images of a dataset one bit depth"
+            )
+
+    def _widen(self) -> None:
         self.channels = 3
         if self._pixels is not None:
-            done, grey = len(self.paths), self._pixels
-            self._pixels = self._allocate(capacity, grey.dtype)
+            done, grey = len(self), self._pixels
+            self._pixels = self._allocate(grey.dtype)
             self._pixels[:done] = grey[:done]
 
-    def _allocate(self, capacity: int, dtype: np.dtype[Any]) -> ImageArray:
-        shape = (capacity, *self.preprocess.image_size, self.channels)
+    def _allocate(self, dtype: np.dtype[Any]) -> ImageArray:
+        shape = (self._capacity, *self.preprocess.image_size, self.channels)
         size = math.prod(shape) * dtype.itemsize
         if self.mode == "ram" and size > self._budget:
             self.mode = "disk"
@@ -140,35 +174,3 @@ class ImageStore:
         if os.name == "posix":
             Path(name).unlink()
         return pixels
-
-
-def default_window(dtype: np.dtype[np.generic]) -> tuple[float, float]:
-    """The full range of an image type: (0, 255) or (0, 65535)."""
-    return 0.0, _WINDOW_OF_DTYPE[dtype.name]
-
-
-def measured_window(paths: Sequence[Path]) -> tuple[float, float]:
-    """The intensity window of a training set: (0, 255) for 8-bit images.
-
-    For deeper ones (0, 2 ** k - 1), k the fewest bits (at least 9) that hold every pixel: cameras
-    of 10, 12 or 14 bits write 16-bit files that are nearly black otherwise. Images that cannot be
-    read are passed over; if none can, the answer is (0, 255).
-    """
-    highest, deep = 0, False
-    with ThreadPoolExecutor(_READERS) as pool:
-        for start in range(0, len(paths), 64):
-            for dtype, peak in pool.map(_peak, paths[start : start + 64]):
-                if dtype == "uint8":
-                    return default_window(np.dtype(dtype))
-                highest, deep = max(highest, peak), deep or bool(dtype)
-    bits = max(9 if deep else 8, highest.bit_length())
-    return 0.0, float(2**bits - 1)
-
-
-def _peak(path: Path) -> tuple[str, int]:
-    """Type and brightest pixel of an image; ("", 0) when it cannot be read."""
-    try:
-        image = read_image(path)
-    except DataError:
-        return "", 0
-    return image.dtype.name, 0 if image.dtype == np.uint8 else int(image.max())

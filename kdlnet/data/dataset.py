@@ -14,7 +14,10 @@ from torch import Tensor
 from kdlnet.data.cache import ImageStore
 from kdlnet.data.catalog import DatasetInfo, label_path, list_images
 from kdlnet.data.labels import ImageLabels, LabelProblem, read_labels, refuse_problems
-from kdlnet.types import Batch, Preprocess, Targets
+from kdlnet.data.read import image_size
+from kdlnet.data.tiling import Tile, cut_boxes, tile_grid
+from kdlnet.errors import DataError
+from kdlnet.types import Batch, ImageSize, Preprocess, Targets, Tiling
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,16 @@ def load_split(info: DatasetInfo, split: str, strict: bool = False) -> Split:
 
 
 class DetectionDataset:
-    """Images and targets of a split at one network input size, by position.
+    """Samples and targets of a split at one network input size, by position.
 
-    ``unreadable`` holds one line for each image that was left out. ``boxes`` (T, 4) and ``labels``
-    (T,) are all targets in pixels of the network input, those of image i from ``first[i]`` to
-    ``first[i + 1]``.
+    A sample is an image or, where the contract has tiles, a tile of one. ``boxes`` (T, 4) and
+    ``labels`` (T,) are all targets in pixels of the network input, those of sample i from
+    ``first[i]`` to ``first[i + 1]``. ``paths`` are the images; the samples of image k go from
+    ``first_sample[k]`` to ``first_sample[k + 1]``. ``unreadable`` holds one line for each image
+    that was left out.
+
+    Of tiles, an object is a target where ``min_visible`` of it is seen, and ``background`` limits
+    how many empty tiles there are for one with a target; None takes all, so that they cover.
     """
 
     def __init__(
@@ -59,29 +67,39 @@ class DetectionDataset:
         cache_gb: float = 4.0,
         strict: bool = False,
         on_progress: Callable[[int, int], None] = lambda done, total: None,
+        min_visible: float = 0.3,
+        background: float | None = None,
     ) -> None:
         self.preprocess = preprocess
-        self.images = ImageStore(split.paths, preprocess, cache, cache_gb, strict, on_progress)
+        tiling, tiles = preprocess.tiling, None
+        if tiling is not None:
+            tiles = plan_tiles(split, tiling, min_visible, background)
+        self.images = ImageStore(
+            split.paths, preprocess, cache, cache_gb, strict, on_progress, tiles
+        )
         self.unreadable = self.images.unreadable
         self.paths = self.images.paths
         self.letterboxes = self.images.letterboxes
         self._labels = [split.labels[position] for position in self.images.kept]
-        counts = torch.tensor([len(labels.labels) for labels in self._labels])
+        per_image = np.bincount(self.images.image_of, minlength=len(self.paths))
+        self.first_sample = np.concatenate(([0], per_image.cumsum())).tolist()
+        found = [self._sample_targets(index, min_visible) for index in range(len(self))]
+        counts = torch.tensor([len(labels) for _, labels in found])
         self.first = torch.cat((counts.new_zeros(1), counts.cumsum(0)))
-        self.boxes = torch.cat([self._input_boxes(index) for index in range(len(self))])
-        self.labels = torch.from_numpy(np.concatenate([found.labels for found in self._labels]))
+        self.boxes = torch.cat([boxes for boxes, _ in found])
+        self.labels = torch.from_numpy(np.concatenate([labels for _, labels in found]))
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.images)
 
-    def truth(self, index: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def truth(self, image: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Boxes (T, 4) in pixels of the original image and labels (T,) of one image."""
-        height, width = self.letterboxes[index].original_size
-        found = self._labels[index]
+        height, width = self.letterboxes[self.first_sample[image]].original_size
+        found = self._labels[image]
         return found.boxes * np.array([width, height, width, height]), found.labels
 
     def targets(self, indices: Tensor) -> Targets:
-        """Targets of the images at these positions (n,); ``image_index`` counts from 0 to n - 1."""
+        """Targets of the samples at these positions (n,); ``image_index`` counts from 0."""
         counts = self.first[indices + 1] - self.first[indices]
         image_index = torch.repeat_interleave(torch.arange(len(indices)), counts)
         before = (counts.cumsum(0) - counts)[image_index]
@@ -89,15 +107,53 @@ class DetectionDataset:
         return Targets(self.boxes[rows], self.labels[rows], image_index)
 
     def batch(self, indices: Sequence[int], device: torch.device | str = "cpu") -> Batch:
-        """The images at these positions as they are, with their targets, on ``device``."""
+        """The samples at these positions as they are, with their targets, on ``device``."""
         index = torch.tensor(list(indices))
         pixels = self.images[indices].to(device, non_blocking=True).permute(0, 3, 1, 2)
         images = to_network(to_unit(pixels, self.preprocess), self.preprocess.channels)
         return Batch(images, self.targets(index).to(device), index)
 
-    def _input_boxes(self, index: int) -> Tensor:
-        boxes, _ = self.truth(index)
-        return self.letterboxes[index].to_input(torch.from_numpy(boxes)).float()
+    def _sample_targets(self, index: int, min_visible: float) -> tuple[Tensor, NDArray[np.int64]]:
+        boxes, labels = self.truth(self.images.image_of[index])
+        tile = self.images.tiles[index]
+        if tile is not None:
+            boxes, rows = cut_boxes(boxes, tile, min_visible)
+            labels = labels[rows]
+        return self.letterboxes[index].to_input(torch.from_numpy(boxes)).float(), labels
+
+
+def plan_tiles(
+    split: Split, tiling: Tiling, min_visible: float, background: float | None
+) -> list[list[Tile]]:
+    """The tiles of each image, from file headers and labels alone.
+
+    With ``background`` the empty ones are thinned out evenly to that many for one with a target.
+    An image that cannot be read has none.
+    """
+    grids = [_grid(path, tiling) for path in split.paths]
+    if background is None:
+        return [tiles for _, tiles in grids]
+    busy = []
+    for found, ((height, width), tiles) in zip(split.labels, grids, strict=True):
+        boxes = found.boxes * np.array([width, height, width, height])
+        busy.append([len(cut_boxes(boxes, tile, min_visible)[1]) > 0 for tile in tiles])
+    empty = [(i, k) for i, row in enumerate(busy) for k, used in enumerate(row) if not used]
+    wanted = min(len(empty), max(1, round(background * sum(map(sum, busy)))))
+    for row in np.linspace(0, len(empty) - 1, wanted).round().astype(int):
+        image, number = empty[row]
+        busy[image][number] = True
+    return [
+        [tile for tile, used in zip(tiles, row, strict=True) if used]
+        for (_, tiles), row in zip(grids, busy, strict=True)
+    ]
+
+
+def _grid(path: Path, tiling: Tiling) -> tuple[ImageSize, list[Tile]]:
+    try:
+        size = image_size(path)
+    except DataError:  # the store names it
+        return (1, 1), []
+    return size, tile_grid(size, tiling)
 
 
 def to_unit(pixels: Tensor, preprocess: Preprocess) -> Tensor:

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from itertools import pairwise
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from kdlnet.data.contract import TileChoice, adjusted
 from kdlnet.data.read import read_image
+from kdlnet.data.tiling import merge_tiles
+from kdlnet.data.window import Window, fit_depth, image_depth, other_depth
+from kdlnet.engine.clock import Laps, Timing, timing
 from kdlnet.engine.device import synchronize
 from kdlnet.engine.events import Listener, Message, ignore
 from kdlnet.engine.onnx_file import ONNX_SUFFIX
 from kdlnet.engine.run import environment, processor_name
-from kdlnet.engine.runtime import Runtime, open_runtime, thread_count, to_input
+from kdlnet.engine.runtime import Runtime, open_runtime, thread_count, tiles_of, to_input
 from kdlnet.engine.samples import describe_files, find_images, readable
 from kdlnet.errors import ConfigError, unknown
 from kdlnet.ops.nms import select_detections
-from kdlnet.types import ImageSize
+from kdlnet.types import Detections, ImageSize
 
 STAGES = ("decode", "preprocess", "infer", "postprocess")
 PROTOCOLS = ("files", "paper")
@@ -36,21 +38,11 @@ PAPER_SIZE = (640, 640)
 """The paper's image size is not public."""
 _MOST_IMAGES = 256
 _IOU_THRESHOLD = 0.65
+_TILES = 16  # a batch of tiles, as for predict
 _SCORE_THRESHOLD = 0.25  # where the file stores none, as for predict
 
 Call = Callable[[int], tuple[dict[str, float], list[Tensor]]]
 """Call number n: milliseconds by stage, and boxes (N, 4) in pixels of each original image."""
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Milliseconds a call, over all calls: none is left out as an outlier."""
-
-    mean: float
-    p50: float
-    p95: float
-    p99: float
-    largest: float
 
 
 @dataclass(frozen=True)
@@ -74,6 +66,7 @@ class BenchResult:
     device_name: str
     threads: int
     image_size: ImageSize
+    preprocess: dict[str, Any]
     batch: int
     calls: int
     warmup: int
@@ -112,6 +105,9 @@ def bench(
     protocol: str = "files",
     plan: Plan | None = None,
     image_size: ImageSize | None = None,
+    window: Window | None = None,
+    tile: TileChoice = None,
+    overlap: float | None = None,
     device: str = "auto",
     threads: int | None = None,
     fuse: bool = True,
@@ -136,6 +132,8 @@ def bench(
     with thread_count(threads), TemporaryDirectory() as folder:
         began = time.perf_counter()
         runtime = open_runtime(weights, device=device, fuse=fuse, image_size=image_size)
+        contract = adjusted(runtime.preprocess, None, window, tile, overlap)
+        runtime = replace(runtime, preprocess=contract)
         synchronize(runtime.device)
         load_ms = 1e3 * (time.perf_counter() - began)
         images, call = {}, _forward(runtime)
@@ -143,19 +141,15 @@ def bench(
             size, limit = runtime.preprocess.image_size, plan.calls * plan.batch
             kind, found = find_images(source, data, split, data_root, Path(folder), size)
             found = readable(found, min(_MOST_IMAGES, limit), on_event)
+            fitted = fit_depth(contract, image_depth(found))
+            if fitted != contract:
+                on_event(Message(other_depth(str(found[0]), contract, fitted), "warning"))
             images, call = {"kind": kind, **describe_files(found)}, _files(runtime, found, plan)
         if runtime.fused and not runtime.file_fused:
             text = f"{str(weights)!r} is not fused: it is fused in memory, as for inference"
             on_event(Message(text))
         on_event(Message(f"measuring {plan.calls} calls, after {plan.warmup} to warm up"))
         return _measure(runtime, protocol, plan, load_ms, images, call)
-
-
-def timing(milliseconds: Sequence[float]) -> Timing:
-    """Mean and percentiles (linear between the two nearest) of all values."""
-    values = np.asarray(milliseconds, np.float64)
-    p50, p95, p99 = (float(value) for value in np.percentile(values, (50, 95, 99)))
-    return Timing(float(values.mean()), p50, p95, p99, float(values.max()))
 
 
 def device_name(device: torch.device) -> str:
@@ -178,33 +172,39 @@ def _check_paper(plan: Plan, fuse: bool, given: bool) -> None:
 
 def _files(runtime: Runtime, paths: Sequence[Path], plan: Plan) -> Call:
     """From files to boxes, one after the other: nothing overlaps."""
-    batch = plan.batch
-    score_threshold = runtime.thresholds.get("score", _SCORE_THRESHOLD)
-    size, device = runtime.preprocess.image_size, runtime.device
+    contract, device = runtime.preprocess, runtime.device
+    step = plan.batch if contract.tiling is None else max(plan.batch, _TILES)
 
     @torch.inference_mode()
     def call(number: int) -> tuple[dict[str, float], list[Tensor]]:
-        files = [paths[(number * batch + i) % len(paths)] for i in range(batch)]
-        marks = [time.perf_counter()]
+        laps = Laps(STAGES)
+        files = [paths[(number * plan.batch + i) % len(paths)] for i in range(plan.batch)]
         images = [read_image(path) for path in files]
-        marks.append(time.perf_counter())
-        inputs, geometries = to_input(images, runtime.preprocess, device)
-        synchronize(device)
-        marks.append(time.perf_counter())
-        raw = runtime(inputs)
-        synchronize(device)
-        marks.append(time.perf_counter())
-        found = select_detections(raw, size, score_threshold, _IOU_THRESHOLD)
-        boxes = [
-            geometry.to_original(detections.cpu().boxes.double())
-            for detections, geometry in zip(found, geometries, strict=True)
-        ]
-        marks.append(time.perf_counter())
-        spent = [1e3 * (end - start) for start, end in pairwise(marks)]
-        parts = dict(zip(STAGES, spent, strict=True)) | {"total": 1e3 * (marks[-1] - marks[0])}
-        return parts, boxes
+        laps.end("decode")
+        tiles = [tiles_of(image, contract) for image in images]
+        views = [(n, tile) for n, each in enumerate(tiles) for tile in each]
+        parts: list[list[Detections]] = [[] for _ in images]
+        for start in range(0, len(views), step):
+            rows, some = zip(*views[start : start + step], strict=True)
+            inputs, geometries = to_input([images[n] for n in rows], contract, device, some)
+            synchronize(device)
+            laps.end("preprocess")
+            raw = runtime(inputs)
+            synchronize(device)
+            laps.end("infer")
+            found = select_detections(raw, contract.image_size, _score(runtime), _IOU_THRESHOLD)
+            for n, detections, geometry in zip(rows, found, geometries, strict=True):
+                parts[n].append(geometry.detections(detections))
+            laps.end("postprocess")
+        merged = [merge_tiles(*pair, _IOU_THRESHOLD) for pair in zip(parts, tiles, strict=True)]
+        laps.end("postprocess")
+        return laps.spent | {"total": sum(laps.spent.values())}, [each.boxes for each in merged]
 
     return call
+
+
+def _score(runtime: Runtime) -> float:
+    return runtime.thresholds.get("score", _SCORE_THRESHOLD)
 
 
 def _forward(runtime: Runtime) -> Call:
@@ -248,6 +248,7 @@ def _measure(
         device_name=name,
         threads=torch.get_num_threads(),
         image_size=runtime.preprocess.image_size,
+        preprocess=runtime.preprocess.to_dict(),
         batch=plan.batch,
         calls=plan.calls,
         warmup=plan.warmup,
@@ -258,7 +259,7 @@ def _measure(
         images_per_second=speed["total"],
         infer_images_per_second=speed["infer"],
         boxes_per_image=boxes / plan.calls / plan.batch if files else None,
-        score_threshold=runtime.thresholds.get("score", _SCORE_THRESHOLD) if files else None,
+        score_threshold=_score(runtime) if files else None,
         iou_threshold=_IOU_THRESHOLD if files else None,
         paper=None if files else {**PAPER, **_comparable(name)},
         environment=environment(),

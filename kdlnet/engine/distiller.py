@@ -38,7 +38,14 @@ def teacher_defaults(teacher: Path) -> dict[str, Any]:
         "block": weights.arguments.block,
         "channels": weights.arguments.channels,
     }
-    return {"model": model, "image_size": list(weights.preprocess.image_size)}
+    contract = weights.preprocess
+    values = {"model": model, "image_size": list(contract.image_size)}
+    if contract.depth == 16:
+        values["data"] = {"window": list(contract.window)}
+    if contract.tiling is not None:
+        tiling = contract.tiling
+        values["tile"] = {"size": list(tiling.size), "overlap": tiling.overlap}
+    return values
 
 
 def recipe_defaults(name: str) -> dict[str, Any]:

@@ -12,8 +12,11 @@ import numpy as np
 import torch
 
 from kdlnet.data.catalog import DatasetInfo, find_dataset
+from kdlnet.data.contract import TileChoice, adjusted
 from kdlnet.data.dataset import DetectionDataset, Split, load_split
 from kdlnet.data.labels import ImageLabels, summarize
+from kdlnet.data.tiling import merge_tiles
+from kdlnet.data.window import Window, fit_depth, image_depth, other_depth
 from kdlnet.engine.checkpoint import Weights, load_weights
 from kdlnet.engine.device import find_device, prepare, synchronize
 from kdlnet.engine.events import Listener, Message, Progress, ignore
@@ -24,7 +27,7 @@ from kdlnet.errors import DataError
 from kdlnet.metrics.average_precision import average_precision
 from kdlnet.metrics.result import ImageResult
 from kdlnet.ops.nms import select_detections
-from kdlnet.types import ImageSize, Preprocess
+from kdlnet.types import Detections, ImageSize, Preprocess
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,10 @@ def detect(
 ) -> list[ImageResult]:
     """Detections of every image beside its truth, boxes in pixels of the original image.
 
-    ``detector`` is in eval mode already.
+    Those of tiles are merged: results are whole images. ``detector`` is in eval mode already.
     """
-    results = []
+    results: list[ImageResult] = []
+    parts: list[Detections] = []
     for start in range(0, len(dataset), batch):
         indices = range(start, min(start + batch, len(dataset)))
         images = dataset.batch(indices, device).images
@@ -63,22 +67,32 @@ def detect(
             max_detections,
         )
         for index, detections in zip(indices, found, strict=True):
-            detections = detections.cpu()
-            geometry = dataset.letterboxes[index]
-            truth_boxes, truth_labels = dataset.truth(index)
-            results.append(
-                ImageResult(
-                    geometry.to_original(detections.boxes.double()).numpy(),
-                    detections.scores.double().numpy(),
-                    detections.labels.numpy(),
-                    truth_boxes,
-                    truth_labels,
-                    geometry.original_size,
-                    str(dataset.paths[index]),
-                )
-            )
-        on_event(Progress("validate", len(results), len(dataset)))
+            parts.append(dataset.letterboxes[index].detections(detections))
+            image = dataset.images.image_of[index]
+            if index + 1 == dataset.first_sample[image + 1]:
+                results.append(_result(dataset, image, parts, iou_threshold, max_detections))
+                parts = []
+        on_event(Progress("validate", len(results), len(dataset.paths)))
     return results
+
+
+def _result(
+    dataset: DetectionDataset,
+    image: int,
+    parts: list[Detections],
+    iou_threshold: float,
+    max_detections: int,
+) -> ImageResult:
+    first, end = dataset.first_sample[image : image + 2]
+    found = merge_tiles(parts, dataset.images.tiles[first:end], iou_threshold, max_detections)
+    return ImageResult(
+        found.boxes.numpy(),
+        found.scores.double().numpy(),
+        found.labels.numpy(),
+        *dataset.truth(image),
+        dataset.letterboxes[first].original_size,
+        str(dataset.paths[image]),
+    )
 
 
 def validate(
@@ -88,6 +102,9 @@ def validate(
     split: str = "val",
     data_root: Path | None = None,
     image_size: ImageSize | None = None,
+    window: Window | None = None,
+    tile: TileChoice = None,
+    overlap: float | None = None,
     batch: int = 16,
     device: str = "auto",
     out: Path | None = None,
@@ -101,6 +118,8 @@ def validate(
 ) -> ValResult:
     """Measures ``weights`` on a split and writes metrics.json, curves and pictures.
 
+    ``image_size``, ``window``, ``tile`` and ``overlap`` replace what the weights hold, see
+    :func:`~kdlnet.data.contract.adjusted`; the figures are those of whole images all the same.
     Raises WeightsError, DataError or ConfigError for what cannot be used.
     """
     target = find_device(device)
@@ -109,7 +128,8 @@ def validate(
         protect(out, [weights])
     loaded = load_weights(weights, target)
     info = find_dataset(data, data_root)
-    dataset, problems = open_split(loaded, info, split, image_size, strict, on_event)
+    contract = adjusted(loaded.preprocess, image_size, window, tile, overlap)
+    dataset, problems = open_split(loaded, info, split, contract, strict, on_event)
     folder = new_folder(Path("runs/val") / info.name, out, overwrite)
     began = time.perf_counter()
     results = detect(
@@ -153,15 +173,16 @@ def open_split(
     weights: Weights,
     info: DatasetInfo,
     split: str,
-    image_size: ImageSize | None,
+    contract: Preprocess | None,
     strict: bool,
     on_event: Listener,
     limit: int | None = None,
 ) -> tuple[DetectionDataset, list[Any]]:
     """The split as ``weights`` want to see it, and the label rows that were dropped or clipped.
 
-    Labels are numbered by the class names of the weights. ``limit`` takes that many images, spread
-    over the split. Raises DataError when the dataset has a class that the weights do not know.
+    Labels are numbered by the class names of the weights. ``contract`` None is theirs; it is fitted
+    to the bit depth of the images. ``limit`` takes that many images, spread over the split. Raises
+    DataError when the dataset has a class that the weights do not know.
     """
     loaded = load_split(info, split, strict)
     if loaded.problems:
@@ -171,20 +192,16 @@ def open_split(
         paths, labels = [loaded.paths[i] for i in rows], [loaded.labels[i] for i in rows]
         loaded = Split(paths, labels, loaded.problems)
     loaded = renumber(loaded, info.names, weights.names)
-    contract = weights.preprocess
-    if image_size is not None:
-        contract = Preprocess(image_size, contract.channels, contract.window, contract.pad)
+    wanted = contract or weights.preprocess
+    contract = fit_depth(wanted, image_depth(loaded.paths))
+    if contract != wanted:
+        on_event(Message(other_depth(str(loaded.paths[0]), wanted, contract), "warning"))
     dataset = DetectionDataset(
         loaded,
         contract,
         strict=strict,
         on_progress=lambda done, total: on_event(Progress("read images", done, total)),
     )
-    deep, high = dataset.images.dtype != np.uint8, contract.window[1]
-    if deep != (high > 255):
-        kind = "16" if deep else "8"
-        text = f"the weights expect intensities up to {high:g}, these are {kind}-bit images"
-        on_event(Message(text, "warning"))
     for line in dataset.unreadable:
         on_event(Message(f"left out: {line}", "warning"))
     return dataset, loaded.problems

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,13 @@ from kdlnet.engine.onnx_file import (
     write_onnx,
 )
 from kdlnet.engine.run import write_json
-from kdlnet.engine.runtime import to_input
+from kdlnet.engine.runtime import tiles_of, to_input
 from kdlnet.engine.samples import made_up_images, readable, split_images
 from kdlnet.errors import ConfigError, KdlnetError, ProofFailed, WeightsError, unknown
 from kdlnet.models.fuse import fuse_model
 from kdlnet.ops.decode import decode_boxes
 from kdlnet.ops.nms import select_detections
-from kdlnet.types import ImageSize, Preprocess, RawPredictions
+from kdlnet.types import ImageSize, RawPredictions
 from kdlnet.utils.files import write_atomic
 
 IMAGES = 64
@@ -120,8 +120,7 @@ def export(
     prepare(torch.device("cpu"))
     loaded = load_weights(weights)
     if image_size is not None:
-        old = loaded.preprocess
-        loaded.preprocess = Preprocess(image_size, old.channels, old.window, old.pad)
+        loaded.preprocess = replace(loaded.preprocess, image_size=image_size)
     batches = _batches(loaded, data, data_root, split, images, on_event)
     fused = copy.copy(loaded)
     if not loaded.fused:
@@ -188,7 +187,10 @@ def _prove(
     total = sum(len(batch) for batch in batches)
     for batch in batches:
         arrays = [read_image(item) if isinstance(item, Path) else item for item in batch]
-        _compare(found, weights, answers, to_input(arrays, weights.preprocess)[0])
+        # Of a tiled image the tile in the middle: what the network sees, at its scale.
+        views = [tiles_of(array, weights.preprocess) for array in arrays]
+        tiles = [view[len(view) // 2] for view in views]
+        _compare(found, weights, answers, to_input(arrays, weights.preprocess, "cpu", tiles)[0])
         on_event(Progress(f"compare torch and {format}", found.images, total))
     certificate = ExportCertificate(
         weights=str(weights.path),

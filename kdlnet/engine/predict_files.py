@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from kdlnet import __version__
+from kdlnet.data.contract import TileChoice
 from kdlnet.data.sources import TIMEOUT, Source, SourceLike, open_source
+from kdlnet.data.window import Window
 from kdlnet.engine.events import Listener, Message, Progress, ignore
 from kdlnet.engine.prediction import Prediction
 from kdlnet.engine.prediction_writer import PredictionWriter, check_kinds
@@ -68,6 +70,9 @@ def predict_files(
     out: Path | None = None,
     overwrite: bool = False,
     image_size: ImageSize | None = None,
+    window: Window | None = None,
+    tile: TileChoice = None,
+    overlap: float | None = None,
     batch: int = 16,
     device: str = "auto",
     score_threshold: float | None = None,
@@ -93,6 +98,9 @@ def predict_files(
         weights,
         device=device,
         image_size=image_size,
+        window=window,
+        tile=tile,
+        overlap=overlap,
         score_threshold=score_threshold,
         iou_threshold=iou_threshold,
         max_detections=max_detections,

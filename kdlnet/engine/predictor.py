@@ -10,22 +10,27 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from kdlnet.data.cache import default_window
+from kdlnet.data.contract import TileChoice, adjusted
 from kdlnet.data.frame import Frame
+from kdlnet.data.read import ImageArray
 from kdlnet.data.sources import TIMEOUT, Source, SourceLike, open_source
+from kdlnet.data.tiling import merge_tiles
+from kdlnet.data.window import Window, bits, fit_depth, other_depth
 from kdlnet.engine.device import synchronize
 from kdlnet.engine.events import Listener, Message
 from kdlnet.engine.prediction import Prediction
-from kdlnet.engine.runtime import open_runtime, to_input
+from kdlnet.engine.runtime import open_runtime, tiles_of, to_input
 from kdlnet.errors import ConfigError, DataError, unknown
 from kdlnet.ops.nms import select_detections
-from kdlnet.types import Detections, ImageSize, Letterbox, Preprocess, RawPredictions
+from kdlnet.types import Detections, ImageSize, Preprocess, RawPredictions
 
 Network = Callable[[Tensor], RawPredictions]
 
 DEFAULT_SCORE = 0.25
+_STAGES = ("decode", "preprocess", "infer", "postprocess")
 _BATCH_BYTES = 512 * 2**20  # pixels of a batch's originals: few large boards, many small crops
 
 
@@ -86,6 +91,9 @@ class Predictor:
         *,
         device: str = "auto",
         image_size: ImageSize | None = None,
+        window: Window | None = None,
+        tile: TileChoice = None,
+        overlap: float | None = None,
         score_threshold: float | None = None,
         iou_threshold: float = 0.65,
         max_detections: int = 300,
@@ -95,8 +103,9 @@ class Predictor:
         """A predictor from a weights file of kdlnet, plain or fused, or from its ONNX export.
 
         Without ``score_threshold`` the one stored in the file counts, else 0.25; ``image_size``
-        (H, W) replaces the network input's stored one. Unfused weights are folded in memory.
-        Raises WeightsError or ConfigError, KdlnetError where ONNX Runtime is not installed.
+        (H, W), ``window``, ``tile`` and ``overlap`` replace what is stored, see
+        :func:`~kdlnet.data.contract.adjusted`. Unfused weights are folded in memory. Raises
+        WeightsError or ConfigError, KdlnetError where ONNX Runtime is not installed.
         """
         runtime = open_runtime(Path(path), device=device, image_size=image_size)
         if score_threshold is None:
@@ -104,7 +113,7 @@ class Predictor:
         return cls(
             runtime,
             runtime.names,
-            runtime.preprocess,
+            adjusted(runtime.preprocess, None, window, tile, overlap),
             runtime.device,
             score_threshold,
             iou_threshold,
@@ -158,10 +167,11 @@ class Predictor:
 
         images, told = 0, False
         for frames in batches(opened.frames(skip), 1 if opened.live else self.batch):
+            fitted = self._fitted(frames[0].image)
+            if fitted != self.preprocess and not told:
+                told = True
+                on_event(Message(other_depth(frames[0].name, self.preprocess, fitted), "warning"))
             for prediction in self.detect(frames):
-                if prediction.window != self.preprocess.window and not told:
-                    told = True
-                    on_event(Message(self._other_depth(prediction), "warning"))
                 images += 1
                 yield prediction
         if not images:
@@ -171,22 +181,34 @@ class Predictor:
 
     @torch.inference_mode()
     def detect(self, frames: Sequence[Frame]) -> list[Prediction]:
-        """One batch: frames of one pixel type to their predictions, in their order."""
-        clock = [time.perf_counter()]
-        contract = self._contract(frames[0].image.dtype)
-        images, fitted = to_input([frame.image for frame in frames], contract, self.device)
-        self._tick(clock)
-        raw = self.network(images)
-        self._tick(clock)
-        found = [detections.cpu() for detections in self._select(raw)]
-        self._tick(clock)
-        preprocess, infer, postprocess = np.diff(clock).tolist()
-        shared = {"preprocess": preprocess, "infer": infer, "postprocess": postprocess}
-        shared = {stage: seconds / len(frames) for stage, seconds in shared.items()}
+        """Frames to their predictions, in their order; the network gets ``batch`` tiles at once."""
+        views = [(n, t) for n, f in enumerate(frames) for t in tiles_of(f.image, self.preprocess)]
+        parts: list[list[Detections]] = [[] for _ in frames]
+        spent = np.zeros(3)
+        for start in range(0, len(views), self.batch):
+            chunk = views[start : start + self.batch]
+            clock = [time.perf_counter()]
+            pixels, tiles = [frames[n].image for n, _ in chunk], [tile for _, tile in chunk]
+            images, fitted = to_input(pixels, self.preprocess, self.device, tiles)
+            self._tick(clock)
+            raw = self.network(images)
+            self._tick(clock)
+            for (n, _), found, geometry in zip(chunk, self._select(raw), fitted, strict=True):
+                parts[n].append(geometry.detections(found))
+            self._tick(clock)
+            spent += np.diff(clock)
+        began = time.perf_counter()
+        merged = [self._merge(frame, part) for frame, part in zip(frames, parts, strict=True)]
+        spent[2] += time.perf_counter() - began
+        shares = [len(part) / len(views) for part in parts]
         return [
-            self._prediction(frame, detections, geometry, contract, shared)
-            for frame, detections, geometry in zip(frames, found, fitted, strict=True)
+            self._prediction(frame, found, share * spent)
+            for frame, found, share in zip(frames, merged, shares, strict=True)
         ]
+
+    def _merge(self, frame: Frame, parts: list[Detections]) -> Detections:
+        tiles = tiles_of(frame.image, self.preprocess)
+        return merge_tiles(parts, tiles, self.iou_threshold, self.max_detections)
 
     def _tick(self, clock: list[float]) -> None:
         synchronize(self.device)
@@ -204,46 +226,27 @@ class Predictor:
         return [Detections(each.boxes, each.scores, rows[each.labels]) for each in found]
 
     def _prediction(
-        self,
-        frame: Frame,
-        found: Detections,
-        geometry: Letterbox,
-        contract: Preprocess,
-        shared: dict[str, float],
+        self, frame: Frame, found: Detections, seconds: NDArray[np.float64]
     ) -> Prediction:
         return Prediction(
             name=frame.name,
-            size=geometry.original_size,
-            boxes=geometry.to_original(found.boxes.double()).numpy(),
+            size=(frame.image.shape[0], frame.image.shape[1]),
+            boxes=found.boxes.numpy(),
             scores=found.scores.double().numpy(),
             labels=found.labels.numpy(),
             names=self.names,
-            seconds={"decode": frame.seconds, **shared},
+            seconds=dict(zip(_STAGES, [frame.seconds, *seconds.tolist()], strict=True)),
             index=frame.index,
             timestamp=frame.timestamp,
             stem=frame.stem,
-            window=contract.window,
+            window=self._fitted(frame.image).window,
             path=frame.path,
             image=frame.image,
         )
 
-    def _contract(self, dtype: np.dtype[np.generic]) -> Preprocess:
-        """The stored contract, with the full range of ``dtype`` if it was made for another one.
-
-        A window of 0-255 would show a 16-bit image as plain white, in which no defect is.
-        """
-        deep = self.preprocess.window[1] > 255
-        if deep == (dtype == np.uint16):
-            return self.preprocess
-        return replace(self.preprocess, window=default_window(dtype))
-
-    def _other_depth(self, prediction: Prediction) -> str:
-        low, high = self.preprocess.window
-        return (
-            f"{prediction.name!r} has another bit depth than the images of the training, whose "
-            f"window was {low:g} to {high:g}: read with {prediction.window[0]:g} to "
-            f"{prediction.window[1]:g}; check the boxes, or train on such images"
-        )
+    def _fitted(self, image: ImageArray) -> Preprocess:
+        """The contract by which ``image`` is read, given its bit depth."""
+        return fit_depth(self.preprocess, bits(image.dtype))
 
 
 def batches(frames: Iterable[Frame], size: int) -> Iterator[list[Frame]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -15,6 +15,8 @@ from torch import Tensor
 from kdlnet.data.dataset import to_network, to_unit
 from kdlnet.data.letterbox import letterbox
 from kdlnet.data.read import ImageArray, to_channels
+from kdlnet.data.tiling import Tile, tile_grid
+from kdlnet.data.window import bits, fit_depth
 from kdlnet.engine.checkpoint import load_weights
 from kdlnet.engine.device import find_device, prepare
 from kdlnet.engine.onnx_file import ONNX_SUFFIX, read_onnx
@@ -73,21 +75,37 @@ def open_runtime(
 
 
 def to_input(
-    images: Sequence[ImageArray], preprocess: Preprocess, device: torch.device | str = "cpu"
+    images: Sequence[ImageArray],
+    preprocess: Preprocess,
+    device: torch.device | str = "cpu",
+    tiles: Sequence[Tile | None] | None = None,
 ) -> tuple[Tensor, list[Letterbox]]:
     """Images as ``read_image`` gives them to network input (B, channels, H, W) on ``device``.
 
-    The same steps as for training and validation; grey images travel with one channel. Beside it
-    the geometry of each.
+    The same steps as for training and validation; grey images travel with one channel. With
+    ``tiles`` that tile of each image. Another bit depth than that of ``preprocess`` gets a window
+    of its own. Beside the input the geometry of each.
     """
-    fitted = [letterbox(image, preprocess) for image in images]
-    channels = preprocess.channels
+    parts = list(zip(images, tiles or [None] * len(images), strict=True))
+    if len({image.dtype for image in images}) > 1:
+        each = [to_input([image], preprocess, device, [tile]) for image, tile in parts]
+        return torch.cat([found for found, _ in each]), [one for _, (one,) in each]
+    contract = fit_depth(preprocess, bits(images[0].dtype))
+    fitted = [letterbox(image, contract, tile) for image, tile in parts]
+    channels = contract.channels
     if all(pixels.shape[2] == 1 for pixels, _ in fitted):
         channels = 1
     pixels = np.stack([to_channels(image, channels) for image, _ in fitted])
     batch = torch.from_numpy(pixels).to(device, non_blocking=True).permute(0, 3, 1, 2)
-    network = to_network(to_unit(batch, preprocess), preprocess.channels)
+    network = to_network(to_unit(batch, contract), contract.channels)
     return network, [geometry for _, geometry in fitted]
+
+
+def tiles_of(image: ImageArray, preprocess: Preprocess) -> list[Tile | None]:
+    """The tiles in which the network sees ``image``; [None] where it sees the whole of it."""
+    if preprocess.tiling is None:
+        return [None]
+    return list(tile_grid((image.shape[0], image.shape[1]), preprocess.tiling))
 
 
 def _open_torch(path: Path, device: str, fuse: bool, image_size: ImageSize | None) -> Runtime:
@@ -99,7 +117,7 @@ def _open_torch(path: Path, device: str, fuse: bool, image_size: ImageSize | Non
         detector = fuse_model(detector).to(memory_format=torch.channels_last)
     contract = weights.preprocess
     if image_size is not None:
-        contract = Preprocess(image_size, contract.channels, contract.window, contract.pad)
+        contract = replace(contract, image_size=image_size)
     return Runtime(
         name="torch",
         version=torch.__version__,

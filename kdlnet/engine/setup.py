@@ -9,17 +9,17 @@ from typing import Any
 import torch
 
 from kdlnet.config import TrainConfig
-from kdlnet.data.cache import measured_window
 from kdlnet.data.catalog import DatasetInfo, find_dataset, label_path
 from kdlnet.data.dataset import DetectionDataset, Split, load_split
 from kdlnet.data.labels import summarize
+from kdlnet.data.window import image_depth, measured_window
 from kdlnet.engine.checkpoint import Weights, load_weights, transfer
 from kdlnet.engine.device import find_device, prepare
 from kdlnet.engine.events import Listener, Message, Progress
 from kdlnet.errors import DataError
 from kdlnet.models.detector import Detector
 from kdlnet.models.zoo import ModelArguments, build_model
-from kdlnet.types import Preprocess
+from kdlnet.types import Preprocess, Tiling
 
 
 @dataclass
@@ -55,10 +55,8 @@ def prepare_run(
         for line in transfer(load_weights(init), detector, info.names):
             on_event(Message(line))
     found = load_split(info, config.data.train_split, config.data.strict)
-    window = config.data.window or measured_window(found.paths)
-    config = _updated(config, "data", window=window)
-    contract = Preprocess(config.image_size, channels, window)
-    train_set = _open(found, config.data.train_split, contract, config, on_event)
+    config, contract = _contract(config, channels, found, on_event)
+    train_set = _open(found, config.data.train_split, contract, config, on_event, training=True)
     _require_boxes(train_set, info, config)
     found = load_split(info, config.data.val_split, config.data.strict)
     val_set = _open(found, config.data.val_split, contract, config, on_event)
@@ -67,6 +65,24 @@ def prepare_run(
         on_event(Message(text, "warning"))
     detector.to(device).to(memory_format=torch.channels_last)
     return Setup(config, device, info, train_set, val_set, detector)
+
+
+def _contract(
+    config: TrainConfig, channels: int, found: Split, on_event: Listener
+) -> tuple[TrainConfig, Preprocess]:
+    """The config with its window, measured if none is given, and how the run sees images."""
+    window = config.data.window
+    if window is not None:
+        depth = image_depth(found.paths)
+    else:
+        window, depth = measured_window(found.paths)
+        config = _updated(config, "data", window=window)
+    if depth > 8:
+        low, high = window
+        on_event(Message(f"{depth}-bit images, intensity window {low:g} to {high:g}"))
+    size, overlap = config.tile.size, config.tile.overlap
+    tiling = None if size is None else Tiling(size, overlap)
+    return config, Preprocess(config.image_size, channels, window, depth=depth, tiling=tiling)
 
 
 def data_name(config: TrainConfig) -> str:
@@ -80,7 +96,12 @@ def _find_data(config: TrainConfig) -> DatasetInfo:
 
 
 def _open(
-    found: Split, split: str, contract: Preprocess, config: TrainConfig, on_event: Listener
+    found: Split,
+    split: str,
+    contract: Preprocess,
+    config: TrainConfig,
+    on_event: Listener,
+    training: bool = False,
 ) -> DetectionDataset:
     if found.problems:
         on_event(Message(f"{split}: {summarize(found.problems)}", "warning"))
@@ -91,7 +112,13 @@ def _open(
         config.data.cache_gb,
         config.data.strict,
         on_progress=lambda done, total: on_event(Progress(f"read {split} images", done, total)),
+        min_visible=config.tile.min_visible,
+        background=config.tile.background if training else None,
     )
+    if contract.tiling is not None:
+        height, width = contract.tiling.size
+        text = f"{split}: {len(dataset)} tiles of {height}x{width} from {len(dataset.paths)} images"
+        on_event(Message(text))
     for line in dataset.unreadable:
         on_event(Message(f"left out: {line}", "warning"))
     return dataset

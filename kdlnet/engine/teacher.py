@@ -105,7 +105,8 @@ def check_teacher(teacher: Weights, setup: Setup) -> None:
     if teacher.preprocess != setup.train.preprocess:
         raise WeightsError(
             f"teacher {name} was trained on {teacher.preprocess.to_dict()}, the student would see "
-            f"{setup.train.preprocess.to_dict()}: use the same --image-size and channels"
+            f"{setup.train.preprocess.to_dict()}: use the same --image-size, --tile, channels and "
+            "window"
         )
 
 

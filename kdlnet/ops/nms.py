@@ -61,8 +61,13 @@ def _select(
     boxes = distances_to_boxes(distances, raw.points[point], raw.strides[point])
     boxes = clip_boxes(boxes, *input_size)
     scores = logits.sigmoid()
-    keep = batched_nms(boxes, scores, label, iou_threshold)[:max_detections]
-    return Detections(boxes[keep], scores[keep], label[keep])
+    return suppress(Detections(boxes, scores, label), iou_threshold, max_detections)
+
+
+def suppress(found: Detections, iou_threshold: float, max_detections: int) -> Detections:
+    """Class-wise non-maximum suppression of one image's boxes; by falling score, any frame."""
+    keep = batched_nms(found.boxes, found.scores, found.labels, iou_threshold)[:max_detections]
+    return Detections(found.boxes[keep], found.scores[keep], found.labels[keep])
 
 
 def _logit(probability: float) -> float:

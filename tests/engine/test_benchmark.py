@@ -16,8 +16,9 @@ import torch
 
 from kdlnet.data.catalog import find_dataset
 from kdlnet.engine import benchmark as module
-from kdlnet.engine.benchmark import STAGES, Plan, bench, timing
+from kdlnet.engine.benchmark import STAGES, Plan, bench
 from kdlnet.engine.checkpoint import load_weights, save_weights
+from kdlnet.engine.clock import timing
 from kdlnet.engine.evaluator import detect, open_split
 from kdlnet.engine.events import Message, ignore
 from kdlnet.engine.runtime import Runtime, open_runtime

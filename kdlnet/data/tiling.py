@@ -1,0 +1,205 @@
+"""The one rule by which large images become tiles, for train, val and predict.
+
+A tile is ``(x1, y1, x2, y2)`` in whole pixels of the original image. All boxes here are in pixels
+of the original image, too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor
+
+from kdlnet.ops.boxes import box_area, box_intersection, box_iou
+from kdlnet.ops.nms import suppress
+from kdlnet.types import Detections, ImageSize, Tiling
+
+Tile = tuple[int, int, int, int]
+
+_NEAR = 0.01  # of a tile's side: a box that ends this close to an inner border is taken as cut
+_SAME = 0.4  # least IoU, in what both tiles see, of two views of one object
+_COVERED = 0.7  # a lone cut piece with this share inside a better box is a view of that one
+
+
+def tile_grid(size: ImageSize, tiling: Tiling) -> list[Tile]:
+    """Tiles that cover an image of ``size``, row by row.
+
+    All have the same size: that of ``tiling``, or of the image along a side where it is smaller.
+    They are spread evenly, so that there is no sliver at the far border.
+    """
+    rows, columns = (
+        _spans(length, side, tiling.overlap) for length, side in zip(size, tiling.size, strict=True)
+    )
+    return [(x1, y1, x2, y2) for y1, y2 in rows for x1, x2 in columns]
+
+
+def _spans(length: int, side: int, overlap: float) -> list[tuple[int, int]]:
+    if length <= side:
+        return [(0, length)]
+    step = max(1, math.floor(side * (1 - overlap)))
+    starts = (
+        np.linspace(0, length - side, math.ceil((length - side) / step) + 1).round().astype(int)
+    )
+    return [(start, start + side) for start in starts.tolist()]
+
+
+def cut_boxes(
+    boxes: NDArray[np.float64], tile: Tile, min_visible: float
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The parts of boxes (N, 4) inside ``tile``, (K, 4), and the rows (K,) of those kept.
+
+    A box is kept where at least ``min_visible`` of its area is inside. Along a side on which it is
+    longer than the tile only what a tile can show counts: otherwise a scratch across many tiles
+    would be a target in none.
+    """
+    x1, y1, x2, y2 = tile
+    inside = np.clip(boxes, (x1, y1, x1, y1), (x2, y2, x2, y2))
+    seen = inside[:, 2:] - inside[:, :2]
+    whole = np.minimum(boxes[:, 2:] - boxes[:, :2], (x2 - x1, y2 - y1))
+    share = (seen / np.maximum(whole, 1e-9)).prod(axis=1)
+    rows = np.flatnonzero((share >= min_visible) & (seen > 0).all(axis=1))
+    return inside[rows], rows
+
+
+def merge_tiles(
+    parts: Sequence[Detections],
+    tiles: Sequence[Tile | None],
+    iou_threshold: float = 0.65,
+    max_detections: int = 300,
+) -> Detections:
+    """One image's boxes from those of its tiles: each object once, and whole.
+
+    Two boxes of one class from overlapping tiles are one object if they agree in what both tiles
+    see. A box that no inner border cuts is the object's; where all are cut, it is the hull of the
+    pieces. The score is the best of them. What then still overlaps falls to the suppression that
+    an image without tiles has. A single part, of a tile or of all (None), is given back as it is.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    frames = torch.tensor(tiles, dtype=torch.float64)
+    tile = torch.repeat_interleave(torch.arange(len(parts)), torch.tensor([len(p) for p in parts]))
+    boxes = _inside(torch.cat([part.boxes for part in parts]).double(), frames[tile])
+    scores = torch.cat([part.scores for part in parts]).double()
+    labels = torch.cat([part.labels for part in parts])
+    real = box_area(boxes) > 0
+    boxes, scores, labels, tile = boxes[real], scores[real], labels[real], tile[real]
+    if not len(boxes):
+        return Detections(boxes, scores, labels)
+    cut = _cut_sides(boxes, tile, frames)
+    group = _groups(boxes, labels, tile, cut, frames)
+    found, lone = _one_a_group(Detections(boxes, scores, labels), cut.any(dim=1), group)
+    found = _without_fragments(found, lone)
+    return suppress(found, iou_threshold, max_detections)
+
+
+def _inside(boxes: Tensor, frames: Tensor) -> Tensor:
+    """Boxes (N, 4) cut at frames (N, 4), or at one frame (4,)."""
+    low, high = frames[..., :2], frames[..., 2:]
+    return torch.cat(
+        [
+            torch.minimum(torch.maximum(boxes[:, :2], low), high),
+            torch.minimum(torch.maximum(boxes[:, 2:], low), high),
+        ],
+        dim=1,
+    )
+
+
+def _cut_sides(boxes: Tensor, tile: Tensor, frames: Tensor) -> Tensor:
+    """Which sides (N, 4) of the boxes lie at a border of their tile that is inside the image."""
+    edge = torch.cat((frames[:, :2].amin(dim=0), frames[:, 2:].amax(dim=0)))
+    inner = frames != edge
+    return inner[tile] & ((boxes - frames[tile]).abs() <= _near(frames)[tile])
+
+
+def _near(frames: Tensor) -> Tensor:
+    """Tolerance (tiles, 4) in pixels on each side."""
+    return _NEAR * (frames[:, 2:] - frames[:, :2]).repeat(1, 2)
+
+
+def _groups(
+    boxes: Tensor, labels: Tensor, tile: Tensor, cut: Tensor, frames: Tensor
+) -> NDArray[np.int64]:
+    """A number (N,) for each box; views of one object have the same.
+
+    Tiles and cut boxes are grown by the tolerance, so that pieces meet without overlap, too.
+    """
+    outward = _near(frames) * frames.new_tensor([-1.0, -1, 1, 1])
+    grown = frames + outward
+    reaching = torch.where(cut, grown[tile], boxes)
+    links: list[NDArray[np.int64]] = [np.zeros((0, 2), np.int64)]
+    rows = [torch.nonzero(tile == number)[:, 0] for number in range(len(frames))]
+    for one in range(len(frames)):
+        low = torch.maximum(grown[one, :2], grown[one + 1 :, :2])
+        high = torch.minimum(grown[one, 2:], grown[one + 1 :, 2:])
+        shared = torch.cat((low, high), dim=1)
+        for later in (high > low).all(dim=1).nonzero()[:, 0].tolist():
+            two = one + 1 + later
+            if len(rows[one]) and len(rows[two]):
+                links.append(_pairs(reaching, labels, rows[one], rows[two], shared[later]))
+    first, second = np.concatenate(links).T
+    graph = coo_array((np.ones(len(first)), (first, second)), shape=(len(boxes), len(boxes)))
+    numbers: NDArray[np.int64] = connected_components(graph, directed=False)[1].astype(np.int64)
+    return numbers
+
+
+def _pairs(
+    boxes: Tensor, labels: Tensor, one: Tensor, two: Tensor, region: Tensor
+) -> NDArray[np.int64]:
+    """Rows (K, 2) of boxes that are alike in ``region``, each at most once.
+
+    A tile has already made its own suppression: two of its boxes are two objects.
+    """
+    views = [_inside(boxes[rows], region) for rows in (one, two)]
+    kept = [box_area(view) > 0 for view in views]
+    one, two = one[kept[0]], two[kept[1]]
+    alike = box_iou(views[0][kept[0]][:, None], views[1][kept[1]])
+    alike = alike * (labels[one][:, None] == labels[two]) * (alike >= _SAME)
+    chosen = linear_sum_assignment(alike.numpy(), maximize=True)
+    pairs = np.column_stack((one.numpy()[chosen[0]], two.numpy()[chosen[1]]))
+    matched: NDArray[np.int64] = pairs[alike.numpy()[chosen] > 0]
+    return matched
+
+
+def _one_a_group(
+    found: Detections, cut: Tensor, group: NDArray[np.int64]
+) -> tuple[Detections, Tensor]:
+    """One box a group, and which of them (G,) are a single piece of an object that was cut."""
+    order = np.lexsort((-found.scores.numpy(), cut.numpy(), group))  # whole ones first, best first
+    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
+    best = torch.from_numpy(order[starts])
+    sorted_boxes = found.boxes.numpy()[order]
+    hull = np.column_stack(
+        (
+            np.minimum.reduceat(sorted_boxes[:, :2], starts, axis=0),
+            np.maximum.reduceat(sorted_boxes[:, 2:], starts, axis=0),
+        )
+    )
+    whole = ~cut[best]
+    boxes = torch.where(whole[:, None], found.boxes[best], torch.from_numpy(hull))
+    highest = np.maximum.reduceat(found.scores.numpy()[order], starts)
+    counts = np.diff(starts, append=len(order))
+    lone = cut[best] & torch.from_numpy(counts == 1)
+    return Detections(boxes, torch.from_numpy(highest), found.labels[best]), lone
+
+
+def _without_fragments(found: Detections, lone: Tensor) -> Detections:
+    """Leaves out single cut pieces that lie in a better box of their class.
+
+    The neighbour saw that object whole, and the piece's box was too far off to be known again.
+    """
+    piece = lone.nonzero()[:, 0]
+    inside = box_intersection(found.boxes[piece][:, None], found.boxes)
+    share = inside / box_area(found.boxes[piece])[:, None]
+    better = found.scores[piece][:, None] < found.scores
+    same = found.labels[piece][:, None] == found.labels
+    drop = ((share >= _COVERED) & better & same).any(dim=1)
+    keep = torch.ones(len(found), dtype=torch.bool)
+    keep[piece[drop]] = False
+    return Detections(found.boxes[keep], found.scores[keep], found.labels[keep])

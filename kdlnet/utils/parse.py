@@ -1,0 +1,55 @@
+"""Values that a person writes on the command line or in a config."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+from kdlnet.errors import ConfigError
+
+_SMALLEST_TILE = 32
+
+
+def parse_window(value: Any) -> tuple[float, float]:
+    """The intensities (low, high) of ``"0-4095"`` or of a pair.
+
+    Raises ConfigError for anything else and where low is not below high.
+    """
+    parts = value.split("-") if isinstance(value, str) else value
+    try:
+        low, high = (float(part) for part in parts)
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if not (math.isfinite(low) and math.isfinite(high)) or low < 0:
+        raise ConfigError(
+            f"window {value!r}: give the two intensities that become black and white, "
+            "for example 0-4095"
+        )
+    if low >= high:
+        raise ConfigError(f"window {value!r}: give the lower value first")
+    return low, high
+
+
+def parse_tile(value: Any) -> tuple[int, int] | Literal["off"]:
+    """(H, W) of ``640``, ``"640"``, ``"480x640"`` (H x W) or a pair; "off" for ``"off"``.
+
+    YAML reads off as False, which is the same. Raises ConfigError for anything else and for a side
+    below 32 pixels.
+    """
+    if value is False or value == "off":
+        return "off"
+    parts = value.lower().split("x") if isinstance(value, str) else value
+    if isinstance(parts, int):
+        parts = [parts]
+    try:
+        numbers = [int(part) for part in parts]
+    except (TypeError, ValueError):
+        numbers = []
+    if len(numbers) == 1:
+        numbers *= 2
+    if len(numbers) != 2 or min(numbers) < _SMALLEST_TILE:
+        raise ConfigError(
+            f"tile {value!r}: give pixels of the original image, {_SMALLEST_TILE} or more, as one "
+            "number or HxW, for example 640 or 480x640, or off for whole images"
+        )
+    return numbers[0], numbers[1]
