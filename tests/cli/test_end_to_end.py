@@ -148,7 +148,7 @@ def test_interrupted_training_goes_on(
     """Ctrl-C after the first epoch, then the command that the last line names."""
     line = [sys.executable, "-m", "kdlnet_cli", *training.split(), str(dataset), "--out", "run"]
     process = subprocess.Popen(
-        [*line, "--epochs", "12"],
+        [*line, "--epochs", "40"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -168,4 +168,4 @@ def test_interrupted_training_goes_on(
     assert command == "train --resume run"
     run = kdlnet(f"{command} --json")
     assert run.code == 0, run.err
-    assert epochs_of(tmp_path / "run") == list(range(12))
+    assert epochs_of(tmp_path / "run") == list(range(40))
