@@ -25,6 +25,7 @@ Tile = tuple[int, int, int, int]
 
 _NEAR = 0.01  # of a tile's side: a box that ends this close to an inner border is taken as cut
 _SAME = 0.4  # least IoU, in what both tiles see, of two views of one object
+_CANDIDATES = 2000  # best boxes of an image that are compared with each other: bounds the memory
 _COVERED = 0.7  # a lone cut piece with this share inside a better box is a view of that one
 
 
@@ -95,7 +96,9 @@ def merge_tiles(
     cut = _cut_sides(boxes, tile, frames)
     group = _groups(boxes, labels, tile, cut, frames)
     found, lone = _one_a_group(Detections(boxes, scores, labels), cut.any(dim=1), group)
-    found = _without_fragments(found, lone)
+    best = found.scores.argsort(descending=True, stable=True)[:_CANDIDATES]
+    found = Detections(found.boxes[best], found.scores[best], found.labels[best])
+    found = _without_fragments(found, lone[best])
     return suppress(found, iou_threshold, max_detections)
 
 
