@@ -144,8 +144,8 @@ class DistillConfig(_Section):
 
     teachers: tuple[str, ...] = ()
     classification: Literal["bernoulli", "softmax"] = "bernoulli"
-    class_weight: float = Field(1.0, ge=0)
-    bins_weight: float = Field(0.5, ge=0)
+    class_weight: float = Field(4.0, ge=0)
+    bins_weight: float = Field(2.0, ge=0)
     box_weight: float = Field(0.0, ge=0)
     pkd_weight: float = Field(0.0, ge=0)
     cwd_weight: float = Field(0.0, ge=0)

@@ -23,7 +23,7 @@ from kdlnet.types import ImageSize
 
 IMAGE_SIZE: ImageSize = (128, 128)
 _IMAGES = 1000
-_CONTRAST = 2.5
+_CONTRAST = 3.0
 """Plainer than the synthetic set is by default: minutes of training must be enough."""
 _PICTURES = 24
 _STEPS = 7

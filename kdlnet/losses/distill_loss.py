@@ -43,8 +43,8 @@ class DistillLoss:
     """
 
     classification: str = "bernoulli"
-    class_weight: float = 1.0
-    bins_weight: float = 0.5
+    class_weight: float = 4.0
+    bins_weight: float = 2.0
     box_weight: float = 0.0
     pkd_weight: float = 0.0
     cwd_weight: float = 0.0
