@@ -14,8 +14,9 @@ DEVELOPER := $(VENV)/installed-dev
 demo: $(INSTALLED)
 	$(BIN)/kdlnet demo
 
+# Two processes of one thread each: most tests are too small for two threads to help.
 test: $(INSTALLED)
-	$(BIN)/pytest -m "not slow and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m "not slow and not gpu"
 
 test-all: $(INSTALLED)
 	$(BIN)/pytest
