@@ -166,7 +166,7 @@ class ImageStore:
             Path(name).unlink()
             raise KdlnetError(
                 f"no room for the image cache of {size / 1e9:.1f} GB in {tempfile.gettempdir()!r} "
-                f"({error.strerror}): use --cache none or set TMPDIR to a larger disk"
+                f"({error.strerror}): set TMPDIR to a larger disk, or train with --cache none"
             ) from None
         finally:
             os.close(handle)

@@ -15,7 +15,7 @@ from kdlnet.data.cache import ImageStore
 from kdlnet.data.catalog import DatasetInfo, label_path, list_images
 from kdlnet.data.labels import ImageLabels, LabelProblem, read_labels, refuse_problems
 from kdlnet.data.read import image_size
-from kdlnet.data.tiling import Tile, cut_boxes, tile_grid
+from kdlnet.data.tiling import Tile, cut_boxes, least_visible, tile_grid
 from kdlnet.errors import DataError
 from kdlnet.types import Batch, ImageSize, Preprocess, Targets, Tiling
 
@@ -83,7 +83,11 @@ class DetectionDataset:
         self._labels = [split.labels[position] for position in self.images.kept]
         per_image = np.bincount(self.images.image_of, minlength=len(self.paths))
         self.first_sample = np.concatenate(([0], per_image.cumsum())).tolist()
-        found = [self._sample_targets(index, min_visible) for index in range(len(self))]
+        least = [self._least(image, min_visible) for image in range(len(self.paths))]
+        found = [
+            self._sample_targets(index, least[self.images.image_of[index]])
+            for index in range(len(self))
+        ]
         counts = torch.tensor([len(labels) for _, labels in found])
         self.first = torch.cat((counts.new_zeros(1), counts.cumsum(0)))
         self.boxes = torch.cat([boxes for boxes, _ in found])
@@ -113,11 +117,19 @@ class DetectionDataset:
         images = to_network(to_unit(pixels, self.preprocess), self.preprocess.channels)
         return Batch(images, self.targets(index).to(device), index)
 
-    def _sample_targets(self, index: int, min_visible: float) -> tuple[Tensor, NDArray[np.int64]]:
+    def _least(self, image: int, min_visible: float) -> NDArray[np.float64] | None:
+        """The share from which each box of an image is a target of a tile; None without tiles."""
+        first, end = self.first_sample[image : image + 2]
+        tiles = [tile for tile in self.images.tiles[first:end] if tile is not None]
+        return least_visible(self.truth(image)[0], tiles, min_visible) if tiles else None
+
+    def _sample_targets(
+        self, index: int, least: NDArray[np.float64] | None
+    ) -> tuple[Tensor, NDArray[np.int64]]:
         boxes, labels = self.truth(self.images.image_of[index])
         tile = self.images.tiles[index]
-        if tile is not None:
-            boxes, rows = cut_boxes(boxes, tile, min_visible)
+        if tile is not None and least is not None:
+            boxes, rows = cut_boxes(boxes, tile, least)
             labels = labels[rows]
         return self.letterboxes[index].to_input(torch.from_numpy(boxes)).float(), labels
 
@@ -136,7 +148,8 @@ def plan_tiles(
     busy = []
     for found, ((height, width), tiles) in zip(split.labels, grids, strict=True):
         boxes = found.boxes * np.array([width, height, width, height])
-        busy.append([len(cut_boxes(boxes, tile, min_visible)[1]) > 0 for tile in tiles])
+        least = least_visible(boxes, tiles, min_visible)
+        busy.append([len(cut_boxes(boxes, tile, least)[1]) > 0 for tile in tiles])
     empty = [(i, k) for i, row in enumerate(busy) for k, used in enumerate(row) if not used]
     wanted = min(len(empty), max(1, round(background * sum(map(sum, busy)))))
     for row in np.linspace(0, len(empty) - 1, wanted).round().astype(int):

@@ -51,22 +51,42 @@ def _spans(length: int, side: int, overlap: float) -> list[tuple[int, int]]:
     return [(start, start + side) for start in starts.tolist()]
 
 
+def least_visible(
+    boxes: NDArray[np.float64], tiles: Sequence[Tile], min_visible: float
+) -> NDArray[np.float64]:
+    """The share (N,) from which each of boxes (N, 4) is a target: ``min_visible``, or less.
+
+    Where no tile sees that much, the share of the tile that sees most: each box has a tile.
+    """
+    shares = [_visible(boxes, tile)[1] for tile in tiles]
+    least: NDArray[np.float64] = np.minimum(min_visible, np.max(shares, axis=0, initial=0.0))
+    return least
+
+
 def cut_boxes(
-    boxes: NDArray[np.float64], tile: Tile, min_visible: float
+    boxes: NDArray[np.float64], tile: Tile, least: float | NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """The parts of boxes (N, 4) inside ``tile``, (K, 4), and the rows (K,) of those kept.
 
-    A box is kept where at least ``min_visible`` of its area is inside. Along a side on which it is
-    longer than the tile only what a tile can show counts: otherwise a scratch across many tiles
-    would be a target in none.
+    A box is kept where at least the share ``least`` of its area is inside (one number, or one a
+    box from :func:`least_visible`). Along a side on which it is longer than the tile only what a
+    tile can show counts: otherwise a scratch across many tiles would be a target in none.
     """
+    inside, share = _visible(boxes, tile)
+    rows = np.flatnonzero((share >= least) & (share > 0))
+    return inside[rows], rows
+
+
+def _visible(
+    boxes: NDArray[np.float64], tile: Tile
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The parts (N, 4) of boxes inside ``tile`` and the shares (N,) of them that it shows."""
     x1, y1, x2, y2 = tile
     inside = np.clip(boxes, (x1, y1, x1, y1), (x2, y2, x2, y2))
     seen = inside[:, 2:] - inside[:, :2]
     whole = np.minimum(boxes[:, 2:] - boxes[:, :2], (x2 - x1, y2 - y1))
-    share = (seen / np.maximum(whole, 1e-9)).prod(axis=1)
-    rows = np.flatnonzero((share >= min_visible) & (seen > 0).all(axis=1))
-    return inside[rows], rows
+    share: NDArray[np.float64] = (seen / np.maximum(whole, 1e-9)).prod(axis=1)
+    return inside, share
 
 
 def merge_tiles(

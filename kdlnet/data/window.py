@@ -24,7 +24,10 @@ _BITS = {"uint8": 8, "uint16": 16}
 _READERS = 4
 _MOST_IMAGES = 256
 _MOST_PIXELS = 1_000_000  # an image; percentiles of a regular sample of it are as good
-_TAIL = 0.001  # share of the pixels beyond either percentile: hot and dead pixels must not rule
+# Pixels beyond either end, as a share and an image: a small bright defect has more of them, a
+# handful of hot or dead pixels fewer.
+_TAIL = 1e-5
+_HANDFUL = 4
 _NARROW = 0.25  # images that use less of their camera's range than this get a window of their own
 
 
@@ -51,13 +54,13 @@ def image_depth(paths: Sequence[Path]) -> int:
 def measured_window(paths: Sequence[Path]) -> tuple[Window, int]:
     """The intensity window of a training set and the bits of its files, 8 or 16.
 
-    8-bit images have (0, 255). For deeper ones the percentiles 0.1 and 99.9 over up to 256 images,
+    8-bit images have (0, 255). For deeper ones the percentiles 0.001 and 99.999 over up to 256 images,
     spread over the set, decide. Their upper end tells the camera's bits: where the images fill at
     least a quarter of that range, the window is all of it, (0, 4095) for 12 bits, and nothing a
     camera can write is cut. Where they fill less, it is the percentiles with half of their distance
     on either side. Images that cannot be read are passed over; if none can, it is (0, 255).
     """
-    counts = np.zeros(2**16, np.int64)
+    counts, images = np.zeros(2**16, np.int64), 0
     rows = np.linspace(0, len(paths) - 1, min(_MOST_IMAGES, len(paths))).round().astype(int)
     chosen = [paths[row] for row in rows]
     with ThreadPoolExecutor(_READERS) as pool:
@@ -68,7 +71,8 @@ def measured_window(paths: Sequence[Path]) -> tuple[Window, int]:
                 if len(found) == 2**8:
                     return full_window(8), 8
                 counts += found
-    return (_of_histogram(counts), 16) if counts.any() else (full_window(8), 8)
+                images += 1
+    return (_of_histogram(counts, images), 16) if counts.any() else (full_window(8), 8)
 
 
 def fit_depth(preprocess: Preprocess, depth: int) -> Preprocess:
@@ -105,9 +109,10 @@ def _histogram(path: Path) -> NDArray[np.int64] | None:
     return np.bincount(image[::step, ::step].reshape(-1), minlength=2 ** bits(image.dtype))
 
 
-def _of_histogram(counts: NDArray[np.int64]) -> Window:
-    share = np.cumsum(counts) / counts.sum()
-    low, high = np.searchsorted(share, (_TAIL, 1 - _TAIL)).tolist()
+def _of_histogram(counts: NDArray[np.int64], images: int) -> Window:
+    below = np.cumsum(counts)
+    beyond = max(_TAIL * below[-1], _HANDFUL * images)
+    low, high = np.searchsorted(below, (beyond, below[-1] - beyond)).tolist()
     camera = full_window(max(8, int(high).bit_length()))
     distance = high - low
     if distance >= _NARROW * camera[1]:

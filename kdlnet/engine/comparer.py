@@ -124,11 +124,15 @@ def compare(
     names = [name_below(path, info.root) for path in image_paths]
     groups = np.unique(find_groups(group_by, names, image_paths), return_inverse=True)[1].tolist()
     pairs = [(measured[one], measured[two]) for one, two in zip(a, b, strict=True)]
-    on_event(Message(f"{rounds} resamples of {len(names)} images in {len(set(groups))} groups"))
     tables = [(one.table, two.table) for one, two in pairs]
+    if not tables[0][0].truths.sum():
+        raise DataError(f"split {split!r} of {info.name} has no box: there is nothing to compare")
+    default, reads = Path("runs/compare") / info.name, [*a, *b, info.source]
+    folder = new_folder(default, out, overwrite, reads=reads, images=image_paths)
+    on_event(Message(f"{rounds} resamples of {len(names)} images in {len(set(groups))} groups"))
     truths = [bool(count) for count in tables[0][0].truths.sum(axis=1)]
     result = Comparison(
-        new_folder(Path("runs/compare") / info.name, out, overwrite),
+        folder,
         list(a),
         list(b),
         info.name,

@@ -102,7 +102,8 @@ def show_dataset(
         text = f"{len(chosen)} of {len(items)} images, chosen by --seed; more with --limit"
         on_event(Message(text))
     found, general = by_image(known, paths, info.root)
-    folder = new_folder(Path("runs/show") / info.name, out, overwrite)
+    default, reads = Path("runs/show") / info.name, [info.source, findings]
+    folder = new_folder(default, out, overwrite, reads=reads, images=paths)
     side = _page_side([paths[i] for i in chosen], megabytes)
     shown = [items[i] for i in chosen]
     on_sheets = _sheet_choice(shown, seed)

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from kdlnet.config import TrainConfig, build_config
+from kdlnet.data.window import full_window
 from kdlnet.engine.checkpoint import Weights, load_weights
 from kdlnet.engine.events import Listener, Message, ignore
 from kdlnet.engine.keeper import last_weights, saved_config
 from kdlnet.engine.run import new_folder, protect
-from kdlnet.engine.setup import data_name, prepare_run
+from kdlnet.engine.setup import prepare_run, run_place
 from kdlnet.engine.steps import DistillStep
 from kdlnet.engine.teacher import load_teachers
 from kdlnet.engine.trainer import TrainResult, run_training, supervised_step, train
@@ -40,7 +41,7 @@ def teacher_defaults(teacher: Path) -> dict[str, Any]:
     }
     contract = weights.preprocess
     values = {"model": model, "image_size": list(contract.image_size)}
-    if contract.depth == 16:
+    if contract.depth == 16 or contract.window != full_window(8):
         values["data"] = {"window": list(contract.window)}
     if contract.tiling is not None:
         tiling = contract.tiling
@@ -81,7 +82,8 @@ def distill(
         protect(out, teachers)
     if teachers and generations == 1:
         return _taught(config, teachers, None, out, overwrite, on_event)
-    out = new_folder(Path("runs/distill") / data_name(config), out, overwrite)
+    default, images = run_place(config, "distill")
+    out = new_folder(default, out, overwrite, reads=teachers, images=images)
     if not teachers:
         on_event(Message("no --teacher given: training one first"))
         teachers = [train_teacher(config, out / "teacher", on_event)]

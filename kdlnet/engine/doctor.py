@@ -15,8 +15,7 @@ from kdlnet.data.checks import choose_checks, run_checks
 from kdlnet.data.checks.finding import SEVERITIES, Finding
 from kdlnet.data.checks.survey import Survey, take_survey
 from kdlnet.engine.events import Listener, Progress, ignore
-from kdlnet.engine.run import new_folder, write_json
-from kdlnet.errors import DataError
+from kdlnet.engine.run import keep_out_of, new_folder, write_json
 from kdlnet.report.findings import finding_picture
 from kdlnet.report.images import save_image
 from kdlnet.utils.files import write_atomic
@@ -97,28 +96,19 @@ def check_dataset(
     survey = take_survey(
         name, data_root, image_size, lambda *progress: on_event(Progress(*progress))
     )
+    folder = None
     if out is not None:
-        _refuse_inside(out, survey)
+        keep_out_of(out, [survey.root])
+        folder = new_folder(out, out, overwrite, images=[image.path for image in survey.images])
     findings = run_checks(survey, checks)
     result = CheckResult(survey, findings, time.perf_counter() - began)
-    if out is None:
+    if folder is None:
         return result
-    folder = new_folder(out, out, overwrite)
     pictures = _write_pictures(folder, survey, findings, on_event)
     result = CheckResult(survey, findings, result.seconds, folder, pictures)
     write_json(folder / "findings.json", result.to_dict())
     write_atomic(folder / "groups.csv", _groups_table(survey).encode())
     return result
-
-
-def _refuse_inside(out: Path, survey: Survey) -> None:
-    folders = {survey.root, *(image.path.parent for image in survey.images)}
-    real = out.resolve()
-    if any(real.is_relative_to(folder.resolve()) for folder in folders):
-        raise DataError(
-            f"--out {str(out)!r} lies in the dataset {str(survey.root)!r}, which is never written "
-            "to: choose a folder elsewhere"
-        )
 
 
 def _write_pictures(

@@ -21,7 +21,7 @@ from kdlnet.engine.checkpoint import Weights, load_weights
 from kdlnet.engine.device import find_device, prepare, synchronize
 from kdlnet.engine.events import Listener, Message, Progress, ignore
 from kdlnet.engine.inspection import write_inspection
-from kdlnet.engine.run import environment, new_folder, protect, write_json
+from kdlnet.engine.run import environment, new_folder, write_json
 from kdlnet.engine.steps import Forward
 from kdlnet.errors import DataError
 from kdlnet.metrics.average_precision import average_precision
@@ -124,13 +124,17 @@ def validate(
     """
     target = find_device(device)
     prepare(target)
-    if overwrite:
-        protect(out, [weights])
     loaded = load_weights(weights, target)
     info = find_dataset(data, data_root)
     contract = adjusted(loaded.preprocess, image_size, window, tile, overlap)
     dataset, problems = open_split(loaded, info, split, contract, strict, on_event)
-    folder = new_folder(Path("runs/val") / info.name, out, overwrite)
+    folder = new_folder(
+        Path("runs/val") / info.name,
+        out,
+        overwrite,
+        reads=[weights, info.source],
+        images=dataset.paths,
+    )
     began = time.perf_counter()
     results = detect(
         loaded.detector,

@@ -18,7 +18,7 @@ from kdlnet.engine.events import Listener, Message, Progress, ignore
 from kdlnet.engine.prediction import Prediction
 from kdlnet.engine.prediction_writer import PredictionWriter, check_kinds
 from kdlnet.engine.predictor import Predictor, Skipped
-from kdlnet.engine.run import protect
+from kdlnet.engine.run import keep_out_of, protect
 from kdlnet.errors import KdlnetError
 from kdlnet.types import ImageSize
 
@@ -94,6 +94,8 @@ def predict_files(
     opened = source if isinstance(source, Source) else open_source(source, timeout)
     if overwrite:
         protect(out, [weights, *opened.files])
+    if out is not None and isinstance(source, str | Path) and Path(source).is_dir():
+        keep_out_of(out, [Path(source)])
     predictor = Predictor.load(
         weights,
         device=device,

@@ -80,6 +80,8 @@ class Predictor:
         height, width = self.preprocess.image_size
         fits = min(height, width) > 0 and height % 32 == width % 32 == 0
         _check("image-size", f"{height}x{width}", fits, "multiples of 32")
+        if self.classes is not None and not self.classes:
+            raise ConfigError(f"no class is left to look for: name some of {', '.join(self.names)}")
         for name in self.classes or ():
             if name not in self.names:
                 raise ConfigError(unknown("class", name, self.names))

@@ -12,8 +12,8 @@ from kdlnet.config import TrainConfig, build_config
 from kdlnet.engine.comparer import Comparison, compare
 from kdlnet.engine.distiller import distill, train_teacher
 from kdlnet.engine.events import Listener, Message, ignore
-from kdlnet.engine.run import new_folder, protect, write_json
-from kdlnet.engine.setup import data_name
+from kdlnet.engine.run import new_folder, write_json
+from kdlnet.engine.setup import run_place
 from kdlnet.engine.trainer import TrainResult, train
 from kdlnet.errors import ConfigError
 
@@ -68,10 +68,9 @@ def prove(
     run folder. Leaves ``seed-N/teacher``, ``/student``, ``/baseline`` and ``comparison/``. Raises
     ConfigError when the teacher's budget is unknown.
     """
-    if overwrite:
-        protect(out, teachers)
     given = sum((spent_by(path) for path in teachers), Spent(0, 0.0))
-    out = new_folder(Path("runs/proof") / data_name(config), out, overwrite)
+    default, images = run_place(config, "proof")
+    out = new_folder(default, out, overwrite, reads=teachers, images=images)
     totals = dict.fromkeys(("teachers", "students", "baselines"), Spent(0, 0.0))
     students, baselines = [], []
     for seed in seeds:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from kdlnet.config import TrainConfig
-from kdlnet.data.catalog import DatasetInfo, find_dataset, label_path
+from kdlnet.data.catalog import DatasetInfo, find_dataset, label_path, list_images
 from kdlnet.data.dataset import DetectionDataset, Split, load_split
 from kdlnet.data.labels import summarize
 from kdlnet.data.window import image_depth, measured_window
@@ -85,9 +85,11 @@ def _contract(
     return config, Preprocess(config.image_size, channels, window, depth=depth, tiling=tiling)
 
 
-def data_name(config: TrainConfig) -> str:
-    """The name of the dataset, after which run folders are called."""
-    return _find_data(config).name
+def run_place(config: TrainConfig, kind: str) -> tuple[Path, list[Path]]:
+    """The usual folder of a run of ``kind``, and the images that it must keep out of."""
+    info = _find_data(config)
+    splits = {config.data.train_split, config.data.val_split}
+    return Path("runs") / kind / info.name, [p for s in splits for p in list_images(info, s)]
 
 
 def _find_data(config: TrainConfig) -> DatasetInfo:

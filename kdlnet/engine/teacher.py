@@ -61,7 +61,8 @@ class Ensemble:
         scores = torch.stack([raw.logits.float().sigmoid() for raw in answers]).mean(dim=0)
         shares = torch.stack([raw.bins.float().softmax(dim=-1) for raw in answers]).mean(dim=0)
         logits = torch.logit(scores, eps=1e-6)
-        return RawPredictions(logits, shares.log(), first.points, first.strides, first.features)
+        bins = shares.clamp(min=1e-12).log()  # a share that is 0 in all of them stays finite
+        return RawPredictions(logits, bins, first.points, first.strides, first.features)
 
     def head(self, features: Sequence[Tensor]) -> RawPredictions:
         return self.members[0].head(features)

@@ -168,7 +168,9 @@ def _run_folder(
 ) -> Path:
     if saved is not None and saved.path is not None:
         return saved.path.absolute().parent.parent
-    folder = new_folder(runs / setup.info.name, out, overwrite)
+    images = [*setup.train.paths, *setup.val.paths]
+    reads = [setup.info.source]
+    folder = new_folder(runs / setup.info.name, out, overwrite, reads=reads, images=images)
     write_yaml(folder / "config.yaml", setup.config.to_dict())
     write_json(folder / "environment.json", environment())
     return folder

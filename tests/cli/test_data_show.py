@@ -40,7 +40,7 @@ def test_document(kdlnet: Command, dataset: Path) -> None:
         ("--findings no.json", 1, ["'no.json'", "No such file"]),
         ("--findings bad.json", 1, ["'bad.json'", "key findings"]),
         ("--out bad.json", 1, ["bad.json", "is a file"]),
-        ("--out mine --overwrite", 1, ["mine", "not a kdlnet run folder"]),
+        ("--out mine --overwrite", 1, ["mine", "not made by kdlnet"]),
     ],
 )
 def test_user_errors(

@@ -78,6 +78,7 @@ def test_plain_lines_and_options_that_reach_the_engine(
     assert run.code == 0, run.err
     assert not any(line.startswith("parts/") for line in run.out.splitlines())
     assert {path.name for path in Path("o").iterdir()} == {
+        ".kdlnet",
         "config.yaml",
         "labels",
         "predictions.csv",

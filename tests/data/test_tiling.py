@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdlnet.data.letterbox import letterbox
-from kdlnet.data.tiling import cut_boxes, merge_tiles, tile_grid
+from kdlnet.data.tiling import cut_boxes, least_visible, merge_tiles, tile_grid
 from kdlnet.types import Detections, Preprocess, Tiling
 
 overlaps = st.sampled_from([0.0, 0.1, 0.2, 0.35, 0.5])
@@ -51,6 +51,17 @@ def test_an_object_is_a_target_where_enough_of_it_is_visible():
     assert rows.tolist() == [0, 3]
     assert inside.tolist() == [[90, 10, 100, 20], [0, 40, 100, 44]]
     assert cut_boxes(boxes[:0], (0, 0, 100, 100), 0.3)[0].shape == (0, 4)
+
+
+def test_a_box_on_a_crossing_is_a_target_where_most_of_it_is_seen():
+    """A quarter is in each of four tiles, or a little more in the last: none reaches 0.3."""
+    tiles = tile_grid((200, 200), Tiling((100, 100), 0.0))
+    boxes = np.array([[90.0, 90, 110, 110], [91, 91, 111, 111], [10, 10, 30, 30]])
+    least = least_visible(boxes, tiles, 0.3)
+    np.testing.assert_allclose(least, [0.25, 0.3, 0.3])
+    kept = [cut_boxes(boxes, tile, least)[1].tolist() for tile in tiles]
+    assert kept == [[0, 2], [0], [0], [0, 1]]
+    assert least_visible(boxes[:0], tiles, 0.3).shape == (0,)
 
 
 def test_a_scratch_is_a_target_in_the_tiles_it_crosses():

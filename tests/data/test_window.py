@@ -114,3 +114,11 @@ def test_a_set_of_two_depths_is_refused_in_one_line(tmp_path, order):
     assert "\n" not in str(caught.value)
     with pytest.raises(DataError, match=r"0\.png.*one bit depth"):
         ImageStore(paths, Preprocess((64, 64), 1, (0.0, 200.0), depth=24 - depth))
+
+
+def test_small_bright_defects_are_not_cut(tmp_path):
+    """Dark parts of a 12-bit camera, defects of 5 x 5 pixels near its top: all levels stay."""
+    image = spread(100, 900)
+    image[10:15, 20:25] = np.linspace(2000, 4000, 25).reshape(5, 5)
+    (low, high), depth = measured_window(files(tmp_path, image, image, image))
+    assert depth == 16 and low <= 100 and high >= 3900
