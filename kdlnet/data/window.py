@@ -54,11 +54,12 @@ def image_depth(paths: Sequence[Path]) -> int:
 def measured_window(paths: Sequence[Path]) -> tuple[Window, int]:
     """The intensity window of a training set and the bits of its files, 8 or 16.
 
-    8-bit images have (0, 255). For deeper ones the percentiles 0.001 and 99.999 over up to 256 images,
-    spread over the set, decide. Their upper end tells the camera's bits: where the images fill at
-    least a quarter of that range, the window is all of it, (0, 4095) for 12 bits, and nothing a
-    camera can write is cut. Where they fill less, it is the percentiles with half of their distance
-    on either side. Images that cannot be read are passed over; if none can, it is (0, 255).
+    8-bit images have (0, 255). For deeper ones the percentiles 0.001 and 99.999 of up to 256
+    images, spread over the set, decide. Their upper end tells the camera's bits: where the images
+    fill at least a quarter of that range, the window is all of it, (0, 4095) for 12 bits, and
+    nothing a camera can write is cut. Where they fill less, it is the percentiles with half of
+    their distance on either side. Images that cannot be read are passed over; if none can, it is
+    (0, 255).
     """
     counts, images = np.zeros(2**16, np.int64), 0
     rows = np.linspace(0, len(paths) - 1, min(_MOST_IMAGES, len(paths))).round().astype(int)
