@@ -126,7 +126,8 @@ def bench(
     if protocol not in PROTOCOLS:
         raise ConfigError(unknown("protocol", protocol, PROTOCOLS))
     if protocol == "paper":
-        _check_paper(plan, fuse, given=source is not None or data is not None)
+        given = any(value is not None for value in (source, data, window, tile, overlap))
+        _check_paper(plan, fuse, given)
         fixed = weights.suffix.lower() == ONNX_SUFFIX
         image_size = image_size or (None if fixed else PAPER_SIZE)
     with thread_count(threads), TemporaryDirectory() as folder:
@@ -166,7 +167,8 @@ def _check_paper(plan: Plan, fuse: bool, given: bool) -> None:
         raise ConfigError("the paper's protocol measures the fused network: leave --no-fuse out")
     if given:
         raise ConfigError(
-            "the paper's protocol measures the forward pass alone: leave SOURCE and --data out"
+            "the paper's protocol measures the forward pass alone: leave SOURCE, --data, --window, "
+            "--tile and --overlap out"
         )
 
 

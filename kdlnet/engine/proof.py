@@ -87,7 +87,7 @@ def prove(
         baseline = train(alone, out=folder / "baseline", on_event=on_event)
         students.append(student)
         baselines.append(baseline)
-        totals["teachers"] += cost
+        totals["teachers"] = given if teachers else totals["teachers"] + cost
         totals["students"] += cost_of_student
         totals["baselines"] += spent_by(baseline.best)
     comparison = compare(

@@ -48,7 +48,8 @@ def test_a_given_teacher_counts_and_must_say_what_it_cost(
     assert spent.epochs == 2 and spent.seconds > 0
     assert spent + Spent(1, 0.5) == Spent(3, spent.seconds + 0.5)
     short = build_config({**config.to_dict(), "epochs": 1})
-    prove(short, teachers=[teacher], out=tmp_path / "proof")
+    proof = prove(short, teachers=[teacher], seeds=[0, 1], out=tmp_path / "proof")
+    assert proof.spent["teachers"] == spent  # one teacher, however many students
     assert _epochs(tmp_path / "proof" / "seed-0" / "baseline") == 3
     stray = tmp_path / "stray.pt"
     stray.write_bytes(teacher.read_bytes())
