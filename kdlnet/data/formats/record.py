@@ -191,9 +191,11 @@ def make_record(
 
 
 def box_around(points: Sequence[tuple[float, float]]) -> Box:
-    """The box of points in pixels. Raises Unusable for none."""
+    """The box of points in pixels. Raises Unusable for none and for one that is no number."""
     if not points:
         raise Unusable("incomplete")
+    if not np.isfinite(points).all():  # min and max pass over a NaN that is not the first
+        raise Unusable("nan")
     xs, ys = zip(*points, strict=True)
     return min(xs), min(ys), max(xs), max(ys)
 
