@@ -87,6 +87,32 @@ def test_same_stem_in_two_folders_goes_by_the_folder(tmp_path):
         assert record.names == (record.image.parent.name,)
 
 
+def test_names_may_differ_in_case_and_unicode_form(tmp_path):
+    pairs = [("plain", "plain"), ("pru\u0308f", "pr\u00fcf"), ("IMG_1", "img_1")]
+    for number, (image, annotation) in enumerate(pairs, start=5):
+        save_image(tmp_path / f"images/{image}.png")
+        save_xml(tmp_path / f"Annotations/{annotation}.xml", [("dent", 1, 1, 9, number)])
+    records, left_out = read(tmp_path)
+    found = {name: record.boxes[:, 3].tolist() for name, record in records.items()}
+    assert found == {"plain.png": [5], "pru\u0308f.png": [6], "IMG_1.png": [7]}
+    assert left_out == []
+
+
+def test_the_exact_name_is_preferred_and_what_two_names_fit_is_left_out(tmp_path):
+    for name in ("IMG_1.png", "img_1.png", "IMG_2.png", "img_2.png", "IMG_3.png", "Img_3.png"):
+        save_image(tmp_path / name)
+    for number, name in enumerate(("img_1", "IMG_2", "img_2", "img_3"), start=5):
+        save_xml(tmp_path / f"{name}.xml", [("dent", 1, 1, 9, number)])
+    records, left_out = read(tmp_path)
+    found = {name: record.boxes[:, 3].tolist() for name, record in records.items()}
+    assert found == {"img_1.png": [5], "IMG_1.png": [], "IMG_2.png": [6], "img_2.png": [7]}
+    assert [(problem.reason, problem.file.name) for problem in left_out] == [
+        ("ambiguous", "IMG_3.png"),
+        ("ambiguous", "Img_3.png"),
+        ("ambiguous", "img_3.xml"),
+    ]
+
+
 def test_undecidable_annotation_is_an_error(tmp_path):
     save_image(tmp_path / "images/01.png")
     for folder in ("first", "second"):
