@@ -186,6 +186,19 @@ def test_class_from_palette_index_and_colour(valued):
     assert sorted(record["images/a.jpg"].names) == ["crack", "pit"]
 
 
+def test_palette_of_any_size_and_one_cut_off(valued, monkeypatch):
+    folder, mask = valued
+    picture = Image.frombytes("P", (60, 40), mask.tobytes())
+    picture.putpalette([value * 37 % 256 for value in range(768)])
+    picture.save(folder / "masks/a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # Pillow refuses more than twice that
+    assert read(folder, class_from="value")[0]["images/a.jpg"].names == ("1", "2", "255")
+    assert Image.MAX_IMAGE_PIXELS == 100
+    whole = (folder / "masks/a.png").read_bytes()
+    (folder / "masks/a.png").write_bytes(whole[:-60])
+    assert [p.reason for p in read(folder, class_from="value")[1]] == ["unreadable"]
+
+
 def test_photograph_in_place_of_a_class_mask_is_left_out(valued):
     folder, _ = valued
     cv2.imwrite(str(folder / "masks/a.png"), np.arange(2400, dtype=np.uint16).reshape(40, 60))

@@ -15,7 +15,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from kdlnet.data.catalog import images_below
 from kdlnet.data.formats.record import (
@@ -29,7 +28,7 @@ from kdlnet.data.formats.record import (
     sort_out,
 )
 from kdlnet.data.labels import LabelProblem
-from kdlnet.data.read import ImageArray, image_size, is_grey, read_image
+from kdlnet.data.read import ImageArray, image_size, is_grey, palette_indices, read_image
 from kdlnet.errors import DataError
 
 _MASK_FOLDERS = frozenset(
@@ -182,12 +181,8 @@ def _class_of(image: Path, folders: tuple[str, ...], options: ImportOptions) -> 
 
 def _read_mask(file: Path, options: ImportOptions) -> ImageArray:
     """The mask (H, W, C); for a palette that tells classes the indices, not the colours."""
-    pixels = read_image(file)
-    if options.class_from == "value":
-        with Image.open(file) as image:
-            if image.mode == "P":
-                return np.asarray(image)[:, :, None]
-    return pixels
+    indices = palette_indices(file) if options.class_from == "value" else None
+    return read_image(file) if indices is None else indices
 
 
 def _layers(
@@ -203,10 +198,9 @@ def _layers(
         half = np.iinfo(values.dtype.name).max // 2
         yield name, values > half if int(values.max()) > half else values > 0
         return
-    codes = pixels[:, :, 0].astype(np.int64)
     colour = not is_grey(pixels)
-    if colour:
-        codes = pixels.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
+    weights = np.array([1 << 16, 1 << 8, 1])
+    codes = pixels.astype(np.int64) @ weights if colour else pixels[:, :, 0]
     found = [code for code in np.unique(codes).tolist() if code]
     if len(found) > _MOST_VALUES and not options.values:
         raise Unusable("too many values")
