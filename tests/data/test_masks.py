@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -109,6 +111,35 @@ def test_masks_in_a_folder_of_their_own(tmp_path):
     # Another class's mask of the same number is not the mask of this image.
     _, left_out = read(tmp_path)
     assert [(p.reason, p.file.parent.name) for p in left_out] == [("no mask", "good")]
+
+
+def test_images_elsewhere(tmp_path):
+    for folder in ("pit", "scratch", "free"):
+        save_image(tmp_path / f"photos/{folder}/1.jpg")
+    save_mask(tmp_path / "drawn/pit/1.png", (1, 1, 9, 9))
+    save_mask(tmp_path / "drawn/scratch/1_mask.png", (20, 20, 40, 30))
+    options = ImportOptions(images=tmp_path / "photos")
+    result = import_masks(tmp_path / "drawn", options)
+    found = {record.image.relative_to(tmp_path).as_posix(): record for record in result.records}
+    assert found["photos/pit/1.jpg"].names == ("pit",)
+    assert found["photos/scratch/1.jpg"].boxes.tolist() == [[20, 20, 40, 30]]
+    assert [(p.reason, p.file.parent.name) for p in result.left_out] == [("no mask", "free")]
+    good = import_masks(tmp_path / "drawn", replace(options, good=("free",)))
+    assert len(good.records) == 3 and good.left_out == []
+    with pytest.raises(DataError, match=r"no masks below .*drawn/pit.*photos.*the same"):
+        import_masks(tmp_path / "drawn/pit", options)
+
+
+@pytest.mark.parametrize(("source", "images"), [(".", "photos"), ("drawn", ".")])
+def test_images_elsewhere_in_the_same_tree(tmp_path, source, images):
+    # PNG on both sides and of one name: the folders alone tell which is which.
+    image = tmp_path / ("photos/1.png" if source == "." else "images/1.png")
+    mask = tmp_path / ("masks/1.png" if source == "." else "drawn/1.png")
+    save_image(image)
+    save_mask(mask, (1, 1, 9, 9))
+    options = ImportOptions(images=tmp_path / images)
+    (record,) = import_masks(tmp_path / source, options).records
+    assert record.image == image and record.boxes.tolist() == [[1, 1, 9, 9]]
 
 
 def test_flat_folders_take_the_given_class(tmp_path):

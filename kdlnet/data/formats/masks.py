@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,29 +48,29 @@ def import_masks(source: Path, options: ImportOptions) -> ImportResult:
     """Records of all images below ``source`` that have a mask or lie in a ``good`` folder.
 
     A mask has the image's name (with ``_mask`` or ``_gt`` after it, if anything) and is a PNG
-    beside a JPEG or lies in a folder such as ``masks``. Images with neither are left out: whether
-    they are good is not known. Once ``good`` is given, so are images of other folders whose mask
-    is empty. Raises DataError when there is no mask, or no folder is ``good``.
+    beside a JPEG or lies in a folder such as ``masks``. With ``images`` all images are below that
+    folder and all masks below ``source``, in the same folders of both. Images with neither are
+    left out: whether they are good is not known. Once ``good`` is given, so are images of other
+    folders whose mask is empty. Raises DataError when there is no mask, or no folder is ``good``.
     """
-    files = list(images_below(source))
-    masks = _find_masks(source, files)
+    root = options.images or source
+    images, masks = _find_masks(source) if root == source else _masks_apart(source, root)
     if not masks:
-        raise DataError(
-            f"no masks below {str(source)!r}: a mask is a PNG beside a JPEG of the same name, "
-            "NAME_mask.png, or the same name in a folder 'masks' or 'ground_truth'"
+        how = (
+            f"in {str(source)!r} and {str(root)!r} names and folders must be the same"
+            if root != source
+            else "a mask is a PNG beside a JPEG of the same name, NAME_mask.png, or the same name "
+            "in a folder 'masks' or 'ground_truth'"
         )
-    mask_files = set(masks.values())
-    images = [file for file in files if file not in mask_files]
-    _check_good(source, images, options)
-    return sort_out(_record(source, image, masks.get(image), options) for image in images)
+        raise DataError(f"no masks below {str(source)!r}: {how}")
+    _check_good(root, images, options)
+    return sort_out(_record(root, image, masks.get(image), options) for image in images)
 
 
-def _find_masks(source: Path, files: list[Path]) -> dict[Path, Path]:
-    """Mask of each image that has one."""
-    by_name: dict[str, list[Path]] = defaultdict(list)
-    for file in files:
-        if file.suffix.lower() in _LOSSLESS:
-            by_name[_bare(file)].append(file)
+def _find_masks(source: Path) -> tuple[list[Path], dict[Path, Path]]:
+    """The images below ``source``, and the mask of each that has one."""
+    files = list(images_below(source))
+    by_name = _lossless_by_name(files)
     masks = {}
     for image in files:
         folders = _folders(source, image)
@@ -79,7 +79,39 @@ def _find_masks(source: Path, files: list[Path]) -> dict[Path, Path]:
         candidates = [file for file in by_name[image.stem] if _is_mask_of(source, file, image)]
         if candidates:
             masks[image] = min(candidates, key=lambda file: _distance(file, image))
-    return masks
+    mask_files = set(masks.values())
+    return [file for file in files if file not in mask_files], masks
+
+
+def _masks_apart(source: Path, root: Path) -> tuple[list[Path], dict[Path, Path]]:
+    """The images below ``root``, and the mask below ``source`` of each that has one.
+
+    Where one of the folders lies in the other, its files are none of the other's.
+    """
+    inner = root.is_relative_to(source)
+    images = [file for file in images_below(root) if inner or not file.is_relative_to(source)]
+    by_name = _lossless_by_name(
+        file for file in images_below(source) if not (inner and file.is_relative_to(root))
+    )
+    masks = {}
+    for image in images:
+        ours = _lowered(_folders(root, image)) - _CONTAINERS
+        candidates = [
+            file
+            for file in by_name[image.stem]
+            if _lowered(_folders(source, file)) - _CONTAINERS == ours
+        ]
+        if candidates:
+            masks[image] = min(candidates, key=lambda file: _distance(file, image))
+    return images, masks
+
+
+def _lossless_by_name(files: Iterable[Path]) -> dict[str, list[Path]]:
+    by_name: dict[str, list[Path]] = defaultdict(list)
+    for file in files:
+        if file.suffix.lower() in _LOSSLESS:
+            by_name[_bare(file)].append(file)
+    return by_name
 
 
 def _folders(source: Path, file: Path) -> tuple[str, ...]:
