@@ -77,7 +77,7 @@ class Record:
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What a format cannot know by itself. Formats ignore the options of others.
+    """What a format cannot know by itself. Formats ignore the options of others: see OPTIONS_OF.
 
     ``origin`` (voc): whether the first pixel is numbered 0 or 1; "auto" looks for a 0.
     ``images`` (all but yolo): folder of the images where it is not the source.
