@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from kdlnet.data.convert import convert
 from kdlnet.data.formats.record import ImportOptions
 from kdlnet.data.formats.voc import import_voc
 from kdlnet.errors import DataError
@@ -31,6 +34,22 @@ def test_a_zero_anywhere_means_edges_counted_from_zero(voc):
     np.testing.assert_array_equal(records["b.jpg"].boxes, [[0, 5, 8, 9]])
     np.testing.assert_array_equal(records["a.jpg"].boxes[1], [11, 21, 20, 30])
     assert records["a.jpg"].problems == ()
+
+
+def test_which_origin_was_taken_is_told(voc, tmp_path):
+    def told(name, **options):
+        report = convert("voc", voc, tmp_path / name, options=ImportOptions(**options))
+        origin = json.loads((tmp_path / name / "report.json").read_text())["origin"]
+        return (*origin.values(),), report.warnings
+
+    assert told("none") == ((1, "auto", 0, 2), ())
+    save_xml(voc / "ANNOTATIONS/b.xml", [("crack", 0, 5, 8, 9)])
+    found, (line,) = told("one")
+    assert found == (0, "auto", 1, 2)
+    assert "1 of 2 files with boxes hold a 0, first 'b.xml'" in line and "--origin 1" in line
+    assert told("given", origin="1") == ((1, "option", 1, 2), ())
+    save_xml(voc / "ANNOTATIONS/a.xml", [("crack", 5, 0, 8, 9)])
+    assert told("most") == ((0, "auto", 2, 2), ())
 
 
 def test_origin_can_be_given(voc):

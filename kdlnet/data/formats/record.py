@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,13 +101,16 @@ class ImportResult:
     """Records in the order of their paths, and files that no record came from, by reason.
 
     ``names`` are the classes in the source's own order, empty where the format has none.
-    ``lost`` are rows that belong to no image.
+    ``lost`` are rows that belong to no image. ``facts`` are for report.json, JSON-able: what was
+    assumed about the source; ``warnings`` are lines about it.
     """
 
     records: list[Record]
     left_out: list[LabelProblem]
     names: tuple[str, ...] = ()
     lost: tuple[LabelProblem, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 def sort_out(found: Iterable[Record | LabelProblem]) -> ImportResult:

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 from kdlnet.data.catalog import images_below
@@ -54,12 +55,10 @@ def import_voc(source: Path, options: ImportOptions) -> ImportResult:
     annotations = annotation_files(source, ".xml")
     matched, doubtful = _match(images, annotations)
     parsed = {file: _parse(file) for file in matched.values()}
-    origin = options.origin
-    if origin == "auto":
-        origin = "0" if _has_zero(parsed.values()) else "1"
+    origin, facts, warnings = _find_origin(parsed.values(), options)
     splits = _listed_splits(source)
     found = [
-        _record(image, parsed.get(matched.get(image, image)), int(origin), splits)
+        _record(image, parsed.get(matched.get(image, image)), origin, splits)
         for image in images
         if image not in doubtful
     ]
@@ -70,7 +69,8 @@ def import_voc(source: Path, options: ImportOptions) -> ImportResult:
     result = sort_out(found)
     used = {name for record in result.records for name in record.names}
     order = read_class_file(source)
-    return replace(result, names=order if used <= set(order) else ())
+    names = order if used <= set(order) else ()
+    return replace(result, names=names, facts=facts, warnings=warnings)
 
 
 def _listed_splits(source: Path) -> dict[str, str]:
@@ -178,9 +178,31 @@ def _side(root: ElementTree.Element, name: str) -> int:
         return 0
 
 
-def _has_zero(parsed: Iterable[_Annotation | LabelProblem]) -> bool:
-    annotations = [found for found in parsed if isinstance(found, _Annotation)]
-    return any(min(row.box) == 0 for found in annotations for row in found.objects)
+def _find_origin(
+    parsed: Iterable[_Annotation | LabelProblem], options: ImportOptions
+) -> tuple[int, dict[str, Any], tuple[str, ...]]:
+    """The number of the first pixel, how it was found, and a warning where that stands on little.
+
+    A single 0 decides for the whole set, since pixels numbered from 1 have none; but one box that
+    was drawn by another tool then moves all the others by a pixel.
+    """
+    files = [found for found in parsed if isinstance(found, _Annotation) and found.objects]
+    zeros = [found.file for found in files if any(min(row.box) == 0 for row in found.objects)]
+    auto = options.origin == "auto"
+    origin = int(not zeros) if auto else int(options.origin)
+    facts = {
+        "value": origin,
+        "found_by": "auto" if auto else "option",
+        "files_with_zero": len(zeros),
+        "files_with_boxes": len(files),
+    }
+    if not auto or not 0 < 2 * len(zeros) <= len(files):
+        return origin, {"origin": facts}, ()
+    line = (
+        f"boxes are read as counted from 0: {len(zeros)} of {len(files)} files with boxes hold a "
+        f"0, first {zeros[0].name!r}; convert with --origin 1 if the others are counted from 1"
+    )
+    return origin, {"origin": facts}, (line,)
 
 
 def _record(
