@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,7 @@ from ..errors import UsageProblem
 from ..options import Json, Overwrite, Quiet, Seed, at_least_one, given, option
 
 if TYPE_CHECKING:
+    from kdlnet.data.formats.record import ImportOptions
     from kdlnet.data.writer import ConvertReport
 
 _FORMATS = "voc, coco, labelme, cvat, masks or yolo."
@@ -113,6 +114,23 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     return int(parts[0]), int(parts[-1])
 
 
+def import_options(format: str, **choices: Any) -> ImportOptions:
+    """The options that were given. Raises UsageProblem for a value or a format they are not for."""
+    from kdlnet.data.formats import IMPORTERS, OPTIONS_OF
+    from kdlnet.data.formats.record import ImportOptions
+
+    if choices.get("origin", "auto") not in ("auto", "0", "1"):
+        raise UsageProblem(f"--origin {choices['origin']!r}: write 0, 1 or auto")
+    if choices.get("class_from", "name") not in ("folder", "name", "value"):
+        raise UsageProblem(f"--class-from {choices['class_from']!r}: write folder, name or value")
+    for name in choices:
+        if format in IMPORTERS and format not in OPTIONS_OF[name]:
+            flag = "--value" if name == "values" else f"--{name.replace('_', '-')}"
+            known = ", ".join(OPTIONS_OF[name])
+            raise UsageProblem(f"{flag} is not for {format!r}, only for {known}: leave it out")
+    return ImportOptions(**choices)
+
+
 @app.command()
 def convert(
     format: Annotated[str, typer.Argument(metavar="FORMAT", help=_FORMATS)],
@@ -145,18 +163,15 @@ def convert(
     splits, classes, values = parse_splits(split), parse_names(names), parse_values(value)
     with Console(as_json=as_json, quiet=quiet) as console:
         from kdlnet.data.convert import convert as run_convert
-        from kdlnet.data.formats.record import ImportOptions
         from kdlnet.engine.events import Progress
 
         from ..progress import EventPrinter
 
-        if origin not in (None, "auto", "0", "1"):
-            raise UsageProblem(f"--origin {origin!r}: write 0, 1 or auto")
-        if class_from not in (None, "folder", "name", "value"):
-            raise UsageProblem(f"--class-from {class_from!r}: write folder, name or value")
-        choices = given(origin=origin, class_name=class_name, min_area=min_area)
-        choices |= given(images=images, class_from=class_from)
-        options = ImportOptions(**choices, good=tuple(good or ()), values=values)
+        options = import_options(
+            format,
+            **given(origin=origin, images=images, class_from=class_from, class_name=class_name),
+            **given(good=tuple(good or ()) or None, values=values or None, min_area=min_area),
+        )
         with EventPrinter(console) as printer:
             report = run_convert(
                 format,

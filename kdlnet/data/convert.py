@@ -121,8 +121,9 @@ def write_dataset(
     with dataset_folder(out, overwrite) as folder:
         links = _link_images(folder / EXPORTERS[to].images, planned, on_progress)
         EXPORTERS[to].write(folder, order, planned.splits)
-        report = _report(out, planned, order, imported, links, warnings)
-        write_report(folder, report, **facts, to=to)
+        lines = (*imported.warnings, *warnings)
+        report = _report(out, planned, order, imported, links, lines)
+        write_report(folder, report, **facts, **imported.facts, to=to)
     return report
 
 

@@ -83,6 +83,24 @@ def image_size(path: Path) -> ImageSize:
     return (width, height) if swapped else (height, width)
 
 
+def palette_indices(path: Path) -> ImageArray | None:
+    """The indices (H, W, 1) uint8 of an image with a palette, None for one without.
+
+    Nothing is turned by EXIF. Raises DataError for an image that is cut off or cannot be read.
+    """
+    limit = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = None  # large boards are the trade here, not an attack
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image)[:, :, None] if image.mode == "P" else None
+    except UnidentifiedImageError:  # none of Pillow's, so nothing with a palette
+        return None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"cannot read image {str(path)!r}: {error}") from None
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
 def to_channels(image: ImageArray, channels: int) -> ImageArray:
     """``image`` (H, W, 1 or 3) with ``channels`` of them: luminance for 3 to 1, repeat for 1 to 3.
 

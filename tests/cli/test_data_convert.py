@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,6 +80,33 @@ def test_mask_options(kdlnet: Command, tmp_path: Path) -> None:
     assert kdlnet(f"{line} one").document["splits"]["train"]["classes"] == {"pit": 1}
     run = kdlnet(f"{line} two --min-area 101")
     assert (run.code, run.document["error"]["code"]) == (1, 1)
+
+
+FOREIGN = [
+    ("coco", "--origin 0", "voc"),
+    ("yolo", "--images m", "voc, coco, labelme, cvat, masks"),
+    ("voc", "--good m", "masks"),
+    ("voc", "--class-from name", "masks"),
+    ("yolo", "--class-name pit", "masks"),
+    ("cvat", "--value 7=pit", "masks"),
+    ("labelme", "--min-area 9", "masks"),
+]
+
+
+@pytest.mark.parametrize(("format", "flag", "known"), FOREIGN)
+def test_options_of_another_format(kdlnet: Command, format: str, flag: str, known: str) -> None:
+    run = kdlnet(f"data convert {format} m --out new {flag}")
+    assert run.code == 2
+    first = run.err.splitlines()[0]
+    name = flag.split()[0]
+    assert first == f"error: {name} is not for {format!r}, only for {known}: leave it out"
+
+
+def test_every_import_option_says_whose_it_is() -> None:
+    from kdlnet.data.formats import OPTIONS_OF
+    from kdlnet.data.formats.record import ImportOptions
+
+    assert set(OPTIONS_OF) == {field.name for field in fields(ImportOptions)}
 
 
 def test_prepare_says_counts_terms_and_what_is_next(

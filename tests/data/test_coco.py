@@ -221,6 +221,34 @@ def test_size_that_is_not_the_images_leaves_it_out(parts):
     assert [p.reason for p in read(parts)[1].left_out] == ["size"]
 
 
+@pytest.mark.parametrize(("key", "kind"), [("images", "image"), ("categories", "category")])
+def test_ids_that_are_missing_or_given_twice_are_errors(parts, key, kind):
+    file = save_coco(parts / "ann.json", [{"bbox": [1, 1, 5, 5]}], ("a.jpg", "b.jpg"))
+    whole = json.loads(file.read_text())
+
+    def attempt(identity):
+        content = json.loads(json.dumps(whole))
+        content[key][1]["id"] = identity
+        file.write_text(json.dumps(content))
+        read(parts)
+
+    first, second = (entry.get("file_name") or entry["name"] for entry in whole[key][:2])
+    identity = whole[key][0]["id"]
+    message = rf"id {identity} in .*ann\.json' is that of {kind} '{first}' and of '{second}'"
+    with pytest.raises(DataError, match=message):
+        attempt(identity)
+    with pytest.raises(DataError, match=rf"{kind} '{second}' in .*ann\.json' has no id"):
+        attempt(None)
+
+
+def test_the_same_entry_twice_is_no_fault(parts):
+    file = save_coco(parts / "ann.json", [{"bbox": [1, 1, 5, 5]}])
+    content = json.loads(file.read_text())
+    content["images"] *= 2
+    file.write_text(json.dumps(content))
+    assert read(parts)[0]["a.jpg"].boxes.tolist() == [[1, 1, 6, 6]]
+
+
 def test_no_coco_file_and_a_broken_one_are_errors(parts):
     with pytest.raises(DataError, match=r"no \.json"):
         read(parts)

@@ -72,6 +72,7 @@ def test_what_is_no_box_is_dropped_with_its_number(parts):
         ("dent", "circle", [[5, 6]]),
         ("dent", "rectangle", [[-5, 6], [8, 9]]),
         {},
+        ("dent", "polygon", [[1, 6], [8, float("nan")], [5, 9]]),
     ]
     save_labelme(parts / "a.json", [*shapes, {"label": "dent"}, {"label": "x", "points": []}])
     record = read(parts)[0]["a.jpg"]
@@ -83,7 +84,8 @@ def test_what_is_no_box_is_dropped_with_its_number(parts):
         4: "degenerate",
         5: "outside",
         10: "clipped",
-        **dict.fromkeys((6, 7, 8, 9, 11, 12, 13), "incomplete"),
+        12: "nan",
+        **dict.fromkeys((6, 7, 8, 9, 11, 13, 14), "incomplete"),
     }
     assert record.boxes.tolist() == [[0, 6, 8, 9]]
 

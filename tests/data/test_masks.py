@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -111,6 +113,35 @@ def test_masks_in_a_folder_of_their_own(tmp_path):
     assert [(p.reason, p.file.parent.name) for p in left_out] == [("no mask", "good")]
 
 
+def test_images_elsewhere(tmp_path):
+    for folder in ("pit", "scratch", "free"):
+        save_image(tmp_path / f"photos/{folder}/1.jpg")
+    save_mask(tmp_path / "drawn/pit/1.png", (1, 1, 9, 9))
+    save_mask(tmp_path / "drawn/scratch/1_mask.png", (20, 20, 40, 30))
+    options = ImportOptions(images=tmp_path / "photos")
+    result = import_masks(tmp_path / "drawn", options)
+    found = {record.image.relative_to(tmp_path).as_posix(): record for record in result.records}
+    assert found["photos/pit/1.jpg"].names == ("pit",)
+    assert found["photos/scratch/1.jpg"].boxes.tolist() == [[20, 20, 40, 30]]
+    assert [(p.reason, p.file.parent.name) for p in result.left_out] == [("no mask", "free")]
+    good = import_masks(tmp_path / "drawn", replace(options, good=("free",)))
+    assert len(good.records) == 3 and good.left_out == []
+    with pytest.raises(DataError, match=r"no masks below .*drawn/pit.*photos.*the same"):
+        import_masks(tmp_path / "drawn/pit", options)
+
+
+@pytest.mark.parametrize(("source", "images"), [(".", "photos"), ("drawn", ".")])
+def test_images_elsewhere_in_the_same_tree(tmp_path, source, images):
+    # PNG on both sides and of one name: the folders alone tell which is which.
+    image = tmp_path / ("photos/1.png" if source == "." else "images/1.png")
+    mask = tmp_path / ("masks/1.png" if source == "." else "drawn/1.png")
+    save_image(image)
+    save_mask(mask, (1, 1, 9, 9))
+    options = ImportOptions(images=tmp_path / images)
+    (record,) = import_masks(tmp_path / source, options).records
+    assert record.image == image and record.boxes.tolist() == [[1, 1, 9, 9]]
+
+
 def test_flat_folders_take_the_given_class(tmp_path):
     save_image(tmp_path / "images/a.b 1.png")
     save_mask(tmp_path / "masks/a.b 1.png", (1, 1, 9, 9))
@@ -184,6 +215,19 @@ def test_class_from_palette_index_and_colour(valued):
     Image.fromarray(colours).save(folder / "masks/a.png")
     record = read(folder, class_from="value", values={"#ff0000": "pit", "#0080ff": "crack"})[0]
     assert sorted(record["images/a.jpg"].names) == ["crack", "pit"]
+
+
+def test_palette_of_any_size_and_one_cut_off(valued, monkeypatch):
+    folder, mask = valued
+    picture = Image.frombytes("P", (60, 40), mask.tobytes())
+    picture.putpalette([value * 37 % 256 for value in range(768)])
+    picture.save(folder / "masks/a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # Pillow refuses more than twice that
+    assert read(folder, class_from="value")[0]["images/a.jpg"].names == ("1", "2", "255")
+    assert Image.MAX_IMAGE_PIXELS == 100
+    whole = (folder / "masks/a.png").read_bytes()
+    (folder / "masks/a.png").write_bytes(whole[:-60])
+    assert [p.reason for p in read(folder, class_from="value")[1]] == ["unreadable"]
 
 
 def test_photograph_in_place_of_a_class_mask_is_left_out(valued):

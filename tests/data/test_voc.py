@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from kdlnet.data.convert import convert
 from kdlnet.data.formats.record import ImportOptions
 from kdlnet.data.formats.voc import import_voc
 from kdlnet.errors import DataError
@@ -31,6 +34,22 @@ def test_a_zero_anywhere_means_edges_counted_from_zero(voc):
     np.testing.assert_array_equal(records["b.jpg"].boxes, [[0, 5, 8, 9]])
     np.testing.assert_array_equal(records["a.jpg"].boxes[1], [11, 21, 20, 30])
     assert records["a.jpg"].problems == ()
+
+
+def test_which_origin_was_taken_is_told(voc, tmp_path):
+    def told(name, **options):
+        report = convert("voc", voc, tmp_path / name, options=ImportOptions(**options))
+        origin = json.loads((tmp_path / name / "report.json").read_text())["origin"]
+        return (*origin.values(),), report.warnings
+
+    assert told("none") == ((1, "auto", 0, 2), ())
+    save_xml(voc / "ANNOTATIONS/b.xml", [("crack", 0, 5, 8, 9)])
+    found, (line,) = told("one")
+    assert found == (0, "auto", 1, 2)
+    assert "1 of 2 files with boxes hold a 0, first 'b.xml'" in line and "--origin 1" in line
+    assert told("given", origin="1") == ((1, "option", 1, 2), ())
+    save_xml(voc / "ANNOTATIONS/a.xml", [("crack", 5, 0, 8, 9)])
+    assert told("most") == ((0, "auto", 2, 2), ())
 
 
 def test_origin_can_be_given(voc):
@@ -85,6 +104,32 @@ def test_same_stem_in_two_folders_goes_by_the_folder(tmp_path):
         save_xml(tmp_path / f"Annotations/{folder}/01.xml", [(folder, 2, 2, 9, 9)])
     for record in import_voc(tmp_path, ImportOptions()).records:
         assert record.names == (record.image.parent.name,)
+
+
+def test_names_may_differ_in_case_and_unicode_form(tmp_path):
+    pairs = [("plain", "plain"), ("pru\u0308f", "pr\u00fcf"), ("IMG_1", "img_1")]
+    for number, (image, annotation) in enumerate(pairs, start=5):
+        save_image(tmp_path / f"images/{image}.png")
+        save_xml(tmp_path / f"Annotations/{annotation}.xml", [("dent", 1, 1, 9, number)])
+    records, left_out = read(tmp_path)
+    found = {name: record.boxes[:, 3].tolist() for name, record in records.items()}
+    assert found == {"plain.png": [5], "pru\u0308f.png": [6], "IMG_1.png": [7]}
+    assert left_out == []
+
+
+def test_the_exact_name_is_preferred_and_what_two_names_fit_is_left_out(tmp_path):
+    for name in ("IMG_1.png", "img_1.png", "IMG_2.png", "img_2.png", "IMG_3.png", "Img_3.png"):
+        save_image(tmp_path / name)
+    for number, name in enumerate(("img_1", "IMG_2", "img_2", "img_3"), start=5):
+        save_xml(tmp_path / f"{name}.xml", [("dent", 1, 1, 9, number)])
+    records, left_out = read(tmp_path)
+    found = {name: record.boxes[:, 3].tolist() for name, record in records.items()}
+    assert found == {"img_1.png": [5], "IMG_1.png": [], "IMG_2.png": [6], "img_2.png": [7]}
+    assert [(problem.reason, problem.file.name) for problem in left_out] == [
+        ("ambiguous", "IMG_3.png"),
+        ("ambiguous", "Img_3.png"),
+        ("ambiguous", "img_3.xml"),
+    ]
 
 
 def test_undecidable_annotation_is_an_error(tmp_path):

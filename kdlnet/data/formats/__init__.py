@@ -26,3 +26,14 @@ IMPORTERS: dict[str, Importer] = {
 
 # Those whose source may be a file: the one that holds all annotations, or the data.yaml.
 ONE_FILE = frozenset({"coco", "cvat", "yolo"})
+
+# The formats that read each field of ImportOptions.
+OPTIONS_OF: dict[str, tuple[str, ...]] = {
+    "origin": ("voc",),
+    "images": ("voc", "coco", "labelme", "cvat", "masks"),
+    "good": ("masks",),
+    "class_from": ("masks",),
+    "class_name": ("masks",),
+    "values": ("masks",),
+    "min_area": ("masks",),
+}

@@ -7,7 +7,7 @@ https://cocodataset.org/#format-data. Boxes are ``[x, y, width, height]`` from 0
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,8 @@ def import_coco(source: Path, options: ImportOptions) -> ImportResult:
     split. An image without annotations is a good part; image files that no JSON lists are left
     out. Crowd regions are dropped. A missing or empty ``bbox`` is taken from the segmentation.
 
-    Raises DataError when there is no COCO file, one is broken, or two list the same image.
+    Raises DataError when there is no COCO file, one is broken, two list the same image, or two
+    images or categories of one have the same id.
     """
     sets = dict(_read_sets(source))
     index = ImageIndex(options.images or (source.parent if source.is_file() else source))
@@ -78,7 +79,7 @@ def import_coco(source: Path, options: ImportOptions) -> ImportResult:
         for place, image in sorted(found.items())
     ]
     result = sort_out([*records, *missing, *index.unused(found, "not listed")])
-    return replace(result, names=_names(sets.values()), lost=tuple(lost))
+    return replace(result, names=_names(sets), lost=tuple(lost))
 
 
 def _read_sets(source: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -107,10 +108,10 @@ def _split(source: Path, file: Path) -> str | None:
 def _images(file: Path, content: dict[str, Any], lost: list[LabelProblem]) -> list[_Image]:
     """The images of one file with their rows; annotations that belong to none go to ``lost``."""
     images = {}
-    for entry in _maps(content["images"]):
+    for key, entry in _by_id(file, "image", content["images"], "file_name").items():
         size = (_whole(entry.get("height")), _whole(entry.get("width")))
-        images[str(entry.get("id"))] = _Image(str(entry.get("file_name", "")), size, file)
-    classes = _classes(content)
+        images[key] = _Image(str(entry.get("file_name", "")), size, file)
+    classes = _classes(file, content)
     for line, annotation in enumerate(content["annotations"], start=1):
         owner = annotation.get("image_id") if isinstance(annotation, dict) else None
         image = images.get(str(owner))
@@ -135,21 +136,39 @@ def _merge(place: Path, first: _Image, again: _Image) -> None:
     first.problems += again.problems
 
 
-def _names(sets: Iterable[dict[str, Any]]) -> tuple[str, ...]:
+def _names(sets: Mapping[Path, dict[str, Any]]) -> tuple[str, ...]:
     """Class names of all files in the order of their ids, each once."""
     names: dict[str, None] = {}
-    for content in sets:
-        classes = _classes(content)
+    for file, content in sets.items():
+        classes = _classes(file, content)
         order = sorted(classes, key=lambda key: (len(key), key))  # ids are text here: 9 before 10
         names |= dict.fromkeys(classes[key] for key in order)
     return tuple(names)
 
 
-def _classes(content: dict[str, Any]) -> dict[str, str]:
-    named = (
-        (str(c.get("id")), str(c.get("name", "")).strip()) for c in _maps(content["categories"])
-    )
+def _classes(file: Path, content: dict[str, Any]) -> dict[str, str]:
+    entries = _by_id(file, "category", content["categories"], "name").items()
+    named = ((key, str(entry.get("name", "")).strip()) for key, entry in entries)
     return {key: name for key, name in named if name}
+
+
+def _by_id(file: Path, kind: str, entries: list[Any], name: str) -> dict[str, dict[str, Any]]:
+    """The entries of a list by their id.
+
+    Raises DataError for one without and for an id with two names: the boxes of one would be
+    taken for the other's.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for entry in _maps(entries):
+        if entry.get("id") is None:
+            raise DataError(f"{kind} {entry.get(name)!r} in {str(file)!r} has no id: give it one")
+        first = found.setdefault(str(entry["id"]), entry)
+        if first.get(name) != entry.get(name):
+            raise DataError(
+                f"id {entry['id']!r} in {str(file)!r} is that of {kind} {first.get(name)!r} and "
+                f"of {entry.get(name)!r}: ids must differ"
+            )
+    return found
 
 
 def _row(line: int, annotation: dict[str, Any], classes: dict[str, str]) -> Row:

@@ -27,7 +27,7 @@ class ImageIndex:
         self._known = set(self.files)
         self._by_name: dict[str, list[Path]] = defaultdict(list)
         for file in self.files:
-            self._by_name[_plain(file.name)].append(file)
+            self._by_name[plain(file.name)].append(file)
 
     def find(self, wanted: Sequence[tuple[str, Path]]) -> list[Path | str]:
         """The file of each (name, folder of its annotation), or the reason why there is none.
@@ -123,10 +123,11 @@ def annotation_files(source: Path, suffix: str) -> list[Path]:
 
 
 def _parts(name: str) -> list[str]:
-    return [_plain(part) for part in name.replace("\\", "/").split("/") if part not in {"", "."}]
+    return [plain(part) for part in name.replace("\\", "/").split("/") if part not in {"", "."}]
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
+    """``name`` as it is compared: one Unicode form, without case."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
@@ -137,7 +138,7 @@ def _is_image(file: Path) -> bool:
 def _common_end(file: Path, parts: Sequence[str]) -> int:
     count = 0
     for ours, theirs in zip(reversed(file.parts), reversed(parts), strict=False):
-        if _plain(ours) != theirs:
+        if plain(ours) != theirs:
             break
         count += 1
     return count

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from kdlnet.data.catalog import images_below
 from kdlnet.data.formats.record import (
@@ -29,7 +28,7 @@ from kdlnet.data.formats.record import (
     sort_out,
 )
 from kdlnet.data.labels import LabelProblem
-from kdlnet.data.read import ImageArray, image_size, is_grey, read_image
+from kdlnet.data.read import ImageArray, image_size, is_grey, palette_indices, read_image
 from kdlnet.errors import DataError
 
 _MASK_FOLDERS = frozenset(
@@ -49,29 +48,29 @@ def import_masks(source: Path, options: ImportOptions) -> ImportResult:
     """Records of all images below ``source`` that have a mask or lie in a ``good`` folder.
 
     A mask has the image's name (with ``_mask`` or ``_gt`` after it, if anything) and is a PNG
-    beside a JPEG or lies in a folder such as ``masks``. Images with neither are left out: whether
-    they are good is not known. Once ``good`` is given, so are images of other folders whose mask
-    is empty. Raises DataError when there is no mask, or no folder is ``good``.
+    beside a JPEG or lies in a folder such as ``masks``. With ``images`` all images are below that
+    folder and all masks below ``source``, in the same folders of both. Images with neither are
+    left out: whether they are good is not known. Once ``good`` is given, so are images of other
+    folders whose mask is empty. Raises DataError when there is no mask, or no folder is ``good``.
     """
-    files = list(images_below(source))
-    masks = _find_masks(source, files)
+    root = options.images or source
+    images, masks = _find_masks(source) if root == source else _masks_apart(source, root)
     if not masks:
-        raise DataError(
-            f"no masks below {str(source)!r}: a mask is a PNG beside a JPEG of the same name, "
-            "NAME_mask.png, or the same name in a folder 'masks' or 'ground_truth'"
+        how = (
+            f"in {str(source)!r} and {str(root)!r} names and folders must be the same"
+            if root != source
+            else "a mask is a PNG beside a JPEG of the same name, NAME_mask.png, or the same name "
+            "in a folder 'masks' or 'ground_truth'"
         )
-    mask_files = set(masks.values())
-    images = [file for file in files if file not in mask_files]
-    _check_good(source, images, options)
-    return sort_out(_record(source, image, masks.get(image), options) for image in images)
+        raise DataError(f"no masks below {str(source)!r}: {how}")
+    _check_good(root, images, options)
+    return sort_out(_record(root, image, masks.get(image), options) for image in images)
 
 
-def _find_masks(source: Path, files: list[Path]) -> dict[Path, Path]:
-    """Mask of each image that has one."""
-    by_name: dict[str, list[Path]] = defaultdict(list)
-    for file in files:
-        if file.suffix.lower() in _LOSSLESS:
-            by_name[_bare(file)].append(file)
+def _find_masks(source: Path) -> tuple[list[Path], dict[Path, Path]]:
+    """The images below ``source``, and the mask of each that has one."""
+    files = list(images_below(source))
+    by_name = _lossless_by_name(files)
     masks = {}
     for image in files:
         folders = _folders(source, image)
@@ -80,7 +79,39 @@ def _find_masks(source: Path, files: list[Path]) -> dict[Path, Path]:
         candidates = [file for file in by_name[image.stem] if _is_mask_of(source, file, image)]
         if candidates:
             masks[image] = min(candidates, key=lambda file: _distance(file, image))
-    return masks
+    mask_files = set(masks.values())
+    return [file for file in files if file not in mask_files], masks
+
+
+def _masks_apart(source: Path, root: Path) -> tuple[list[Path], dict[Path, Path]]:
+    """The images below ``root``, and the mask below ``source`` of each that has one.
+
+    Where one of the folders lies in the other, its files are none of the other's.
+    """
+    inner = root.is_relative_to(source)
+    images = [file for file in images_below(root) if inner or not file.is_relative_to(source)]
+    by_name = _lossless_by_name(
+        file for file in images_below(source) if not (inner and file.is_relative_to(root))
+    )
+    masks = {}
+    for image in images:
+        ours = _lowered(_folders(root, image)) - _CONTAINERS
+        candidates = [
+            file
+            for file in by_name[image.stem]
+            if _lowered(_folders(source, file)) - _CONTAINERS == ours
+        ]
+        if candidates:
+            masks[image] = min(candidates, key=lambda file: _distance(file, image))
+    return images, masks
+
+
+def _lossless_by_name(files: Iterable[Path]) -> dict[str, list[Path]]:
+    by_name: dict[str, list[Path]] = defaultdict(list)
+    for file in files:
+        if file.suffix.lower() in _LOSSLESS:
+            by_name[_bare(file)].append(file)
+    return by_name
 
 
 def _folders(source: Path, file: Path) -> tuple[str, ...]:
@@ -182,12 +213,8 @@ def _class_of(image: Path, folders: tuple[str, ...], options: ImportOptions) -> 
 
 def _read_mask(file: Path, options: ImportOptions) -> ImageArray:
     """The mask (H, W, C); for a palette that tells classes the indices, not the colours."""
-    pixels = read_image(file)
-    if options.class_from == "value":
-        with Image.open(file) as image:
-            if image.mode == "P":
-                return np.asarray(image)[:, :, None]
-    return pixels
+    indices = palette_indices(file) if options.class_from == "value" else None
+    return read_image(file) if indices is None else indices
 
 
 def _layers(
@@ -203,10 +230,9 @@ def _layers(
         half = np.iinfo(values.dtype.name).max // 2
         yield name, values > half if int(values.max()) > half else values > 0
         return
-    codes = pixels[:, :, 0].astype(np.int64)
     colour = not is_grey(pixels)
-    if colour:
-        codes = pixels.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
+    weights = np.array([1 << 16, 1 << 8, 1])
+    codes = pixels.astype(np.int64) @ weights if colour else pixels[:, :, 0]
     found = [code for code in np.unique(codes).tolist() if code]
     if len(found) > _MOST_VALUES and not options.values:
         raise Unusable("too many values")

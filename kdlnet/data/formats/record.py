@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +77,7 @@ class Record:
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What a format cannot know by itself. Formats ignore the options of others.
+    """What a format cannot know by itself. Formats ignore the options of others: see OPTIONS_OF.
 
     ``origin`` (voc): whether the first pixel is numbered 0 or 1; "auto" looks for a 0.
     ``images`` (all but yolo): folder of the images where it is not the source.
@@ -101,13 +101,16 @@ class ImportResult:
     """Records in the order of their paths, and files that no record came from, by reason.
 
     ``names`` are the classes in the source's own order, empty where the format has none.
-    ``lost`` are rows that belong to no image.
+    ``lost`` are rows that belong to no image. ``facts`` are for report.json, JSON-able: what was
+    assumed about the source; ``warnings`` are lines about it.
     """
 
     records: list[Record]
     left_out: list[LabelProblem]
     names: tuple[str, ...] = ()
     lost: tuple[LabelProblem, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 def sort_out(found: Iterable[Record | LabelProblem]) -> ImportResult:
@@ -191,9 +194,11 @@ def make_record(
 
 
 def box_around(points: Sequence[tuple[float, float]]) -> Box:
-    """The box of points in pixels. Raises Unusable for none."""
+    """The box of points in pixels. Raises Unusable for none and for one that is no number."""
     if not points:
         raise Unusable("incomplete")
+    if not np.isfinite(points).all():  # min and max pass over a NaN that is not the first
+        raise Unusable("nan")
     xs, ys = zip(*points, strict=True)
     return min(xs), min(ys), max(xs), max(ys)
 

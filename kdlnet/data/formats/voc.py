@@ -8,13 +8,14 @@ Many later tools write edges counted from 0 into the same fields, hence the opti
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 from kdlnet.data.catalog import images_below
-from kdlnet.data.formats.locate import annotation_files
+from kdlnet.data.formats.locate import annotation_files, plain
 from kdlnet.data.formats.record import (
     NO_ANNOTATION,
     ImportOptions,
@@ -46,27 +47,30 @@ def import_voc(source: Path, options: ImportOptions) -> ImportResult:
     """Records of all images below ``source``; an image without an XML file is a good part.
 
     Lists in ``ImageSets/Main`` give the splits, a ``classes.txt`` the order of the classes. An
-    XML file that cannot be read leaves its image out. Raises DataError when there is no XML file
+    XML file that cannot be read leaves its image out, and so does one whose name differs in case
+    or Unicode form from those of several images. Raises DataError when there is no XML file
     or one fits several images equally.
     """
     images = list(images_below(options.images or source))
     annotations = annotation_files(source, ".xml")
-    matched = _match(images, annotations)
+    matched, doubtful = _match(images, annotations)
     parsed = {file: _parse(file) for file in matched.values()}
-    origin = options.origin
-    if origin == "auto":
-        origin = "0" if _has_zero(parsed.values()) else "1"
+    origin, facts, warnings = _find_origin(parsed.values(), options)
     splits = _listed_splits(source)
     found = [
-        _record(image, parsed.get(matched.get(image, image)), int(origin), splits)
+        _record(image, parsed.get(matched.get(image, image)), origin, splits)
         for image in images
+        if image not in doubtful
     ]
-    unused = sorted(set(annotations) - set(matched.values()))
-    alone = [LabelProblem(file, 0, "no image", file.name, "dropped") for file in unused]
-    result = sort_out([*found, *alone])
+    shared = {*doubtful, *doubtful.values()}
+    alone = sorted(set(annotations) - set(matched.values()) - shared)
+    found += [LabelProblem(file, 0, "ambiguous", file.name, "dropped") for file in sorted(shared)]
+    found += [LabelProblem(file, 0, "no image", file.name, "dropped") for file in alone]
+    result = sort_out(found)
     used = {name for record in result.records for name in record.names}
     order = read_class_file(source)
-    return replace(result, names=order if used <= set(order) else ())
+    names = order if used <= set(order) else ()
+    return replace(result, names=names, facts=facts, warnings=warnings)
 
 
 def _listed_splits(source: Path) -> dict[str, str]:
@@ -80,14 +84,39 @@ def _listed_splits(source: Path) -> dict[str, str]:
     return splits
 
 
-def _match(images: Sequence[Path], annotations: Sequence[Path]) -> dict[Path, Path]:
-    """The XML file of each image that has one: same stem, then the most alike folder."""
-    by_stem: dict[str, list[Path]] = defaultdict(list)
+def _match(
+    images: Sequence[Path], annotations: Sequence[Path]
+) -> tuple[dict[Path, Path], dict[Path, Path]]:
+    """The XML file of each image that has one; and of each that shares it with another name.
+
+    The stem must be the same; what is then left over on both sides may differ in case or Unicode
+    form, as files do that went through another system.
+    """
+    exact = _nearest(images, annotations, lambda file: file.stem)
+    taken = set(exact.values())
+    loose = _nearest(
+        [image for image in images if image not in exact],
+        [file for file in annotations if file not in taken],
+        lambda file: plain(file.stem),
+    )
+    claims: dict[Path, set[str]] = defaultdict(set)
+    for image, file in loose.items():
+        claims[file].add(image.stem)
+    doubtful = {image: file for image, file in loose.items() if len(claims[file]) > 1}
+    matched = exact | {image: file for image, file in loose.items() if image not in doubtful}
+    return matched, doubtful
+
+
+def _nearest(
+    images: Sequence[Path], annotations: Sequence[Path], key: Callable[[Path], str]
+) -> dict[Path, Path]:
+    """The XML file of each image that has one of the same key: that in the most alike folder."""
+    by_key: dict[str, list[Path]] = defaultdict(list)
     for file in annotations:
-        by_stem[file.stem].append(file)
-    matched = {}
+        by_key[key(file)].append(file)
+    nearest = {}
     for image in images:
-        candidates = by_stem.get(image.stem, [])
+        candidates = by_key.get(key(image), [])
         if len(candidates) > 1:
             ranked = sorted(candidates, key=lambda file: _likeness(image, file), reverse=True)
             if _likeness(image, ranked[0]) == _likeness(image, ranked[1]):
@@ -97,8 +126,8 @@ def _match(images: Sequence[Path], annotations: Sequence[Path]) -> dict[Path, Pa
                 )
             candidates = ranked
         if candidates:
-            matched[image] = candidates[0]
-    return matched
+            nearest[image] = candidates[0]
+    return nearest
 
 
 def _likeness(image: Path, file: Path) -> tuple[int, int, int]:
@@ -149,9 +178,31 @@ def _side(root: ElementTree.Element, name: str) -> int:
         return 0
 
 
-def _has_zero(parsed: Iterable[_Annotation | LabelProblem]) -> bool:
-    annotations = [found for found in parsed if isinstance(found, _Annotation)]
-    return any(min(row.box) == 0 for found in annotations for row in found.objects)
+def _find_origin(
+    parsed: Iterable[_Annotation | LabelProblem], options: ImportOptions
+) -> tuple[int, dict[str, Any], tuple[str, ...]]:
+    """The number of the first pixel, how it was found, and a warning where that stands on little.
+
+    A single 0 decides for the whole set, since pixels numbered from 1 have none; but one box that
+    was drawn by another tool then moves all the others by a pixel.
+    """
+    files = [found for found in parsed if isinstance(found, _Annotation) and found.objects]
+    zeros = [found.file for found in files if any(min(row.box) == 0 for row in found.objects)]
+    auto = options.origin == "auto"
+    origin = int(not zeros) if auto else int(options.origin)
+    facts = {
+        "value": origin,
+        "found_by": "auto" if auto else "option",
+        "files_with_zero": len(zeros),
+        "files_with_boxes": len(files),
+    }
+    if not auto or not 0 < 2 * len(zeros) <= len(files):
+        return origin, {"origin": facts}, ()
+    line = (
+        f"boxes are read as counted from 0: {len(zeros)} of {len(files)} files with boxes hold a "
+        f"0, first {zeros[0].name!r}; convert with --origin 1 if the others are counted from 1"
+    )
+    return origin, {"origin": facts}, (line,)
 
 
 def _record(
