@@ -95,6 +95,10 @@ def split(
     """
     if folds is not None and given(train=train, val=val, test=test):
         raise UsageProblem("--folds and shares (--train, --val, --test): give one of the two")
+    if folds is not None and keep not in (None, "test"):
+        raise UsageProblem(
+            f"--keep {keep} and --folds: folds divide it; leave it out or --keep test"
+        )
     shares = choose_shares(train, val, test, keep) if folds is None else None
     with Console(as_json=as_json, quiet=quiet) as console:
         from kdlnet.data.catalog import find_dataset

@@ -61,6 +61,8 @@ def test_keep(kdlnet: Command, dataset: Path) -> None:
     [
         ("--folds 2 --val 0.1", 2, ["--folds", "--val", "one of the two"]),
         ("--keep val --val 0.1", 2, ["--keep val", "--val"]),
+        ("--folds 2 --keep val", 2, ["--keep val", "--folds", "--keep test"]),
+        ("--folds 2 --keep train", 2, ["--keep train", "--folds", "--keep test"]),
         ("--val 0.7 --test 0.3", 2, ["--val 0.7 --test 0.3", "train"]),
         ("--train 0.8 --val 0.1", 1, ["train 0.8, val 0.1", "sum to 0.9"]),
         ("--val 0", 1, ["share of val is 0"]),
