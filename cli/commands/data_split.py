@@ -55,6 +55,8 @@ def choose_shares(
 ) -> dict[str, float]:
     """The shares that were given, train by default what is left; without any 0.8, 0.1, 0.1.
 
+    Beside a kept train val and test get half of the rest each.
+
     Raises UsageProblem for a share of the split that is kept and when nothing is left for train.
     """
     asked = given(train=train, val=val, test=test)
@@ -62,6 +64,8 @@ def choose_shares(
         raise UsageProblem(f"--keep {keep} and --{keep}: a split is kept or divided, not both")
     if not asked:
         asked = {name: _EVEN[name] for name in ("val", "test") if name != keep}
+        if keep == "train":  # what is divided is the rest: the same ratio, all of it
+            asked = {name: share / sum(asked.values()) for name, share in asked.items()}
     if train is None and keep != "train":
         rest = round(1 - sum(asked.values()), 9)  # 1 - 0.1 - 0.1 is not 0.8 in binary
         if rest <= 0:

@@ -56,6 +56,14 @@ def test_keep(kdlnet: Command, dataset: Path) -> None:
     )
 
 
+def test_keep_train(kdlnet: Command, dataset: Path) -> None:
+    """What val and test get by default is the half of the rest for each."""
+    run = kdlnet("data split", dataset, "--out", "new", "--keep", "train", "--json")
+    assert run.code == 0, run.err
+    shares = {name: part["share"] for name, part in run.document["parts"].items()}
+    assert shares == {"val": 0.5, "test": 0.5, "train": None}
+
+
 @pytest.mark.parametrize(
     ("flags", "code", "words"),
     [
