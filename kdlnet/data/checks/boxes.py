@@ -93,8 +93,9 @@ def check_small(survey: Survey) -> Iterator[Finding]:
         small = too_small(sides)
         if not small.any():
             continue
-        shortest = float(np.sqrt(sides[small].prod(axis=1)).min())
-        needed = LEAST_SIZE / shortest * max(height, width)
+        growths = growth(sides[small])
+        worst = sides[small][growths.argmax()]
+        needed = float(growths.max()) * max(height, width)
         native = max(pixels.size)
         fix = f"--image-size {32 * int(np.ceil(needed / 32))}"
         if needed > 1.5 * native:
@@ -105,7 +106,7 @@ def check_small(survey: Survey) -> Iterator[Finding]:
             "small-box",
             "warning",
             f"{int(small.sum())} of {len(small)} boxes are a few pixels at {height}x{width}, "
-            f"the smallest {shortest:.1f}",
+            f"the smallest {worst[0]:.1f} x {worst[1]:.1f}",
             image.split,
             image.path,
             int(small.sum()),
@@ -154,10 +155,17 @@ def scale(size: tuple[int, int], image_size: tuple[int, int]) -> float:
 
 def too_small(sides: NDArray[np.float64]) -> NDArray[np.bool_]:
     """(N,) of (N, 2) sides in pixels of the network input: which cannot be learned."""
-    found: NDArray[np.bool_] = (sides.min(axis=1, initial=np.inf) < LEAST_SIDE) | (
-        sides.prod(axis=1) < LEAST_SIZE**2
-    )
+    found: NDArray[np.bool_] = growth(sides) > 1
     return found
+
+
+def growth(sides: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N,) of (N, 2) sides above 0: the factor that takes a box to what can just be learned."""
+    sides = sides.clip(min=1e-6)  # the product of two next to nothing would be 0
+    needed: NDArray[np.float64] = np.maximum(
+        LEAST_SIDE / sides.min(axis=1, initial=np.inf), LEAST_SIZE / np.sqrt(sides.prod(axis=1))
+    )
+    return needed
 
 
 def _overlapping(labels: ImageLabels) -> tuple[int, int]:

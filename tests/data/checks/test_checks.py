@@ -113,6 +113,23 @@ def test_small_boxes_say_which_size_would_do(folder):
     assert found(name, "small-box", image_size=(1024, 1024)) == []
 
 
+def test_thin_boxes_ask_for_a_larger_input(folder):
+    """4 x 400 of 1000 pixels: 2.56 wide at 640, and 3 only at 750; the area was never too small."""
+    for number in range(3):
+        folder.add("train", f"{number}.png", picture(number, 1000, 1000), "0 .5 .5 .004 .4\n")
+    findings = found(folder.write("[scratch]"), "small-box", "advice")
+    assert [finding.fix for finding in findings] == ["--image-size 768"] * 3 + ["--image-size 800"]
+    assert findings[0].message.endswith("the smallest 2.6 x 256.0")
+
+
+def test_boxes_too_thin_for_any_usual_input_ask_for_tiles(folder):
+    """4 of 4000 pixels are less than 3 below an input of 3000."""
+    folder.add("train", "wide.png", picture(1, 80, 4000), "0 .5 .5 .001 1\n")
+    small, advice = found(folder.write("[scratch]"), "small-box", "advice")
+    assert small.fix == "--image-size 3008 or --tile 640"
+    assert advice.fix == "--tile 640 at the camera's own resolution"
+
+
 def test_advice_names_the_smallest_size_that_shows_the_boxes(folder):
     """32 of 1000 pixels: 16 of them are left at 500, the next size is 512."""
     for number in range(3):
