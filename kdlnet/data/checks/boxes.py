@@ -74,8 +74,11 @@ def check_repeated(survey: Survey) -> Iterator[Finding]:
         rows = sum(problem.reason == "duplicate" for problem in image.problems)
         same, other = _overlapping(image.labels)
         if rows + same:
-            message = f"{rows + same} boxes are there twice ({rows} of them as equal rows)"
-            fix = "remove one of each: training counts them twice"
+            equal = f"{rows} equal row{'s' * (rows > 1)}, which training reads once"
+            near = f"{same} nearly equal box{'es' * (same > 1)}, which training counts twice"
+            told = "; ".join([equal] * (rows > 0) + [near] * (same > 0))
+            message = f"boxes that are there twice: {told}"
+            fix = "remove one of each"
             yield Finding(
                 "duplicate-box", "warning", message, image.split, image.path, rows + same, fix
             )

@@ -84,6 +84,9 @@ def test_rows_and_repeated_boxes(folder):
     same, other = found(name, "duplicate-box")
     # One equal row; of the rest the two of class 0 are one box, and each is that of class 1.
     assert (same.image.name, same.value, other.value) == ("twice.png", 2, 2)
+    # Equal rows are read once, nearly equal boxes are two for the training.
+    assert "1 equal row, which training reads once" in same.message
+    assert "1 nearly equal box, which training counts twice" in same.message
     faults = [(finding.value, finding.severity) for finding in found(name, "rows")]
     assert faults == [("class", "warning"), ("columns", "warning"), ("clipped", "info")]
 
