@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +50,22 @@ def check_orphans(survey: Survey) -> Iterator[Finding]:
         message = f"{len(lost)} label files belong to no listed image, first {lost[0].name}"
         fix = "add their images to a split, or correct their names"
         yield Finding("orphans", "warning", message, value=len(lost), fix=fix)
+
+
+def check_shared(survey: Survey) -> Iterator[Finding]:
+    """Images whose names differ in the suffix alone: the boxes of one are given to the other."""
+    first: dict[Path, ImageFacts] = {}
+    for image in survey.images:
+        if not image.labelled:
+            continue
+        other = first.setdefault(label_path(image.path), image)
+        if other is not image:
+            message = (
+                f"reads the label file of {survey.below(other)}: {label_path(image.path).name}"
+            )
+            fix = "remove one of the two images, or give each a name of its own with its labels"
+            value = survey.below(other)
+            yield Finding("shared-labels", "error", message, image.split, image.path, value, fix)
 
 
 def check_rows(survey: Survey) -> Iterator[Finding]:

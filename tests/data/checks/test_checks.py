@@ -105,6 +105,15 @@ def test_missing_and_lost_labels(folder):
     assert "e.txt" in lost.message
 
 
+def test_two_images_with_one_label_file(folder):
+    folder.add("train", "a.jpg", picture(1))
+    second = folder.add("train", "a.png", picture(2))
+    folder.add("train", "b.png", picture(3), None)
+    folder.add("train", "b.jpg", picture(4), None)  # no labels that they could share
+    (shared,) = found(folder.write(), "shared-labels")
+    assert (shared.severity, shared.image, shared.value) == ("error", second, "images/a.jpg")
+
+
 def test_small_boxes_say_which_size_would_do(folder):
     """10 of 1280 pixels: 5 at 640, and the 8 that are wanted at 1024."""
     rows = f"0 .5 .5 {10 / 1280} {10 / 960}\n0 .2 .2 .3 .3\n"
