@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,11 +42,26 @@ def check_missing(survey: Survey) -> Iterator[Finding]:
 
 
 def check_orphans(survey: Survey) -> Iterator[Finding]:
-    """Label files in the folders ``labels`` that belong to no image of any split."""
+    """Label files in the folders ``labels`` that belong to no image of any split.
+
+    Those whose names differ from an image's only in their Unicode form (NFC, as Linux and Windows
+    write it, or NFD, as macOS may) look the same and are not found: each is an error.
+    """
     known = {label_path(image.path) for image in survey.images}
     folders = {file.parent for file in known} - {image.path.parent for image in survey.images}
     found = [file for folder in sorted(folders) for file in sorted(folder.glob("*.txt"))]
     lost = [file for file in found if file not in known and file.name != "classes.txt"]
+    bare = {_composed(label_path(i.path)): i for i in survey.images if not i.labelled}
+    for file in [file for file in lost if survey.names and _composed(file) in bare]:
+        lost.remove(file)
+        image = bare[_composed(file)]
+        wanted = label_path(image.path).name
+        message = (
+            f"its labels {file.name!a} are not found: the image's name, in another Unicode form, "
+            f"asks for {wanted!a}"
+        )
+        fix = "rename the label file, or both to one form (NFC)"
+        yield Finding("orphans", "error", message, image.split, image.path, file.name, fix)
     if lost and survey.names:
         message = f"{len(lost)} label files belong to no listed image, first {lost[0].name}"
         fix = "add their images to a split, or correct their names"
@@ -186,6 +202,11 @@ def growth(sides: NDArray[np.float64]) -> NDArray[np.float64]:
         LEAST_SIDE / sides.min(axis=1, initial=np.inf), LEAST_SIZE / np.sqrt(sides.prod(axis=1))
     )
     return needed
+
+
+def _composed(file: Path) -> Path:
+    """``file`` with its name in the Unicode form NFC."""
+    return file.with_name(unicodedata.normalize("NFC", file.name))
 
 
 def _overlapping(labels: ImageLabels) -> tuple[int, int]:

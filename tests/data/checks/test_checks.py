@@ -105,6 +105,18 @@ def test_missing_and_lost_labels(folder):
     assert "e.txt" in lost.message
 
 
+def test_labels_lost_by_the_unicode_form_of_their_name(folder):
+    """One u with dots, as one character in the image's name and as two in that of the labels."""
+    image = folder.add("train", "m\u00fc.png", picture(1), None)
+    folder.add("train", "b.png", picture(2))
+    (folder.root / "labels" / "mu\u0308.txt").write_text("0 .5 .5 .1 .1\n")
+    (folder.root / "labels" / "gone.txt").write_text("0 .5 .5 .1 .1\n")
+    pair, lost = found(folder.write(), "orphans")
+    assert (pair.severity, pair.image, pair.value) == ("error", image, "mu\u0308.txt")
+    assert r"'mu\u0308.txt'" in pair.message and r"'m\xfc.txt'" in pair.message
+    assert "1 label files" in lost.message and "gone.txt" in lost.message
+
+
 def test_two_images_with_one_label_file(folder):
     folder.add("train", "a.jpg", picture(1))
     second = folder.add("train", "a.png", picture(2))
