@@ -6,6 +6,7 @@ told in the help.
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -58,8 +59,8 @@ def at_least_one(value: int | None) -> int | None:
 
 def above_zero(value: float | None) -> float | None:
     """Checks an amount. Raises typer.BadParameter."""
-    if value is not None and value <= 0:
-        raise typer.BadParameter(f"{value:g}: give more than 0")
+    if value is not None and not (math.isfinite(value) and value > 0):  # nan is not <= 0 either
+        raise typer.BadParameter(f"{value:g}: give a finite number, more than 0")
     return value
 
 

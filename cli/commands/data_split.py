@@ -55,6 +55,8 @@ def choose_shares(
 ) -> dict[str, float]:
     """The shares that were given, train by default what is left; without any 0.8, 0.1, 0.1.
 
+    Beside a kept train val and test get half of the rest each.
+
     Raises UsageProblem for a share of the split that is kept and when nothing is left for train.
     """
     asked = given(train=train, val=val, test=test)
@@ -62,6 +64,8 @@ def choose_shares(
         raise UsageProblem(f"--keep {keep} and --{keep}: a split is kept or divided, not both")
     if not asked:
         asked = {name: _EVEN[name] for name in ("val", "test") if name != keep}
+        if keep == "train":  # what is divided is the rest: the same ratio, all of it
+            asked = {name: share / sum(asked.values()) for name, share in asked.items()}
     if train is None and keep != "train":
         rest = round(1 - sum(asked.values()), 9)  # 1 - 0.1 - 0.1 is not 0.8 in binary
         if rest <= 0:
@@ -95,6 +99,10 @@ def split(
     """
     if folds is not None and given(train=train, val=val, test=test):
         raise UsageProblem("--folds and shares (--train, --val, --test): give one of the two")
+    if folds is not None and keep not in (None, "test"):
+        raise UsageProblem(
+            f"--keep {keep} and --folds: folds divide it; leave it out or --keep test"
+        )
     shares = choose_shares(train, val, test, keep) if folds is None else None
     with Console(as_json=as_json, quiet=quiet) as console:
         from kdlnet.data.catalog import find_dataset

@@ -16,8 +16,14 @@ _COLUMNS = ("image", "group")
 
 
 def name_below(image: Path, root: Path) -> str:
-    """``image`` relative to ``root`` with forward slashes: the same on every machine."""
-    return Path(os.path.relpath(image, root)).as_posix()
+    """``image`` relative to ``root`` with forward slashes: the same on every machine.
+
+    Images outside ``root`` start with ``..``; on another drive (Windows) they are absolute.
+    """
+    try:
+        return Path(os.path.relpath(image, root)).as_posix()
+    except ValueError:
+        return image.as_posix()
 
 
 def find_groups(
@@ -37,7 +43,7 @@ def find_groups(
     if group_by == DUPLICATES:
         return groups_of_duplicates(names, paths, on_progress)
     if group_by.lower().endswith(".csv"):
-        return groups_by_table(names, Path(group_by))
+        return groups_by_table(names, paths, Path(group_by))
     return groups_by_rule(names, group_by)
 
 
@@ -85,11 +91,12 @@ def groups_by_rule(names: Sequence[str], rule: str) -> list[str]:
     return parts
 
 
-def groups_by_table(names: Sequence[str], file: Path) -> list[str]:
+def groups_by_table(names: Sequence[str], paths: Sequence[Path], file: Path) -> list[str]:
     """The group of each image as a CSV with the columns ``image`` and ``group`` says.
 
-    The column ``image`` holds paths relative to the dataset, as ``names`` are, or file names where
-    only one image has that name. Rows of other images are passed over.
+    The column ``image`` holds paths relative to the dataset, as ``names`` are, absolute ones, as
+    ``paths`` are, or file names where only one image has that name. Rows of other images are
+    passed over.
 
     Raises DataError for a file that cannot be read, another head, and images without a row.
     """
@@ -98,8 +105,10 @@ def groups_by_table(names: Sequence[str], file: Path) -> list[str]:
     repeated = {name for name in bare if bare.count(name) > 1} if len(set(bare)) < len(bare) else ()
     groups = []
     missing = []
-    for name, short in zip(names, bare, strict=True):
-        group = rows.get(name) or ("" if short in repeated else rows.get(short, ""))
+    for name, path, short in zip(names, paths, bare, strict=True):
+        group = rows.get(name) or rows.get(path.as_posix(), "")
+        if not group and short not in repeated:
+            group = rows.get(short, "")
         groups.append(group)
         if not group:
             missing.append(name)

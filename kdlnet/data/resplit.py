@@ -33,14 +33,14 @@ def split_dataset(
 
     ``shares`` by split, or ``folds``: then fold-N/ holds a data.yaml whose val is part N and
     whose train is the rest. ``group_by`` is what :func:`~kdlnet.data.groups.find_groups` takes.
-    The split ``keep`` stays as it is; images of its groups in other splits are left out, since
-    they would be a leak. Images and labels are only read; ``on_progress`` is told of the images
-    that are compared for duplicates.
+    The split ``keep`` (with folds only "test") stays as it is; images of its groups in other
+    splits are left out, since they would be a leak. Images and labels are only read;
+    ``on_progress`` is told of the images that are compared for duplicates.
 
     Raises DataError (one line) for what cannot be divided; ``out`` is then as it was.
     """
     out = Path(os.path.normpath(out.absolute()))
-    kept = _kept_images(info, keep)
+    kept = _kept_images(info, keep, folds)
     paths = sorted({path for split in info.splits for path in list_images(info, split)})
     keep_apart(out, info.root, paths)
     images = _read(info, paths, group_by, on_progress)
@@ -64,9 +64,14 @@ def split_dataset(
     return report
 
 
-def _kept_images(info: DatasetInfo, keep: str | None) -> set[Path]:
+def _kept_images(info: DatasetInfo, keep: str | None, folds: int | None) -> set[Path]:
     if keep is None:
         return set()
+    if folds is not None and keep != "test":
+        raise DataError(
+            f"--keep {keep} with --folds: each fold has a train and a val of its own, so only "
+            "--keep test can stay"
+        )
     if keep not in info.splits:
         raise DataError(f"--keep: dataset {info.name!r}: " + unknown("split", keep, info.splits))
     return set(list_images(info, keep))

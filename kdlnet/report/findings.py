@@ -12,7 +12,7 @@ from kdlnet.report.draw import draw_detections
 from kdlnet.report.images import Image, to_display
 from kdlnet.report.sheet import contact_sheet
 
-_SIDE_BY_SIDE = frozenset({"exact-duplicate", "near-duplicate", "group"})
+_SIDE_BY_SIDE = frozenset({"exact-duplicate", "near-duplicate", "group", "shared-labels"})
 _WITH_BOXES = frozenset({"duplicate-box", "small-box", "rows", "rotation"})
 _MOST = 12  # images of a group on one sheet
 

@@ -39,6 +39,15 @@ def test_the_document(kdlnet: Command, leaky: Path) -> None:
     assert run.document["counts"] == {"error": 1, "warning": 0, "info": 0}
 
 
+def test_the_groups_of_a_check_divide_a_set_of_lists(kdlnet: Command, dataset: Path) -> None:
+    """A set that `data split` wrote has its images outside its own folder."""
+    assert kdlnet("data split", dataset, "--out", "lists").code == 0
+    check = kdlnet("data check lists --only rows --out doctor")
+    assert check.code == 0, check.err
+    split = kdlnet("data split lists --group-by doctor/groups.csv --out again")
+    assert split.code == 0, split.err
+
+
 @pytest.mark.parametrize(
     ("data", "level", "code"),
     [("leaky", "error", 4), ("leaky", "warning", 4), ("sound", "error", 0)],

@@ -36,6 +36,8 @@ def test_document(kdlnet: Command, dataset: Path) -> None:
     [
         ("--limit 0", 2, ["0", "1 or more"]),
         ("--megabytes 0", 2, ["0", "more than 0"]),
+        ("--megabytes nan", 2, ["nan", "more than 0"]),
+        ("--megabytes inf", 2, ["inf", "finite"]),
         ("--split tets", 1, ["'tets'", "train, val"]),
         ("--findings no.json", 1, ["'no.json'", "No such file"]),
         ("--findings bad.json", 1, ["'bad.json'", "key findings"]),

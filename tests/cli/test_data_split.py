@@ -56,11 +56,21 @@ def test_keep(kdlnet: Command, dataset: Path) -> None:
     )
 
 
+def test_keep_train(kdlnet: Command, dataset: Path) -> None:
+    """What val and test get by default is the half of the rest for each."""
+    run = kdlnet("data split", dataset, "--out", "new", "--keep", "train", "--json")
+    assert run.code == 0, run.err
+    shares = {name: part["share"] for name, part in run.document["parts"].items()}
+    assert shares == {"val": 0.5, "test": 0.5, "train": None}
+
+
 @pytest.mark.parametrize(
     ("flags", "code", "words"),
     [
         ("--folds 2 --val 0.1", 2, ["--folds", "--val", "one of the two"]),
         ("--keep val --val 0.1", 2, ["--keep val", "--val"]),
+        ("--folds 2 --keep val", 2, ["--keep val", "--folds", "--keep test"]),
+        ("--folds 2 --keep train", 2, ["--keep train", "--folds", "--keep test"]),
         ("--val 0.7 --test 0.3", 2, ["--val 0.7 --test 0.3", "train"]),
         ("--train 0.8 --val 0.1", 1, ["train 0.8, val 0.1", "sum to 0.9"]),
         ("--val 0", 1, ["share of val is 0"]),

@@ -88,6 +88,12 @@ def test_unreadable_tables(tmp_path):
         find_groups(table(tmp_path, "image,group\nü,1\n", "latin-1"), NAMES)
 
 
+def test_a_table_names_images_absolutely(tmp_path):
+    file = table(tmp_path, "image,group\n/far/a.png,1\n/far/b.png,2\n")
+    names, paths = ["../far/a.png", "../far/b.png"], [Path("/far/a.png"), Path("/far/b.png")]
+    assert find(file, names, paths) == ["1", "2"]
+
+
 def test_names_are_the_same_everywhere():
     assert name_below(Path("/set/images/a.png"), Path("/set")) == "images/a.png"
     assert name_below(Path("/other/a.png"), Path("/set")) == "../other/a.png"

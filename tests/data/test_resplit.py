@@ -166,6 +166,14 @@ def test_folds(parts, tmp_path):
     assert sorted(vals) == images_of(parts)["train"]
 
 
+@pytest.mark.parametrize("keep", ["train", "val"])
+def test_folds_keep_nothing_that_they_are_made_of(parts, tmp_path, keep):
+    """Each fold has a train and a val of its own: a kept one would replace them."""
+    with pytest.raises(DataError, match=f"--keep {keep} with --folds: .* --keep test"):
+        split_dataset(find_dataset(str(parts)), tmp_path / "new", folds=2, keep=keep)
+    assert not (tmp_path / "new").exists()
+
+
 def test_overwrite_replaces_only_what_was_written_here(parts, tmp_path):
     info = find_dataset(str(parts))
     for overwrite in (False, True):

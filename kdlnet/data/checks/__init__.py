@@ -24,6 +24,7 @@ CHECKS: dict[str, Callable[[Survey], Iterator[Finding]]] = {
     "mode": files.check_mode,
     "labels": boxes.check_missing,
     "orphans": boxes.check_orphans,
+    "shared-labels": boxes.check_shared,
     "rows": boxes.check_rows,
     "duplicate-box": boxes.check_repeated,
     "small-box": boxes.check_small,

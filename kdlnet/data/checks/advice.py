@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kdlnet.data.checks.boxes import box_sides, scale, too_small
 from kdlnet.data.checks.finding import Finding
@@ -14,6 +15,7 @@ _SIZES = (224, 320, 416, 512, 640, 800, 960, 1280)
 _STRIDE = 32
 _COMFORT = 16.0  # pixels of the network input: two cells of the finest usual level, stride 8
 _SHARE = 0.95
+_LOST = 0.01  # of boxes that the camera shows and the network does not
 _TILE = 640
 
 
@@ -31,23 +33,28 @@ def check_advice(survey: Survey) -> Iterator[Finding]:
     # Beyond the camera's own pixels there is nothing to see.
     top = _STRIDE * -(-native // _STRIDE)
     choices = sorted({*(size for size in _SIZES if size < top), min(top, _SIZES[-1])})
-    shares = {}
-    for size in choices:
-        scales = np.array([[scale(one, (size, size))] for one in sizes])
-        seen = every * scales
-        shares[size] = float((np.sqrt(seen.prod(axis=1)) >= _COMFORT).mean())
-    enough = [size for size in choices if shares[size] >= _SHARE]
-    size = enough[0] if enough else choices[-1]
-    scales = np.array([[scale(one, (size, size))] for one in sizes])
-    small = float(too_small(every * scales).mean())
+    seen = {size: every * [[scale(one, (size, size))] for one in sizes] for size in choices}
+    shares = {size: _comfortable(seen[size]) for size in choices}
+    hopeless = too_small(every)  # for these no size is to blame
+    lost = {size: float((too_small(seen[size]) & ~hopeless).mean()) for size in choices}
+    kept = [size for size in choices if lost[size] <= _LOST]
+    enough = [size for size in kept if shares[size] >= _SHARE]
+    size = (enough or choices[-1:])[0]
     fix = f"--image-size {size}"
-    if not enough and top > _SIZES[-1]:
+    if not kept:
+        fix = f"--tile {_TILE} at the camera's own resolution"
+    elif not enough and top > _SIZES[-1]:
         fix += f", or --tile {_TILE} at the camera's own resolution"
-    if not enough:
+    if not enough and _comfortable(every if not kept else seen[size]) < _SHARE:
         fix += ", and a -p2 model"
     message = (
         f"at {size} pixels {shares[size]:.0%} of {len(every)} boxes have {_COMFORT:.0f} pixels "
-        f"and more (root of the area), {small:.1%} too few to learn"
+        f"and more (root of the area), {too_small(seen[size]).mean():.1%} too few to learn"
     )
     value = {"image_size": size, "share": {str(key): round(shares[key], 3) for key in choices}}
     yield Finding("advice", "info", message, None, None, value, fix)
+
+
+def _comfortable(sides: NDArray[np.float64]) -> float:
+    """Share of boxes, (N, 2) sides in pixels, that are seen well."""
+    return float((np.sqrt(sides.prod(axis=1)) >= _COMFORT).mean())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,15 +42,46 @@ def check_missing(survey: Survey) -> Iterator[Finding]:
 
 
 def check_orphans(survey: Survey) -> Iterator[Finding]:
-    """Label files in the folders ``labels`` that belong to no image of any split."""
+    """Label files in the folders ``labels`` that belong to no image of any split.
+
+    Those whose names differ from an image's only in their Unicode form (NFC, as Linux and Windows
+    write it, or NFD, as macOS may) look the same and are not found: each is an error.
+    """
     known = {label_path(image.path) for image in survey.images}
     folders = {file.parent for file in known} - {image.path.parent for image in survey.images}
     found = [file for folder in sorted(folders) for file in sorted(folder.glob("*.txt"))]
     lost = [file for file in found if file not in known and file.name != "classes.txt"]
+    bare = {_composed(label_path(i.path)): i for i in survey.images if not i.labelled}
+    for file in [file for file in lost if survey.names and _composed(file) in bare]:
+        lost.remove(file)
+        image = bare[_composed(file)]
+        wanted = label_path(image.path).name
+        message = (
+            f"its labels {file.name!a} are not found: the image's name, in another Unicode form, "
+            f"asks for {wanted!a}"
+        )
+        fix = "rename the label file, or both to one form (NFC)"
+        yield Finding("orphans", "error", message, image.split, image.path, file.name, fix)
     if lost and survey.names:
         message = f"{len(lost)} label files belong to no listed image, first {lost[0].name}"
         fix = "add their images to a split, or correct their names"
         yield Finding("orphans", "warning", message, value=len(lost), fix=fix)
+
+
+def check_shared(survey: Survey) -> Iterator[Finding]:
+    """Images whose names differ in the suffix alone: the boxes of one are given to the other."""
+    first: dict[Path, ImageFacts] = {}
+    for image in survey.images:
+        if not image.labelled:
+            continue
+        other = first.setdefault(label_path(image.path), image)
+        if other is not image:
+            message = (
+                f"reads the label file of {survey.below(other)}: {label_path(image.path).name}"
+            )
+            fix = "remove one of the two images, or give each a name of its own with its labels"
+            value = survey.below(other)
+            yield Finding("shared-labels", "error", message, image.split, image.path, value, fix)
 
 
 def check_rows(survey: Survey) -> Iterator[Finding]:
@@ -74,8 +107,11 @@ def check_repeated(survey: Survey) -> Iterator[Finding]:
         rows = sum(problem.reason == "duplicate" for problem in image.problems)
         same, other = _overlapping(image.labels)
         if rows + same:
-            message = f"{rows + same} boxes are there twice ({rows} of them as equal rows)"
-            fix = "remove one of each: training counts them twice"
+            equal = f"{rows} equal row{'s' * (rows > 1)}, which training reads once"
+            near = f"{same} nearly equal box{'es' * (same > 1)}, which training counts twice"
+            told = "; ".join([equal] * (rows > 0) + [near] * (same > 0))
+            message = f"boxes that are there twice: {told}"
+            fix = "remove one of each"
             yield Finding(
                 "duplicate-box", "warning", message, image.split, image.path, rows + same, fix
             )
@@ -93,8 +129,9 @@ def check_small(survey: Survey) -> Iterator[Finding]:
         small = too_small(sides)
         if not small.any():
             continue
-        shortest = float(np.sqrt(sides[small].prod(axis=1)).min())
-        needed = LEAST_SIZE / shortest * max(height, width)
+        growths = growth(sides[small])
+        worst = sides[small][growths.argmax()]
+        needed = float(growths.max()) * max(height, width)
         native = max(pixels.size)
         fix = f"--image-size {32 * int(np.ceil(needed / 32))}"
         if needed > 1.5 * native:
@@ -105,7 +142,7 @@ def check_small(survey: Survey) -> Iterator[Finding]:
             "small-box",
             "warning",
             f"{int(small.sum())} of {len(small)} boxes are a few pixels at {height}x{width}, "
-            f"the smallest {shortest:.1f}",
+            f"the smallest {worst[0]:.1f} x {worst[1]:.1f}",
             image.split,
             image.path,
             int(small.sum()),
@@ -154,10 +191,22 @@ def scale(size: tuple[int, int], image_size: tuple[int, int]) -> float:
 
 def too_small(sides: NDArray[np.float64]) -> NDArray[np.bool_]:
     """(N,) of (N, 2) sides in pixels of the network input: which cannot be learned."""
-    found: NDArray[np.bool_] = (sides.min(axis=1, initial=np.inf) < LEAST_SIDE) | (
-        sides.prod(axis=1) < LEAST_SIZE**2
-    )
+    found: NDArray[np.bool_] = growth(sides) > 1
     return found
+
+
+def growth(sides: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N,) of (N, 2) sides above 0: the factor that takes a box to what can just be learned."""
+    sides = sides.clip(min=1e-6)  # the product of two next to nothing would be 0
+    needed: NDArray[np.float64] = np.maximum(
+        LEAST_SIDE / sides.min(axis=1, initial=np.inf), LEAST_SIZE / np.sqrt(sides.prod(axis=1))
+    )
+    return needed
+
+
+def _composed(file: Path) -> Path:
+    """``file`` with its name in the Unicode form NFC."""
+    return file.with_name(unicodedata.normalize("NFC", file.name))
 
 
 def _overlapping(labels: ImageLabels) -> tuple[int, int]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from kdlnet.data.groups import name_below
 
 Severity = Literal["error", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")  # worst first
@@ -38,10 +39,3 @@ class Finding:
             "value": self.value,
             "fix": self.fix,
         }
-
-
-def name_below(image: Path, root: Path) -> str:
-    """``image`` relative to ``root`` with forward slashes; absolute where it lies elsewhere."""
-    if image.is_relative_to(root):
-        return Path(os.path.relpath(image, root)).as_posix()
-    return image.as_posix()

@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image
 
 from kdlnet.data.catalog import DatasetInfo, find_dataset, images_below, label_path, list_images
-from kdlnet.data.checks.finding import name_below
 from kdlnet.data.duplicates import DuplicatePair, Fingerprint, clusters, find_pairs, fingerprint
+from kdlnet.data.groups import name_below
 from kdlnet.data.labels import ImageLabels, LabelProblem, parse_rows, read_labels
 from kdlnet.data.read import is_grey, read_image
 from kdlnet.errors import DataError

@@ -84,6 +84,9 @@ def test_rows_and_repeated_boxes(folder):
     same, other = found(name, "duplicate-box")
     # One equal row; of the rest the two of class 0 are one box, and each is that of class 1.
     assert (same.image.name, same.value, other.value) == ("twice.png", 2, 2)
+    # Equal rows are read once, nearly equal boxes are two for the training.
+    assert "1 equal row, which training reads once" in same.message
+    assert "1 nearly equal box, which training counts twice" in same.message
     faults = [(finding.value, finding.severity) for finding in found(name, "rows")]
     assert faults == [("class", "warning"), ("columns", "warning"), ("clipped", "info")]
 
@@ -102,6 +105,27 @@ def test_missing_and_lost_labels(folder):
     assert "e.txt" in lost.message
 
 
+def test_labels_lost_by_the_unicode_form_of_their_name(folder):
+    """One u with dots, as one character in the image's name and as two in that of the labels."""
+    image = folder.add("train", "m\u00fc.png", picture(1), None)
+    folder.add("train", "b.png", picture(2))
+    (folder.root / "labels" / "mu\u0308.txt").write_text("0 .5 .5 .1 .1\n")
+    (folder.root / "labels" / "gone.txt").write_text("0 .5 .5 .1 .1\n")
+    pair, lost = found(folder.write(), "orphans")
+    assert (pair.severity, pair.image, pair.value) == ("error", image, "mu\u0308.txt")
+    assert r"'mu\u0308.txt'" in pair.message and r"'m\xfc.txt'" in pair.message
+    assert "1 label files" in lost.message and "gone.txt" in lost.message
+
+
+def test_two_images_with_one_label_file(folder):
+    folder.add("train", "a.jpg", picture(1))
+    second = folder.add("train", "a.png", picture(2))
+    folder.add("train", "b.png", picture(3), None)
+    folder.add("train", "b.jpg", picture(4), None)  # no labels that they could share
+    (shared,) = found(folder.write(), "shared-labels")
+    assert (shared.severity, shared.image, shared.value) == ("error", second, "images/a.jpg")
+
+
 def test_small_boxes_say_which_size_would_do(folder):
     """10 of 1280 pixels: 5 at 640, and the 8 that are wanted at 1024."""
     rows = f"0 .5 .5 {10 / 1280} {10 / 960}\n0 .2 .2 .3 .3\n"
@@ -111,6 +135,23 @@ def test_small_boxes_say_which_size_would_do(folder):
     (small,) = found(name, "small-box")
     assert (small.image.name, small.value, small.fix) == ("a.png", 1, "--image-size 1024")
     assert found(name, "small-box", image_size=(1024, 1024)) == []
+
+
+def test_thin_boxes_ask_for_a_larger_input(folder):
+    """4 x 400 of 1000 pixels: 2.56 wide at 640, and 3 only at 750; the area was never too small."""
+    for number in range(3):
+        folder.add("train", f"{number}.png", picture(number, 1000, 1000), "0 .5 .5 .004 .4\n")
+    findings = found(folder.write("[scratch]"), "small-box", "advice")
+    assert [finding.fix for finding in findings] == ["--image-size 768"] * 3 + ["--image-size 800"]
+    assert findings[0].message.endswith("the smallest 2.6 x 256.0")
+
+
+def test_boxes_too_thin_for_any_usual_input_ask_for_tiles(folder):
+    """4 of 4000 pixels are less than 3 below an input of 3000."""
+    folder.add("train", "wide.png", picture(1, 80, 4000), "0 .5 .5 .001 1\n")
+    small, advice = found(folder.write("[scratch]"), "small-box", "advice")
+    assert small.fix == "--image-size 3008 or --tile 640"
+    assert advice.fix == "--tile 640 at the camera's own resolution"
 
 
 def test_advice_names_the_smallest_size_that_shows_the_boxes(folder):
