@@ -70,7 +70,7 @@ def test_fail_on(
         ("data check SET --only splt", 1, ["splt", "did you mean 'split'"]),
         ("data check SET --fail-on eror", 2, ["eror", "error or warning"]),
         ("data check SET --image-size 65", 1, ["65", "multiple of 32"]),
-        ("data check SET --out SET/doctor", 1, ["never written to"]),
+        ("data check SET --out SET/doctor", 1, ["nothing is ever written"]),
     ],
 )
 def test_user_errors(
