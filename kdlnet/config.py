@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from kdlnet.errors import ConfigError, unknown
-from kdlnet.utils.parse import parse_tile, parse_window
+from kdlnet.utils.parse import parse_sides, parse_tile, parse_window
 
 
 class _Section(BaseModel):
@@ -192,21 +192,13 @@ def parse_image_size(value: Any) -> tuple[int, int]:
 
     Raises ConfigError for anything that is not a positive multiple of 32.
     """
-    parts = value.lower().split("x") if isinstance(value, str) else value
-    if isinstance(parts, int):
-        parts = [parts]
-    try:
-        numbers = [int(part) for part in parts]
-    except (TypeError, ValueError):
-        numbers = []
-    if len(numbers) == 1:
-        numbers *= 2
-    if len(numbers) != 2 or any(number < 32 or number % 32 for number in numbers):
+    sides = parse_sides(value)
+    if sides is None or any(side < 32 or side % 32 for side in sides):
         raise ConfigError(
             f"image size {value!r}: give one multiple of 32 or HxW, both multiples of 32, "
             "for example 640 or 480x640"
         )
-    return numbers[0], numbers[1]
+    return sides
 
 
 def load_config(

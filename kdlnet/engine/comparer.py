@@ -111,16 +111,7 @@ def compare(
     target = find_device(device)
     prepare(target)
     info = find_dataset(data, data_root)
-    measured: dict[Path, Measured] = {}
-    paths: list[str] | None = None
-    for path in [*a, *b]:
-        if path in measured:
-            continue
-        measured[path], seen = _measure(path, info, split, batch, target, on_event)
-        if paths is not None and seen != paths:
-            raise DataError(f"{str(path)!r} could not read the same images as the others")
-        paths = seen
-    image_paths = [Path(name) for name in paths or []]
+    measured, image_paths = _measure_all([*a, *b], info, split, batch, target, on_event)
     names = [name_below(path, info.root) for path in image_paths]
     groups = np.unique(find_groups(group_by, names, image_paths), return_inverse=True)[1].tolist()
     pairs = [(measured[one], measured[two]) for one, two in zip(a, b, strict=True)]
@@ -157,6 +148,25 @@ def _check_sides(a: Sequence[Path], b: Sequence[Path]) -> None:
             f"{len(a)} weights on one side and {len(b)} on the other: give as many on both, a pair "
             "for each seed"
         )
+
+
+def _measure_all(
+    weights: Sequence[Path],
+    info: DatasetInfo,
+    split: str,
+    batch: int,
+    device: torch.device,
+    on_event: Listener,
+) -> tuple[dict[Path, Measured], list[Path]]:
+    """Figures of each file, every one measured once, and the images that all of them saw."""
+    measured: dict[Path, Measured] = {}
+    images: list[str] = []
+    for path in dict.fromkeys(weights):
+        found, seen = _measure(path, info, split, batch, device, on_event)
+        if measured and seen != images:
+            raise DataError(f"{str(path)!r} could not read the same images as the others")
+        measured[path], images = found, seen
+    return measured, [Path(name) for name in images]
 
 
 def _measure(

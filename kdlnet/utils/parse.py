@@ -10,6 +10,20 @@ from kdlnet.errors import ConfigError
 _SMALLEST_TILE = 32
 
 
+def parse_sides(value: Any) -> tuple[int, int] | None:
+    """(H, W) of ``640``, ``"640"``, ``"480x640"`` (H x W) or a pair; None for anything else."""
+    parts = value.lower().split("x") if isinstance(value, str) else value
+    if isinstance(parts, int):
+        parts = [parts]
+    try:
+        numbers = [int(part) for part in parts]
+    except (TypeError, ValueError):
+        return None
+    if len(numbers) == 1:
+        numbers *= 2
+    return (numbers[0], numbers[1]) if len(numbers) == 2 else None
+
+
 def parse_window(value: Any) -> tuple[float, float]:
     """The intensities (low, high) of ``"0-4095"`` or of a pair.
 
@@ -38,18 +52,10 @@ def parse_tile(value: Any) -> tuple[int, int] | Literal["off"]:
     """
     if value is False or value == "off":
         return "off"
-    parts = value.lower().split("x") if isinstance(value, str) else value
-    if isinstance(parts, int):
-        parts = [parts]
-    try:
-        numbers = [int(part) for part in parts]
-    except (TypeError, ValueError):
-        numbers = []
-    if len(numbers) == 1:
-        numbers *= 2
-    if len(numbers) != 2 or min(numbers) < _SMALLEST_TILE:
+    sides = parse_sides(value)
+    if sides is None or min(sides) < _SMALLEST_TILE:
         raise ConfigError(
             f"tile {value!r}: give pixels of the original image, {_SMALLEST_TILE} or more, as one "
             "number or HxW, for example 640 or 480x640, or off for whole images"
         )
-    return numbers[0], numbers[1]
+    return sides
