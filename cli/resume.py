@@ -39,12 +39,14 @@ def check_same(resume: Path, own: dict[str, Any], asked: dict[str, Any]) -> None
 def resume_line(folder: Path) -> str:
     """What to tell after Ctrl-C: how to go on, or that there is nothing to go on from."""
     from kdlnet.config import load_config
+    from kdlnet.engine.series import series_of
 
     last = folder / "weights" / "last.pt"
     if last.is_file():
-        taught = bool(load_config(folder / "config.yaml").distill.teachers)
+        whole = series_of(folder)
+        taught = whole or load_config(folder / "config.yaml").distill.taught
         verb = "distill" if taught else "train"
-        command = f"kdlnet {verb} --resume {shlex.quote(shown(folder))}"
+        command = f"kdlnet {verb} --resume {shlex.quote(shown(whole or folder))}"
         return f"{shown(last)} is intact; go on with: {command}"
     return f"there is nothing to resume in {shown(folder)} yet"
 

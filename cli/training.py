@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from .resume import check_same, resume_line, run_folder
 if TYPE_CHECKING:
     from kdlnet.config import TrainConfig
     from kdlnet.engine.trainer import TrainResult
+
+    from .progress import EventPrinter
 
 
 def config_flags(
@@ -84,17 +87,24 @@ def run(
     settings: TrainConfig,
     **options: Any,
 ) -> None:
-    """Runs ``engine`` with its events on the screen, and tells how to resume after Ctrl-C."""
+    """Runs ``engine`` and shows what it came to."""
+    with progress(console, settings) as printer:
+        result = engine(settings, on_event=printer, **options)
+    _show(console, result)
+
+
+@contextmanager
+def progress(console: Console, settings: TrainConfig) -> Iterator[EventPrinter]:
+    """Events on the screen; after Ctrl-C it tells how to resume."""
     from .progress import EventPrinter
 
     with EventPrinter(console, epochs_known=settings.time is None) as printer:
         try:
-            result = engine(settings, on_event=printer, **options)
+            yield printer
         except KeyboardInterrupt as stop:
             if printer.folder is not None:
                 stop.add_note(resume_line(printer.folder))
             raise
-    _show(console, result)
 
 
 def _show(console: Console, result: TrainResult) -> None:

@@ -139,7 +139,9 @@ class DistillConfig(_Section):
     term on where the two disagree, ``temperature`` softens the others. ``schedule`` is the weight
     of all terms over the run, ``until`` the share of the run after which there is no teacher.
     ``balance`` scales the terms at every step so that their gradient is this many times the one of
-    the labels (times the schedule); null leaves them as weighted.
+    the labels (times the schedule); null leaves them as weighted. ``mirrored``: a teacher answers
+    the mirrored image too, and the answers are averaged. ``own_average``: the teacher is the moving
+    average of the student's own weights. ``start``: from the zoo's weights or from the teacher's.
     """
 
     teachers: tuple[str, ...] = ()
@@ -155,6 +157,14 @@ class DistillConfig(_Section):
     schedule: Literal["cosine", "constant"] = "cosine"
     until: float = Field(1.0, gt=0, le=1)
     balance: float | None = Field(None, gt=0)
+    mirrored: bool = False
+    own_average: bool = False
+    start: Literal["fresh", "teacher"] = "fresh"
+
+    @property
+    def taught(self) -> bool:
+        """Whether a run with these settings has a teacher."""
+        return bool(self.teachers) or self.own_average
 
 
 class TrainConfig(_Section):

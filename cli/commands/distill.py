@@ -31,7 +31,7 @@ from ..options import (
     given,
     option,
 )
-from ..training import config_flags, new_settings, resumed_settings, run
+from ..training import config_flags, new_settings, progress, resumed_settings, run
 from .compare import show_comparison
 
 if TYPE_CHECKING:
@@ -146,9 +146,14 @@ def distill(
     with Console(as_json=as_json, quiet=quiet) as console:
         from kdlnet.engine.distiller import distill as engine
         from kdlnet.engine.distiller import recipe_defaults, teacher_defaults
+        from kdlnet.engine.series import saved_series
 
         if resume is not None:
             settings = resumed_settings(resume, config, flags, assignments, out, overwrite)
+            series = saved_series(resume)
+            if series is not None and series[1].seeds:
+                prove(console, settings, resume=resume)
+                return
         else:
             base = {} if recipe is None else recipe_defaults(recipe)
             base |= teacher_defaults(teacher[0]) if teacher else {}
@@ -166,9 +171,7 @@ def prove(console: Console, settings: TrainConfig, **options: Any) -> None:
     """Trains teachers, students and baselines, and shows what the teachers were worth."""
     from kdlnet.engine.proof import prove as engine
 
-    from ..progress import EventPrinter
-
-    with EventPrinter(console, epochs_known=settings.time is None) as printer:
+    with progress(console, settings) as printer:
         proof = engine(settings, on_event=printer, **options)
     console.say("A: baselines of the same budget, B: students")
     show_comparison(console, proof.comparison)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from kdlnet.engine.checkpoint import Weights, load_weights
 from kdlnet.engine.events import Listener, Message, ignore
 from kdlnet.engine.keeper import last_weights, saved_config
 from kdlnet.engine.run import new_folder, protect
-from kdlnet.engine.setup import prepare_run, run_place
+from kdlnet.engine.series import Series, saved_series, stage
+from kdlnet.engine.setup import prepare_run, run_place, with_absolute_data
 from kdlnet.engine.steps import DistillStep
-from kdlnet.engine.teacher import load_teachers
+from kdlnet.engine.teacher import Ensemble, Member, load_teachers
 from kdlnet.engine.trainer import TrainResult, run_training, supervised_step, train
 from kdlnet.errors import ConfigError, unknown
 from kdlnet.losses.distill_loss import DistillLoss
@@ -69,43 +71,84 @@ def distill(
     """Trains the detector of ``config`` under ``teachers``; the run folder is as train's.
 
     Several teachers are averaged. Without one, one is trained first, with the same settings and
-    another seed. With ``generations`` above 1 each student teaches the next, which has its own
-    seed (born-again networks, arXiv 1805.04770). In both cases the run folder holds one folder a
-    training: ``teacher``, ``student`` or ``student-1``, ``student-2`` and so on; the last student
-    is the result. ``resume`` goes on with a run's own settings and teachers. Raises WeightsError or
-    ConfigError before the first step for a teacher that does not fit: a missing class, other
+    another seed; with ``distill.own_average`` the average of the student's own weights teaches.
+    With ``generations`` above 1 each student teaches the next, which has its own seed (born-again
+    networks, arXiv 1805.04770). Where there are several trainings the folder holds one folder
+    each: ``teacher``, ``student`` or ``student-1``, ``student-2`` and so on; the last student
+    is the result. ``resume`` goes on with a folder's own settings and teachers. Raises WeightsError
+    or ConfigError before the first step for a teacher that does not fit: a missing class, other
     strides, another preprocessing.
     """
     if resume is not None:
         return _resumed(resume, on_event)
     if overwrite:
         protect(out, teachers)
+    if config.distill.own_average:
+        if teachers or generations > 1:
+            raise ConfigError(
+                "distill.own_average: the student is its own teacher, so there is no --teacher and "
+                "no --generations: leave them out, or set it to false"
+            )
+        return _taught(config, (), None, out, overwrite, on_event)
     if teachers and generations == 1:
         return _taught(config, teachers, None, out, overwrite, on_event)
     default, images = run_place(config, "distill")
     out = new_folder(default, out, overwrite, reads=teachers, images=images)
+    series = Series(teachers=tuple(t.absolute() for t in teachers), generations=generations)
+    config = with_absolute_data(config)
+    series.save(out, config)
+    return _in_turn(config, series, out, on_event)
+
+
+def _in_turn(config: TrainConfig, series: Series, out: Path, on_event: Listener) -> TrainResult:
+    """The trainings of a series, those that are finished left as they are."""
+    teachers: Sequence[Path] = series.teachers
     if not teachers:
         on_event(Message("no --teacher given: training one first"))
         teachers = [train_teacher(config, out / "teacher", on_event)]
-    for number in range(1, generations + 1):
-        if generations > 1:
-            on_event(Message(f"generation {number} of {generations}"))
-        name = "student" if generations == 1 else f"student-{number}"
+    for number in range(1, series.generations + 1):
+        if series.generations > 1:
+            on_event(Message(f"generation {number} of {series.generations}"))
+        name = "student" if series.generations == 1 else f"student-{number}"
         settings = _reseeded(config, number - 1)
-        result = _taught(settings, teachers, None, out / name, False, on_event)
+        result = train_student(settings, teachers, out / name, on_event)
         teachers = [result.best]
     return result
 
 
 def train_teacher(config: TrainConfig, out: Path, on_event: Listener) -> Path:
     """The best weights of a plain training with the settings of ``config`` and another seed."""
-    return train(_reseeded(config, _TEACHER_SEED), out=out, on_event=on_event).best
+    settings = _reseeded(config, _TEACHER_SEED)
+    return train_plain(settings, out, on_event).best
+
+
+def train_plain(config: TrainConfig, out: Path, on_event: Listener) -> TrainResult:
+    """One training of a series without a teacher."""
+    return stage(
+        out,
+        lambda: train(config, out=out, overwrite=True, on_event=on_event),
+        lambda: train(config, resume=out, on_event=on_event),
+    )
+
+
+def train_student(
+    config: TrainConfig, teachers: Sequence[Path], out: Path, on_event: Listener
+) -> TrainResult:
+    """One training of a series under ``teachers``."""
+    return stage(
+        out,
+        lambda: _taught(config, teachers, None, out, True, on_event),
+        lambda: _resumed(out, on_event),
+    )
 
 
 def _resumed(resume: Path, on_event: Listener) -> TrainResult:
+    found = saved_series(resume)
+    if found is not None:
+        return _in_turn(*found, resume, on_event)
     saved = load_weights(last_weights(resume))
     config = saved_config(saved)
-    if not config.distill.teachers:
+    if not config.distill.taught:
         raise ConfigError(f"{str(resume)!r} is no distillation: use kdlnet train --resume")
     teachers = [Path(teacher) for teacher in config.distill.teachers]
     return _taught(config, teachers, saved, None, False, on_event)
@@ -124,11 +167,16 @@ def _taught(
         raise ConfigError("distill.balance measures gradients inside the model: set compile=false")
     values = config.to_dict()
     values["distill"]["teachers"] = [str(teacher.absolute()) for teacher in teachers]
-    setup = prepare_run(build_config(values), saved, None, on_event)
+    warm = config.distill.start == "teacher" and saved is None
+    setup = prepare_run(build_config(values), saved, teachers[0] if warm else None, on_event)
     loss = distill_loss(config)
+    if config.distill.own_average:
+        teacher = Ensemble([Member(setup.average.model, None)], config.distill.mirrored)
+    else:
+        teacher = load_teachers(teachers, setup, loss.uses_features, on_event)
     step = DistillStep(
         supervised_step(setup),
-        load_teachers(teachers, setup, loss.uses_features, on_event),
+        teacher,
         loss,
         config.distill.balance,
         measure=not config.compile,
@@ -138,7 +186,7 @@ def _taught(
 
 def distill_loss(config: TrainConfig) -> DistillLoss:
     """The teacher's terms with the weights of the config."""
-    values = config.distill.model_dump(exclude={"teachers", "balance"})
+    values = {field.name: getattr(config.distill, field.name) for field in fields(DistillLoss)}
     return DistillLoss(**values)
 
 

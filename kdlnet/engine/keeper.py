@@ -8,12 +8,10 @@ import torch
 
 from kdlnet.config import TrainConfig, build_config, load_config
 from kdlnet.engine.checkpoint import Weights, save_weights
-from kdlnet.engine.ema import WeightAverage
 from kdlnet.engine.loop import LoopState
 from kdlnet.engine.run import write_csv
 from kdlnet.engine.setup import Setup
 from kdlnet.errors import ConfigError, WeightsError
-from kdlnet.models.detector import Detector
 from kdlnet.models.zoo import ModelArguments
 
 
@@ -24,14 +22,13 @@ class Keeper:
         self,
         setup: Setup,
         folder: Path,
-        average: WeightAverage[Detector],
         optimizer: torch.optim.Optimizer,
         scaler: torch.amp.GradScaler,
         state: LoopState,
     ) -> None:
         self.setup = setup
         self.folder = folder
-        self.average = average
+        self.average = setup.average
         self.optimizer = optimizer
         self.scaler = scaler
         self.state = state

@@ -10,11 +10,12 @@ from typing import Any
 
 from kdlnet.config import TrainConfig, build_config
 from kdlnet.engine.comparer import Comparison, compare
-from kdlnet.engine.distiller import distill, train_teacher
+from kdlnet.engine.distiller import train_plain, train_student, train_teacher
 from kdlnet.engine.events import Listener, Message, ignore
 from kdlnet.engine.run import new_folder, write_json
-from kdlnet.engine.setup import run_place
-from kdlnet.engine.trainer import TrainResult, train
+from kdlnet.engine.series import Series, saved_series
+from kdlnet.engine.setup import run_place, with_absolute_data
+from kdlnet.engine.trainer import TrainResult
 from kdlnet.errors import ConfigError
 
 
@@ -59,35 +60,56 @@ def prove(
     group_by: str | None = None,
     out: Path | None = None,
     overwrite: bool = False,
+    resume: Path | None = None,
     on_event: Listener = ignore,
 ) -> Proof:
     """For each seed a teacher (unless given), a student and a baseline; then the comparison.
 
     The baseline is one plain training with as many epochs, or as much time, as teacher and student
     together, in one schedule, with the student's seed. What a given teacher used is read from its
-    run folder. Leaves ``seed-N/teacher``, ``/student``, ``/baseline`` and ``comparison/``. Raises
-    ConfigError when the teacher's budget is unknown.
+    run folder. Leaves ``seed-N/teacher``, ``/student``, ``/baseline`` and ``comparison/``.
+    ``resume`` is such a folder: it goes on with its own settings. Raises ConfigError when the
+    teacher's budget is unknown.
     """
-    given = sum((spent_by(path) for path in teachers), Spent(0, 0.0))
+    if resume is not None:
+        found = saved_series(resume)
+        if found is None or not found[1].seeds:
+            raise ConfigError(f"{str(resume)!r} is no folder of kdlnet distill --baseline")
+        return _prove(*found, resume, on_event)
+    for path in teachers:
+        spent_by(path)
     default, images = run_place(config, "proof")
     out = new_folder(default, out, overwrite, reads=teachers, images=images)
+    series = Series(
+        teachers=tuple(path.absolute() for path in teachers),
+        seeds=tuple(seeds),
+        split=split,
+        group_by=group_by,
+    )
+    config = with_absolute_data(config)
+    series.save(out, config)
+    return _prove(config, series, out, on_event)
+
+
+def _prove(config: TrainConfig, series: Series, out: Path, on_event: Listener) -> Proof:
+    given = sum((spent_by(path) for path in series.teachers), Spent(0, 0.0))
     totals = dict.fromkeys(("teachers", "students", "baselines"), Spent(0, 0.0))
     students, baselines = [], []
-    for seed in seeds:
+    for seed in series.seeds:
         folder = out / f"seed-{seed}"
         on_event(Message(f"seed {seed}: teacher, student, baseline"))
         settings = build_config({**config.to_dict(), "seed": seed})
-        taught_by, cost = list(teachers), given
-        if not taught_by:
+        taught_by, cost = list(series.teachers), given
+        if not taught_by and not config.distill.own_average:
             taught_by = [train_teacher(settings, folder / "teacher", on_event)]
             cost = spent_by(taught_by[0])
-        student = distill(settings, teachers=taught_by, out=folder / "student", on_event=on_event)
+        student = train_student(settings, taught_by, folder / "student", on_event)
         cost_of_student = spent_by(student.best)
         alone = _with_budget(settings, cost + cost_of_student)
-        baseline = train(alone, out=folder / "baseline", on_event=on_event)
+        baseline = train_plain(alone, folder / "baseline", on_event)
         students.append(student)
         baselines.append(baseline)
-        totals["teachers"] = given if teachers else totals["teachers"] + cost
+        totals["teachers"] = given if series.teachers else totals["teachers"] + cost
         totals["students"] += cost_of_student
         totals["baselines"] += spent_by(baseline.best)
     comparison = compare(
@@ -95,11 +117,12 @@ def prove(
         [run.best for run in students],
         data=config.data.name,
         data_root=None if config.data.root is None else Path(config.data.root),
-        split=split,
-        group_by=group_by,
+        split=series.split,
+        group_by=series.group_by,
         batch=config.batch,
         device=config.device,
         out=out / "comparison",
+        overwrite=True,
         on_event=on_event,
     )
     proof = Proof(out, comparison, students[-1], totals)

@@ -15,6 +15,7 @@ from kdlnet.data.labels import summarize
 from kdlnet.data.window import image_depth, measured_window
 from kdlnet.engine.checkpoint import Weights, load_weights, transfer
 from kdlnet.engine.device import find_device, prepare
+from kdlnet.engine.ema import WeightAverage
 from kdlnet.engine.events import Listener, Message, Progress
 from kdlnet.errors import DataError
 from kdlnet.models.detector import Detector
@@ -32,6 +33,7 @@ class Setup:
     train: DetectionDataset
     val: DetectionDataset
     detector: Detector
+    average: WeightAverage[Detector]
 
 
 def prepare_run(
@@ -40,7 +42,7 @@ def prepare_run(
     """Reads the data and builds the model; writes nothing."""
     device = find_device(config.device)
     prepare(device)
-    config = _with_absolute_data(config)
+    config = with_absolute_data(config)
     info = _find_data(config)
     channels = config.model.channels or info.channels or 3
     config = _updated(config, "model", channels=channels)
@@ -64,7 +66,8 @@ def prepare_run(
         text = f"no box in {config.data.val_split}: AP is unknown and best.pt the newest epoch"
         on_event(Message(text, "warning"))
     detector.to(device).to(memory_format=torch.channels_last)
-    return Setup(config, device, info, train_set, val_set, detector)
+    average = WeightAverage(detector, config.optim.ema_decay)
+    return Setup(config, device, info, train_set, val_set, detector, average)
 
 
 def _contract(
@@ -134,7 +137,7 @@ def _require_boxes(dataset: DetectionDataset, info: DatasetInfo, config: TrainCo
         )
 
 
-def _with_absolute_data(config: TrainConfig) -> TrainConfig:
+def with_absolute_data(config: TrainConfig) -> TrainConfig:
     """Dataset paths made absolute, so that a run can be resumed from any folder."""
     name, root = Path(config.data.name), config.data.root
     changes: dict[str, str] = {}

@@ -44,17 +44,50 @@ class Member:
         return RawPredictions(logits, raw.bins, raw.points, raw.strides, raw.features)
 
 
+class Mirrored:
+    """A member that looks at the images mirrored left to right, and answers for them upright."""
+
+    def __init__(self, member: Member) -> None:
+        self.member = member
+
+    def __call__(self, images: Tensor) -> RawPredictions:
+        raw = self.member(images.flip(3))
+        shapes = [feature.shape[-2:] for feature in raw.features]
+        order = mirrored_points(shapes, images.device)
+        bins = raw.bins.index_select(1, order)[:, :, [2, 1, 0, 3]]
+        return RawPredictions(
+            raw.logits.index_select(1, order),
+            bins,
+            raw.points,
+            raw.strides,
+            tuple(feature.flip(3) for feature in raw.features),
+        )
+
+
+def mirrored_points(shapes: Sequence[Sequence[int]], device: torch.device) -> Tensor:
+    """Index of the mirror image of each point of grids of (H, W), one after another, row by row."""
+    parts, first = [], 0
+    for height, width in shapes:
+        grid = torch.arange(first, first + height * width, device=device)
+        parts.append(grid.view(height, width).flip(1).flatten())
+        first += height * width
+    return torch.cat(parts)
+
+
 class Ensemble:
     """Several members as one teacher: the mean of their scores and of their distance bins.
 
     Features and ``head`` are those of the first, so terms on features want a single teacher.
     """
 
-    def __init__(self, members: Sequence[Member]) -> None:
+    def __init__(self, members: Sequence[Member], mirrored: bool = False) -> None:
         self.members = list(members)
+        self.answering: list[Member | Mirrored] = list(members)
+        if mirrored:
+            self.answering += [Mirrored(member) for member in members]
 
     def __call__(self, images: Tensor) -> RawPredictions:
-        answers = [member(images) for member in self.members]
+        answers = [member(images) for member in self.answering]
         first = answers[0]
         if len(answers) == 1:
             return first
@@ -83,9 +116,9 @@ def load_teachers(
     members = [frozen(weights, setup) for weights in loaded]
     for weights, member in zip(loaded, members, strict=True):
         _announce(repr(str(weights.path)), member, weights.metrics.get("ap"), setup, on_event)
-    together = Ensemble(members)
-    if len(members) > 1:
-        _announce(f"{len(members)} teachers together", together, None, setup, on_event)
+    together = Ensemble(members, setup.config.distill.mirrored)
+    if len(together.answering) > 1:
+        _announce(f"{len(together.answering)} answers together", together, None, setup, on_event)
     return together
 
 

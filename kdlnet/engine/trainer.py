@@ -13,7 +13,6 @@ from kdlnet.data.augment import Augmenter
 from kdlnet.data.loader import TrainBatches
 from kdlnet.engine.checkpoint import Weights, load_weights
 from kdlnet.engine.device import autocast_dtype
-from kdlnet.engine.ema import WeightAverage
 from kdlnet.engine.evaluator import detect
 from kdlnet.engine.events import Listener, Message, RunFinished, RunStarted, ignore
 from kdlnet.engine.keeper import Keeper, last_weights, saved_config
@@ -61,7 +60,7 @@ def train(
     saved = None if resume is None else load_weights(last_weights(resume))
     if saved is not None:
         config = saved_config(saved)
-        if config.distill.teachers:
+        if config.distill.taught:
             raise ConfigError(f"{str(resume)!r} has a teacher: use kdlnet distill --resume")
     setup = prepare_run(config, saved, None if saved else init, on_event)
     return run_training(setup, supervised_step(setup), saved, out, overwrite, on_event)
@@ -103,12 +102,11 @@ def run_training(
     batches = TrainBatches(augmenter, config.batch, setup.device)
     lr = optim.lr * (batches.batch * optim.accumulate / 16) ** 0.5
     optimizer = make_optimizer(setup.detector, optim.name, lr, optim.momentum, optim.weight_decay)
-    average = WeightAverage(setup.detector, optim.ema_decay)
     scaler = torch.amp.GradScaler(
         setup.device.type, enabled=autocast_dtype(config.amp, setup.device) is torch.float16
     )
     state = LoopState()
-    keeper = Keeper(setup, folder, average, optimizer, scaler, state)
+    keeper = Keeper(setup, folder, optimizer, scaler, state)
     if saved is not None:
         keeper.restore(saved)
         _warn_of_other_images(saved, setup, on_event)
@@ -116,7 +114,7 @@ def run_training(
     loop = Loop(
         step,
         setup.detector,
-        average,
+        setup.average,
         optimizer,
         batches,
         _plan(config, lr),

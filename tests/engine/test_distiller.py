@@ -217,3 +217,78 @@ def test_a_teacher_that_lost_its_accuracy_is_warned_of(config: TrainConfig, tmp_
     )
     warnings = [e.text for e in events if isinstance(e, Message) and e.level == "warning"]
     assert any("had AP 0.900 when it was saved" in text for text in warnings)
+
+
+def test_a_series_goes_on_where_it_was_cut(config: TrainConfig, tmp_path: Path) -> None:
+    """Cut in its second training: the first is left as it is, the rest is as if never cut."""
+    short = _changed(config)
+    whole = distill(short, generations=2, out=tmp_path / "whole")
+    epochs = 0
+
+    def stop(event: object) -> None:
+        nonlocal epochs
+        epochs += isinstance(event, EpochDone)
+        if epochs == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        distill(short, generations=2, out=tmp_path / "cut", on_event=stop)
+    teacher = tmp_path / "cut" / "teacher" / "weights" / "last.pt"
+    written = teacher.stat().st_mtime_ns
+    resumed = distill(config, resume=tmp_path / "cut")
+    assert teacher.stat().st_mtime_ns == written
+    assert resumed.folder == tmp_path / "cut" / "student-2"
+    one, two = _state(whole.last), _state(resumed.last)
+    assert all(torch.equal(one[key], two[key]) for key in one)
+    (tmp_path / "cut" / "series.json").write_text('{"generations": "many"}')
+    with pytest.raises(ConfigError, match="was changed: key generations"):
+        distill(config, resume=tmp_path / "cut")
+
+
+def test_the_students_own_average_teaches(config: TrainConfig, tmp_path: Path) -> None:
+    """No other training is made; resume is bit-equal; with weights of 0 it is plain training."""
+    settings = _changed(config, distill={"own_average": True})
+
+    def stop(event: object) -> None:
+        if isinstance(event, EpochDone):
+            raise KeyboardInterrupt
+
+    whole = distill(settings, out=tmp_path / "whole")
+    assert whole.folder == tmp_path / "whole"
+    assert "kd_class" in (whole.folder / "results.csv").read_text()
+    with pytest.raises(KeyboardInterrupt):
+        distill(settings, out=tmp_path / "cut", on_event=stop)
+    resumed = distill(config, resume=tmp_path / "cut")
+    one, two = _state(whole.last), _state(resumed.last)
+    assert all(torch.equal(one[key], two[key]) for key in one)
+    plain = _state(train(_changed(config), out=tmp_path / "plain").last)
+    assert not all(torch.equal(one[key], plain[key]) for key in one)
+    with pytest.raises(ConfigError, match="own teacher"):
+        distill(settings, teachers=[_teacher(tmp_path)], out=tmp_path / "both")
+    assert not (tmp_path / "both").exists()
+
+
+def test_a_student_can_start_from_its_teacher(config: TrainConfig, tmp_path: Path) -> None:
+    """Without a step taken it is the teacher, to the bit; resume does not start it again."""
+    teacher = _teacher(tmp_path)
+    still = {"start": "teacher"}
+    result = distill(
+        _changed(config, epochs=1, optim={"lr": 1e-12, "weight_decay": 0.0}, distill=still),
+        teachers=[teacher],
+        out=tmp_path / "run",
+    )
+    taught = load_weights(teacher).detector
+    found = load_weights(result.last).detector
+    for (name, one), two in zip(taught.named_parameters(), found.parameters(), strict=True):
+        torch.testing.assert_close(one, two, rtol=0, atol=1e-6, msg=name)
+    settings = _changed(config, distill=still)
+
+    def stop(event: object) -> None:
+        if isinstance(event, EpochDone):
+            raise KeyboardInterrupt
+
+    whole = distill(settings, teachers=[teacher], out=tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        distill(settings, teachers=[teacher], out=tmp_path / "cut", on_event=stop)
+    one, two = _state(whole.last), _state(distill(config, resume=tmp_path / "cut").last)
+    assert all(torch.equal(one[key], two[key]) for key in one)

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from kdlnet.config import TrainConfig, build_config
+from kdlnet.engine.distiller import distill
+from kdlnet.engine.events import EpochDone
 from kdlnet.engine.proof import Spent, prove, spent_by
 from kdlnet.engine.trainer import train
 from kdlnet.errors import ConfigError
@@ -56,3 +58,28 @@ def test_a_given_teacher_counts_and_must_say_what_it_cost(
     with pytest.raises(ConfigError, match="budget of a fair baseline is unknown"):
         prove(short, teachers=[stray], out=tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+def test_a_cut_proof_goes_on(config: TrainConfig, tmp_path: Path) -> None:
+    """Cut in the baseline: teacher and student are not trained again, the figures are the same."""
+    short = build_config({**config.to_dict(), "epochs": 1})
+    whole = prove(short, out=tmp_path / "whole")
+    epochs = 0
+
+    def stop(event: object) -> None:
+        nonlocal epochs
+        epochs += isinstance(event, EpochDone)
+        if epochs == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prove(short, out=tmp_path / "cut", on_event=stop)
+    student = tmp_path / "cut" / "seed-0" / "student" / "weights" / "last.pt"
+    written = student.stat().st_mtime_ns
+    resumed = prove(config, resume=tmp_path / "cut")
+    assert student.stat().st_mtime_ns == written
+    assert resumed.comparison.differences == whole.comparison.differences
+    assert [_epochs(student.parents[2] / arm) for arm in ("student", "baseline")] == [1, 2]
+    assert distill(config, resume=student.parents[1]).folder == student.parents[1]
+    with pytest.raises(ConfigError, match="no folder of kdlnet distill --baseline"):
+        prove(config, resume=student.parents[1])

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from kdlnet.engine.steps import gradient_ratio
-from kdlnet.engine.teacher import Ensemble, Member
+from kdlnet.engine.teacher import Ensemble, Member, Mirrored
 from kdlnet.models.fuse import fuse_model
 from kdlnet.models.zoo import ModelArguments, build_model
 
@@ -34,6 +34,31 @@ def test_several_teachers_are_averaged_in_scores_and_in_bins() -> None:
     shares = (one.bins.softmax(-1) + two.bins.softmax(-1)) / 2
     torch.testing.assert_close(both.bins.softmax(-1), shares)
     assert torch.equal(alone.logits, one.logits) and torch.equal(alone.bins, one.bins)
+
+
+def test_a_mirrored_answer_is_the_answer_to_the_mirrored_image() -> None:
+    """Images that are their own mirror image get an answer that is its own mirror image."""
+    member = _member(0)
+    half = torch.rand(1, 3, 64, 48)
+    images = torch.cat([half, half.flip(3)], dim=3)  # (1, 3, 64, 96): more columns than rows
+    with torch.no_grad():
+        upright, mirrored = member(images), Mirrored(member)(images)
+        both = Ensemble([member], mirrored=True)(images)
+    points = upright.points.tolist()
+    for index in range(0, len(points), 7):
+        x, y = points[index]
+        at = next(
+            i
+            for i, (u, v) in enumerate(points)
+            if (u, v) == (96 - x, y) and upright.strides[i] == upright.strides[index]
+        )
+        assert torch.equal(mirrored.logits[0, index], upright.logits[0, at])
+        assert torch.equal(mirrored.bins[0, index, 0], upright.bins[0, at, 2])
+        assert torch.equal(mirrored.bins[0, index, 1], upright.bins[0, at, 1])
+    scores = (upright.logits.sigmoid() + mirrored.logits.sigmoid()) / 2
+    torch.testing.assert_close(both.logits.sigmoid(), scores, rtol=1e-4, atol=1e-5)
+    for one, two in zip(upright.features, Mirrored(member)(images).features, strict=True):
+        torch.testing.assert_close(two, one.flip(3))
 
 
 def test_the_head_says_of_its_own_features_what_the_teacher_says() -> None:

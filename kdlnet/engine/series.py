@@ -1,0 +1,61 @@
+"""Several trainings in one folder, each in its own: what is finished is not done again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from kdlnet.config import TrainConfig, load_config
+from kdlnet.engine.run import write_json, write_yaml
+from kdlnet.engine.trainer import TrainResult
+from kdlnet.errors import ConfigError
+
+_FILE = "series.json"
+
+
+class Series(BaseModel):
+    """What the trainings of a folder are, beside the settings in its config.yaml.
+
+    ``seeds`` are those of a comparison with baselines (``distill --baseline``), else none.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    teachers: tuple[Path, ...] = ()
+    generations: int = 1
+    seeds: tuple[int, ...] = ()
+    split: str = "val"
+    group_by: str | None = None
+
+    def save(self, folder: Path, config: TrainConfig) -> None:
+        """Writes what :func:`saved_series` reads."""
+        write_yaml(folder / "config.yaml", config.to_dict())
+        write_json(folder / _FILE, self.model_dump(mode="json"))
+
+
+def saved_series(folder: Path) -> tuple[TrainConfig, Series] | None:
+    """The settings and the series of ``folder``; None where it is no series' folder."""
+    file = folder / _FILE
+    if not file.is_file():
+        return None
+    try:
+        series = Series.model_validate_json(file.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "file"
+        raise ConfigError(f"{str(file)!r} was changed: key {key}: {first['msg']}") from None
+    return load_config(folder / "config.yaml"), series
+
+
+def series_of(run: Path) -> Path | None:
+    """The folder of the series that the run folder ``run`` is a part of."""
+    return next((folder for folder in run.parents[:2] if (folder / _FILE).is_file()), None)
+
+
+def stage(
+    folder: Path, start: Callable[[], TrainResult], go_on: Callable[[], TrainResult]
+) -> TrainResult:
+    """One training of a series: begun, or gone on with where ``folder`` holds its last.pt."""
+    return go_on() if (folder / "weights" / "last.pt").is_file() else start()
