@@ -13,7 +13,7 @@ from pathlib import Path
 from kdlnet.data.formats.locate import most_alike, plain
 from kdlnet.errors import DataError
 
-_Places = Callable[[Path, Path], bool]
+_Place = Callable[[Path, Path], bool]
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ def pair(
     """
     pairs = Pairs()
     homes: dict[Path, set[Path]] = defaultdict(set)  # image folders that a file's folder serves
-    places: tuple[_Places, ...] = (
-        lambda image, file: _sub_folder(image, roots[0]) == _sub_folder(file, roots[1]),
-        _mirrored,
+    places: tuple[_Place, ...] = (
+        lambda image, file: _same_below(image, file, roots),
+        lambda image, file: mirrored(image, file, roots),
         lambda image, file: True,
     )
     for number, fits in enumerate(places):
@@ -96,7 +96,7 @@ def _claims(
     images: Sequence[Path],
     files: Sequence[Path],
     key: Callable[[Path], str],
-    fits: _Places,
+    fits: _Place,
 ) -> Iterator[tuple[Path, list[Path]]]:
     """Each file with the images whose nearest it is, among those of one key that fit."""
     by_key: dict[str, list[Path]] = defaultdict(list)
@@ -120,16 +120,20 @@ def _nearest(image: Path, candidates: list[Path]) -> Path:
     return first
 
 
-def _sub_folder(file: Path, root: Path) -> tuple[str, ...]:
-    return file.parent.relative_to(root).parts
+def mirrored(image: Path, file: Path, roots: tuple[Path, Path]) -> bool:
+    """Whether a file lies where an image does, each below its root of ``roots``.
 
-
-def _mirrored(image: Path, file: Path) -> bool:
-    """``images/a`` and ``Annotations/a``: equal but for one folder that names what is in them."""
+    Or at ``Annotations/a`` for ``images/a``: equal but for one folder that names what is in it.
+    """
     ours, theirs = image.parent.parts, file.parent.parts
     shared = _common(ours, theirs)
     ours, theirs = ours[shared:], theirs[shared:]
-    return any(one == two for one in (ours, ours[1:]) for two in (theirs, theirs[1:]))
+    alike = any(one == two for one in (ours, ours[1:]) for two in (theirs, theirs[1:]))
+    return alike or _same_below(image, file, roots)
+
+
+def _same_below(image: Path, file: Path, roots: tuple[Path, Path]) -> bool:
+    return image.parent.relative_to(roots[0]) == file.parent.relative_to(roots[1])
 
 
 def _likeness(image: Path, file: Path) -> tuple[int, int, int]:
