@@ -204,6 +204,13 @@ def test_class_from_the_pixel_value(valued):
     assert read(folder)[0]["images/a.jpg"].boxes.tolist() == [boxes[2]]
 
 
+def test_values_are_never_passed_over(valued):
+    folder, mask = valued
+    cv2.imwrite(str(folder / "masks/a.png"), mask)
+    with pytest.raises(DataError, match=r"class_from is 'folder'.*class_from='value'"):
+        read(folder, values={"1": "pit"})
+
+
 def test_class_from_palette_index_and_colour(valued):
     folder, mask = valued
     picture = Image.frombytes("P", (60, 40), mask.tobytes())

@@ -44,8 +44,13 @@ def import_masks(source: Path, options: ImportOptions) -> ImportResult:
     folder and all masks below ``source``, in the same folders of both. Images with neither are
     left out: whether they are good is not known. So are images and masks of which several fit each
     other. Once ``good`` is given, so are images of other folders whose mask is empty. Raises
-    DataError when there is no mask, or no folder is ``good``.
+    DataError when there is no mask, no folder is ``good``, or ``values`` would name no class.
     """
+    if options.values and options.class_from != "value":
+        raise DataError(
+            f"values name classes of pixel values, but class_from is {options.class_from!r}: "
+            "leave one out, or give class_from='value'"
+        )
     root = options.images or source
     found = find_masks(source, root)
     if not found.mask_of and not found.unclear:
