@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from kdlnet.data.checks import choose_checks, run_checks
-from kdlnet.data.checks.finding import SEVERITIES, Finding
 from kdlnet.data.checks.survey import Survey, take_survey
+from kdlnet.data.findings import SEVERITIES, Finding
 from kdlnet.engine.events import Listener, Progress, ignore
 from kdlnet.engine.run import keep_out_of, new_folder, write_json
 from kdlnet.report.findings import finding_picture

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from kdlnet.data.checks import advice, boxes, drift, files, leaks
-from kdlnet.data.checks.finding import SEVERITIES, Finding
 from kdlnet.data.checks.survey import Survey
+from kdlnet.data.findings import SEVERITIES, Finding
 from kdlnet.errors import DataError, unknown
 
 CHECKS: dict[str, Callable[[Survey], Iterator[Finding]]] = {

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from PIL import Image
 
-from kdlnet.data.checks.finding import Finding
 from kdlnet.data.checks.survey import Survey, readable
+from kdlnet.data.findings import Finding
 
 _TURNED = range(2, 9)
 _SAME_FORMAT = {"MPO": "JPEG"}  # a camera's JPEG with a preview behind it
