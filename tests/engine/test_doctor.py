@@ -73,8 +73,10 @@ def test_other_checks_are_left_out(leaky):
 @pytest.mark.parametrize("place", [".", "out", "images/train/out"])
 def test_the_dataset_is_never_written_to(leaky, place):
     before = sorted(leaky.rglob("*"))
+    events = []
     with pytest.raises(KdlnetError, match="nothing is ever written"):
-        check_dataset(str(leaky), out=leaky / place)
+        check_dataset(str(leaky), out=leaky / place, on_event=events.append)
+    assert events == [], "refused before anything is read"
     assert sorted(leaky.rglob("*")) == before
 
 

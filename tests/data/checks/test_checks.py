@@ -11,14 +11,14 @@ import pytest
 from PIL import Image
 
 from kdlnet.data.checks import CHECKS, run_checks
-from kdlnet.data.checks.survey import take_survey
+from kdlnet.data.checks.survey import list_dataset, take_survey
 from kdlnet.errors import DataError
 
 from .conftest import picture
 
 
 def found(name, *checks, **options):
-    return run_checks(take_survey(name, **options), checks)
+    return run_checks(take_survey(list_dataset(name), **options), checks)
 
 
 def tree(root):
@@ -237,7 +237,7 @@ def test_unknown_names(folder, tmp_path):
         found(folder.write(), "row")
     (tmp_path / "none").mkdir()
     with pytest.raises(DataError, match="holds neither"):
-        take_survey(str(tmp_path / "none"))
+        list_dataset(str(tmp_path / "none"))
 
 
 def test_every_check_is_tested():
