@@ -15,6 +15,7 @@ from kdlnet.errors import DataError, unknown
 CHECKS: dict[str, Callable[[Survey], Iterator[Finding]]] = {
     "split": files.check_split,
     "unreadable": files.check_unreadable,
+    "pages": files.check_pages,
     "exact-duplicate": leaks.check_exact,
     "near-duplicate": leaks.check_near,
     "group": leaks.check_groups,

@@ -222,6 +222,18 @@ def test_a_plain_folder_is_looked_through_without_labels(tmp_path):
     assert not {"labels", "classes", "rows"} & {finding.check for finding in findings}
 
 
+def test_files_with_several_pages(folder):
+    pages = [Image.fromarray(picture(number)) for number in range(3)]
+    path = folder.add("train", "stack.tif", picture(0))
+    pages[0].save(path, save_all=True, append_images=pages[1:])
+    folder.add("train", "one.tif", picture(5))
+    folder.add("train", "cut.tif", path.read_bytes()[:200])
+    stack, cut = found(folder.write(), "pages", "unreadable")[::-1]
+    assert (stack.check, stack.severity, stack.image, stack.value) == ("pages", "warning", path, 3)
+    assert "3 pages" in stack.message
+    assert (cut.check, cut.image.name) == ("unreadable", "cut.tif")
+
+
 def test_nothing_is_written_into_the_dataset(folder):
     for number in range(4):
         folder.add("train", f"{number}.png", picture(number % 3), "0 .5 .5 .01 .01\n9 9\n")
