@@ -124,6 +124,16 @@ def test_one_annotation_serves_one_image(tmp_path):
     assert list(map(str, files)) == ["images/a/4.png", "images/b/4.png", "xml/4.xml"]
 
 
+def test_nothing_but_doubt_says_so(tmp_path):
+    for folder in ("a", "b"):
+        save_image(tmp_path / f"set/images/{folder}/1.png")
+    save_xml(tmp_path / "set/xml/1.xml", [("dent", 1, 1, 9, 5)])
+    with pytest.raises(
+        DataError, match=r"no boxes .*3 files are left out, first .*1\.png: ambiguous"
+    ):
+        convert("voc", tmp_path / "set", tmp_path / "out")
+
+
 def test_masks_of_the_challenge_are_no_images_of_their_own(tmp_path):
     save_image(tmp_path / "JPEGImages/1.jpg")
     save_image(tmp_path / "SegmentationClass/1.png")
