@@ -33,7 +33,7 @@ def count_pages(data: bytes) -> int:
             preview = bool(sizes) and tags.get(_KIND, 0) & _REDUCED_OR_MASK
             if not preview:
                 sizes.append((tags.get(_WIDTH, 0), tags.get(_HEIGHT, 0)))
-    except struct.error:
+    except (struct.error, OverflowError):  # the second for offsets that no machine can address
         pass
     # A half is rounded up by most writers.
     whole = [

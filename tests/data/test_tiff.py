@@ -68,6 +68,8 @@ def test_motorola_order_broken_chains_and_other_files(tmp_path):
     assert count_pages(head + directory(8 + length) + directory(8)) == 2, "a chain that returns"
     assert count_pages(head + directory(8 + length)) == 1, "cut off"
     assert count_pages(head + struct.pack(">H", 65535)) == 1
+    for entries_claimed in (1, 2**40, 2**64 - 1):
+        assert count_pages(b"II+\0\x08\0\0\0" + struct.pack("<QQ", 16, entries_claimed)) == 1
     for data in (b"", b"II", b"MM\0*", b"\x89PNG", b"IIRO" + bytes(64)):
         assert count_pages(data) == 1
 
