@@ -46,7 +46,11 @@ Good = Annotated[
 ]
 ClassFrom = Annotated[
     str | None,
-    option("--class-from", metavar="WHAT", help="masks: folder, name or value [folder]."),
+    option(
+        "--class-from",
+        metavar="WHAT",
+        help="masks: folder, name or value [folder; value with --value].",
+    ),
 ]
 ClassName = Annotated[
     str | None, option("--class-name", metavar="NAME", help="masks: the class of all boxes.")
@@ -128,6 +132,11 @@ def import_options(format: str, **choices: Any) -> ImportOptions:
             flag = "--value" if name == "values" else f"--{name.replace('_', '-')}"
             known = ", ".join(OPTIONS_OF[name])
             raise UsageProblem(f"{flag} is not for {format!r}, only for {known}: leave it out")
+    if "values" in choices and choices.setdefault("class_from", "value") != "value":
+        raise UsageProblem(
+            f"--value names the class of pixel values, --class-from is {choices['class_from']!r}: "
+            "leave one out, or write --class-from value"
+        )
     return ImportOptions(**choices)
 
 

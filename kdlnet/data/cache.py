@@ -32,7 +32,8 @@ class ImageStore:
     """The letterboxed images of a split: ``store[indices]`` gives (n, H, W, channels) pixels.
 
     ``mode`` is ``ram``, ``disk`` (a memory-mapped file in the system's temporary folder, gone with
-    the process) or ``none`` (decoded at every call). Past ``budget_gb`` ``ram`` becomes ``disk``.
+    the process) or ``none`` (decoded at every call, once for all tiles of an image that the call
+    and, in order, the next one ask for). Past ``budget_gb`` ``ram`` becomes ``disk``.
     Grey images are held with one channel, whatever their file says; ``channels`` tells how many.
 
     A position is an image, or with ``tiles``, one list a path, a tile of one: position i shows
@@ -63,6 +64,7 @@ class ImageStore:
         self.channels = 1
         self.dtype: np.dtype[Any] | None = None
         self._pixels: ImageArray | None = None
+        self._recent: tuple[int, ImageArray] | None = None  # position among paths, decoded
         self.mode = mode
         self._budget = budget_gb * 1e9
         views: Sequence[Sequence[Tile | None]] = tiles or [[None]] * len(paths)
@@ -77,12 +79,31 @@ class ImageStore:
     def __getitem__(self, indices: Sequence[int] | NDArray[np.int64]) -> Tensor:
         if self._pixels is not None:
             return torch.from_numpy(self._pixels[np.asarray(indices)])
+        return torch.from_numpy(self._decoded_again([int(index) for index in indices]))
+
+    def _decoded_again(self, indices: list[int]) -> ImageArray:
+        """Pixels (n, H, W, channels) from the files, each decoded once for all of its tiles.
+
+        The last image is kept until the next call: in order, its other tiles are asked for there.
+        """
+        rows_of: dict[int, list[int]] = {}
+        for row, index in enumerate(indices):
+            rows_of.setdefault(self.image_of[index], []).append(row)
+        pixels = np.empty((len(indices), *self.preprocess.image_size, self.channels), self.dtype)
+        last, recent = self.image_of[indices[-1]], self._recent
+
+        def show(image: int) -> None:
+            held = recent is not None and recent[0] == image
+            decoded = recent[1] if recent and held else read_image(self.paths[image])
+            for row in rows_of[image]:
+                view, _ = letterbox(decoded, self.preprocess, self.tiles[indices[row]])
+                pixels[row] = to_channels(view, self.channels)
+            if image == last and self.preprocess.tiling is not None:
+                self._recent = image, decoded
+
         with ThreadPoolExecutor(_READERS) as pool:
-            found = pool.map(
-                lambda i: self._load(self.paths[self.image_of[i]], [self.tiles[i]])[0][0], indices
-            )
-            pixels = [to_channels(image, self.channels) for image in found]
-        return torch.from_numpy(np.stack(pixels))
+            list(pool.map(show, rows_of))
+        return pixels
 
     def _fill(
         self,

@@ -145,7 +145,9 @@ def _class_order(imported: ImportResult, names: Sequence[str] | None) -> tuple[s
     found = {name for record in imported.records for name in record.names}
     order = tuple(names) if names else imported.names or tuple(sorted(found))
     if not order:
-        raise DataError("the source has no boxes at all: check the format and its options")
+        left = imported.left_out
+        more = f"; {len(left)} files are left out, first {left[0]}" if left else ""
+        raise DataError(f"the source has no boxes at all: check the format and its options{more}")
     if len(set(order)) != len(order):
         raise DataError(f"class names {', '.join(order)}: each may be given once")
     for name in sorted(found - set(order)):

@@ -1,30 +1,50 @@
-"""What a check of a dataset found, read back from its findings.json."""
+"""What a check of a dataset found: written to a findings.json and read back from it."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from kdlnet.data.groups import name_below
 from kdlnet.errors import DataError
 
+Severity = Literal["error", "warning", "info"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")  # worst first
 
-class Finding(BaseModel):
-    """One thing that was found. ``split`` and ``image`` are None for the whole set.
 
-    ``image`` is a path: absolute, or relative to the dataset's root. ``fix`` is what to do.
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was found. ``split`` and ``image`` are None where it concerns more than one.
+
+    ``image`` is absolute, or, as a file has it, relative to the dataset's root. ``value`` is what
+    was measured, as JSON knows it: a number, text, a list or a map. ``fix`` is what to do, "" for
+    nothing.
     """
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
     check: str
-    severity: str
+    severity: Severity
     message: str
     split: str | None = None
-    image: str | None = None
+    image: Path | None = None
+    value: Any = None
     fix: str = ""
+
+    def to_dict(self, root: Path) -> dict[str, Any]:
+        """JSON-able; the image relative to ``root``, the folder of the dataset."""
+        return {
+            "check": self.check,
+            "severity": self.severity,
+            "split": self.split,
+            "image": None if self.image is None else name_below(self.image, root),
+            "message": self.message,
+            "value": self.value,
+            "fix": self.fix,
+        }
 
 
 class _Document(BaseModel):
@@ -55,7 +75,7 @@ def by_image(
     found: list[list[Finding]] = [[] for _ in images]
     rest = []
     for finding in findings:
-        path = os.path.normpath(root / finding.image) if finding.image else ""
+        path = os.path.normpath(root / finding.image) if finding.image else None
         if path in position:
             found[position[path]].append(finding)
         else:

@@ -34,7 +34,8 @@ _ADVICE = {
     "point": "a point has no area: draw a box or a polygon",
     "only embedded": "bring the image file; the copy inside the JSON may be another encoding",
     "no image": "no image file of this name is below the source: bring it, or name --images",
-    "ambiguous": "several image files fit this name, or several names this file",
+    "no mask": "no mask of this name: draw one, or name the folders of good parts with --good",
+    "ambiguous": "several files fit: name the folder with --images, or mirror the folders",
     "not listed": "the annotations do not speak of this image: whether it is good is not known",
     "empty mask": "neither a good part nor a box: mend the mask or move the image",
 }

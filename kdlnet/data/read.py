@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
+from kdlnet.data.tiff import count_pages
 from kdlnet.errors import DataError
 
 if TYPE_CHECKING:  # kdlnet.types imports torch, which reading and converting do not need
@@ -37,9 +38,16 @@ def read_image(path: Path) -> ImageArray:
     :func:`is_grey`. The EXIF rotation is applied, alpha is dropped.
 
     Raises DataError (one line with the file's name) for a file that is missing, empty,
-    truncated, a folder, not an image, or of another pixel type.
+    truncated, a folder, not an image, of another pixel type, or a TIFF with several pages: to take
+    the first in silence would call a part good of which the others were never looked at.
     """
     data = _read_bytes(path)
+    pages = count_pages(data)
+    if pages > 1:
+        raise DataError(
+            f"image {str(path)!r} holds {pages} pages and would be judged by the first alone: save "
+            "each page as a file of its own"
+        )
     if _looks_cut(data) and not _decodes_fully(data):
         raise DataError(f"image {str(path)!r} is truncated: copy it again or remove it")
     try:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from kdlnet.data.checks import choose_checks, run_checks
-from kdlnet.data.checks.finding import SEVERITIES, Finding
-from kdlnet.data.checks.survey import Survey, take_survey
+from kdlnet.data.checks.survey import Survey, list_dataset, take_survey
+from kdlnet.data.findings import SEVERITIES, Finding
 from kdlnet.engine.events import Listener, Progress, ignore
 from kdlnet.engine.run import keep_out_of, new_folder, write_json
 from kdlnet.report.findings import finding_picture
@@ -93,13 +93,12 @@ def check_dataset(
     """
     began = time.perf_counter()
     checks = choose_checks(only)  # a wrong name says so before the work
-    survey = take_survey(
-        name, data_root, image_size, lambda *progress: on_event(Progress(*progress))
-    )
+    listing = list_dataset(name, data_root)
     folder = None
-    if out is not None:
-        keep_out_of(out, [survey.root])
-        folder = new_folder(out, out, overwrite, images=[image.path for image in survey.images])
+    if out is not None:  # so does a folder that must not be written to
+        keep_out_of(out, [listing.info.root])
+        folder = new_folder(out, out, overwrite, images=listing.splits_of)
+    survey = take_survey(listing, image_size, lambda *progress: on_event(Progress(*progress)))
     findings = run_checks(survey, checks)
     result = CheckResult(survey, findings, time.perf_counter() - began)
     if folder is None:

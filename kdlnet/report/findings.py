@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from kdlnet.data.checks.finding import Finding
 from kdlnet.data.checks.survey import ImageFacts, Survey
+from kdlnet.data.findings import Finding
 from kdlnet.data.read import read_image
 from kdlnet.errors import DataError
 from kdlnet.report.draw import draw_detections

@@ -83,7 +83,7 @@ def _data(
         "colors": [hexadecimal(color) for color in palette(len(names))],
         "splits": splits,
         "checks": checks,
-        "general": [_line(finding, finding.image or finding.split) for finding in general],
+        "general": [_line(finding, _place(finding)) for finding in general],
         "images": [
             {
                 "name": picture.name,
@@ -98,6 +98,10 @@ def _data(
             for picture in pictures
         ],
     }
+
+
+def _place(finding: Finding) -> str | None:
+    return finding.split if finding.image is None else finding.image.as_posix()
 
 
 def _line(finding: Finding, place: str | None = None) -> list[str]:

@@ -76,9 +76,15 @@ def test_mask_options(kdlnet: Command, tmp_path: Path) -> None:
     for folder in ("images", "masks"):
         (tmp_path / "m" / folder).mkdir(parents=True)
         cv2.imwrite(str(tmp_path / "m" / folder / "a.png"), mask)
-    line = "data convert masks m --json --class-from value --value 7=pit --out"
-    assert kdlnet(f"{line} one").document["splits"]["train"]["classes"] == {"pit": 1}
-    run = kdlnet(f"{line} two --min-area 101")
+    line = "data convert masks m --json --value 7=pit --out"
+    for name, more in (("one", ""), ("two", "--class-from value")):
+        run = kdlnet(f"{line} {name} {more}")
+        assert run.document["splits"]["train"]["classes"] == {"pit": 1}
+    run = kdlnet(f"{line} no --class-from name")
+    assert (run.code, run.document["error"]["code"]) == (2, 2)
+    assert "--class-from is 'name'" in run.error and "--class-from value" in run.error
+    assert not (tmp_path / "no").exists()
+    run = kdlnet(f"{line} three --min-area 101")
     assert (run.code, run.document["error"]["code"]) == (1, 1)
 
 

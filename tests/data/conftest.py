@@ -29,6 +29,15 @@ def save_xml(file, objects, size=(40, 60)):
     return file
 
 
+def save_mask(file, *boxes, value=255, size=(40, 60), dtype=np.uint8):
+    """A mask with these boxes (x1, y1, x2, y2) marked; ``size`` is (H, W)."""
+    mask = np.zeros(size, dtype)
+    for x1, y1, x2, y2 in boxes:
+        mask[y1:y2, x1:x2] = value
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(cv2.imencode(file.suffix.lower(), mask)[1].tobytes())
+
+
 @pytest.fixture
 def voc(tmp_path):
     """Two classes, three images in sibling folders; the last one has no annotation."""

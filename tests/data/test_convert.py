@@ -115,20 +115,19 @@ def test_unusual_and_colliding_names_keep_their_own_labels(tmp_path):
         f"{folder}/{name}" for folder in ("left", "right/images", "right/labels") for name in NAMES
     ]
     for number, name in enumerate(files):
-        image = save_image(tmp_path / "voc" / name, value=number)
-        # Images with one stem in one folder share an annotation: that is how VOC is.
-        save_xml(image.with_suffix(".xml"), [("dent", 1, 1, 2 + number, 9)])
-    report = convert("voc", tmp_path / "voc", tmp_path / "out")
+        image = save_image(tmp_path / "source" / name, value=number)
+        shape = {"label": "dent", "shape_type": "rectangle", "points": [[1, 1], [2 + number, 9]]}
+        content = {"imagePath": image.name, "shapes": [shape]}
+        image.with_name(f"{image.name}.json").write_text(json.dumps(content))
+    report = convert("labelme", tmp_path / "source", tmp_path / "out")
     assert report.images == len(files)
     info = find_dataset(str(tmp_path / "out"))
     images = list_images(info, "train")
     assert len({str(label_path(image)).casefold() for image in images}) == len(files)
     for image in images:
         number = int(read_image(image).flat[0])  # a flat picture names its source
-        own = tmp_path / "voc" / files[number]
-        width = read_labels(label_path(image), 1)[0].boxes[0, 2] * 60
-        expected = own.with_suffix(".xml").read_text().split("<xmax>")[1].split("<")[0]
-        assert width == pytest.approx(float(expected), abs=1e-4)
+        right = read_labels(label_path(image), 1)[0].boxes[0, 2] * 60
+        assert right == pytest.approx(2 + number, abs=1e-4)
 
 
 def test_out_is_never_overwritten_by_surprise(voc, tmp_path):
@@ -201,11 +200,11 @@ def test_relative_and_roundabout_paths(voc, tmp_path, monkeypatch):
         tmp_path, train=["IMAGES/a.jpg", "../voc/IMAGES/b.jpg", str(voc / "IMAGES/c.jpg")]
     )
     relative = Path("voc/../voc")
-    save_image(voc / "more/a.jpg")
+    save_image(voc / "more/d.jpg")
     assert convert("voc", relative, Path("one"), splits=splits).images == 3
     convert("voc", relative, Path("all"))
     convert("yolo", Path("all"), Path("two"))
-    assert (tmp_path / "two/images/more/a.jpg").is_file()  # folders are kept
+    assert (tmp_path / "two/images/more/d.jpg").is_file()  # folders are kept
 
 
 def test_images_outside_of_the_source_keep_their_folders(voc, tmp_path):

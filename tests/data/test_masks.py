@@ -11,15 +11,7 @@ from kdlnet.data.formats.masks import import_masks
 from kdlnet.data.formats.record import ImportOptions
 from kdlnet.errors import DataError
 
-from .conftest import save_image
-
-
-def save_mask(file, *boxes, value=255, size=(40, 60), dtype=np.uint8):
-    mask = np.zeros(size, dtype)
-    for x1, y1, x2, y2 in boxes:
-        mask[y1:y2, x1:x2] = value
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(cv2.imencode(".png", mask)[1].tobytes())
+from .conftest import save_image, save_mask
 
 
 @pytest.fixture
@@ -202,6 +194,13 @@ def test_class_from_the_pixel_value(valued):
     assert (record.boxes.tolist(), record.names) == (boxes[:2], ("pit", "crack"))
     # By folder all of it is one class; only what is above half counts in a mask that has 255.
     assert read(folder)[0]["images/a.jpg"].boxes.tolist() == [boxes[2]]
+
+
+def test_values_are_never_passed_over(valued):
+    folder, mask = valued
+    cv2.imwrite(str(folder / "masks/a.png"), mask)
+    with pytest.raises(DataError, match=r"class_from is 'folder'.*class_from='value'"):
+        read(folder, values={"1": "pit"})
 
 
 def test_class_from_palette_index_and_colour(valued):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from kdlnet.data import cache
 from kdlnet.data.augment import Augmenter
 from kdlnet.data.dataset import DetectionDataset, Split
 from kdlnet.data.labels import ImageLabels
+from kdlnet.data.read import ImageArray, read_image
 from kdlnet.types import Preprocess, Tiling
 
 CONTRACT = Preprocess((64, 64), 1, tiling=Tiling((64, 64), 0.25))
@@ -33,9 +36,9 @@ def split(tmp_path: Path) -> Split:
     return Split([tmp_path / name for name in ("a.png", "b.png", "c.png")], labels, [])
 
 
-@pytest.mark.parametrize("cache", ["ram", "disk", "none"])
-def test_every_target_lies_on_its_pixels(split: Split, cache: str) -> None:
-    dataset = DetectionDataset(split, CONTRACT, cache)
+@pytest.mark.parametrize("mode", ["ram", "disk", "none"])
+def test_every_target_lies_on_its_pixels(split: Split, mode: str) -> None:
+    dataset = DetectionDataset(split, CONTRACT, mode)
     # 160 wide: steps of at most 48, so 3 tiles; 112 high: 2.
     assert len(dataset) == 7 and dataset.first_sample == [0, 6, 7]
     assert [path.name for path in dataset.paths] == ["a.png", "c.png"]
@@ -73,3 +76,51 @@ def test_augmentation_takes_tiles_as_samples(split: Split) -> None:
     torch.testing.assert_close(plain.images, dataset.batch([0, 6]).images, rtol=0, atol=1e-5)
     mosaic = Augmenter(dataset, seed=0, mosaic=1.0)(0, np.arange(7), True, "cpu")
     assert mosaic.images.shape == (7, 1, 64, 64) and len(mosaic.targets.labels)
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the files that the store decodes, as they come."""
+    names: list[str] = []
+
+    def read(path: Path) -> ImageArray:
+        names.append(path.name)
+        return read_image(path)
+
+    monkeypatch.setattr(cache, "read_image", read)
+    return names
+
+
+@pytest.mark.parametrize("batch", [1, 2, 4, 7])
+def test_in_order_an_image_is_decoded_once_for_all_of_its_tiles(
+    split: Split, reads: list[str], batch: int
+) -> None:
+    colour = np.random.default_rng(0).integers(0, 255, (112, 160, 3), dtype=np.uint8)
+    cv2.imwrite(str(split.paths[2]), colour)
+    contract = replace(CONTRACT, channels=3)
+    held = DetectionDataset(split, contract, "ram").images[range(12)]
+    dataset = DetectionDataset(split, contract, "none")
+    reads.clear()
+    for start in range(0, 12, batch):
+        found = dataset.images[range(start, min(start + batch, 12))]
+        assert torch.equal(found, held[start : start + batch])
+    assert sorted(reads) == ["a.png", "c.png"]
+
+
+def test_in_any_order_a_call_decodes_an_image_once(split: Split, reads: list[str]) -> None:
+    held = DetectionDataset(split, CONTRACT, "ram").images
+    dataset = DetectionDataset(split, CONTRACT, "none")
+    reads.clear()
+    order = [5, 6, 0, 3, 6, 5, 1]
+    assert torch.equal(dataset.images[order], held[order])
+    assert sorted(reads) == ["a.png", "c.png"]
+    assert torch.equal(dataset.images[[6]], held[[6]]) and len(reads) == 3
+    assert torch.equal(dataset.images[[6, 0]], held[[6, 0]]) and len(reads) == 4
+
+
+def test_whole_images_are_not_held(split: Split, reads: list[str]) -> None:
+    dataset = DetectionDataset(split, replace(CONTRACT, tiling=None), "none")
+    reads.clear()
+    for _ in range(2):
+        dataset.images[[1]]
+    assert reads == ["c.png", "c.png"]

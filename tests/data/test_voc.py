@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -104,6 +105,44 @@ def test_same_stem_in_two_folders_goes_by_the_folder(tmp_path):
         save_xml(tmp_path / f"Annotations/{folder}/01.xml", [(folder, 2, 2, 9, 9)])
     for record in import_voc(tmp_path, ImportOptions()).records:
         assert record.names == (record.image.parent.name,)
+
+
+def test_one_annotation_serves_one_image(tmp_path):
+    for name in ("a/1", "b/1", "a/2", "b/2", "a/3", "b/3", "a/4", "b/4"):
+        save_image(tmp_path / f"images/{name}.png")
+    save_xml(tmp_path / "xml/a/1.xml", [("dent", 1, 1, 9, 5)])
+    for number, field in ((2, "<path>D:\\b\\2.png</path>"), (3, "<folder>a</folder>"), (4, "")):
+        file = save_xml(tmp_path / f"xml/{number}.xml", [("dent", 1, 1, 9, 5)])
+        text = f"<annotation>{field}<filename>{number}.png</filename>"
+        file.write_text(file.read_text().replace("<annotation>", text))
+    report = convert("voc", tmp_path, tmp_path.parent / f"{tmp_path.name}-out")
+    assert report.splits["train"].classes == {"dent": 3}
+    # b/1 is a good part: xml/a is the folder of images/a.
+    assert report.splits["train"].images == 4 and report.splits["train"].good == 1
+    assert report.left_out == {"ambiguous": 3, "not listed": 2}
+    files = [Path(file).relative_to(tmp_path) for file in report.left_out_files["ambiguous"]]
+    assert list(map(str, files)) == ["images/a/4.png", "images/b/4.png", "xml/4.xml"]
+
+
+def test_nothing_but_doubt_says_so(tmp_path):
+    for folder in ("a", "b"):
+        save_image(tmp_path / f"set/images/{folder}/1.png")
+    save_xml(tmp_path / "set/xml/1.xml", [("dent", 1, 1, 9, 5)])
+    with pytest.raises(
+        DataError, match=r"no boxes .*3 files are left out, first .*1\.png: ambiguous"
+    ):
+        convert("voc", tmp_path / "set", tmp_path / "out")
+
+
+def test_masks_of_the_challenge_are_no_images_of_their_own(tmp_path):
+    save_image(tmp_path / "JPEGImages/1.jpg")
+    save_image(tmp_path / "SegmentationClass/1.png")
+    file = save_xml(tmp_path / "Annotations/1.xml", [("dent", 1, 1, 9, 5)])
+    name = "<annotation><folder>VOC</folder><filename>1.jpg</filename>"
+    file.write_text(file.read_text().replace("<annotation>", name))
+    records, left_out = read(tmp_path)
+    assert set(records) == {"1.jpg"}
+    assert [(p.reason, p.file.name) for p in left_out] == [("not listed", "1.png")]
 
 
 def test_names_may_differ_in_case_and_unicode_form(tmp_path):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
+from kdlnet.data.findings import read_findings
 from kdlnet.engine.doctor import check_dataset
 from kdlnet.engine.events import Progress
 from kdlnet.errors import DataError, KdlnetError
@@ -42,6 +44,9 @@ def test_the_folder_holds_findings_groups_and_pictures(leaky, tmp_path):
     result = check_dataset(str(leaky / "data.yaml"), out=out, on_event=events.append)
     document = json.loads((out / "findings.json").read_text())
     assert document == json.loads(json.dumps(result.to_dict()))
+    # What `data show` reads is what was found; only the images are named from the dataset.
+    read = read_findings(out / "findings.json")
+    assert [replace(f, image=f.image and leaky / f.image) for f in read] == result.findings
     assert document["counts"]["error"] == len([f for f in result.findings if f.severity == "error"])
     near = next(f for f in document["findings"] if f["check"] == "near-duplicate")
     assert (near["image"], near["split"]) == ("images/val/c.png", "val")
@@ -68,8 +73,10 @@ def test_other_checks_are_left_out(leaky):
 @pytest.mark.parametrize("place", [".", "out", "images/train/out"])
 def test_the_dataset_is_never_written_to(leaky, place):
     before = sorted(leaky.rglob("*"))
+    events = []
     with pytest.raises(KdlnetError, match="nothing is ever written"):
-        check_dataset(str(leaky), out=leaky / place)
+        check_dataset(str(leaky), out=leaky / place, on_event=events.append)
+    assert events == [], "refused before anything is read"
     assert sorted(leaky.rglob("*")) == before
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from kdlnet.data.checks import advice, boxes, drift, files, leaks
-from kdlnet.data.checks.finding import SEVERITIES, Finding
 from kdlnet.data.checks.survey import Survey
+from kdlnet.data.findings import SEVERITIES, Finding
 from kdlnet.errors import DataError, unknown
 
 CHECKS: dict[str, Callable[[Survey], Iterator[Finding]]] = {
     "split": files.check_split,
     "unreadable": files.check_unreadable,
+    "pages": files.check_pages,
     "exact-duplicate": leaks.check_exact,
     "near-duplicate": leaks.check_near,
     "group": leaks.check_groups,

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdlnet.data.checks.boxes import box_sides, scale, too_small
-from kdlnet.data.checks.finding import Finding
 from kdlnet.data.checks.survey import Survey, readable
+from kdlnet.data.findings import Finding
 
 _SIZES = (224, 320, 416, 512, 640, 800, 960, 1280)
 _STRIDE = 32

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdlnet.data.catalog import label_path
-from kdlnet.data.checks.finding import Finding, Severity
 from kdlnet.data.checks.survey import ImageFacts, Pixels, Survey, readable
+from kdlnet.data.findings import Finding, Severity
 from kdlnet.data.labels import ImageLabels
 
 LEAST_SIDE, LEAST_SIZE = 3.0, 8.0  # pixels of the network input; size is the root of the area

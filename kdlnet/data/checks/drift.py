@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from scipy.stats import ks_2samp
 
-from kdlnet.data.checks.finding import Finding
 from kdlnet.data.checks.survey import Pixels, Survey, readable
+from kdlnet.data.findings import Finding
 
 _FEWEST = 10
 # Largest distance between two cumulative distributions: at 0.3 a third of the images is elsewhere.

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 from PIL import Image
 
-from kdlnet.data.checks.finding import Finding
-from kdlnet.data.checks.survey import Survey, readable
+from kdlnet.data.checks.survey import ImageFacts, Survey, readable
+from kdlnet.data.findings import Finding
+from kdlnet.data.tiff import count_pages
 
 _TURNED = range(2, 9)
 _SAME_FORMAT = {"MPO": "JPEG"}  # a camera's JPEG with a preview behind it
@@ -33,7 +34,7 @@ def check_split(survey: Survey) -> Iterator[Finding]:
 def check_unreadable(survey: Survey) -> Iterator[Finding]:
     """Files that are truncated, empty, or no images."""
     for image in survey.images:
-        if image.error:
+        if image.error and _pages(image) == 1:
             yield Finding(
                 "unreadable",
                 "error",
@@ -42,6 +43,24 @@ def check_unreadable(survey: Survey) -> Iterator[Finding]:
                 image.path,
                 fix="copy it again from the camera, or remove it and its row in the list",
             )
+
+
+def check_pages(survey: Survey) -> Iterator[Finding]:
+    """TIFF files with several pages, which are not read."""
+    for image in survey.images:
+        pages = _pages(image)
+        if pages > 1:
+            message = f"holds {pages} pages: train and val leave it out, predict skips it"
+            fix = "save each page as a file of its own, with its own labels"
+            yield Finding("pages", "warning", message, image.split, image.path, pages, fix)
+
+
+def _pages(image: ImageFacts) -> int:
+    """The pages of a file that could not be read; one that could has one."""
+    try:
+        return count_pages(image.path.read_bytes()) if image.error else 1
+    except OSError:
+        return 1
 
 
 def check_suffix(survey: Survey) -> Iterator[Finding]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from kdlnet.data.checks.finding import Finding, Severity
 from kdlnet.data.checks.survey import Survey
 from kdlnet.data.duplicates import DuplicatePair
+from kdlnet.data.findings import Finding, Severity
 
 _LARGE_OVERLAP = 0.5
 _LISTED = 50  # members of a group that a finding names

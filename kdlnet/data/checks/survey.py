@@ -104,40 +104,24 @@ class Survey:
         return name_below(image.path, self.root)
 
 
-def take_survey(
-    name: str,
-    data_root: Path | None = None,
-    image_size: tuple[int, int] = (640, 640),
-    on_task: OnTask = lambda task, done, total: None,
-) -> Survey:
-    """Reads the dataset ``name``: an entry of datasets.yaml, a data.yaml or a folder of images.
+@dataclass(frozen=True)
+class Listing:
+    """The images of a dataset, none of them opened.
 
-    ``on_task`` is told of the work by name, done and total. Raises DataError when there is no
-    such dataset or no image in it.
+    ``splits_of`` maps each image to the splits that list it, ``missing`` a split that cannot be
+    listed to the reason.
     """
-    info, listed, missing = _listed(name, data_root)
-    paths = sorted(listed)
-    headers = [_header(path) for path in paths]
-    images = []
-    with ThreadPoolExecutor(_READERS) as pool:
-        for start in range(0, len(paths), _AHEAD):
-            chunk = slice(start, start + _AHEAD)
-            read = partial(_facts, info.names)
-            splits = [tuple(listed[path]) for path in paths[chunk]]
-            for facts in pool.map(read, paths[chunk], splits, headers[chunk]):
-                images.append(facts)
-                on_task("read images", len(images), len(paths))
-    on_task("compare images", 0, 1)
-    pairs = find_pairs([image.pixels.print if image.pixels else None for image in images])
-    on_task("compare images", 1, 1)
-    groups = clusters(pairs, len(images))
-    return Survey(info.name, info.root, info.names, image_size, images, missing, pairs, groups)
+
+    info: DatasetInfo
+    splits_of: dict[Path, list[str]]
+    missing: dict[str, str] = field(default_factory=dict)
 
 
-def _listed(
-    name: str, data_root: Path | None
-) -> tuple[DatasetInfo, dict[Path, list[str]], dict[str, str]]:
-    """The dataset, its images with the splits of each, and the splits that cannot be listed."""
+def list_dataset(name: str, data_root: Path | None = None) -> Listing:
+    """The images of ``name``: an entry of datasets.yaml, a data.yaml or a folder of images.
+
+    Raises DataError when there is no such dataset or no image in it.
+    """
     folder = Path(name)
     try:
         info = find_dataset(name, data_root)
@@ -155,15 +139,40 @@ def _listed(
             missing[split] = str(error)
     if not listed:
         raise DataError(next(iter(missing.values())))
-    return info, listed, missing
+    return Listing(info, listed, missing)
 
 
-def _plain_folder(folder: Path) -> tuple[DatasetInfo, dict[Path, list[str]], dict[str, str]]:
+def _plain_folder(folder: Path) -> Listing:
     root = folder.resolve()
     listed = {path: ["images"] for path in images_below(root)}
     if not listed:
         raise DataError(f"folder {str(folder)!r} holds neither a data.yaml nor images")
-    return DatasetInfo(root.name, folder, root, (), {}), listed, {}
+    return Listing(DatasetInfo(root.name, folder, root, (), {}), listed)
+
+
+def take_survey(
+    listing: Listing,
+    image_size: tuple[int, int] = (640, 640),
+    on_task: OnTask = lambda task, done, total: None,
+) -> Survey:
+    """Reads all images and labels; ``on_task`` is told of the work by name, done and total."""
+    info, paths = listing.info, sorted(listing.splits_of)
+    headers = [_header(path) for path in paths]
+    images = []
+    with ThreadPoolExecutor(_READERS) as pool:
+        for start in range(0, len(paths), _AHEAD):
+            chunk = slice(start, start + _AHEAD)
+            read = partial(_facts, info.names)
+            splits = [tuple(listing.splits_of[path]) for path in paths[chunk]]
+            for facts in pool.map(read, paths[chunk], splits, headers[chunk]):
+                images.append(facts)
+                on_task("read images", len(images), len(paths))
+    on_task("compare images", 0, 1)
+    pairs = find_pairs([image.pixels.print if image.pixels else None for image in images])
+    on_task("compare images", 1, 1)
+    groups = clusters(pairs, len(images))
+    found = images, listing.missing, pairs, groups
+    return Survey(info.name, info.root, info.names, image_size, *found)
 
 
 def _header(path: Path) -> Header:

@@ -100,9 +100,16 @@ class ImageIndex:
     def _alike(self, name: str, taken: set[Path | str]) -> Path | str:
         parts = _parts(name)
         candidates = self._by_name[parts[-1]] if parts else []
-        ranked = sorted((_common_end(file, parts), file) for file in candidates)
-        best = [file for common, file in ranked if common == ranked[-1][0] and file not in taken]
+        best = [file for file in most_alike(name, candidates) if file not in taken]
         return best[0] if len(best) == 1 else "ambiguous" if best else "no image"
+
+
+def most_alike(name: str, files: Sequence[Path]) -> list[Path]:
+    """Those of ``files`` that share the most last parts with ``name``, and at least the last."""
+    parts = _parts(name)
+    common = [_common_end(file, parts) for file in files]
+    most = max(common, default=0)
+    return [file for count, file in zip(common, files, strict=True) if count == most > 0]
 
 
 def annotation_files(source: Path, suffix: str) -> list[Path]:

@@ -7,8 +7,7 @@ such as ``Imgs`` or ``masks``; or the file name without its number; or the value
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from kdlnet.data.catalog import images_below
+from kdlnet.data.formats.locate import plain
+from kdlnet.data.formats.mask_files import CONTAINERS, MaskFiles, find_masks, folders_below
 from kdlnet.data.formats.record import (
     Box,
     ImportOptions,
@@ -31,17 +31,9 @@ from kdlnet.data.labels import LabelProblem
 from kdlnet.data.read import ImageArray, image_size, is_grey, palette_indices, read_image
 from kdlnet.errors import DataError
 
-_MASK_FOLDERS = frozenset(
-    "mask masks ground_truth groundtruth gt segmentationclass annotations label labels".split()  # noqa: SIM905
-)
-_CONTAINERS = _MASK_FOLDERS | frozenset(
-    "images imgs img jpegimages image train val test".split()  # noqa: SIM905
-)
-_MASK_ENDINGS = ("_mask", "_gt", "_label", "-mask")
 # What counts the images of a class: "_12", " (3)", "-004".
 _NUMBER = re.compile(r"[\s_.-]*[(\[]?\d+[)\]]?$")
 _MOST_VALUES = 64  # more are soft edges or noise, not classes
-_LOSSLESS = frozenset({".png", ".bmp", ".tif", ".tiff"})
 
 
 def import_masks(source: Path, options: ImportOptions) -> ImportResult:
@@ -50,12 +42,18 @@ def import_masks(source: Path, options: ImportOptions) -> ImportResult:
     A mask has the image's name (with ``_mask`` or ``_gt`` after it, if anything) and is a PNG
     beside a JPEG or lies in a folder such as ``masks``. With ``images`` all images are below that
     folder and all masks below ``source``, in the same folders of both. Images with neither are
-    left out: whether they are good is not known. Once ``good`` is given, so are images of other
-    folders whose mask is empty. Raises DataError when there is no mask, or no folder is ``good``.
+    left out: whether they are good is not known. So are images and masks of which several fit each
+    other. Once ``good`` is given, so are images of other folders whose mask is empty. Raises
+    DataError when there is no mask, no folder is ``good``, or ``values`` would name no class.
     """
+    if options.values and options.class_from != "value":
+        raise DataError(
+            f"values name classes of pixel values, but class_from is {options.class_from!r}: "
+            "leave one out, or give class_from='value'"
+        )
     root = options.images or source
-    images, masks = _find_masks(source) if root == source else _masks_apart(source, root)
-    if not masks:
+    found = find_masks(source, root)
+    if not found.mask_of and not found.unclear:
         how = (
             f"in {str(source)!r} and {str(root)!r} names and folders must be the same"
             if root != source
@@ -63,88 +61,11 @@ def import_masks(source: Path, options: ImportOptions) -> ImportResult:
             "in a folder 'masks' or 'ground_truth'"
         )
         raise DataError(f"no masks below {str(source)!r}: {how}")
-    _check_good(root, images, options)
-    return sort_out(_record(root, image, masks.get(image), options) for image in images)
-
-
-def _find_masks(source: Path) -> tuple[list[Path], dict[Path, Path]]:
-    """The images below ``source``, and the mask of each that has one."""
-    files = list(images_below(source))
-    by_name = _lossless_by_name(files)
-    masks = {}
-    for image in files:
-        folders = _folders(source, image)
-        if _bare(image) != image.stem or _lowered(folders) & _MASK_FOLDERS:
-            continue
-        candidates = [file for file in by_name[image.stem] if _is_mask_of(source, file, image)]
-        if candidates:
-            masks[image] = min(candidates, key=lambda file: _distance(file, image))
-    mask_files = set(masks.values())
-    return [file for file in files if file not in mask_files], masks
-
-
-def _masks_apart(source: Path, root: Path) -> tuple[list[Path], dict[Path, Path]]:
-    """The images below ``root``, and the mask below ``source`` of each that has one.
-
-    Where one of the folders lies in the other, its files are none of the other's.
-    """
-    inner = root.is_relative_to(source)
-    images = [file for file in images_below(root) if inner or not file.is_relative_to(source)]
-    by_name = _lossless_by_name(
-        file for file in images_below(source) if not (inner and file.is_relative_to(root))
-    )
-    masks = {}
-    for image in images:
-        ours = _lowered(_folders(root, image)) - _CONTAINERS
-        candidates = [
-            file
-            for file in by_name[image.stem]
-            if _lowered(_folders(source, file)) - _CONTAINERS == ours
-        ]
-        if candidates:
-            masks[image] = min(candidates, key=lambda file: _distance(file, image))
-    return images, masks
-
-
-def _lossless_by_name(files: Iterable[Path]) -> dict[str, list[Path]]:
-    by_name: dict[str, list[Path]] = defaultdict(list)
-    for file in files:
-        if file.suffix.lower() in _LOSSLESS:
-            by_name[_bare(file)].append(file)
-    return by_name
-
-
-def _folders(source: Path, file: Path) -> tuple[str, ...]:
-    return file.relative_to(source).parent.parts
-
-
-def _lowered(folders: tuple[str, ...]) -> set[str]:
-    return {folder.lower() for folder in folders}
-
-
-def _bare(file: Path) -> str:
-    """The stem without an ending such as ``_mask``."""
-    for ending in _MASK_ENDINGS:
-        if file.stem.lower().endswith(ending):
-            return file.stem[: -len(ending)]
-    return file.stem
-
-
-def _is_mask_of(source: Path, file: Path, image: Path) -> bool:
-    if file == image:
-        return False
-    if file.parent == image.parent:
-        lossless_beside_lossy = image.suffix.lower() not in _LOSSLESS
-        return _bare(file) != file.stem or lossless_beside_lossy
-    theirs, ours = _lowered(_folders(source, file)), _lowered(_folders(source, image))
-    # Every class folder may hold its own 001.png: the folders that name the class must agree.
-    return bool(theirs & _MASK_FOLDERS) and theirs - _CONTAINERS == ours - _CONTAINERS
-
-
-def _distance(file: Path, image: Path) -> tuple[int, str]:
-    """Folder names that the two do not share, ``train`` against ``test`` for example."""
-    ours, theirs = set(image.parent.parts), set(file.parent.parts)
-    return len(ours ^ theirs), str(file)
+    _check_good(root, found.images, options)
+    records = [_record(root, image, found, options) for image in found.images]
+    for reason, masks in (("ambiguous", found.unclear_masks), ("no image", found.alone)):
+        records += [LabelProblem(mask, 0, reason, mask.name, "dropped") for mask in masks]
+    return sort_out(records)
 
 
 def _check_good(source: Path, images: list[Path], options: ImportOptions) -> None:
@@ -157,20 +78,21 @@ def _check_good(source: Path, images: list[Path], options: ImportOptions) -> Non
 
 def _words(source: Path, image: Path, options: ImportOptions) -> set[str]:
     """What can tell that an image is good: its folders, or the class in its name."""
-    words = set(_folders(source, image))
+    words = set(folders_below(source, image))
     return words | {_NUMBER.sub("", image.stem)} if options.class_from == "name" else words
 
 
 def _record(
-    source: Path, image: Path, mask: Path | None, options: ImportOptions
+    source: Path, image: Path, found: MaskFiles, options: ImportOptions
 ) -> Record | LabelProblem:
-    folders = _folders(source, image)
+    folders, mask = folders_below(source, image), found.mask_of.get(image)
     try:
         size = image_size(image)
         if _words(source, image, options) & set(options.good):
             return make_record(image, size, [], image)
         if mask is None:
-            return LabelProblem(image, 0, "no mask", image.name, "dropped")
+            reason = "ambiguous" if image in found.unclear else "no mask"
+            return LabelProblem(image, 0, reason, image.name, "dropped")
         pixels = _read_mask(mask, options)
     except DataError as error:
         return LabelProblem(image, 0, "unreadable", str(error), "dropped")
@@ -207,7 +129,7 @@ def _class_of(image: Path, folders: tuple[str, ...], options: ImportOptions) -> 
         if not name:
             raise Unusable("no class in the name")
         return name
-    own = [folder for folder in folders if folder.lower() not in _CONTAINERS]
+    own = [folder for folder in folders if plain(folder) not in CONTAINERS]
     return own[-1] if own else "defect"
 
 

@@ -7,15 +7,15 @@ Many later tools write edges counted from 0 into the same fields, hence the opti
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 from kdlnet.data.catalog import images_below
-from kdlnet.data.formats.locate import annotation_files, plain
+from kdlnet.data.formats.locate import annotation_files
+from kdlnet.data.formats.pairing import pair
 from kdlnet.data.formats.record import (
     NO_ANNOTATION,
     ImportOptions,
@@ -28,16 +28,16 @@ from kdlnet.data.formats.record import (
 )
 from kdlnet.data.labels import LabelProblem
 from kdlnet.data.schema import SPLITS
-from kdlnet.errors import DataError
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
 @dataclass(frozen=True)
 class _Annotation:
-    """``size`` (H, W) as written, 0 if not."""
+    """``size`` (H, W) as written, 0 if not; ``named`` is what the file calls its image."""
 
     file: Path
+    named: tuple[str, ...]
     size: tuple[int, int]
     objects: list[Row]
     problems: list[LabelProblem]
@@ -47,25 +47,31 @@ def import_voc(source: Path, options: ImportOptions) -> ImportResult:
     """Records of all images below ``source``; an image without an XML file is a good part.
 
     Lists in ``ImageSets/Main`` give the splits, a ``classes.txt`` the order of the classes. An
-    XML file that cannot be read leaves its image out, and so does one whose name differs in case
-    or Unicode form from those of several images. Raises DataError when there is no XML file
-    or one fits several images equally.
+    XML file that cannot be read leaves its image out. One XML file serves one image, see
+    :func:`pair`: where several fit and ``path``, ``folder`` and ``filename`` do not tell which,
+    all of them are left out. Raises DataError when there is no XML file or one image has two.
     """
-    images = list(images_below(options.images or source))
-    annotations = annotation_files(source, ".xml")
-    matched, doubtful = _match(images, annotations)
-    parsed = {file: _parse(file) for file in matched.values()}
+    root = options.images or source
+    images = list(images_below(root))
+    every = {file: _parse(file) for file in annotation_files(source, ".xml")}
+    named = {file: found.named for file, found in every.items() if isinstance(found, _Annotation)}
+    pairs = pair(images, list(every), (root, source), named)
+    parsed = {image: every[file] for image, file in pairs.file_of.items()}
     origin, facts, warnings = _find_origin(parsed.values(), options)
     splits = _listed_splits(source)
+    without, alone = pairs.free(images, list(every))
+    bare = set(without)
     found = [
-        _record(image, parsed.get(matched.get(image, image)), origin, splits)
+        _record(image, parsed.get(image), origin, splits)
         for image in images
-        if image not in doubtful
+        if image in parsed or image in bare
     ]
-    shared = {*doubtful, *doubtful.values()}
-    alone = sorted(set(annotations) - set(matched.values()) - shared)
-    found += [LabelProblem(file, 0, "ambiguous", file.name, "dropped") for file in sorted(shared)]
-    found += [LabelProblem(file, 0, "no image", file.name, "dropped") for file in alone]
+    for reason, files in (
+        ("ambiguous", sorted(pairs.unclear)),
+        ("not listed", sorted(pairs.unlisted)),
+        ("no image", alone),
+    ):
+        found += [LabelProblem(file, 0, reason, file.name, "dropped") for file in files]
     result = sort_out(found)
     used = {name for record in result.records for name in record.names}
     order = read_class_file(source)
@@ -82,71 +88,6 @@ def _listed_splits(source: Path) -> dict[str, str]:
             lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
             splits |= {line.strip(): split for line in lines if line.strip()}
     return splits
-
-
-def _match(
-    images: Sequence[Path], annotations: Sequence[Path]
-) -> tuple[dict[Path, Path], dict[Path, Path]]:
-    """The XML file of each image that has one; and of each that shares it with another name.
-
-    The stem must be the same; what is then left over on both sides may differ in case or Unicode
-    form, as files do that went through another system.
-    """
-    exact = _nearest(images, annotations, lambda file: file.stem)
-    taken = set(exact.values())
-    loose = _nearest(
-        [image for image in images if image not in exact],
-        [file for file in annotations if file not in taken],
-        lambda file: plain(file.stem),
-    )
-    claims: dict[Path, set[str]] = defaultdict(set)
-    for image, file in loose.items():
-        claims[file].add(image.stem)
-    doubtful = {image: file for image, file in loose.items() if len(claims[file]) > 1}
-    matched = exact | {image: file for image, file in loose.items() if image not in doubtful}
-    return matched, doubtful
-
-
-def _nearest(
-    images: Sequence[Path], annotations: Sequence[Path], key: Callable[[Path], str]
-) -> dict[Path, Path]:
-    """The XML file of each image that has one of the same key: that in the most alike folder."""
-    by_key: dict[str, list[Path]] = defaultdict(list)
-    for file in annotations:
-        by_key[key(file)].append(file)
-    nearest = {}
-    for image in images:
-        candidates = by_key.get(key(image), [])
-        if len(candidates) > 1:
-            ranked = sorted(candidates, key=lambda file: _likeness(image, file), reverse=True)
-            if _likeness(image, ranked[0]) == _likeness(image, ranked[1]):
-                raise DataError(
-                    f"image {str(image)!r} fits two annotations, {str(ranked[0])!r} and "
-                    f"{str(ranked[1])!r}: give them folders of the same name as the image's"
-                )
-            candidates = ranked
-        if candidates:
-            nearest[image] = candidates[0]
-    return nearest
-
-
-def _likeness(image: Path, file: Path) -> tuple[int, int, int]:
-    """Equal folder names counted from the file up, then from the root down, then equal depth."""
-    ours, theirs = image.parent.parts, file.parent.parts
-    return (
-        _common(ours[::-1], theirs[::-1]),
-        _common(ours, theirs),
-        -abs(len(ours) - len(theirs)),
-    )
-
-
-def _common(first: Sequence[str], second: Sequence[str]) -> int:
-    count = 0
-    for ours, theirs in zip(first, second, strict=False):
-        if ours != theirs:
-            break
-        count += 1
-    return count
 
 
 def _parse(file: Path) -> _Annotation | LabelProblem:
@@ -168,7 +109,16 @@ def _parse(file: Path) -> _Annotation | LabelProblem:
             problems.append(LabelProblem(file, number, "incomplete", value, "dropped"))
         else:
             objects.append(Row(number, name, (x1, y1, x2, y2)))
-    return _Annotation(file, (_side(root, "height"), _side(root, "width")), objects, problems)
+    size = _side(root, "height"), _side(root, "width")
+    return _Annotation(file, _named(root), size, objects, problems)
+
+
+def _named(root: ElementTree.Element) -> tuple[str, ...]:
+    """What the file calls its image, the longest way first."""
+    path, folder, name = (
+        (root.findtext(tag) or "").strip() for tag in ("path", "folder", "filename")
+    )
+    return tuple(found for found in (path, folder and name and f"{folder}/{name}", name) if found)
 
 
 def _side(root: ElementTree.Element, name: str) -> int:

@@ -11,14 +11,14 @@ import pytest
 from PIL import Image
 
 from kdlnet.data.checks import CHECKS, run_checks
-from kdlnet.data.checks.survey import take_survey
+from kdlnet.data.checks.survey import list_dataset, take_survey
 from kdlnet.errors import DataError
 
 from .conftest import picture
 
 
 def found(name, *checks, **options):
-    return run_checks(take_survey(name, **options), checks)
+    return run_checks(take_survey(list_dataset(name), **options), checks)
 
 
 def tree(root):
@@ -222,6 +222,18 @@ def test_a_plain_folder_is_looked_through_without_labels(tmp_path):
     assert not {"labels", "classes", "rows"} & {finding.check for finding in findings}
 
 
+def test_files_with_several_pages(folder):
+    pages = [Image.fromarray(picture(number)) for number in range(3)]
+    path = folder.add("train", "stack.tif", picture(0))
+    pages[0].save(path, save_all=True, append_images=pages[1:])
+    folder.add("train", "one.tif", picture(5))
+    folder.add("train", "cut.tif", path.read_bytes()[:200])
+    stack, cut = found(folder.write(), "pages", "unreadable")[::-1]
+    assert (stack.check, stack.severity, stack.image, stack.value) == ("pages", "warning", path, 3)
+    assert "3 pages" in stack.message
+    assert (cut.check, cut.image.name) == ("unreadable", "cut.tif")
+
+
 def test_nothing_is_written_into_the_dataset(folder):
     for number in range(4):
         folder.add("train", f"{number}.png", picture(number % 3), "0 .5 .5 .01 .01\n9 9\n")
@@ -237,7 +249,7 @@ def test_unknown_names(folder, tmp_path):
         found(folder.write(), "row")
     (tmp_path / "none").mkdir()
     with pytest.raises(DataError, match="holds neither"):
-        take_survey(str(tmp_path / "none"))
+        list_dataset(str(tmp_path / "none"))
 
 
 def test_every_check_is_tested():
