@@ -107,7 +107,7 @@ class OptimConfig(_Section):
     """
 
     name: Literal["adamw", "sgd"] = "adamw"
-    lr: float = Field(0.002, gt=0)
+    lr: float = Field(0.006, gt=0)
     final_lr: float = Field(0.02, ge=0, le=1)
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(0.05, ge=0)
