@@ -181,7 +181,13 @@ def _taught(
         config.distill.balance,
         measure=not config.compile,
     )
-    return run_training(setup, step, saved, out, overwrite, on_event, Path("runs/distill"))
+    result = run_training(setup, step, saved, out, overwrite, on_event, Path("runs/distill"))
+    ap = result.metrics.get("ap")
+    if ap is not None and teacher.ap is not None:
+        split, gain = config.data.val_split, ap - teacher.ap
+        text = f"student AP {ap:.3f}, teacher {teacher.ap:.3f} on {split}: {gain:+.3f}"
+        on_event(Message(f"{text}; what a baseline of both budgets reaches, --baseline tells"))
+    return result
 
 
 def distill_loss(config: TrainConfig) -> DistillLoss:

@@ -20,6 +20,8 @@ from kdlnet.types import RawPredictions
 
 _LOST = 0.8
 """A teacher that keeps less than this share of the AP it was saved with is warned of."""
+_WEAK = 0.1
+"""So is one with a lower AP50 than this: it finds next to nothing itself."""
 
 
 class Member:
@@ -78,7 +80,10 @@ class Ensemble:
     """Several members as one teacher: the mean of their scores and of their distance bins.
 
     Features and ``head`` are those of the first, so terms on features want a single teacher.
+    ``ap`` is theirs on val, None while nobody measured it.
     """
+
+    ap: float | None = None
 
     def __init__(self, members: Sequence[Member], mirrored: bool = False) -> None:
         self.members = list(members)
@@ -114,11 +119,13 @@ def load_teachers(
     if needs_features:
         _check_features(loaded, setup)
     members = [frozen(weights, setup) for weights in loaded]
-    for weights, member in zip(loaded, members, strict=True):
-        _announce(repr(str(weights.path)), member, weights.metrics.get("ap"), setup, on_event)
     together = Ensemble(members, setup.config.distill.mirrored)
+    for weights, member in zip(loaded, members, strict=True):
+        name, promised = repr(str(weights.path)), weights.metrics.get("ap")
+        together.ap = _announce(name, member, promised, setup, on_event)
     if len(together.answering) > 1:
-        _announce(f"{len(together.answering)} answers together", together, None, setup, on_event)
+        name = f"{len(together.answering)} answers together"
+        together.ap = _announce(name, together, None, setup, on_event)
     return together
 
 
@@ -175,7 +182,8 @@ def _announce(
     promised: float | None,
     setup: Setup,
     on_event: Listener,
-) -> None:
+) -> float | None:
+    """Says what a teacher reaches on val, and returns its AP."""
     results = detect(teacher, setup.val, setup.config.batch, setup.device)
     measured = average_precision(results, setup.info.names)
     split = setup.config.data.val_split
@@ -192,6 +200,15 @@ def _announce(
                 "warning",
             )
         )
+    elif measured.ap50 is not None and measured.ap50 < _WEAK:
+        on_event(
+            Message(
+                f"teacher {name} finds next to nothing itself: a student has little to learn from "
+                "it; train it longer first",
+                "warning",
+            )
+        )
+    return measured.ap
 
 
 def _shown(value: float | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,10 @@ def test_the_student_learns_both_and_says_so(config: TrainConfig, tmp_path: Path
     assert "kd_class" in (result.folder / "results.csv").read_text()
     texts = [event.text for event in events if isinstance(event, Message)]
     assert any("teacher" in text and "AP50" in text for text in texts)
+    assert any("finds next to nothing itself" in text for text in texts)
+    student, teacher, gain = (float(x) for x in re.findall(r"[-+]?\d\.\d{3}", texts[-1]))
+    assert student == pytest.approx(result.metrics["ap"], abs=5e-4)
+    assert gain == pytest.approx(student - teacher, abs=2e-3)
 
 
 def test_with_weight_zero_it_is_training_to_the_bit(config: TrainConfig, tmp_path: Path) -> None:
