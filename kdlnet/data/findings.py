@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kdlnet.data.groups import name_below
 from kdlnet.errors import DataError
+from kdlnet.utils.parse import first_fault
 
 Severity = Literal["error", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")  # worst first
@@ -60,10 +61,8 @@ def read_findings(file: Path) -> list[Finding]:
     except OSError as error:
         raise DataError(f"cannot read findings {str(file)!r}: {error.strerror}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "file"
         raise DataError(
-            f"{str(file)!r} holds no findings of 'kdlnet data check': key {key}: {first['msg']}"
+            f"{str(file)!r} holds no findings of 'kdlnet data check': {first_fault(error)}"
         ) from None
 
 

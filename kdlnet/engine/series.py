@@ -11,6 +11,7 @@ from kdlnet.config import TrainConfig, load_config
 from kdlnet.engine.run import write_json, write_yaml
 from kdlnet.engine.trainer import TrainResult
 from kdlnet.errors import ConfigError
+from kdlnet.utils.parse import first_fault
 
 _FILE = "series.json"
 
@@ -43,9 +44,7 @@ def saved_series(folder: Path) -> tuple[TrainConfig, Series] | None:
     try:
         series = Series.model_validate_json(file.read_bytes())
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "file"
-        raise ConfigError(f"{str(file)!r} was changed: key {key}: {first['msg']}") from None
+        raise ConfigError(f"{str(file)!r} was changed: {first_fault(error)}") from None
     return load_config(folder / "config.yaml"), series
 
 

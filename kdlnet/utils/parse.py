@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from kdlnet.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 _SMALLEST_TILE = 32
 
@@ -59,3 +62,10 @@ def parse_tile(value: Any) -> tuple[int, int] | Literal["off"]:
             "number or HxW, for example 640 or 480x640, or off for whole images"
         )
     return sides
+
+
+def first_fault(error: ValidationError) -> str:
+    """``key KEY: what is wrong`` of the first value that a file's model refused."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"]) or "file"
+    return f"key {key}: {first['msg']}"

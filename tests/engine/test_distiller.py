@@ -17,6 +17,8 @@ from kdlnet.errors import ConfigError, WeightsError
 from kdlnet.models.zoo import ModelArguments, build_model
 from kdlnet.types import Preprocess
 
+from .interrupt import StopAt
+
 
 def _teacher(
     folder: Path,
@@ -83,13 +85,9 @@ def test_the_teacher_stays_as_it_is(config: TrainConfig, tmp_path: Path) -> None
 def test_resume_with_a_teacher_is_bit_equal(config: TrainConfig, tmp_path: Path) -> None:
     teacher = _teacher(tmp_path)
 
-    def stop(event: object) -> None:
-        if isinstance(event, EpochDone):
-            raise KeyboardInterrupt
-
     whole = distill(_changed(config), teachers=[teacher], out=tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        distill(_changed(config), teachers=[teacher], out=tmp_path / "cut", on_event=stop)
+        distill(_changed(config), teachers=[teacher], out=tmp_path / "cut", on_event=StopAt(1))
     with pytest.raises(ConfigError, match="kdlnet distill --resume"):
         train(config, resume=tmp_path / "cut")
     resumed = distill(config, resume=tmp_path / "cut")
@@ -228,16 +226,8 @@ def test_a_series_goes_on_where_it_was_cut(config: TrainConfig, tmp_path: Path) 
     """Cut in its second training: the first is left as it is, the rest is as if never cut."""
     short = _changed(config)
     whole = distill(short, generations=2, out=tmp_path / "whole")
-    epochs = 0
-
-    def stop(event: object) -> None:
-        nonlocal epochs
-        epochs += isinstance(event, EpochDone)
-        if epochs == 3:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        distill(short, generations=2, out=tmp_path / "cut", on_event=stop)
+        distill(short, generations=2, out=tmp_path / "cut", on_event=StopAt(3))
     teacher = tmp_path / "cut" / "teacher" / "weights" / "last.pt"
     written = teacher.stat().st_mtime_ns
     resumed = distill(config, resume=tmp_path / "cut")
@@ -254,15 +244,11 @@ def test_the_students_own_average_teaches(config: TrainConfig, tmp_path: Path) -
     """No other training is made; resume is bit-equal; with weights of 0 it is plain training."""
     settings = _changed(config, distill={"own_average": True})
 
-    def stop(event: object) -> None:
-        if isinstance(event, EpochDone):
-            raise KeyboardInterrupt
-
     whole = distill(settings, out=tmp_path / "whole")
     assert whole.folder == tmp_path / "whole"
     assert "kd_class" in (whole.folder / "results.csv").read_text()
     with pytest.raises(KeyboardInterrupt):
-        distill(settings, out=tmp_path / "cut", on_event=stop)
+        distill(settings, out=tmp_path / "cut", on_event=StopAt(1))
     resumed = distill(config, resume=tmp_path / "cut")
     one, two = _state(whole.last), _state(resumed.last)
     assert all(torch.equal(one[key], two[key]) for key in one)
@@ -288,12 +274,8 @@ def test_a_student_can_start_from_its_teacher(config: TrainConfig, tmp_path: Pat
         torch.testing.assert_close(one, two, rtol=0, atol=1e-6, msg=name)
     settings = _changed(config, distill=still)
 
-    def stop(event: object) -> None:
-        if isinstance(event, EpochDone):
-            raise KeyboardInterrupt
-
     whole = distill(settings, teachers=[teacher], out=tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        distill(settings, teachers=[teacher], out=tmp_path / "cut", on_event=stop)
+        distill(settings, teachers=[teacher], out=tmp_path / "cut", on_event=StopAt(1))
     one, two = _state(whole.last), _state(distill(config, resume=tmp_path / "cut").last)
     assert all(torch.equal(one[key], two[key]) for key in one)

@@ -10,10 +10,11 @@ import pytest
 
 from kdlnet.config import TrainConfig, build_config
 from kdlnet.engine.distiller import distill
-from kdlnet.engine.events import EpochDone
 from kdlnet.engine.proof import Spent, prove, spent_by
 from kdlnet.engine.trainer import train
 from kdlnet.errors import ConfigError
+
+from .interrupt import StopAt
 
 
 def _epochs(run: Path) -> int:
@@ -64,16 +65,8 @@ def test_a_cut_proof_goes_on(config: TrainConfig, tmp_path: Path) -> None:
     """Cut in the baseline: teacher and student are not trained again, the figures are the same."""
     short = build_config({**config.to_dict(), "epochs": 1})
     whole = prove(short, out=tmp_path / "whole")
-    epochs = 0
-
-    def stop(event: object) -> None:
-        nonlocal epochs
-        epochs += isinstance(event, EpochDone)
-        if epochs == 3:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        prove(short, out=tmp_path / "cut", on_event=stop)
+        prove(short, out=tmp_path / "cut", on_event=StopAt(3))
     student = tmp_path / "cut" / "seed-0" / "student" / "weights" / "last.pt"
     written = student.stat().st_mtime_ns
     resumed = prove(config, resume=tmp_path / "cut")

@@ -16,20 +16,11 @@ from kdlnet.engine.setup import prepare_run
 from kdlnet.engine.trainer import TrainResult, supervised_step, train
 from kdlnet.errors import DataError, KdlnetError, WeightsError
 
+from .interrupt import StopAt
+
 
 def _changed(config: TrainConfig, **values: object) -> TrainConfig:
     return build_config({**config.to_dict(), **values})
-
-
-class StopAt:
-    """A listener that presses Ctrl-C after so many epochs."""
-
-    def __init__(self, epochs: int) -> None:
-        self.epochs = epochs
-
-    def __call__(self, event: object) -> None:
-        if isinstance(event, EpochDone) and event.epoch + 1 == self.epochs:
-            raise KeyboardInterrupt
 
 
 @pytest.fixture(scope="module")
