@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kdlnet.config import TrainConfig, load_config
 from kdlnet.engine.run import write_json, write_yaml
-from kdlnet.engine.trainer import TrainResult
 from kdlnet.errors import ConfigError
 from kdlnet.utils.parse import first_fault
+
+if TYPE_CHECKING:
+    from kdlnet.engine.trainer import TrainResult
 
 _FILE = "series.json"
 
