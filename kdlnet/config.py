@@ -159,7 +159,6 @@ class DistillConfig(_Section):
     balance: float | None = Field(None, gt=0)
     mirrored: bool = False
     own_average: bool = False
-    start: Literal["fresh", "teacher"] = "fresh"
 
     @property
     def taught(self) -> bool:

@@ -17,6 +17,7 @@ from ..options import (
     Device,
     Epochs,
     ImageSize,
+    Init,
     Json,
     Out,
     Overwrite,
@@ -97,6 +98,7 @@ def distill(
     batch: Batch = None,
     seed: Seed = None,
     device: Device = None,
+    init: Init = None,
     time: Time = None,
     resume: Resume = None,
     cache: Cache = None,
@@ -134,10 +136,10 @@ def distill(
         device=device,
         time=time,
     )
-    if resume is not None and (teacher or recipe or generations or baseline):
+    if resume is not None and (teacher or recipe or generations or baseline or init):
         raise UsageProblem(
-            "--resume goes on with the run's own teacher and recipe: leave --teacher, --recipe, "
-            "--generations and --baseline out"
+            "--resume goes on with the run's own teacher, recipe and weights: leave --teacher, "
+            "--recipe, --generations, --baseline and --init out"
         )
     if seeds and not baseline:
         raise UsageProblem("--seeds belongs to --baseline: add it, or give --seed")
@@ -158,7 +160,7 @@ def distill(
             base = {} if recipe is None else recipe_defaults(recipe)
             base |= teacher_defaults(teacher[0]) if teacher else {}
             settings = new_settings(config, flags, assignments, base)
-        places = given(out=out, teachers=teacher)
+        places = given(out=out, teachers=teacher, init=init)
         if baseline:
             numbers = parse_seeds(seeds or str(settings.seed))
             prove(console, settings, seeds=numbers, overwrite=overwrite, **places)

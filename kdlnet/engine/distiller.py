@@ -66,6 +66,7 @@ def distill(
     out: Path | None = None,
     overwrite: bool = False,
     resume: Path | None = None,
+    init: Path | None = None,
     on_event: Listener = ignore,
 ) -> TrainResult:
     """Trains the detector of ``config`` under ``teachers``; the run folder is as train's.
@@ -75,26 +76,30 @@ def distill(
     With ``generations`` above 1 each student teaches the next, which has its own seed (born-again
     networks, arXiv 1805.04770). Where there are several trainings the folder holds one folder
     each: ``teacher``, ``student`` or ``student-1``, ``student-2`` and so on; the last student
-    is the result. ``resume`` goes on with a folder's own settings and teachers. Raises WeightsError
-    or ConfigError before the first step for a teacher that does not fit: a missing class, other
-    strides, another preprocessing.
+    is the result. ``init`` are weights that each of them starts from. ``resume`` goes on with a
+    folder's own settings and teachers. Raises WeightsError or ConfigError before the first step for
+    a teacher that does not fit: a missing class, other strides, another preprocessing.
     """
     if resume is not None:
         return _resumed(resume, on_event)
     if overwrite:
-        protect(out, teachers)
+        protect(out, [*teachers, init])
     if config.distill.own_average:
         if teachers or generations > 1:
             raise ConfigError(
                 "distill.own_average: the student is its own teacher, so there is no --teacher and "
                 "no --generations: leave them out, or set it to false"
             )
-        return _taught(config, (), None, out, overwrite, on_event)
+        return _taught(config, (), None, init, out, overwrite, on_event)
     if teachers and generations == 1:
-        return _taught(config, teachers, None, out, overwrite, on_event)
+        return _taught(config, teachers, None, init, out, overwrite, on_event)
     default, images = run_place(config, "distill")
-    out = new_folder(default, out, overwrite, reads=teachers, images=images)
-    series = Series(teachers=tuple(t.absolute() for t in teachers), generations=generations)
+    out = new_folder(default, out, overwrite, reads=[*teachers, init], images=images)
+    series = Series(
+        teachers=tuple(t.absolute() for t in teachers),
+        init=None if init is None else init.absolute(),
+        generations=generations,
+    )
     config = with_absolute_data(config)
     series.save(out, config)
     return _in_turn(config, series, out, on_event)
@@ -105,39 +110,45 @@ def _in_turn(config: TrainConfig, series: Series, out: Path, on_event: Listener)
     teachers: Sequence[Path] = series.teachers
     if not teachers:
         on_event(Message("no --teacher given: training one first"))
-        teachers = [train_teacher(config, out / "teacher", on_event)]
+        teachers = [train_teacher(config, series.init, out / "teacher", on_event)]
     for number in range(1, series.generations + 1):
         if series.generations > 1:
             on_event(Message(f"generation {number} of {series.generations}"))
         name = "student" if series.generations == 1 else f"student-{number}"
         settings = _reseeded(config, number - 1)
-        result = train_student(settings, teachers, out / name, on_event)
+        result = train_student(settings, teachers, series.init, out / name, on_event)
         teachers = [result.best]
     return result
 
 
-def train_teacher(config: TrainConfig, out: Path, on_event: Listener) -> Path:
+def train_teacher(config: TrainConfig, init: Path | None, out: Path, on_event: Listener) -> Path:
     """The best weights of a plain training with the settings of ``config`` and another seed."""
     settings = _reseeded(config, _TEACHER_SEED)
-    return train_plain(settings, out, on_event).best
+    return train_plain(settings, init, out, on_event).best
 
 
-def train_plain(config: TrainConfig, out: Path, on_event: Listener) -> TrainResult:
+def train_plain(
+    config: TrainConfig, init: Path | None, out: Path, on_event: Listener
+) -> TrainResult:
     """One training of a series without a teacher."""
     return stage(
         out,
-        lambda: train(config, out=out, overwrite=True, on_event=on_event),
+        lambda: train(config, init=init, out=out, overwrite=True, on_event=on_event),
         lambda: train(config, resume=out, on_event=on_event),
     )
 
 
 def train_student(
-    config: TrainConfig, teachers: Sequence[Path], out: Path, on_event: Listener
+    config: TrainConfig,
+    teachers: Sequence[Path],
+    init: Path | None,
+    out: Path,
+    on_event: Listener,
 ) -> TrainResult:
     """One training of a series under ``teachers``."""
     return stage(
         out,
-        lambda: _taught(config, teachers, None, out, True, on_event),
+        lambda: _taught(config, teachers, None, init, out, True, on_event),
         lambda: _resumed(out, on_event),
     )
 
@@ -151,24 +162,24 @@ def _resumed(resume: Path, on_event: Listener) -> TrainResult:
     if not config.distill.taught:
         raise ConfigError(f"{str(resume)!r} is no distillation: use kdlnet train --resume")
     teachers = [Path(teacher) for teacher in config.distill.teachers]
-    return _taught(config, teachers, saved, None, False, on_event)
+    return _taught(config, teachers, saved, None, None, False, on_event)
 
 
 def _taught(
     config: TrainConfig,
     teachers: Sequence[Path],
     saved: Weights | None,
+    init: Path | None,
     out: Path | None,
     overwrite: bool,
     on_event: Listener,
 ) -> TrainResult:
-    """One student under ``teachers``, from its start or from ``saved``."""
+    """One student under ``teachers``, that goes on from ``saved`` or starts from ``init``."""
     if config.compile and config.distill.balance is not None:
         raise ConfigError("distill.balance measures gradients inside the model: set compile=false")
     values = config.to_dict()
     values["distill"]["teachers"] = [str(teacher.absolute()) for teacher in teachers]
-    warm = config.distill.start == "teacher" and saved is None
-    setup = prepare_run(build_config(values), saved, teachers[0] if warm else None, on_event)
+    setup = prepare_run(build_config(values), saved, init, on_event)
     loss = distill_loss(config)
     if config.distill.own_average:
         teacher = Ensemble([Member(setup.average.model, None)], config.distill.mirrored)

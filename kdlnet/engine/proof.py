@@ -61,6 +61,7 @@ def prove(
     out: Path | None = None,
     overwrite: bool = False,
     resume: Path | None = None,
+    init: Path | None = None,
     on_event: Listener = ignore,
 ) -> Proof:
     """For each seed a teacher (unless given), a student and a baseline; then the comparison.
@@ -68,8 +69,8 @@ def prove(
     The baseline is one plain training with as many epochs, or as much time, as teacher and student
     together, in one schedule, with the student's seed. What a given teacher used is read from its
     run folder. Leaves ``seed-N/teacher``, ``/student``, ``/baseline`` and ``comparison/``.
-    ``resume`` is such a folder: it goes on with its own settings. Raises ConfigError when the
-    teacher's budget is unknown.
+    ``init`` are weights that every training starts from. ``resume`` is such a folder: it goes on
+    with its own settings. Raises ConfigError when the teacher's budget is unknown.
     """
     if resume is not None:
         found = saved_series(resume)
@@ -79,9 +80,10 @@ def prove(
     for path in teachers:
         spent_by(path)
     default, images = run_place(config, "proof")
-    out = new_folder(default, out, overwrite, reads=teachers, images=images)
+    out = new_folder(default, out, overwrite, reads=[*teachers, init], images=images)
     series = Series(
         teachers=tuple(path.absolute() for path in teachers),
+        init=None if init is None else init.absolute(),
         seeds=tuple(seeds),
         split=split,
         group_by=group_by,
@@ -101,12 +103,12 @@ def _prove(config: TrainConfig, series: Series, out: Path, on_event: Listener) -
         settings = build_config({**config.to_dict(), "seed": seed})
         taught_by, cost = list(series.teachers), given
         if not taught_by and not config.distill.own_average:
-            taught_by = [train_teacher(settings, folder / "teacher", on_event)]
+            taught_by = [train_teacher(settings, series.init, folder / "teacher", on_event)]
             cost = spent_by(taught_by[0])
-        student = train_student(settings, taught_by, folder / "student", on_event)
+        student = train_student(settings, taught_by, series.init, folder / "student", on_event)
         cost_of_student = spent_by(student.best)
         alone = _with_budget(settings, cost + cost_of_student)
-        baseline = train_plain(alone, folder / "baseline", on_event)
+        baseline = train_plain(alone, series.init, folder / "baseline", on_event)
         students.append(student)
         baselines.append(baseline)
         totals["teachers"] = given if series.teachers else totals["teachers"] + cost

@@ -22,12 +22,14 @@ _FILE = "series.json"
 class Series(BaseModel):
     """What the trainings of a folder are, beside the settings in its config.yaml.
 
-    ``seeds`` are those of a comparison with baselines (``distill --baseline``), else none.
+    ``init`` are the weights every training starts from, if any. ``seeds`` are those of a comparison
+    with baselines (``distill --baseline``), else none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     teachers: tuple[Path, ...] = ()
+    init: Path | None = None
     generations: int = 1
     seeds: tuple[int, ...] = ()
     split: str = "val"

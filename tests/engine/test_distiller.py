@@ -240,6 +240,22 @@ def test_a_series_goes_on_where_it_was_cut(config: TrainConfig, tmp_path: Path) 
         distill(config, resume=tmp_path / "cut")
 
 
+def test_every_training_of_a_series_starts_from_the_given_weights(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    """Those after a cut too."""
+    init = _teacher(tmp_path)
+    short = _changed(config)
+    whole = distill(short, generations=2, init=init, out=tmp_path / "whole")
+    fresh = distill(short, generations=2, out=tmp_path / "fresh")
+    with pytest.raises(KeyboardInterrupt):
+        distill(short, generations=2, init=init, out=tmp_path / "cut", on_event=StopAt(3))
+    resumed = distill(config, resume=tmp_path / "cut")
+    one, two, other = _state(whole.last), _state(resumed.last), _state(fresh.last)
+    assert all(torch.equal(one[key], two[key]) for key in one)
+    assert not all(torch.equal(one[key], other[key]) for key in one)
+
+
 def test_the_students_own_average_teaches(config: TrainConfig, tmp_path: Path) -> None:
     """No other training is made; resume is bit-equal; with weights of 0 it is plain training."""
     settings = _changed(config, distill={"own_average": True})
@@ -259,23 +275,22 @@ def test_the_students_own_average_teaches(config: TrainConfig, tmp_path: Path) -
     assert not (tmp_path / "both").exists()
 
 
-def test_a_student_can_start_from_its_teacher(config: TrainConfig, tmp_path: Path) -> None:
-    """Without a step taken it is the teacher, to the bit; resume does not start it again."""
+def test_a_student_can_start_from_weights(config: TrainConfig, tmp_path: Path) -> None:
+    """Without a step taken it is what it started from; resume does not start it again."""
     teacher = _teacher(tmp_path)
-    still = {"start": "teacher"}
     result = distill(
-        _changed(config, epochs=1, optim={"lr": 1e-12, "weight_decay": 0.0}, distill=still),
+        _changed(config, epochs=1, optim={"lr": 1e-12, "weight_decay": 0.0}),
         teachers=[teacher],
+        init=teacher,
         out=tmp_path / "run",
     )
     taught = load_weights(teacher).detector
     found = load_weights(result.last).detector
     for (name, one), two in zip(taught.named_parameters(), found.parameters(), strict=True):
         torch.testing.assert_close(one, two, rtol=0, atol=1e-6, msg=name)
-    settings = _changed(config, distill=still)
-
-    whole = distill(settings, teachers=[teacher], out=tmp_path / "whole")
+    short = _changed(config)
+    whole = distill(short, teachers=[teacher], init=teacher, out=tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        distill(settings, teachers=[teacher], out=tmp_path / "cut", on_event=StopAt(1))
+        distill(short, teachers=[teacher], init=teacher, out=tmp_path / "cut", on_event=StopAt(1))
     one, two = _state(whole.last), _state(distill(config, resume=tmp_path / "cut").last)
     assert all(torch.equal(one[key], two[key]) for key in one)

@@ -10,6 +10,7 @@ import pytest
 
 from kdlnet.config import TrainConfig, build_config
 from kdlnet.engine.distiller import distill
+from kdlnet.engine.events import Message
 from kdlnet.engine.proof import Spent, prove, spent_by
 from kdlnet.engine.trainer import train
 from kdlnet.errors import ConfigError
@@ -26,7 +27,11 @@ def test_the_baseline_gets_what_teacher_and_student_used(
     config: TrainConfig, tmp_path: Path
 ) -> None:
     short = build_config({**config.to_dict(), "epochs": 1})
-    proof = prove(short, seeds=[0, 3], out=tmp_path / "proof")
+    init = train(short, out=tmp_path / "init").best
+    events: list[object] = []
+    proof = prove(short, seeds=[0, 3], init=init, out=tmp_path / "proof", on_event=events.append)
+    texts = [event.text for event in events if isinstance(event, Message)]
+    assert sum(text.startswith("started from") for text in texts) == 6
     for seed in (0, 3):
         folder = tmp_path / "proof" / f"seed-{seed}"
         assert [_epochs(folder / arm) for arm in ("teacher", "student", "baseline")] == [1, 1, 2]
