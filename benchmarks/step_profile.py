@@ -48,7 +48,7 @@ class Parts:
         self.detector = setup.detector.train()
         optim = config.optim
         self.optimizer = make_optimizer(
-            self.detector, optim.name, optim.lr, optim.momentum, optim.weight_decay
+            self.detector, optim.name, optim.base_lr(), optim.momentum, optim.weight_decay
         )
         self.average = WeightAverage(self.detector, optim.ema_decay)
         augmenter = Augmenter(setup.train, config.seed, **config.augment.model_dump())

@@ -101,13 +101,15 @@ class AugmentConfig(_Section):
 class OptimConfig(_Section):
     """``lr`` is for a batch of 16 images and scales with the square root of the real one.
 
-    ``sgd`` wants ``lr`` near 0.02, ``weight_decay`` near 0.0005; ``momentum`` is AdamW's beta1.
+    Without a value it is 0.006 for ``adamw`` and 0.02 for ``sgd``, and a third of that where the
+    training starts from weights (RECIPES.md has the runs; those of ``sgd`` are not among them).
+    ``sgd`` wants ``weight_decay`` near 0.0005; ``momentum`` is AdamW's beta1.
 
     ``warmup`` and ``tail`` (the part without mosaic, mixup and copy-paste) are shares of the run.
     """
 
     name: Literal["adamw", "sgd"] = "adamw"
-    lr: float = Field(0.006, gt=0)
+    lr: float | None = Field(None, gt=0)
     final_lr: float = Field(0.02, ge=0, le=1)
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(0.05, ge=0)
@@ -116,6 +118,11 @@ class OptimConfig(_Section):
     accumulate: int = Field(1, ge=1)
     clip_norm: float = Field(10.0, ge=0)
     ema_decay: float = Field(0.999, ge=0, lt=1)
+
+    def base_lr(self, from_weights: bool = False) -> float:
+        """``lr``, or its usual value for a start afresh or ``from_weights``."""
+        usual = {"adamw": 0.006, "sgd": 0.02}[self.name]
+        return self.lr or (usual / 3 if from_weights else usual)
 
 
 class LossConfig(_Section):

@@ -46,6 +46,7 @@ def prepare_run(
     info = _find_data(config)
     channels = config.model.channels or info.channels or 3
     config = _updated(config, "model", channels=channels)
+    config = _updated(config, "optim", lr=config.optim.base_lr(from_weights=init is not None))
     if saved is not None and tuple(info.names) != saved.names:
         raise DataError(
             f"the run was started with the classes {', '.join(saved.names)}, its dataset now has "

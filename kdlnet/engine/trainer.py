@@ -100,7 +100,7 @@ def run_training(
     optim = config.optim
     augmenter = Augmenter(setup.train, config.seed, **config.augment.model_dump())
     batches = TrainBatches(augmenter, config.batch, setup.device)
-    lr = optim.lr * (batches.batch * optim.accumulate / 16) ** 0.5
+    lr = optim.base_lr() * (batches.batch * optim.accumulate / 16) ** 0.5
     optimizer = make_optimizer(setup.detector, optim.name, lr, optim.momentum, optim.weight_decay)
     scaler = torch.amp.GradScaler(
         setup.device.type, enabled=autocast_dtype(config.amp, setup.device) is torch.float16

@@ -11,7 +11,7 @@ import torch
 
 from kdlnet.config import TrainConfig, build_config
 from kdlnet.engine.checkpoint import load_weights
-from kdlnet.engine.events import EpochDone, Message, RunFinished, RunStarted, StepDone
+from kdlnet.engine.events import EpochDone, Message, RunFinished, RunStarted, StepDone, ignore
 from kdlnet.engine.setup import prepare_run
 from kdlnet.engine.trainer import TrainResult, supervised_step, train
 from kdlnet.errors import DataError, KdlnetError, WeightsError
@@ -184,6 +184,19 @@ def test_init_matches_class_rows_by_name(
         new.head.class_logits[0].weight[1], old.head.class_logits[0].weight[0], rtol=0, atol=1e-6
     )
     torch.testing.assert_close(new.neck.down[0].dense, old.neck.down[0].dense, rtol=0, atol=1e-6)
+
+
+def test_the_usual_rate_is_lower_from_weights(
+    finished: tuple[TrainResult, list[object]], config: TrainConfig
+) -> None:
+    for optim, init, lr in [
+        ({}, None, 0.006),
+        ({}, finished[0].best, 0.002),
+        ({"name": "sgd"}, None, 0.02),
+        ({"lr": 0.5}, finished[0].best, 0.5),
+    ]:
+        setup = prepare_run(_changed(config, optim=optim), None, init, ignore)
+        assert setup.config.optim.lr == pytest.approx(lr)
 
 
 def make_other_classes(file: Path, folder: Path) -> Path:
