@@ -126,7 +126,10 @@ Epochs = Annotated[
     int | None,
     option("--epochs", metavar="N", callback=at_least_one, help="Passes over the data [100]."),
 ]
-Init = Annotated[Path | None, option("--init", metavar="FILE", help="Weights to start from.")]
+Init = Annotated[
+    Path | None,
+    option("--init", metavar="FILE", help="Weights to start from, at a third of the usual rate."),
+]
 Resume = Annotated[
     Path | None,
     option("--resume", metavar="RUN", help="Go on with a run: its folder or last.pt."),
