@@ -95,11 +95,7 @@ def distill(
         return _taught(config, teachers, None, init, out, overwrite, on_event)
     default, images = run_place(config, "distill")
     out = new_folder(default, out, overwrite, reads=[*teachers, init], images=images)
-    series = Series(
-        teachers=tuple(t.absolute() for t in teachers),
-        init=None if init is None else init.absolute(),
-        generations=generations,
-    )
+    series = Series(teachers=tuple(teachers), init=init, generations=generations)
     config = with_absolute_data(config)
     series.save(out, config)
     return _in_turn(config, series, out, on_event)

@@ -82,8 +82,8 @@ def prove(
     default, images = run_place(config, "proof")
     out = new_folder(default, out, overwrite, reads=[*teachers, init], images=images)
     series = Series(
-        teachers=tuple(path.absolute() for path in teachers),
-        init=None if init is None else init.absolute(),
+        teachers=tuple(teachers),
+        init=init,
         seeds=tuple(seeds),
         split=split,
         group_by=group_by,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from kdlnet.config import TrainConfig, load_config
 from kdlnet.engine.run import write_json, write_yaml
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _FILE = "series.json"
 
+_AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]  # a run goes on from any folder
+
 
 class Series(BaseModel):
     """What the trainings of a folder are, beside the settings in its config.yaml.
@@ -28,8 +30,8 @@ class Series(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    teachers: tuple[Path, ...] = ()
-    init: Path | None = None
+    teachers: tuple[_AbsolutePath, ...] = ()
+    init: _AbsolutePath | None = None
     generations: int = 1
     seeds: tuple[int, ...] = ()
     split: str = "val"
