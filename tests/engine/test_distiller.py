@@ -240,17 +240,26 @@ def test_a_series_goes_on_where_it_was_cut(config: TrainConfig, tmp_path: Path) 
         distill(config, resume=tmp_path / "cut")
 
 
+def _starts(events: list[object]) -> int:
+    texts = [event.text for event in events if isinstance(event, Message)]
+    return sum(text.startswith("started from") for text in texts)
+
+
 def test_every_training_of_a_series_starts_from_the_given_weights(
     config: TrainConfig, tmp_path: Path
 ) -> None:
     """Those after a cut too."""
     init = _teacher(tmp_path)
     short = _changed(config)
-    whole = distill(short, generations=2, init=init, out=tmp_path / "whole")
+    events: list[object] = []
+    whole = distill(short, generations=2, init=init, out=tmp_path / "whole", on_event=events.append)
+    assert _starts(events) == 3
     fresh = distill(short, generations=2, out=tmp_path / "fresh")
     with pytest.raises(KeyboardInterrupt):
         distill(short, generations=2, init=init, out=tmp_path / "cut", on_event=StopAt(3))
-    resumed = distill(config, resume=tmp_path / "cut")
+    events.clear()
+    resumed = distill(config, resume=tmp_path / "cut", on_event=events.append)
+    assert _starts(events) == 1  # the second student; the first one goes on
     one, two, other = _state(whole.last), _state(resumed.last), _state(fresh.last)
     assert all(torch.equal(one[key], two[key]) for key in one)
     assert not all(torch.equal(one[key], other[key]) for key in one)
