@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -16,6 +16,9 @@ from kdlnet.errors import DataError
 
 # Rows with six decimals reach past the border by rounding alone; that is no fault of the labels.
 _ROUNDING = 1e-5
+
+FEW = 20
+"""Boxes of a class below which its figures are chance and it can hardly be learned, roughly."""
 
 _ADVICE = {
     "columns": "a row has 5 columns (class cx cy w h) or a class and at least 3 points",
@@ -123,6 +126,14 @@ def read_labels(file: Path, num_classes: int) -> tuple[ImageLabels, list[LabelPr
     except OSError as error:
         raise DataError(f"cannot read label file {str(file)!r}: {error.strerror}") from None
     return parse_rows(data.decode("utf-8-sig", errors="replace"), file, num_classes)
+
+
+def count_boxes(labels: Iterable[ImageLabels], names: Sequence[str]) -> dict[str, int]:
+    """How many boxes each class of ``names`` has."""
+    counts: Counter[int] = Counter()
+    for image in labels:
+        counts.update(image.labels.tolist())
+    return {name: counts[label] for label, name in enumerate(names)}
 
 
 def write_rows(file: Path, boxes: NDArray[np.float64], labels: NDArray[np.int64]) -> None:

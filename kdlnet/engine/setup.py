@@ -11,7 +11,7 @@ import torch
 from kdlnet.config import TrainConfig
 from kdlnet.data.catalog import DatasetInfo, find_dataset, label_path, list_images
 from kdlnet.data.dataset import DetectionDataset, Split, load_split
-from kdlnet.data.labels import summarize
+from kdlnet.data.labels import FEW, count_boxes, summarize
 from kdlnet.data.window import image_depth, measured_window
 from kdlnet.engine.checkpoint import Weights, load_weights, transfer
 from kdlnet.engine.device import find_device, prepare
@@ -66,6 +66,8 @@ def prepare_run(
     if not len(val_set.labels):
         text = f"no box in {config.data.val_split}: AP is unknown and best.pt the newest epoch"
         on_event(Message(text, "warning"))
+    else:
+        _say_what_is_rare(found, config.data.val_split, info, on_event)
     detector.to(device).to(memory_format=torch.channels_last)
     average = WeightAverage(detector, config.optim.ema_decay)
     return Setup(config, device, info, train_set, val_set, detector, average)
@@ -136,6 +138,14 @@ def _require_boxes(dataset: DetectionDataset, info: DatasetInfo, config: TrainCo
             f"split {config.data.train_split!r} of {info.name!r} has no box to learn from; the "
             f"labels of {str(dataset.paths[0])!r} belong in {str(label_path(dataset.paths[0]))!r}"
         )
+
+
+def _say_what_is_rare(found: Split, split: str, info: DatasetInfo, on_event: Listener) -> None:
+    counts = count_boxes(found.labels, info.names)
+    rare = ", ".join(f"{name} {count}" for name, count in counts.items() if count < FEW)
+    if rare:
+        text = f"few boxes in {split}: {rare}; their AP is mostly chance and so is a mean over them"
+        on_event(Message(f"{text}: look at every class (kdlnet val) before you compare", "warning"))
 
 
 def with_absolute_data(config: TrainConfig) -> TrainConfig:

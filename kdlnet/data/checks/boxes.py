@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import unicodedata
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,11 +12,10 @@ from numpy.typing import NDArray
 from kdlnet.data.catalog import label_path
 from kdlnet.data.checks.survey import ImageFacts, Pixels, Survey, readable
 from kdlnet.data.findings import Finding, Severity
-from kdlnet.data.labels import ImageLabels
+from kdlnet.data.labels import FEW, ImageLabels, count_boxes
 
 LEAST_SIDE, LEAST_SIZE = 3.0, 8.0  # pixels of the network input; size is the root of the area
 _SAME = 0.9  # IoU from which two boxes are one
-_FEW = 20  # boxes of a class that can be learned from at all, roughly
 _UNBALANCED = 10.0
 
 
@@ -153,26 +151,23 @@ def check_small(survey: Survey) -> Iterator[Finding]:
 def check_classes(survey: Survey) -> Iterator[Finding]:
     """Classes that a split lacks, that are rare, and how far apart their numbers are."""
     for split in survey.splits if survey.names else []:
-        counts: Counter[int] = Counter()
-        for image in survey.of(split):
-            counts.update(image.labels.labels.tolist())
-        if not counts:
+        counts = count_boxes((image.labels for image in survey.of(split)), survey.names)
+        if not any(counts.values()):
             continue
-        for label, name in enumerate(survey.names):
-            if not counts[label]:
+        for name, count in counts.items():
+            if not count:
                 message = f"class {name} has no box in {split}"
                 fix = "collect some, or split again: kdlnet data split keeps classes in proportion"
                 severity: Severity = "error" if split == "train" else "warning"
                 yield Finding("classes", severity, message, split, value=name, fix=fix)
-            elif counts[label] < _FEW and split == "train":
-                message = f"class {name} has {counts[label]} boxes in train"
+            elif count < FEW:
+                message = f"class {name} has {count} {'boxes' if count > 1 else 'box'} in {split}"
                 fix = "collect more of it: its figures will be chance"
-                yield Finding("classes", "warning", message, split, value=counts[label], fix=fix)
-        by_name = {name: counts[label] for label, name in enumerate(survey.names)}
-        listed = ", ".join(f"{name} {count}" for name, count in by_name.items())
+                yield Finding("classes", "warning", message, split, value=count, fix=fix)
+        listed = ", ".join(f"{name} {count}" for name, count in counts.items())
         far = split == "train" and max(counts.values()) > _UNBALANCED * min(counts.values())
         yield Finding(
-            "classes", "warning" if far else "info", f"boxes: {listed}", split, value=by_name
+            "classes", "warning" if far else "info", f"boxes: {listed}", split, value=counts
         )
 
 
