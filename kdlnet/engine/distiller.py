@@ -12,9 +12,9 @@ from kdlnet.data.window import full_window
 from kdlnet.engine.checkpoint import Weights, load_weights
 from kdlnet.engine.events import Listener, Message, ignore
 from kdlnet.engine.keeper import last_weights, saved_config
-from kdlnet.engine.run import new_folder, protect
-from kdlnet.engine.series import Series, saved_series, stage
-from kdlnet.engine.setup import prepare_run, run_place, with_absolute_data
+from kdlnet.engine.run import protect
+from kdlnet.engine.series import Series, begin, saved_series, stage
+from kdlnet.engine.setup import prepare_run
 from kdlnet.engine.steps import DistillStep
 from kdlnet.engine.teacher import Ensemble, Member, load_teachers
 from kdlnet.engine.trainer import TrainResult, run_training, supervised_step, train
@@ -93,12 +93,9 @@ def distill(
         return _taught(config, (), None, init, out, overwrite, on_event)
     if teachers and generations == 1:
         return _taught(config, teachers, None, init, out, overwrite, on_event)
-    default, images = run_place(config, "distill")
-    out = new_folder(default, out, overwrite, reads=[*teachers, init], images=images)
     series = Series(teachers=tuple(teachers), init=init, generations=generations)
-    config = with_absolute_data(config)
-    series.save(out, config)
-    return _in_turn(config, series, out, on_event)
+    config, folder = begin(series, "distill", config, out, overwrite)
+    return _in_turn(config, series, folder, on_event)
 
 
 def _in_turn(config: TrainConfig, series: Series, out: Path, on_event: Listener) -> TrainResult:

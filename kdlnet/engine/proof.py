@@ -12,9 +12,8 @@ from kdlnet.config import TrainConfig, build_config
 from kdlnet.engine.comparer import Comparison, compare
 from kdlnet.engine.distiller import train_plain, train_student, train_teacher
 from kdlnet.engine.events import Listener, Message, ignore
-from kdlnet.engine.run import new_folder, write_json
-from kdlnet.engine.series import Series, saved_series
-from kdlnet.engine.setup import run_place, with_absolute_data
+from kdlnet.engine.run import write_json
+from kdlnet.engine.series import Series, begin, saved_series
 from kdlnet.engine.trainer import TrainResult
 from kdlnet.errors import ConfigError
 
@@ -79,8 +78,6 @@ def prove(
         return _prove(*found, resume, on_event)
     for path in teachers:
         spent_by(path)
-    default, images = run_place(config, "proof")
-    out = new_folder(default, out, overwrite, reads=[*teachers, init], images=images)
     series = Series(
         teachers=tuple(teachers),
         init=init,
@@ -88,9 +85,8 @@ def prove(
         split=split,
         group_by=group_by,
     )
-    config = with_absolute_data(config)
-    series.save(out, config)
-    return _prove(config, series, out, on_event)
+    config, folder = begin(series, "proof", config, out, overwrite)
+    return _prove(config, series, folder, on_event)
 
 
 def _prove(config: TrainConfig, series: Series, out: Path, on_event: Listener) -> Proof:

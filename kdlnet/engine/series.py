@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from kdlnet.config import TrainConfig, load_config
-from kdlnet.engine.run import write_json, write_yaml
+from kdlnet.engine.checkpoint import load_weights
+from kdlnet.engine.run import new_folder, write_json, write_yaml
+from kdlnet.engine.setup import run_place, with_absolute_data
 from kdlnet.errors import ConfigError
 from kdlnet.utils.parse import first_fault
 
@@ -41,6 +43,23 @@ class Series(BaseModel):
         """Writes what :func:`saved_series` reads."""
         write_yaml(folder / "config.yaml", config.to_dict())
         write_json(folder / _FILE, self.model_dump(mode="json"))
+
+
+def begin(
+    series: Series, kind: str, config: TrainConfig, out: Path | None, overwrite: bool
+) -> tuple[TrainConfig, Path]:
+    """The folder of a new series of ``kind``, and the settings its trainings share.
+
+    Nothing is made when weights that the series needs cannot be read: WeightsError.
+    """
+    needed = [*series.teachers, *([] if series.init is None else [series.init])]
+    for weights in needed:
+        load_weights(weights)
+    default, images = run_place(config, kind)
+    folder = new_folder(default, out, overwrite, reads=needed, images=images)
+    config = with_absolute_data(config)
+    series.save(folder, config)
+    return config, folder
 
 
 def saved_series(folder: Path) -> tuple[TrainConfig, Series] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -303,3 +304,14 @@ def test_a_student_can_start_from_weights(config: TrainConfig, tmp_path: Path) -
         distill(short, teachers=[teacher], init=teacher, out=tmp_path / "cut", on_event=StopAt(1))
     one, two = _state(whole.last), _state(distill(config, resume=tmp_path / "cut").last)
     assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+@pytest.mark.parametrize("missing", ["init", "teachers"])
+def test_weights_that_are_missing_leave_no_folder(
+    config: TrainConfig, tmp_path: Path, missing: str
+) -> None:
+    file, out = tmp_path / "none.pt", tmp_path / "out"
+    places: dict[str, Any] = {"init": file} if missing == "init" else {"teachers": [file]}
+    with pytest.raises(WeightsError, match=r"none\.pt"):
+        distill(config, generations=2, out=out, **places)
+    assert not out.exists()
