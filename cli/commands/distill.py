@@ -46,6 +46,14 @@ Teachers = Annotated[
         help="Trained weights [trains one first]. Repeatable.",
     ),
 ]
+TeacherModel = Annotated[
+    str | None,
+    option(
+        "--teacher-model",
+        metavar="NAME",
+        help="Model of a teacher that is trained first [as the student].",
+    ),
+]
 Student = Annotated[
     str | None, option("--student", metavar="NAME", help="Model to train [as the teacher].")
 ]
@@ -84,6 +92,7 @@ def parse_seeds(text: str) -> list[int]:
 
 def distill(
     teacher: Teachers = None,
+    teacher_model: TeacherModel = None,
     student: Student = None,
     recipe: Recipe = None,
     generations: Generations = None,
@@ -118,7 +127,7 @@ def distill(
     \b
     kdlnet distill --teacher best.pt --data neu-det
     kdlnet distill --teacher a.pt --teacher b.pt --data neu-det
-    kdlnet distill --student lightnet-n --data neu-det --image-size 224
+    kdlnet distill --student lightnet-n --teacher-model lightnet --data neu-det
     kdlnet distill --baseline --seeds 0,1,2 --student lightnet-n --data neu-det
     """
     flags = config_flags(
@@ -136,10 +145,12 @@ def distill(
         device=device,
         time=time,
     )
-    if resume is not None and (teacher or recipe or generations or baseline or init):
+    if resume is not None and (
+        teacher or teacher_model or recipe or generations or baseline or init
+    ):
         raise UsageProblem(
             "--resume goes on with the run's own teacher, recipe and weights: leave --teacher, "
-            "--recipe, --generations, --baseline and --init out"
+            "--teacher-model, --recipe, --generations, --baseline and --init out"
         )
     if seeds and not baseline:
         raise UsageProblem("--seeds belongs to --baseline: add it, or give --seed")
@@ -160,7 +171,7 @@ def distill(
             base = {} if recipe is None else recipe_defaults(recipe)
             base |= teacher_defaults(teacher[0]) if teacher else {}
             settings = new_settings(config, flags, assignments, base)
-        places = given(out=out, teachers=teacher, init=init)
+        places = given(out=out, teachers=teacher, teacher_model=teacher_model, init=init)
         if baseline:
             numbers = parse_seeds(seeds or str(settings.seed))
             prove(console, settings, seeds=numbers, overwrite=overwrite, **places)

@@ -12,14 +12,15 @@ from kdlnet.data.window import full_window
 from kdlnet.engine.checkpoint import Weights, load_weights
 from kdlnet.engine.events import Listener, Message, ignore
 from kdlnet.engine.keeper import last_weights, saved_config
-from kdlnet.engine.run import protect
-from kdlnet.engine.series import Series, begin, saved_series, stage
-from kdlnet.engine.setup import prepare_run
+from kdlnet.engine.run import new_folder, protect
+from kdlnet.engine.series import Series, saved_series, stage
+from kdlnet.engine.setup import prepare_run, run_place, with_absolute_data
 from kdlnet.engine.steps import DistillStep
 from kdlnet.engine.teacher import Ensemble, Member, load_teachers
 from kdlnet.engine.trainer import TrainResult, run_training, supervised_step, train
 from kdlnet.errors import ConfigError, unknown
 from kdlnet.losses.distill_loss import DistillLoss
+from kdlnet.models.zoo import model_strides
 
 RECIPES: dict[str, dict[str, Any]] = {
     "kdlnet": {},
@@ -62,6 +63,7 @@ def distill(
     config: TrainConfig,
     *,
     teachers: Sequence[Path] = (),
+    teacher_model: str | None = None,
     generations: int = 1,
     out: Path | None = None,
     overwrite: bool = False,
@@ -72,7 +74,8 @@ def distill(
     """Trains the detector of ``config`` under ``teachers``; the run folder is as train's.
 
     Several teachers are averaged. Without one, one is trained first, with the same settings and
-    another seed; with ``distill.own_average`` the average of the student's own weights teaches.
+    another seed, of the structure ``teacher_model`` or the student's; with ``distill.own_average``
+    the average of the student's own weights teaches.
     With ``generations`` above 1 each student teaches the next, which has its own seed (born-again
     networks, arXiv 1805.04770). Where there are several trainings the folder holds one folder
     each: ``teacher``, ``student`` or ``student-1``, ``student-2`` and so on; the last student
@@ -85,17 +88,58 @@ def distill(
     if overwrite:
         protect(out, [*teachers, init])
     if config.distill.own_average:
-        if teachers or generations > 1:
+        if teachers or teacher_model or generations > 1:
             raise ConfigError(
-                "distill.own_average: the student is its own teacher, so there is no --teacher and "
-                "no --generations: leave them out, or set it to false"
+                "distill.own_average: the student is its own teacher, so there is no --teacher, no "
+                "--teacher-model and no --generations: leave them out, or set it to false"
             )
         return _taught(config, (), None, init, out, overwrite, on_event)
-    if teachers and generations == 1:
+    if teachers and not teacher_model and generations == 1:
         return _taught(config, teachers, None, init, out, overwrite, on_event)
-    series = Series(teachers=tuple(teachers), init=init, generations=generations)
-    config, folder = begin(series, "distill", config, out, overwrite)
+    series = Series(
+        teachers=tuple(teachers), teacher_model=teacher_model, init=init, generations=generations
+    )
+    config, folder = begin_series(series, "distill", config, out, overwrite)
     return _in_turn(config, series, folder, on_event)
+
+
+def begin_series(
+    series: Series, kind: str, config: TrainConfig, out: Path | None, overwrite: bool
+) -> tuple[TrainConfig, Path]:
+    """The folder of a new series of ``kind``, and the settings its trainings share.
+
+    Nothing is made when weights that the series needs cannot be read (WeightsError) or a teacher
+    of another structure cannot teach the student (ConfigError).
+    """
+    _check_teacher_model(series, config)
+    needed = [*series.teachers, *([] if series.init is None else [series.init])]
+    for weights in needed:
+        load_weights(weights)
+    default, images = run_place(config, kind)
+    folder = new_folder(default, out, overwrite, reads=needed, images=images)
+    config = with_absolute_data(config)
+    series.save(folder, config)
+    return config, folder
+
+
+def _check_teacher_model(series: Series, config: TrainConfig) -> None:
+    wanted, student = series.teacher_model, config.model.name
+    if wanted is None:
+        return
+    clash = None
+    teaches, taught = model_strides(wanted), model_strides(student)
+    if series.teachers:
+        clash = f"with the trained teacher {series.teachers[0].name!r}: leave one out"
+    elif config.distill.own_average:
+        clash = "with distill.own_average, where the student is its own teacher: leave one out"
+    elif series.init is not None and wanted != student:
+        clash = f"with --init: weights fit one structure, not {student!r} as well; leave one out"
+    elif distill_loss(config).uses_features and wanted != student:
+        clash = f"over {student!r}: terms on features (pkd, cwd, cross) need the same structure"
+    elif teaches != taught:
+        clash = f"has strides {teaches}, the student {student!r} {taught}: choose one with the same"
+    if clash:
+        raise ConfigError(f"--teacher-model {wanted!r} {clash}")
 
 
 def _in_turn(config: TrainConfig, series: Series, out: Path, on_event: Listener) -> TrainResult:
@@ -103,7 +147,7 @@ def _in_turn(config: TrainConfig, series: Series, out: Path, on_event: Listener)
     teachers: Sequence[Path] = series.teachers
     if not teachers:
         on_event(Message("no --teacher given: training one first"))
-        teachers = [train_teacher(config, series.init, out / "teacher", on_event)]
+        teachers = [train_teacher(config, series, out / "teacher", on_event)]
     for number in range(1, series.generations + 1):
         if series.generations > 1:
             on_event(Message(f"generation {number} of {series.generations}"))
@@ -114,10 +158,11 @@ def _in_turn(config: TrainConfig, series: Series, out: Path, on_event: Listener)
     return result
 
 
-def train_teacher(config: TrainConfig, init: Path | None, out: Path, on_event: Listener) -> Path:
+def train_teacher(config: TrainConfig, series: Series, out: Path, on_event: Listener) -> Path:
     """The best weights of a plain training with the settings of ``config`` and another seed."""
-    settings = _reseeded(config, _TEACHER_SEED)
-    return train_plain(settings, init, out, on_event).best
+    values = _reseeded(config, _TEACHER_SEED).to_dict()
+    values["model"]["name"] = series.teacher_model or config.model.name
+    return train_plain(build_config(values), series.init, out, on_event).best
 
 
 def train_plain(

@@ -10,10 +10,10 @@ from typing import Any
 
 from kdlnet.config import TrainConfig, build_config
 from kdlnet.engine.comparer import Comparison, compare
-from kdlnet.engine.distiller import train_plain, train_student, train_teacher
+from kdlnet.engine.distiller import begin_series, train_plain, train_student, train_teacher
 from kdlnet.engine.events import Listener, Message, ignore
 from kdlnet.engine.run import write_json
-from kdlnet.engine.series import Series, begin, saved_series
+from kdlnet.engine.series import Series, saved_series
 from kdlnet.engine.trainer import TrainResult
 from kdlnet.errors import ConfigError
 
@@ -54,6 +54,7 @@ def prove(
     config: TrainConfig,
     *,
     teachers: Sequence[Path] = (),
+    teacher_model: str | None = None,
     seeds: Sequence[int] = (0,),
     split: str = "val",
     group_by: str | None = None,
@@ -65,11 +66,12 @@ def prove(
 ) -> Proof:
     """For each seed a teacher (unless given), a student and a baseline; then the comparison.
 
-    The baseline is one plain training with as many epochs, or as much time, as teacher and student
-    together, in one schedule, with the student's seed. What a given teacher used is read from its
-    run folder. Leaves ``seed-N/teacher``, ``/student``, ``/baseline`` and ``comparison/``.
-    ``init`` are weights that every training starts from. ``resume`` is such a folder: it goes on
-    with its own settings. Raises ConfigError when the teacher's budget is unknown.
+    A teacher has the structure ``teacher_model``, or the student's. The baseline is one plain
+    training with as many epochs, or as much time, as teacher and student together, in one schedule,
+    with the student's seed. What a given teacher used is read from its run folder. Leaves
+    ``seed-N/teacher``, ``/student``, ``/baseline`` and ``comparison/``. ``init`` are weights that
+    every training starts from. ``resume`` is such a folder: it goes on with its own settings.
+    Raises ConfigError when the teacher's budget is unknown.
     """
     if resume is not None:
         found = saved_series(resume)
@@ -80,12 +82,13 @@ def prove(
         spent_by(path)
     series = Series(
         teachers=tuple(teachers),
+        teacher_model=teacher_model,
         init=init,
         seeds=tuple(seeds),
         split=split,
         group_by=group_by,
     )
-    config, folder = begin(series, "proof", config, out, overwrite)
+    config, folder = begin_series(series, "proof", config, out, overwrite)
     return _prove(config, series, folder, on_event)
 
 
@@ -99,7 +102,7 @@ def _prove(config: TrainConfig, series: Series, out: Path, on_event: Listener) -
         settings = build_config({**config.to_dict(), "seed": seed})
         taught_by, cost = list(series.teachers), given
         if not taught_by and not config.distill.own_average:
-            taught_by = [train_teacher(settings, series.init, folder / "teacher", on_event)]
+            taught_by = [train_teacher(settings, series, folder / "teacher", on_event)]
             cost = spent_by(taught_by[0])
         student = train_student(settings, taught_by, series.init, folder / "student", on_event)
         cost_of_student = spent_by(student.best)

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from kdlnet.config import TrainConfig, load_config
-from kdlnet.engine.checkpoint import load_weights
-from kdlnet.engine.run import new_folder, write_json, write_yaml
-from kdlnet.engine.setup import run_place, with_absolute_data
+from kdlnet.engine.run import write_json, write_yaml
 from kdlnet.errors import ConfigError
 from kdlnet.utils.parse import first_fault
 
@@ -26,6 +24,7 @@ _AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]  # a run goes on 
 class Series(BaseModel):
     """What the trainings of a folder are, beside the settings in its config.yaml.
 
+    ``teacher_model`` is the structure of a teacher that is trained first, the student's if None.
     ``init`` are the weights every training starts from, if any. ``seeds`` are those of a comparison
     with baselines (``distill --baseline``), else none.
     """
@@ -33,6 +32,7 @@ class Series(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     teachers: tuple[_AbsolutePath, ...] = ()
+    teacher_model: str | None = None
     init: _AbsolutePath | None = None
     generations: int = 1
     seeds: tuple[int, ...] = ()
@@ -43,23 +43,6 @@ class Series(BaseModel):
         """Writes what :func:`saved_series` reads."""
         write_yaml(folder / "config.yaml", config.to_dict())
         write_json(folder / _FILE, self.model_dump(mode="json"))
-
-
-def begin(
-    series: Series, kind: str, config: TrainConfig, out: Path | None, overwrite: bool
-) -> tuple[TrainConfig, Path]:
-    """The folder of a new series of ``kind``, and the settings its trainings share.
-
-    Nothing is made when weights that the series needs cannot be read: WeightsError.
-    """
-    needed = [*series.teachers, *([] if series.init is None else [series.init])]
-    for weights in needed:
-        load_weights(weights)
-    default, images = run_place(config, kind)
-    folder = new_folder(default, out, overwrite, reads=needed, images=images)
-    config = with_absolute_data(config)
-    series.save(folder, config)
-    return config, folder
 
 
 def saved_series(folder: Path) -> tuple[TrainConfig, Series] | None:

@@ -103,6 +103,13 @@ def build_model(name: str, arguments: ModelArguments, seed: int | None = None) -
         return MODELS[name].build(arguments)
 
 
+def model_strides(name: str) -> tuple[int, ...]:
+    """The strides of the model ``name``, without its weights. Raises ConfigError if unknown."""
+    with torch.device("meta"):
+        strides: tuple[int, ...] = build_model(name, ModelArguments(num_classes=1)).strides
+    return strides
+
+
 def _assemble(
     arguments: ModelArguments,
     stem: int,

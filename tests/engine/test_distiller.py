@@ -315,3 +315,37 @@ def test_weights_that_are_missing_leave_no_folder(
     with pytest.raises(WeightsError, match=r"none\.pt"):
         distill(config, generations=2, out=out, **places)
     assert not out.exists()
+
+
+def test_a_larger_model_is_trained_as_the_teacher(config: TrainConfig, tmp_path: Path) -> None:
+    result = distill(_changed(config, epochs=1), teacher_model="lightnet", out=tmp_path / "run")
+    teacher = tmp_path / "run" / "teacher" / "weights" / "best.pt"
+    assert load_weights(teacher).model == "lightnet"
+    assert load_weights(result.best).model == "lightnet-n"
+    resumed = distill(config, resume=tmp_path / "run")  # finished: nothing is trained again
+    assert resumed.best == result.best
+
+
+@pytest.mark.parametrize(
+    ("model", "changes", "places", "message"),
+    [
+        ("lightnet-p2", {}, {}, r"has strides \(4, 8, 16, 32\), the student 'lightnet-n' \(8, "),
+        ("lightnet", {"cross": True}, {}, "need the same structure"),
+        ("lightnet", {"own_average": True}, {}, "distill.own_average"),
+        ("lightnet", {}, {"init": Path("w.pt")}, "not 'lightnet-n' as well"),
+        ("lightnet", {}, {"teachers": [Path("t.pt")]}, "the trained teacher 't.pt': leave one out"),
+        ("lightnet-x", {}, {}, "unknown model 'lightnet-x'"),
+    ],
+)
+def test_a_teacher_model_that_cannot_teach_is_refused_before_it_is_trained(
+    config: TrainConfig,
+    tmp_path: Path,
+    model: str,
+    changes: dict[str, Any],
+    places: dict[str, Any],
+    message: str,
+) -> None:
+    settings = _changed(config, distill=changes)
+    with pytest.raises(ConfigError, match=message):
+        distill(settings, teacher_model=model, out=tmp_path / "run", **places)
+    assert not (tmp_path / "run").exists()
