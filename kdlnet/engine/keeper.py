@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import torch
@@ -13,6 +14,9 @@ from kdlnet.engine.run import write_csv
 from kdlnet.engine.setup import Setup
 from kdlnet.errors import ConfigError, WeightsError
 from kdlnet.models.zoo import ModelArguments
+
+_SHARE = 0.05
+"""Of the time, what last.pt may take: with epochs of a fraction of a second some go unsaved."""
 
 
 class Keeper:
@@ -33,9 +37,23 @@ class Keeper:
         self.scaler = scaler
         self.state = state
         self.thresholds: dict[str, float] = {}
+        self._saved, self._took = 0.0, 0.0
 
-    def save(self, best: bool) -> None:
-        """Writes results.csv and last.pt, and best.pt when this epoch is the best."""
+    def save(self, best: bool, over: bool) -> None:
+        """Writes results.csv, best.pt when this epoch is the best, and last.pt.
+
+        last.pt is left as it is while writing it would take more than a small share of the time
+        since it was last written, but for the ``best`` epoch and when the run is ``over``.
+        """
+        if self.state.rows:
+            write_csv(self.folder / "results.csv", self.state.rows)
+        began = time.perf_counter()
+        if best or over or self._took <= _SHARE * (began - self._saved):
+            self._save_weights(best)
+            self._saved = time.perf_counter()
+            self._took = self._saved - began
+
+    def _save_weights(self, best: bool) -> None:
         folder = self.folder
         weights = self._weights()
         if best:
@@ -50,8 +68,6 @@ class Keeper:
             "state": self.state.state_dict(),
         }
         save_weights(folder / "weights" / "last.pt", weights)
-        if self.state.rows:
-            write_csv(folder / "results.csv", self.state.rows)
 
     def restore(self, saved: Weights) -> None:
         """Takes over everything ``save`` wrote."""

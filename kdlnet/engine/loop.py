@@ -79,8 +79,9 @@ class LoopState:
 class Loop:
     """Runs a step over batches. ``run()`` returns why it ended: epochs, patience or time.
 
-    ``validate()`` returns metrics with ``ap`` of the averaged weights; ``save(best)`` is called
-    after every epoch with the state already moved on, so that what it writes can be resumed.
+    ``validate()`` returns metrics with ``ap`` of the averaged weights; ``save(best, over)`` is
+    called after every epoch with the state already moved on, so that what it writes can be resumed;
+    ``over`` after the last.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class Loop:
         plan: Plan,
         state: LoopState,
         validate: Callable[[], dict[str, float | None]],
-        save: Callable[[bool], None],
+        save: Callable[[bool, bool], None],
         on_event: Listener,
         scaler: torch.amp.GradScaler,
     ) -> None:
@@ -113,10 +114,8 @@ class Loop:
 
     def run(self) -> str:
         state, plan = self.state, self.plan
-        finished = self.progress() >= 1
-        while not finished:
-            if plan.patience and state.stale >= plan.patience:
-                return "patience"
+        finished, tired = self.progress() >= 1, self._tired()
+        while not (finished or tired):
             epoch, began = state.epoch, time.perf_counter()
             parts, images = self._train_epoch(epoch)
             row: dict[str, Any] = {"epoch": epoch, **parts}
@@ -130,9 +129,15 @@ class Loop:
             row["images_per_second"] = round(images / trained, 2)
             state.seconds = self.elapsed()
             state.rows.append(row)
-            self.save(best)
+            tired = self._tired()
+            self.save(best, finished or tired)
             self.on_event(EpochDone(epoch, plan.epochs, row, best))
+        if tired and not finished:
+            return "patience"
         return "time" if plan.time else "epochs"
+
+    def _tired(self) -> bool:
+        return 0 < self.plan.patience <= self.state.stale
 
     def elapsed(self) -> float:
         """Seconds of wall time, those of resumed runs included."""

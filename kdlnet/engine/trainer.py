@@ -125,7 +125,7 @@ def run_training(
         scaler,
     )
     if saved is None:
-        keeper.save(best=False)
+        keeper.save(best=False, over=False)
     reason = loop.run()
     training_curves(folder / "results.png", folder / "results.csv")
     best, last = folder / "weights" / "best.pt", folder / "weights" / "last.pt"

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from kdlnet.config import TrainConfig, build_config
+from kdlnet.engine import keeper
 from kdlnet.engine.checkpoint import load_weights
 from kdlnet.engine.events import EpochDone, Message, RunFinished, RunStarted, StepDone, ignore
 from kdlnet.engine.setup import prepare_run
@@ -109,6 +110,25 @@ def _assert_equal(one: Any, two: Any) -> None:
 def _rows(folder: Path) -> list[dict[str, str]]:
     with (folder / "results.csv").open() as file:
         return list(csv.DictReader(file))
+
+
+def test_a_skipped_checkpoint_costs_time_and_nothing_else(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "_SHARE", 0.0)
+    settings = _changed(config, val_every=3)
+    whole = train(settings, out=tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(settings, out=tmp_path / "cut", on_event=StopAt(2))
+    assert load_weights(tmp_path / "cut" / "weights" / "last.pt").training["state"]["epoch"] == 0
+    assert len(_rows(tmp_path / "cut")) == 2  # results.csv has every epoch
+    resumed = train(settings, resume=tmp_path / "cut")
+    assert [row["epoch"] for row in _rows(resumed.folder)] == ["0", "1", "2"]
+    one, two = load_weights(whole.last), load_weights(resumed.last)
+    for first, second in zip(
+        one.detector.state_dict().values(), two.detector.state_dict().values(), strict=True
+    ):
+        assert torch.equal(first, second)
 
 
 def test_another_seed_gives_another_run(
