@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ from kdlnet.errors import DataError
 from kdlnet.models.detector import Detector
 from kdlnet.models.zoo import ModelArguments, build_model
 from kdlnet.types import Preprocess, Tiling
+
+_FEW_STEPS = 4000
+"""From scratch AP still grew here on NEU-DET, with all of its images and with a quarter of them."""
 
 
 @dataclass
@@ -61,6 +65,8 @@ def prepare_run(
     config, contract = _contract(config, channels, found, on_event)
     train_set = _open(found, config.data.train_split, contract, config, on_event, training=True)
     _require_boxes(train_set, info, config)
+    if saved is None and init is None:
+        _say_if_short(config, len(train_set), on_event)
     found = load_split(info, config.data.val_split, config.data.strict)
     val_set = _open(found, config.data.val_split, contract, config, on_event)
     if not len(val_set.labels):
@@ -138,6 +144,14 @@ def _require_boxes(dataset: DetectionDataset, info: DatasetInfo, config: TrainCo
             f"split {config.data.train_split!r} of {info.name!r} has no box to learn from; the "
             f"labels of {str(dataset.paths[0])!r} belong in {str(label_path(dataset.paths[0]))!r}"
         )
+
+
+def _say_if_short(config: TrainConfig, images: int, on_event: Listener) -> None:
+    per_epoch = max(1, images // config.batch)
+    steps, wanted = config.epochs * per_epoch, ceil(_FEW_STEPS / per_epoch)
+    if config.time is None and steps < _FEW_STEPS:
+        text = f"{config.epochs} epochs are {steps} steps, few from scratch: try --epochs {wanted}"
+        on_event(Message(f"{text} or more, or --init with weights of another set"))
 
 
 def _say_what_is_rare(found: Split, split: str, info: DatasetInfo, on_event: Listener) -> None:

@@ -207,14 +207,28 @@ def test_init_matches_class_rows_by_name(
     torch.testing.assert_close(new.neck.down[0].dense, old.neck.down[0].dense, rtol=0, atol=1e-6)
 
 
-def test_classes_of_few_boxes_are_named_before_training(tmp_path: Path) -> None:
+def test_few_steps_and_few_boxes_are_named_before_training(tmp_path: Path) -> None:
     file = make_dataset(tmp_path / "set", count=48, size=32)  # 24 squares and 12 discs in val
     events: list[object] = []
-    config = build_config({"data": {"name": str(file)}, "image_size": 32, "device": "cpu"})
+    config = build_config(
+        {
+            "model": {"name": "lightnet-n"},
+            "data": {"name": str(file)},
+            "image_size": 32,
+            "device": "cpu",
+        }
+    )
     prepare_run(config, None, None, events.append)
-    (line,) = [event for event in events if isinstance(event, Message)]
-    assert line.level == "warning"
-    assert line.text.startswith("few boxes in val: disc 12; ")
+    short, rare = [event for event in events if isinstance(event, Message)]
+    assert short.text.startswith("100 epochs are 300 steps, few from scratch: try --epochs 1334 ")
+    assert rare.level == "warning"
+    assert rare.text.startswith("few boxes in val: disc 12; ")
+    init = Path(__file__).parents[2] / "weights" / "lightnet-n-neu-det.safetensors"
+    long = _changed(config, epochs=1334)
+    for settings, start in ((long, None), (config, init), (_changed(config, time=60), None)):
+        events.clear()
+        prepare_run(settings, None, start, events.append)
+        assert not any("few from scratch" in str(event) for event in events)
 
 
 def test_the_usual_rate_is_lower_from_weights(
