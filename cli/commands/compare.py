@@ -97,7 +97,7 @@ def show_comparison(console: Console, result: Comparison) -> None:
         for name, value in result.differences.items()
     ]
     rows += [
-        (name, figure(found["a"]), figure(found["b"]), "", "")
+        (f"{name}, {found['boxes']} boxes", figure(found["a"]), figure(found["b"]), "", "")
         for name, found in result.per_class.items()
     ]
     console.table(("", "A", "B", "difference", "95 % interval"), rows)

@@ -40,8 +40,9 @@ class Measured:
 class Comparison:
     """B minus A. ``differences`` by figure: ``ap``, ``ap50``, ``recall``.
 
-    ``per_class`` holds AP of A and B, means over the pairs. ``flips`` counts images by what A and B
-    say of them at their own thresholds: ``defective`` and ``good`` (no true box) apart.
+    ``per_class`` holds AP of A and B, means over the pairs, and how many true ``boxes`` it rests
+    on. ``flips`` counts images by what A and B say of them at their own thresholds: ``defective``
+    and ``good`` (no true box) apart.
     """
 
     folder: Path
@@ -216,9 +217,9 @@ def _in_order(
 
 def _per_class(pairs: Sequence[tuple[Measured, Measured]]) -> dict[str, dict[str, float | None]]:
     rows: dict[str, dict[str, float | None]] = {}
-    for name in pairs[0][0].precision.per_class:
+    for name, first in pairs[0][0].precision.per_class.items():
         a, b = ([pair[side].precision.per_class[name].ap for pair in pairs] for side in (0, 1))
-        rows[name] = {"a": _mean(a), "b": _mean(b)}
+        rows[name] = {"a": _mean(a), "b": _mean(b), "boxes": first.truths}
     return rows
 
 

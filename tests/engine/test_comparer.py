@@ -59,6 +59,10 @@ def test_figures_are_those_of_val_and_the_loss_is_shown(
     assert (tmp_path / "run" / "comparison.png").stat().st_size > 5000
     assert sum(result.flips["defective"].values()) == 9
     assert sum(result.flips["good"].values()) == 3
+    labels = [file.read_text() for file in (dataset.parent / "labels").iterdir()]
+    rows = [row.split()[0] for text in labels for row in text.splitlines()]
+    counts = {name: rows.count(str(label)) for label, name in enumerate(("square", "disc"))}
+    assert {name: found["boxes"] for name, found in result.per_class.items()} == counts
 
 
 def test_the_same_weights_show_no_gain(judged: tuple[Path, Path, Path], tmp_path: Path) -> None:
