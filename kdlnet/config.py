@@ -148,7 +148,7 @@ class DistillConfig(_Section):
     ``balance`` scales the terms at every step so that their gradient is this many times the one of
     the labels (times the schedule); null leaves them as weighted. ``mirrored``: a teacher answers
     the mirrored image too, and the answers are averaged. ``own_average``: the teacher is the moving
-    average of the student's own weights. ``start``: from the zoo's weights or from the teacher's.
+    average of the student's own weights.
     """
 
     teachers: tuple[str, ...] = ()

@@ -25,12 +25,12 @@ from ..options import (
     Resume,
     Seed,
     Strict,
-    Time,
     TrainOverlap,
     TrainTile,
     at_least_one,
     given,
     option,
+    parse_time,
 )
 from ..training import config_flags, new_settings, progress, resumed_settings, run
 from .compare import show_comparison
@@ -51,7 +51,7 @@ TeacherModel = Annotated[
     option(
         "--teacher-model",
         metavar="NAME",
-        help="Model of a teacher that is trained first [as the student].",
+        help="Model of the teacher that is trained first [the student's].",
     ),
 ]
 Student = Annotated[
@@ -68,6 +68,15 @@ Generations = Annotated[
         metavar="N",
         callback=at_least_one,
         help="Each student teaches the next, N times [1].",
+    ),
+]
+Time = Annotated[
+    float | None,
+    option(
+        "--time",
+        metavar="TIME",
+        parser=parse_time,
+        help="Wall time of each training: 90m, 2h, 1h30m.",
     ),
 ]
 Baseline = Annotated[
@@ -152,6 +161,8 @@ def distill(
             "--resume goes on with the run's own teacher, recipe and weights: leave --teacher, "
             "--teacher-model, --recipe, --generations, --baseline and --init out"
         )
+    if teacher_model and student is None and config is None:
+        raise UsageProblem(f"--teacher-model {teacher_model}: name the --student that it teaches")
     if seeds and not baseline:
         raise UsageProblem("--seeds belongs to --baseline: add it, or give --seed")
     if baseline and generations:

@@ -12,7 +12,7 @@ from kdlnet.data.window import full_window
 from kdlnet.engine.checkpoint import Weights, load_weights
 from kdlnet.engine.events import Listener, Message, ignore
 from kdlnet.engine.keeper import last_weights, saved_config
-from kdlnet.engine.run import new_folder, protect
+from kdlnet.engine.run import new_folder
 from kdlnet.engine.series import Series, saved_series, stage
 from kdlnet.engine.setup import prepare_run, run_place, with_absolute_data
 from kdlnet.engine.steps import DistillStep
@@ -85,22 +85,23 @@ def distill(
     """
     if resume is not None:
         return _resumed(resume, on_event)
-    if overwrite:
-        protect(out, [*teachers, init])
-    if config.distill.own_average:
-        if teachers or teacher_model or generations > 1:
-            raise ConfigError(
-                "distill.own_average: the student is its own teacher, so there is no --teacher, no "
-                "--teacher-model and no --generations: leave them out, or set it to false"
-            )
-        return _taught(config, (), None, init, out, overwrite, on_event)
-    if teachers and not teacher_model and generations == 1:
-        return _taught(config, teachers, None, init, out, overwrite, on_event)
+    teachers = teachers or named_teachers(config)
     series = Series(
-        teachers=tuple(teachers), teacher_model=teacher_model, init=init, generations=generations
+        teachers=tuple(teachers),
+        teacher_model=teacher_model,
+        init=init,
+        generations=generations,
     )
+    check_series(series, config)
+    if config.distill.own_average or (teachers and generations == 1):
+        return _taught(config, teachers, None, init, out, overwrite, on_event)
     config, folder = begin_series(series, "distill", config, out, overwrite)
     return _in_turn(config, series, folder, on_event)
+
+
+def named_teachers(config: TrainConfig) -> list[Path]:
+    """The teachers in the settings, where a distillation's own config.yaml was given."""
+    return [Path(teacher) for teacher in config.distill.teachers]
 
 
 def begin_series(
@@ -108,18 +109,28 @@ def begin_series(
 ) -> tuple[TrainConfig, Path]:
     """The folder of a new series of ``kind``, and the settings its trainings share.
 
-    Nothing is made when weights that the series needs cannot be read (WeightsError) or a teacher
-    of another structure cannot teach the student (ConfigError).
+    Nothing is made when weights that the series needs cannot be read: WeightsError.
     """
-    _check_teacher_model(series, config)
     needed = [*series.teachers, *([] if series.init is None else [series.init])]
     for weights in needed:
         load_weights(weights)
-    default, images = run_place(config, kind)
-    folder = new_folder(default, out, overwrite, reads=needed, images=images)
+    default, source, images = run_place(config, kind)
+    folder = new_folder(default, out, overwrite, reads=[source, *needed], images=images)
     config = with_absolute_data(config)
     series.save(folder, config)
     return config, folder
+
+
+def check_series(series: Series, config: TrainConfig) -> None:
+    """Raises ConfigError for what would come out only after the teacher has been trained."""
+    if config.compile and config.distill.balance is not None:
+        raise ConfigError("distill.balance measures gradients inside the model: set compile=false")
+    if config.distill.own_average and (series.teachers or series.generations > 1):
+        raise ConfigError(
+            "distill.own_average: the student is its own teacher, so there is no --teacher and no "
+            "--generations: leave them out, or set it to false"
+        )
+    _check_teacher_model(series, config)
 
 
 def _check_teacher_model(series: Series, config: TrainConfig) -> None:
@@ -199,8 +210,7 @@ def _resumed(resume: Path, on_event: Listener) -> TrainResult:
     config = saved_config(saved)
     if not config.distill.taught:
         raise ConfigError(f"{str(resume)!r} is no distillation: use kdlnet train --resume")
-    teachers = [Path(teacher) for teacher in config.distill.teachers]
-    return _taught(config, teachers, saved, None, None, False, on_event)
+    return _taught(config, named_teachers(config), saved, None, None, False, on_event)
 
 
 def _taught(
@@ -213,8 +223,6 @@ def _taught(
     on_event: Listener,
 ) -> TrainResult:
     """One student under ``teachers``, that goes on from ``saved`` or starts from ``init``."""
-    if config.compile and config.distill.balance is not None:
-        raise ConfigError("distill.balance measures gradients inside the model: set compile=false")
     values = config.to_dict()
     values["distill"]["teachers"] = [str(teacher.absolute()) for teacher in teachers]
     setup = prepare_run(build_config(values), saved, init, on_event)
@@ -230,7 +238,9 @@ def _taught(
         config.distill.balance,
         measure=not config.compile,
     )
-    result = run_training(setup, step, saved, out, overwrite, on_event, Path("runs/distill"))
+    runs = Path("runs/distill")
+    reads = [*teachers, init]
+    result = run_training(setup, step, saved, out, overwrite, on_event, runs, reads)
     ap = result.metrics.get("ap")
     if ap is not None and teacher.ap is not None:
         split, gain = config.data.val_split, ap - teacher.ap

@@ -1,4 +1,4 @@
-"""The state of a run on disk: what is saved after every epoch, and going on from it."""
+"""The state of a run on disk: what an epoch leaves there, and going on from it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from kdlnet.models.zoo import ModelArguments
 
 _SHARE = 0.05
 """Of the time, what last.pt may take: with epochs of a fraction of a second some go unsaved."""
+
+_LONGEST = 3.0
+"""Seconds: a disk that was slow once does not put the next checkpoint off for long."""
 
 
 class Keeper:
@@ -51,7 +54,7 @@ class Keeper:
         if best or over or self._took <= _SHARE * (began - self._saved):
             self._save_weights(best)
             self._saved = time.perf_counter()
-            self._took = self._saved - began
+            self._took = min(self._saved - began, _LONGEST)
 
     def _save_weights(self, best: bool) -> None:
         folder = self.folder

@@ -209,8 +209,8 @@ class Loop:
         if not all(math.isfinite(value) for value in parts.values()):
             raise KdlnetError(
                 f"the loss is not a finite number in epoch {epoch + 1} ({parts}); train with a "
-                f"lower --set optim.lr (now {self.plan.lr:g}) or --set amp=off; last.pt holds the "
-                "last good epoch"
+                f"lower --set optim.lr (now {self.plan.lr:g}) or --set amp=off; last.pt holds an "
+                "earlier, good epoch"
             )
         return parts
 

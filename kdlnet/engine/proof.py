@@ -9,13 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from kdlnet.config import TrainConfig, build_config
+from kdlnet.data.catalog import find_dataset
+from kdlnet.data.dataset import load_split
 from kdlnet.engine.comparer import Comparison, compare
-from kdlnet.engine.distiller import begin_series, train_plain, train_student, train_teacher
+from kdlnet.engine.distiller import (
+    begin_series,
+    check_series,
+    named_teachers,
+    train_plain,
+    train_student,
+    train_teacher,
+)
 from kdlnet.engine.events import Listener, Message, ignore
 from kdlnet.engine.run import write_json
 from kdlnet.engine.series import Series, saved_series
 from kdlnet.engine.trainer import TrainResult
-from kdlnet.errors import ConfigError
+from kdlnet.errors import ConfigError, DataError
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,7 @@ def prove(
     teachers: Sequence[Path] = (),
     teacher_model: str | None = None,
     seeds: Sequence[int] = (0,),
-    split: str = "val",
+    split: str | None = None,
     group_by: str | None = None,
     out: Path | None = None,
     overwrite: bool = False,
@@ -70,7 +79,8 @@ def prove(
     training with as many epochs, or as much time, as teacher and student together, in one schedule,
     with the student's seed. What a given teacher used is read from its run folder. Leaves
     ``seed-N/teacher``, ``/student``, ``/baseline`` and ``comparison/``. ``init`` are weights that
-    every training starts from. ``resume`` is such a folder: it goes on with its own settings.
+    every training starts from; ``split`` is where they are compared, by default the one that
+    best.pt is chosen on. ``resume`` is such a folder: it goes on with its own settings.
     Raises ConfigError when the teacher's budget is unknown.
     """
     if resume is not None:
@@ -78,6 +88,7 @@ def prove(
         if found is None or not found[1].seeds:
             raise ConfigError(f"{str(resume)!r} is no folder of kdlnet distill --baseline")
         return _prove(*found, resume, on_event)
+    teachers = teachers or named_teachers(config)
     for path in teachers:
         spent_by(path)
     series = Series(
@@ -85,9 +96,11 @@ def prove(
         teacher_model=teacher_model,
         init=init,
         seeds=tuple(seeds),
-        split=split,
+        split=split or config.data.val_split,
         group_by=group_by,
     )
+    check_series(series, config)
+    _require_boxes(config, series.split)
     config, folder = begin_series(series, "proof", config, out, overwrite)
     return _prove(config, series, folder, on_event)
 
@@ -131,6 +144,16 @@ def _prove(config: TrainConfig, series: Series, out: Path, on_event: Listener) -
     return proof
 
 
+def _require_boxes(config: TrainConfig, split: str) -> None:
+    root = None if config.data.root is None else Path(config.data.root)
+    info = find_dataset(config.data.name, root)
+    if not any(len(found.labels) for found in load_split(info, split).labels):
+        raise DataError(
+            f"split {split!r} of {info.name!r} has no box, so nothing can be compared on it: name "
+            "another with --set data.val_split=SPLIT"
+        )
+
+
 def spent_by(weights: Path) -> Spent:
     """What the run of ``weights`` used, from the results.csv of its folder."""
     file = weights.absolute().parent.parent / "results.csv"
@@ -148,6 +171,7 @@ def spent_by(weights: Path) -> Spent:
 
 def _with_budget(config: TrainConfig, budget: Spent) -> TrainConfig:
     values = config.to_dict()
+    values["patience"] = 0
     if config.time is not None:
         values["time"] = budget.seconds
     else:

@@ -65,14 +65,14 @@ def prepare_run(
     config, contract = _contract(config, channels, found, on_event)
     train_set = _open(found, config.data.train_split, contract, config, on_event, training=True)
     _require_boxes(train_set, info, config)
-    if saved is None and init is None:
+    if saved is None and init is None and not config.distill.taught:
         _say_if_short(config, len(train_set), on_event)
     found = load_split(info, config.data.val_split, config.data.strict)
     val_set = _open(found, config.data.val_split, contract, config, on_event)
     if not len(val_set.labels):
         text = f"no box in {config.data.val_split}: AP is unknown and best.pt the newest epoch"
         on_event(Message(text, "warning"))
-    else:
+    elif saved is None:
         _say_what_is_rare(found, config.data.val_split, info, on_event)
     detector.to(device).to(memory_format=torch.channels_last)
     average = WeightAverage(detector, config.optim.ema_decay)
@@ -97,11 +97,15 @@ def _contract(
     return config, Preprocess(config.image_size, channels, window, depth=depth, tiling=tiling)
 
 
-def run_place(config: TrainConfig, kind: str) -> tuple[Path, list[Path]]:
-    """The usual folder of a run of ``kind``, and the images that it must keep out of."""
+def run_place(config: TrainConfig, kind: str) -> tuple[Path, Path, list[Path]]:
+    """The usual folder of a run of ``kind``, the dataset's file, and the images to keep out of."""
     info = _find_data(config)
     splits = {config.data.train_split, config.data.val_split}
-    return Path("runs") / kind / info.name, [p for s in splits for p in list_images(info, s)]
+    return (
+        Path("runs") / kind / info.name,
+        info.source,
+        [p for s in splits for p in list_images(info, s)],
+    )
 
 
 def _find_data(config: TrainConfig) -> DatasetInfo:
@@ -147,7 +151,7 @@ def _require_boxes(dataset: DetectionDataset, info: DatasetInfo, config: TrainCo
 
 
 def _say_if_short(config: TrainConfig, images: int, on_event: Listener) -> None:
-    per_epoch = max(1, images // config.batch)
+    per_epoch = ceil(max(1, images // config.batch) / config.optim.accumulate)
     steps, wanted = config.epochs * per_epoch, ceil(_FEW_STEPS / per_epoch)
     if config.time is None and steps < _FEW_STEPS:
         text = f"{config.epochs} epochs are {steps} steps, few from scratch: try --epochs {wanted}"
@@ -156,7 +160,11 @@ def _say_if_short(config: TrainConfig, images: int, on_event: Listener) -> None:
 
 def _say_what_is_rare(found: Split, split: str, info: DatasetInfo, on_event: Listener) -> None:
     counts = count_boxes(found.labels, info.names)
-    rare = ", ".join(f"{name} {count}" for name, count in counts.items() if count < FEW)
+    rare = ", ".join(f"{name} {count}" for name, count in counts.items() if 0 < count < FEW)
+    absent = ", ".join(name for name, count in counts.items() if not count)
+    if absent:
+        text = f"no box in {split} of: {absent}; AP is the mean of the other classes"
+        on_event(Message(text, "warning"))
     if rare:
         text = f"few boxes in {split}: {rare}; their AP is mostly chance and so is a mean over them"
         on_event(Message(f"{text}: look at every class (kdlnet val) before you compare", "warning"))

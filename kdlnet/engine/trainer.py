@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from kdlnet.engine.events import Listener, Message, RunFinished, RunStarted, ign
 from kdlnet.engine.keeper import Keeper, last_weights, saved_config
 from kdlnet.engine.loop import Loop, LoopState, Plan
 from kdlnet.engine.optim import make_optimizer
-from kdlnet.engine.run import environment, new_folder, protect, write_json, write_yaml
+from kdlnet.engine.run import environment, new_folder, write_json, write_yaml
 from kdlnet.engine.setup import Setup, prepare_run
 from kdlnet.engine.steps import Forward, Step, SupervisedStep
 from kdlnet.errors import ConfigError
@@ -55,15 +56,22 @@ def train(
     ``resume`` is a run folder or its last.pt: the run goes on there with its own config. ``init``
     are weights to start from. Raises ConfigError, DataError or WeightsError before the first step.
     """
-    if overwrite:
-        protect(out, [init])
     saved = None if resume is None else load_weights(last_weights(resume))
     if saved is not None:
         config = saved_config(saved)
         if config.distill.taught:
             raise ConfigError(f"{str(resume)!r} has a teacher: use kdlnet distill --resume")
+    else:
+        config = _untaught(config)
     setup = prepare_run(config, saved, None if saved else init, on_event)
-    return run_training(setup, supervised_step(setup), saved, out, overwrite, on_event)
+    step = supervised_step(setup)
+    return run_training(setup, step, saved, out, overwrite, on_event, reads=[init])
+
+
+def _untaught(config: TrainConfig) -> TrainConfig:
+    """The settings of a plain training, also where a distillation's config.yaml was given."""
+    plain = config.distill.model_copy(update={"teachers": (), "own_average": False})
+    return config.model_copy(update={"distill": plain})
 
 
 def supervised_step(setup: Setup) -> SupervisedStep:
@@ -90,12 +98,14 @@ def run_training(
     overwrite: bool,
     on_event: Listener,
     runs: Path = Path("runs/train"),
+    reads: Sequence[Path | None] = (),
 ) -> TrainResult:
     """Makes the run folder and runs the loop with ``step`` to its end.
 
-    The same for training and distillation. A run that goes on from ``saved`` keeps its folder.
+    The same for training and distillation. A run that goes on from ``saved`` keeps its folder; a
+    new one replaces none that holds a file of ``reads``.
     """
-    folder = _run_folder(setup, saved, out, overwrite, runs)
+    folder = _run_folder(setup, saved, out, overwrite, runs, reads)
     config = setup.config
     optim = config.optim
     augmenter = Augmenter(setup.train, config.seed, **config.augment.model_dump())
@@ -162,12 +172,17 @@ def _warn_of_other_images(saved: Weights, setup: Setup, on_event: Listener) -> N
 
 
 def _run_folder(
-    setup: Setup, saved: Weights | None, out: Path | None, overwrite: bool, runs: Path
+    setup: Setup,
+    saved: Weights | None,
+    out: Path | None,
+    overwrite: bool,
+    runs: Path,
+    reads: Sequence[Path | None],
 ) -> Path:
     if saved is not None and saved.path is not None:
         return saved.path.absolute().parent.parent
     images = [*setup.train.paths, *setup.val.paths]
-    reads = [setup.info.source]
+    reads = [setup.info.source, *reads]
     folder = new_folder(runs / setup.info.name, out, overwrite, reads=reads, images=images)
     write_yaml(folder / "config.yaml", setup.config.to_dict())
     write_json(folder / "environment.json", environment())

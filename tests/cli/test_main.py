@@ -93,6 +93,10 @@ def test_no_verb_shows_help_and_is_usage(kdlnet: Command) -> None:
         ),
         (["data", "prepare", "neu-det"], ["--from"]),
         (["train", "--data"], ["--data"]),
+        (["distill", "--teacher-model", "lightnet", "--data", "x"], ["lightnet", "--student"]),
+        (["distill", "--seeds", "0,1", "--data", "x"], ["--baseline"]),
+        (["distill", "--baseline", "--generations", "2"], ["--baseline", "--generations"]),
+        (["distill", "--resume", "x", "--teacher-model", "lightnet"], ["--teacher-model", "out"]),
     ],
 )
 def test_usage_is_2_and_names_the_fix(

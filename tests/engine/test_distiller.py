@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from kdlnet.config import TrainConfig, build_config
+from kdlnet.config import TrainConfig, build_config, load_config
 from kdlnet.engine.checkpoint import Weights, load_weights, save_weights
 from kdlnet.engine.distiller import distill, teacher_defaults
 from kdlnet.engine.events import EpochDone, Message, StepDone
@@ -322,8 +323,10 @@ def test_a_larger_model_is_trained_as_the_teacher(config: TrainConfig, tmp_path:
     teacher = tmp_path / "run" / "teacher" / "weights" / "best.pt"
     assert load_weights(teacher).model == "lightnet"
     assert load_weights(result.best).model == "lightnet-n"
-    resumed = distill(config, resume=tmp_path / "run")  # finished: nothing is trained again
-    assert resumed.best == result.best
+    shutil.rmtree(tmp_path / "run" / "teacher")
+    shutil.rmtree(tmp_path / "run" / "student")
+    assert distill(config, resume=tmp_path / "run").best == result.best
+    assert load_weights(teacher).model == "lightnet"
 
 
 @pytest.mark.parametrize(
@@ -335,17 +338,32 @@ def test_a_larger_model_is_trained_as_the_teacher(config: TrainConfig, tmp_path:
         ("lightnet", {}, {"init": Path("w.pt")}, "not 'lightnet-n' as well"),
         ("lightnet", {}, {"teachers": [Path("t.pt")]}, "the trained teacher 't.pt': leave one out"),
         ("lightnet-x", {}, {}, "unknown model 'lightnet-x'"),
+        (None, {"own_average": True}, {"generations": 2}, "the student is its own teacher"),
+        (None, {"balance": 0.5}, {}, "set compile=false"),
     ],
 )
-def test_a_teacher_model_that_cannot_teach_is_refused_before_it_is_trained(
+def test_what_cannot_work_is_refused_before_a_teacher_is_trained(
     config: TrainConfig,
     tmp_path: Path,
-    model: str,
+    model: str | None,
     changes: dict[str, Any],
     places: dict[str, Any],
     message: str,
 ) -> None:
-    settings = _changed(config, distill=changes)
+    settings = _changed(config, distill=changes, compile="balance" in changes)
     with pytest.raises(ConfigError, match=message):
         distill(settings, teacher_model=model, out=tmp_path / "run", **places)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_settings_of_a_distillation_serve_again(config: TrainConfig, tmp_path: Path) -> None:
+    """Its config.yaml names the teacher: distill takes it, train has none and can be resumed."""
+    teacher = _teacher(tmp_path)
+    first = distill(_changed(config, epochs=1), teachers=[teacher], out=tmp_path / "first")
+    settings = load_config(first.folder / "config.yaml")
+    again = distill(settings, out=tmp_path / "again")
+    one, two = _state(first.last), _state(again.last)
+    assert all(torch.equal(one[key], two[key]) for key in one)
+    plain = train(settings, out=tmp_path / "plain")
+    assert not load_config(plain.folder / "config.yaml").distill.taught
+    assert train(config, resume=plain.folder).reason == "epochs"

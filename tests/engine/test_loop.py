@@ -12,6 +12,7 @@ from torch import nn
 from kdlnet.config import TrainConfig, build_config
 from kdlnet.data.augment import Augmenter
 from kdlnet.engine.checkpoint import load_weights
+from kdlnet.engine.distiller import distill
 from kdlnet.engine.ema import WeightAverage
 from kdlnet.engine.evaluator import validate
 from kdlnet.engine.events import Message
@@ -209,3 +210,19 @@ def test_overwrite_does_not_delete_what_is_read(config: TrainConfig, tmp_path: P
     with pytest.raises(KdlnetError, match="would delete"):
         validate(result.best, data=config.data.name, out=tmp_path / "run", overwrite=True)
     assert result.best.is_file()
+
+
+def test_overwrite_of_the_usual_folder_does_not_delete_what_is_read(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    short = _changed(config, epochs=1)
+    plain = train(short).best
+    taught = distill(short, teachers=[plain]).best
+    assert Path("runs") in plain.relative_to(tmp_path).parents
+    with pytest.raises(KdlnetError, match="would delete"):
+        train(short, overwrite=True, init=plain)
+    for places in ({"teachers": [taught]}, {"teachers": [plain], "init": taught}):
+        with pytest.raises(KdlnetError, match="would delete"):
+            distill(short, overwrite=True, **places)  # type: ignore[arg-type]
+    assert plain.is_file() and taught.is_file()

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from kdlnet.config import TrainConfig, build_config
+from kdlnet.config import TrainConfig, build_config, load_config
+from kdlnet.engine.checkpoint import load_weights
 from kdlnet.engine.distiller import distill
 from kdlnet.engine.events import Message
 from kdlnet.engine.proof import Spent, prove, spent_by
 from kdlnet.engine.trainer import train
-from kdlnet.errors import ConfigError
+from kdlnet.errors import ConfigError, DataError
 
+from .conftest import make_dataset
 from .interrupt import StopAt
 
 
@@ -46,6 +48,41 @@ def test_the_baseline_gets_what_teacher_and_student_used(
     written = json.loads((tmp_path / "proof" / "proof.json").read_text())
     assert written["spent"]["baselines"]["epochs"] == 4
     assert (tmp_path / "proof" / "comparison" / "comparison.png").is_file()
+
+
+def test_a_baseline_beside_own_averages_is_plain_and_goes_on(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    settings = build_config(
+        {**config.to_dict(), "epochs": 1, "patience": 1, "distill": {"own_average": True}}
+    )
+    with pytest.raises(KeyboardInterrupt):
+        prove(settings, out=tmp_path / "proof", on_event=StopAt(2))  # student 1, baseline 1
+    baseline = load_config(tmp_path / "proof" / "seed-0" / "baseline" / "config.yaml")
+    assert not baseline.distill.taught and baseline.patience == 0
+    assert prove(settings, resume=tmp_path / "proof").spent["baselines"].epochs == 1
+
+
+def test_the_comparison_is_on_the_split_that_is_chosen_on(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    values = config.to_dict()
+    values["data"]["val_split"] = "train"
+    settings = build_config({**values, "epochs": 1})
+    proof = prove(settings, teacher_model="lightnet", out=tmp_path / "proof")
+    assert proof.comparison.split == "train"
+    seed = tmp_path / "proof" / "seed-0"
+    models = [
+        load_weights(seed / arm / "weights" / "best.pt").model for arm in ("teacher", "student")
+    ]
+    assert models == ["lightnet", "lightnet-n"]
+    empty = make_dataset(tmp_path / "set")
+    for file in (tmp_path / "set" / "labels" / "val").iterdir():
+        file.write_text("")
+    values["data"] = {"name": str(empty)}
+    with pytest.raises(DataError, match="has no box, so nothing can be compared on it"):
+        prove(build_config(values), out=tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_given_teacher_counts_and_must_say_what_it_cost(
