@@ -101,11 +101,8 @@ def run_place(config: TrainConfig, kind: str) -> tuple[Path, Path, list[Path]]:
     """The usual folder of a run of ``kind``, the dataset's file, and the images to keep out of."""
     info = _find_data(config)
     splits = {config.data.train_split, config.data.val_split}
-    return (
-        Path("runs") / kind / info.name,
-        info.source,
-        [p for s in splits for p in list_images(info, s)],
-    )
+    images = [path for split in splits for path in list_images(info, split)]
+    return Path("runs") / kind / info.name, info.source, images
 
 
 def _find_data(config: TrainConfig) -> DatasetInfo:
