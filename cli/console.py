@@ -113,12 +113,6 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def shown(path: Path) -> str:
-    """``path`` as short as it can be: relative where it lies below the working directory."""
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
-
-
 def figure(value: float | int | None, digits: int = 3) -> str:
     """A figure for a table: three decimals, and a dash for what could not be measured."""
     if value is None or not math.isfinite(value):

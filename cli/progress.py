@@ -12,8 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.text import Text
 
 from kdlnet.engine import events
+from kdlnet.utils.files import shown
 
-from .console import Console, duration, figure, shown
+from .console import Console, duration, figure
 
 _REFRESH_PER_SECOND = 4  # more would take time from two busy cores
 _PLAIN_EVERY = 30.0  # seconds between plain lines of one long task

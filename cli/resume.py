@@ -10,7 +10,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from .console import shown
+from kdlnet.utils.files import shown
+
 from .errors import UsageProblem
 
 

@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .console import Console, figure, shown
+from kdlnet.utils.files import shown
+
+from .console import Console, figure
 from .errors import UsageProblem
 from .resume import check_same, resume_line, run_folder
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..console import Console, figure, shown
+from kdlnet.utils.files import shown
+
+from ..console import Console, figure
 from ..errors import UsageProblem
 from ..options import (
     Batch,

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..console import Console, shown
+from kdlnet.utils.files import shown
+
+from ..console import Console
 from ..errors import UsageProblem
 from ..options import Json, Overwrite, Quiet, Seed, at_least_one, given, option
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..console import Console, duration, shown
+from kdlnet.utils.files import shown
+
+from ..console import Console, duration
 from ..errors import PROOF, UsageProblem
 from ..options import DataRoot, Json, Overwrite, Quiet, given, option
 

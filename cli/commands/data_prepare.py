@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from ..console import Console, shown
+from kdlnet.utils.files import shown
+
+from ..console import Console
 from ..options import Json, Overwrite, Quiet, Seed, given, option
 from .data import SplitLists, parse_splits, show_report
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from ..console import Console, shown
+from kdlnet.utils.files import shown
+
+from ..console import Console
 from ..options import (
     DataArgument,
     DataRoot,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from ..console import Console, shown
+from kdlnet.utils.files import shown
+
+from ..console import Console
 from ..errors import UsageProblem
 from ..options import (
     DataArgument,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..console import Console, duration, figure, shown
+from kdlnet.utils.files import shown
+
+from ..console import Console, duration, figure
 from ..options import Device, Json, Out, Overwrite, Quiet, Seed, Time, given
 
 if TYPE_CHECKING:

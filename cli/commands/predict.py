@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..console import Console, plain, shown
+from kdlnet.utils.files import shown
+
+from ..console import Console, plain
 from ..errors import UsageProblem
 from ..options import (
     Batch,

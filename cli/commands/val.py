@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from ..console import Console, figure, shown
+from kdlnet.utils.files import shown
+
+from ..console import Console, figure
 from ..errors import UsageProblem
 from ..options import (
     Batch,

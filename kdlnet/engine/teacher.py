@@ -17,6 +17,7 @@ from kdlnet.metrics.average_precision import average_precision
 from kdlnet.models.detector import Detector
 from kdlnet.models.fuse import fuse_model
 from kdlnet.types import RawPredictions
+from kdlnet.utils.files import shown
 
 _LOST = 0.8
 """A teacher that keeps less than this share of the AP it was saved with is warned of."""
@@ -120,9 +121,9 @@ def load_teachers(
         _check_features(loaded, setup)
     members = [frozen(weights, setup) for weights in loaded]
     together = Ensemble(members, setup.config.distill.mirrored)
-    for weights, member in zip(loaded, members, strict=True):
-        name, promised = repr(str(weights.path)), weights.metrics.get("ap")
-        together.ap = _announce(name, member, promised, setup, on_event)
+    for path, weights, member in zip(paths, loaded, members, strict=True):
+        promised = weights.metrics.get("ap")
+        together.ap = _announce(repr(shown(path)), member, promised, setup, on_event)
     if len(together.answering) > 1:
         name = f"{len(together.answering)} answers together"
         together.ap = _announce(name, together, None, setup, on_event)

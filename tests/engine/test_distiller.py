@@ -367,3 +367,14 @@ def test_the_settings_of_a_distillation_serve_again(config: TrainConfig, tmp_pat
     plain = train(settings, out=tmp_path / "plain")
     assert not load_config(plain.folder / "config.yaml").distill.taught
     assert train(config, resume=plain.folder).reason == "epochs"
+
+
+def test_a_teacher_is_named_as_short_as_can_be(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    events: list[object] = []
+    teacher = _teacher(tmp_path)
+    distill(_changed(config, epochs=1), teachers=[teacher], out=Path("run"), on_event=events.append)
+    texts = [event.text for event in events if isinstance(event, Message)]
+    assert any(text.startswith("teacher 'teacher.pt': AP ") for text in texts)
