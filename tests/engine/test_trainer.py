@@ -13,6 +13,7 @@ from kdlnet.config import TrainConfig, build_config
 from kdlnet.engine import keeper
 from kdlnet.engine.checkpoint import load_weights
 from kdlnet.engine.events import EpochDone, Message, RunFinished, RunStarted, StepDone, ignore
+from kdlnet.engine.loop import LoopState
 from kdlnet.engine.setup import prepare_run
 from kdlnet.engine.trainer import TrainResult, supervised_step, train
 from kdlnet.errors import DataError, KdlnetError, WeightsError
@@ -129,6 +130,22 @@ def test_a_skipped_checkpoint_costs_time_and_nothing_else(
         one.detector.state_dict().values(), two.detector.state_dict().values(), strict=True
     ):
         assert torch.equal(first, second)
+
+
+def test_the_last_epoch_is_always_saved(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "_SHARE", 0.0)
+    setup = prepare_run(config, None, None, ignore)
+    optimizer = torch.optim.SGD(setup.detector.parameters(), lr=0.1)
+    state = LoopState()
+    kept = keeper.Keeper(setup, tmp_path, optimizer, torch.amp.GradScaler("cpu"), state)
+    epochs = []
+    for state.epoch, over in enumerate([False, False, True]):
+        kept.save(best=False, over=over)
+        saved = load_weights(tmp_path / "weights" / "last.pt")
+        epochs.append(saved.training["state"]["epoch"])
+    assert epochs == [0, 0, 2]
 
 
 def test_another_seed_gives_another_run(
