@@ -96,6 +96,11 @@ def option(*names: str, help: str, **more: Any) -> Any:
     return typer.Option(*names, help=help, show_default=False, **more)
 
 
+def time_option(what: str) -> Any:
+    """``--time``; ``what`` says whose wall time it is."""
+    return option("--time", metavar="TIME", parser=parse_time, help=f"{what}: 90m, 2h, 1h30m.")
+
+
 WeightsArgument = Annotated[
     Path | None,
     typer.Argument(metavar="WEIGHTS", help="Weights file (.pt).", show_default=False),
@@ -173,10 +178,7 @@ Seed = Annotated[
 Out = Annotated[Path | None, option("--out", metavar="DIR", help="Folder for the results.")]
 Overwrite = Annotated[bool, option("--overwrite", help="Replace results that are there.")]
 Strict = Annotated[bool, option("--strict", help="Bad labels and images fail the run.")]
-Time = Annotated[
-    float | None,
-    option("--time", metavar="TIME", parser=parse_time, help="Wall time to spend: 90m, 2h, 1h30m."),
-]
+Time = Annotated[float | None, time_option("Wall time to spend")]
 ConfigFile = Annotated[
     Path | None, option("--config", metavar="FILE", help="Settings as YAML; flags win over it.")
 ]

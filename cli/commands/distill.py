@@ -30,7 +30,7 @@ from ..options import (
     at_least_one,
     given,
     option,
-    parse_time,
+    time_option,
 )
 from ..training import config_flags, new_settings, progress, resumed_settings, run
 from .compare import show_comparison
@@ -70,15 +70,7 @@ Generations = Annotated[
         help="Each student teaches the next, N times [1].",
     ),
 ]
-Time = Annotated[
-    float | None,
-    option(
-        "--time",
-        metavar="TIME",
-        parser=parse_time,
-        help="Wall time of each training: 90m, 2h, 1h30m.",
-    ),
-]
+Time = Annotated[float | None, time_option("Wall time of each training")]
 Baseline = Annotated[
     bool,
     option("--baseline", help="Also train a plain model of equal budget."),

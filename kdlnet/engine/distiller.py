@@ -14,7 +14,7 @@ from kdlnet.engine.events import Listener, Message, ignore
 from kdlnet.engine.keeper import last_weights, saved_config
 from kdlnet.engine.run import new_folder
 from kdlnet.engine.series import Series, saved_series, stage
-from kdlnet.engine.setup import prepare_run, run_place, with_absolute_data
+from kdlnet.engine.setup import prepare_run, run_place, updated, with_absolute_data
 from kdlnet.engine.steps import DistillStep
 from kdlnet.engine.teacher import Ensemble, Member, load_teachers
 from kdlnet.engine.trainer import TrainResult, run_training, supervised_step, train
@@ -171,9 +171,9 @@ def _in_turn(config: TrainConfig, series: Series, out: Path, on_event: Listener)
 
 def train_teacher(config: TrainConfig, series: Series, out: Path, on_event: Listener) -> Path:
     """The best weights of a plain training with the settings of ``config`` and another seed."""
-    values = _reseeded(config, _TEACHER_SEED).to_dict()
-    values["model"]["name"] = series.teacher_model or config.model.name
-    return train_plain(build_config(values), series.init, out, on_event).best
+    settings = _reseeded(config, _TEACHER_SEED)
+    settings = updated(settings, "model", name=series.teacher_model or config.model.name)
+    return train_plain(settings, series.init, out, on_event).best
 
 
 def train_plain(

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from kdlnet.config import TrainConfig, build_config
-from kdlnet.data.catalog import find_dataset
 from kdlnet.data.dataset import load_split
 from kdlnet.engine.comparer import Comparison, compare
 from kdlnet.engine.distiller import (
@@ -23,6 +22,7 @@ from kdlnet.engine.distiller import (
 from kdlnet.engine.events import Listener, Message, ignore
 from kdlnet.engine.run import write_json
 from kdlnet.engine.series import Series, saved_series
+from kdlnet.engine.setup import find_data
 from kdlnet.engine.trainer import TrainResult
 from kdlnet.errors import ConfigError, DataError
 
@@ -145,8 +145,7 @@ def _prove(config: TrainConfig, series: Series, out: Path, on_event: Listener) -
 
 
 def _require_boxes(config: TrainConfig, split: str) -> None:
-    root = None if config.data.root is None else Path(config.data.root)
-    info = find_dataset(config.data.name, root)
+    info = find_data(config)
     if not any(len(found.labels) for found in load_split(info, split).labels):
         raise DataError(
             f"split {split!r} of {info.name!r} has no box, so nothing can be compared on it: name "

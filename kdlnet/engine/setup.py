@@ -47,10 +47,10 @@ def prepare_run(
     device = find_device(config.device)
     prepare(device)
     config = with_absolute_data(config)
-    info = _find_data(config)
+    info = find_data(config)
     channels = config.model.channels or info.channels or 3
-    config = _updated(config, "model", channels=channels)
-    config = _updated(config, "optim", lr=config.optim.base_lr(from_weights=init is not None))
+    config = updated(config, "model", channels=channels)
+    config = updated(config, "optim", lr=config.optim.base_lr(from_weights=init is not None))
     if saved is not None and tuple(info.names) != saved.names:
         raise DataError(
             f"the run was started with the classes {', '.join(saved.names)}, its dataset now has "
@@ -88,7 +88,7 @@ def _contract(
         depth = image_depth(found.paths)
     else:
         window, depth = measured_window(found.paths)
-        config = _updated(config, "data", window=window)
+        config = updated(config, "data", window=window)
     if depth > 8:
         low, high = window
         on_event(Message(f"{depth}-bit images, intensity window {low:g} to {high:g}"))
@@ -99,13 +99,14 @@ def _contract(
 
 def run_place(config: TrainConfig, kind: str) -> tuple[Path, Path, list[Path]]:
     """The usual folder of a run of ``kind``, the dataset's file, and the images to keep out of."""
-    info = _find_data(config)
+    info = find_data(config)
     splits = {config.data.train_split, config.data.val_split}
     images = [path for split in splits for path in list_images(info, split)]
     return Path("runs") / kind / info.name, info.source, images
 
 
-def _find_data(config: TrainConfig) -> DatasetInfo:
+def find_data(config: TrainConfig) -> DatasetInfo:
+    """The dataset of a run. Raises DataError where there is none."""
     root = None if config.data.root is None else Path(config.data.root)
     return find_dataset(config.data.name, root)
 
@@ -172,14 +173,15 @@ def with_absolute_data(config: TrainConfig) -> TrainConfig:
     name, root = Path(config.data.name), config.data.root
     changes: dict[str, str] = {}
     file = name / "data.yaml" if name.is_dir() else name
-    source = _find_data(config).source
+    source = find_data(config).source
     if file.is_file() and file.resolve() == source.resolve():
         changes["name"] = str(name.absolute())
     if root is not None:
         changes["root"] = str(Path(root).absolute())
-    return _updated(config, "data", **changes)
+    return updated(config, "data", **changes)
 
 
-def _updated(config: TrainConfig, section: str, **values: Any) -> TrainConfig:
+def updated(config: TrainConfig, section: str, **values: Any) -> TrainConfig:
+    """``config`` with ``values`` in one of its sections."""
     part = getattr(config, section).model_copy(update=values)
     return config.model_copy(update={section: part})

@@ -20,7 +20,7 @@ from kdlnet.engine.keeper import Keeper, last_weights, saved_config
 from kdlnet.engine.loop import Loop, LoopState, Plan
 from kdlnet.engine.optim import make_optimizer
 from kdlnet.engine.run import environment, new_folder, write_json, write_yaml
-from kdlnet.engine.setup import Setup, prepare_run
+from kdlnet.engine.setup import Setup, prepare_run, updated
 from kdlnet.engine.steps import Forward, Step, SupervisedStep
 from kdlnet.errors import ConfigError
 from kdlnet.losses.assigner import TaskAlignedAssigner
@@ -62,16 +62,11 @@ def train(
         if config.distill.taught:
             raise ConfigError(f"{str(resume)!r} has a teacher: use kdlnet distill --resume")
     else:
-        config = _untaught(config)
+        # Also where a distillation's config.yaml was given: a plain training has no teacher.
+        config = updated(config, "distill", teachers=(), own_average=False)
     setup = prepare_run(config, saved, None if saved else init, on_event)
     step = supervised_step(setup)
     return run_training(setup, step, saved, out, overwrite, on_event, reads=[init])
-
-
-def _untaught(config: TrainConfig) -> TrainConfig:
-    """The settings of a plain training, also where a distillation's config.yaml was given."""
-    plain = config.distill.model_copy(update={"teachers": (), "own_average": False})
-    return config.model_copy(update={"distill": plain})
 
 
 def supervised_step(setup: Setup) -> SupervisedStep:
