@@ -96,6 +96,9 @@ def test_a_given_teacher_counts_and_must_say_what_it_cost(
     proof = prove(short, teachers=[teacher], seeds=[0, 1], out=tmp_path / "proof")
     assert proof.spent["teachers"] == spent  # one teacher, however many students
     assert _epochs(tmp_path / "proof" / "seed-0" / "baseline") == 3
+    both = build_config({**short.to_dict(), "distill": {"own_average": True}})
+    with pytest.raises(ConfigError, match="the student is its own teacher"):
+        prove(both, teachers=[teacher], out=tmp_path / "other")
     stray = tmp_path / "stray.pt"
     stray.write_bytes(teacher.read_bytes())
     with pytest.raises(ConfigError, match="budget of a fair baseline is unknown"):
