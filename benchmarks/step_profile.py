@@ -24,13 +24,13 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from kdlnet.config import TrainConfig, load_config
-from kdlnet.data.augment import Augmenter
-from kdlnet.data.loader import TrainBatches
-from kdlnet.engine.ema import WeightAverage
-from kdlnet.engine.events import ignore
-from kdlnet.engine.optim import make_optimizer
-from kdlnet.engine.setup import Setup, prepare_run
-from kdlnet.engine.trainer import supervised_step
+from kdlnet.events import ignore
+from kdlnet.training.augment import Augmenter
+from kdlnet.training.average import WeightAverage
+from kdlnet.training.batches import TrainBatches
+from kdlnet.training.optim import make_optimizer
+from kdlnet.training.parts import Setup, prepare_run
+from kdlnet.training.trainer import supervised_step
 from kdlnet.types import Batch
 
 OPERATORS = {

@@ -11,7 +11,7 @@ from rich.console import RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
-from kdlnet.engine import events
+from kdlnet import events
 from kdlnet.utils.files import shown
 
 from .console import Console, duration, figure

@@ -40,7 +40,7 @@ def check_same(resume: Path, own: dict[str, Any], asked: dict[str, Any]) -> None
 def resume_line(folder: Path) -> str:
     """What to tell after Ctrl-C: how to go on, or that there is nothing to go on from."""
     from kdlnet.config import load_config
-    from kdlnet.engine.series import series_of
+    from kdlnet.training.series import series_of
 
     last = folder / "weights" / "last.pt"
     if last.is_file():

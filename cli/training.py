@@ -15,7 +15,7 @@ from .resume import check_same, resume_line, run_folder
 
 if TYPE_CHECKING:
     from kdlnet.config import TrainConfig
-    from kdlnet.engine.trainer import TrainResult
+    from kdlnet.training.trainer import TrainResult
 
     from .progress import EventPrinter
 

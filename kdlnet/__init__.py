@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kdlnet.config import TrainConfig, load_config
     from kdlnet.data.catalog import find_dataset
-    from kdlnet.engine.benchmark import bench
-    from kdlnet.engine.certificate import fuse
-    from kdlnet.engine.distiller import distill
-    from kdlnet.engine.evaluator import validate
-    from kdlnet.engine.exporter import export
-    from kdlnet.engine.prediction import Prediction
-    from kdlnet.engine.predictor import Predictor as Detector
-    from kdlnet.engine.trainer import train
     from kdlnet.errors import KdlnetError
+    from kdlnet.inference.prediction import Prediction
+    from kdlnet.inference.predictor import Predictor as Detector
+    from kdlnet.training.distiller import distill
+    from kdlnet.training.trainer import train
+    from kdlnet.verbs.bench import bench
+    from kdlnet.verbs.export import export
+    from kdlnet.verbs.fuse import fuse
+    from kdlnet.verbs.val import validate
 
 __version__ = "0.1.0"
 
@@ -46,18 +46,18 @@ __all__ = [
 
 # Name here: module and name there. Loaded at first use, so that `import kdlnet` needs no torch.
 _LAZY = {
-    "Detector": ("kdlnet.engine.predictor", "Predictor"),
+    "Detector": ("kdlnet.inference.predictor", "Predictor"),
     "KdlnetError": ("kdlnet.errors", "KdlnetError"),
-    "Prediction": ("kdlnet.engine.prediction", "Prediction"),
+    "Prediction": ("kdlnet.inference.prediction", "Prediction"),
     "TrainConfig": ("kdlnet.config", "TrainConfig"),
-    "bench": ("kdlnet.engine.benchmark", "bench"),
-    "distill": ("kdlnet.engine.distiller", "distill"),
-    "export": ("kdlnet.engine.exporter", "export"),
+    "bench": ("kdlnet.verbs.bench", "bench"),
+    "distill": ("kdlnet.training.distiller", "distill"),
+    "export": ("kdlnet.verbs.export", "export"),
     "find_dataset": ("kdlnet.data.catalog", "find_dataset"),
-    "fuse": ("kdlnet.engine.certificate", "fuse"),
+    "fuse": ("kdlnet.verbs.fuse", "fuse"),
     "load_config": ("kdlnet.config", "load_config"),
-    "train": ("kdlnet.engine.trainer", "train"),
-    "validate": ("kdlnet.engine.evaluator", "validate"),
+    "train": ("kdlnet.training.trainer", "train"),
+    "validate": ("kdlnet.verbs.val", "validate"),
 }
 
 

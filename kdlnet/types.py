@@ -17,6 +17,7 @@ and *pixels of the original image*.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -202,3 +203,7 @@ class StepOutput:
 
     loss: Tensor
     parts: dict[str, Tensor] = field(default_factory=dict)
+
+
+Forward = Callable[[Tensor], RawPredictions]
+"""Images (B, channels, H, W) to predictions: a detector, compiled or not, or another runtime."""

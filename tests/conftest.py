@@ -9,6 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from kdlnet.config import TrainConfig, build_config
+
+from .support.layouts import save_image, save_xml
+from .support.squares import make_dataset
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 # Per thread: before the first parallel operation, or half of the pool keeps denormals and crawls.
@@ -44,3 +49,35 @@ def _leave_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """A developer's own settings must not reach the tests."""
     monkeypatch.delenv("KDLNET_DATA", raising=False)
     monkeypatch.setenv("NO_COLOR", "1")
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data.yaml of a dataset that a detector can learn in seconds."""
+    return make_dataset(tmp_path_factory.mktemp("squares"))
+
+
+@pytest.fixture
+def config(dataset: Path) -> TrainConfig:
+    """Three epochs on it."""
+    return build_config(
+        {
+            "model": {"name": "lightnet-n"},
+            "data": {"name": str(dataset)},
+            "image_size": 64,
+            "batch": 4,
+            "epochs": 3,
+            "device": "cpu",
+        }
+    )
+
+
+@pytest.fixture
+def voc(tmp_path):
+    """Two classes, three images in sibling folders; the last one has no annotation."""
+    source = tmp_path / "voc"
+    for name in ("a", "b", "c"):
+        save_image(source / f"IMAGES/{name}.jpg")
+    save_xml(source / "ANNOTATIONS/a.xml", [("dent", 1, 1, 60, 40), ("crack", 11, 21, 20, 30)])
+    save_xml(source / "ANNOTATIONS/b.xml", [("crack", 5, 5, 8, 9)])
+    return source

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from kdlnet.engine.checkpoint import load_weights
+from kdlnet.inference.weights import load_weights
 
 FOLDER = Path(__file__).parent.parent / "weights"
 

@@ -29,7 +29,7 @@ from ..options import (
 )
 
 if TYPE_CHECKING:
-    from kdlnet.engine.benchmark import BenchResult
+    from kdlnet.verbs.bench import BenchResult
 
 _WEIGHTS = {".pt", ".safetensors", ".onnx"}
 
@@ -91,8 +91,8 @@ def bench(
     weights_file, source = _sorted(weights_file, source, weights)
     file = one_weights(weights_file, weights)
     with Console(as_json=as_json, quiet=quiet) as console:
-        from kdlnet.engine.benchmark import Plan
-        from kdlnet.engine.benchmark import bench as run_bench
+        from kdlnet.verbs.bench import Plan
+        from kdlnet.verbs.bench import bench as run_bench
 
         from ..progress import EventPrinter
 

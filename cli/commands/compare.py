@@ -29,7 +29,7 @@ from ..options import (
 from .data_split import GroupBy
 
 if TYPE_CHECKING:
-    from kdlnet.engine.comparer import Comparison
+    from kdlnet.verbs.compare import Comparison
 
 Side = Annotated[
     str, typer.Argument(metavar="WEIGHTS", help="Weights, or several with commas: one a seed.")
@@ -68,7 +68,7 @@ def compare(
     if data is None:
         raise UsageProblem("no dataset: give --data, a name in datasets.yaml or a data.yaml")
     with Console(as_json=as_json, quiet=quiet) as console:
-        from kdlnet.engine.comparer import compare as engine
+        from kdlnet.verbs.compare import compare as engine
 
         from ..progress import EventPrinter
 

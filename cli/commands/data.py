@@ -15,8 +15,8 @@ from ..errors import UsageProblem
 from ..options import Json, Overwrite, Quiet, Seed, at_least_one, given, option
 
 if TYPE_CHECKING:
-    from kdlnet.data.formats.record import ImportOptions
-    from kdlnet.data.writer import ConvertReport
+    from kdlnet.curation.formats.record import ImportOptions
+    from kdlnet.curation.writer import ConvertReport
 
 _FORMATS = "voc, coco, labelme, cvat, masks or yolo."
 _SOURCE = "Its folder; for coco, cvat and yolo also the file."
@@ -122,8 +122,8 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
 
 def import_options(format: str, **choices: Any) -> ImportOptions:
     """The options that were given. Raises UsageProblem for a value or a format they are not for."""
-    from kdlnet.data.formats import IMPORTERS, OPTIONS_OF
-    from kdlnet.data.formats.record import ImportOptions
+    from kdlnet.curation.formats import IMPORTERS, OPTIONS_OF
+    from kdlnet.curation.formats.record import ImportOptions
 
     if choices.get("origin", "auto") not in ("auto", "0", "1"):
         raise UsageProblem(f"--origin {choices['origin']!r}: write 0, 1 or auto")
@@ -173,8 +173,8 @@ def convert(
     """
     splits, classes, values = parse_splits(split), parse_names(names), parse_values(value)
     with Console(as_json=as_json, quiet=quiet) as console:
-        from kdlnet.data.convert import convert as run_convert
-        from kdlnet.engine.events import Progress
+        from kdlnet.events import Progress
+        from kdlnet.verbs.convert import convert as run_convert
 
         from ..progress import EventPrinter
 
@@ -214,8 +214,8 @@ def synth(
     """
     size = parse_size(image_size)
     with Console(as_json=as_json, quiet=quiet) as console:
-        from kdlnet.data.synth import synthesize
-        from kdlnet.engine.events import Progress
+        from kdlnet.curation.synth.dataset import synthesize
+        from kdlnet.events import Progress
 
         from ..progress import EventPrinter
 

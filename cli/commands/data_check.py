@@ -15,7 +15,7 @@ from ..errors import PROOF, UsageProblem
 from ..options import DataRoot, Json, Overwrite, Quiet, given, option
 
 if TYPE_CHECKING:
-    from kdlnet.engine.doctor import CheckResult
+    from kdlnet.verbs.check import CheckResult
 
 _LEVELS = {"error": ("error",), "warning": ("error", "warning")}
 _LONGEST = 120  # characters of a cell
@@ -61,7 +61,7 @@ def check(
         raise UsageProblem(f"--fail-on {fail_on!r}: write error or warning")
     with Console(as_json=as_json, quiet=quiet) as console:
         from kdlnet.config import parse_image_size
-        from kdlnet.engine.doctor import check_dataset
+        from kdlnet.verbs.check import check_dataset
 
         from ..progress import EventPrinter
 

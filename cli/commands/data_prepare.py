@@ -43,8 +43,8 @@ def prepare(
     splits = parse_splits(split)
     with Console(as_json=as_json, quiet=quiet) as console:
         from kdlnet.data.catalog import look_up
-        from kdlnet.data.prepare import prepare as run_prepare
-        from kdlnet.engine.events import Progress
+        from kdlnet.events import Progress
+        from kdlnet.verbs.prepare import prepare as run_prepare
 
         from ..progress import EventPrinter
 

@@ -60,7 +60,7 @@ def show(
     kdlnet data show neu-det --out look
     """
     with Console(as_json=as_json, quiet=quiet) as console:
-        from kdlnet.engine.dataset_view import show_dataset
+        from kdlnet.verbs.show import show_dataset
 
         from ..progress import EventPrinter
 

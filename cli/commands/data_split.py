@@ -22,7 +22,7 @@ from ..options import (
 )
 
 if TYPE_CHECKING:
-    from kdlnet.data.split_report import PartCounts, SplitReport
+    from kdlnet.curation.split_report import PartCounts, SplitReport
 
 _EVEN = {"train": 0.8, "val": 0.1, "test": 0.1}
 
@@ -108,8 +108,8 @@ def split(
     shares = choose_shares(train, val, test, keep) if folds is None else None
     with Console(as_json=as_json, quiet=quiet) as console:
         from kdlnet.data.catalog import find_dataset
-        from kdlnet.data.resplit import split_dataset
-        from kdlnet.engine.events import Progress
+        from kdlnet.events import Progress
+        from kdlnet.verbs.split import split_dataset
 
         from ..progress import EventPrinter
 

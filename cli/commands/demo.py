@@ -10,7 +10,7 @@ from ..console import Console, duration, figure
 from ..options import Device, Json, Out, Overwrite, Quiet, Seed, Time, given
 
 if TYPE_CHECKING:
-    from kdlnet.engine.demo import Demo
+    from kdlnet.verbs.demo import Demo
 
 
 def demo(
@@ -31,7 +31,7 @@ def demo(
     kdlnet demo
     """
     with Console(as_json=as_json, quiet=quiet) as console:
-        from kdlnet.engine.demo import demo as run_demo
+        from kdlnet.verbs.demo import demo as run_demo
 
         from ..progress import EventPrinter
 

@@ -160,9 +160,9 @@ def distill(
     if baseline and generations:
         raise UsageProblem("--baseline and --generations exclude each other: leave one out")
     with Console(as_json=as_json, quiet=quiet) as console:
-        from kdlnet.engine.distiller import distill as engine
-        from kdlnet.engine.distiller import recipe_defaults, teacher_defaults
-        from kdlnet.engine.series import saved_series
+        from kdlnet.training.distiller import distill as engine
+        from kdlnet.training.distiller import recipe_defaults, teacher_defaults
+        from kdlnet.training.series import saved_series
 
         if resume is not None:
             settings = resumed_settings(resume, config, flags, assignments, out, overwrite)
@@ -185,7 +185,7 @@ def distill(
 
 def prove(console: Console, settings: TrainConfig, **options: Any) -> None:
     """Trains teachers, students and baselines, and shows what the teachers were worth."""
-    from kdlnet.engine.proof import prove as engine
+    from kdlnet.verbs.baseline import prove as engine
 
     with progress(console, settings) as printer:
         proof = engine(settings, on_event=printer, **options)

@@ -11,8 +11,8 @@ from ..options import Json, Quiet
 def env(as_json: Json = False, quiet: Quiet = False) -> None:
     """Show versions, devices and threads."""
     with Console(as_json=as_json, quiet=quiet) as console:
-        from kdlnet.engine.device import available_devices
-        from kdlnet.engine.run import environment
+        from kdlnet.utils.device import available_devices
+        from kdlnet.utils.environment import environment
 
         facts = environment()
         del facts["command"]

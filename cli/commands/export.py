@@ -21,7 +21,7 @@ from ..options import (
 )
 
 if TYPE_CHECKING:
-    from kdlnet.engine.exporter import ExportCertificate
+    from kdlnet.verbs.export import ExportCertificate
 
 
 def export(
@@ -61,7 +61,7 @@ def export(
     file = one_weights(weights_file, weights)
     with Console(as_json=as_json, quiet=quiet) as console:
         from kdlnet.config import parse_image_size
-        from kdlnet.engine.exporter import export as run_export
+        from kdlnet.verbs.export import export as run_export
 
         from ..progress import EventPrinter
 

@@ -22,7 +22,7 @@ from ..options import (
 )
 
 if TYPE_CHECKING:
-    from kdlnet.engine.certificate import Certificate
+    from kdlnet.verbs.fuse import Certificate
 
 
 def fuse(
@@ -55,7 +55,7 @@ def fuse(
     """
     file = one_weights(weights_file, weights)
     with Console(as_json=as_json, quiet=quiet) as console:
-        from kdlnet.engine.certificate import fuse as run_fuse
+        from kdlnet.verbs.fuse import fuse as run_fuse
 
         from ..progress import EventPrinter
 

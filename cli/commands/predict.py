@@ -31,9 +31,9 @@ from ..options import (
 )
 
 if TYPE_CHECKING:
-    from kdlnet.data.sources import Source
-    from kdlnet.engine.predict_files import PredictResult
-    from kdlnet.engine.prediction import Prediction
+    from kdlnet.images.sources import Source
+    from kdlnet.inference.prediction import Prediction
+    from kdlnet.verbs.predict import PredictResult
 
 _FEW = 20  # up to so many images each gets a line of its own
 
@@ -102,8 +102,8 @@ def predict(
     file = one_weights(None, weights)
     documents = sys.stdout  # inside the console it is stderr with --json
     with Console(as_json=as_json, quiet=quiet) as console:
-        from kdlnet.data.sources import open_source
-        from kdlnet.engine.predict_files import predict_files
+        from kdlnet.images.sources import open_source
+        from kdlnet.verbs.predict import predict_files
 
         from ..progress import EventPrinter
 

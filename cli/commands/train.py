@@ -85,6 +85,6 @@ def train(
         else:
             settings = new_settings(config, flags, assignments)
         places = given(out=out, resume=resume, init=None if resume else init)
-        from kdlnet.engine.trainer import train as engine
+        from kdlnet.training.trainer import train as engine
 
         run(console, engine, settings, overwrite=overwrite, **places)

@@ -32,7 +32,7 @@ from ..options import (
 )
 
 if TYPE_CHECKING:
-    from kdlnet.engine.evaluator import ValResult
+    from kdlnet.verbs.val import ValResult
 
 
 def val(
@@ -70,7 +70,7 @@ def val(
     if data is None:
         raise UsageProblem("no dataset: give --data, a name in datasets.yaml or a data.yaml")
     with Console(as_json=as_json, quiet=quiet) as console:
-        from kdlnet.engine.evaluator import validate
+        from kdlnet.verbs.val import validate
 
         from ..progress import EventPrinter
 

@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kdlnet.data.letterbox import letterbox
-from kdlnet.data.read import ImageArray, is_grey, read_image, to_channels
-from kdlnet.data.tiling import Tile
-from kdlnet.data.window import bits
 from kdlnet.errors import DataError, KdlnetError
+from kdlnet.images.letterbox import letterbox
+from kdlnet.images.read import ImageArray, is_grey, read_image, to_channels
+from kdlnet.images.tiles import Tile
+from kdlnet.images.window import bits
 from kdlnet.types import Letterbox, Preprocess
 
 _READERS = 4

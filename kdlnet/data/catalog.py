@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kdlnet.data.read import IMAGE_SUFFIXES
 from kdlnet.data.schema import CatalogEntry, DatasetFile, parse_catalog, parse_dataset
 from kdlnet.errors import DataError, unknown
+from kdlnet.images.folder import images_below
+from kdlnet.images.read import IMAGE_SUFFIXES
 
 CATALOG_NAME = "datasets.yaml"
 ROOT_VARIABLE = "KDLNET_DATA"
@@ -112,21 +113,6 @@ def label_path(image: Path) -> Path:
             folders[position] = "labels"
             break
     return Path(*folders) / f"{image.stem}.txt"
-
-
-def images_below(folder: Path) -> Iterator[Path]:
-    """Image files in ``folder`` and below, hidden ones left out; links to folders are followed."""
-    visited = set()
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(parent)
-        if real in visited:  # a link that leads back up
-            folders.clear()
-            continue
-        visited.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES:
-                yield Path(parent, name)
 
 
 def _dataset_file(name: str) -> Path | None:

@@ -14,9 +14,9 @@ from torch import Tensor
 from kdlnet.data.cache import ImageStore
 from kdlnet.data.catalog import DatasetInfo, label_path, list_images
 from kdlnet.data.labels import ImageLabels, LabelProblem, read_labels, refuse_problems
-from kdlnet.data.read import image_size
-from kdlnet.data.tiling import Tile, cut_boxes, least_visible, tile_grid
 from kdlnet.errors import DataError
+from kdlnet.images.read import image_size
+from kdlnet.images.tiles import Tile, cut_boxes, least_visible, tile_grid
 from kdlnet.types import Batch, ImageSize, Preprocess, Targets, Tiling
 
 

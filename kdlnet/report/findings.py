@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from kdlnet.data.checks.survey import ImageFacts, Survey
-from kdlnet.data.findings import Finding
-from kdlnet.data.read import read_image
+from kdlnet.curation.checks.survey import ImageFacts, Survey
+from kdlnet.curation.findings import Finding
 from kdlnet.errors import DataError
+from kdlnet.images.read import read_image
 from kdlnet.report.draw import draw_detections
 from kdlnet.report.images import Image, to_display
 from kdlnet.report.sheet import contact_sheet

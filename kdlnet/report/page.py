@@ -15,7 +15,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from kdlnet.data.findings import Finding
+from kdlnet.curation.findings import Finding
 from kdlnet.report.colors import hexadecimal, palette
 from kdlnet.types import ImageSize
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import os
 import uuid
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from kdlnet.errors import KdlnetError
 
@@ -35,6 +41,26 @@ def write_atomic(path: Path, data: bytes) -> None:
     finally:
         # Gone already if all went well; also removed on Ctrl-C.
         _remove(temporary)
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Writes ``values`` as indented JSON, atomically."""
+    write_atomic(path, (json.dumps(values, indent=2) + "\n").encode())
+
+
+def write_yaml(path: Path, values: dict[str, Any]) -> None:
+    """Writes ``values`` as YAML in their own order, atomically."""
+    write_atomic(path, yaml.safe_dump(values, sort_keys=False).encode())
+
+
+def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Writes one line a row, atomically; columns are all keys in the order they first appear."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomic(path, text.getvalue().encode())
 
 
 def _remove(temporary: Path) -> None:

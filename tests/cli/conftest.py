@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from kdlnet.engine import events
+from kdlnet import events
 from kdlnet_cli.main import main
 
 

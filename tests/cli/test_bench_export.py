@@ -120,7 +120,7 @@ def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """best.onnx as the command writes it."""
     for package in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(package)
-    from kdlnet.engine.exporter import export
+    from kdlnet.verbs.export import export
 
     out = tmp_path_factory.mktemp("exported") / "best.onnx"
     export(trained / "weights" / "best.pt", out=out)
@@ -158,8 +158,8 @@ def test_a_failed_proof_is_4_and_leaves_no_file(
     """The file of one image size cannot answer for other weights."""
     from dataclasses import replace
 
-    from kdlnet.engine.checkpoint import load_weights, save_weights
-    from kdlnet.engine.exporter import EXPORTERS
+    from kdlnet.inference.weights import load_weights, save_weights
+    from kdlnet.verbs.export import EXPORTERS
 
     content = exported.read_bytes()
     fake = replace(EXPORTERS["onnx"], write=lambda weights: content)

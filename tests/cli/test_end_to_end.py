@@ -126,8 +126,8 @@ def test_failed_proof_is_4_and_leaves_no_file(
     kdlnet: Command, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A fold that forgets a bias must not pass."""
-    from kdlnet.engine import certificate
     from kdlnet.models.fuse import fuse_model
+    from kdlnet.verbs import fuse
 
     def wrong(detector: torch.nn.Module) -> torch.nn.Module:
         fused = fuse_model(detector)
@@ -135,7 +135,7 @@ def test_failed_proof_is_4_and_leaves_no_file(
             next(parameter for parameter in fused.parameters() if parameter.ndim == 1).add_(0.5)
         return fused
 
-    monkeypatch.setattr(certificate, "fuse_model", wrong)
+    monkeypatch.setattr(fuse, "fuse_model", wrong)
     run = kdlnet("fuse", weights, "--out", tmp_path / "wrong.pt", "--json")
     assert run.code == run.document["error"]["code"] == 4
     assert "no file was written" in run.document["error"]["message"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import rich.console
 
-from kdlnet.engine.events import EpochDone, Message, Progress, RunFinished, RunStarted, StepDone
+from kdlnet.events import EpochDone, Message, Progress, RunFinished, RunStarted, StepDone
 from kdlnet_cli import progress
 from kdlnet_cli.console import Console
 from kdlnet_cli.progress import EventPrinter

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from kdlnet.data.augment import Augmenter, Draws, _is_free, uniforms, warp, warp_boxes
 from kdlnet.data.cache import ImageStore
 from kdlnet.data.catalog import find_dataset
 from kdlnet.data.dataset import DetectionDataset, load_split
-from kdlnet.data.loader import TrainBatches
 from kdlnet.errors import DataError
+from kdlnet.training.augment import Augmenter, Draws, _is_free, uniforms, warp, warp_boxes
+from kdlnet.training.batches import TrainBatches
 from kdlnet.types import Preprocess, Targets
 
 SIZE = (64, 96)

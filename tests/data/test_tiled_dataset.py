@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from kdlnet.data import cache
-from kdlnet.data.augment import Augmenter
 from kdlnet.data.dataset import DetectionDataset, Split
 from kdlnet.data.labels import ImageLabels
-from kdlnet.data.read import ImageArray, read_image
+from kdlnet.images.read import ImageArray, read_image
+from kdlnet.training.augment import Augmenter
 from kdlnet.types import Preprocess, Tiling
 
 CONTRACT = Preprocess((64, 64), 1, tiling=Tiling((64, 64), 0.25))

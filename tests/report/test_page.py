@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kdlnet.data.findings import Finding
+from kdlnet.curation.findings import Finding
 from kdlnet.report.page import PagePicture, dataset_page
 from kdlnet.report.thumbnail import thumbnail
 

@@ -1,0 +1,1 @@
+"""The dataset workshop behind ``kdlnet data``."""

@@ -1,0 +1,218 @@
+"""Checks of the labels."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdlnet.curation.checks.survey import ImageFacts, Pixels, Survey, readable
+from kdlnet.curation.findings import Finding, Severity
+from kdlnet.data.catalog import label_path
+from kdlnet.data.labels import FEW, ImageLabels, count_boxes
+
+LEAST_SIDE, LEAST_SIZE = 3.0, 8.0  # pixels of the network input; size is the root of the area
+_SAME = 0.9  # IoU from which two boxes are one
+_UNBALANCED = 10.0
+
+
+def check_missing(survey: Survey) -> Iterator[Finding]:
+    """Images without label files, and splits without any box."""
+    for split in survey.splits if survey.names else []:
+        images = survey.of(split)
+        absent = [image for image in images if not image.labelled]
+        empty = sum(image.labelled and not len(image.labels.labels) for image in images)
+        if not any(len(image.labels.labels) for image in images):
+            expected = survey.below(images[0]), label_path(images[0].path)
+            message = f"no box in all {len(images)} images of {split}"
+            fix = f"the labels of {expected[0]} belong into {expected[1]}"
+            yield Finding("labels", "error", message, split, value=len(images), fix=fix)
+        elif absent:
+            message = f"{len(absent)} of {len(images)} images have no label file: taken as good"
+            fix = "give good parts an empty file, so that a forgotten one shows"
+            yield Finding("labels", "info", message, split, absent[0].path, len(absent), fix)
+        if empty and empty < len(images):
+            message = f"{empty} of {len(images)} images have an empty label file: good parts"
+            yield Finding("labels", "info", message, split, value=empty)
+
+
+def check_orphans(survey: Survey) -> Iterator[Finding]:
+    """Label files in the folders ``labels`` that belong to no image of any split.
+
+    Those whose names differ from an image's only in their Unicode form (NFC, as Linux and Windows
+    write it, or NFD, as macOS may) look the same and are not found: each is an error.
+    """
+    known = {label_path(image.path) for image in survey.images}
+    folders = {file.parent for file in known} - {image.path.parent for image in survey.images}
+    found = [file for folder in sorted(folders) for file in sorted(folder.glob("*.txt"))]
+    lost = [file for file in found if file not in known and file.name != "classes.txt"]
+    bare = {_composed(label_path(i.path)): i for i in survey.images if not i.labelled}
+    for file in [file for file in lost if survey.names and _composed(file) in bare]:
+        lost.remove(file)
+        image = bare[_composed(file)]
+        wanted = label_path(image.path).name
+        message = (
+            f"its labels {file.name!a} are not found: the image's name, in another Unicode form, "
+            f"asks for {wanted!a}"
+        )
+        fix = "rename the label file, or both to one form (NFC)"
+        yield Finding("orphans", "error", message, image.split, image.path, file.name, fix)
+    if lost and survey.names:
+        message = f"{len(lost)} label files belong to no listed image, first {lost[0].name}"
+        fix = "add their images to a split, or correct their names"
+        yield Finding("orphans", "warning", message, value=len(lost), fix=fix)
+
+
+def check_shared(survey: Survey) -> Iterator[Finding]:
+    """Images whose names differ in the suffix alone: the boxes of one are given to the other."""
+    first: dict[Path, ImageFacts] = {}
+    for image in survey.images:
+        if not image.labelled:
+            continue
+        other = first.setdefault(label_path(image.path), image)
+        if other is not image:
+            message = (
+                f"reads the label file of {survey.below(other)}: {label_path(image.path).name}"
+            )
+            fix = "remove one of the two images, or give each a name of its own with its labels"
+            value = survey.below(other)
+            yield Finding("shared-labels", "error", message, image.split, image.path, value, fix)
+
+
+def check_rows(survey: Survey) -> Iterator[Finding]:
+    """Rows that training drops or clips; repeated rows are the next check's."""
+    for image in survey.images:
+        for problem in image.problems:
+            if problem.reason != "duplicate":
+                yield Finding(
+                    "rows",
+                    "warning" if problem.action == "dropped" else "info",
+                    f"{label_path(image.path).name}:{problem.line}: {problem.action}: "
+                    f"{problem.reason}: {problem.value}",
+                    image.split,
+                    image.path,
+                    problem.reason,
+                    "correct the row" if problem.action == "dropped" else "",
+                )
+
+
+def check_repeated(survey: Survey) -> Iterator[Finding]:
+    """Boxes that are there twice: the same row, or nearly the same box with any class."""
+    for image in survey.images:
+        rows = sum(problem.reason == "duplicate" for problem in image.problems)
+        same, other = _overlapping(image.labels)
+        if rows + same:
+            equal = f"{rows} equal row{'s' * (rows > 1)}, which training reads once"
+            near = f"{same} nearly equal box{'es' * (same > 1)}, which training counts twice"
+            told = "; ".join([equal] * (rows > 0) + [near] * (same > 0))
+            message = f"boxes that are there twice: {told}"
+            fix = "remove one of each"
+            yield Finding(
+                "duplicate-box", "warning", message, image.split, image.path, rows + same, fix
+            )
+        if other:
+            message = f"{other} boxes carry two classes"
+            fix = "decide for one class, or merge the two"
+            yield Finding("duplicate-box", "warning", message, image.split, image.path, other, fix)
+
+
+def check_small(survey: Survey) -> Iterator[Finding]:
+    """Boxes of a few pixels once the image is resized: they cannot be learned."""
+    height, width = survey.image_size
+    for image, pixels in readable(survey.images):
+        sides = box_sides(image, pixels) * scale(pixels.size, survey.image_size)
+        small = too_small(sides)
+        if not small.any():
+            continue
+        growths = growth(sides[small])
+        worst = sides[small][growths.argmax()]
+        needed = float(growths.max()) * max(height, width)
+        native = max(pixels.size)
+        fix = f"--image-size {32 * int(np.ceil(needed / 32))}"
+        if needed > 1.5 * native:
+            fix = "no size helps: the defect itself has too few pixels; check the box"
+        elif needed > 1280:
+            fix += " or --tile 640"
+        yield Finding(
+            "small-box",
+            "warning",
+            f"{int(small.sum())} of {len(small)} boxes are a few pixels at {height}x{width}, "
+            f"the smallest {worst[0]:.1f} x {worst[1]:.1f}",
+            image.split,
+            image.path,
+            int(small.sum()),
+            fix,
+        )
+
+
+def check_classes(survey: Survey) -> Iterator[Finding]:
+    """Classes that a split lacks, that are rare, and how far apart their numbers are."""
+    for split in survey.splits if survey.names else []:
+        counts = count_boxes((image.labels for image in survey.of(split)), survey.names)
+        if not any(counts.values()):
+            continue
+        for name, count in counts.items():
+            if not count:
+                message = f"class {name} has no box in {split}"
+                fix = "collect some, or split again: kdlnet data split keeps classes in proportion"
+                severity: Severity = "error" if split == "train" else "warning"
+                yield Finding("classes", severity, message, split, value=name, fix=fix)
+            elif count < FEW:
+                message = f"class {name} has {count} {'boxes' if count > 1 else 'box'} in {split}"
+                fix = "collect more of it: its figures will be chance"
+                yield Finding("classes", "warning", message, split, value=count, fix=fix)
+        listed = ", ".join(f"{name} {count}" for name, count in counts.items())
+        far = split == "train" and max(counts.values()) > _UNBALANCED * min(counts.values())
+        yield Finding(
+            "classes", "warning" if far else "info", f"boxes: {listed}", split, value=counts
+        )
+
+
+def box_sides(image: ImageFacts, pixels: Pixels) -> NDArray[np.float64]:
+    """(N, 2) width and height of the boxes in pixels of the original image."""
+    boxes = image.labels.boxes
+    height, width = pixels.size
+    sides: NDArray[np.float64] = (boxes[:, 2:] - boxes[:, :2]) * (width, height)
+    return sides
+
+
+def scale(size: tuple[int, int], image_size: tuple[int, int]) -> float:
+    """Factor of the letterbox from an image of ``size`` (H, W) to ``image_size`` (H, W)."""
+    return min(image_size[0] / size[0], image_size[1] / size[1])
+
+
+def too_small(sides: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(N,) of (N, 2) sides in pixels of the network input: which cannot be learned."""
+    found: NDArray[np.bool_] = growth(sides) > 1
+    return found
+
+
+def growth(sides: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N,) of (N, 2) sides above 0: the factor that takes a box to what can just be learned."""
+    sides = sides.clip(min=1e-6)  # the product of two next to nothing would be 0
+    needed: NDArray[np.float64] = np.maximum(
+        LEAST_SIDE / sides.min(axis=1, initial=np.inf), LEAST_SIZE / np.sqrt(sides.prod(axis=1))
+    )
+    return needed
+
+
+def _composed(file: Path) -> Path:
+    """``file`` with its name in the Unicode form NFC."""
+    return file.with_name(unicodedata.normalize("NFC", file.name))
+
+
+def _overlapping(labels: ImageLabels) -> tuple[int, int]:
+    """Pairs of boxes above the IoU of one box: of the same class, of two classes."""
+    boxes = labels.boxes
+    if len(boxes) < 2:
+        return 0, 0
+    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+    shared = (high - low).clip(min=0).prod(axis=2)
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    one = np.triu(shared / (area[:, None] + area[None, :] - shared) >= _SAME, 1)
+    alike = labels.labels[:, None] == labels.labels[None, :]
+    return int((one & alike).sum()), int((one & ~alike).sum())

@@ -1,0 +1,228 @@
+"""One pass over a dataset: every image is decoded once and all that the checks need is kept."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from kdlnet.curation.duplicates import DuplicatePair, Fingerprint, clusters, find_pairs, fingerprint
+from kdlnet.curation.groups import name_below
+from kdlnet.data.catalog import DatasetInfo, find_dataset, label_path, list_images
+from kdlnet.data.labels import ImageLabels, LabelProblem, parse_rows, read_labels
+from kdlnet.errors import DataError
+from kdlnet.images.folder import images_below
+from kdlnet.images.read import is_grey, read_image
+
+_READERS = 4
+_AHEAD = 64  # decoded images that may wait
+_ORIENTATION = 0x0112
+
+OnTask = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What an image file says of itself: format and mode as Pillow names them, "" if unknown."""
+
+    format: str = ""
+    mode: str = ""
+    orientation: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """What was measured on the decoded image: its ``size`` is (H, W) after EXIF rotation.
+
+    ``mean`` and ``spread`` (the standard deviation) are in file units, over all channels.
+    """
+
+    size: tuple[int, int]
+    dtype: str
+    channels: int
+    grey: bool
+    mean: float
+    spread: float
+    print: Fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """One image, listed in ``splits``. ``pixels`` is None and ``error`` says why it is unreadable.
+
+    ``labelled`` says whether it has a label file.
+    """
+
+    path: Path
+    splits: tuple[str, ...]
+    header: Header
+    pixels: Pixels | None
+    error: str
+    labels: ImageLabels
+    problems: tuple[LabelProblem, ...]
+    labelled: bool
+
+    @property
+    def split(self) -> str:
+        return self.splits[0]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A dataset as it is. ``root`` is the folder that paths in reports are relative to.
+
+    ``image_size`` (H, W) is the network input that boxes are judged at. ``missing`` maps a split
+    that cannot be listed to the reason. ``pairs`` and ``groups`` hold positions in ``images``.
+    ``names`` is empty for a plain folder, which has no labels.
+    """
+
+    name: str
+    root: Path
+    names: tuple[str, ...]
+    image_size: tuple[int, int]
+    images: list[ImageFacts]
+    missing: dict[str, str] = field(default_factory=dict)
+    pairs: list[DuplicatePair] = field(default_factory=list)
+    groups: list[list[int]] = field(default_factory=list)
+
+    @property
+    def splits(self) -> list[str]:
+        """Splits that have images, in their own order."""
+        return list(dict.fromkeys(split for image in self.images for split in image.splits))
+
+    def of(self, split: str) -> list[ImageFacts]:
+        return [image for image in self.images if split in image.splits]
+
+    def below(self, image: ImageFacts) -> str:
+        """The image's path as reports name it."""
+        return name_below(image.path, self.root)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The images of a dataset, none of them opened.
+
+    ``splits_of`` maps each image to the splits that list it, ``missing`` a split that cannot be
+    listed to the reason.
+    """
+
+    info: DatasetInfo
+    splits_of: dict[Path, list[str]]
+    missing: dict[str, str] = field(default_factory=dict)
+
+
+def list_dataset(name: str, data_root: Path | None = None) -> Listing:
+    """The images of ``name``: an entry of datasets.yaml, a data.yaml or a folder of images.
+
+    Raises DataError when there is no such dataset or no image in it.
+    """
+    folder = Path(name)
+    try:
+        info = find_dataset(name, data_root)
+    except DataError:
+        if not folder.is_dir() or (folder / "data.yaml").exists():
+            raise
+        return _plain_folder(folder)
+    listed: dict[Path, list[str]] = {}
+    missing: dict[str, str] = {}
+    for split in info.splits:
+        try:
+            for path in list_images(info, split):
+                listed.setdefault(path, []).append(split)
+        except DataError as error:
+            missing[split] = str(error)
+    if not listed:
+        raise DataError(next(iter(missing.values())))
+    return Listing(info, listed, missing)
+
+
+def _plain_folder(folder: Path) -> Listing:
+    root = folder.resolve()
+    listed = {path: ["images"] for path in images_below(root)}
+    if not listed:
+        raise DataError(f"folder {str(folder)!r} holds neither a data.yaml nor images")
+    return Listing(DatasetInfo(root.name, folder, root, (), {}), listed)
+
+
+def take_survey(
+    listing: Listing,
+    image_size: tuple[int, int] = (640, 640),
+    on_task: OnTask = lambda task, done, total: None,
+) -> Survey:
+    """Reads all images and labels; ``on_task`` is told of the work by name, done and total."""
+    info, paths = listing.info, sorted(listing.splits_of)
+    headers = [_header(path) for path in paths]
+    images = []
+    with ThreadPoolExecutor(_READERS) as pool:
+        for start in range(0, len(paths), _AHEAD):
+            chunk = slice(start, start + _AHEAD)
+            read = partial(_facts, info.names)
+            splits = [tuple(listing.splits_of[path]) for path in paths[chunk]]
+            for facts in pool.map(read, paths[chunk], splits, headers[chunk]):
+                images.append(facts)
+                on_task("read images", len(images), len(paths))
+    on_task("compare images", 0, 1)
+    pairs = find_pairs([image.pixels.print if image.pixels else None for image in images])
+    on_task("compare images", 1, 1)
+    groups = clusters(pairs, len(images))
+    found = images, listing.missing, pairs, groups
+    return Survey(info.name, info.root, info.names, image_size, *found)
+
+
+def _header(path: Path) -> Header:
+    """From the first bytes, without decoding; an empty one when Pillow does not know the file."""
+    try:
+        # Not in the threads of the readers: the filter is one for the whole process.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path) as image:
+                turn = image.getexif().get(_ORIENTATION, 1)
+                return Header(image.format or "", image.mode, turn if isinstance(turn, int) else 1)
+    except (OSError, ValueError, SyntaxError, KeyError, Image.DecompressionBombError):
+        return Header()
+
+
+def _facts(
+    names: tuple[str, ...], path: Path, splits: tuple[str, ...], header: Header
+) -> ImageFacts:
+    file = label_path(path)
+    try:
+        labels, problems = read_labels(file, len(names)) if names else parse_rows("", file, 0)
+    except DataError as error:
+        labels, problems = parse_rows("", file, 0)
+        problems = [LabelProblem(file, 0, "unreadable", str(error), "dropped")]
+    pixels, reason = None, ""
+    try:
+        pixels = _measure(path)
+    except DataError as error:
+        reason = str(error)
+    labelled = bool(names) and file.is_file()
+    return ImageFacts(path, splits, header, pixels, reason, labels, tuple(problems), labelled)
+
+
+def _measure(path: Path) -> Pixels:
+    image = read_image(path)
+    mean, spread = cv2.meanStdDev(image)
+    return Pixels(
+        size=(image.shape[0], image.shape[1]),
+        dtype=image.dtype.name,
+        channels=image.shape[2],
+        grey=is_grey(image),
+        mean=float(np.mean(mean)),
+        spread=float(np.mean(spread)),
+        print=fingerprint(image),
+    )
+
+
+def readable(images: list[ImageFacts]) -> Iterator[tuple[ImageFacts, Pixels]]:
+    """Those that could be decoded, with what was measured on them."""
+    for image in images:
+        if image.pixels is not None:
+            yield image, image.pixels

@@ -1,0 +1,128 @@
+"""Datasets as files: YOLO, COCO or Pascal VOC. The images are linked before, by the caller.
+
+Pixels are written to a thousandth, so COCO and VOC keep boxes to within 0.001 pixels.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+
+from kdlnet.curation.formats.record import Record
+from kdlnet.curation.writer import write_index
+from kdlnet.data.labels import write_rows
+
+Items = Sequence[tuple[Record, Path]]
+"""Records and the paths of their images below the image folder, no two with one stem."""
+
+_DECIMALS = 3
+
+
+@dataclass(frozen=True)
+class Exporter:
+    """``images`` is the folder of the images, ``write`` puts the rest into the dataset folder.
+
+    It is given the folder, the class names in order and the items of each split.
+    """
+
+    images: str
+    write: Callable[[Path, Sequence[str], Mapping[str, Items]], None]
+
+
+def write_yolo(folder: Path, names: Sequence[str], splits: Mapping[str, Items]) -> None:
+    """A label file an image, a list file a split and data.yaml."""
+    index = {name: position for position, name in enumerate(names)}
+    for items in splits.values():
+        for record, path in items:
+            height, width = record.size
+            boxes = record.boxes / np.array([width, height, width, height], np.float64)
+            labels = np.array([index[name] for name in record.names], np.int64)
+            write_rows(_file(folder / "labels", path, ".txt"), boxes, labels)
+    images = {split: [Path("images", path) for _, path in items] for split, items in splits.items()}
+    write_index(folder, names, images)
+
+
+def write_coco(folder: Path, names: Sequence[str], splits: Mapping[str, Items]) -> None:
+    """``annotations/instances_SPLIT.json``; all ids count from 1, classes in their order."""
+    categories = [{"id": number, "name": name} for number, name in enumerate(names, start=1)]
+    ids = {category["name"]: category["id"] for category in categories}
+    (folder / "annotations").mkdir()
+    for split, items in splits.items():
+        images, annotations, numbers = [], [], count(1)
+        for image_id, (record, path) in enumerate(items, start=1):
+            height, width = record.size
+            names_size = {"file_name": path.as_posix(), "height": height, "width": width}
+            images.append({"id": image_id, **names_size})
+            for name, box in zip(record.names, record.boxes.tolist(), strict=True):
+                head = {"id": next(numbers), "image_id": image_id, "category_id": ids[name]}
+                annotations.append({**head, **_coco_box(box)})
+        content = {"images": images, "categories": categories, "annotations": annotations}
+        text = json.dumps(content, ensure_ascii=False) + "\n"
+        file = folder / "annotations" / f"instances_{split}.json"
+        file.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_voc(folder: Path, names: Sequence[str], splits: Mapping[str, Items]) -> None:
+    """An XML file an image, ``ImageSets/Main/SPLIT.txt``, and the class order in classes.txt.
+
+    Pixels count from 1 and the last one belongs to the box, as in the challenge.
+    """
+    lists = folder / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    for split, items in splits.items():
+        for record, path in items:
+            tree = ElementTree.ElementTree(_voc_annotation(record, path))
+            ElementTree.indent(tree)
+            tree.write(_file(folder / "Annotations", path, ".xml"), encoding="utf-8")
+        lines = sorted(f"{path.with_suffix('').as_posix()}\n" for _, path in items)
+        (lists / f"{split}.txt").write_text("".join(lines), encoding="utf-8", newline="\n")
+    text = "".join(f"{name}\n" for name in names)
+    (folder / "classes.txt").write_text(text, encoding="utf-8", newline="\n")
+
+
+EXPORTERS = {
+    "yolo": Exporter("images", write_yolo),
+    "coco": Exporter("images", write_coco),
+    "voc": Exporter("JPEGImages", write_voc),
+}
+
+
+def _file(folder: Path, path: Path, suffix: str) -> Path:
+    file = folder / path.with_suffix(suffix)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return file
+
+
+def _coco_box(box: Sequence[float]) -> dict[str, Any]:
+    x1, y1, x2, y2 = (round(side, _DECIMALS) for side in box)
+    width, height = round(x2 - x1, _DECIMALS), round(y2 - y1, _DECIMALS)
+    area = round(width * height, _DECIMALS)
+    return {"bbox": [x1, y1, width, height], "area": area, "iscrowd": 0, "segmentation": []}
+
+
+def _voc_annotation(record: Record, path: Path) -> ElementTree.Element:
+    root = ElementTree.Element("annotation")
+    _texts(root, folder=Path("JPEGImages", path.parent).as_posix(), filename=path.name)
+    height, width = record.size
+    _texts(ElementTree.SubElement(root, "size"), width=width, height=height)
+    _texts(root, segmented=0)
+    for name, (x1, y1, x2, y2) in zip(record.names, record.boxes.tolist(), strict=True):
+        thing = ElementTree.SubElement(root, "object")
+        _texts(thing, name=name, pose="Unspecified", truncated=0, difficult=0)
+        sides = {"xmin": x1 + 1, "ymin": y1 + 1, "xmax": x2, "ymax": y2}
+        texts = {side: f"{value:.{_DECIMALS}f}" for side, value in sides.items()}
+        plain = {side: text.rstrip("0").rstrip(".") for side, text in texts.items()}
+        _texts(ElementTree.SubElement(thing, "bndbox"), **plain)
+    return root
+
+
+def _texts(parent: ElementTree.Element, **texts: object) -> None:
+    for tag, text in texts.items():
+        ElementTree.SubElement(parent, tag).text = str(text)

@@ -1,0 +1,39 @@
+"""Annotation formats by name. An importer reads a folder and returns records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from kdlnet.curation.formats.coco import import_coco
+from kdlnet.curation.formats.cvat import import_cvat
+from kdlnet.curation.formats.labelme import import_labelme
+from kdlnet.curation.formats.masks import import_masks
+from kdlnet.curation.formats.record import ImportOptions, ImportResult
+from kdlnet.curation.formats.voc import import_voc
+from kdlnet.curation.formats.yolo import import_yolo
+
+Importer = Callable[[Path, ImportOptions], ImportResult]
+
+IMPORTERS: dict[str, Importer] = {
+    "voc": import_voc,
+    "coco": import_coco,
+    "labelme": import_labelme,
+    "cvat": import_cvat,
+    "masks": import_masks,
+    "yolo": import_yolo,
+}
+
+# Those whose source may be a file: the one that holds all annotations, or the data.yaml.
+ONE_FILE = frozenset({"coco", "cvat", "yolo"})
+
+# The formats that read each field of ImportOptions.
+OPTIONS_OF: dict[str, tuple[str, ...]] = {
+    "origin": ("voc",),
+    "images": ("voc", "coco", "labelme", "cvat", "masks"),
+    "good": ("masks",),
+    "class_from": ("masks",),
+    "class_name": ("masks",),
+    "values": ("masks",),
+    "min_area": ("masks",),
+}

@@ -1,0 +1,268 @@
+"""COCO JSON: images, categories and annotations in one file, or one file a split.
+
+Lin et al., Microsoft COCO: Common Objects in Context (2014), data format at
+https://cocodataset.org/#format-data. Boxes are ``[x, y, width, height]`` from 0.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kdlnet.curation.formats.locate import ImageIndex, annotation_files
+from kdlnet.curation.formats.record import (
+    Box,
+    ImportOptions,
+    ImportResult,
+    Row,
+    Unusable,
+    annotated_record,
+    box_around,
+    sort_out,
+    split_named,
+)
+from kdlnet.data.labels import LabelProblem
+from kdlnet.errors import DataError
+
+_LISTS = ("images", "categories", "annotations")
+
+
+@dataclass
+class _Image:
+    """An entry of ``images`` and its annotations; ``written`` is (H, W), 0 where not said."""
+
+    name: str
+    written: tuple[int, int]
+    file: Path
+    rows: list[Row] = field(default_factory=list)
+    problems: list[LabelProblem] = field(default_factory=list)
+
+
+def import_coco(source: Path, options: ImportOptions) -> ImportResult:
+    """Records of the images that the JSON files in ``source``, a folder or one file, list.
+
+    The boxes of a file called ``instances_train.json``, or in a folder ``train``, are of that
+    split. An image without annotations is a good part; image files that no JSON lists are left
+    out. Crowd regions are dropped. A missing or empty ``bbox`` is taken from the segmentation.
+
+    Raises DataError when there is no COCO file, one is broken, two list the same image, or two
+    images or categories of one have the same id.
+    """
+    sets = dict(_read_sets(source))
+    index = ImageIndex(options.images or (source.parent if source.is_file() else source))
+    lost: list[LabelProblem] = []
+    images = [image for file, content in sets.items() for image in _images(file, content, lost)]
+    places = index.find([(image.name, image.file.parent) for image in images])
+    found: dict[Path, _Image] = {}
+    missing = []
+    for image, place in zip(images, places, strict=True):
+        if isinstance(place, str):
+            missing.append(LabelProblem(image.file, 0, place, image.name, "dropped"))
+        elif place in found:
+            _merge(place, found[place], image)
+        else:
+            found[place] = image
+    records = [
+        annotated_record(
+            place,
+            image.rows,
+            image.file,
+            written=image.written,
+            split=_split(source, image.file),
+            problems=image.problems,
+        )
+        for place, image in sorted(found.items())
+    ]
+    result = sort_out([*records, *missing, *index.unused(found, "not listed")])
+    return replace(result, names=_names(sets), lost=tuple(lost))
+
+
+def _read_sets(source: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Content of every JSON file that is COCO; other tools' files are passed over."""
+    files = annotation_files(source, ".json")
+    count = 0
+    for file in files:
+        try:
+            content = json.loads(file.read_bytes())
+        except (OSError, ValueError, RecursionError) as error:
+            raise DataError(f"annotation {str(file)!r} is not JSON: {error}") from None
+        if isinstance(content, dict) and all(isinstance(content.get(k), list) for k in _LISTS):
+            count += 1
+            yield file, content
+    if not count:
+        raise DataError(
+            f"{str(files[0])!r} is not COCO: a file with the lists {', '.join(_LISTS)} is needed"
+        )
+
+
+def _split(source: Path, file: Path) -> str | None:
+    folders = reversed(file.relative_to(source).parent.parts)
+    return next(filter(None, map(split_named, (file.stem, *folders))), None)
+
+
+def _images(file: Path, content: dict[str, Any], lost: list[LabelProblem]) -> list[_Image]:
+    """The images of one file with their rows; annotations that belong to none go to ``lost``."""
+    images = {}
+    for key, entry in _by_id(file, "image", content["images"], "file_name").items():
+        size = (_whole(entry.get("height")), _whole(entry.get("width")))
+        images[key] = _Image(str(entry.get("file_name", "")), size, file)
+    classes = _classes(file, content)
+    for line, annotation in enumerate(content["annotations"], start=1):
+        owner = annotation.get("image_id") if isinstance(annotation, dict) else None
+        image = images.get(str(owner))
+        if image is None:
+            lost.append(LabelProblem(file, line, "no such image", _short(annotation), "dropped"))
+            continue
+        try:
+            image.rows.append(_row(line, annotation, classes))
+        except Unusable as fault:
+            problem = LabelProblem(file, line, str(fault), _short(annotation), "dropped")
+            image.problems.append(problem)
+    return list(images.values())
+
+
+def _merge(place: Path, first: _Image, again: _Image) -> None:
+    if again.file != first.file:
+        raise DataError(
+            f"image {str(place)!r} is listed in {str(first.file)!r} and {str(again.file)!r}: "
+            "give the one file to convert as SOURCE"
+        )
+    first.rows += again.rows
+    first.problems += again.problems
+
+
+def _names(sets: Mapping[Path, dict[str, Any]]) -> tuple[str, ...]:
+    """Class names of all files in the order of their ids, each once."""
+    names: dict[str, None] = {}
+    for file, content in sets.items():
+        classes = _classes(file, content)
+        order = sorted(classes, key=lambda key: (len(key), key))  # ids are text here: 9 before 10
+        names |= dict.fromkeys(classes[key] for key in order)
+    return tuple(names)
+
+
+def _classes(file: Path, content: dict[str, Any]) -> dict[str, str]:
+    entries = _by_id(file, "category", content["categories"], "name").items()
+    named = ((key, str(entry.get("name", "")).strip()) for key, entry in entries)
+    return {key: name for key, name in named if name}
+
+
+def _by_id(file: Path, kind: str, entries: list[Any], name: str) -> dict[str, dict[str, Any]]:
+    """The entries of a list by their id.
+
+    Raises DataError for one without and for an id with two names: the boxes of one would be
+    taken for the other's.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for entry in _maps(entries):
+        if entry.get("id") is None:
+            raise DataError(f"{kind} {entry.get(name)!r} in {str(file)!r} has no id: give it one")
+        first = found.setdefault(str(entry["id"]), entry)
+        if first.get(name) != entry.get(name):
+            raise DataError(
+                f"id {entry['id']!r} in {str(file)!r} is that of {kind} {first.get(name)!r} and "
+                f"of {entry.get(name)!r}: ids must differ"
+            )
+    return found
+
+
+def _row(line: int, annotation: dict[str, Any], classes: dict[str, str]) -> Row:
+    """Raises Unusable with the reason why an annotation is no box."""
+    name = classes.get(str(annotation.get("category_id")))
+    if name is None:
+        raise Unusable("class")
+    if annotation.get("iscrowd"):
+        raise Unusable("crowd")
+    numbers = _numbers(annotation.get("bbox"), 4)
+    x, y, width, height = numbers or (0.0, 0.0, 0.0, 0.0)
+    if width > 0 and height > 0:
+        return Row(line, name, (x, y, x + width, y + height))
+    segmentation = annotation.get("segmentation")
+    if isinstance(segmentation, dict):
+        return Row(line, name, _box_of_runs(segmentation), "mask")
+    if isinstance(segmentation, list) and segmentation:
+        return Row(line, name, _box_of_polygons(segmentation), "polygon")
+    if numbers is None:
+        raise Unusable("incomplete")
+    return Row(line, name, (x, y, x + width, y + height))
+
+
+def _box_of_polygons(polygons: list[Any]) -> Box:
+    points = []
+    for polygon in polygons:
+        numbers = _numbers(polygon)
+        if not numbers or len(numbers) % 2:
+            raise Unusable("incomplete")
+        points += list(zip(numbers[0::2], numbers[1::2], strict=True))
+    return box_around(points)
+
+
+def _box_of_runs(segmentation: Mapping[str, Any]) -> Box:
+    """Box of a run-length mask: runs of 0 and 1 in turn, column by column, from the upper left."""
+    size, counts = _numbers(segmentation.get("size"), 2), segmentation.get("counts")
+    runs = _unpack(counts) if isinstance(counts, str) else _numbers(counts)
+    if not size or not runs or size[0] < 1 or min(runs) < 0 or sum(runs) > size[0] * size[1]:
+        raise Unusable("incomplete")
+    height = int(size[0])
+    edges = np.cumsum(np.array(runs, np.int64))
+    first, last = edges[0:-1:2], edges[1::2] - 1  # the odd runs are the object
+    first, last = first[last >= first], last[last >= first]
+    if not len(first):
+        raise Unusable("degenerate")
+    left, right = int(first[0] // height), int(last[-1] // height)
+    # A run that goes on in the next column touches the top and the bottom.
+    over = bool((first // height != last // height).any())
+    top = 0 if over else int((first % height).min())
+    bottom = height - 1 if over else int((last % height).max())
+    return float(left), float(top), right + 1.0, bottom + 1.0
+
+
+def _unpack(text: str) -> list[int]:
+    """COCO's compressed runs: six bits a character from "0" on, five of value and one of "more".
+
+    From the fourth on a run is written as the difference to the run two before it.
+    """
+    runs: list[int] = []
+    value = shift = 0
+    for char in text:
+        bits = ord(char) - 48
+        if not 0 <= bits < 64 or shift > 50:
+            raise Unusable("incomplete")
+        value |= (bits & 31) << shift
+        shift += 5
+        if bits & 32:
+            continue
+        if bits & 16:  # the highest bit of the last character is the sign
+            value -= 1 << shift
+        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+        value = shift = 0
+    return runs
+
+
+def _maps(entries: list[Any]) -> Iterator[dict[str, Any]]:
+    return (entry for entry in entries if isinstance(entry, dict))
+
+
+def _numbers(value: Any, count: int | None = None) -> list[float] | None:
+    """``value`` as numbers if it is a list of ``count`` finite ones, else None."""
+    if not isinstance(value, list) or (count is not None and len(value) != count):
+        return None
+    if not all(isinstance(item, int | float) and abs(item) < 2**53 for item in value):
+        return None
+    return [float(item) for item in value]
+
+
+def _whole(value: Any) -> int:
+    return int(value) if isinstance(value, int | float) and 0 < value < 2**31 else 0
+
+
+def _short(annotation: Any) -> str:
+    if not isinstance(annotation, dict):
+        return str(annotation)[:40]
+    keys = ("id", "image_id", "category_id", "bbox")
+    return ", ".join(f"{key} {annotation[key]}" for key in keys if key in annotation)[:80]

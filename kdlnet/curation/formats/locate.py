@@ -1,0 +1,151 @@
+"""Image files by the names that annotation files give them.
+
+Those names are relative to the annotation, to the images or to the machine on which they were
+drawn; with slashes or backslashes, in another case or another Unicode form.
+"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from kdlnet.data.labels import LabelProblem
+from kdlnet.errors import DataError
+from kdlnet.images.folder import images_below
+from kdlnet.images.read import IMAGE_SUFFIXES
+
+
+class ImageIndex:
+    """The image files below a folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.files = list(images_below(root))
+        self._known = set(self.files)
+        self._by_name: dict[str, list[Path]] = defaultdict(list)
+        for file in self.files:
+            self._by_name[plain(file.name)].append(file)
+
+    def find(self, wanted: Sequence[tuple[str, Path]]) -> list[Path | str]:
+        """The file of each (name, folder of its annotation), or the reason why there is none.
+
+        A name that leads to a file from the annotation or from the root is that file; so is one
+        that does from the folder from which most names of the annotation's folder do. Any other
+        is found by its last parts among the files that no name leads to, so that an image which
+        is missing is never taken for one of the same name in another folder.
+        """
+        found: list[Path | str | None] = [self._exact(name, near) for name, near in wanted]
+        bases = self._bases([pair for pair, file in zip(wanted, found, strict=True) if not file])
+        for position, (name, near) in enumerate(wanted):
+            if found[position] is None and near in bases:
+                found[position] = self._from(bases[near], name)
+        taken = {file for file in found if file is not None}
+        for position, (name, _) in enumerate(wanted):
+            if found[position] is None:
+                found[position] = self._alike(name, taken)
+        claims: dict[Path | str | None, set[str]] = defaultdict(set)
+        for file, (name, _) in zip(found, wanted, strict=True):
+            if file not in taken:
+                claims[file].add(name)
+        return [
+            "ambiguous" if isinstance(file, Path) and len(claims[file]) > 1 else file or "no image"
+            for file in found
+        ]
+
+    def unused(self, used: Iterable[Path], reason: str) -> Iterator[LabelProblem]:
+        """A problem for each image file that is not among ``used``."""
+        taken = set(used)
+        for file in self.files:
+            if file not in taken:
+                yield LabelProblem(file, 0, reason, file.name, "dropped")
+
+    def _exact(self, name: str, near: Path) -> Path | None:
+        for written in (name, name.replace("\\", "/")):
+            for folder in (near, self.root):
+                file = Path(os.path.normpath(folder / written))
+                if file in self._known or (Path(written).is_absolute() and _is_image(file)):
+                    return file
+        return None
+
+    def _bases(self, names: Iterable[tuple[str, Path]]) -> dict[Path, Path]:
+        """The folder from which most names of each annotation folder lead to a file."""
+        counts: dict[Path, Counter[Path]] = defaultdict(Counter)
+        for name, near in set(names):
+            parts = _parts(name)
+            for file in self._by_name[parts[-1]] if parts else ():
+                if _common_end(file, parts) == len(parts):
+                    counts[near][file.parents[len(parts) - 1]] += 1
+        bases = {}
+        for near, found in counts.items():
+            (best, most), *others = found.most_common(2)
+            if not others or others[0][1] < most:
+                bases[near] = best
+        return bases
+
+    def _from(self, base: Path, name: str) -> Path | None:
+        written = base / name.replace("\\", "/")
+        if written in self._known:  # before one that differs in case
+            return written
+        parts = _parts(name)
+        depth = len(base.parts) + len(parts)
+        for file in self._by_name[parts[-1]] if parts else ():
+            inside = len(file.parts) == depth and file.is_relative_to(base)
+            if inside and _common_end(file, parts) == len(parts):
+                return file
+        return None
+
+    def _alike(self, name: str, taken: set[Path | str]) -> Path | str:
+        parts = _parts(name)
+        candidates = self._by_name[parts[-1]] if parts else []
+        best = [file for file in most_alike(name, candidates) if file not in taken]
+        return best[0] if len(best) == 1 else "ambiguous" if best else "no image"
+
+
+def most_alike(name: str, files: Sequence[Path]) -> list[Path]:
+    """Those of ``files`` that share the most last parts with ``name``, and at least the last."""
+    parts = _parts(name)
+    common = [_common_end(file, parts) for file in files]
+    most = max(common, default=0)
+    return [file for count, file in zip(common, files, strict=True) if count == most > 0]
+
+
+def annotation_files(source: Path, suffix: str) -> list[Path]:
+    """``source`` itself if it is a file, else the files below it that end in ``suffix``.
+
+    Raises DataError when there is none.
+    """
+    if source.is_file():
+        return [source]
+    files = [
+        file
+        for file in source.rglob("*")
+        if file.suffix.lower() == suffix and not file.name.startswith(".") and file.is_file()
+    ]
+    if not files:
+        raise DataError(f"no {suffix} file below {str(source)!r}: name the folder of the export")
+    return sorted(files)
+
+
+def _parts(name: str) -> list[str]:
+    return [plain(part) for part in name.replace("\\", "/").split("/") if part not in {"", "."}]
+
+
+def plain(name: str) -> str:
+    """``name`` as it is compared: one Unicode form, without case."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()
+
+
+def _common_end(file: Path, parts: Sequence[str]) -> int:
+    count = 0
+    for ours, theirs in zip(reversed(file.parts), reversed(parts), strict=False):
+        if plain(ours) != theirs:
+            break
+        count += 1
+    return count

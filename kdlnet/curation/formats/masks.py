@@ -1,0 +1,177 @@
+"""Segmentation masks: every connected region of a mask becomes one box.
+
+The class is the name of the folder, the last one above the image that is not a mere container
+such as ``Imgs`` or ``masks``; or the file name without its number; or the value of the pixels.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from kdlnet.curation.formats.locate import plain
+from kdlnet.curation.formats.mask_files import CONTAINERS, MaskFiles, find_masks, folders_below
+from kdlnet.curation.formats.record import (
+    Box,
+    ImportOptions,
+    ImportResult,
+    Record,
+    Row,
+    Unusable,
+    make_record,
+    sort_out,
+)
+from kdlnet.data.labels import LabelProblem
+from kdlnet.errors import DataError
+from kdlnet.images.read import ImageArray, image_size, is_grey, palette_indices, read_image
+
+# What counts the images of a class: "_12", " (3)", "-004".
+_NUMBER = re.compile(r"[\s_.-]*[(\[]?\d+[)\]]?$")
+_MOST_VALUES = 64  # more are soft edges or noise, not classes
+
+
+def import_masks(source: Path, options: ImportOptions) -> ImportResult:
+    """Records of all images below ``source`` that have a mask or lie in a ``good`` folder.
+
+    A mask has the image's name (with ``_mask`` or ``_gt`` after it, if anything) and is a PNG
+    beside a JPEG or lies in a folder such as ``masks``. With ``images`` all images are below that
+    folder and all masks below ``source``, in the same folders of both. Images with neither are
+    left out: whether they are good is not known. So are images and masks of which several fit each
+    other. Once ``good`` is given, so are images of other folders whose mask is empty. Raises
+    DataError when there is no mask, no folder is ``good``, or ``values`` would name no class.
+    """
+    if options.values and options.class_from != "value":
+        raise DataError(
+            f"values name classes of pixel values, but class_from is {options.class_from!r}: "
+            "leave one out, or give class_from='value'"
+        )
+    root = options.images or source
+    found = find_masks(source, root)
+    if not found.mask_of and not found.unclear:
+        how = (
+            f"in {str(source)!r} and {str(root)!r} names and folders must be the same"
+            if root != source
+            else "a mask is a PNG beside a JPEG of the same name, NAME_mask.png, or the same name "
+            "in a folder 'masks' or 'ground_truth'"
+        )
+        raise DataError(f"no masks below {str(source)!r}: {how}")
+    _check_good(root, found.images, options)
+    records = [_record(root, image, found, options) for image in found.images]
+    for reason, masks in (("ambiguous", found.unclear_masks), ("no image", found.alone)):
+        records += [LabelProblem(mask, 0, reason, mask.name, "dropped") for mask in masks]
+    return sort_out(records)
+
+
+def _check_good(source: Path, images: list[Path], options: ImportOptions) -> None:
+    known = {word for image in images for word in _words(source, image, options)}
+    for name in options.good:
+        if name not in known:
+            found = ", ".join(sorted(known))
+            raise DataError(f"good class {name!r} is not a folder of {str(source)!r}: {found}")
+
+
+def _words(source: Path, image: Path, options: ImportOptions) -> set[str]:
+    """What can tell that an image is good: its folders, or the class in its name."""
+    words = set(folders_below(source, image))
+    return words | {_NUMBER.sub("", image.stem)} if options.class_from == "name" else words
+
+
+def _record(
+    source: Path, image: Path, found: MaskFiles, options: ImportOptions
+) -> Record | LabelProblem:
+    folders, mask = folders_below(source, image), found.mask_of.get(image)
+    try:
+        size = image_size(image)
+        if _words(source, image, options) & set(options.good):
+            return make_record(image, size, [], image)
+        if mask is None:
+            reason = "ambiguous" if image in found.unclear else "no mask"
+            return LabelProblem(image, 0, reason, image.name, "dropped")
+        pixels = _read_mask(mask, options)
+    except DataError as error:
+        return LabelProblem(image, 0, "unreadable", str(error), "dropped")
+    if pixels.shape[:2] != size:
+        value = f"mask {pixels.shape[1]}x{pixels.shape[0]}, image {size[1]}x{size[0]}"
+        return LabelProblem(image, 0, "size", value, "dropped")
+    try:
+        layers = list(_layers(pixels, _class_of(image, folders, options), options))
+    except Unusable as fault:
+        return LabelProblem(image, 0, str(fault), mask.name, "dropped")
+    rows: list[Row] = []
+    problems: list[LabelProblem] = []
+    tiny: list[int] = []
+    for name, marked in layers:
+        boxes, small = _regions(marked, options.min_area)
+        tiny += small
+        rows += [Row(0, name, box, "mask") for box in boxes]
+        values = [f"{name}, area {area}" for area in small]
+        problems += [LabelProblem(mask, 0, "small region", text, "dropped") for text in values]
+    if options.good and not rows:
+        # The folder says defect, the mask says nothing: neither a good part nor a usable example.
+        value = f"largest region has {max(tiny, default=0)} pixels"
+        return LabelProblem(image, 0, "empty mask", value, "dropped")
+    record = make_record(image, size, rows, mask)
+    return replace(record, problems=(*record.problems, *problems))
+
+
+def _class_of(image: Path, folders: tuple[str, ...], options: ImportOptions) -> str:
+    """Class of the whole mask; Raises Unusable where the file name has none."""
+    if options.class_name or options.class_from == "value":
+        return options.class_name or ""
+    if options.class_from == "name":
+        name = _NUMBER.sub("", image.stem)
+        if not name:
+            raise Unusable("no class in the name")
+        return name
+    own = [folder for folder in folders if plain(folder) not in CONTAINERS]
+    return own[-1] if own else "defect"
+
+
+def _read_mask(file: Path, options: ImportOptions) -> ImageArray:
+    """The mask (H, W, C); for a palette that tells classes the indices, not the colours."""
+    indices = palette_indices(file) if options.class_from == "value" else None
+    return read_image(file) if indices is None else indices
+
+
+def _layers(
+    pixels: ImageArray, name: str, options: ImportOptions
+) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Class and marked pixels (H, W) of every layer. Raises Unusable for what is no class mask.
+
+    A pixel counts from half of the mask's range on, so that the soft edges of resized masks do
+    not grow the boxes; masks of small numbers (0, 1, 2) count from 1 on.
+    """
+    if options.class_from != "value":
+        values = pixels.max(axis=2)
+        half = np.iinfo(values.dtype.name).max // 2
+        yield name, values > half if int(values.max()) > half else values > 0
+        return
+    colour = not is_grey(pixels)
+    weights = np.array([1 << 16, 1 << 8, 1])
+    codes = pixels.astype(np.int64) @ weights if colour else pixels[:, :, 0]
+    found = [code for code in np.unique(codes).tolist() if code]
+    if len(found) > _MOST_VALUES and not options.values:
+        raise Unusable("too many values")
+    for code in found:
+        key = f"#{code:06x}" if colour else str(code)
+        if not options.values or key in options.values:
+            yield options.class_name or options.values.get(key, key), codes == code
+
+
+def _regions(marked: NDArray[np.bool_], min_area: int) -> tuple[list[Box], list[int]]:
+    """Boxes of the 8-connected regions of at least ``min_area`` pixels, and the smaller areas."""
+    _, _, stats, _ = cv2.connectedComponentsWithStats(marked.astype(np.uint8), connectivity=8)
+    boxes: list[Box] = []
+    small: list[int] = []
+    for left, top, width, height, area in stats[1:].tolist():
+        if area < min_area:
+            small.append(area)
+        else:
+            boxes.append((left, top, left + width, top + height))
+    return boxes, small

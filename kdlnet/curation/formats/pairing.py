@@ -1,0 +1,155 @@
+"""Which annotation file belongs to which image, where each image has a file of its own name.
+
+A file serves one image. What names and folders leave open is told, never guessed.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kdlnet.curation.formats.locate import most_alike, plain
+from kdlnet.errors import DataError
+
+_Place = Callable[[Path, Path], bool]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """``file_of`` maps images to their annotation files.
+
+    ``unclear`` are images and files of which several fit each other equally, ``unlisted`` images
+    whose file says that it belongs to another one.
+    """
+
+    file_of: dict[Path, Path] = field(default_factory=dict)
+    unclear: set[Path] = field(default_factory=set)
+    unlisted: set[Path] = field(default_factory=set)
+
+    def free(self, images: Sequence[Path], files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+        """The images and the files that nothing has been decided about."""
+        known = {*self.file_of, *self.file_of.values(), *self.unclear, *self.unlisted}
+        return [i for i in images if i not in known], [f for f in files if f not in known]
+
+
+def pair(
+    images: Sequence[Path],
+    files: Sequence[Path],
+    roots: tuple[Path, Path],
+    named: Mapping[Path, Sequence[str]],
+) -> Pairs:
+    """Pairs images with files of the same stem; ``roots`` are the folders both are below.
+
+    A file beside the image comes first, then one in the mirrored folder, then the one in the most
+    alike folder; in each an equal stem before one that differs in case or Unicode form. Where
+    several images are left for one file, ``named`` decides: the image names that stand in it.
+
+    Raises DataError for an image that two files fit equally.
+    """
+    pairs = Pairs()
+    homes: dict[Path, set[Path]] = defaultdict(set)  # image folders that a file's folder serves
+    places: tuple[_Place, ...] = (
+        lambda image, file: _same_below(image, file, roots),
+        lambda image, file: mirrored(image, file, roots),
+        lambda image, file: True,
+    )
+    for number, fits in enumerate(places):
+        found: dict[Path, Path] = {}
+        for key in (_stem, _plain_stem):
+            free_images, free_files = pairs.free(images, files)
+            for file, claimants in _claims(free_images, free_files, key, fits):
+                chosen = _chosen(claimants, named.get(file, ()), homes[file.parent])
+                if chosen is None:
+                    pairs.unclear.update((file, *claimants))
+                else:
+                    pairs.file_of[chosen] = found[chosen] = file
+                    pairs.unlisted.update(image for image in claimants if image != chosen)
+        if number + 1 < len(places):
+            for image, file in found.items():
+                homes[file.parent].add(image.parent)
+    return pairs
+
+
+def _stem(file: Path) -> str:
+    return file.stem
+
+
+def _plain_stem(file: Path) -> str:
+    return plain(file.stem)
+
+
+def _chosen(claimants: list[Path], names: Sequence[str], homes: set[Path]) -> Path | None:
+    """The image that a file belongs to.
+
+    A file whose folder serves another one has lost its image: it is not a namesake's elsewhere.
+    """
+    if len(claimants) > 1:
+        best = (most_alike(name, claimants) for name in names)
+        return next((files[0] for files in best if len(files) == 1), None)
+    inside = not homes or any(claimants[0].is_relative_to(home) for home in homes)
+    return claimants[0] if inside else None
+
+
+def _claims(
+    images: Sequence[Path],
+    files: Sequence[Path],
+    key: Callable[[Path], str],
+    fits: _Place,
+) -> Iterator[tuple[Path, list[Path]]]:
+    """Each file with the images whose nearest it is, among those of one key that fit."""
+    by_key: dict[str, list[Path]] = defaultdict(list)
+    for file in files:
+        by_key[key(file)].append(file)
+    claims: dict[Path, list[Path]] = defaultdict(list)
+    for image in images:
+        candidates = [file for file in by_key.get(key(image), ()) if fits(image, file)]
+        if candidates:
+            claims[_nearest(image, candidates)].append(image)
+    yield from claims.items()
+
+
+def _nearest(image: Path, candidates: list[Path]) -> Path:
+    first, *others = sorted(candidates, key=lambda file: _likeness(image, file), reverse=True)
+    if others and _likeness(image, first) == _likeness(image, others[0]):
+        raise DataError(
+            f"image {str(image)!r} fits two annotations, {str(first)!r} and "
+            f"{str(others[0])!r}: give them folders of the same name as the image's"
+        )
+    return first
+
+
+def mirrored(image: Path, file: Path, roots: tuple[Path, Path]) -> bool:
+    """Whether a file lies where an image does, each below its root of ``roots``.
+
+    Or at ``Annotations/a`` for ``images/a``: equal but for one folder that names what is in it.
+    """
+    ours, theirs = image.parent.parts, file.parent.parts
+    shared = _common(ours, theirs)
+    ours, theirs = ours[shared:], theirs[shared:]
+    alike = any(one == two for one in (ours, ours[1:]) for two in (theirs, theirs[1:]))
+    return alike or _same_below(image, file, roots)
+
+
+def _same_below(image: Path, file: Path, roots: tuple[Path, Path]) -> bool:
+    return image.parent.relative_to(roots[0]) == file.parent.relative_to(roots[1])
+
+
+def _likeness(image: Path, file: Path) -> tuple[int, int, int]:
+    """Equal folder names counted from the file up, then from the root down, then equal depth."""
+    ours, theirs = image.parent.parts, file.parent.parts
+    return (
+        _common(ours[::-1], theirs[::-1]),
+        _common(ours, theirs),
+        -abs(len(ours) - len(theirs)),
+    )
+
+
+def _common(first: Sequence[str], second: Sequence[str]) -> int:
+    count = 0
+    for ours, theirs in zip(first, second, strict=False):
+        if ours != theirs:
+            break
+        count += 1
+    return count

@@ -1,0 +1,103 @@
+"""YOLO datasets: rows of boxes or polygons, with a data.yaml or a list of class names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from kdlnet.curation.formats.record import (
+    ImportOptions,
+    ImportResult,
+    Record,
+    read_class_file,
+    sort_out,
+    split_named,
+)
+from kdlnet.data.catalog import find_dataset, label_path, list_images
+from kdlnet.data.labels import LabelProblem, read_labels
+from kdlnet.errors import DataError
+from kdlnet.images.folder import images_below
+from kdlnet.images.read import image_size
+
+_Images = dict[Path, str | None]
+
+
+def import_yolo(source: Path, options: ImportOptions) -> ImportResult:
+    """Records of the images of a data.yaml, each with its split.
+
+    ``source`` is the file or its folder, where it may have another name if it is the only YAML.
+    Without one, of all images below ``source``, with the classes of ``classes.txt`` or
+    ``obj.names`` and the split that a folder is named after. Polygons (rows of a class and three
+    or more points, also oriented boxes of four) become their box.
+
+    Raises DataError when an image is in two splits, or nothing names the classes.
+    """
+    yaml = source if source.is_file() else _find_yaml(source)
+    names, images = _described(yaml) if yaml else _bare(source)
+    found = sort_out(_record(image, images[image], names) for image in sorted(images))
+    return replace(found, names=names)
+
+
+def _find_yaml(source: Path) -> Path | None:
+    if (source / "data.yaml").is_file():
+        return source / "data.yaml"
+    found = [file for file in source.iterdir() if file.suffix.lower() in {".yaml", ".yml"}]
+    return found[0] if len(found) == 1 else None
+
+
+def _described(yaml: Path) -> tuple[tuple[str, ...], _Images]:
+    info = find_dataset(str(yaml))
+    images: _Images = {}
+    for split in info.splits:
+        for image in list_images(info, split):
+            if image in images:
+                raise DataError(
+                    f"image {str(image)!r} is in split {split!r} and in another one: leave it in "
+                    f"one split of {info.source}"
+                )
+            images[image] = split
+    return info.names, images
+
+
+def _bare(source: Path) -> tuple[tuple[str, ...], _Images]:
+    names = read_class_file(source)
+    images = {image: _split(source, image) for image in images_below(source)}
+    if not names:
+        raise DataError(
+            f"folder {str(source)!r} holds no data.yaml and no classes.txt: name the folder of a "
+            "YOLO set, or write its class names into classes.txt, one a line"
+        )
+    if not any(label_path(image).is_file() for image in images):
+        raise DataError(f"no image below {str(source)!r} has a label file: none would have a box")
+    return names, images
+
+
+def _split(source: Path, image: Path) -> str | None:
+    folders = image.relative_to(source).parent.parts
+    return next(filter(None, map(split_named, folders)), None)
+
+
+def _record(image: Path, split: str | None, class_names: tuple[str, ...]) -> Record | LabelProblem:
+    file = label_path(image)
+    try:
+        height, width = image_size(image)
+    except DataError as error:
+        return LabelProblem(image, 0, "unreadable", str(error), "dropped")
+    labels, problems = read_labels(file, len(class_names))
+    boxes = labels.boxes * np.array([width, height, width, height])
+    names = tuple(class_names[label] for label in labels.labels)
+    bad = {problem.line for problem in problems if problem.action == "dropped"}
+    converted = ("polygon",) * sum(line not in bad for line in _polygons(file))
+    return Record(image, (height, width), boxes, names, tuple(problems), split, converted)
+
+
+def _polygons(file: Path) -> Iterator[int]:
+    """Numbers of the lines that hold more than a box."""
+    if file.is_file():
+        text = file.read_text(encoding="utf-8-sig", errors="replace")
+        for number, line in enumerate(text.splitlines(), start=1):
+            if len(line.split()) > 5:
+                yield number

@@ -1,0 +1,147 @@
+"""Which images belong together: by a rule on their names, by a table or because they look alike."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from kdlnet.curation.duplicates import OnProgress, clusters, find_duplicates
+from kdlnet.errors import DataError
+
+DUPLICATES = "duplicates"
+_COLUMNS = ("image", "group")
+
+
+def name_below(image: Path, root: Path) -> str:
+    """``image`` relative to ``root`` with forward slashes: the same on every machine.
+
+    Images outside ``root`` start with ``..``; on another drive (Windows) they are absolute.
+    """
+    try:
+        return Path(os.path.relpath(image, root)).as_posix()
+    except ValueError:
+        return image.as_posix()
+
+
+def find_groups(
+    group_by: str | None,
+    names: Sequence[str],
+    paths: Sequence[Path],
+    on_progress: OnProgress = lambda done, total: None,
+) -> list[str]:
+    """The group of each image; ``names`` are their ``paths`` relative to the dataset.
+
+    ``group_by`` is "duplicates" (:func:`groups_of_duplicates`), a CSV file
+    (:func:`groups_by_table`) or a regular expression (:func:`groups_by_rule`). None: every image
+    is its own group. Raises DataError as those do.
+    """
+    if group_by is None:
+        return list(names)
+    if group_by == DUPLICATES:
+        return groups_of_duplicates(names, paths, on_progress)
+    if group_by.lower().endswith(".csv"):
+        return groups_by_table(names, paths, Path(group_by))
+    return groups_by_rule(names, group_by)
+
+
+def groups_of_duplicates(
+    names: Sequence[str], paths: Sequence[Path], on_progress: OnProgress
+) -> list[str]:
+    """Images that show the same are one group, named by its first image; others are alone.
+
+    Every image is decoded, which ``on_progress`` is told of.
+    """
+    groups = list(names)
+    for cluster in clusters(find_duplicates(paths, on_progress), len(paths)):
+        for position in cluster:
+            groups[position] = names[cluster[0]]
+    return groups
+
+
+def groups_by_rule(names: Sequence[str], rule: str) -> list[str]:
+    """What the one group of the regular expression ``rule`` finds in each name.
+
+    ``names`` are paths relative to the dataset. The rule is searched in the file name, or in the
+    whole path when it contains a ``/``.
+
+    Raises DataError for a faulty expression, one without exactly one group, and names that it
+    does not match.
+    """
+    try:
+        expression = re.compile(rule)
+    except re.error as error:
+        raise DataError(f"--group-by '{rule}' is not a regular expression: {error}") from None
+    if expression.groups != 1:
+        raise DataError(
+            f"--group-by '{rule}' has {expression.groups} groups: put what names the part into "
+            r"the only one, for example '^(\d+)_' for 05_scratch_12.jpg"
+        )
+    texts = names if "/" in rule else [name.rsplit("/", 1)[-1] for name in names]
+    found = [expression.search(text) for text in texts]
+    parts = [match[1] or "" if match else "" for match in found]
+    unmatched = [name for name, part in zip(names, parts, strict=True) if not part]
+    if unmatched:
+        raise DataError(
+            f"--group-by '{rule}' finds no group in {len(unmatched)} of {len(names)} names, first "
+            f"{unmatched[0]!r}: widen the rule"
+        )
+    return parts
+
+
+def groups_by_table(names: Sequence[str], paths: Sequence[Path], file: Path) -> list[str]:
+    """The group of each image as a CSV with the columns ``image`` and ``group`` says.
+
+    The column ``image`` holds paths relative to the dataset, as ``names`` are, absolute ones, as
+    ``paths`` are, or file names where only one image has that name. Rows of other images are
+    passed over.
+
+    Raises DataError for a file that cannot be read, another head, and images without a row.
+    """
+    rows = _read_table(file)
+    bare = [name.rsplit("/", 1)[-1] for name in names]
+    repeated = {name for name in bare if bare.count(name) > 1} if len(set(bare)) < len(bare) else ()
+    groups = []
+    missing = []
+    for name, path, short in zip(names, paths, bare, strict=True):
+        group = rows.get(name) or rows.get(path.as_posix(), "")
+        if not group and short not in repeated:
+            group = rows.get(short, "")
+        groups.append(group)
+        if not group:
+            missing.append(name)
+    if missing:
+        raise DataError(
+            f"{str(file)!r} gives no group for {len(missing)} of {len(names)} images, first "
+            f"{missing[0]!r}: add a row for each, with its path in the dataset"
+        )
+    return groups
+
+
+def _read_table(file: Path) -> dict[str, str]:
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream, skipinitialspace=True)
+            heads = [head.strip() for head in reader.fieldnames or ()]
+            if not set(_COLUMNS) <= set(heads):
+                shown = ", ".join(heads) or "nothing"
+                raise DataError(
+                    f"{str(file)!r} starts with {shown}: its first line must be image,group"
+                )
+            reader.fieldnames = heads
+            rows: dict[str, str] = {}
+            for row in reader:
+                image, group = ((row[column] or "").strip() for column in _COLUMNS)
+                image = Path(image).as_posix()
+                if rows.setdefault(image, group) != group:
+                    raise DataError(
+                        f"{str(file)!r}, line {reader.line_num}: image {image!r} is in the groups "
+                        f"{rows[image]!r} and {group!r}: keep one"
+                    )
+            return rows
+    except OSError as error:
+        raise DataError(f"cannot read groups from {str(file)!r}: {error.strerror}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{str(file)!r} is not a CSV in UTF-8: {error}") from None

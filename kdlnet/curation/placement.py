@@ -1,0 +1,126 @@
+"""Which images of a source go where in a dataset: split and path."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, count
+from pathlib import Path
+
+from kdlnet.curation.formats.record import ImportResult, Record
+from kdlnet.data.schema import SPLITS
+from kdlnet.errors import DataError, unknown
+
+# Left out of the paths below images/: a second folder "images" would mislead the search for labels.
+_IMAGE_FOLDERS = frozenset({"images", "imgs", "jpegimages"})
+
+
+@dataclass
+class Plan:
+    """Where each record goes: split and path below the image folder. ``unlisted`` goes nowhere."""
+
+    splits: dict[str, list[tuple[Record, Path]]] = field(default_factory=dict)
+    unlisted: list[Path] = field(default_factory=list)
+    _taken: set[str] = field(default_factory=set)
+
+    def add(self, split: str, record: Record, wanted: Path) -> None:
+        self.splits.setdefault(split, []).append((record, self._free(wanted)))
+
+    def _free(self, wanted: Path) -> Path:
+        """``wanted``, or with the suffix in its stem and a number when its label file is taken.
+
+        Compared without case, so that the folder can be copied to any file system.
+        """
+        numbered = (f"{wanted.stem}_{number}" for number in count(2))
+        for stem in chain((wanted.stem, f"{wanted.stem}_{wanted.suffix[1:]}"), numbered):
+            key = unicodedata.normalize("NFC", str(wanted.with_name(stem))).casefold()
+            if key not in self._taken:
+                break
+        self._taken.add(key)
+        return wanted.with_name(stem + wanted.suffix)
+
+
+def plan(imported: ImportResult, roots: Sequence[Path], listed: Mapping[Path, str] | None) -> Plan:
+    """Where every record goes. ``roots`` are the folders its path may be below, nearest first.
+
+    ``listed`` is the split of each image; None keeps the source's own, "train" where it has none.
+    """
+    made = Plan()
+    roots = [*roots, *_common_root(imported, roots)]
+    for record in imported.records:
+        own = "train" if record.split is None else record.split
+        split = listed.get(record.image) if listed is not None else own
+        if split:
+            made.add(split, record, _path_below(roots, record.image))
+        else:
+            made.unlisted.append(record.image)
+    made.splits = {split: made.splits[split] for split in SPLITS if split in made.splits}
+    return made
+
+
+def read_lists(
+    roots: Sequence[Path], files: Mapping[str, Path], imported: ImportResult
+) -> dict[Path, str]:
+    """Split of each image in list files of paths relative to one of ``roots``.
+
+    Images that the importer left out may be listed. Raises DataError for a list that cannot be
+    read, an image that is not in the source and one that is in two splits.
+    """
+    known = {record.image for record in imported.records}
+    known |= {problem.file for problem in imported.left_out}
+    listed: dict[Path, str] = {}
+    for split, file in files.items():
+        if split not in SPLITS:
+            raise DataError(unknown("split", split, SPLITS))
+        images = [_resolve(line, roots, known) for line in _read_lines(file)]
+        missing = [image for image in images if image not in known]
+        if missing:
+            raise DataError(
+                f"{len(missing)} of {len(images)} images listed in {str(file)!r} are not in the "
+                f"source, first {str(missing[0])!r}: paths are relative to {str(roots[-1])!r}"
+            )
+        for image in images:
+            if listed.setdefault(image, split) != split:
+                raise DataError(
+                    f"image {str(image)!r} is listed in {listed[image]} and {split}: keep one"
+                )
+    return listed
+
+
+def _resolve(line: str, roots: Sequence[Path], known: set[Path]) -> Path:
+    places = [Path(os.path.normpath(root / line)) for root in roots]
+    return next((place for place in places if place in known), places[-1])
+
+
+def _read_lines(file: Path) -> list[str]:
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read split list {str(file)!r}: {error}") from None
+    found = [line.strip() for line in lines if line.strip()]
+    if not found:
+        raise DataError(f"split list {str(file)!r} is empty: one image path a line")
+    return found
+
+
+def _common_root(imported: ImportResult, roots: Sequence[Path]) -> list[Path]:
+    """The folder that holds all images outside of ``roots``, where a list or JSON names such."""
+    images = [record.image for record in imported.records]
+    outside = {image.parent for image in images if not any(map(image.is_relative_to, roots))}
+    one_drive = len({folder.anchor for folder in outside}) == 1
+    return [Path(os.path.commonpath(outside))] if one_drive else []
+
+
+def _path_below(roots: Sequence[Path], image: Path) -> Path:
+    """Path below images/: the source's folders, so that equal names in two folders stay apart."""
+    root = next((root for root in roots if image.is_relative_to(root)), image.parent)
+    relative = image.relative_to(root)
+    folders = [part for part in relative.parent.parts if part.lower() not in _IMAGE_FOLDERS]
+    return Path(*map(_as_text, (*folders, relative.name)))
+
+
+def _as_text(name: str) -> str:
+    """A file name that is no UTF-8 (an old archive's) as one that list files can hold."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -1,0 +1,1 @@
+"""Pixels: files to arrays, arrays to what a network sees."""

@@ -1,0 +1,27 @@
+"""One picture of a source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kdlnet.images.read import ImageArray
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One image (H, W, C) in its native depth, RGB or grey, and where it is from.
+
+    ``name`` is the file or address, ``stem`` a relative path without suffix for files made from
+    it. ``index`` is the position in its source or video, from 0. ``timestamp`` counts seconds
+    from the start of a video or from the opening of a stream; None for an image. ``seconds`` is
+    what reading and decoding took. ``path`` is the image file that can be read again, if any.
+    """
+
+    name: str
+    stem: str
+    image: ImageArray
+    index: int = 0
+    timestamp: float | None = None
+    seconds: float = 0.0
+    path: Path | None = None

@@ -1,0 +1,71 @@
+"""The one way from an image to the size of the network input, for every verb."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from kdlnet.images.read import ImageArray
+from kdlnet.images.tiles import Tile
+from kdlnet.types import ImageSize, Letterbox, Preprocess
+
+
+def letterbox(
+    image: ImageArray, preprocess: Preprocess, tile: Tile | None = None
+) -> tuple[ImageArray, Letterbox]:
+    """``image`` (H, W, C), or a ``tile`` of it, scaled to fit ``preprocess.image_size``, padded.
+
+    The aspect is kept, small images are enlarged and centred. Tiles have one scale, that of a full
+    tile: what is smaller is padded, so that an object has the same size in all of them. dtype and
+    channels stay; the fill is ``pad`` of the intensity window. When nothing has to change the image
+    itself or a view of it is returned, not a copy. The Letterbox maps pixels of the original image
+    to pixels of the network input, for a tile, too.
+    """
+    whole = image.shape[0], image.shape[1]
+    x1, y1, x2, y2 = tile or (0, 0, whole[1], whole[0])
+    part = image[y1:y2, x1:x2] if tile else image
+    height, width = part.shape[:2]
+    frame = preprocess.tiling.size if tile and preprocess.tiling else (height, width)
+    input_height, input_width = preprocess.image_size
+    new_height, new_width = _fitted((height, width), frame, preprocess.image_size)
+    resized = _resize(part, (new_height, new_width))
+    top, left = (input_height - new_height) // 2, (input_width - new_width) // 2
+    scale = new_width / width, new_height / height
+    geometry = Letterbox(
+        original_size=whole,
+        input_size=preprocess.image_size,
+        scale=scale,
+        offset=(left - x1 * scale[0], top - y1 * scale[1]),
+    )
+    if (new_height, new_width) == preprocess.image_size:
+        return resized, geometry
+    canvas = np.full(
+        (input_height, input_width, image.shape[2]),
+        fill_value(image.dtype, preprocess),
+        image.dtype,
+    )
+    canvas[top : top + new_height, left : left + new_width] = resized
+    return canvas, geometry
+
+
+def fill_value(dtype: np.dtype[np.generic], preprocess: Preprocess) -> int:
+    """The padding's intensity in file units, within the range of the integer ``dtype``."""
+    low, high = preprocess.window
+    limit = np.iinfo(dtype.name).max
+    return int(np.clip(round(low + preprocess.pad * (high - low)), 0, limit))
+
+
+def _fitted(size: ImageSize, frame: ImageSize, box: ImageSize) -> ImageSize:
+    """(H, W) of ``size`` by the scale that fits ``frame`` into ``box``; a side has 1 or more."""
+    scale = min(box[0] / frame[0], box[1] / frame[1])
+    height, width = (max(1, round(side * scale)) for side in size)
+    return min(height, box[0]), min(width, box[1])
+
+
+def _resize(image: ImageArray, size: ImageSize) -> ImageArray:
+    if image.shape[:2] == size:
+        return image
+    shrinks = size[0] < image.shape[0] or size[1] < image.shape[1]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    resized = cv2.resize(image, (size[1], size[0]), interpolation=method)
+    return resized.reshape(*size, image.shape[2])  # OpenCV drops a single channel's axis

@@ -1,0 +1,114 @@
+"""What a detector says about one image."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdlnet.errors import DataError
+from kdlnet.images.read import ImageArray, read_image
+from kdlnet.report.draw import draw_detections
+from kdlnet.report.images import Image
+from kdlnet.types import ImageSize
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Boxes of one image by falling score.
+
+    ``boxes`` (N, 4) float64 as (x1, y1, x2, y2) in pixels of the original image, ``scores`` (N,)
+    float64 in [0, 1], ``labels`` (N,) int64 positions in ``names``; ``size`` is (H, W). ``name`` is
+    the file or address, ``stem`` a relative path for files made from it. ``index`` counts from 0
+    in the source or video; ``timestamp`` is in seconds, None for an image. ``seconds`` is the
+    time by stage (decode, preprocess, infer, postprocess), a batch's shared equally. ``window``
+    holds the two intensities the network saw as 0 and 1.
+    """
+
+    name: str
+    size: ImageSize
+    boxes: NDArray[np.float64]
+    scores: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    names: tuple[str, ...]
+    seconds: dict[str, float] = field(default_factory=dict)
+    index: int = 0
+    timestamp: float | None = None
+    stem: str = "image"
+    window: tuple[float, float] = (0.0, 255.0)
+    path: Path | None = None
+    image: ImageArray | None = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __bool__(self) -> bool:
+        return True  # an image without boxes is an answer, too
+
+    def __str__(self) -> str:
+        moment = "" if self.timestamp is None else f" frame {self.index} at {self.timestamp:.2f} s"
+        best = {self.names[k]: s for k, s in zip(self.labels[::-1], self.scores[::-1], strict=True)}
+        found = [f"{count} {name} (best {best[name]:.2f})" for name, count in self.counts().items()]
+        return f"{self.name}{moment}: {self.verdict}, {', '.join(found) or 'no boxes'}"
+
+    @property
+    def verdict(self) -> Literal["OK", "NG"]:
+        """``NG`` when there is a box, else ``OK``."""
+        return "NG" if len(self) else "OK"
+
+    def counts(self) -> dict[str, int]:
+        """Boxes by class name, in the order of the class list; classes without a box left out."""
+        found = Counter(self.labels.tolist())
+        return {self.names[label]: found[label] for label in sorted(found)}
+
+    def to_numpy(self) -> NDArray[np.float64]:
+        """(N, 6): x1, y1, x2, y2 in pixels of the original image, score, label."""
+        return np.column_stack((self.boxes, self.scores, self.labels))
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values. Boxes are rounded to 0.001 pixels, scores to 0.00001."""
+        rows = zip(self.labels.tolist(), self.scores.tolist(), self.boxes.tolist(), strict=True)
+        return {
+            "name": self.name,
+            "index": self.index,
+            "timestamp": None if self.timestamp is None else round(self.timestamp, 3),
+            "size": list(self.size),
+            "verdict": self.verdict,
+            "boxes": [
+                {
+                    "class": self.names[label],
+                    "label": label,
+                    "score": round(score, 5),
+                    "box": [round(side, 3) for side in box],
+                }
+                for label, score, box in rows
+            ],
+            "seconds": {stage: round(value, 6) for stage, value in self.seconds.items()},
+        }
+
+    def pixels(self) -> ImageArray:
+        """The image (H, W, C) in its native depth: the one held, or read again from its file.
+
+        Raises DataError when it was a frame of a video that is not held.
+        """
+        if self.image is not None:
+            return self.image
+        if self.path is None:
+            raise DataError(
+                f"the frame {self.index} of {self.name!r} is not kept in memory: "
+                "iterate over stream(source) instead of predict(source) to draw it"
+            )
+        return read_image(self.path)
+
+    def draw(self) -> Image:
+        """RGB uint8 (H * f, W * f, 3) with boxes, class names and scores.
+
+        Images with a short side under 400 pixels are enlarged by a whole factor f.
+        """
+        return draw_detections(
+            self.pixels(), self.boxes, self.labels, self.scores, self.names, window=self.window
+        )

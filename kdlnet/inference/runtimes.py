@@ -1,0 +1,189 @@
+"""Networks ready to run, whatever their file: images in, RawPredictions out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from kdlnet.data.dataset import to_network, to_unit
+from kdlnet.errors import ConfigError, WeightsError, unknown
+from kdlnet.images.letterbox import letterbox
+from kdlnet.images.read import ImageArray, to_channels
+from kdlnet.images.tiles import Tile, tile_grid
+from kdlnet.images.window import bits, fit_depth
+from kdlnet.inference.onnx_file import ONNX_SUFFIX, read_onnx
+from kdlnet.inference.weights import load_weights
+from kdlnet.models.fuse import fuse_model
+from kdlnet.types import ImageSize, Letterbox, Preprocess, RawPredictions
+from kdlnet.utils.device import find_device, prepare
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A network that is ready to run, and what one must know to feed it and read its answer.
+
+    ``runtime(images)`` takes images (B, channels, H, W) float32 on ``device``, the window mapped to
+    [0, 1] (:func:`to_input` makes them), and returns RawPredictions there, without features.
+
+    ``name`` is a key of RUNTIMES, ``version`` that of the library behind it. ``fused`` says what
+    runs, ``file_fused`` what the file holds. ``fixed_size``: only ``preprocess.image_size`` fits.
+    """
+
+    name: str
+    version: str
+    device: torch.device
+    path: Path
+    model: str
+    names: tuple[str, ...]
+    preprocess: Preprocess
+    thresholds: dict[str, float]
+    fused: bool
+    file_fused: bool
+    fixed_size: bool
+    forward: Callable[[Tensor], RawPredictions]
+
+    @torch.inference_mode()
+    def __call__(self, images: Tensor) -> RawPredictions:
+        return self.forward(images)
+
+
+def open_runtime(
+    path: Path,
+    *,
+    device: str = "auto",
+    runtime: str | None = None,
+    fuse: bool = True,
+    image_size: ImageSize | None = None,
+) -> Runtime:
+    """The network in ``path`` on ``device``, by default in the runtime that its suffix asks for.
+
+    ``fuse`` folds an unfused weights file in memory; ``image_size`` replaces the one in the file.
+    Raises WeightsError for a file that cannot be used, ConfigError for a runtime, device or size
+    that does not fit, KdlnetError when an optional package is missing.
+    """
+    name = runtime or ("onnxruntime" if path.suffix.lower() == ONNX_SUFFIX else "torch")
+    if name not in RUNTIMES:
+        raise ConfigError(unknown("runtime", name, RUNTIMES))
+    return RUNTIMES[name](path, device, fuse, image_size)
+
+
+def to_input(
+    images: Sequence[ImageArray],
+    preprocess: Preprocess,
+    device: torch.device | str = "cpu",
+    tiles: Sequence[Tile | None] | None = None,
+) -> tuple[Tensor, list[Letterbox]]:
+    """Images as ``read_image`` gives them to network input (B, channels, H, W) on ``device``.
+
+    The same steps as for training and validation; grey images travel with one channel. With
+    ``tiles`` that tile of each image. Another bit depth than that of ``preprocess`` gets a window
+    of its own. Beside the input the geometry of each.
+    """
+    parts = list(zip(images, tiles or [None] * len(images), strict=True))
+    if len({image.dtype for image in images}) > 1:
+        each = [to_input([image], preprocess, device, [tile]) for image, tile in parts]
+        return torch.cat([found for found, _ in each]), [one for _, (one,) in each]
+    contract = fit_depth(preprocess, bits(images[0].dtype))
+    fitted = [letterbox(image, contract, tile) for image, tile in parts]
+    channels = contract.channels
+    if all(pixels.shape[2] == 1 for pixels, _ in fitted):
+        channels = 1
+    pixels = np.stack([to_channels(image, channels) for image, _ in fitted])
+    batch = torch.from_numpy(pixels).to(device, non_blocking=True).permute(0, 3, 1, 2)
+    network = to_network(to_unit(batch, contract), contract.channels)
+    return network, [geometry for _, geometry in fitted]
+
+
+def tiles_of(image: ImageArray, preprocess: Preprocess) -> list[Tile | None]:
+    """The tiles in which the network sees ``image``; [None] where it sees the whole of it."""
+    if preprocess.tiling is None:
+        return [None]
+    return list(tile_grid((image.shape[0], image.shape[1]), preprocess.tiling))
+
+
+def _open_torch(path: Path, device: str, fuse: bool, image_size: ImageSize | None) -> Runtime:
+    target = find_device(device)
+    prepare(target)
+    weights = load_weights(path, target)
+    detector = weights.detector
+    if fuse and not weights.fused:
+        detector = fuse_model(detector).to(memory_format=torch.channels_last)
+    contract = weights.preprocess
+    if image_size is not None:
+        contract = replace(contract, image_size=image_size)
+    return Runtime(
+        name="torch",
+        version=torch.__version__,
+        device=target,
+        path=path,
+        model=weights.model,
+        names=weights.names,
+        preprocess=contract,
+        thresholds=weights.thresholds,
+        fused=fuse or weights.fused,
+        file_fused=weights.fused,
+        fixed_size=False,
+        forward=detector,
+    )
+
+
+def _open_onnx(path: Path, device: str, fuse: bool, image_size: ImageSize | None) -> Runtime:
+    if device not in ("auto", "cpu"):
+        raise ConfigError(
+            f"device {device!r}: ONNX files run on the CPU here; use auto or cpu, or the .pt file"
+        )
+    if not path.exists():
+        raise WeightsError(f"ONNX file {str(path)!r} does not exist")
+    if path.is_dir():
+        raise WeightsError(f"{str(path)!r} is a folder; give an ONNX file of kdlnet export")
+    forward, header = read_onnx(path.read_bytes(), path)
+    contract = Preprocess.from_dict(header["preprocess"])
+    height, width = contract.image_size
+    if image_size not in (None, (height, width)):
+        raise ConfigError(
+            f"{str(path)!r} takes images of {height}x{width} only: leave --image-size out, or "
+            "export the weights again with another one"
+        )
+    return Runtime(
+        name="onnxruntime",
+        version=forward.version,
+        device=torch.device("cpu"),
+        path=path,
+        model=header["model"],
+        names=tuple(header["names"]),
+        preprocess=contract,
+        thresholds=header["thresholds"],
+        fused=True,
+        file_fused=True,
+        fixed_size=True,
+        forward=forward,
+    )
+
+
+@contextmanager
+def thread_count(count: int | None) -> Iterator[None]:
+    """torch and OpenCV with ``count`` threads, as before afterwards; None leaves them."""
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    if count is not None:
+        torch.set_num_threads(count)
+        cv2.setNumThreads(count)
+    try:
+        yield
+    finally:
+        if count is not None:
+            torch.set_num_threads(before[0])
+            cv2.setNumThreads(before[1])
+
+
+RUNTIMES: dict[str, Callable[[Path, str, bool, ImageSize | None], Runtime]] = {
+    "torch": _open_torch,
+    "onnxruntime": _open_onnx,
+}
+"""By name: (path, device, fuse, image size) to a Runtime."""

@@ -1,0 +1,40 @@
+"""Batches of an epoch, in an order that depends on (seed, epoch) alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from kdlnet.training.augment import Augmenter
+from kdlnet.types import Batch
+
+
+class TrainBatches:
+    """``epoch(n, mixing)`` yields the batches of epoch n.
+
+    A last batch that would not be full is left out (its images come in another epoch), unless the
+    set is smaller than one batch.
+    """
+
+    def __init__(self, augmenter: Augmenter, batch: int, device: torch.device) -> None:
+        self.augmenter = augmenter
+        self.batch = min(batch, len(augmenter.dataset))
+        self.device = device
+
+    def __len__(self) -> int:
+        return len(self.augmenter.dataset) // self.batch
+
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """The positions of the dataset in the order of this epoch."""
+        key = np.array([self.augmenter.seed, (1 << 63) + epoch], dtype=np.uint64)
+        generator = np.random.Generator(np.random.Philox(key=key))
+        return generator.permutation(len(self.augmenter.dataset))
+
+    def epoch(self, epoch: int, mixing: bool) -> Iterator[Batch]:
+        """Batches of ``epoch``, augmented on the training device."""
+        order = self.order(epoch)
+        for start in range(0, len(self) * self.batch, self.batch):
+            yield self.augmenter(epoch, order[start : start + self.batch], mixing, self.device)

@@ -1,0 +1,136 @@
+"""The state of a run on disk: what an epoch leaves there, and going on from it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import torch
+
+from kdlnet.config import TrainConfig, build_config, load_config
+from kdlnet.errors import ConfigError, WeightsError
+from kdlnet.inference.weights import Weights, save_weights
+from kdlnet.models.zoo import ModelArguments
+from kdlnet.training.loop import LoopState
+from kdlnet.training.parts import Setup
+from kdlnet.utils.files import write_csv
+
+_SHARE = 0.05
+"""Of the time, what last.pt may take: with epochs of a fraction of a second some go unsaved."""
+
+_LONGEST = 3.0
+"""Seconds: a disk that was slow once does not put the next checkpoint off for long."""
+
+
+class Keeper:
+    """Saves and restores what resume needs: all tensors and counters that training changes."""
+
+    def __init__(
+        self,
+        setup: Setup,
+        folder: Path,
+        optimizer: torch.optim.Optimizer,
+        scaler: torch.amp.GradScaler,
+        state: LoopState,
+    ) -> None:
+        self.setup = setup
+        self.folder = folder
+        self.average = setup.average
+        self.optimizer = optimizer
+        self.scaler = scaler
+        self.state = state
+        self.thresholds: dict[str, float] = {}
+        self._saved, self._took = 0.0, 0.0
+
+    def save(self, best: bool, over: bool) -> None:
+        """Writes results.csv, best.pt when this epoch is the best, and last.pt.
+
+        last.pt is left as it is while writing it would take more than a small share of the time
+        since it was last written, but for the ``best`` epoch and when the run is ``over``.
+        """
+        if self.state.rows:
+            write_csv(self.folder / "results.csv", self.state.rows)
+        began = time.perf_counter()
+        if best or over or self._took <= _SHARE * (began - self._saved):
+            self._save_weights(best)
+            self._saved = time.perf_counter()
+            self._took = min(self._saved - began, _LONGEST)
+
+    def _save_weights(self, best: bool) -> None:
+        folder = self.folder
+        weights = self._weights()
+        if best:
+            save_weights(folder / "weights" / "best.pt", weights)
+        weights.training = {
+            "config": self.setup.config.to_dict(),
+            "images": len(self.setup.train),
+            "detector": self.setup.detector.state_dict(),
+            "updates": self.average.updates,
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "state": self.state.state_dict(),
+        }
+        save_weights(folder / "weights" / "last.pt", weights)
+
+    def restore(self, saved: Weights) -> None:
+        """Takes over everything ``save`` wrote."""
+        training = saved.training
+        self.setup.detector.load_state_dict(training["detector"])
+        self.average.model.load_state_dict(saved.detector.state_dict())
+        self.average.updates = training["updates"]
+        self.optimizer.load_state_dict(training["optimizer"])
+        self.scaler.load_state_dict(training["scaler"])
+        for name, value in training["state"].items():
+            setattr(self.state, name, value)
+
+    def _weights(self) -> Weights:
+        setup = self.setup
+        row = self.state.rows[-1] if self.state.rows else {}
+        arguments = ModelArguments(
+            len(setup.info.names), setup.train.preprocess.channels, setup.config.model.block
+        )
+        return Weights(
+            self.average.model,
+            setup.config.model.name,
+            arguments,
+            tuple(setup.info.names),
+            setup.train.preprocess,
+            thresholds=self.thresholds,
+            metrics={key: row[key] for key in ("epoch", "ap", "ap50", "ap75") if key in row},
+        )
+
+
+def last_weights(resume: Path) -> Path:
+    """The last.pt meant by a run folder, its weights folder or the file itself."""
+    for file in (resume / "weights" / "last.pt", resume / "last.pt", resume):
+        if file.is_file():
+            folder = file.absolute().parent
+            if folder.name == "weights" and (folder.parent / "config.yaml").is_file():
+                return file
+            raise WeightsError(
+                f"{str(file)!r} is not inside its run folder, where the run would go on: give the "
+                "folder that kdlnet train made, or start a new run from the file with --init"
+            )
+    if resume.is_dir():
+        raise WeightsError(
+            f"{str(resume)!r} holds no weights/last.pt to resume from: give the folder of a run "
+            "that kdlnet train began"
+        )
+    return resume
+
+
+def saved_config(saved: Weights) -> TrainConfig:
+    """The settings of a run that can be resumed. Raises WeightsError when ``saved`` is no such."""
+    if not saved.training:
+        raise WeightsError(
+            f"{str(saved.path)!r} holds no training state; resume from weights/last.pt of a run, "
+            "or start a new run from it with --init"
+        )
+    config = build_config(saved.training["config"])
+    file = (saved.path or Path()).absolute().parent.parent / "config.yaml"
+    if load_config(file) != config:
+        raise ConfigError(
+            f"{str(file)!r} was changed after the run began; a run goes on with the settings it "
+            "had: undo the change, or start a new run with --config and --init"
+        )
+    return config

@@ -1,0 +1,187 @@
+"""What a run is made of: its data, its model, its device. Nothing is written here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kdlnet.config import TrainConfig
+from kdlnet.data.catalog import DatasetInfo, find_dataset, label_path, list_images
+from kdlnet.data.dataset import DetectionDataset, Split, load_split
+from kdlnet.data.labels import FEW, count_boxes, summarize
+from kdlnet.errors import DataError
+from kdlnet.events import Listener, Message, Progress
+from kdlnet.images.window import image_depth, measured_window
+from kdlnet.inference.weights import Weights, load_weights, transfer
+from kdlnet.models.detector import Detector
+from kdlnet.models.zoo import ModelArguments, build_model
+from kdlnet.training.average import WeightAverage
+from kdlnet.types import Preprocess, Tiling
+from kdlnet.utils.device import find_device, prepare
+
+_FEW_STEPS = 4000
+"""From scratch AP still grew here on NEU-DET, with all of its images and with a quarter of them."""
+
+
+@dataclass
+class Setup:
+    """The parts of a run, ready for the loop."""
+
+    config: TrainConfig
+    device: torch.device
+    info: DatasetInfo
+    train: DetectionDataset
+    val: DetectionDataset
+    detector: Detector
+    average: WeightAverage[Detector]
+
+
+def prepare_run(
+    config: TrainConfig, saved: Weights | None, init: Path | None, on_event: Listener
+) -> Setup:
+    """Reads the data and builds the model; writes nothing."""
+    device = find_device(config.device)
+    prepare(device)
+    config = with_absolute_data(config)
+    info = find_data(config)
+    channels = config.model.channels or info.channels or 3
+    config = updated(config, "model", channels=channels)
+    config = updated(config, "optim", lr=config.optim.base_lr(from_weights=init is not None))
+    if saved is not None and tuple(info.names) != saved.names:
+        raise DataError(
+            f"the run was started with the classes {', '.join(saved.names)}, its dataset now has "
+            f"{', '.join(info.names)}: start a new run with --init instead of --resume"
+        )
+    arguments = ModelArguments(len(info.names), channels, config.model.block)
+    detector = build_model(config.model.name, arguments, config.seed)
+    if init is not None:
+        for line in transfer(load_weights(init), detector, info.names):
+            on_event(Message(line))
+    found = load_split(info, config.data.train_split, config.data.strict)
+    config, contract = _contract(config, channels, found, on_event)
+    train_set = _open(found, config.data.train_split, contract, config, on_event, training=True)
+    _require_boxes(train_set, info, config)
+    if saved is None and init is None and not config.distill.taught:
+        _say_if_short(config, len(train_set), on_event)
+    found = load_split(info, config.data.val_split, config.data.strict)
+    val_set = _open(found, config.data.val_split, contract, config, on_event)
+    if not len(val_set.labels):
+        text = f"no box in {config.data.val_split}: AP is unknown and best.pt the newest epoch"
+        on_event(Message(text, "warning"))
+    elif saved is None:
+        _say_what_is_rare(found, config.data.val_split, info, on_event)
+    detector.to(device).to(memory_format=torch.channels_last)
+    average = WeightAverage(detector, config.optim.ema_decay)
+    return Setup(config, device, info, train_set, val_set, detector, average)
+
+
+def _contract(
+    config: TrainConfig, channels: int, found: Split, on_event: Listener
+) -> tuple[TrainConfig, Preprocess]:
+    """The config with its window, measured if none is given, and how the run sees images."""
+    window = config.data.window
+    if window is not None:
+        depth = image_depth(found.paths)
+    else:
+        window, depth = measured_window(found.paths)
+        config = updated(config, "data", window=window)
+    if depth > 8:
+        low, high = window
+        on_event(Message(f"{depth}-bit images, intensity window {low:g} to {high:g}"))
+    size, overlap = config.tile.size, config.tile.overlap
+    tiling = None if size is None else Tiling(size, overlap)
+    return config, Preprocess(config.image_size, channels, window, depth=depth, tiling=tiling)
+
+
+def run_place(config: TrainConfig, kind: str) -> tuple[Path, Path, list[Path]]:
+    """The usual folder of a run of ``kind``, the dataset's file, and the images to keep out of."""
+    info = find_data(config)
+    splits = {config.data.train_split, config.data.val_split}
+    images = [path for split in splits for path in list_images(info, split)]
+    return Path("runs") / kind / info.name, info.source, images
+
+
+def find_data(config: TrainConfig) -> DatasetInfo:
+    """The dataset of a run. Raises DataError where there is none."""
+    root = None if config.data.root is None else Path(config.data.root)
+    return find_dataset(config.data.name, root)
+
+
+def _open(
+    found: Split,
+    split: str,
+    contract: Preprocess,
+    config: TrainConfig,
+    on_event: Listener,
+    training: bool = False,
+) -> DetectionDataset:
+    if found.problems:
+        on_event(Message(f"{split}: {summarize(found.problems)}", "warning"))
+    dataset = DetectionDataset(
+        found,
+        contract,
+        config.data.cache,
+        config.data.cache_gb,
+        config.data.strict,
+        on_progress=lambda done, total: on_event(Progress(f"read {split} images", done, total)),
+        min_visible=config.tile.min_visible,
+        background=config.tile.background if training else None,
+    )
+    if contract.tiling is not None:
+        height, width = contract.tiling.size
+        text = f"{split}: {len(dataset)} tiles of {height}x{width} from {len(dataset.paths)} images"
+        on_event(Message(text))
+    for line in dataset.unreadable:
+        on_event(Message(f"left out: {line}", "warning"))
+    return dataset
+
+
+def _require_boxes(dataset: DetectionDataset, info: DatasetInfo, config: TrainConfig) -> None:
+    if not len(dataset.labels):
+        raise DataError(
+            f"split {config.data.train_split!r} of {info.name!r} has no box to learn from; the "
+            f"labels of {str(dataset.paths[0])!r} belong in {str(label_path(dataset.paths[0]))!r}"
+        )
+
+
+def _say_if_short(config: TrainConfig, images: int, on_event: Listener) -> None:
+    per_epoch = ceil(max(1, images // config.batch) / config.optim.accumulate)
+    steps, wanted = config.epochs * per_epoch, ceil(_FEW_STEPS / per_epoch)
+    if config.time is None and steps < _FEW_STEPS:
+        text = f"{config.epochs} epochs are {steps} steps, few from scratch: try --epochs {wanted}"
+        on_event(Message(f"{text} or more, or --init with weights of another set"))
+
+
+def _say_what_is_rare(found: Split, split: str, info: DatasetInfo, on_event: Listener) -> None:
+    counts = count_boxes(found.labels, info.names)
+    rare = ", ".join(f"{name} {count}" for name, count in counts.items() if 0 < count < FEW)
+    absent = ", ".join(name for name, count in counts.items() if not count)
+    if absent:
+        text = f"no box in {split} of: {absent}; AP is the mean of the other classes"
+        on_event(Message(text, "warning"))
+    if rare:
+        text = f"few boxes in {split}: {rare}; their AP is mostly chance and so is a mean over them"
+        on_event(Message(f"{text}: look at every class (kdlnet val) before you compare", "warning"))
+
+
+def with_absolute_data(config: TrainConfig) -> TrainConfig:
+    """Dataset paths made absolute, so that a run can be resumed from any folder."""
+    name, root = Path(config.data.name), config.data.root
+    changes: dict[str, str] = {}
+    file = name / "data.yaml" if name.is_dir() else name
+    source = find_data(config).source
+    if file.is_file() and file.resolve() == source.resolve():
+        changes["name"] = str(name.absolute())
+    if root is not None:
+        changes["root"] = str(Path(root).absolute())
+    return updated(config, "data", **changes)
+
+
+def updated(config: TrainConfig, section: str, **values: Any) -> TrainConfig:
+    """``config`` with ``values`` in one of its sections."""
+    part = getattr(config, section).model_copy(update=values)
+    return config.model_copy(update={section: part})

@@ -1,0 +1,114 @@
+"""Training steps: what is done with a batch. The loop knows this protocol and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from kdlnet.losses.detection import DetectionLoss
+from kdlnet.losses.distill_loss import DistillLoss
+from kdlnet.types import Batch, Forward, RawPredictions, StepOutput
+
+_MEASURE_EVERY = 25
+
+
+class Step(Protocol):
+    """``(batch, progress in [0, 1]) -> StepOutput``; called with gradients on."""
+
+    def __call__(self, batch: Batch, progress: float) -> StepOutput: ...
+
+
+class Teacher(Protocol):
+    """A frozen forward function whose ``head`` can be asked about other features."""
+
+    def __call__(self, images: Tensor) -> RawPredictions: ...
+
+    def head(self, features: Sequence[Tensor]) -> RawPredictions: ...
+
+
+class SupervisedStep:
+    """The detector's loss against the labels."""
+
+    def __init__(
+        self, detector: Forward, loss: DetectionLoss, autocast: torch.dtype | None = None
+    ) -> None:
+        self.detector = detector
+        self.loss = loss
+        self.autocast = autocast
+
+    def __call__(self, batch: Batch, progress: float) -> StepOutput:
+        return self.loss(self.predict(self.detector, batch.images), batch.targets)
+
+    def predict(self, detector: Forward, images: Tensor) -> RawPredictions:
+        """Predictions of ``detector`` in the precision of the run."""
+        with torch.autocast(images.device.type, self.autocast, enabled=self.autocast is not None):
+            return detector(images)
+
+
+class DistillStep:
+    """The labels' loss and the teacher's, on one and the same augmented batch.
+
+    The teacher is frozen: it is no part of the student, gets no gradients and no batch statistics.
+    With all weights 0 this is the supervised step, to the bit. With ``measure`` the part
+    ``kd_ratio`` says at some steps how large the gradient of the teacher's terms is beside the
+    labels', at the neck's maps; with ``balance`` it is measured, and set, at every step.
+    """
+
+    def __init__(
+        self,
+        supervised: SupervisedStep,
+        teacher: Teacher,
+        loss: DistillLoss,
+        balance: float | None = None,
+        measure: bool = True,
+    ) -> None:
+        self.supervised = supervised
+        self.teacher = teacher
+        self.loss = loss
+        self.balance = balance
+        self.measure = measure
+        self._steps = 0
+
+    def __call__(self, batch: Batch, progress: float) -> StepOutput:
+        if not self.loss.active(progress):
+            return self.supervised(batch, progress)
+        with torch.no_grad():
+            taught = self.supervised.predict(self.teacher, batch.images)
+        raw = self.supervised.predict(self.supervised.detector, batch.images)
+        labels = self.supervised.loss(raw, batch.targets)
+        lesson = self.loss(self._seen(raw), taught, progress)
+        due = self.measure and self._steps % _MEASURE_EVERY == 0
+        self._steps += 1
+        if not due and self.balance is None:
+            return StepOutput(labels.loss + lesson.loss, labels.parts | lesson.parts)
+        ratio = gradient_ratio(lesson.loss, labels.loss, raw.features)
+        if self.balance is not None:
+            factor = self.balance * self.loss.decay(progress) / ratio.clamp(min=1e-6)
+            parts = {name: value * factor for name, value in lesson.parts.items()}
+            lesson, ratio = StepOutput(lesson.loss * factor, parts), ratio * factor
+        parts = labels.parts | lesson.parts | {"kd_ratio": ratio}
+        return StepOutput(labels.loss + lesson.loss, parts)
+
+    def _seen(self, raw: RawPredictions) -> RawPredictions:
+        """What the teacher's terms look at: the student's outputs, or the teacher's head on it."""
+        if not self.loss.cross:
+            return raw
+        with torch.autocast(
+            raw.logits.device.type,
+            self.supervised.autocast,
+            enabled=self.supervised.autocast is not None,
+        ):
+            return self.teacher.head(raw.features)
+
+
+def gradient_ratio(first: Tensor, second: Tensor, at: tuple[Tensor, ...]) -> Tensor:
+    """Norm of the gradient of ``first`` over that of ``second``, both at the tensors ``at``."""
+    norms = []
+    for loss in (first, second):
+        gradients = torch.autograd.grad(loss, at, retain_graph=True)
+        norms.append(torch.stack([g.float().norm() for g in gradients]).norm())
+    ratio: Tensor = norms[0] / norms[1].clamp(min=1e-12)
+    return ratio

@@ -1,0 +1,216 @@
+"""Teachers: frozen, fused, their classes in the student's order, several answers averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from kdlnet.errors import WeightsError
+from kdlnet.events import Listener, Message
+from kdlnet.inference.evaluate import detect
+from kdlnet.inference.weights import Weights, load_weights
+from kdlnet.metrics.average_precision import average_precision
+from kdlnet.models.detector import Detector
+from kdlnet.models.fuse import fuse_model
+from kdlnet.training.parts import Setup
+from kdlnet.types import RawPredictions
+from kdlnet.utils.files import shown
+
+_LOST = 0.8
+"""A teacher that keeps less than this share of the AP it was saved with is warned of."""
+_WEAK = 0.1
+"""So is one with a lower AP50 than this: it finds next to nothing itself."""
+
+
+class Member:
+    """One fused detector in eval mode. ``order`` picks its classes in the student's order."""
+
+    def __init__(self, detector: Detector, order: Tensor | None) -> None:
+        self.detector = detector
+        self.order = order
+
+    def __call__(self, images: Tensor) -> RawPredictions:
+        return self._ordered(self.detector(images))
+
+    def head(self, features: Sequence[Tensor]) -> RawPredictions:
+        """What its head says of features (B, C, H, W), a level each; gradients flow into them."""
+        raw: RawPredictions = self.detector.head(features)
+        return self._ordered(raw)
+
+    def _ordered(self, raw: RawPredictions) -> RawPredictions:
+        if self.order is None:
+            return raw
+        logits = raw.logits.index_select(2, self.order)
+        return RawPredictions(logits, raw.bins, raw.points, raw.strides, raw.features)
+
+
+class Mirrored:
+    """A member that looks at the images mirrored left to right, and answers for them upright."""
+
+    def __init__(self, member: Member) -> None:
+        self.member = member
+
+    def __call__(self, images: Tensor) -> RawPredictions:
+        raw = self.member(images.flip(3))
+        shapes = [feature.shape[-2:] for feature in raw.features]
+        order = mirrored_points(shapes, images.device)
+        bins = raw.bins.index_select(1, order)[:, :, [2, 1, 0, 3]]
+        return RawPredictions(
+            raw.logits.index_select(1, order),
+            bins,
+            raw.points,
+            raw.strides,
+            tuple(feature.flip(3) for feature in raw.features),
+        )
+
+
+def mirrored_points(shapes: Sequence[Sequence[int]], device: torch.device) -> Tensor:
+    """Index of the mirror image of each point of grids of (H, W), one after another, row by row."""
+    parts, first = [], 0
+    for height, width in shapes:
+        grid = torch.arange(first, first + height * width, device=device)
+        parts.append(grid.view(height, width).flip(1).flatten())
+        first += height * width
+    return torch.cat(parts)
+
+
+class Ensemble:
+    """Several members as one teacher: the mean of their scores and of their distance bins.
+
+    Features and ``head`` are those of the first, so terms on features want a single teacher.
+    ``ap`` is theirs on val, None while nobody measured it.
+    """
+
+    ap: float | None = None
+
+    def __init__(self, members: Sequence[Member], mirrored: bool = False) -> None:
+        self.members = list(members)
+        self.answering: list[Member | Mirrored] = list(members)
+        if mirrored:
+            self.answering += [Mirrored(member) for member in members]
+
+    def __call__(self, images: Tensor) -> RawPredictions:
+        answers = [member(images) for member in self.answering]
+        first = answers[0]
+        if len(answers) == 1:
+            return first
+        scores = torch.stack([raw.logits.float().sigmoid() for raw in answers]).mean(dim=0)
+        shares = torch.stack([raw.bins.float().softmax(dim=-1) for raw in answers]).mean(dim=0)
+        logits = torch.logit(scores, eps=1e-6)
+        bins = shares.clamp(min=1e-12).log()  # a share that is 0 in all of them stays finite
+        return RawPredictions(logits, bins, first.points, first.strides, first.features)
+
+    def head(self, features: Sequence[Tensor]) -> RawPredictions:
+        return self.members[0].head(features)
+
+
+def load_teachers(
+    paths: Sequence[Path], setup: Setup, needs_features: bool, on_event: Listener
+) -> Ensemble:
+    """The teachers of a run, checked against its student; says what each reaches on val.
+
+    Raises WeightsError for one that does not fit (see :func:`check_teacher`).
+    """
+    loaded = [load_weights(path) for path in paths]
+    for weights in loaded:
+        check_teacher(weights, setup)
+    if needs_features:
+        _check_features(loaded, setup)
+    members = [frozen(weights, setup) for weights in loaded]
+    together = Ensemble(members, setup.config.distill.mirrored)
+    for path, weights, member in zip(paths, loaded, members, strict=True):
+        promised = weights.metrics.get("ap")
+        together.ap = _announce(repr(shown(path)), member, promised, setup, on_event)
+    if len(together.answering) > 1:
+        name = f"{len(together.answering)} answers together"
+        together.ap = _announce(name, together, None, setup, on_event)
+    return together
+
+
+def check_teacher(teacher: Weights, setup: Setup) -> None:
+    """Raises WeightsError unless teacher and student see the same pixels, points and classes."""
+    name = repr(str(teacher.path))
+    missing = [wanted for wanted in setup.info.names if wanted not in teacher.names]
+    if missing:
+        raise WeightsError(
+            f"teacher {name} does not know the class {missing[0]!r} (it knows "
+            f"{', '.join(teacher.names)}): train a teacher on this dataset"
+        )
+    if teacher.detector.strides != setup.detector.strides:
+        raise WeightsError(
+            f"teacher {name} has strides {teacher.detector.strides}, the student "
+            f"{setup.detector.strides}: choose a student with the same, such as {teacher.model!r}"
+        )
+    if teacher.preprocess != setup.train.preprocess:
+        raise WeightsError(
+            f"teacher {name} was trained on {teacher.preprocess.to_dict()}, the student would see "
+            f"{setup.train.preprocess.to_dict()}: use the same --image-size, --tile, channels and "
+            "window"
+        )
+
+
+def frozen(teacher: Weights, setup: Setup) -> Member:
+    """The teacher fused, without gradients, on the device of the run."""
+    detector = fuse_model(teacher.detector).to(setup.device).requires_grad_(False)
+    detector.to(memory_format=torch.channels_last)
+    if teacher.names == setup.info.names:
+        return Member(detector, None)
+    order = torch.tensor([teacher.names.index(name) for name in setup.info.names])
+    return Member(detector, order.to(setup.device))
+
+
+def _check_features(teachers: Sequence[Weights], setup: Setup) -> None:
+    if len(teachers) > 1:
+        raise WeightsError(
+            "distill.pkd_weight, cwd_weight and cross compare features with one teacher: give one "
+            "--teacher, or set them to 0"
+        )
+    wanted, found = setup.detector.neck.widths, teachers[0].detector.neck.widths
+    if wanted != found:
+        raise WeightsError(
+            f"teacher {str(teachers[0].path)!r} has features of {found} channels, the student "
+            f"of {wanted}: terms on features (pkd, cwd, cross) need the same structure; use the "
+            "terms on outputs"
+        )
+
+
+def _announce(
+    name: str,
+    teacher: Callable[[Tensor], RawPredictions],
+    promised: float | None,
+    setup: Setup,
+    on_event: Listener,
+) -> float | None:
+    """Says what a teacher reaches on val, and returns its AP."""
+    results = detect(teacher, setup.val, setup.config.batch, setup.device)
+    measured = average_precision(results, setup.info.names)
+    split = setup.config.data.val_split
+    on_event(
+        Message(
+            f"teacher {name}: AP {_shown(measured.ap)}, AP50 {_shown(measured.ap50)} on {split}"
+        )
+    )
+    if promised and (measured.ap or 0.0) < _LOST * promised:
+        on_event(
+            Message(
+                f"teacher {name} had AP {promised:.3f} when it was saved: these are other images "
+                "or other labels, and a student of it will hardly do better",
+                "warning",
+            )
+        )
+    elif measured.ap50 is not None and measured.ap50 < _WEAK:
+        on_event(
+            Message(
+                f"teacher {name} finds next to nothing itself: a student has little to learn from "
+                "it; train it longer first",
+                "warning",
+            )
+        )
+    return measured.ap
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

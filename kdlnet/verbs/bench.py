@@ -1,0 +1,288 @@
+"""Speed from the bytes of a file to boxes, stage by stage, and by the paper's protocol."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kdlnet.errors import ConfigError, unknown
+from kdlnet.events import Listener, Message, ignore
+from kdlnet.images.contract import TileChoice, adjusted
+from kdlnet.images.read import read_image
+from kdlnet.images.tiles import merge_tiles
+from kdlnet.images.window import Window, fit_depth, image_depth, other_depth
+from kdlnet.inference.clock import Laps, Timing, timing
+from kdlnet.inference.onnx_file import ONNX_SUFFIX
+from kdlnet.inference.probe_images import describe_files, find_images, readable
+from kdlnet.inference.runtimes import Runtime, open_runtime, thread_count, tiles_of, to_input
+from kdlnet.ops.nms import select_detections
+from kdlnet.types import Detections, ImageSize
+from kdlnet.utils.device import synchronize
+from kdlnet.utils.environment import environment, processor_name
+
+STAGES = ("decode", "preprocess", "infer", "postprocess")
+PROTOCOLS = ("files", "paper")
+PAPER: dict[str, Any] = {
+    "model": "KD-LightNet (Liu et al., IEEE TIM 2023)",
+    "images_per_second": 72.0,
+    "device": "RTX 3070 Ti",
+}
+PAPER_SIZE = (640, 640)
+"""The paper's image size is not public."""
+_MOST_IMAGES = 256
+_IOU_THRESHOLD = 0.65
+_TILES = 16  # a batch of tiles, as for predict
+_SCORE_THRESHOLD = 0.25  # where the file stores none, as for predict
+
+Call = Callable[[int], tuple[dict[str, float], list[Tensor]]]
+"""Call number n: milliseconds by stage, and boxes (N, 4) in pixels of each original image."""
+
+
+@dataclass(frozen=True)
+class BenchResult:
+    """What was measured, on what, and how. Times are milliseconds for a call of ``batch`` images.
+
+    ``stages`` are the parts of a call and ``total``, the whole of it; ``first_call_ms`` is the one
+    before the warm-up. ``images_per_second`` counts whole calls, ``infer_images_per_second`` the
+    network alone. ``images`` says what was read; it is empty for the paper's protocol, where
+    ``paper`` holds the paper's row and whether the two can be compared.
+    """
+
+    protocol: str
+    weights: str
+    model: str
+    runtime: str
+    precision: str
+    fused: bool
+    file_fused: bool
+    device: str
+    device_name: str
+    threads: int
+    image_size: ImageSize
+    preprocess: dict[str, Any]
+    batch: int
+    calls: int
+    warmup: int
+    images: dict[str, Any]
+    load_ms: float
+    first_call_ms: dict[str, float]
+    stages: dict[str, Timing]
+    images_per_second: float
+    infer_images_per_second: float
+    boxes_per_image: float | None
+    score_threshold: float | None
+    iou_threshold: float | None
+    paper: dict[str, Any] | None
+    environment: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "image_size": list(self.image_size)}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to measure: ``batch`` images a call, ``calls`` of them after ``warmup`` others."""
+
+    batch: int = 1
+    calls: int = 200
+    warmup: int = 10
+
+
+def bench(
+    weights: Path,
+    *,
+    source: Path | None = None,
+    data: str | None = None,
+    data_root: Path | None = None,
+    split: str = "val",
+    protocol: str = "files",
+    plan: Plan | None = None,
+    image_size: ImageSize | None = None,
+    window: Window | None = None,
+    tile: TileChoice = None,
+    overlap: float | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    fuse: bool = True,
+    on_event: Listener = ignore,
+) -> BenchResult:
+    """Measures ``weights`` on ``device``, fused in memory unless ``fuse`` is False.
+
+    Protocol ``files``: from image files to boxes in pixels of the original image. The images are
+    ``source`` (a file or a folder), the ``split`` of ``data``, or made-up ones. Each file is read
+    once before, so that decoding starts from the system's cache and not from the disk. Protocol
+    ``paper``: the forward pass of the fused network alone, one image, 640x640 unless told.
+
+    Raises WeightsError, DataError or ConfigError for what cannot be used.
+    """
+    plan = plan or Plan()
+    if protocol not in PROTOCOLS:
+        raise ConfigError(unknown("protocol", protocol, PROTOCOLS))
+    if protocol == "paper":
+        given = any(value is not None for value in (source, data, window, tile, overlap))
+        _check_paper(plan, fuse, given)
+        fixed = weights.suffix.lower() == ONNX_SUFFIX
+        image_size = image_size or (None if fixed else PAPER_SIZE)
+    with thread_count(threads), TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        runtime = open_runtime(weights, device=device, fuse=fuse, image_size=image_size)
+        contract = adjusted(runtime.preprocess, None, window, tile, overlap)
+        runtime = replace(runtime, preprocess=contract)
+        synchronize(runtime.device)
+        load_ms = 1e3 * (time.perf_counter() - began)
+        images, call = {}, _forward(runtime)
+        if protocol == "files":
+            size, limit = runtime.preprocess.image_size, plan.calls * plan.batch
+            kind, found = find_images(source, data, split, data_root, Path(folder), size)
+            found = readable(found, min(_MOST_IMAGES, limit), on_event)
+            fitted = fit_depth(contract, image_depth(found))
+            if fitted != contract:
+                on_event(Message(other_depth(str(found[0]), contract, fitted), "warning"))
+            images, call = {"kind": kind, **describe_files(found)}, _files(runtime, found, plan)
+        if runtime.fused and not runtime.file_fused:
+            text = f"{str(weights)!r} is not fused: it is fused in memory, as for inference"
+            on_event(Message(text))
+        on_event(Message(f"measuring {plan.calls} calls, after {plan.warmup} to warm up"))
+        return _measure(runtime, protocol, plan, load_ms, images, call)
+
+
+def device_name(device: torch.device) -> str:
+    """The name of the chip that ``device`` is."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return processor_name()
+
+
+def _check_paper(plan: Plan, fuse: bool, given: bool) -> None:
+    if plan.batch != 1:
+        raise ConfigError(f"batch {plan.batch}: the paper's protocol has 1; leave --batch out")
+    if not fuse:
+        raise ConfigError("the paper's protocol measures the fused network: leave --no-fuse out")
+    if given:
+        raise ConfigError(
+            "the paper's protocol measures the forward pass alone: leave SOURCE, --data, --window, "
+            "--tile and --overlap out"
+        )
+
+
+def _files(runtime: Runtime, paths: Sequence[Path], plan: Plan) -> Call:
+    """From files to boxes, one after the other: nothing overlaps."""
+    contract, device = runtime.preprocess, runtime.device
+    step = plan.batch if contract.tiling is None else max(plan.batch, _TILES)
+
+    @torch.inference_mode()
+    def call(number: int) -> tuple[dict[str, float], list[Tensor]]:
+        laps = Laps(STAGES)
+        files = [paths[(number * plan.batch + i) % len(paths)] for i in range(plan.batch)]
+        images = [read_image(path) for path in files]
+        laps.end("decode")
+        tiles = [tiles_of(image, contract) for image in images]
+        views = [(n, tile) for n, each in enumerate(tiles) for tile in each]
+        parts: list[list[Detections]] = [[] for _ in images]
+        for start in range(0, len(views), step):
+            rows, some = zip(*views[start : start + step], strict=True)
+            inputs, geometries = to_input([images[n] for n in rows], contract, device, some)
+            synchronize(device)
+            laps.end("preprocess")
+            raw = runtime(inputs)
+            synchronize(device)
+            laps.end("infer")
+            found = select_detections(raw, contract.image_size, _score(runtime), _IOU_THRESHOLD)
+            for n, detections, geometry in zip(rows, found, geometries, strict=True):
+                parts[n].append(geometry.detections(detections))
+            laps.end("postprocess")
+        merged = [merge_tiles(*pair, _IOU_THRESHOLD) for pair in zip(parts, tiles, strict=True)]
+        laps.end("postprocess")
+        return laps.spent | {"total": sum(laps.spent.values())}, [each.boxes for each in merged]
+
+    return call
+
+
+def _score(runtime: Runtime) -> float:
+    return runtime.thresholds.get("score", _SCORE_THRESHOLD)
+
+
+def _forward(runtime: Runtime) -> Call:
+    """The forward pass of one image of noise. No boxes are made."""
+    contract = runtime.preprocess
+    image = torch.rand(1, contract.channels, *contract.image_size).to(runtime.device)
+    image = image.contiguous(memory_format=torch.channels_last)
+
+    def call(number: int) -> tuple[dict[str, float], list[Tensor]]:
+        synchronize(runtime.device)
+        began = time.perf_counter()
+        runtime(image)
+        synchronize(runtime.device)
+        spent = 1e3 * (time.perf_counter() - began)
+        return {"infer": spent, "total": spent}, []
+
+    return call
+
+
+def _measure(
+    runtime: Runtime,
+    protocol: str,
+    plan: Plan,
+    load_ms: float,
+    images: dict[str, Any],
+    call: Call,
+) -> BenchResult:
+    first, stages, boxes = _repeat(call, plan)
+    name = device_name(runtime.device)
+    files = protocol == "files"
+    speed = {stage: 1e3 * plan.batch / stages[stage].mean for stage in ("total", "infer")}
+    return BenchResult(
+        protocol=protocol,
+        weights=str(runtime.path),
+        model=runtime.model,
+        runtime=f"{runtime.name} {runtime.version}",
+        precision="float32 (TF32)" if runtime.device.type == "cuda" else "float32",
+        fused=runtime.fused,
+        file_fused=runtime.file_fused,
+        device=str(runtime.device),
+        device_name=name,
+        threads=torch.get_num_threads(),
+        image_size=runtime.preprocess.image_size,
+        preprocess=runtime.preprocess.to_dict(),
+        batch=plan.batch,
+        calls=plan.calls,
+        warmup=plan.warmup,
+        images=images,
+        load_ms=load_ms,
+        first_call_ms=first,
+        stages=stages,
+        images_per_second=speed["total"],
+        infer_images_per_second=speed["infer"],
+        boxes_per_image=boxes / plan.calls / plan.batch if files else None,
+        score_threshold=_score(runtime) if files else None,
+        iou_threshold=_IOU_THRESHOLD if files else None,
+        paper=None if files else {**PAPER, **_comparable(name)},
+        environment=environment(),
+    )
+
+
+def _repeat(call: Call, plan: Plan) -> tuple[dict[str, float], dict[str, Timing], int]:
+    """The first call, the timings of the measured ones by stage, and their boxes in all."""
+    first, _ = call(0)
+    for number in range(plan.warmup):
+        call(number + 1)
+    rows, boxes = [], 0
+    for number in range(plan.calls):
+        row, found = call(number)
+        rows.append(row)
+        boxes += sum(len(image) for image in found)
+    return first, {stage: timing([row[stage] for row in rows]) for stage in first}, boxes
+
+
+def _comparable(name: str) -> dict[str, Any]:
+    """Whether a figure of the device called ``name`` may stand beside the paper's, and why not."""
+    same = PAPER["device"] in name and "Laptop" not in name
+    note = "the paper's image size is not public" if same else f"another device: {name}"
+    return {"comparable": same, "note": note}

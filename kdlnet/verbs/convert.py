@@ -1,0 +1,215 @@
+"""Datasets from one tool's form to another's. Images are linked, never encoded again, and the
+source is only read.
+
+On the command line: ``kdlnet data convert FORMAT SOURCE --out DIR [--to yolo|coco|voc]``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from kdlnet.curation.exports import EXPORTERS
+from kdlnet.curation.formats import IMPORTERS, ONE_FILE
+from kdlnet.curation.formats.record import ImportOptions, ImportResult
+from kdlnet.curation.placement import Plan, plan, read_lists
+from kdlnet.curation.writer import (
+    ConvertReport,
+    count_split,
+    dataset_folder,
+    link_file,
+    write_report,
+)
+from kdlnet.data.labels import LabelProblem
+from kdlnet.errors import DataError, unknown
+
+_EXAMPLES_A_REASON = 5
+_NOT_LISTED = "not in a split"
+
+Progress = Callable[[int, int], None]
+
+
+def convert(
+    format: str,
+    source: Path,
+    out: Path,
+    *,
+    to: str = "yolo",
+    splits: Mapping[str, Path] | None = None,
+    names: Sequence[str] | None = None,
+    options: ImportOptions | None = None,
+    overwrite: bool = False,
+    on_progress: Progress = lambda done, total: None,
+) -> ConvertReport:
+    """Writes the dataset in ``source`` to the new folder ``out``, in the form ``to``.
+
+    ``format`` is a name in IMPORTERS, ``to`` one in EXPORTERS. ``splits`` maps train, val and
+    test to list files of image paths relative to ``source`` (or to the folder of the images);
+    images in no list are left out. Without ``splits`` the format's own are kept, and images that
+    have none are "train". ``names`` gives the class order, else it is the source's own or
+    alphabetical.
+
+    Raises DataError (one line) for what cannot be converted; ``out`` is then not there.
+    """
+    if to not in EXPORTERS:
+        raise DataError(unknown("form", to, EXPORTERS))
+    imported, roots = read_source(format, source, out, options or ImportOptions())
+    listed = read_lists(roots, splits, imported) if splits else None
+    return write_dataset(
+        imported,
+        plan(imported, roots, listed),
+        out,
+        to=to,
+        names=names,
+        overwrite=overwrite,
+        on_progress=on_progress,
+        facts={"format": format, "source": str(roots[-1])},
+    )
+
+
+def read_source(
+    format: str, source: Path, out: Path, options: ImportOptions
+) -> tuple[ImportResult, list[Path]]:
+    """What ``source`` holds, and the folders its images are below, nearest first.
+
+    Raises DataError for an unknown format, a source that cannot be read, and one that ``out`` is
+    inside of or holds.
+    """
+    if format not in IMPORTERS:
+        raise DataError(unknown("format", format, IMPORTERS))
+    if not source.is_dir() and not (source.is_file() and format in ONE_FILE):
+        what = "is not a folder" if source.exists() else "does not exist"
+        raise DataError(f"source {str(source)!r} {what}: give the folder of the dataset")
+    if options.images is not None and not options.images.is_dir():
+        raise DataError(
+            f"--images {str(options.images)!r} is not a folder: give that of the images"
+        )
+    source, images = _absolute(source), options.images and _absolute(options.images)
+    roots = [images] if images else []
+    if source.is_dir() or not images:
+        roots.append(source if source.is_dir() else source.parent)
+    for root in roots:
+        _check_apart(root, out, source)
+    return IMPORTERS[format](source, replace(options, images=images)), roots
+
+
+def write_dataset(
+    imported: ImportResult,
+    planned: Plan,
+    out: Path,
+    *,
+    to: str = "yolo",
+    names: Sequence[str] | None = None,
+    overwrite: bool = False,
+    on_progress: Progress = lambda done, total: None,
+    facts: Mapping[str, Any],
+    warnings: Sequence[str] = (),
+) -> ConvertReport:
+    """Writes what was imported as it was planned; ``facts`` go into report.json.
+
+    Raises DataError when nothing is left to write, a class is not in ``names`` or ``out`` is
+    taken.
+    """
+    order = _class_order(imported, names)
+    if not planned.splits:
+        raise DataError(f"no image of {facts['source']!r} can be converted: {_reason(imported)}")
+    with dataset_folder(out, overwrite) as folder:
+        links = _link_images(folder / EXPORTERS[to].images, planned, on_progress)
+        EXPORTERS[to].write(folder, order, planned.splits)
+        lines = (*imported.warnings, *warnings)
+        report = _report(out, planned, order, imported, links, lines)
+        write_report(folder, report, **facts, **imported.facts, to=to)
+    return report
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.normpath(path.absolute()))  # one spelling for every image's path
+
+
+def _check_apart(root: Path, out: Path, source: Path) -> None:
+    real_root, real_out = root.resolve(), out.resolve()
+    if real_out.is_relative_to(real_root) or real_root.is_relative_to(real_out):
+        fix = "or say where the images are with --images" if source.is_file() else ""
+        raise DataError(
+            f"--out {str(out)!r} and the source {str(root)!r} lie inside each other: the source "
+            f"is never written to, choose another --out {fix}".rstrip()
+        )
+
+
+def _class_order(imported: ImportResult, names: Sequence[str] | None) -> tuple[str, ...]:
+    found = {name for record in imported.records for name in record.names}
+    order = tuple(names) if names else imported.names or tuple(sorted(found))
+    if not order:
+        left = imported.left_out
+        more = f"; {len(left)} files are left out, first {left[0]}" if left else ""
+        raise DataError(f"the source has no boxes at all: check the format and its options{more}")
+    if len(set(order)) != len(order):
+        raise DataError(f"class names {', '.join(order)}: each may be given once")
+    for name in sorted(found - set(order)):
+        raise DataError(unknown("class in the annotations", name, order, "Add it to --names"))
+    return order
+
+
+def _link_images(folder: Path, planned: Plan, on_progress: Progress) -> dict[str, int]:
+    """Links the images; how many were linked in which way."""
+    items = list(chain.from_iterable(planned.splits.values()))
+    links: Counter[str] = Counter()
+    for done, (record, path) in enumerate(items, start=1):
+        image = folder / path
+        image.parent.mkdir(parents=True, exist_ok=True)
+        links[link_file(record.image, image)] += 1
+        on_progress(done, len(items))
+    return dict(links)
+
+
+def _report(
+    out: Path,
+    planned: Plan,
+    order: Sequence[str],
+    imported: ImportResult,
+    links: dict[str, int],
+    warnings: Sequence[str],
+) -> ConvertReport:
+    used = [record for items in planned.splits.values() for record, _ in items]
+    rows = [*chain.from_iterable(record.problems for record in used), *imported.lost]
+    left_out = Counter(problem.reason for problem in imported.left_out)
+    if planned.unlisted:
+        left_out[_NOT_LISTED] = len(planned.unlisted)
+    files: dict[str, list[str]] = {}
+    for problem in imported.left_out:
+        files.setdefault(problem.reason, []).append(str(problem.file))
+    return ConvertReport(
+        folder=out,
+        names=tuple(order),
+        splits={
+            split: count_split([record.names for record, _ in items], order)
+            for split, items in planned.splits.items()
+        },
+        dropped=dict(Counter(row.reason for row in rows if row.action == "dropped")),
+        repaired=dict(Counter(row.reason for row in rows if row.action != "dropped")),
+        converted=dict(Counter(chain.from_iterable(record.converted for record in used))),
+        left_out=dict(left_out),
+        left_out_files=files,
+        links=links,
+        examples=tuple(_examples([*rows, *imported.left_out])),
+        warnings=tuple(warnings),
+    )
+
+
+def _examples(problems: Iterable[LabelProblem]) -> Iterable[str]:
+    shown: Counter[str] = Counter()
+    for problem in problems:
+        shown[problem.reason] += 1
+        if shown[problem.reason] <= _EXAMPLES_A_REASON:
+            yield str(problem)
+
+
+def _reason(imported: ImportResult) -> str:
+    if imported.left_out:
+        return str(imported.left_out[0])
+    return "it holds no images" if not imported.records else "no split lists one"

@@ -1,0 +1,173 @@
+"""Known datasets from the layout their authors publish: recognized, converted, counted, split.
+
+On the command line: ``kdlnet data prepare NAME --from FOLDER [--out DIR]``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from kdlnet.curation.formats.record import ImportOptions, ImportResult
+from kdlnet.curation.placement import plan, read_lists
+from kdlnet.curation.splits import grouped_split
+from kdlnet.curation.writer import ConvertReport
+from kdlnet.data.catalog import find_dataset, look_up
+from kdlnet.data.schema import CatalogEntry, Expected, Layout
+from kdlnet.errors import DataError, unknown
+from kdlnet.images.read import IMAGE_SUFFIXES
+from kdlnet.verbs.convert import Progress, read_source, write_dataset
+
+
+def prepare(
+    name: str,
+    source: Path,
+    out: Path | None = None,
+    *,
+    splits: Mapping[str, Path] | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    on_progress: Progress = lambda done, total: None,
+) -> ConvertReport:
+    """Writes the dataset ``name`` of datasets.yaml from its authors' layout to ``out``.
+
+    ``source`` is the folder of the layout, or one level above or below it; ``out`` is by default
+    where ``--data NAME`` looks for it. ``splits`` maps train, val and test to list files of paths
+    relative to the layout's folder; without them the entry's group rule splits, by ``seed``.
+    Counts that differ from a complete copy are warnings of the report.
+
+    Raises DataError for an unknown name, a folder of another layout, classes of another set, and
+    a set that has no group rule and is given no lists.
+    """
+    entry, _, known = look_up(name)
+    if entry is None:
+        raise DataError(unknown("dataset", name, known))
+    if entry.layout is None:
+        raise DataError(f"dataset {name!r} is not made from a folder: use {entry.prepare!r}")
+    folder = find_layout(name, source, entry.layout)
+    target = find_dataset(name).root if out is None else out
+    images = _subfolder(folder, entry.layout.images) if entry.layout.images else None
+    options = ImportOptions(good=entry.layout.good, images=images)
+    imported, roots = read_source(entry.layout.format, folder, target, options)
+    _check_classes(name, folder, imported, entry.names)
+    if splits:
+        listed = read_lists(roots, splits, imported)
+    else:
+        listed = split_by_rule(name, entry, imported, folder, seed)
+    return write_dataset(
+        imported,
+        plan(imported, roots, listed),
+        target,
+        names=entry.names,
+        overwrite=overwrite,
+        on_progress=on_progress,
+        facts={
+            "dataset": name,
+            "source": str(folder),
+            "citation": entry.citation,
+            "terms": entry.terms,
+            "split_by": {key: str(file) for key, file in splits.items()} if splits else entry.group,
+        },
+        warnings=[*_differences(entry.expected, imported), *_without_boxes(imported, entry.names)],
+    )
+
+
+def find_layout(name: str, source: Path, layout: Layout) -> Path:
+    """The folder that has the layout: ``source``, one in it, or the one it is in.
+
+    Names are compared without case, but one written as published is preferred.
+    Raises DataError when there is none or several.
+    """
+    if not source.is_dir():
+        what = "is not a folder" if source.exists() else "does not exist"
+        raise DataError(f"--from {str(source)!r} {what}: give the folder of {name}")
+    source = Path(os.path.normpath(source.absolute()))
+    inside = sorted(path for path in source.iterdir() if path.is_dir())
+    for candidates in ([source], inside, [source.parent]):
+        exact = [path for path in candidates if set(layout.folders) <= _names(path)]
+        wanted = {folder.lower() for folder in layout.folders}
+        loose = [path for path in candidates if wanted <= {n.lower() for n in _names(path)}]
+        found = exact or loose
+        if len(found) > 1:
+            shown = ", ".join(repr(path.name) for path in found)
+            raise DataError(f"--from {str(source)!r} holds {shown}: give one of these folders")
+        if found:
+            return found[0]
+    raise DataError(
+        f"--from {str(source)!r} is not the layout of {name}: a folder with "
+        f"{', '.join(layout.folders)} is needed, there or one level above or below"
+    )
+
+
+def split_by_rule(
+    name: str, entry: CatalogEntry, imported: ImportResult, folder: Path, seed: int
+) -> dict[Path, str]:
+    """Split of every image by the entry's group rule; an image it does not fit is its own group.
+
+    Raises DataError for an entry without a rule.
+    """
+    if not entry.group:
+        raise DataError(
+            f"the file names of {name} do not tell which images show the same part, and a random "
+            "split would leak: give --split train=LIST --split val=LIST --split test=LIST"
+        )
+    records = imported.records
+    names = [record.image.relative_to(folder).as_posix() for record in records]
+    labels = [[entry.names.index(label) for label in record.names] for record in records]
+    matches = [re.search(entry.group, path) for path in names]
+    pairs = zip(matches, names, strict=True)
+    groups = [f"group {match[1]}" if match else path for match, path in pairs]
+    shares = {str(split): share for split, share in entry.shares.items()}
+    parts = grouped_split(names, labels, groups, shares, seed)
+    return {records[index].image: split for split, found in parts.items() for index in found}
+
+
+def _names(folder: Path) -> set[str]:
+    try:
+        return {path.name for path in folder.iterdir() if path.is_dir()}
+    except OSError:  # a folder that may not be read is not the one
+        return set()
+
+
+def _subfolder(folder: Path, name: str) -> Path:
+    exact = folder / name
+    if name in _names(folder):
+        return exact
+    return next((folder / own for own in _names(folder) if own.lower() == name.lower()), exact)
+
+
+def _check_classes(name: str, folder: Path, imported: ImportResult, names: Sequence[str]) -> None:
+    found = {label for record in imported.records for label in record.names}
+    strange = sorted(found - set(names))
+    if strange:
+        raise DataError(
+            f"{str(folder)!r} is not {name}: it has boxes of class {strange[0]!r}, but the "
+            f"classes are {', '.join(names)}"
+        )
+
+
+def _differences(expected: Expected | None, imported: ImportResult) -> Iterator[str]:
+    """A line for each count that is not that of a complete copy."""
+    if expected is None:
+        return
+    records = imported.records
+    rows = [p for r in records for p in r.problems if p.action == "dropped" and p.line]
+    left_out = {p.file for p in imported.left_out if p.file.suffix.lower() in IMAGE_SUFFIXES}
+    found = {
+        "images": len(records) + len(left_out),
+        "good": sum(not record.names for record in records),
+        "boxes": sum(len(record.names) for record in records) + len(rows),
+    }
+    for what, count in found.items():
+        wanted = getattr(expected, what)
+        if wanted is not None and wanted != count:
+            yield f"{what}: expected {wanted}, found {count}; is the copy complete?"
+
+
+def _without_boxes(imported: ImportResult, names: Sequence[str]) -> Iterator[str]:
+    found = {label for record in imported.records for label in record.names}
+    missing = [name for name in names if name not in found]
+    if missing:
+        yield f"classes without a box: {', '.join(missing)}"

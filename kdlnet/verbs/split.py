@@ -1,0 +1,152 @@
+"""A dataset split anew: list files and a data.yaml beside it, its images where they are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from kdlnet.curation.duplicates import OnProgress
+from kdlnet.curation.groups import find_groups, name_below
+from kdlnet.curation.split_report import (
+    LEFT_OUT_NAME,
+    Division,
+    Images,
+    SplitReport,
+    report_division,
+)
+from kdlnet.curation.splits import grouped_folds, grouped_split
+from kdlnet.curation.writer import dataset_folder, keep_apart, write_index, write_report
+from kdlnet.data.catalog import DatasetInfo, label_path, list_images
+from kdlnet.data.labels import read_labels
+from kdlnet.data.schema import SPLITS
+from kdlnet.errors import DataError, unknown
+
+
+def split_dataset(
+    info: DatasetInfo,
+    out: Path,
+    *,
+    shares: Mapping[str, float] | None = None,
+    folds: int | None = None,
+    group_by: str | None = None,
+    keep: str | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    on_progress: OnProgress = lambda done, total: None,
+) -> SplitReport:
+    """Divides all images of ``info`` anew and writes list files and data.yaml into ``out``.
+
+    ``shares`` by split, or ``folds``: then fold-N/ holds a data.yaml whose val is part N and
+    whose train is the rest. ``group_by`` is what :func:`~kdlnet.curation.groups.find_groups` takes.
+    The split ``keep`` (with folds only "test") stays as it is; images of its groups in other
+    splits are left out, since they would be a leak. Images and labels are only read;
+    ``on_progress`` is told of the images that are compared for duplicates.
+
+    Raises DataError (one line) for what cannot be divided; ``out`` is then as it was.
+    """
+    out = Path(os.path.normpath(out.absolute()))
+    kept = _kept_images(info, keep, folds)
+    paths = sorted({path for split in info.splits for path in list_images(info, split)})
+    keep_apart(out, info.root, paths)
+    images = _read(info, paths, group_by, on_progress)
+    division = _divide(images, kept, keep, shares or {}, folds, seed)
+    datasets = _datasets(division, folds is not None)
+    with dataset_folder(out, overwrite) as folder:
+        for name, splits in datasets.items():
+            (folder / name).mkdir(exist_ok=True)
+            relative = {
+                split: [_path_from(images.paths[i], out / name) for i in positions]
+                for split, positions in splits.items()
+            }
+            write_index(folder / name, info.names, relative, info.channels)
+        if division.left_out:
+            lines = "".join(f"{images.names[i]}\n" for i in division.left_out)
+            (folder / LEFT_OUT_NAME).write_text(lines, encoding="utf-8", newline="\n")
+        files = tuple(out / name / "data.yaml" for name in datasets)
+        report = report_division(out, files, info.names, images, division, keep)
+        facts = {"data": str(info.source), "group_by": group_by, "keep": keep, "seed": seed}
+        write_report(folder, report, **facts)
+    return report
+
+
+def _kept_images(info: DatasetInfo, keep: str | None, folds: int | None) -> set[Path]:
+    if keep is None:
+        return set()
+    if folds is not None and keep != "test":
+        raise DataError(
+            f"--keep {keep} with --folds: each fold has a train and a val of its own, so only "
+            "--keep test can stay"
+        )
+    if keep not in info.splits:
+        raise DataError(f"--keep: dataset {info.name!r}: " + unknown("split", keep, info.splits))
+    return set(list_images(info, keep))
+
+
+def _read(
+    info: DatasetInfo, paths: list[Path], group_by: str | None, on_progress: OnProgress
+) -> Images:
+    names = [name_below(path, info.root) for path in paths]
+    labels, problems = [], []
+    for path in paths:
+        found, faults = read_labels(label_path(path), len(info.names))
+        labels.append(found.labels.tolist())
+        problems += faults
+    groups = find_groups(group_by, names, paths, on_progress)
+    return Images(paths, names, labels, groups, problems)
+
+
+def _divide(
+    images: Images,
+    kept: set[Path],
+    keep: str | None,
+    shares: Mapping[str, float],
+    folds: int | None,
+    seed: int,
+) -> Division:
+    taken = {images.groups[i] for i, path in enumerate(images.paths) if path in kept}
+    held = [i for i, path in enumerate(images.paths) if path in kept]
+    free = [i for i, path in enumerate(images.paths) if path not in kept]
+    left_out = [i for i in free if images.groups[i] in taken]
+    chosen = [i for i in free if images.groups[i] not in taken]
+    if not chosen:
+        reason = "every image" if not free else "every group has an image"
+        raise DataError(f"--keep {keep}: {reason} in that split, nothing is left to divide")
+    free_images = images.at(chosen)
+    content = free_images.names, free_images.labels, free_images.groups
+    if folds is not None:
+        found = grouped_folds(*content, folds, seed)
+        parts = {f"fold-{n}": part for n, part in enumerate(found, start=1)}
+        shares = dict.fromkeys(parts, 1 / folds)
+    else:
+        parts = grouped_split(*content, shares, seed)
+    return Division(
+        {name: [chosen[i] for i in part] for name, part in parts.items()},
+        dict(shares),
+        {keep: held} if keep else {},
+        left_out,
+    )
+
+
+def _datasets(division: Division, folds: bool) -> dict[str, dict[str, list[int]]]:
+    """Image positions by split, by the folder below ``out`` that their data.yaml goes to."""
+    if not folds:
+        splits = {**division.parts, **division.kept}
+        return {".": {split: splits[split] for split in SPLITS if split in splits}}
+    return {
+        fold: {
+            "train": [i for other, rest in division.parts.items() if other != fold for i in rest],
+            "val": part,
+            **division.kept,
+        }
+        for fold, part in division.parts.items()
+    }
+
+
+def _path_from(image: Path, folder: Path) -> Path:
+    try:
+        return Path(os.path.relpath(image, folder))
+    except ValueError:  # another drive, on Windows
+        raise DataError(
+            f"--out {str(folder)!r} must be on the drive of the images ({image.drive})"
+        ) from None

@@ -1,0 +1,262 @@
+"""Each fault is planted once and must be found, named and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from kdlnet.curation.checks import CHECKS, run_checks
+from kdlnet.curation.checks.survey import list_dataset, take_survey
+from kdlnet.errors import DataError
+
+from .conftest import picture
+
+
+def found(name, *checks, **options):
+    return run_checks(take_survey(list_dataset(name), **options), checks)
+
+
+def tree(root):
+    return {
+        str(file): (file.stat().st_mtime_ns, hashlib.sha256(file.read_bytes()).hexdigest())
+        for file in sorted(root.rglob("*"))
+        if file.is_file()
+    }
+
+
+def test_a_sound_dataset_has_only_notes(folder):
+    for number in range(40):
+        split = "train" if number < 20 else "val"
+        folder.add(split, f"{number}.png", picture(number), "0 .5 .5 .4 .4\n1 .2 .2 .3 .3\n")
+    findings = found(folder.write())
+    assert {finding.severity for finding in findings} == {"info"}, findings
+
+
+def test_broken_files_and_wrong_names(folder):
+    whole = cv2.imencode(".jpg", picture(1))[1].tobytes()
+    folder.add("train", "cut.jpg", whole[: len(whole) // 2])
+    folder.add("train", "empty.png", b"")
+    folder.add("train", "text.bmp", b"no image")
+    folder.add("train", "named.png", whole)
+    folder.add("train", "good.jpg", picture(2))
+    name = folder.write()
+    broken = found(name, "unreadable")
+    assert [finding.image.name for finding in broken] == ["cut.jpg", "empty.png", "text.bmp"]
+    assert {finding.severity for finding in broken} == {"error"}
+    (wrong,) = found(name, "suffix")
+    assert (wrong.image.name, wrong.value) == ("named.png", "JPEG")
+
+
+def test_turned_flat_deep_and_tiny_images(folder):
+    for number in range(3):
+        folder.add("train", f"{number}.png", picture(number))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = folder.add("train", "turned.jpg", picture(5))
+    Image.fromarray(picture(5)).save(turned, exif=exif)
+    folder.add("train", "deep.png", picture(6).astype(np.uint16) * 256)
+    folder.add("train", "flat.png", np.full((96, 120), 7, np.uint8))
+    folder.add("train", "thumb.png", picture(8, 20, 30))
+    folder.add("train", "clear.png", cv2.cvtColor(picture(9), cv2.COLOR_GRAY2BGRA))
+    name = folder.write()
+    (rotation,) = found(name, "rotation")
+    assert (rotation.image, rotation.value) == (turned, 6)
+    modes = {
+        finding.image.name: finding.severity for finding in found(name, "mode") if finding.image
+    }
+    assert modes == {"deep.png": "error", "flat.png": "warning", "clear.png": "info"}
+    tiny, sizes = found(name, "size")
+    assert (tiny.image.name, tiny.value) == ("thumb.png", [20, 30])
+    assert sizes.value == 3  # (96, 120), the turned (120, 96), (20, 30)
+
+
+def test_rows_and_repeated_boxes(folder):
+    rows = "0 .5 .5 .2 .2\n0 .5 .5 .2 .2\n0 .501 .5 .2 .2\n1 .5 .5 .2 .2\n"
+    folder.add("train", "twice.png", picture(1), rows)
+    folder.add("train", "rows.png", picture(2), "0 .95 .5 .2 .2\n9 .5 .5 .1 .1\n0 .5\n")
+    folder.add("train", "good.png", picture(3))
+    name = folder.write()
+    same, other = found(name, "duplicate-box")
+    # One equal row; of the rest the two of class 0 are one box, and each is that of class 1.
+    assert (same.image.name, same.value, other.value) == ("twice.png", 2, 2)
+    # Equal rows are read once, nearly equal boxes are two for the training.
+    assert "1 equal row, which training reads once" in same.message
+    assert "1 nearly equal box, which training counts twice" in same.message
+    faults = [(finding.value, finding.severity) for finding in found(name, "rows")]
+    assert faults == [("class", "warning"), ("columns", "warning"), ("clipped", "info")]
+
+
+def test_missing_and_lost_labels(folder):
+    folder.add("train", "a.png", picture(1))
+    folder.add("train", "b.png", picture(2), None)
+    folder.add("train", "c.png", picture(3), "")
+    folder.add("val", "d.png", picture(4), None)
+    (folder.root / "labels" / "e.txt").write_text("0 .5 .5 .1 .1\n")
+    name = folder.write()
+    by_split = {(f.split, f.severity): f.value for f in found(name, "labels")}
+    assert by_split[("val", "error")] == 1
+    assert [f.value for f in found(name, "labels") if f.split == "train"] == [1, 1]
+    (lost,) = found(name, "orphans")
+    assert "e.txt" in lost.message
+
+
+def test_labels_lost_by_the_unicode_form_of_their_name(folder):
+    """One u with dots, as one character in the image's name and as two in that of the labels."""
+    image = folder.add("train", "m\u00fc.png", picture(1), None)
+    folder.add("train", "b.png", picture(2))
+    (folder.root / "labels" / "mu\u0308.txt").write_text("0 .5 .5 .1 .1\n")
+    (folder.root / "labels" / "gone.txt").write_text("0 .5 .5 .1 .1\n")
+    pair, lost = found(folder.write(), "orphans")
+    assert (pair.severity, pair.image, pair.value) == ("error", image, "mu\u0308.txt")
+    assert r"'mu\u0308.txt'" in pair.message and r"'m\xfc.txt'" in pair.message
+    assert "1 label files" in lost.message and "gone.txt" in lost.message
+
+
+def test_two_images_with_one_label_file(folder):
+    folder.add("train", "a.jpg", picture(1))
+    second = folder.add("train", "a.png", picture(2))
+    folder.add("train", "b.png", picture(3), None)
+    folder.add("train", "b.jpg", picture(4), None)  # no labels that they could share
+    (shared,) = found(folder.write(), "shared-labels")
+    assert (shared.severity, shared.image, shared.value) == ("error", second, "images/a.jpg")
+
+
+def test_small_boxes_say_which_size_would_do(folder):
+    """10 of 1280 pixels: 5 at 640, and the 8 that are wanted at 1024."""
+    rows = f"0 .5 .5 {10 / 1280} {10 / 960}\n0 .2 .2 .3 .3\n"
+    folder.add("train", "a.png", picture(1, 960, 1280), rows)
+    folder.add("train", "b.png", picture(2, 960, 1280), "0 .5 .5 .3 .3\n")
+    name = folder.write("[pit]")
+    (small,) = found(name, "small-box")
+    assert (small.image.name, small.value, small.fix) == ("a.png", 1, "--image-size 1024")
+    assert found(name, "small-box", image_size=(1024, 1024)) == []
+
+
+def test_thin_boxes_ask_for_a_larger_input(folder):
+    """4 x 400 of 1000 pixels: 2.56 wide at 640, and 3 only at 750; the area was never too small."""
+    for number in range(3):
+        folder.add("train", f"{number}.png", picture(number, 1000, 1000), "0 .5 .5 .004 .4\n")
+    findings = found(folder.write("[scratch]"), "small-box", "advice")
+    assert [finding.fix for finding in findings] == ["--image-size 768"] * 3 + ["--image-size 800"]
+    assert findings[0].message.endswith("the smallest 2.6 x 256.0")
+
+
+def test_boxes_too_thin_for_any_usual_input_ask_for_tiles(folder):
+    """4 of 4000 pixels are less than 3 below an input of 3000."""
+    folder.add("train", "wide.png", picture(1, 80, 4000), "0 .5 .5 .001 1\n")
+    small, advice = found(folder.write("[scratch]"), "small-box", "advice")
+    assert small.fix == "--image-size 3008 or --tile 640"
+    assert advice.fix == "--tile 640 at the camera's own resolution"
+
+
+def test_advice_names_the_smallest_size_that_shows_the_boxes(folder):
+    """32 of 1000 pixels: 16 of them are left at 500, the next size is 512."""
+    for number in range(3):
+        folder.add("train", f"{number}.png", picture(number, 1000, 1000), "0 .5 .5 .032 .032\n")
+    (advice,) = found(folder.write("[pit]"), "advice")
+    assert advice.fix == "--image-size 512"
+    assert advice.value["share"]["416"] == 0 and advice.value["share"]["512"] == 1
+
+
+def test_classes_that_a_split_lacks(folder):
+    folder.add("train", "a.png", picture(1), "0 .5 .5 .1 .1\n")
+    folder.add("val", "b.png", picture(2), "1 .5 .5 .1 .1\n")
+    findings = found(folder.write(), "classes")
+    lacking = {(f.split, f.value, f.severity) for f in findings if "no box" in f.message}
+    assert lacking == {("train", "crack", "error"), ("val", "pit", "warning")}
+    few = {(f.split, f.message) for f in findings if "has 1 box in" in f.message}
+    assert few == {
+        ("train", "class pit has 1 box in train"),
+        ("val", "class crack has 1 box in val"),
+    }
+
+
+def test_leaks_between_splits(folder):
+    base = picture(1, 200, 240)
+    folder.add("train", "a.png", base)
+    folder.add("train", "a2.png", base)
+    folder.add("train", "b.png", picture(2, 200, 240))
+    folder.add("val", "same.png", picture(2, 200, 240))
+    folder.add("test", "darker.png", (base * 0.8).astype(np.uint8))
+    name = folder.write()
+    exact = {f.image.name: (f.severity, f.value) for f in found(name, "exact-duplicate")}
+    assert exact == {
+        "a2.png": ("warning", "images/a.png"),
+        "same.png": ("error", "images/b.png"),
+    }
+    (near,) = found(name, "near-duplicate")
+    assert (near.image.name, near.split, near.severity) == ("darker.png", "test", "error")
+    spread = [f for f in found(name, "group") if f.severity == "error"]
+    assert [sorted(f.value) for f in spread] == [
+        ["images/a.png", "images/a2.png", "images/darker.png"],
+        ["images/b.png", "images/same.png"],
+    ]
+
+
+def test_an_image_in_two_splits_and_a_split_that_is_gone(folder):
+    folder.add("train", "a.png", picture(1))
+    folder.add("train", "b.png", picture(2))
+    folder.add("val", "b.png", picture(2))
+    folder.add("test", "c.png", picture(3)).unlink()
+    findings = found(folder.write(), "split")
+    assert [(f.split, f.severity) for f in findings] == [("test", "error"), ("train", "error")]
+    assert "train and val" in findings[1].message
+
+
+def test_drift_between_splits(folder):
+    for number in range(24):
+        dark = number >= 12
+        image = (picture(number) * (0.5 if dark else 1)).astype(np.uint8)
+        folder.add("val" if dark else "train", f"{number}.png", image)
+    findings = found(folder.write("[pit]"), "drift")
+    assert [f.message.split()[0] for f in findings] == ["brightness", "contrast"]
+    assert findings[0].split == "val"
+
+
+def test_a_plain_folder_is_looked_through_without_labels(tmp_path):
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), picture(min(number, 1), 200, 240))
+    findings = found(str(tmp_path))
+    assert "exact-duplicate" in {finding.check for finding in findings}
+    assert not {"labels", "classes", "rows"} & {finding.check for finding in findings}
+
+
+def test_files_with_several_pages(folder):
+    pages = [Image.fromarray(picture(number)) for number in range(3)]
+    path = folder.add("train", "stack.tif", picture(0))
+    pages[0].save(path, save_all=True, append_images=pages[1:])
+    folder.add("train", "one.tif", picture(5))
+    folder.add("train", "cut.tif", path.read_bytes()[:200])
+    stack, cut = found(folder.write(), "pages", "unreadable")[::-1]
+    assert (stack.check, stack.severity, stack.image, stack.value) == ("pages", "warning", path, 3)
+    assert "3 pages" in stack.message
+    assert (cut.check, cut.image.name) == ("unreadable", "cut.tif")
+
+
+def test_nothing_is_written_into_the_dataset(folder):
+    for number in range(4):
+        folder.add("train", f"{number}.png", picture(number % 3), "0 .5 .5 .01 .01\n9 9\n")
+    name = folder.write()
+    before = tree(folder.root)
+    found(name)
+    assert tree(folder.root) == before
+
+
+def test_unknown_names(folder, tmp_path):
+    folder.add("train", "a.png", picture(1))
+    with pytest.raises(DataError, match="did you mean 'rows'"):
+        found(folder.write(), "row")
+    (tmp_path / "none").mkdir()
+    with pytest.raises(DataError, match="holds neither"):
+        list_dataset(str(tmp_path / "none"))
+
+
+def test_every_check_is_tested():
+    """A new check comes with its fault here."""
+    text = Path(__file__).read_text(encoding="utf-8")
+    assert all(f'"{name}"' in text for name in CHECKS)

@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+
+from kdlnet.curation.formats.coco import import_coco
+from kdlnet.curation.formats.record import ImportOptions
+from kdlnet.errors import DataError
+
+from ...support.layouts import save_image
+
+CATEGORIES = [{"id": 7, "name": "dent"}, {"id": 3, "name": "crack"}, {"id": 90, "name": "hole"}]
+
+
+def save_coco(file, annotations, images=("a.jpg",), categories=CATEGORIES):
+    """Images of 40x60 (H, W) with ids from 1; annotations are dicts, by default of image 1."""
+    entries = [
+        {"id": number, "file_name": name, "height": 40, "width": 60}
+        for number, name in enumerate(images, start=1)
+    ]
+    annotations = [
+        {"id": number, "image_id": 1, "category_id": 7, **annotation}
+        for number, annotation in enumerate(annotations, start=1)
+    ]
+    content = {"images": entries, "categories": categories, "annotations": annotations}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(content), encoding="utf-8")
+    return file
+
+
+def read(source, **options):
+    result = import_coco(source, ImportOptions(**options))
+    return {record.image.name: record for record in result.records}, result
+
+
+@pytest.fixture
+def parts(tmp_path):
+    save_image(tmp_path / "images/a.jpg")
+    return tmp_path
+
+
+def test_boxes_are_corner_and_size_and_ids_may_have_gaps(parts):
+    save_coco(
+        parts / "ann.json", [{"bbox": [5, 6, 10, 20]}, {"bbox": [0, 0, 60, 40], "category_id": 3}]
+    )
+    records, result = read(parts)
+    assert records["a.jpg"].boxes.tolist() == [[5, 6, 15, 26], [0, 0, 60, 40]]
+    assert records["a.jpg"].names == ("dent", "crack")
+    assert result.names == ("crack", "dent", "hole")  # by id; a class without boxes stays
+    assert records["a.jpg"].problems == () and result.left_out == []
+
+
+def test_faulty_annotations_are_dropped_or_repaired_with_their_number(parts):
+    rows = [
+        {"bbox": [5, 6, 10, 20], "iscrowd": 1},
+        {"bbox": [5, 6, 10, 20], "category_id": 8},
+        {"bbox": [5, 6, 0, 20]},
+        {"bbox": [70, 6, 10, 20]},
+        {"bbox": [55, 6, 10, 20]},
+        {"bbox": [15, 6, -10, 20]},
+        {"bbox": [15, 6, float("nan"), 20]},
+        {},
+        {"bbox": "5 6 10 20"},
+        {"bbox": [1, 1, 5, 5]},
+        {"bbox": [1, 1, 5, 5]},
+        {"bbox": [1, 1, 5, 5], "image_id": 99},
+        {"bbox": [1, 1, 5, 5], "image_id": [1]},
+    ]
+    save_coco(parts / "ann.json", rows)
+    records, result = read(parts)
+    assert sorted((p.line, p.reason, p.action) for p in records["a.jpg"].problems) == [
+        (1, "crowd", "dropped"),
+        (2, "class", "dropped"),
+        (3, "degenerate", "dropped"),
+        (4, "outside", "dropped"),
+        (5, "clipped", "clipped"),
+        (6, "swapped corners", "repaired"),
+        (7, "incomplete", "dropped"),
+        (8, "incomplete", "dropped"),
+        (9, "incomplete", "dropped"),
+        (11, "duplicate", "dropped"),
+    ]
+    expected = [[55, 6, 60, 26], [5, 6, 15, 26], [1, 1, 6, 6]]
+    assert records["a.jpg"].boxes.tolist() == expected
+    assert [(p.line, p.reason) for p in result.lost] == [
+        (12, "no such image"),
+        (13, "no such image"),
+    ]
+
+
+def test_box_comes_from_the_polygons_where_there_is_none(parts):
+    polygons = [[5, 6, 10, 6, 10.5, 30], [20, 8, 22, 8, 22, 9]]
+    rows = [
+        {"segmentation": polygons},
+        {"segmentation": polygons, "bbox": [0, 0, 0, 0], "category_id": 3},
+        {"segmentation": [[1, 2, 3]]},
+        {"segmentation": [[]]},
+    ]
+    save_coco(parts / "ann.json", rows)
+    record = read(parts)[0]["a.jpg"]
+    assert record.boxes.tolist() == [[5, 6, 22, 30]] * 2
+    assert record.converted == ("polygon", "polygon")
+    assert [p.reason for p in record.problems] == ["incomplete"] * 2
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("compressed", [False, True])
+def test_run_lengths_give_the_box_that_pycocotools_gives(parts, seed, compressed):
+    generator = np.random.default_rng(seed)
+    mask = np.zeros((40, 60), np.uint8, order="F")
+    for _ in range(generator.integers(1, 4)):
+        y, x = generator.integers(0, 40), generator.integers(0, 60)
+        mask[y : y + generator.integers(1, 30), x : x + generator.integers(1, 30)] = 1
+    if seed == 0:
+        mask[:] = 1  # one run over all columns
+    rle = coco_mask.encode(mask)
+    x, y, width, height = coco_mask.toBbox(rle).tolist()
+    counts = rle["counts"].decode()
+    if not compressed:
+        flat = np.flatnonzero(np.diff(np.concatenate(([0], mask.ravel("F"), [0]))))
+        counts = np.diff(np.concatenate(([0], flat, [2400]))).tolist()
+    save_coco(parts / "ann.json", [{"segmentation": {"size": [40, 60], "counts": counts}}])
+    record = read(parts)[0]["a.jpg"]
+    assert record.boxes.tolist() == [[x, y, x + width, y + height]]
+    assert record.converted == ("mask",)
+
+
+@pytest.mark.parametrize(
+    "counts", ["", "~~~~", "o" * 40, [10, 99999], [-1, 5], [1e30, 5], "PPYo", None, [2400]]
+)
+def test_damaged_run_lengths_are_dropped(parts, counts):
+    save_coco(parts / "ann.json", [{"segmentation": {"size": [40, 60], "counts": counts}}])
+    record = read(parts)[0]["a.jpg"]
+    assert record.names == () and record.problems[0].reason in {"incomplete", "degenerate"}
+
+
+def test_file_names_of_another_machine_and_missing_images(parts):
+    for name in ("left/b.png", "right/b.png", "Prüfung 1.JPG", "never.png"):
+        save_image(parts / "images" / name)
+    names = (
+        "/home/anna/set/images/a.jpg",
+        "C:\\one\\right\\b.png",
+        "D:\\two\\right\\b.png",
+        "Pru\u0308fung 1.jpg",  # as macOS writes it, and in another case
+        "gone/a.png",
+    )
+    save_coco(parts / "annotations/ann.json", [{"bbox": [1, 1, 5, 5], "image_id": 4}], names)
+    records, result = read(parts)
+    assert set(records) == {"a.jpg", "Prüfung 1.JPG"}
+    assert len(records["Prüfung 1.JPG"].boxes) == 1
+    reasons = sorted((p.reason, p.value) for p in result.left_out)
+    # Two names lead to right/b.png, so neither is taken on trust; left/b.png is nobody's.
+    assert reasons == [
+        ("ambiguous", "C:\\one\\right\\b.png"),
+        ("ambiguous", "D:\\two\\right\\b.png"),
+        ("no image", "gone/a.png"),
+        ("not listed", "b.png"),
+        ("not listed", "b.png"),
+        ("not listed", "never.png"),
+    ]
+
+
+def test_names_are_read_from_the_folder_from_which_most_lead_somewhere(tmp_path):
+    for name in ("a.png", "left/a.png", "left/deep/a.png", "A.png"):
+        save_image(tmp_path / "export/images" / name)
+    names = ("a.png", "left/a.png", "A.png")
+    rows = [{"bbox": [1, 1, 5, number], "image_id": number} for number in (1, 2, 3)]
+    save_coco(tmp_path / "annotations/ann.json", rows, names)
+    records = import_coco(tmp_path, ImportOptions()).records
+    found = {r.image.relative_to(tmp_path / "export/images").as_posix(): r for r in records}
+    assert {name: record.boxes[0, 3] - 1 for name, record in found.items()} == {
+        "a.png": 1,
+        "left/a.png": 2,
+        "A.png": 3,
+    }
+
+
+def test_missing_image_is_not_taken_for_its_namesake(tmp_path):
+    save_image(tmp_path / "images/left/a.jpg")
+    rows = [{"bbox": [1, 1, 5, 5]}, {"bbox": [9, 9, 5, 5], "image_id": 2}]
+    save_coco(tmp_path / "ann.json", rows, ("images/left/a.jpg", "images/right/a.jpg"))
+    records, result = read(tmp_path)
+    assert records["a.jpg"].boxes.tolist() == [[1, 1, 6, 6]]
+    assert [(p.reason, p.value) for p in result.left_out] == [("no image", "images/right/a.jpg")]
+
+
+def test_splits_come_from_file_or_folder_names(tmp_path):
+    for split, file in (
+        ("train", "annotations/instances_train2017.json"),
+        ("val", "valid/_annotations.coco.json"),
+        (None, "other/result.json"),
+    ):
+        name = f"{split}.jpg"
+        save_image(tmp_path / "images" / name)
+        save_coco(tmp_path / file, [{"bbox": [1, 1, 5, 5]}], [name])
+    (tmp_path / "notes.json").write_text("[]")  # another tool's
+    records, result = read(tmp_path)
+    assert {name: record.split for name, record in records.items()} == {
+        "train.jpg": "train",
+        "val.jpg": "val",
+        "None.jpg": None,
+    }
+    assert result.left_out == []
+
+
+def test_one_file_may_be_named_and_the_images_lie_elsewhere(tmp_path):
+    save_image(tmp_path / "photos/deep/a.jpg")
+    file = save_coco(tmp_path / "labels/ann.json", [{"bbox": [1, 1, 5, 5]}])
+    save_coco(tmp_path / "labels/more.json", [])
+    assert len(read(file, images=tmp_path / "photos")[0]["a.jpg"].boxes) == 1
+    with pytest.raises(DataError, match=r"a\.jpg' is listed in .*ann\.json' and .*more\.json"):
+        read(tmp_path)
+
+
+def test_size_that_is_not_the_images_leaves_it_out(parts):
+    save_image(parts / "images/a.jpg", height=20, width=30)  # made smaller after annotation
+    save_coco(parts / "ann.json", [{"bbox": [1, 1, 5, 5]}])
+    assert [p.reason for p in read(parts)[1].left_out] == ["size"]
+
+
+@pytest.mark.parametrize(("key", "kind"), [("images", "image"), ("categories", "category")])
+def test_ids_that_are_missing_or_given_twice_are_errors(parts, key, kind):
+    file = save_coco(parts / "ann.json", [{"bbox": [1, 1, 5, 5]}], ("a.jpg", "b.jpg"))
+    whole = json.loads(file.read_text())
+
+    def attempt(identity):
+        content = json.loads(json.dumps(whole))
+        content[key][1]["id"] = identity
+        file.write_text(json.dumps(content))
+        read(parts)
+
+    first, second = (entry.get("file_name") or entry["name"] for entry in whole[key][:2])
+    identity = whole[key][0]["id"]
+    message = rf"id {identity} in .*ann\.json' is that of {kind} '{first}' and of '{second}'"
+    with pytest.raises(DataError, match=message):
+        attempt(identity)
+    with pytest.raises(DataError, match=rf"{kind} '{second}' in .*ann\.json' has no id"):
+        attempt(None)
+
+
+def test_the_same_entry_twice_is_no_fault(parts):
+    file = save_coco(parts / "ann.json", [{"bbox": [1, 1, 5, 5]}])
+    content = json.loads(file.read_text())
+    content["images"] *= 2
+    file.write_text(json.dumps(content))
+    assert read(parts)[0]["a.jpg"].boxes.tolist() == [[1, 1, 6, 6]]
+
+
+def test_no_coco_file_and_a_broken_one_are_errors(parts):
+    with pytest.raises(DataError, match=r"no \.json"):
+        read(parts)
+    (parts / "a.json").write_text('{"shapes": []}')
+    with pytest.raises(DataError, match=r"a\.json' is not COCO.*annotations"):
+        read(parts)
+    (parts / "a.json").write_text('{"images": [')
+    with pytest.raises(DataError, match=r"a\.json' is not JSON"):
+        read(parts)

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import pytest
+
+from kdlnet.curation.formats.record import ImportOptions
+from kdlnet.curation.formats.yolo import import_yolo
+from kdlnet.errors import DataError
+
+from ...support.layouts import save_image
+
+
+def read(source):
+    result = import_yolo(source, ImportOptions())
+    return {record.image.name: record for record in result.records}, result
+
+
+@pytest.fixture
+def bare(tmp_path):
+    """Folders of images and labels with a list of class names, as some tools leave them."""
+    for split in ("train", "valid"):
+        save_image(tmp_path / f"{split}/images/{split}.jpg")
+        (tmp_path / f"{split}/labels").mkdir()
+        (tmp_path / f"{split}/labels/{split}.txt").write_text("1 0.5 0.5 0.5 0.5\n")
+    (tmp_path / "classes.txt").write_text("\ufeffdent\nlong scratch\n", encoding="utf-8")
+    return tmp_path
+
+
+def test_class_file_and_folders_do_without_a_yaml(bare):
+    records, result = read(bare)
+    assert result.names == ("dent", "long scratch")
+    assert {record.split for record in records.values()} == {"train", "val"}
+    assert records["valid.jpg"].boxes.tolist() == [[15, 10, 45, 30]]
+    assert records["valid.jpg"].names == ("long scratch",)
+
+
+def test_labels_beside_the_images(tmp_path):
+    save_image(tmp_path / "a.JPG")
+    (tmp_path / "a.txt").write_text("0 0.5 0.5 1 1\n")
+    (tmp_path / "obj.names").write_text("dent\n")
+    assert read(tmp_path)[0]["a.JPG"].boxes.tolist() == [[0, 0, 60, 40]]
+
+
+def test_polygons_become_their_box_and_are_counted(bare):
+    rows = [
+        "0 0.1 0.2 0.5 0.2 0.3 0.7",  # three points
+        "0 0.25 0.25 0.75 0.25 0.75 0.5 0.25 0.5",  # a turned box of four
+        "1 0.5 0.5 0.5 0.5",
+        "1 0.5 0.5 0.5 0.5 0.9",  # a score
+        "9 0.1 0.2 0.5 0.2 0.3 0.7",  # no such class
+    ]
+    (bare / "train/labels/train.txt").write_text("\n".join(rows))
+    record = read(bare)[0]["train.jpg"]
+    assert record.boxes.round(9).tolist() == [[6, 8, 30, 28], [15, 10, 45, 20], [15, 10, 45, 30]]
+    assert record.converted == ("polygon", "polygon")
+    assert [(p.line, p.reason) for p in record.problems] == [(4, "columns"), (5, "class")]
+
+
+def test_yaml_of_another_name_or_named_itself(bare, tmp_path):
+    yaml = bare / "parts-seg.yaml"
+    yaml.write_text("train: train/images\nval: valid/images\nnames: {0: a, 1: b}\n")
+    assert read(bare)[1].names == read(yaml)[1].names == ("a", "b")
+    (bare / "other.yml").touch()  # two: neither is taken, but the class file is there
+    assert read(bare)[1].names == ("dent", "long scratch")
+
+
+def test_faulty_folders_are_errors(bare):
+    (bare / "classes.txt").write_text("dent\ndent\n")
+    with pytest.raises(DataError, match="class 'dent' appears twice"):
+        read(bare)
+    (bare / "classes.txt").unlink()
+    with pytest.raises(DataError, match=r"no data\.yaml and no classes\.txt"):
+        read(bare)
+    (bare / "classes.txt").write_text("dent\n")
+    for file in bare.rglob("labels/*.txt"):
+        file.unlink()
+    with pytest.raises(DataError, match="label file"):
+        read(bare)

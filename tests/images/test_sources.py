@@ -1,0 +1,163 @@
+"""Every kind of source, as good and as broken as users have them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from kdlnet.errors import DataError
+from kdlnet.images.sources import open_source
+
+
+def save(path: Path, value: int = 90, size: tuple[int, int] = (40, 60)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.full((*size, 3), value, np.uint8))
+    return path
+
+
+def save_video(path: Path, count: int = 8) -> Path:
+    """Frame n is grey with the value 20 n."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+    assert writer.isOpened()
+    for n in range(count):
+        writer.write(np.full((48, 64, 3), 20 * n, np.uint8))
+    writer.release()
+    return path
+
+
+def read(source, timeout: float = 5.0):
+    """Frames and the lines of what was skipped."""
+    problems = []
+    frames = list(open_source(source, timeout).frames(lambda error: problems.append(str(error))))
+    return frames, problems
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    """Three images in two folders, one of them the same name, and things that are no images."""
+    monkeypatch.chdir(tmp_path)
+    for name, value in (("parts/a.png", 10), ("parts/b/a.png", 20), ("parts/b/c.JPG", 30)):
+        save(Path(name), value)
+    (Path("parts") / "notes.md").write_text("no image")
+    (Path("parts") / ".hidden.png").write_text("no image")
+    return tmp_path
+
+
+def test_one_image(tree):
+    (frame,), problems = read("parts/a.png")
+    assert (frame.name, frame.stem, frame.index) == ("parts/a.png", "a", 0)
+    assert frame.image.shape == (40, 60, 3) and (frame.image == 10).all()
+    assert frame.timestamp is None and frame.path == Path("parts/a.png")
+    assert problems == []
+
+
+def test_a_folder_is_searched_with_all_below(tree):
+    source = open_source("parts")
+    assert (source.kind, source.title, source.total, source.live) == ("images", "parts", 3, False)
+    frames, _ = read(Path("parts"))
+    assert [frame.stem for frame in frames] == ["a", "b/a", "b/c"]
+    assert [frame.index for frame in frames] == [0, 1, 2]
+    assert [frame.image[0, 0, 0] for frame in frames] == [10, 20, 30]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "stems"),
+    [
+        ("parts/*.png", ["a"]),
+        ("parts/**/*", ["a", "b/a", "b/c"]),
+        ("parts/b/[a-c].*", ["a", "c"]),
+        ("*/b/?.png", ["parts/b/a"]),
+    ],
+)
+def test_globs(tree, pattern, stems):
+    for text in (pattern, f"{tree}/{pattern}"):
+        assert [frame.stem for frame in read(text)[0]] == stems
+
+
+def test_a_name_with_brackets_is_a_file_first(tree):
+    save(Path("a[1].png"))
+    assert [frame.stem for frame in read("a[1].png")[0]] == ["a[1]"]
+
+
+def test_a_list_file(tree):
+    """Relative to the list, else to the working directory; results never leave their folder."""
+    Path("parts/list.txt").write_text(
+        "\ufeffa.png\n\n./b/c.JPG\nparts/b/a.png\nb/../a.png\nno.png\n"
+    )
+    frames, problems = read("parts/list.txt")
+    assert [frame.image[0, 0, 0] for frame in frames] == [10, 30, 20, 10]
+    assert all(".." not in frame.stem and not frame.stem.startswith("/") for frame in frames)
+    (problem,) = problems
+    assert "no.png" in problem and "does not exist" in problem
+
+
+def test_arrays_and_sequences(tree):
+    grey, deep = np.zeros((3, 5), np.uint8), np.zeros((3, 5, 1), np.uint16)
+    (frame,), _ = read(grey)
+    assert frame.image.shape == (3, 5, 1)
+    frames, _ = read([deep, "parts/a.png", Path("parts/b"), np.zeros((2, 2, 3), np.uint8)])
+    assert [frame.image.shape for frame in frames] == [
+        (3, 5, 1),
+        (40, 60, 3),
+        (40, 60, 3),
+        (40, 60, 3),
+        (2, 2, 3),
+    ]
+    for wrong in (np.zeros((2, 2, 4), np.uint8), np.zeros((2, 2)), np.zeros((0, 2), np.uint8)):
+        with pytest.raises(DataError, match="is no image"):
+            open_source(wrong)
+
+
+def test_what_cannot_be_read_is_named_and_skipped(tree):
+    good = Path("parts/a.png").read_bytes()
+    Path("parts/b/cut.png").write_bytes(good[: len(good) // 2])
+    Path("parts/b/zero.jpg").touch()
+    Path("parts/b/text.bmp").write_text("no image")
+    frames, problems = read("parts")
+    assert len(frames) == 3
+    assert len(problems) == 3
+    for name in ("cut.png", "zero.jpg", "text.bmp"):
+        assert sum(name in problem for problem in problems) == 1
+
+
+def test_one_by_one_pixel_and_sixteen_bits(tree):
+    cv2.imwrite("dot.png", np.array([[7]], np.uint8))
+    cv2.imwrite("deep.png", np.array([[7, 65535]], np.uint16))
+    assert read("dot.png")[0][0].image.shape == (1, 1, 1)
+    deep = read("deep.png")[0][0].image
+    assert deep.dtype == np.uint16 and deep.max() == 65535
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("nowhere", ["'nowhere'", "does not exist", "folder"]),
+        ("nowhere/*.png", ["nowhere/*.png", "nothing matches"]),
+        ("empty", ["'empty'", "no images"]),
+        ("empty.txt", ["empty.txt", "is empty"]),
+        ("text.avi", ["text.avi", "cannot be opened"]),
+        ("zero.mp4", ["zero.mp4", "cannot be opened"]),
+        ([], ["no images given"]),
+        ("", ["source is empty"]),
+    ],
+)
+def test_sources_that_are_none(tmp_path, monkeypatch, source, words):
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
+    Path("empty.txt").touch()
+    Path("zero.mp4").touch()
+    Path("text.avi").write_text("no video")
+    with pytest.raises(DataError) as caught:
+        open_source(source)
+    assert all(word in str(caught.value) for word in words), caught.value
+    assert "\n" not in str(caught.value)
+
+
+def test_videos_among_images_keep_their_order(tree):
+    save_video(Path("parts/b/b.avi"), 2)
+    frames, _ = read("parts/b/*")
+    assert [frame.stem for frame in frames] == ["a", "b/000000", "b/000001", "c"]
+    assert open_source("parts/b/*").total is None

@@ -1,0 +1,182 @@
+"""Videos, cameras and streams, whole and broken; nothing but our line reaches stderr."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from kdlnet.errors import DataError
+from kdlnet.images.sources import open_source
+from kdlnet.images.video import public
+
+
+def read(source, timeout: float = 5.0):
+    """Frames and the lines of what was skipped."""
+    problems = []
+    frames = list(open_source(source, timeout).frames(lambda error: problems.append(str(error))))
+    return frames, problems
+
+
+def save_video(path: Path, count: int = 8) -> Path:
+    """Frame n is grey with the value 20 n."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+    assert writer.isOpened()
+    for n in range(count):
+        writer.write(np.full((48, 64, 3), 20 * n, np.uint8))
+    writer.release()
+    return path
+
+
+def test_a_video(tmp_path, capfd):
+    source = open_source(save_video(tmp_path / "line.avi"))
+    assert (source.kind, source.title, source.total) == ("video", "line", 8)
+    frames, problems = read(tmp_path / "line.avi")
+    assert [frame.index for frame in frames] == list(range(8))
+    assert [frame.stem for frame in frames][:2] == ["line/000000", "line/000001"]
+    assert [frame.timestamp for frame in frames] == pytest.approx([n / 10 for n in range(8)])
+    values = [frame.image.mean() for frame in frames]
+    assert values == pytest.approx([20 * n for n in range(8)], abs=2)
+    assert problems == []
+    assert capfd.readouterr().err == ""
+
+
+def test_a_video_that_ends_in_the_middle_of_a_frame(tmp_path, capfd):
+    """A decoder would fill the rest of the frame with grey: it must not come."""
+    random = np.random.default_rng(0)
+    file = tmp_path / "cut.avi"
+    writer = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"MJPG"), 10, (96, 64))
+    for _ in range(6):
+        writer.write(random.integers(0, 255, (64, 96, 3), np.uint8))
+    writer.release()
+    data, start = file.read_bytes(), 0
+    chunks = []
+    while (start := data.find(b"00dc", start + 1)) > 0:
+        chunks.append(start)
+    frames_at = [at for at in chunks if data[at + 8 : at + 10] == b"\xff\xd8"]
+    assert len(frames_at) == 6
+    file.write_bytes(data[: frames_at[3] + 2500])
+    frames, problems = read(file)
+    assert len(frames) == 3
+    (problem,) = problems
+    assert "cut.avi" in problem and "announces 6 frames and ends in number 4" in problem
+    assert capfd.readouterr().err == ""
+
+
+def test_a_camera_that_is_not_there(capfd):
+    for source in (97, "97"):
+        opened = open_source(source)
+        assert (opened.kind, opened.live, opened.title) == ("camera", True, "camera-97")
+        with pytest.raises(DataError, match="camera 97 cannot be opened"):
+            list(opened.frames(lambda error: None))
+    assert capfd.readouterr().err == ""
+
+
+def test_a_camera_that_is_pulled_out(monkeypatch):
+    class Camera:
+        left = 3
+
+        def isOpened(self):
+            return True
+
+        def read(self):
+            self.left -= 1
+            return self.left >= 0, np.zeros((4, 4, 3), np.uint8)
+
+        def release(self):
+            pass
+
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *arguments: Camera())
+    frames = open_source(0).frames(lambda error: None)
+    assert [next(frames).index for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(DataError, match="camera 0 gives no more images after 3"):
+        next(frames)
+
+
+@contextmanager
+def mjpeg_server(count: int = 5):
+    """Streams of ``count`` frames under /ok; /stall then says nothing, /silent says nothing."""
+    over = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *arguments):
+            pass
+
+        def do_GET(self):
+            if self.path == "/missing":
+                self.send_error(404)
+                return
+            if self.path == "/silent":
+                over.wait(10)
+                return
+            self.send_response(200)
+            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+            self.end_headers()
+            for n in range(count):
+                data = cv2.imencode(".jpg", np.full((48, 64, 3), 20 * n, np.uint8))[1].tobytes()
+                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
+                self.wfile.write(head.encode() + data + b"\r\n")
+                time.sleep(0.02)
+            if self.path == "/stall":
+                over.wait(10)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        over.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def address(monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with mjpeg_server() as url:
+        yield url
+
+
+def test_a_stream(address):
+    source = open_source(f"{address}/ok")
+    assert source.live and source.total is None
+    assert source.title.startswith("stream-127.0.0.1") and "/" not in source.title
+    frames, problems = read(f"{address}/ok")
+    assert [frame.index for frame in frames] == list(range(5))
+    assert [frame.image.mean() for frame in frames] == pytest.approx([0, 20, 40, 60, 80], abs=2)
+    assert all(frame.timestamp is not None for frame in frames)
+    assert problems == []
+
+
+def test_a_stream_that_stalls(address, capfd):
+    frames = open_source(f"{address}/stall", timeout=0.5).frames(lambda error: None)
+    came = []
+    with pytest.raises(DataError, match=r"stalled: no frame for 0\.5 s after 5 frames"):
+        for frame in frames:
+            came.append(frame)
+    assert len(came) == 5
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "words"), [("silent", "no answer in 0.5 s"), ("missing", "no video comes from there")]
+)
+def test_a_stream_that_does_not_open(address, path, words):
+    with pytest.raises(DataError, match=words):
+        list(open_source(f"{address}/{path}", timeout=0.5).frames(lambda error: None))
+
+
+def test_passwords_of_an_address_are_not_shown():
+    assert public("rtsp://me:secret@camera:554/1") == "rtsp://camera:554/1"
+    assert public("rtsp://me:sec@ret@camera:554/1") == "rtsp://camera:554/1"
+    assert public("http://camera/a@b") == "http://camera/a@b"
+    assert "secret" not in open_source("rtsp://me:secret@camera:554/1").title

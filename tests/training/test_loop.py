@@ -1,0 +1,228 @@
+"""The parts of the loop one by one: schedules, average, what counts as best, the tail."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from torch import nn
+
+from kdlnet.config import TrainConfig, build_config
+from kdlnet.errors import ConfigError, DataError, KdlnetError, WeightsError
+from kdlnet.events import Message
+from kdlnet.inference.weights import load_weights
+from kdlnet.training.augment import Augmenter
+from kdlnet.training.average import WeightAverage
+from kdlnet.training.distiller import distill
+from kdlnet.training.loop import LoopState
+from kdlnet.training.optim import learning_rate, make_optimizer
+from kdlnet.training.trainer import train
+from kdlnet.verbs.val import validate
+
+
+def test_learning_rate_at_the_corners() -> None:
+    def rate(progress: float) -> float:
+        return learning_rate(progress, peak=2.0, final=0.1, warmup=0.2)
+
+    assert rate(0.0) == 0.0
+    assert rate(0.1) == pytest.approx(1.0)  # half of the warm-up
+    assert rate(0.2) == pytest.approx(2.0)
+    assert rate(0.6) == pytest.approx(2.0 * (0.1 + 0.9 * 0.5))  # half of the cosine
+    assert rate(1.0) == pytest.approx(0.2)
+    assert learning_rate(0.0, 2.0, 0.1, warmup=0.0) == 2.0
+
+
+def test_the_average_by_hand() -> None:
+    model = nn.BatchNorm1d(1)
+    average = WeightAverage(model, decay=0.5)
+    for value in (10.0, 20.0):
+        model.weight.data.fill_(value)
+        assert model.running_mean is not None
+        model.running_mean.fill_(value)
+        average.update(model)
+    # Decay (1 + n) / (10 + n): 2 / 11, then 3 / 12.
+    first = 1 * 2 / 11 + 10 * 9 / 11
+    assert average.model.weight.item() == pytest.approx(first * 0.25 + 20 * 0.75)
+    mean = (10 * 9 / 11) * 0.25 + 20 * 0.75
+    assert average.model.running_mean.item() == pytest.approx(mean)
+    average.updates = 10**6
+    average.update(model)  # now the decay is the one asked for
+    assert average.model.weight.item() == pytest.approx(0.5 * (first * 0.25 + 15) + 0.5 * 20)
+
+
+def test_only_kernels_decay() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    decaying, other = make_optimizer(model, "adamw", 0.1, 0.9, 0.05).param_groups
+    assert [p.ndim for p in decaying["params"]] == [4] and decaying["weight_decay"] == 0.05
+    assert len(other["params"]) == 3 and other["weight_decay"] == 0
+
+
+@pytest.mark.parametrize(
+    ("scores", "best", "stale"),
+    [
+        ([0.1, 0.3, 0.2, 0.25], 1, 2),
+        ([0.0, 0.0, 0.0], 2, 2),  # nothing found yet: newest weights, but no progress either
+        ([0.0, 0.0, 0.1, 0.0], 2, 1),
+        ([None, None], 1, 0),  # no truth on val: never stale
+    ],
+)
+def test_what_counts_as_best(scores: list[float | None], best: int, stale: int) -> None:
+    state = LoopState()
+    for epoch, score in enumerate(scores):
+        state.judge(epoch, score)
+    assert (state.best_epoch, state.stale) == (best, stale)
+
+
+def _changed(config: TrainConfig, **values: object) -> TrainConfig:
+    return build_config({**config.to_dict(), **values})
+
+
+@pytest.fixture
+def mixing(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, bool]]:
+    """Which epochs were augmented with mosaic, mixup and copy-paste, recorded."""
+    seen: list[tuple[int, bool]] = []
+    call = Augmenter.__call__
+
+    def record(self, epoch, indices, mixed, device):
+        seen.append((epoch, mixed))
+        return call(self, epoch, indices, mixed, device)
+
+    monkeypatch.setattr(Augmenter, "__call__", record)
+    return seen
+
+
+@pytest.mark.parametrize(("tail", "last_mixed"), [(0.0, 3), (0.1, 2), (0.5, 1), (1.0, -1)])
+def test_the_tail_is_free_of_mosaic(
+    config: TrainConfig,
+    tmp_path: Path,
+    mixing: list[tuple[int, bool]],
+    tail: float,
+    last_mixed: int,
+) -> None:
+    train(_changed(config, epochs=4, val_every=4, optim={"tail": tail}), out=tmp_path / "run")
+    assert {epoch for epoch, mixed in mixing if mixed} == set(range(last_mixed + 1))
+
+
+def test_every_run_ends_with_a_validation_and_a_best_file(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    result = train(_changed(config, epochs=3, val_every=2, patience=1), out=tmp_path / "run")
+    assert result.best.is_file() and result.metrics["ap"] is not None
+
+
+def test_a_detector_learns_the_toy_set(config: TrainConfig, tmp_path: Path) -> None:
+    """Squares and discs are easy: a loop, loss or average that is broken does not get there."""
+    plain = {"mosaic": 0.0, "scale": 0.1}
+    changed = _changed(config, epochs=40, val_every=40, augment=plain, optim={"lr": 0.005})
+    result = train(changed, out=tmp_path / "run")
+    assert result.metrics["ap50"] > 0.5
+    # The score with the best F1 on val is kept for predict.
+    assert 0 < load_weights(result.best).thresholds["score"] < 1
+
+
+def _images(
+    folder: Path, depth: type = np.uint8, label: str | None = "0 0.5 0.5 0.5 0.5\n"
+) -> Path:
+    (folder / "images").mkdir(parents=True)
+    (folder / "labels").mkdir()
+    for n in range(4):
+        image = np.full((64, 64), 100 + n, depth)
+        if depth == np.uint16:
+            image[:32] = 4000
+        cv2.imwrite(str(folder / "images" / f"{n}.png"), image)
+        if label:
+            (folder / "labels" / f"{n}.txt").write_text(label)
+    (folder / "data.yaml").write_text("train: images\nval: images\nnames: [a]\n")
+    return folder / "data.yaml"
+
+
+def _trained(config: TrainConfig, data: Path, out: Path, **values: object):
+    return train(_changed(config, data={"name": str(data)}, epochs=1, **values), out=out)
+
+
+def test_an_unreadable_first_image_is_left_out_like_any_other(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    data = _images(tmp_path / "set")
+    (tmp_path / "set" / "images" / "0.png").write_bytes(b"")
+    events: list[object] = []
+    changed = _changed(config, data={"name": str(data)}, epochs=1)
+    train(changed, out=tmp_path / "run", on_event=events.append)
+    texts = [event.text for event in events if isinstance(event, Message)]
+    assert any("left out" in text and "0.png" in text for text in texts)
+
+
+def test_no_label_at_all_is_an_error_that_says_where_they_belong(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=r"no box to learn from.*labels/0\.txt"):
+        _trained(config, _images(tmp_path / "set", label=None), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_window_of_deep_images_is_measured_on_the_training_set(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    result = _trained(config, _images(tmp_path / "set", np.uint16), tmp_path / "run")
+    assert load_weights(result.best).preprocess.window == (0.0, 4095.0)  # 4000 takes 12 bits
+
+
+def test_a_window_that_is_given_is_kept(config: TrainConfig, tmp_path: Path) -> None:
+    data = {"name": str(_images(tmp_path / "set", np.uint16)), "window": [50, 5000]}
+    result = train(_changed(config, data=data, epochs=1), out=tmp_path / "run")
+    assert load_weights(result.best).preprocess.window == (50.0, 5000.0)
+    with pytest.raises(ConfigError, match="lower value first"):
+        _changed(config, data={**data, "window": [9, 3]})
+
+
+def test_resume_needs_the_run_around_its_file(config: TrainConfig, tmp_path: Path) -> None:
+    result = train(_changed(config, epochs=1), out=tmp_path / "run")
+    copy = tmp_path / "elsewhere" / "last.pt"
+    copy.parent.mkdir()
+    copy.write_bytes(result.last.read_bytes())
+    with pytest.raises(WeightsError, match="not inside its run folder"):
+        train(config, resume=copy)
+    assert [path.name for path in copy.parent.iterdir()] == ["last.pt"]
+
+
+def test_resume_refuses_a_config_that_was_edited(config: TrainConfig, tmp_path: Path) -> None:
+    result = train(_changed(config, epochs=1), out=tmp_path / "run")
+    file = result.folder / "config.yaml"
+    file.write_text(file.read_text().replace("epochs: 1", "epochs: 9"))
+    with pytest.raises(ConfigError, match=r"config\.yaml.*was changed"):
+        train(config, resume=result.folder)
+
+
+def test_resume_after_patience_ends_at_once(config: TrainConfig, tmp_path: Path) -> None:
+    changed = _changed(config, patience=1, epochs=50, optim={"lr": 1e-12})
+    first = train(changed, out=tmp_path / "run")
+    before = first.last.read_bytes()
+    assert train(config, resume=first.folder).reason == "patience"
+    assert first.last.read_bytes() == before
+
+
+def test_overwrite_does_not_delete_what_is_read(config: TrainConfig, tmp_path: Path) -> None:
+    result = train(_changed(config, epochs=1), out=tmp_path / "run")
+    with pytest.raises(KdlnetError, match="would delete"):
+        train(config, out=tmp_path / "run", overwrite=True, init=result.best)
+    with pytest.raises(KdlnetError, match="would delete"):
+        validate(result.best, data=config.data.name, out=tmp_path / "run", overwrite=True)
+    assert result.best.is_file()
+
+
+def test_overwrite_of_the_usual_folder_does_not_delete_what_is_read(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    short = _changed(config, epochs=1)
+    plain = train(short).best
+    taught = distill(short, teachers=[plain]).best
+    assert Path("runs") in plain.relative_to(tmp_path).parents
+    with pytest.raises(KdlnetError, match="would delete"):
+        train(short, overwrite=True, init=plain)
+    for places in ({"teachers": [taught]}, {"teachers": [plain], "init": taught}):
+        with pytest.raises(KdlnetError, match="would delete"):
+            distill(short, overwrite=True, **places)  # type: ignore[arg-type]
+    assert plain.is_file() and taught.is_file()

@@ -1,0 +1,262 @@
+"""Speed, stage by stage."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from kdlnet.data.catalog import find_dataset
+from kdlnet.errors import ConfigError, DataError, KdlnetError, WeightsError
+from kdlnet.events import Message, ignore
+from kdlnet.inference.clock import timing
+from kdlnet.inference.evaluate import detect, open_split
+from kdlnet.inference.runtimes import Runtime, open_runtime
+from kdlnet.inference.weights import load_weights, save_weights
+from kdlnet.models.fuse import fuse_model, is_fused
+from kdlnet.types import RawPredictions
+from kdlnet.verbs import bench as module
+from kdlnet.verbs.bench import STAGES, Plan, bench
+
+from ..support.weights_file import SIZE, make_weights
+
+QUICK = Plan(calls=3, warmup=1)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_weights(tmp_path_factory.mktemp("weights") / "best.pt")
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[Runtime]:
+    """The runtimes that were measured."""
+    found: list[Runtime] = []
+
+    def remember(*arguments: Any, **options: Any) -> Runtime:
+        found.append(open_runtime(*arguments, **options))
+        return found[-1]
+
+    monkeypatch.setattr(module, "open_runtime", remember)
+    return found
+
+
+def test_all_that_a_figure_needs_is_said(file: Path) -> None:
+    result = bench(file, plan=Plan(batch=2, calls=5, warmup=1))
+    assert list(result.stages) == list(result.first_call_ms) == [*STAGES, "total"]
+    assert (result.batch, result.calls, result.warmup) == (2, 5, 1)
+    assert result.images["kind"] == "made-up" and result.images["count"] == 8
+    assert result.image_size == SIZE and result.score_threshold == 0.4  # the stored one
+    assert result.boxes_per_image is not None and result.boxes_per_image > 0
+    assert result.device_name and result.threads == torch.get_num_threads()
+    assert result.runtime == f"torch {torch.__version__}"
+    assert result.load_ms > 0 and result.paper is None
+    assert json.loads(json.dumps(result.to_dict()))["stages"]["infer"]["p99"] > 0
+
+
+def test_the_total_is_the_whole_call(file: Path) -> None:
+    result = bench(file, plan=Plan(batch=2, calls=5, warmup=0))
+    parts = sum(result.stages[stage].mean for stage in STAGES)
+    assert result.stages["total"].mean == pytest.approx(parts)
+    # Two images a call: twice as many images a second as calls.
+    assert result.images_per_second == pytest.approx(2000 / result.stages["total"].mean)
+    assert result.infer_images_per_second == pytest.approx(2000 / result.stages["infer"].mean)
+
+
+@pytest.mark.parametrize(
+    ("stage", "name"),
+    [("decode", "read_image"), ("preprocess", "to_input"), ("postprocess", "select_detections")],
+)
+def test_time_goes_to_the_stage_that_spends_it(
+    file: Path, monkeypatch: pytest.MonkeyPatch, stage: str, name: str
+) -> None:
+    real: Callable[..., Any] = getattr(module, name)
+
+    def slow(*arguments: Any) -> Any:
+        time.sleep(0.3)
+        return real(*arguments)
+
+    monkeypatch.setattr(module, name, slow)
+    result = bench(file, plan=Plan(calls=1, warmup=0))
+    assert result.stages[stage].p50 >= 300
+    assert sum(result.stages[other].p50 for other in STAGES if other != stage) < 300
+
+
+def test_nothing_is_left_out() -> None:
+    """99 calls of 1 ms and one of 101 ms: the mean is 2 ms, and the largest is told."""
+    found = timing([1.0] * 99 + [101.0])
+    assert (found.mean, found.p50, found.p95, found.largest) == (2.0, 1.0, 1.0, 101.0)
+    # The 99th percentile lies at position 98.01 of 0..99: a hundredth of the way from 1 to 101.
+    assert found.p99 == pytest.approx(2.0)
+
+
+def test_one_call_is_its_own_percentiles() -> None:
+    assert set(vars(timing([7.0])).values()) == {7.0}
+
+
+def test_the_clock_waits_for_the_device(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU answers before it is done: the wait must come before the mark, in each stage."""
+    order: list[str] = []
+    runtime = replace(open_runtime(file), forward=_noted(order, open_runtime(file)))
+    monkeypatch.setattr(module, "open_runtime", lambda *a, **k: runtime)
+    monkeypatch.setattr(module, "synchronize", lambda device: order.append("wait"))
+    real = module.to_input
+    monkeypatch.setattr(module, "to_input", lambda *a: (order.append("input"), real(*a))[1])
+    bench(file, plan=Plan(calls=1, warmup=0))
+    assert order == ["wait", *["input", "wait", "network", "wait"] * 2]
+    order.clear()
+    bench(file, protocol="paper", plan=Plan(calls=1, warmup=0), image_size=SIZE)
+    assert order == ["wait", *["wait", "network", "wait"] * 2]
+
+
+def _noted(order: list[str], runtime: Runtime) -> Callable[[torch.Tensor], RawPredictions]:
+    def forward(images: torch.Tensor) -> RawPredictions:
+        order.append("network")
+        return runtime(images)
+
+    return forward
+
+
+def test_the_boxes_are_those_of_validation(file: Path, dataset: Path) -> None:
+    """What is timed is the whole way: the same boxes as val, from the same files."""
+    weights, info = load_weights(file), find_dataset(str(dataset))
+    split, _ = open_split(weights, info, "val", None, False, ignore)
+    wanted = detect(weights.detector, split, 4, torch.device("cpu"), score_threshold=0.4)
+    assert sum(len(result.scores) for result in wanted) > 12
+    call = module._files(open_runtime(file, fuse=False), split.paths, Plan(batch=4))
+    for number in range(3):
+        _, found = call(number)
+        for boxes, result in zip(found, wanted[4 * number :], strict=False):
+            np.testing.assert_array_equal(boxes.numpy(), result.boxes)
+
+
+def test_unfused_weights_are_fused_in_memory_and_it_is_said(
+    file: Path, opened: list[Runtime], tmp_path: Path
+) -> None:
+    events: list[object] = []
+    result = bench(file, plan=QUICK, on_event=events.append)
+    texts = [event.text for event in events if isinstance(event, Message)]
+    assert (result.fused, result.file_fused) == (True, False)
+    assert any("not fused" in text and "in memory" in text for text in texts), texts
+    assert _is_fused(opened[0]) and not load_weights(file).fused
+    weights = load_weights(file)
+    weights.detector, weights.fused = fuse_model(weights.detector), True
+    save_weights(tmp_path / "fused.pt", weights)
+    events.clear()
+    assert bench(tmp_path / "fused.pt", plan=QUICK, on_event=events.append).file_fused
+    assert not any("not fused" in getattr(event, "text", "") for event in events)
+
+
+def test_no_fuse_measures_the_file_as_it_is(file: Path, opened: list[Runtime]) -> None:
+    assert not bench(file, plan=QUICK, fuse=False).fused
+    assert not _is_fused(opened[0])
+
+
+def _is_fused(runtime: Runtime) -> bool:
+    assert isinstance(runtime.forward, torch.nn.Module)
+    return is_fused(runtime.forward)
+
+
+def test_threads_are_those_asked_for_and_go_back(file: Path) -> None:
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    assert bench(file, plan=QUICK, threads=before[0] + 1).threads == before[0] + 1
+    assert (torch.get_num_threads(), cv2.getNumThreads()) == before
+    with pytest.raises(WeightsError):
+        bench(Path("missing.pt"), threads=before[0] + 1)
+    assert (torch.get_num_threads(), cv2.getNumThreads()) == before
+
+
+def test_images_of_a_folder(file: Path, tmp_path: Path) -> None:
+    """Grey and colour, 8 and 16 bits, of one pixel and not square; what is broken is told."""
+    folder = tmp_path / "parts"
+    (folder / "deep").mkdir(parents=True)
+    cv2.imwrite(str(folder / "grey.png"), np.full((40, 90), 90, np.uint8))
+    cv2.imwrite(str(folder / "colour.jpg"), np.full((40, 90, 3), (10, 90, 200), np.uint8))
+    cv2.imwrite(str(folder / "deep" / "16.tif"), np.full((1, 1), 4000, np.uint16))
+    (folder / "broken.png").write_bytes(b"\x89PNG")
+    (folder / "notes.txt").write_text("no image")
+    events: list[object] = []
+    result = bench(file, source=folder, plan=Plan(batch=3, calls=2), on_event=events.append)
+    assert result.images["count"] == 3 and result.images["size"] is None
+    assert result.images["suffixes"] == [".jpg", ".png", ".tif"]
+    warnings = [event.text for event in events if getattr(event, "level", "") == "warning"]
+    assert len(warnings) == 1 and "broken.png" in warnings[0]
+    alone = bench(file, source=folder / "grey.png", plan=QUICK)
+    assert alone.images["count"] == 1 and alone.images["size"] == [40, 90]
+
+
+def test_the_papers_protocol(file: Path, opened: list[Runtime]) -> None:
+    result = bench(file, protocol="paper", plan=Plan(calls=2, warmup=0))
+    assert opened[0].preprocess.image_size == result.image_size == (640, 640)
+    assert result.batch == 1 and result.fused and not result.images
+    assert list(result.stages) == ["infer", "total"] and result.boxes_per_image is None
+    assert result.paper is not None and result.paper["images_per_second"] == 72
+    assert result.paper["comparable"] is False
+    assert result.device_name in result.paper["note"]
+
+
+@pytest.mark.parametrize(
+    ("name", "same"),
+    [
+        ("NVIDIA GeForce RTX 3070 Ti", True),
+        ("NVIDIA GeForce RTX 3070 Ti Laptop GPU", False),
+        ("NVIDIA GeForce RTX 3070", False),
+        ("NVIDIA H200", False),
+    ],
+)
+def test_only_the_papers_device_is_comparable(
+    file: Path, monkeypatch: pytest.MonkeyPatch, name: str, same: bool
+) -> None:
+    monkeypatch.setattr(module, "device_name", lambda device: name)
+    result = bench(file, protocol="paper", plan=Plan(calls=1, warmup=0), image_size=SIZE)
+    assert result.image_size == SIZE
+    assert result.paper is not None and result.paper["comparable"] is same
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"protocol": "papr"}, ["'papr'", "did you mean 'paper'"]),
+        ({"protocol": "paper", "plan": Plan(batch=8)}, ["batch 8"]),
+        ({"protocol": "paper", "fuse": False}, ["--no-fuse"]),
+        ({"protocol": "paper", "data": "set"}, ["--data"]),
+        ({"source": Path(), "data": "set"}, ["two sources"]),
+        ({"source": Path("nowhere")}, ["'nowhere'", "does not exist"]),
+        ({"data": "nowhere/data.yaml"}, ["nowhere/data.yaml"]),
+        ({"device": "cudda"}, ["'cudda'", "cpu"]),
+        ({"weights": Path("missing.pt")}, ["missing.pt", "does not exist"]),
+        ({"weights": Path("missing.onnx")}, ["missing.onnx", "does not exist"]),
+    ],
+)
+def test_user_errors(file: Path, values: dict[str, Any], words: list[str]) -> None:
+    with pytest.raises(KdlnetError) as caught:
+        bench(**{"weights": file, **values})
+    assert all(word in str(caught.value) for word in words), caught.value
+
+
+def test_a_folder_without_a_readable_image(file: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no image"):
+        bench(file, source=tmp_path)
+    (tmp_path / "a.png").touch()
+    with pytest.raises(DataError, match=r"a\.png"):
+        bench(file, source=tmp_path)
+
+
+def test_an_unknown_runtime_is_named(file: Path) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'torch'"):
+        open_runtime(file, runtime="torhc")
+
+
+@pytest.mark.gpu
+def test_on_a_gpu(file: Path) -> None:
+    result = bench(file, device="cuda", plan=Plan(batch=2, calls=3, warmup=1))
+    assert result.device == "cuda" and result.device_name == torch.cuda.get_device_name()
+    assert result.boxes_per_image is not None and result.boxes_per_image > 0

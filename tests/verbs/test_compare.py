@@ -1,0 +1,91 @@
+"""Two weights on the same images."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from kdlnet.data.labels import write_rows
+from kdlnet.errors import DataError, WeightsError
+from kdlnet.inference.predictor import Predictor
+from kdlnet.inference.weights import load_weights, save_weights
+from kdlnet.verbs.compare import compare
+from kdlnet.verbs.val import validate
+
+from ..support.blob_network import make_file
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    """Weights, others, and a dataset whose true boxes are what the first say of it."""
+    folder = tmp_path_factory.mktemp("judged")
+    good, other = make_file(folder / "good.pt"), folder / "other.pt"
+    weights = load_weights(good)
+    for layer in weights.detector.head.box_bins.parameters():
+        layer.data += 5 * torch.randn(layer.shape, generator=torch.Generator().manual_seed(1))
+    save_weights(other, weights)
+    for kind in ("images", "labels"):
+        (folder / kind).mkdir()
+    detector = Predictor.load(good)
+    for number in range(12):
+        image = np.random.default_rng(number).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+        Image.fromarray(image).save(folder / "images" / f"{number}.png")
+        (prediction,) = detector.predict(folder / "images" / f"{number}.png")
+        keep = slice(0, 3 if number % 4 else 0)
+        boxes = prediction.boxes[keep] / 64
+        write_rows(folder / "labels" / f"{number}.txt", boxes, prediction.labels[keep])
+    file = folder / "data.yaml"
+    file.write_text("train: images\nval: images\nnames: [square, disc]\n")
+    return good, other, file
+
+
+def test_figures_are_those_of_val_and_the_loss_is_shown(
+    judged: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    good, other, dataset = judged
+    result = compare([good], [other], data=str(dataset), out=tmp_path / "run", rounds=200)
+    ap = result.differences["ap"]
+    for path, value in ((good, ap.a), (other, ap.b)):
+        measured = validate(path, data=str(dataset), out=tmp_path / path.stem, pictures=False)
+        assert value == pytest.approx(measured.metrics["ap"], abs=1e-9)
+    assert ap.a > 0.2 and ap.shown and result.verdict.startswith("A is better: AP -")
+    written = json.loads((tmp_path / "run" / "comparison.json").read_text())
+    assert written["differences"]["ap"]["low"] == ap.low and written["images"] == 12
+    assert (tmp_path / "run" / "comparison.png").stat().st_size > 5000
+    assert sum(result.flips["defective"].values()) == 9
+    assert sum(result.flips["good"].values()) == 3
+    labels = [file.read_text() for file in (dataset.parent / "labels").iterdir()]
+    rows = [row.split()[0] for text in labels for row in text.splitlines()]
+    counts = {name: rows.count(str(label)) for label, name in enumerate(("square", "disc"))}
+    assert {name: found["boxes"] for name, found in result.per_class.items()} == counts
+
+
+def test_the_same_weights_show_no_gain(judged: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    good, _, dataset = judged
+    result = compare([good, good], [good, good], data=str(dataset), out=tmp_path / "run", rounds=20)
+    assert result.verdict.startswith("no gain shown: AP +0.000")
+    assert result.flips["defective"]["only A NG"] == result.flips["good"]["only B NG"] == 0
+
+
+def test_groups_and_what_cannot_be_compared(
+    judged: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    good, other, dataset = judged
+    result = compare(
+        [good], [other], data=str(dataset), group_by=r"^(\d)", out=tmp_path / "run", rounds=20
+    )
+    assert (result.images, result.groups) == (12, 10)  # 10.png and 11.png go with 1.png
+    with pytest.raises(WeightsError, match="2 weights on one side and 1"):
+        compare([good, good], [other], data=str(dataset))
+    with pytest.raises(DataError, match="finds no group"):
+        compare([good], [other], data=str(dataset), group_by="(x)")
+    stranger = load_weights(good)
+    stranger.names = ("square", "ring")
+    save_weights(tmp_path / "stranger.pt", stranger)
+    with pytest.raises(WeightsError, match="weights of the same classes"):
+        compare([good], [tmp_path / "stranger.pt"], data=str(dataset))

@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kdlnet.curation import writer
+from kdlnet.data.catalog import find_dataset, label_path, list_images
+from kdlnet.data.labels import read_labels
+from kdlnet.errors import DataError
+from kdlnet.images.read import read_image
+from kdlnet.verbs.convert import convert
+
+from ..support.layouts import save_image, save_xml
+
+
+def tree(folder):
+    """Every file's path, content and time of change."""
+    return {
+        file.relative_to(folder): (
+            hashlib.sha1(file.read_bytes()).digest(),
+            file.stat().st_mtime_ns,
+        )
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
+
+
+def lists(folder, **splits):
+    files = {}
+    for split, images in splits.items():
+        files[split] = folder / f"list-{split}.txt"
+        files[split].write_text("".join(f"{image}\n" for image in images), encoding="utf-8")
+    return files
+
+
+def labels_of(out, split="train"):
+    info = find_dataset(str(out / "data.yaml"))
+    images = list_images(info, split)
+    return {image.name: read_labels(label_path(image), len(info.names))[0] for image in images}
+
+
+def test_voc_becomes_a_dataset_that_is_found(voc, tmp_path):
+    before = tree(voc)
+    splits = lists(tmp_path, train=["IMAGES/a.jpg"], val=["IMAGES/b.jpg", "./IMAGES/c.jpg"])
+    report = convert("voc", voc, tmp_path / "out", splits=splits)
+    info = find_dataset(str(tmp_path / "out"))
+    assert info.names == ("crack", "dent")
+    labels = labels_of(tmp_path / "out")["a.jpg"]
+    np.testing.assert_allclose(labels.boxes * [60, 40, 60, 40], [[0, 0, 60, 40], [10, 20, 20, 30]])
+    assert labels.labels.tolist() == [1, 0]
+    assert list(labels_of(tmp_path / "out", "val")) == ["b.jpg", "c.jpg"]
+    assert tree(voc) == before
+    assert (report.images, report.boxes, report.good) == (3, 3, 1)
+    assert report.splits["train"].classes == {"crack": 1, "dent": 1}
+    assert report.splits["val"].good == 1
+    assert json.loads((tmp_path / "out/report.json").read_text())["boxes"] == 3
+    assert json.loads(json.dumps(report.to_dict()))["splits"]["val"]["images"] == 2
+
+
+def test_folder_can_be_moved(voc, tmp_path):
+    convert("voc", voc, tmp_path / "out")
+    (tmp_path / "out").rename(tmp_path / "moved")
+    assert set(labels_of(tmp_path / "moved")) == {"a.jpg", "b.jpg", "c.jpg"}
+
+
+def test_images_in_no_list_are_left_out_and_counted(voc, tmp_path):
+    report = convert("voc", voc, tmp_path / "out", splits=lists(tmp_path, val=["IMAGES/a.jpg"]))
+    assert report.images == 1 and report.left_out == {"not in a split": 2}
+    assert list(find_dataset(str(tmp_path / "out")).splits) == ["val"]
+
+
+def test_faulty_split_lists(voc, tmp_path):
+    def attempt(**splits):
+        convert("voc", voc, tmp_path / "out", splits=lists(tmp_path, **splits))
+
+    with pytest.raises(DataError, match=r"1 of 2 images.*gone\.jpg"):
+        attempt(train=["IMAGES/a.jpg", "IMAGES/gone.jpg"])
+    with pytest.raises(DataError, match=r"a\.jpg' is listed in train and val"):
+        attempt(train=["IMAGES/a.jpg"], val=["IMAGES/a.jpg"])
+    with pytest.raises(DataError, match="did you mean 'train'"):
+        attempt(trian=["IMAGES/a.jpg"])
+    with pytest.raises(DataError, match="empty"):
+        attempt(train=[])
+    with pytest.raises(DataError, match="cannot read split list"):
+        convert("voc", voc, tmp_path / "out", splits={"train": tmp_path / "none.txt"})
+    assert not (tmp_path / "out").exists()
+
+
+def test_listed_image_that_is_unreadable_does_not_stop_the_rest(voc, tmp_path):
+    (voc / "IMAGES/b.jpg").write_bytes(b"")
+    splits = lists(tmp_path, train=["IMAGES/a.jpg", "IMAGES/b.jpg"])
+    report = convert("voc", voc, tmp_path / "out", splits=splits)
+    assert report.images == 1 and report.left_out["unreadable"] == 1
+    assert any("b.jpg" in example for example in report.examples)
+
+
+def test_class_order_can_be_given_and_must_be_complete(voc, tmp_path):
+    convert("voc", voc, tmp_path / "out", names=["dent", "crack", "hole"])
+    assert find_dataset(str(tmp_path / "out")).names == ("dent", "crack", "hole")
+    assert labels_of(tmp_path / "out")["a.jpg"].labels.tolist() == [0, 1]
+    with pytest.raises(DataError, match=r"'crack'.*--names"):
+        convert("voc", voc, tmp_path / "other", names=["dent"])
+
+
+NAMES = ["a.b.jpg", "x y.JPG", "Prüfung 試.png", "#1.jpeg", "same.jpg", "same.png", "SAME.bmp"]
+
+
+def test_unusual_and_colliding_names_keep_their_own_labels(tmp_path):
+    files = [
+        f"{folder}/{name}" for folder in ("left", "right/images", "right/labels") for name in NAMES
+    ]
+    for number, name in enumerate(files):
+        image = save_image(tmp_path / "source" / name, value=number)
+        shape = {"label": "dent", "shape_type": "rectangle", "points": [[1, 1], [2 + number, 9]]}
+        content = {"imagePath": image.name, "shapes": [shape]}
+        image.with_name(f"{image.name}.json").write_text(json.dumps(content))
+    report = convert("labelme", tmp_path / "source", tmp_path / "out")
+    assert report.images == len(files)
+    info = find_dataset(str(tmp_path / "out"))
+    images = list_images(info, "train")
+    assert len({str(label_path(image)).casefold() for image in images}) == len(files)
+    for image in images:
+        number = int(read_image(image).flat[0])  # a flat picture names its source
+        right = read_labels(label_path(image), 1)[0].boxes[0, 2] * 60
+        assert right == pytest.approx(2 + number, abs=1e-4)
+
+
+def test_out_is_never_overwritten_by_surprise(voc, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    convert("voc", voc, out)  # an empty folder is free
+    with pytest.raises(DataError, match=r"not empty.*--overwrite"):
+        convert("voc", voc, out)
+    (voc / "IMAGES/c.jpg").unlink()
+    assert convert("voc", voc, out, overwrite=True).images == 2
+    assert len(list(out.rglob("*.jpg"))) == 2
+    (out / "report.json").unlink()  # someone's own folder from now on
+    with pytest.raises(DataError, match="not written by kdlnet"):
+        convert("voc", voc, out, overwrite=True)
+    assert len(list(out.rglob("*.jpg"))) == 2
+
+
+def test_source_and_out_must_be_apart(voc, tmp_path):
+    before = tree(tmp_path)
+    for out in (voc, voc / "out", tmp_path):
+        with pytest.raises(DataError, match="inside each other"):
+            convert("voc", voc, out, overwrite=True)
+    assert tree(tmp_path) == before
+
+
+def test_failure_on_the_way_leaves_nothing(voc, tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(writer, "link_file", full)
+    monkeypatch.setattr("kdlnet.verbs.convert.link_file", full)
+    with pytest.raises(DataError, match=r"cannot write.*No space left"):
+        convert("voc", voc, tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["voc"]
+
+
+@pytest.mark.parametrize("broken", [(), ("link",), ("link", "symlink")])
+def test_images_are_linked_as_the_file_system_allows(voc, tmp_path, monkeypatch, broken):
+    def refuse(*args, **kwargs):
+        raise OSError(18, "Invalid cross-device link")
+
+    for name in broken:
+        monkeypatch.setattr(os, name, refuse)
+    report = convert("voc", voc, tmp_path / "out")
+    kind = ("hard link", "symbolic link", "copy")[len(broken)]
+    assert report.links == {kind: 3}
+    source, image = voc / "IMAGES/a.jpg", tmp_path / "out/images/a.jpg"
+    assert image.read_bytes() == source.read_bytes()
+    assert image.is_symlink() == (kind == "symbolic link")
+    assert image.samefile(source) == (kind != "copy")
+    assert set(labels_of(tmp_path / "out")) == {"a.jpg", "b.jpg", "c.jpg"}
+
+
+def test_yolo_round_trip_keeps_boxes_splits_and_class_order(voc, tmp_path):
+    splits = lists(tmp_path, train=["IMAGES/a.jpg", "IMAGES/c.jpg"], test=["IMAGES/b.jpg"])
+    first = convert("voc", voc, tmp_path / "one", splits=splits, names=["dent", "crack"])
+    second = convert("yolo", tmp_path / "one", tmp_path / "two")
+    assert second.names == ("dent", "crack")
+    assert second.splits == first.splits
+    for split in ("train", "test"):
+        for name, labels in labels_of(tmp_path / "one", split).items():
+            again = labels_of(tmp_path / "two", split)[name]
+            assert np.abs(labels.boxes - again.boxes).max(initial=0) < 1e-6
+            assert labels.labels.tolist() == again.labels.tolist()
+
+
+def test_relative_and_roundabout_paths(voc, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    splits = lists(
+        tmp_path, train=["IMAGES/a.jpg", "../voc/IMAGES/b.jpg", str(voc / "IMAGES/c.jpg")]
+    )
+    relative = Path("voc/../voc")
+    save_image(voc / "more/d.jpg")
+    assert convert("voc", relative, Path("one"), splits=splits).images == 3
+    convert("voc", relative, Path("all"))
+    convert("yolo", Path("all"), Path("two"))
+    assert (tmp_path / "two/images/more/d.jpg").is_file()  # folders are kept
+
+
+def test_images_outside_of_the_source_keep_their_folders(voc, tmp_path):
+    for name in ("left/a.png", "right/a.png"):
+        save_image(tmp_path / "store" / name)
+        (tmp_path / "store" / name).with_suffix(".txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/data.yaml").write_text("names: [dent]\ntrain: ../store\n")
+    for source in (tmp_path / "set", tmp_path / "set/data.yaml"):
+        convert("yolo", source, tmp_path / "out", overwrite=True)
+        images = sorted((tmp_path / "out/images").rglob("*.png"))
+        folders = [image.relative_to(tmp_path / "out/images").as_posix() for image in images]
+        assert folders == ["left/a.png", "right/a.png"]
+
+
+def test_names_that_are_no_utf8_are_written_as_text(voc, tmp_path):
+    name = os.fsdecode(b"Pr\xfcfung.jpg")  # Latin-1, out of an old archive
+    (voc / "IMAGES/c.jpg").rename(voc / "IMAGES" / name)
+    (voc / "ANNOTATIONS/b.xml").write_text("<")
+    report = convert("voc", voc, tmp_path / "out")
+    assert report.images == 2
+    assert set(labels_of(tmp_path / "out")) == {"a.jpg", "Pr\ufffdfung.jpg"}
+
+
+def test_wrong_arguments_get_one_line(voc, tmp_path):
+    with pytest.raises(DataError, match="did you mean 'voc'"):
+        convert("vocc", voc, tmp_path / "out")
+    with pytest.raises(DataError, match="does not exist"):
+        convert("voc", tmp_path / "none", tmp_path / "out")
+    with pytest.raises(DataError, match="is not a folder"):
+        convert("voc", voc / "IMAGES/a.jpg", tmp_path / "out")
+    save_xml(voc / "ANNOTATIONS/a.xml", [])
+    save_xml(voc / "ANNOTATIONS/b.xml", [])
+    with pytest.raises(DataError, match="no boxes at all"):
+        convert("voc", voc, tmp_path / "out")
+    with pytest.raises(DataError, match=r"holds no data\.yaml"):
+        convert("yolo", voc, tmp_path / "out")
+
+
+def test_progress_is_told(voc, tmp_path):
+    told = []
+    convert(
+        "voc", voc, tmp_path / "out", on_progress=lambda done, total: told.append((done, total))
+    )
+    assert told == [(1, 3), (2, 3), (3, 3)]

@@ -1,0 +1,380 @@
+"""Distillation through the same loop as training."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from kdlnet.config import TrainConfig, build_config, load_config
+from kdlnet.errors import ConfigError, WeightsError
+from kdlnet.events import EpochDone, Message, StepDone
+from kdlnet.inference.weights import Weights, load_weights, save_weights
+from kdlnet.models.zoo import ModelArguments, build_model
+from kdlnet.training.distiller import distill, teacher_defaults
+from kdlnet.training.trainer import train
+from kdlnet.types import Preprocess
+
+from ..support.interrupt import StopAt
+
+
+def _teacher(
+    folder: Path,
+    names: tuple[str, ...] = ("square", "disc"),
+    model: str = "lightnet-n",
+    size: int = 64,
+) -> Path:
+    arguments = ModelArguments(len(names))
+    detector = build_model(model, arguments, seed=9)
+    for _ in range(3):
+        detector(torch.rand(4, 3, size, size))
+    weights = Weights(detector.eval(), model, arguments, names, Preprocess((size, size)))
+    save_weights(folder / "teacher.pt", weights)
+    return folder / "teacher.pt"
+
+
+def _changed(config: TrainConfig, **values: object) -> TrainConfig:
+    return build_config({**config.to_dict(), "epochs": 2, **values})
+
+
+def _state(file: Path) -> dict[str, torch.Tensor]:
+    content = torch.load(file, weights_only=True)
+    return {**content["state"], **content["training"]["detector"]}
+
+
+def test_the_student_learns_both_and_says_so(config: TrainConfig, tmp_path: Path) -> None:
+    events: list[object] = []
+    result = distill(
+        _changed(config),
+        teachers=[_teacher(tmp_path)],
+        out=tmp_path / "run",
+        on_event=events.append,
+    )
+    steps = [event for event in events if isinstance(event, StepDone)]
+    assert {"class", "box", "bins", "kd_class", "kd_bins"} <= set(steps[0].parts)
+    assert steps[0].parts["kd_class"] > 0 and steps[0].parts["kd_bins"] > 0
+    assert "kd_class" in (result.folder / "results.csv").read_text()
+    texts = [event.text for event in events if isinstance(event, Message)]
+    assert any("teacher" in text and "AP50" in text for text in texts)
+    assert any("finds next to nothing itself" in text for text in texts)
+    student, teacher, gain = (float(x) for x in re.findall(r"[-+]?\d\.\d{3}", texts[-1]))
+    assert student == pytest.approx(result.metrics["ap"], abs=5e-4)
+    assert gain == pytest.approx(student - teacher, abs=2e-3)
+
+
+def test_with_weight_zero_it_is_training_to_the_bit(config: TrainConfig, tmp_path: Path) -> None:
+    changed = _changed(config, distill={"class_weight": 0, "bins_weight": 0})
+    taught = distill(changed, teachers=[_teacher(tmp_path)], out=tmp_path / "a")
+    plain = train(changed, out=tmp_path / "b")
+    one, two = _state(taught.last), _state(plain.last)
+    assert one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
+    # And with a weight it is not.
+    other = distill(_changed(config), teachers=[_teacher(tmp_path)], out=tmp_path / "c")
+    assert not all(torch.equal(one[key], value) for key, value in _state(other.last).items())
+
+
+def test_the_teacher_stays_as_it_is(config: TrainConfig, tmp_path: Path) -> None:
+    teacher = _teacher(tmp_path)
+    before = teacher.read_bytes()
+    distill(_changed(config), teachers=[teacher], out=tmp_path / "run")
+    assert teacher.read_bytes() == before
+
+
+def test_resume_with_a_teacher_is_bit_equal(config: TrainConfig, tmp_path: Path) -> None:
+    teacher = _teacher(tmp_path)
+
+    whole = distill(_changed(config), teachers=[teacher], out=tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        distill(_changed(config), teachers=[teacher], out=tmp_path / "cut", on_event=StopAt(1))
+    with pytest.raises(ConfigError, match="kdlnet distill --resume"):
+        train(config, resume=tmp_path / "cut")
+    resumed = distill(config, resume=tmp_path / "cut")
+    one, two = _state(whole.last), _state(resumed.last)
+    assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_classes_in_another_order_are_matched_by_name(config: TrainConfig, tmp_path: Path) -> None:
+    """The same teacher with its class rows swapped teaches the same, to the bit."""
+    swapped = load_weights(_teacher(tmp_path))
+    swapped.names = ("disc", "square")
+    for layer in swapped.detector.head.class_logits:
+        layer.weight.data = layer.weight.data.flip(0)
+        layer.bias.data = layer.bias.data.flip(0)
+    save_weights(tmp_path / "swapped.pt", swapped)
+    results = [
+        distill(_changed(config, epochs=1), teachers=[tmp_path / name], out=tmp_path / name[:-3])
+        for name in ("teacher.pt", "swapped.pt")
+    ]
+    one, two = (_state(result.last) for result in results)
+    assert all(torch.allclose(one[key], two[key], atol=1e-6) for key in one)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "reason"),
+    [
+        ({"names": ("square", "ring")}, "does not know the class 'disc'"),
+        ({"model": "lightnet-n-p2"}, "has strides"),
+        ({"size": 96}, "--image-size"),
+    ],
+)
+def test_a_teacher_that_does_not_fit_stops_before_anything_is_written(
+    config: TrainConfig, tmp_path: Path, teacher: dict[str, object], reason: str
+) -> None:
+    file = _teacher(tmp_path, **teacher)  # type: ignore[arg-type]
+    with pytest.raises(WeightsError, match=reason):
+        distill(config, teachers=[file], out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_a_teacher_one_is_made_first(config: TrainConfig, tmp_path: Path) -> None:
+    result = distill(_changed(config, epochs=1), out=tmp_path / "run")
+    assert result.folder == tmp_path / "run" / "student"
+    teacher, student = (
+        tmp_path / "run" / name / "weights" / "last.pt" for name in ("teacher", "student")
+    )
+    start = [
+        torch.load(file, weights_only=True)["training"]["config"] for file in (teacher, student)
+    ]
+    assert start[0]["seed"] != start[1]["seed"]
+    (taught_by,) = start[1]["distill"]["teachers"]
+    assert taught_by.endswith("teacher/weights/best.pt")
+
+
+def test_a_student_takes_structure_and_size_from_its_teacher(tmp_path: Path) -> None:
+    base = teacher_defaults(_teacher(tmp_path, size=96))
+    made = build_config(base)
+    assert made.model.name == "lightnet-n" and made.image_size == (96, 96)
+
+
+def test_each_student_teaches_the_next(config: TrainConfig, tmp_path: Path) -> None:
+    result = distill(_changed(config, epochs=1), generations=2, out=tmp_path / "run")
+    assert result.folder == tmp_path / "run" / "student-2"
+    assert sorted(p.name for p in (tmp_path / "run").iterdir() if p.is_dir()) == [
+        "student-1",
+        "student-2",
+        "teacher",
+    ]
+    settings = [
+        torch.load(tmp_path / "run" / name / "weights" / "last.pt", weights_only=True)["training"][
+            "config"
+        ]
+        for name in ("teacher", "student-1", "student-2")
+    ]
+    assert [len(values["distill"]["teachers"]) for values in settings] == [0, 1, 1]
+    assert settings[2]["distill"]["teachers"][0].endswith("student-1/weights/best.pt")
+    assert len({values["seed"] for values in settings}) == 3
+
+
+def test_through_the_teachers_head_and_features(config: TrainConfig, tmp_path: Path) -> None:
+    settings = {"cross": True, "pkd_weight": 1.0, "cwd_weight": 1.0, "box_weight": 1.0}
+    events: list[object] = []
+    teacher = _teacher(tmp_path)
+    result = distill(
+        _changed(config, epochs=1, distill=settings),
+        teachers=[teacher],
+        out=tmp_path / "run",
+        on_event=events.append,
+    )
+    first = next(event for event in events if isinstance(event, StepDone))
+    assert {"kd_class", "kd_bins", "kd_box", "kd_pkd", "kd_cwd", "kd_ratio"} <= set(first.parts)
+    assert result.last.is_file()
+    other = _teacher(tmp_path, model="lightnet")
+    with pytest.raises(WeightsError, match=r"features of .* channels"):
+        distill(_changed(config, distill=settings), teachers=[other], out=tmp_path / "wide")
+    with pytest.raises(WeightsError, match="one --teacher"):
+        distill(_changed(config, distill=settings), teachers=[teacher] * 2, out=tmp_path / "two")
+    assert not (tmp_path / "wide").exists() and not (tmp_path / "two").exists()
+
+
+def test_balance_sets_the_ratio_of_the_gradients(config: TrainConfig, tmp_path: Path) -> None:
+    events: list[object] = []
+    settings = {"balance": 0.25, "schedule": "constant"}
+    distill(
+        _changed(config, epochs=1, distill=settings),
+        teachers=[_teacher(tmp_path)],
+        out=tmp_path / "run",
+        on_event=events.append,
+    )
+    done = [event for event in events if isinstance(event, EpochDone)][-1]
+    assert done.row["kd_ratio"] == pytest.approx(0.25, rel=1e-4)
+    with pytest.raises(ConfigError, match="compile=false"):
+        distill(
+            _changed(config, compile=True, distill=settings),
+            teachers=[_teacher(tmp_path)],
+            out=tmp_path / "compiled",
+        )
+
+
+def test_a_teacher_that_lost_its_accuracy_is_warned_of(config: TrainConfig, tmp_path: Path) -> None:
+    weights = load_weights(_teacher(tmp_path))
+    weights.metrics = {"ap": 0.9}
+    save_weights(tmp_path / "proud.pt", weights)
+    events: list[object] = []
+    distill(
+        _changed(config, epochs=1),
+        teachers=[tmp_path / "proud.pt"],
+        out=tmp_path / "run",
+        on_event=events.append,
+    )
+    warnings = [e.text for e in events if isinstance(e, Message) and e.level == "warning"]
+    assert any("had AP 0.900 when it was saved" in text for text in warnings)
+
+
+def test_a_series_goes_on_where_it_was_cut(config: TrainConfig, tmp_path: Path) -> None:
+    """Cut in its second training: the first is left as it is, the rest is as if never cut."""
+    short = _changed(config)
+    whole = distill(short, generations=2, out=tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        distill(short, generations=2, out=tmp_path / "cut", on_event=StopAt(3))
+    teacher = tmp_path / "cut" / "teacher" / "weights" / "last.pt"
+    written = teacher.stat().st_mtime_ns
+    resumed = distill(config, resume=tmp_path / "cut")
+    assert teacher.stat().st_mtime_ns == written
+    assert resumed.folder == tmp_path / "cut" / "student-2"
+    one, two = _state(whole.last), _state(resumed.last)
+    assert all(torch.equal(one[key], two[key]) for key in one)
+    (tmp_path / "cut" / "series.json").write_text('{"generations": "many"}')
+    with pytest.raises(ConfigError, match="was changed: key generations"):
+        distill(config, resume=tmp_path / "cut")
+
+
+def _starts(events: list[object]) -> int:
+    texts = [event.text for event in events if isinstance(event, Message)]
+    return sum(text.startswith("started from") for text in texts)
+
+
+def test_every_training_of_a_series_starts_from_the_given_weights(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    """Those after a cut too."""
+    init = _teacher(tmp_path)
+    short = _changed(config)
+    events: list[object] = []
+    whole = distill(short, generations=2, init=init, out=tmp_path / "whole", on_event=events.append)
+    assert _starts(events) == 3
+    fresh = distill(short, generations=2, out=tmp_path / "fresh")
+    with pytest.raises(KeyboardInterrupt):
+        distill(short, generations=2, init=init, out=tmp_path / "cut", on_event=StopAt(3))
+    events.clear()
+    resumed = distill(config, resume=tmp_path / "cut", on_event=events.append)
+    assert _starts(events) == 1  # the second student; the first one goes on
+    one, two, other = _state(whole.last), _state(resumed.last), _state(fresh.last)
+    assert all(torch.equal(one[key], two[key]) for key in one)
+    assert not all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_the_students_own_average_teaches(config: TrainConfig, tmp_path: Path) -> None:
+    """No other training is made; resume is bit-equal; with weights of 0 it is plain training."""
+    settings = _changed(config, distill={"own_average": True})
+
+    whole = distill(settings, out=tmp_path / "whole")
+    assert whole.folder == tmp_path / "whole"
+    assert "kd_class" in (whole.folder / "results.csv").read_text()
+    with pytest.raises(KeyboardInterrupt):
+        distill(settings, out=tmp_path / "cut", on_event=StopAt(1))
+    resumed = distill(config, resume=tmp_path / "cut")
+    one, two = _state(whole.last), _state(resumed.last)
+    assert all(torch.equal(one[key], two[key]) for key in one)
+    plain = _state(train(_changed(config), out=tmp_path / "plain").last)
+    assert not all(torch.equal(one[key], plain[key]) for key in one)
+    with pytest.raises(ConfigError, match="own teacher"):
+        distill(settings, teachers=[_teacher(tmp_path)], out=tmp_path / "both")
+    assert not (tmp_path / "both").exists()
+
+
+def test_a_student_can_start_from_weights(config: TrainConfig, tmp_path: Path) -> None:
+    """Without a step taken it is what it started from; resume does not start it again."""
+    teacher = _teacher(tmp_path)
+    result = distill(
+        _changed(config, epochs=1, optim={"lr": 1e-12, "weight_decay": 0.0}),
+        teachers=[teacher],
+        init=teacher,
+        out=tmp_path / "run",
+    )
+    taught = load_weights(teacher).detector
+    found = load_weights(result.last).detector
+    for (name, one), two in zip(taught.named_parameters(), found.parameters(), strict=True):
+        torch.testing.assert_close(one, two, rtol=0, atol=1e-6, msg=name)
+    short = _changed(config)
+    whole = distill(short, teachers=[teacher], init=teacher, out=tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        distill(short, teachers=[teacher], init=teacher, out=tmp_path / "cut", on_event=StopAt(1))
+    one, two = _state(whole.last), _state(distill(config, resume=tmp_path / "cut").last)
+    assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+@pytest.mark.parametrize("missing", ["init", "teachers"])
+def test_weights_that_are_missing_leave_no_folder(
+    config: TrainConfig, tmp_path: Path, missing: str
+) -> None:
+    file, out = tmp_path / "none.pt", tmp_path / "out"
+    places: dict[str, Any] = {"init": file} if missing == "init" else {"teachers": [file]}
+    with pytest.raises(WeightsError, match=r"none\.pt"):
+        distill(config, generations=2, out=out, **places)
+    assert not out.exists()
+
+
+def test_a_larger_model_is_trained_as_the_teacher(config: TrainConfig, tmp_path: Path) -> None:
+    result = distill(_changed(config, epochs=1), teacher_model="lightnet", out=tmp_path / "run")
+    teacher = tmp_path / "run" / "teacher" / "weights" / "best.pt"
+    assert load_weights(teacher).model == "lightnet"
+    assert load_weights(result.best).model == "lightnet-n"
+    shutil.rmtree(tmp_path / "run" / "teacher")
+    shutil.rmtree(tmp_path / "run" / "student")
+    assert distill(config, resume=tmp_path / "run").best == result.best
+    assert load_weights(teacher).model == "lightnet"
+
+
+@pytest.mark.parametrize(
+    ("model", "changes", "places", "message"),
+    [
+        ("lightnet-p2", {}, {}, r"has strides \(4, 8, 16, 32\), the student 'lightnet-n' \(8, "),
+        ("lightnet", {"cross": True}, {}, "need the same structure"),
+        ("lightnet", {"own_average": True}, {}, "distill.own_average"),
+        ("lightnet", {}, {"init": Path("w.pt")}, "not 'lightnet-n' as well"),
+        ("lightnet", {}, {"teachers": [Path("t.pt")]}, "the trained teacher 't.pt': leave one out"),
+        ("lightnet-x", {}, {}, "unknown model 'lightnet-x'"),
+        (None, {"own_average": True}, {"generations": 2}, "the student is its own teacher"),
+        (None, {"balance": 0.5}, {}, "set compile=false"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_a_teacher_is_trained(
+    config: TrainConfig,
+    tmp_path: Path,
+    model: str | None,
+    changes: dict[str, Any],
+    places: dict[str, Any],
+    message: str,
+) -> None:
+    settings = _changed(config, distill=changes, compile="balance" in changes)
+    with pytest.raises(ConfigError, match=message):
+        distill(settings, teacher_model=model, out=tmp_path / "run", **places)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_settings_of_a_distillation_serve_again(config: TrainConfig, tmp_path: Path) -> None:
+    """Its config.yaml names the teacher: distill takes it, train has none and can be resumed."""
+    teacher = _teacher(tmp_path)
+    first = distill(_changed(config, epochs=1), teachers=[teacher], out=tmp_path / "first")
+    settings = load_config(first.folder / "config.yaml")
+    again = distill(settings, out=tmp_path / "again")
+    one, two = _state(first.last), _state(again.last)
+    assert all(torch.equal(one[key], two[key]) for key in one)
+    plain = train(settings, out=tmp_path / "plain")
+    assert not load_config(plain.folder / "config.yaml").distill.taught
+    assert train(config, resume=plain.folder).reason == "epochs"
+
+
+def test_a_teacher_is_named_as_short_as_can_be(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    events: list[object] = []
+    teacher = _teacher(tmp_path)
+    distill(_changed(config, epochs=1), teachers=[teacher], out=Path("run"), on_event=events.append)
+    texts = [event.text for event in events if isinstance(event, Message)]
+    assert any(text.startswith("teacher 'teacher.pt': AP ") for text in texts)

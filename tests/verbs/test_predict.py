@@ -1,0 +1,164 @@
+"""Predictions as files: what is written, what is kept after an error, what is refused."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from kdlnet.errors import ConfigError, DataError, KdlnetError
+from kdlnet.events import Message, Progress
+from kdlnet.images.frame import Frame
+from kdlnet.inference import writer as writer_module
+from kdlnet.inference.prediction import Prediction
+from kdlnet.inference.predictor import Predictor
+from kdlnet.inference.writer import crop, yolo_rows
+from kdlnet.verbs.predict import predict_files
+
+from ..support.blob_network import NAMES, grey, make_file, make_predictor
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory) -> Path:
+    return make_file(tmp_path_factory.mktemp("weights") / "best.pt")
+
+
+@pytest.fixture
+def predictor() -> Predictor:
+    return make_predictor()
+
+
+@pytest.fixture
+def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two readable images whose results would share a name, and a broken one."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "parts"
+    (folder / "b").mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for name in ("a.png", "a.bmp", "b/c.png"):
+        cv2.imwrite(str(folder / name), random.integers(0, 255, (80, 60, 3), np.uint8))
+    (folder / "zero.png").touch()
+    return folder
+
+
+ALL = ("images", "txt", "json", "csv", "crops")
+
+
+def test_all_files_of_a_run(file: Path, parts: Path) -> None:
+    events: list[object] = []
+    result = predict_files(file, "parts", device="cpu", save=ALL, on_event=events.append)
+    assert result.folder == Path("runs/predict/parts").absolute()
+    assert (result.images, result.ok + result.ng, len(result.skipped)) == (3, 3, 1)
+    assert sum(isinstance(event, Message) for event in events) == 1
+    assert events[-1] == Progress("predict", 4, 4)
+    folder = result.folder
+    drawn = {path.relative_to(folder).as_posix() for path in folder.glob("images/**/*.jpg")}
+    assert drawn == {"images/a.jpg", "images/a-2.jpg", "images/b/c.jpg"}
+    written = json.loads((folder / "predictions.json").read_text())
+    assert len(written["predictions"]) == 3 and written["names"] == list(NAMES)
+    count = sum(len(one["boxes"]) for one in written["predictions"])
+    assert count == sum(result.boxes.values()) > 0
+    with (folder / "predictions.csv").open(newline="") as table:
+        rows = list(csv.DictReader(table))
+    assert len(rows) == count == len(list(folder.glob("crops/*/**/*.png")))
+    first = written["predictions"][0]["boxes"][0]
+    assert [float(rows[0][key]) for key in ("x1", "y1", "x2", "y2")] == first["box"]
+    assert (rows[0]["class"], float(rows[0]["score"])) == (first["class"], first["score"])
+    for name in ("a", "a-2", "b/c"):
+        for line in (folder / f"labels/{name}.txt").read_text().splitlines():
+            label, *shares, score = line.split()
+            assert label in "01" and 0.25 <= float(score) <= 1
+            assert len(shares) == 4 and all(0 <= float(share) <= 1 for share in shares)
+
+
+def test_yolo_rows_give_the_boxes_back(predictor: Predictor) -> None:
+    (prediction,) = replace(predictor, score_threshold=0.5).predict(grey(255, 128, 64))
+    label, cx, cy, width, height, score = map(float, yolo_rows(prediction).split())
+    assert (label, cx * 64, cy * 128, width * 64, height * 128) == (0, 32, 64, 32, 32)
+    assert score == pytest.approx(float(prediction.scores[0]), abs=1e-7)
+
+
+def test_crops_keep_the_native_depth(predictor: Predictor, tmp_path: Path) -> None:
+    image = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64) * 16
+    cv2.imwrite(str(tmp_path / "deep.png"), image)
+    deep = replace(predictor, score_threshold=0.5)
+    with writer_module.PredictionWriter(["crops"], tmp_path / "out") as writer:
+        for prediction in deep.stream(tmp_path / "deep.png", on_event=lambda event: None):
+            writer.write(prediction)
+    (cut,) = (tmp_path / "out").rglob("*.png")
+    assert (cv2.imread(str(cut), cv2.IMREAD_UNCHANGED) == image[24:40, 24:40]).all()
+
+
+def test_a_crop_has_a_pixel_at_least() -> None:
+    image = np.zeros((4, 6, 3), np.uint8)
+    assert crop(image, [6.0, 4.0, 6.0, 4.0]).shape == (1, 1, 3)
+    assert crop(image, [1.2, 0.0, 2.1, 0.4]).shape == (1, 2, 3)
+    assert crop(image, [0.0, 0.0, 6.0, 4.0]).shape == image.shape
+
+
+def test_folders_count_up_and_inputs_are_safe(file: Path, parts: Path) -> None:
+    folders = [predict_files(file, "parts", device="cpu").folder for _ in range(2)]
+    assert [folder.name for folder in folders if folder] == ["parts", "parts-2"]
+    again = predict_files(file, "parts", device="cpu", out=folders[0], overwrite=True)
+    assert again.folder == folders[0]
+    with pytest.raises(KdlnetError, match="would delete"):
+        predict_files(file, "parts/a.png", device="cpu", out=Path(), overwrite=True)
+    with pytest.raises(KdlnetError, match="would delete"):
+        predict_files(file, "parts/a.png", device="cpu", out=file.parent, overwrite=True)
+
+
+def test_nothing_is_written_where_nothing_was_read_or_asked_for(file: Path, parts: Path) -> None:
+    with pytest.raises(DataError, match="no image could be read"):
+        predict_files(file, "parts/zero.png", device="cpu")
+    assert predict_files(file, "parts", device="cpu", save=["none"]).folder is None
+    with pytest.raises(ConfigError, match="'jsn'; did you mean 'json'"):
+        predict_files(file, "parts", device="cpu", save=["jsn"])
+    assert not Path("runs").exists()
+
+
+def test_a_full_disk_is_told(file: Path, parts: Path, monkeypatch) -> None:
+    """The picture is written behind: its error must not be lost, on the last image either."""
+
+    def full(path: Path, image: object) -> None:
+        raise KdlnetError(f"cannot write {path.name!r}: No space left on device")
+
+    monkeypatch.setattr(writer_module, "save_image", full)
+    for source in ("parts/a.png", "parts"):
+        with pytest.raises(KdlnetError, match="No space left"):
+            predict_files(file, source, device="cpu", batch=1)
+
+
+def test_a_stop_keeps_what_was_done(file: Path, parts: Path) -> None:
+    def stop(prediction: Prediction) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        predict_files(file, "parts", device="cpu", save=["json", "csv"], on_prediction=stop)
+    written = json.loads(Path("runs/predict/parts/predictions.json").read_text())
+    assert len(written["predictions"]) == 1
+
+
+def test_a_stalled_stream_keeps_what_was_done(file: Path, tmp_path: Path, monkeypatch) -> None:
+    from kdlnet.images import sources
+
+    def stalling(address: str, timeout: float):
+        for index in range(2):
+            image = np.full((48, 64, 3), 90, np.uint8)
+            yield Frame("http://camera/1", f"{index:06d}", image, index, index / 10)
+        raise DataError("stream 'http://camera/1' stalled")
+
+    monkeypatch.setattr(sources, "stream_frames", stalling)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=r"stalled \(the results of 2 images before it are in"):
+        predict_files(file, "http://me:secret@camera/1", device="cpu")
+    (folder,) = Path("runs/predict").iterdir()
+    lines = (folder / "predictions.jsonl").read_text().splitlines()
+    assert [json.loads(line)["index"] for line in lines] == [0, 1]
+    assert not (folder / "predictions.json").exists()
+    assert "secret" not in (folder / "config.yaml").read_text()
+    assert len(list(folder.glob("images/*.jpg"))) == 2

@@ -1,0 +1,207 @@
+"""Lists beside the images: every image in one part, nothing moved, tests kept."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from kdlnet.data.catalog import find_dataset, label_path, list_images
+from kdlnet.errors import DataError
+from kdlnet.verbs.split import split_dataset
+
+from ..support.layouts import save_image
+
+SHARES = {"train": 0.5, "val": 0.25, "test": 0.25}
+BY_PART = r"^(\d)_"
+
+
+@pytest.fixture
+def parts(tmp_path):
+    """Four parts with four photographs each; the last of each part is good. Part 3 is the test."""
+    root = tmp_path / "möbel set"
+    for part in range(4):
+        split = "test" if part == 3 else "train"
+        for shot in range(4):
+            save_image(root / f"images/{split}/{part}_{shot}.PNG", value=10 * part + shot)
+            labels = root / f"labels/{split}/{part}_{shot}.txt"
+            labels.parent.mkdir(parents=True, exist_ok=True)
+            labels.write_text("" if shot == 3 else f"{shot % 2} 0.5 0.5 0.2 0.2\n" * (shot + 1))
+    text = "train: images/train\ntest: images/test\nnames: [dent, crack, rust]\nchannels: 1\n"
+    (root / "data.yaml").write_text(text)
+    return root
+
+
+def tree(folder):
+    return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def images_of(folder):
+    """Image paths by split, as a training run would list them."""
+    info = find_dataset(str(folder / "data.yaml"))
+    return {split: list_images(info, split) for split in info.splits}
+
+
+def test_lists_name_the_images_where_they_are(parts, tmp_path):
+    before = tree(parts)
+    report = split_dataset(
+        find_dataset(str(parts)), tmp_path / "deep/new", shares=SHARES, group_by=BY_PART
+    )
+    assert tree(parts) == before
+    assert report.files == (tmp_path / "deep/new/data.yaml",)
+    found = images_of(tmp_path / "deep/new")
+    assert {split: len(images) for split, images in found.items()} == {
+        "train": 8,
+        "val": 4,
+        "test": 4,
+    }
+    assert all(parts in image.parents for images in found.values() for image in images)
+    assert all(label_path(image).is_file() for image in found["train"])
+    assert not {image.name[0] for image in found["train"]} & {i.name[0] for i in found["val"]}
+    info = find_dataset(str(tmp_path / "deep/new"))
+    assert (info.names, info.channels) == (("dent", "crack", "rust"), 1)
+    written = json.loads((tmp_path / "deep/new/report.json").read_text())
+    assert written == {
+        "made_by": "kdlnet",
+        "data": str(parts / "data.yaml"),
+        "group_by": BY_PART,
+        "keep": None,
+        "seed": 0,
+    } | json.loads(json.dumps(report.to_dict()))
+
+
+def test_lists_move_with_the_images(parts, tmp_path):
+    split_dataset(find_dataset(str(parts)), tmp_path / "new", shares=SHARES)
+    (tmp_path / "elsewhere").mkdir()
+    for folder in (parts, tmp_path / "new"):
+        shutil.move(folder, tmp_path / "elsewhere" / folder.name)
+    assert len(images_of(tmp_path / "elsewhere/new")["train"]) == 8
+
+
+def test_counts(parts, tmp_path):
+    """Three photographs of a part have 1, 2 and 3 equal rows, of which one counts."""
+    report = split_dataset(
+        find_dataset(str(parts)), tmp_path / "new", shares=SHARES, group_by=BY_PART
+    )
+    val = report.parts["val"]
+    assert (val.share, val.images, val.good, val.boxes, val.groups) == (0.25, 4, 1, 3, 1)
+    assert val.classes == {"dent": 2, "crack": 1, "rust": 0}
+    assert report.class_groups == {"dent": 4, "crack": 4, "rust": 0}
+    assert report.deviation == dict.fromkeys(("images", "good", "dent", "crack", "rust"), 0.0)
+    assert any(
+        "'rust' is in 0 groups, too few for 3 parts: none of it in train, val, test" in line
+        for line in report.warnings
+    )
+    assert any("12 dropped (dropped: duplicate 12)" in line for line in report.warnings)
+
+
+def test_deviation_is_of_the_farthest_part(parts, tmp_path):
+    """Four equal groups for 90 and 10 %: the second part gets one of them, 15 points too much."""
+    shares = {"train": 0.9, "val": 0.1}
+    report = split_dataset(
+        find_dataset(str(parts)), tmp_path / "new", shares=shares, group_by=BY_PART
+    )
+    assert report.deviation["images"] == pytest.approx(0.15)
+    assert report.deviation["dent"] == pytest.approx(0.15)
+
+
+def test_a_kept_test_stays(parts, tmp_path):
+    kept = images_of(parts)["test"]
+    shares = {"train": 0.75, "val": 0.25}
+    report = split_dataset(find_dataset(str(parts)), tmp_path / "new", shares=shares, keep="test")
+    found = images_of(tmp_path / "new")
+    assert found["test"] == kept
+    assert (len(found["train"]), len(found["val"])) == (9, 3)
+    assert report.parts["test"].share is None
+    assert report.left_out == 0
+
+
+def test_what_would_leak_into_a_kept_test_is_left_out(parts, tmp_path):
+    """Grouped by the number of the photograph, every group reaches into the test but one."""
+    (parts / "images/test/3_0.PNG").unlink()
+    shares = {"train": 0.5, "val": 0.5}
+    with pytest.raises(DataError, match="1 groups cannot fill 2 parts"):
+        split_dataset(
+            find_dataset(str(parts)), tmp_path / "new", shares=shares, keep="test", group_by=r"_(.)"
+        )
+    assert not (tmp_path / "new").exists()
+    report = split_dataset(
+        find_dataset(str(parts)),
+        tmp_path / "new",
+        shares={"train": 1.0},
+        keep="test",
+        group_by=r"_(.)",
+    )
+    assert report.left_out == 9
+    left_out = (tmp_path / "new/left-out.txt").read_text().splitlines()
+    assert left_out[0] == "images/train/0_1.PNG"
+    assert "9 images are left out" in report.warnings[0]
+    assert len(images_of(tmp_path / "new")["train"]) == 3
+
+
+def test_nothing_left_beside_the_kept_split(parts, tmp_path):
+    with pytest.raises(DataError, match="every group has an image in that split"):
+        split_dataset(
+            find_dataset(str(parts)),
+            tmp_path / "new",
+            shares={"train": 1.0},
+            keep="test",
+            group_by=r"_(.)",
+        )
+
+
+def test_folds(parts, tmp_path):
+    report = split_dataset(
+        find_dataset(str(parts)), tmp_path / "new", folds=3, keep="test", group_by=BY_PART
+    )
+    assert list(report.parts) == ["fold-1", "fold-2", "fold-3", "test"]
+    vals = []
+    for fold in (1, 2, 3):
+        found = images_of(tmp_path / f"new/fold-{fold}")
+        assert len(found["train"]) == 8
+        assert not set(found["train"]) & set(found["val"])
+        assert found["test"] == images_of(parts)["test"]
+        vals += found["val"]
+    assert sorted(vals) == images_of(parts)["train"]
+
+
+@pytest.mark.parametrize("keep", ["train", "val"])
+def test_folds_keep_nothing_that_they_are_made_of(parts, tmp_path, keep):
+    """Each fold has a train and a val of its own: a kept one would replace them."""
+    with pytest.raises(DataError, match=f"--keep {keep} with --folds: .* --keep test"):
+        split_dataset(find_dataset(str(parts)), tmp_path / "new", folds=2, keep=keep)
+    assert not (tmp_path / "new").exists()
+
+
+def test_overwrite_replaces_only_what_was_written_here(parts, tmp_path):
+    info = find_dataset(str(parts))
+    for overwrite in (False, True):
+        split_dataset(info, tmp_path / "new", folds=2, overwrite=overwrite)
+    with pytest.raises(DataError, match="not empty"):
+        split_dataset(info, tmp_path / "new", shares=SHARES)
+    (tmp_path / "new/report.json").write_text("{}")
+    with pytest.raises(DataError, match="not written by kdlnet"):
+        split_dataset(info, tmp_path / "new", shares=SHARES, overwrite=True)
+
+
+@pytest.mark.parametrize("place", ["möbel set", "möbel set/new", ".", "möbel set/images"])
+def test_never_into_the_dataset(parts, tmp_path, place):
+    before = tree(parts)
+    with pytest.raises(DataError, match="lie inside each other"):
+        split_dataset(find_dataset(str(parts)), tmp_path / place, shares=SHARES, overwrite=True)
+    assert tree(parts) == before
+
+
+def test_lists_far_from_their_images_are_safe(parts, tmp_path):
+    """The root of a split is its own folder: the images' folder is protected all the same."""
+    split_dataset(find_dataset(str(parts)), tmp_path / "new", shares=SHARES)
+    with pytest.raises(DataError, match="lie inside each other"):
+        split_dataset(find_dataset(str(tmp_path / "new")), parts, shares=SHARES, overwrite=True)
+    again = split_dataset(find_dataset(str(tmp_path / "new")), tmp_path / "two", folds=2)
+    assert sum(part.images for part in again.parts.values()) == 16
+
+
+def test_an_unknown_split_is_not_kept(parts, tmp_path):
+    with pytest.raises(DataError, match=r"--keep: .* 'tets'; did you mean 'test'"):
+        split_dataset(find_dataset(str(parts)), tmp_path / "new", shares=SHARES, keep="tets")

@@ -1,0 +1,319 @@
+"""Training end to end on a toy set: golden losses, exact resume, stops, starts from weights."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from kdlnet.config import TrainConfig, build_config
+from kdlnet.errors import DataError, KdlnetError, WeightsError
+from kdlnet.events import EpochDone, Message, RunFinished, RunStarted, StepDone, ignore
+from kdlnet.inference.weights import load_weights
+from kdlnet.training import checkpoints
+from kdlnet.training.loop import LoopState
+from kdlnet.training.parts import prepare_run
+from kdlnet.training.trainer import TrainResult, supervised_step, train
+
+from ..support.interrupt import StopAt
+from ..support.squares import make_dataset
+
+
+def _changed(config: TrainConfig, **values: object) -> TrainConfig:
+    return build_config({**config.to_dict(), **values})
+
+
+@pytest.fixture(scope="module")
+def finished(
+    tmp_path_factory: pytest.TempPathFactory, dataset: Path
+) -> tuple[TrainResult, list[object]]:
+    settings = {
+        "model": {"name": "lightnet-n"},
+        "data": {"name": str(dataset)},
+        "image_size": 64,
+        "batch": 4,
+        "epochs": 3,
+        "device": "cpu",
+    }
+    events: list[object] = []
+    out = tmp_path_factory.mktemp("run") / "a"
+    return train(build_config(settings), out=out, on_event=events.append), events
+
+
+def test_a_run_leaves_what_it_promises(finished: tuple[TrainResult, list[object]]) -> None:
+    result, events = finished
+    for name in ("config.yaml", "results.csv", "environment.json", "results.png"):
+        assert (result.folder / name).stat().st_size > 0
+    rows = _rows(result.folder)
+    assert [row["epoch"] for row in rows] == ["0", "1", "2"]
+    assert {"loss", "class", "box", "bins", "ap", "ap50", "lr", "seconds"} <= set(rows[0])
+    started = next(event for event in events if isinstance(event, RunStarted))
+    assert (started.train_images, started.val_images, started.steps_per_epoch) == (12, 12, 3)
+    assert sum(isinstance(event, EpochDone) for event in events) == 3
+    assert isinstance(events[-1], RunFinished) and events[-1].reason == "epochs"
+    best = load_weights(result.best)
+    assert best.names == ("square", "disc") and not best.training and not best.fused
+    assert best.preprocess.image_size == (64, 64)
+
+
+def test_first_losses_are_golden(config: TrainConfig, tmp_path: Path) -> None:
+    """Four steps by hand on fixed batches. A change of these numbers is a change of the method."""
+    setup = prepare_run(config, None, None, lambda event: None)
+    step = supervised_step(setup)
+    optimizer = torch.optim.SGD(setup.detector.parameters(), lr=0.01)
+    losses = []
+    for n in range(4):
+        output = step(setup.train.batch(range(4 * (n % 3), 4 * (n % 3) + 4)), n / 4)
+        output.loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(output.loss.item())
+    assert losses == pytest.approx(GOLDEN, rel=5e-3)  # 2.6e-3 with two threads
+
+
+GOLDEN = [1.85547, 1.69544, 1.68204, 1.83995]
+
+
+def test_resume_is_bit_equal_to_an_uninterrupted_run(
+    config: TrainConfig, finished: tuple[TrainResult, list[object]], tmp_path: Path
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(config, out=tmp_path / "cut", on_event=StopAt(1))
+    resumed = train(config, resume=tmp_path / "cut")
+    whole = torch.load(finished[0].last, weights_only=True)
+    parts = torch.load(resumed.last, weights_only=True)
+    _assert_equal(whole["state"], parts["state"])
+    for part in ("detector", "optimizer", "updates"):
+        _assert_equal(whole["training"][part], parts["training"][part])
+    rows = [_rows(result.folder) for result in (finished[0], resumed)]
+    for column in ("epoch", "loss", "ap", "lr"):
+        assert [row[column] for row in rows[0]] == [row[column] for row in rows[1]]
+
+
+def _assert_equal(one: Any, two: Any) -> None:
+    """Nested values are the same to the bit."""
+    if isinstance(one, dict):
+        assert one.keys() == two.keys()
+        for key in one:
+            _assert_equal(one[key], two[key])
+    elif isinstance(one, list):
+        for a, b in zip(one, two, strict=True):
+            _assert_equal(a, b)
+    elif isinstance(one, torch.Tensor):
+        assert torch.equal(one, two)
+    else:
+        assert one == two
+
+
+def _rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "results.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_skipped_checkpoint_costs_time_and_nothing_else(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "_SHARE", 0.0)
+    settings = _changed(config, val_every=3)
+    whole = train(settings, out=tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(settings, out=tmp_path / "cut", on_event=StopAt(2))
+    assert load_weights(tmp_path / "cut" / "weights" / "last.pt").training["state"]["epoch"] == 0
+    assert len(_rows(tmp_path / "cut")) == 2  # results.csv has every epoch
+    resumed = train(settings, resume=tmp_path / "cut")
+    assert [row["epoch"] for row in _rows(resumed.folder)] == ["0", "1", "2"]
+    one, two = load_weights(whole.last), load_weights(resumed.last)
+    for first, second in zip(
+        one.detector.state_dict().values(), two.detector.state_dict().values(), strict=True
+    ):
+        assert torch.equal(first, second)
+
+
+def test_the_last_epoch_is_always_saved(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "_SHARE", 0.0)
+    setup = prepare_run(config, None, None, ignore)
+    optimizer = torch.optim.SGD(setup.detector.parameters(), lr=0.1)
+    state = LoopState()
+    kept = checkpoints.Keeper(setup, tmp_path, optimizer, torch.amp.GradScaler("cpu"), state)
+    epochs = []
+    for state.epoch, over in enumerate([False, False, True]):
+        kept.save(best=False, over=over)
+        saved = load_weights(tmp_path / "weights" / "last.pt")
+        epochs.append(saved.training["state"]["epoch"])
+    assert epochs == [0, 0, 2]
+
+
+def test_another_seed_gives_another_run(
+    config: TrainConfig, finished: tuple[TrainResult, list[object]], tmp_path: Path
+) -> None:
+    other = train(_changed(config, seed=1, epochs=1), out=tmp_path / "b")
+    first = torch.load(finished[0].last, weights_only=True)["training"]["state"]["rows"][0]
+    assert torch.load(other.last, weights_only=True)["training"]["state"]["rows"][0] != first
+
+
+def test_folders_count_up_and_are_kept(config: TrainConfig, tmp_path: Path) -> None:
+    config = _changed(config, epochs=1, val_every=1)
+    one = train(config, out=tmp_path / "run")
+    before = one.best.read_bytes()
+    two = train(config, out=tmp_path / "run")
+    assert two.folder.name == "run-2" and one.best.read_bytes() == before
+    three = train(config, out=tmp_path / "run", overwrite=True)
+    assert three.folder == one.folder
+
+
+def test_out_that_is_a_file_is_refused(config: TrainConfig, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(KdlnetError, match="is a file"):
+        train(config, out=tmp_path / "notes.txt")
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_overwrite_spares_a_folder_that_is_no_run(config: TrainConfig, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "holiday.jpg").write_bytes(b"mine")
+    with pytest.raises(KdlnetError, match="left alone"):
+        train(config, out=tmp_path / "photos", overwrite=True)
+    assert (tmp_path / "photos" / "holiday.jpg").read_bytes() == b"mine"
+
+
+def test_a_time_budget_ends_the_run(config: TrainConfig, tmp_path: Path) -> None:
+    events: list[object] = []
+    result = train(_changed(config, time=2.0), out=tmp_path / "run", on_event=events.append)
+    assert result.reason == "time" and result.best.is_file()
+    assert 2.0 <= events[-1].seconds < 10  # type: ignore[attr-defined]
+
+
+def test_patience_ends_the_run(config: TrainConfig, tmp_path: Path) -> None:
+    # A learning rate of nearly nothing: no epoch can beat the first.
+    changed = _changed(config, patience=2, epochs=50, optim={"lr": 1e-12})
+    result = train(changed, out=tmp_path / "run")
+    assert result.reason == "patience" and len(_rows(result.folder)) == 3
+
+
+def test_accumulation_equals_fewer_updates(config: TrainConfig, tmp_path: Path) -> None:
+    changed = _changed(config, epochs=1, optim={"accumulate": 3})
+    result = train(changed, out=tmp_path / "run")
+    training = torch.load(result.last, weights_only=True)["training"]
+    assert training["updates"] == 1 and training["state"]["step"] == 3
+
+
+def test_a_loss_that_is_not_finite_stops_with_advice(config: TrainConfig, tmp_path: Path) -> None:
+    changed = _changed(config, optim={"lr": 1e9, "warmup": 0.0, "clip_norm": 0.0, "name": "sgd"})
+    with pytest.raises(KdlnetError, match=r"not a finite number.*optim\.lr"):
+        train(changed, out=tmp_path / "run")
+
+
+def test_init_matches_class_rows_by_name(
+    finished: tuple[TrainResult, list[object]], config: TrainConfig, tmp_path: Path
+) -> None:
+    other = make_other_classes(Path(config.data.name), tmp_path)
+    changed = _changed(config, data={"name": str(other)}, epochs=1, optim={"lr": 1e-12})
+    events: list[object] = []
+    result = train(changed, out=tmp_path / "run", init=finished[0].best, on_event=events.append)
+    texts = [event.text for event in events if isinstance(event, Message)]
+    assert "1 of 2 classes taken over" in texts[0] and "dent" in texts[1]
+    old, new = load_weights(finished[0].best).detector, load_weights(result.last).detector
+    torch.testing.assert_close(
+        new.head.class_logits[0].weight[1], old.head.class_logits[0].weight[0], rtol=0, atol=1e-6
+    )
+    torch.testing.assert_close(new.neck.down[0].dense, old.neck.down[0].dense, rtol=0, atol=1e-6)
+
+
+def test_few_steps_and_few_boxes_are_named_before_training(tmp_path: Path) -> None:
+    file = make_dataset(tmp_path / "set", count=48, size=32)  # 24 squares and 12 discs in val
+    events: list[object] = []
+    config = build_config(
+        {
+            "model": {"name": "lightnet-n"},
+            "data": {"name": str(file)},
+            "image_size": 32,
+            "device": "cpu",
+        }
+    )
+    prepare_run(config, None, None, events.append)
+    short, rare = [event for event in events if isinstance(event, Message)]
+    assert short.text.startswith("100 epochs are 300 steps, few from scratch: try --epochs 1334 ")
+    assert rare.level == "warning"
+    assert rare.text.startswith("few boxes in val: disc 12; ")
+    init = Path(__file__).parents[2] / "weights" / "lightnet-n-neu-det.safetensors"
+    long = _changed(config, epochs=1334)
+    for settings, start in ((long, None), (config, init), (_changed(config, time=60), None)):
+        events.clear()
+        prepare_run(settings, None, start, events.append)
+        assert not any("few from scratch" in str(event) for event in events)
+
+
+def test_the_usual_rate_is_lower_from_weights(
+    finished: tuple[TrainResult, list[object]], config: TrainConfig
+) -> None:
+    for optim, init, lr in [
+        ({}, None, 0.006),
+        ({}, finished[0].best, 0.002),
+        ({"name": "sgd"}, None, 0.02),
+        ({"lr": 0.5}, finished[0].best, 0.5),
+    ]:
+        setup = prepare_run(_changed(config, optim=optim), None, init, ignore)
+        assert setup.config.optim.lr == pytest.approx(lr)
+
+
+def make_other_classes(file: Path, folder: Path) -> Path:
+    """The same images, with the classes dent (new) and square (known, in another place)."""
+    text = file.read_text().replace("[square, disc]", "[dent, square]")
+    made = folder / "other.yaml"
+    made.write_text(f"path: {file.parent}\n{text}")
+    return made
+
+
+def test_starting_from_what_does_not_fit_is_refused(
+    finished: tuple[TrainResult, list[object]], config: TrainConfig, tmp_path: Path
+) -> None:
+    with pytest.raises(WeightsError, match="does not fit"):
+        changed = _changed(config, model={"name": "lightnet"})
+        train(changed, out=tmp_path / "run", init=finished[0].best)
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(WeightsError, match=r"no weights/last\.pt"):
+        train(config, resume=tmp_path)
+    with pytest.raises(WeightsError, match="no training state"):
+        train(config, resume=finished[0].best)
+
+
+def test_resume_refuses_other_classes(
+    finished: tuple[TrainResult, list[object]], dataset: Path
+) -> None:
+    text = dataset.read_text()
+    try:
+        dataset.write_text(text.replace("disc", "ring"))
+        with pytest.raises(DataError, match="ring"):
+            train(build_config({}), resume=finished[0].folder)
+    finally:
+        dataset.write_text(text)
+
+
+@pytest.mark.parametrize("block", ["repvgg", "qarepvgg"])
+def test_every_block_and_one_channel_train(config: TrainConfig, tmp_path: Path, block: str) -> None:
+    model = {"name": "lightnet-n-p2", "block": block, "channels": 1}
+    result = train(_changed(config, epochs=1, model=model), out=tmp_path / "run")
+    assert load_weights(result.last).preprocess.channels == 1
+
+
+def test_the_dataset_says_how_many_channels(
+    config: TrainConfig, dataset: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "grey.yaml"
+    file.write_text(f"path: {dataset.parent}\nchannels: 1\n{dataset.read_text()}")
+    changed = _changed(config, data={"name": str(file)}, epochs=1)
+    result = train(changed, out=tmp_path / "run")
+    assert load_weights(result.last).arguments.channels == 1
+    assert "channels: 1" in (result.folder / "config.yaml").read_text()
+
+
+def test_mixed_precision_trains(config: TrainConfig, tmp_path: Path) -> None:
+    events: list[object] = []
+    train(_changed(config, epochs=1, amp="bf16"), out=tmp_path / "run", on_event=events.append)
+    last = [event for event in events if isinstance(event, StepDone)][-1]
+    assert all(value == value for value in last.parts.values())
