@@ -27,6 +27,7 @@ from .commands import (
     fuse,
     models,
     predict,
+    pretrain,
     train,
     val,
 )
@@ -45,6 +46,7 @@ app = typer.Typer(
 )
 app.command()(train.train)
 app.command()(distill.distill)
+app.command()(pretrain.pretrain)
 app.command()(val.val)
 app.command()(compare.compare)
 app.command()(predict.predict)

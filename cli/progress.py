@@ -18,7 +18,8 @@ from .console import Console, duration, figure
 
 _REFRESH_PER_SECOND = 4  # more would take time from two busy cores
 _PLAIN_EVERY = 30.0  # seconds between plain lines of one long task
-_SHARES = {"ap": "AP", "ap50": "AP50"}
+_SHARES = {"ap": "AP", "ap50": "AP50", "explained": "explained"}
+_MEASURED = ("ap", "explained")
 _OUTSIDE_PARTS = {"epoch", "loss", "lr", "seconds", "images_per_second"}  # loss: their sum
 
 
@@ -188,6 +189,6 @@ def _parts(values: Mapping[str, float | int | None]) -> str:
     cells = [
         f"{name} {figure(float(value))}"
         for name, value in values.items()
-        if value is not None and name not in _OUTSIDE_PARTS and not name.startswith("ap")
+        if value is not None and name not in _OUTSIDE_PARTS and not name.startswith(_MEASURED)
     ]
     return "  ".join(cells)

@@ -37,16 +37,20 @@ def check_same(resume: Path, own: dict[str, Any], asked: dict[str, Any]) -> None
         )
 
 
-def resume_line(folder: Path) -> str:
-    """What to tell after Ctrl-C: how to go on, or that there is nothing to go on from."""
+def resume_line(folder: Path, verb: str | None = None) -> str:
+    """What to tell after Ctrl-C: how to go on, or that there is nothing to go on from.
+
+    Without a ``verb`` the run is a training or a distillation, as its settings say.
+    """
     from kdlnet.config import load_config
     from kdlnet.training.series import series_of
 
     last = folder / "weights" / "last.pt"
     if last.is_file():
         whole = series_of(folder)
-        taught = whole or load_config(folder / "config.yaml").distill.taught
-        verb = "distill" if taught else "train"
+        if verb is None:
+            taught = whole or load_config(folder / "config.yaml").distill.taught
+            verb = "distill" if taught else "train"
         command = f"kdlnet {verb} --resume {shlex.quote(shown(whole or folder))}"
         return f"{shown(last)} is intact; go on with: {command}"
     return f"there is nothing to resume in {shown(folder)} yet"
@@ -56,6 +60,8 @@ def _same(own: Any, asked: Any) -> bool:
     """Equal values; for paths, which a run keeps absolute, the same place."""
     if isinstance(own, str) and isinstance(asked, str):
         return own == asked or Path(own) == Path(asked).absolute()
+    if isinstance(own, list) and isinstance(asked, list) and len(own) == len(asked):
+        return all(map(_same, own, asked))
     return bool(own == asked)
 
 

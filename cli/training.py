@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from kdlnet.utils.files import shown
 
@@ -14,10 +14,15 @@ from .errors import UsageProblem
 from .resume import check_same, resume_line, run_folder
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from kdlnet.config import TrainConfig
+    from kdlnet.pretraining.settings import PretrainConfig
     from kdlnet.training.trainer import TrainResult
 
     from .progress import EventPrinter
+
+Settings = TypeVar("Settings", bound="BaseModel")
 
 
 def config_flags(
@@ -68,7 +73,22 @@ def resumed_settings(
     overwrite: bool,
 ) -> TrainConfig:
     """The settings of the run that goes on. Raises UsageProblem for flags that say otherwise."""
-    from kdlnet.config import load_config
+    from kdlnet.config import TrainConfig
+
+    return resumed(TrainConfig, resume, config, flags, assignments, out, overwrite)
+
+
+def resumed(
+    kind: type[Settings],
+    resume: Path,
+    config: Path | None,
+    flags: dict[str, Any],
+    assignments: list[str] | None,
+    out: Path | None,
+    overwrite: bool,
+) -> Settings:
+    """Settings of ``kind`` of the run that goes on, as above."""
+    from kdlnet.config import load_settings
 
     folder = run_folder(resume)
     if overwrite:
@@ -77,9 +97,10 @@ def resumed_settings(
         raise UsageProblem(f"--resume goes on in {folder}: leave --out {out} out")
     own_file = folder / "config.yaml"
     if not own_file.is_file():  # the engine says what is wrong with the folder
-        return load_config(None, {})
-    own = load_config(own_file)
-    check_same(resume, own.to_dict(), load_config(config or own_file, flags, assignments).to_dict())
+        return load_settings(kind)
+    own = load_settings(kind, own_file)
+    asked = load_settings(kind, config or own_file, flags, assignments)
+    check_same(resume, own.model_dump(mode="json"), asked.model_dump(mode="json"))
     return own
 
 
@@ -96,7 +117,9 @@ def run(
 
 
 @contextmanager
-def progress(console: Console, settings: TrainConfig) -> Iterator[EventPrinter]:
+def progress(
+    console: Console, settings: TrainConfig | PretrainConfig, verb: str | None = None
+) -> Iterator[EventPrinter]:
     """Events on the screen; after Ctrl-C it tells how to resume."""
     from .progress import EventPrinter
 
@@ -105,7 +128,7 @@ def progress(console: Console, settings: TrainConfig) -> Iterator[EventPrinter]:
             yield printer
         except KeyboardInterrupt as stop:
             if printer.folder is not None:
-                stop.add_note(resume_line(printer.folder))
+                stop.add_note(resume_line(printer.folder, verb))
             raise
 
 

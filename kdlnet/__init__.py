@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kdlnet.verbs.bench import bench
     from kdlnet.verbs.export import export
     from kdlnet.verbs.fuse import fuse
+    from kdlnet.verbs.pretrain import pretrain
     from kdlnet.verbs.val import validate
 
 __version__ = "0.1.0"
@@ -40,6 +41,7 @@ __all__ = [
     "find_dataset",
     "fuse",
     "load_config",
+    "pretrain",
     "train",
     "validate",
 ]
@@ -56,6 +58,7 @@ _LAZY = {
     "find_dataset": ("kdlnet.data.catalog", "find_dataset"),
     "fuse": ("kdlnet.verbs.fuse", "fuse"),
     "load_config": ("kdlnet.config", "load_config"),
+    "pretrain": ("kdlnet.verbs.pretrain", "pretrain"),
     "train": ("kdlnet.training.trainer", "train"),
     "validate": ("kdlnet.verbs.val", "validate"),
 }

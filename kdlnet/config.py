@@ -7,13 +7,15 @@ end in a :class:`~kdlnet.errors.ConfigError` that names the key.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from kdlnet.errors import ConfigError, unknown
 from kdlnet.utils.parse import parse_sides, parse_tile, parse_window
+
+Settings = TypeVar("Settings", bound=BaseModel)
 
 
 class _Section(BaseModel):
@@ -223,6 +225,17 @@ def load_config(
     assignments: list[str] | None = None,
     base: dict[str, Any] | None = None,
 ) -> TrainConfig:
+    """A TrainConfig, see :func:`load_settings`."""
+    return load_settings(TrainConfig, file, flags, assignments, base)
+
+
+def load_settings(
+    kind: type[Settings],
+    file: Path | None = None,
+    flags: dict[str, Any] | None = None,
+    assignments: list[str] | None = None,
+    base: dict[str, Any] | None = None,
+) -> Settings:
     """Defaults, ``base``, ``file``, ``flags`` (dotted keys), then ``key=value`` assignments.
 
     ``None`` among the flags means "not given". Raises ConfigError naming the key at fault.
@@ -236,15 +249,20 @@ def load_config(
         if not separator or not key.strip():
             raise ConfigError(f"--set {text!r}: write key=value, for example optim.lr=0.01")
         _put(values, key.strip(), _parse_value(text, value))
-    return build_config(values)
+    return build_settings(kind, values)
 
 
 def build_config(values: dict[str, Any]) -> TrainConfig:
     """A TrainConfig from nested values. Raises ConfigError naming the first key at fault."""
+    return build_settings(TrainConfig, values)
+
+
+def build_settings(kind: type[Settings], values: dict[str, Any]) -> Settings:
+    """Settings of ``kind`` from nested values. Raises ConfigError naming the first key at fault."""
     try:
-        return TrainConfig.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(_explain(error)) from None
+        raise ConfigError(_explain(error, kind)) from None
 
 
 def known_keys(model: type[BaseModel] = TrainConfig, prefix: str = "") -> list[str]:
@@ -297,9 +315,9 @@ def _put(values: dict[str, Any], dotted: str, value: Any) -> None:
     values[last] = value
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        return unknown("setting", key, known_keys())
+        return unknown("setting", key, known_keys(kind))
     return f"setting {key} = {first['input']!r}: {first['msg']}"

@@ -25,6 +25,7 @@ GROUPS = (
     {"report"},
     {"inference"},
     {"training"},
+    {"pretraining"},
     {"verbs"},
 )
 OPEN = (0, 1)

@@ -25,6 +25,9 @@ from kdlnet.types import Preprocess
 from kdlnet.utils.files import write_atomic
 
 FORMAT = 1
+START = "start"
+"""The purpose of weights that only trainings take: a backbone and a neck, and no class yet."""
+
 _UNREADABLE = (
     *(OSError, RuntimeError, EOFError, SafetensorError),
     *(ValueError, LookupError, TypeError),
@@ -37,7 +40,7 @@ class Weights:
     """A detector with all that inference needs to know about it.
 
     ``thresholds`` maps names such as ``score`` to numbers; ``training`` is what resume needs, empty
-    in best.pt; ``path`` is the file it came from.
+    in best.pt; ``path`` is the file it came from; ``purpose`` is ``detect`` or :data:`START`.
     """
 
     detector: Detector
@@ -50,6 +53,7 @@ class Weights:
     metrics: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     path: Path | None = None
+    purpose: str = "detect"
 
     def describe(self) -> dict[str, Any]:
         """All but the tensors, as builtins."""
@@ -61,6 +65,7 @@ class Weights:
             "fused": self.fused,
             "thresholds": dict(self.thresholds),
             "metrics": dict(self.metrics),
+            "purpose": self.purpose,
         }
 
 
@@ -79,11 +84,12 @@ def save_weights(path: Path, weights: Weights) -> None:
     write_atomic(path, buffer.getvalue())
 
 
-def load_weights(path: Path, device: torch.device | str = "cpu") -> Weights:
+def load_weights(path: Path, device: torch.device | str = "cpu", *, start: bool = False) -> Weights:
     """Reads a weights file; the detector is in eval mode on ``device``.
 
     Nothing in the file can run code. Raises WeightsError for a file that is missing, no weights
-    file, unsafe, from a newer format, or whose tensors do not fit its model.
+    file, unsafe, from a newer format, or whose tensors do not fit its model, and for a
+    start, which has no classes, unless ``start`` allows it.
     """
     content = _read(path)
     missing = [key for key in ("format", *_META, "state") if key not in content]
@@ -98,6 +104,11 @@ def load_weights(path: Path, device: torch.device | str = "cpu") -> Weights:
             "use the kdlnet version that wrote it"
         )
     weights = _assemble(path, content)
+    if weights.purpose == START and not start:
+        raise WeightsError(
+            f"{str(path)!r} is a start for trainings and has learned no class: give it to kdlnet "
+            "train --init or distill --init, and what they make to this verb"
+        )
     weights.detector.to(device).to(memory_format=torch.channels_last)
     return weights
 
@@ -151,7 +162,10 @@ def _assemble(path: Path, content: dict[str, Any]) -> Weights:
             detector = fuse_model(detector)
         detector.load_state_dict(content["state"])
         names, preprocess = tuple(content["names"]), Preprocess.from_dict(content["preprocess"])
-        _check_header(arguments, names, preprocess)
+        purpose = str(content.get("purpose", "detect"))
+        if purpose != START:
+            _check_names(arguments, names)
+        _check_contract(arguments, preprocess)
         return Weights(
             detector.eval(),
             name,
@@ -163,6 +177,7 @@ def _assemble(path: Path, content: dict[str, Any]) -> Weights:
             content["metrics"],
             content.get("training", {}),
             path,
+            purpose,
         )
     except (RuntimeError, TypeError, KeyError, ValueError, KdlnetError) as error:
         reason = str(error).split("\n")[0]
@@ -171,10 +186,14 @@ def _assemble(path: Path, content: dict[str, Any]) -> Weights:
         ) from None
 
 
-def _check_header(arguments: ModelArguments, names: tuple[str, ...], contract: Preprocess) -> None:
-    """Raises ValueError where the parts of a file contradict each other."""
+def _check_names(arguments: ModelArguments, names: tuple[str, ...]) -> None:
+    """Raises ValueError where there is not one name a class."""
     if len(names) != arguments.num_classes:
         raise ValueError(f"{len(names)} class names for {arguments.num_classes} classes")
+
+
+def _check_contract(arguments: ModelArguments, contract: Preprocess) -> None:
+    """Raises ValueError where the parts of a file contradict each other."""
     if contract.channels != arguments.channels:
         raise ValueError(f"{contract.channels} channels for a model of {arguments.channels}")
     if contract.window[0] >= contract.window[1]:
@@ -193,6 +212,8 @@ def transfer(weights: Weights, detector: Detector, names: tuple[str, ...]) -> li
             f"{str(weights.path)!r} is fused and cannot be trained; start from the unfused file "
             "it was made from"
         )
+    if weights.purpose == START:
+        return _transfer_start(weights, detector)
     source, target = weights.detector.state_dict(), detector.state_dict()
     odd = sorted(set(source) ^ set(target)) + [
         key for key in source if key in target and source[key].shape[1:] != target[key].shape[1:]
@@ -211,6 +232,29 @@ def transfer(weights: Weights, detector: Detector, names: tuple[str, ...]) -> li
     if fresh:
         lines.append(f"classes that start fresh: {', '.join(fresh)}")
     return lines
+
+
+def _transfer_start(weights: Weights, detector: Detector) -> list[str]:
+    """Backbone and neck of a start; the head keeps its own fresh values.
+
+    A model of one channel takes the sum of the stem's kernels over the three: on a grey image that
+    is the same.
+    """
+    target = detector.state_dict()
+    for key, value in weights.detector.state_dict().items():
+        if key.startswith("head."):
+            continue
+        into = target.get(key)
+        if into is not None and key.startswith("backbone.stem.") and into.shape[1:2] == (1,):
+            value = value.sum(1, keepdim=True)
+        if into is None or into.shape != value.shape:
+            raise WeightsError(
+                f"{str(weights.path)!r} is a start for {weights.model!r} with blocks "
+                f"{weights.arguments.block!r}; its layer {key!r} does not fit the model to train. "
+                "Use the same --model and block"
+            )
+        into.copy_(value)
+    return [f"started from {str(weights.path)!r}: a start without classes"]
 
 
 def _copy_rows(target: Tensor, source: Tensor, rows: list[tuple[int, int]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -10,6 +11,23 @@ from numpy.typing import NDArray
 
 from kdlnet.training.augment import Augmenter
 from kdlnet.types import Batch
+
+Shown = TypeVar("Shown", covariant=True)
+
+
+class Batches(Protocol[Shown]):
+    """What the loop goes through: batches with ``images`` (B, channels, H, W) and what else the
+    step needs. ``mixing`` False leaves out what puts several images into one."""
+
+    def __len__(self) -> int: ...
+
+    def epoch(self, epoch: int, mixing: bool) -> Iterator[Shown]: ...
+
+
+def epoch_order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+    """0 to ``count`` - 1 in the order of ``epoch``."""
+    key = np.array([seed, (1 << 63) + epoch], dtype=np.uint64)
+    return np.random.Generator(np.random.Philox(key=key)).permutation(count)
 
 
 class TrainBatches:
@@ -29,9 +47,7 @@ class TrainBatches:
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """The positions of the dataset in the order of this epoch."""
-        key = np.array([self.augmenter.seed, (1 << 63) + epoch], dtype=np.uint64)
-        generator = np.random.Generator(np.random.Philox(key=key))
-        return generator.permutation(len(self.augmenter.dataset))
+        return epoch_order(self.augmenter.seed, epoch, len(self.augmenter.dataset))
 
     def epoch(self, epoch: int, mixing: bool) -> Iterator[Batch]:
         """Batches of ``epoch``, augmented on the training device."""

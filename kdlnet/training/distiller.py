@@ -113,7 +113,7 @@ def begin_series(
     """
     needed = [*series.teachers, *([] if series.init is None else [series.init])]
     for weights in needed:
-        load_weights(weights)
+        load_weights(weights, start=weights == series.init)
     default, source, images = run_place(config, kind)
     folder = new_folder(default, out, overwrite, reads=[source, *needed], images=images)
     config = with_absolute_data(config)

@@ -13,9 +13,8 @@ from torch import Tensor, nn
 
 from kdlnet.errors import KdlnetError
 from kdlnet.events import EpochDone, Listener, StepDone
-from kdlnet.models.detector import Detector
 from kdlnet.training.average import WeightAverage
-from kdlnet.training.batches import TrainBatches
+from kdlnet.training.batches import Batches
 from kdlnet.training.optim import learning_rate
 from kdlnet.training.steps import Step
 from kdlnet.types import StepOutput
@@ -29,6 +28,7 @@ class Plan:
 
     ``time`` is a budget in seconds: with it progress is elapsed time, and ``epochs`` counts for
     nothing. ``lr`` is the peak; ``tail`` the last share without mosaic, mixup and copy-paste.
+    ``figure`` is the metric by which the best epoch is told, higher being better.
     """
 
     epochs: int
@@ -41,6 +41,7 @@ class Plan:
     time: float | None = None
     patience: int = 0
     val_every: int = 1
+    figure: str = "ap"
 
 
 @dataclass
@@ -79,18 +80,18 @@ class LoopState:
 class Loop:
     """Runs a step over batches. ``run()`` returns why it ended: epochs, patience or time.
 
-    ``validate()`` returns metrics with ``ap`` of the averaged weights; ``save(best, over)`` is
-    called after every epoch with the state already moved on, so that what it writes can be resumed;
-    ``over`` after the last.
+    ``validate()`` returns metrics of the averaged weights, the plan's ``figure`` among them;
+    ``save(best, over)`` is called after every epoch with the state already moved on, so that what
+    it writes can be resumed; ``over`` after the last.
     """
 
     def __init__(
         self,
-        step: Step,
-        model: Detector,
-        average: WeightAverage[Detector],
+        step: Step[Any],
+        model: nn.Module,
+        average: WeightAverage[Any],
         optimizer: torch.optim.Optimizer,
-        batches: TrainBatches,
+        batches: Batches[Any],
         plan: Plan,
         state: LoopState,
         validate: Callable[[], dict[str, float | None]],
@@ -124,7 +125,7 @@ class Loop:
             finished = self.progress() >= 1
             due = finished or state.epoch % plan.val_every == 0
             metrics = self.validate() if due else {}
-            best = due and state.judge(epoch, metrics["ap"])
+            best = due and state.judge(epoch, metrics[plan.figure])
             row |= {**metrics, "lr": self._lr(), "seconds": round(self.elapsed(), 3)}
             row["images_per_second"] = round(images / trained, 2)
             state.seconds = self.elapsed()

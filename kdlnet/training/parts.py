@@ -59,7 +59,7 @@ def prepare_run(
     arguments = ModelArguments(len(info.names), channels, config.model.block)
     detector = build_model(config.model.name, arguments, config.seed)
     if init is not None:
-        for line in transfer(load_weights(init), detector, info.names):
+        for line in transfer(load_weights(init, start=True), detector, info.names):
             on_event(Message(line))
     found = load_split(info, config.data.train_split, config.data.strict)
     config, contract = _contract(config, channels, found, on_event)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,10 +15,13 @@ from kdlnet.types import Batch, Forward, RawPredictions, StepOutput
 _MEASURE_EVERY = 25
 
 
-class Step(Protocol):
+Shown = TypeVar("Shown", contravariant=True)
+
+
+class Step(Protocol[Shown]):
     """``(batch, progress in [0, 1]) -> StepOutput``; called with gradients on."""
 
-    def __call__(self, batch: Batch, progress: float) -> StepOutput: ...
+    def __call__(self, batch: Shown, progress: float, /) -> StepOutput: ...
 
 
 class Teacher(Protocol):

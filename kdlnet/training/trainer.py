@@ -27,7 +27,7 @@ from kdlnet.training.loop import Loop, LoopState, Plan
 from kdlnet.training.optim import make_optimizer
 from kdlnet.training.parts import Setup, prepare_run, updated
 from kdlnet.training.steps import Step, SupervisedStep
-from kdlnet.types import Forward
+from kdlnet.types import Batch, Forward
 from kdlnet.utils.device import autocast_dtype
 from kdlnet.utils.environment import environment
 from kdlnet.utils.files import write_json, write_yaml
@@ -90,7 +90,7 @@ def supervised_step(setup: Setup) -> SupervisedStep:
 
 def run_training(
     setup: Setup,
-    step: Step,
+    step: Step[Batch],
     saved: Weights | None,
     out: Path | None,
     overwrite: bool,

@@ -1,0 +1,88 @@
+"""The state of a pre-training on disk: the start it has come to, and what going on needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from kdlnet.errors import WeightsError
+from kdlnet.inference.weights import START, Weights, save_weights
+from kdlnet.models.zoo import ModelArguments
+from kdlnet.pretraining.mimic import Mimic
+from kdlnet.pretraining.settings import PretrainConfig
+from kdlnet.training.average import WeightAverage
+from kdlnet.training.loop import LoopState
+from kdlnet.types import Preprocess
+from kdlnet.utils.files import write_csv
+
+
+class StartKeeper:
+    """Saves and restores all tensors and counters that a pre-training changes."""
+
+    def __init__(
+        self,
+        config: PretrainConfig,
+        folder: Path,
+        average: WeightAverage[Mimic],
+        student: Mimic,
+        optimizer: torch.optim.Optimizer,
+        state: LoopState,
+    ) -> None:
+        self.config = config
+        self.folder = folder
+        self.average = average
+        self.student = student
+        self.optimizer = optimizer
+        self.state = state
+
+    def save(self, best: bool, over: bool) -> None:
+        """Writes results.csv, last.pt, and best.pt when this epoch is the best."""
+        if self.state.rows:
+            write_csv(self.folder / "results.csv", self.state.rows)
+        start = self._start()
+        if best:
+            save_weights(self.folder / "weights" / "best.pt", start)
+        start.training = {
+            "pretrain": self.config.to_dict(),
+            "over": over,
+            "student": self.student.state_dict(),
+            "average": self.average.model.state_dict(),
+            "updates": self.average.updates,
+            "optimizer": self.optimizer.state_dict(),
+            "state": self.state.state_dict(),
+        }
+        save_weights(self.folder / "weights" / "last.pt", start)
+
+    def restore(self, saved: Weights) -> None:
+        """Takes over everything ``save`` wrote."""
+        training = saved.training
+        self.student.load_state_dict(training["student"])
+        self.average.model.load_state_dict(training["average"])
+        self.average.updates = training["updates"]
+        self.optimizer.load_state_dict(training["optimizer"])
+        for name, value in training["state"].items():
+            setattr(self.state, name, value)
+
+    def _start(self) -> Weights:
+        row = self.state.rows[-1] if self.state.rows else {}
+        size = self.config.image_size
+        return Weights(
+            self.average.model.detector,
+            self.config.model.name,
+            ModelArguments(1, 3, self.config.model.block),
+            (),
+            Preprocess((size, size)),
+            metrics={key: row[key] for key in ("epoch", "explained") if key in row},
+            purpose=START,
+        )
+
+
+def saved_settings(saved: Weights) -> PretrainConfig:
+    """The settings of a run that can go on. Raises WeightsError for weights of another kind."""
+    if "pretrain" not in saved.training:
+        raise WeightsError(
+            f"{str(saved.path)!r} is not the last.pt of a pre-training: give the folder that "
+            "kdlnet pretrain made, or go on with kdlnet train --resume"
+        )
+    return PretrainConfig.model_validate(saved.training["pretrain"])

@@ -1,0 +1,117 @@
+"""Views and what a teacher says of them, asked once and kept in memory-mapped files."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kdlnet.pretraining.teachers import STRIDES, FeatureTeacher, Lesson
+from kdlnet.pretraining.views import Views
+from kdlnet.utils.files import write_json
+
+_ASKED_TOGETHER = 16
+_SAVED_EVERY = 64  # batches
+_SAMPLE = 2048  # views that the scale of the channels is measured on
+
+
+class Lessons:
+    """The views and lessons of ``folder``, one file each, filled by :meth:`ask`.
+
+    Lessons are in half precision. ``done`` views have been asked; an interrupted filling goes on
+    there.
+    """
+
+    def __init__(self, folder: Path, views: Views, shapes: tuple[tuple[int, ...], ...]) -> None:
+        self.folder = folder
+        self.views = views
+        folder.mkdir(parents=True, exist_ok=True)
+        size, count = views.cut.size, len(views)
+        self._views = _open(folder / "views.npy", (count, size, size, 3), np.uint8)
+        self._answers = [
+            _open(folder / f"{name}.npy", (count, *shape), np.float16)
+            for name, shape in zip(_NAMES, shapes, strict=True)
+        ]
+
+    @property
+    def done(self) -> int:
+        """How many views, from the first, have been asked."""
+        return int(self._kept()["views"])
+
+    @property
+    def seconds(self) -> float:
+        """What the asking took, interruptions left out."""
+        return float(self._kept()["seconds"])
+
+    def ask(self, teacher: FeatureTeacher, device: torch.device, on_progress: Progress) -> None:
+        """Fills the files from ``done`` on."""
+        total, spent, began = len(self.views), self.seconds, time.perf_counter()
+        for number, start in enumerate(range(self.done, total, _ASKED_TOGETHER), start=1):
+            rows = slice(start, min(start + _ASKED_TOGETHER, total))
+            for row in range(rows.start, rows.stop):
+                self._views[row] = self.views[row]
+            lesson = teacher(to_unit(torch.from_numpy(self._views[rows])).to(device))
+            for file, answer in zip(self._answers, (*lesson.maps, lesson.vector), strict=True):
+                file[rows] = answer.cpu().numpy().astype(np.float16)
+            if number % _SAVED_EVERY == 0 or rows.stop == total:
+                self.keep(rows.stop, spent + time.perf_counter() - began)
+            on_progress(rows.stop, total)
+
+    def keep(self, done: int, seconds: float) -> None:
+        """Makes the first ``done`` views last: an interrupted filling goes on behind them."""
+        for file in (self._views, *self._answers):
+            file.flush()
+        write_json(self.folder / "done.json", {"views": done, "seconds": seconds})
+
+    def _kept(self) -> dict[str, float]:
+        file = self.folder / "done.json"
+        kept: dict[str, float] = json.loads(file.read_text()) if file.is_file() else {}
+        return {"views": 0, "seconds": 0.0} | kept
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> tuple[Tensor, Lesson]:
+        """Views (B, size, size, 3) uint8 and their lesson in half precision."""
+        maps = [torch.from_numpy(file[rows]) for file in self._answers]
+        return torch.from_numpy(self._views[rows]), Lesson(tuple(maps[:-1]), maps[-1])
+
+    def sample(self) -> Lesson:
+        """The lesson of some 2000 views, spread over all."""
+        rows = np.linspace(0, len(self.views) - 1, min(_SAMPLE, len(self.views)))
+        return self[np.unique(rows.round().astype(np.int64))][1]
+
+
+Progress = Callable[[int, int], None]
+_NAMES = (*(f"stride{stride}" for stride in STRIDES), "vector")
+
+
+def lesson_shapes(
+    teacher: FeatureTeacher, size: int, device: torch.device
+) -> tuple[tuple[int, ...], ...]:
+    """Of one view's three maps and vector."""
+    lesson = teacher(torch.zeros(1, 3, size, size, device=device))
+    return tuple(tuple(x.shape[1:]) for x in (*lesson.maps, lesson.vector))
+
+
+def bytes_a_view(shapes: tuple[tuple[int, ...], ...], size: int) -> int:
+    """What one view takes on the disk, with its lesson."""
+    return 3 * size * size + 2 * sum(int(np.prod(shape)) for shape in shapes)
+
+
+def to_unit(views: Tensor) -> Tensor:
+    """Views (B, H, W, 3) uint8 as images (B, 3, H, W) in [0, 1], channels last in memory."""
+    return views.permute(0, 3, 1, 2).float().div_(255)
+
+
+def _open(file: Path, shape: tuple[int, ...], kind: Any) -> np.memmap[Any, Any]:
+    if file.is_file():
+        found: np.memmap[Any, Any] = np.load(file, mmap_mode="r+")
+        if found.shape == shape and found.dtype == kind:
+            return found
+    made: np.memmap[Any, Any] = np.lib.format.open_memmap(file, "w+", kind, shape)
+    return made

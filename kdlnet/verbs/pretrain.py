@@ -1,0 +1,184 @@
+"""Pre-training without labels: images, a frozen teacher, and weights to start from."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import torch
+
+from kdlnet.events import Listener, Message, Progress, RunFinished, RunStarted, ignore
+from kdlnet.inference.weights import Weights, load_weights
+from kdlnet.models.cost import model_cost
+from kdlnet.models.zoo import ModelArguments, build_model
+from kdlnet.pretraining.batches import LessonBatches
+from kdlnet.pretraining.course import Course, prepare_course
+from kdlnet.pretraining.keeper import StartKeeper, saved_settings
+from kdlnet.pretraining.lessons import Lessons
+from kdlnet.pretraining.mimic import Mimic, measured_scale
+from kdlnet.pretraining.settings import PretrainConfig
+from kdlnet.pretraining.student import MimicStep, explained
+from kdlnet.training.average import WeightAverage
+from kdlnet.training.checkpoints import last_weights
+from kdlnet.training.loop import Loop, LoopState, Plan
+from kdlnet.training.optim import make_optimizer
+from kdlnet.training.trainer import TrainResult
+from kdlnet.utils.device import autocast_dtype
+from kdlnet.utils.environment import environment
+from kdlnet.utils.files import write_json, write_yaml
+from kdlnet.utils.output import new_folder
+
+_LR = 0.004  # for batches of 32 views
+_LEAST_SHARE = 0.1  # of the time is left for the student, however slow the teacher was
+
+
+def pretrain(
+    config: PretrainConfig,
+    *,
+    out: Path | None = None,
+    overwrite: bool = False,
+    resume: Path | None = None,
+    on_event: Listener = ignore,
+) -> TrainResult:
+    """Teaches a model what a frozen network sees in unlabelled images; leaves a run folder.
+
+    Its weights/best.pt is a start for trainings and has no classes. ``resume`` is a run folder or
+    its last.pt: the run goes on there with its own config. Raises ConfigError, DataError or
+    WeightsError before anything is written.
+    """
+    saved = None if resume is None else load_weights(last_weights(resume), start=True)
+    if saved is not None:
+        config = saved_settings(saved)
+        if saved.training["over"]:
+            return _over(saved)
+    course = prepare_course(config, on_event)
+    folder = _run_folder(course, saved, out, overwrite)
+    student = _student(course)
+    average, state = WeightAverage(student, config.optim.ema_decay), LoopState()
+    optim = config.optim
+    optimizer = make_optimizer(
+        student, optim.name, _rate(config), optim.momentum, optim.weight_decay
+    )
+    keeper = StartKeeper(course.config, folder, average, student, optimizer, state)
+    if saved is None:
+        keeper.save(best=False, over=False)
+    else:
+        keeper.restore(saved)
+    lessons = _lessons(course, folder, on_event)
+    batches = LessonBatches(
+        lessons,
+        measured_scale(lessons.sample()),
+        course.views.to_learn(),
+        config.batch,
+        config.seed,
+        course.device,
+    )
+    on_event(_started(course, folder, len(batches)))
+    autocast = autocast_dtype(config.amp, course.device)
+    loop = Loop(
+        MimicStep(student, autocast),
+        student,
+        average,
+        optimizer,
+        batches,
+        _plan(course.config, lessons.seconds),
+        state,
+        lambda: explained(average.model, batches, course.views.held_out()),
+        keeper.save,
+        on_event,
+        torch.amp.GradScaler(course.device.type, enabled=autocast is torch.float16),
+    )
+    reason = loop.run()
+    shutil.rmtree(folder / "cache")
+    result = _result(folder, state, reason)
+    on_event(RunFinished(folder, result.best, result.metrics, loop.elapsed(), reason))
+    return result
+
+
+def _run_folder(course: Course, saved: Weights | None, out: Path | None, overwrite: bool) -> Path:
+    if saved is not None and saved.path is not None:
+        return saved.path.absolute().parent.parent
+    default = Path("runs/pretrain") / course.title
+    folder = new_folder(default, out, overwrite, images=course.views.paths)
+    write_yaml(folder / "config.yaml", course.config.to_dict())
+    write_json(folder / "environment.json", environment())
+    return folder
+
+
+def _student(course: Course) -> Mimic:
+    """The model to train with its layers to the teacher's channels, the same for the same seed."""
+    config = course.config
+    arguments = ModelArguments(1, 3, config.model.block)
+    *widths, vector = (shape[0] for shape in course.shapes)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        student = Mimic(build_model(config.model.name, arguments), widths, vector)
+    return student.to(course.device).to(memory_format=torch.channels_last)
+
+
+def _lessons(course: Course, folder: Path, on_event: Listener) -> Lessons:
+    """Asks the teacher about every view that it has not been asked about."""
+    lessons = Lessons(folder / "cache", course.views, course.shapes)
+    task = f"lessons of {course.teacher.name}"
+    lessons.ask(
+        course.teacher,
+        course.device,
+        lambda done, total: on_event(Progress(task, done, total)),
+    )
+    for line in course.views.unreadable:
+        on_event(Message(f"left out: {line}", "warning"))
+    return lessons
+
+
+def _plan(config: PretrainConfig, spent: float) -> Plan:
+    """The loop's part of the run; ``spent`` seconds of its time went to the teacher."""
+    optim, time = config.optim, config.time
+    if time is not None:
+        time = max(time - spent, _LEAST_SHARE * time)
+    return Plan(
+        config.epochs,
+        _rate(config),
+        optim.final_lr,
+        optim.warmup,
+        0.0,
+        optim.accumulate,
+        optim.clip_norm,
+        time,
+        val_every=config.val_every,
+        figure="explained",
+    )
+
+
+def _rate(config: PretrainConfig) -> float:
+    """The peak rate: what is given, else the usual one, for the batch of the run."""
+    return config.optim.lr or _LR * (config.batch / 32) ** 0.5
+
+
+def _started(course: Course, folder: Path, steps: int) -> RunStarted:
+    config = course.config
+    size = (config.image_size, config.image_size)
+    cost = model_cost(_student(course).detector, size)
+    return RunStarted(
+        folder,
+        config.model.name,
+        cost.parameters,
+        cost.gflops,
+        len(course.views.to_learn()),
+        len(course.views.held_out()),
+        str(course.device),
+        config.epochs,
+        steps,
+    )
+
+
+def _over(saved: Weights) -> TrainResult:
+    """The result of a run that is over: nothing is left to do."""
+    assert saved.path is not None
+    state = LoopState(**saved.training["state"])
+    return _result(saved.path.absolute().parent.parent, state, "epochs")
+
+
+def _result(folder: Path, state: LoopState, reason: str) -> TrainResult:
+    best, last = folder / "weights" / "best.pt", folder / "weights" / "last.pt"
+    metrics = state.rows[state.best_epoch] if state.rows else {}
+    return TrainResult(folder, best, last, metrics, reason)

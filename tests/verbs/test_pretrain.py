@@ -1,0 +1,142 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from kdlnet.errors import ConfigError, WeightsError
+from kdlnet.events import EpochDone, Message
+from kdlnet.inference.weights import load_weights, transfer
+from kdlnet.models.zoo import ModelArguments, build_model
+from kdlnet.pretraining import course
+from kdlnet.pretraining.settings import PretrainConfig
+from kdlnet.pretraining.teachers import FeatureTeacher
+from kdlnet.verbs.pretrain import pretrain
+
+
+def pooled(images: torch.Tensor) -> list[torch.Tensor]:
+    """A teacher that sees brightness and edges, coarser by stride."""
+    edges = (images - images.roll(1, 3)).abs()
+    both = torch.cat((images, edges), 1)
+    return [torch.nn.functional.avg_pool2d(both, stride) for stride in (8, 16, 32)]
+
+
+@pytest.fixture
+def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setitem(
+        course.find_teacher.__globals__["TEACHERS"],
+        "pooled",
+        lambda device: FeatureTeacher("pooled", pooled),
+    )
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "line"
+    folder.mkdir()
+    for number in range(12):
+        pixels = np.random.default_rng(number).integers(0, 256, (6, 6, 3), np.uint8)
+        cv2.imwrite(str(folder / f"{number}.png"), cv2.resize(pixels, (80, 70)))
+    return folder
+
+
+def settings(folder: Path, **values: object) -> PretrainConfig:
+    usual = {"images": [str(folder)], "teacher": "pooled", "image_size": 64, "batch": 8}
+    return PretrainConfig.model_validate(
+        usual | {"epochs": 2, "views": 2, "optim": {"ema_decay": 0.5}} | values
+    )
+
+
+def test_the_student_learns_and_leaves_a_start(images: Path) -> None:
+    events: list[object] = []
+    result = pretrain(settings(images, epochs=8, views=8), on_event=events.append)
+    rows = [event.row for event in events if isinstance(event, EpochDone)]
+    assert rows[-1]["loss"] < 0.95 * rows[0]["loss"]
+    assert rows[-1]["explained"] > rows[0]["explained"] + 0.05
+    assert result.folder == images.parent / "runs/pretrain/line"
+    files = sorted(p.relative_to(result.folder).as_posix() for p in result.folder.rglob("*.*"))
+    assert files == [".kdlnet", "config.yaml", "environment.json", "results.csv",
+                     "weights/best.pt", "weights/last.pt"]  # fmt: skip
+    assert any("GB until" in e.text for e in events if isinstance(e, Message))
+    start = load_weights(result.best, start=True)
+    assert start.purpose == "start"
+    assert not start.training
+    with pytest.raises(WeightsError, match="is a start for trainings"):
+        load_weights(result.best)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_start_fits_any_classes_and_both_channels(images: Path, channels: int) -> None:
+    start = load_weights(pretrain(settings(images)).best, start=True)
+    detector = build_model("lightnet-n", ModelArguments(5, channels), seed=3)
+    fresh = build_model("lightnet-n", ModelArguments(5, channels), seed=3)
+    assert "start" in transfer(start, detector, tuple("abcde"))[0]
+    head, new = detector.head.state_dict(), fresh.head.state_dict()
+    assert all(torch.equal(head[key], new[key]) for key in head)
+    grey = torch.rand(2, 1, 64, 64)
+    seen = detector.eval().backbone(grey.expand(-1, channels, -1, -1))
+    taught = start.detector.backbone(grey.expand(-1, 3, -1, -1))
+    assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(seen, taught, strict=True))
+    with pytest.raises(WeightsError, match="Use the same --model and block"):
+        transfer(start, build_model("lightnet-n", ModelArguments(5, 3, "repvgg")), tuple("abcde"))
+
+
+def test_resume_is_bit_equal(images: Path) -> None:
+    whole = load_weights(pretrain(settings(images, epochs=3)).best.with_name("last.pt"), start=True)
+
+    def stop(event: object) -> None:
+        if isinstance(event, EpochDone) and event.epoch == 0:
+            raise KeyboardInterrupt
+
+    out = images.parent / "cut"
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(settings(images, epochs=3), out=out, on_event=stop)
+    assert (out / "cache").is_dir()
+    again = load_weights(pretrain(settings(images), resume=out).last, start=True)
+    for name in ("student", "average"):
+        first, second = whole.training[name], again.training[name]
+        assert all(torch.equal(first[key], second[key]) for key in first)
+    assert [row["loss"] for row in whole.training["state"]["rows"]] == [
+        row["loss"] for row in again.training["state"]["rows"]
+    ]
+    over = pretrain(settings(images), resume=out)  # nothing is left to do, no lesson asked again
+    assert over.folder == out
+    assert not (out / "cache").exists()
+
+
+def test_resume_before_the_first_epoch(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stop(Exception):
+        pass
+
+    def stop(event: object) -> None:
+        if type(event).__name__ == "Progress":
+            raise Stop
+
+    with pytest.raises(Stop):
+        pretrain(settings(images, epochs=1), out=images.parent / "cut", on_event=stop)
+    result = pretrain(settings(images), resume=images.parent / "cut")
+    assert result.best.is_file()
+
+
+def test_time_bounds_the_run_and_chooses_the_views(images: Path) -> None:
+    result = pretrain(settings(images, time=3.0, views=None))
+    assert result.reason == "time"
+    assert load_weights(result.last, start=True).training["pretrain"]["views"] == 8
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({"images": []}, "0 images to learn from: give --images"),
+        ({"teacher": "poled"}, "did you mean 'pooled'"),
+        ({"cache_gb": 1e-6}, r"more than cache_gb 1e-06: raise --cache-gb or lower --views"),
+    ],
+)
+def test_bad_input_is_one_line(images: Path, values: dict[str, object], line: str) -> None:
+    with pytest.raises(ConfigError, match=line):
+        pretrain(settings(images, **values))
+    assert not (images.parent / "runs").exists()
+
+
+def test_an_unknown_model_is_told_before_anything_is_made(images: Path) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'lightnet-n'"):
+        pretrain(settings(images, model={"name": "lightnt-n"}))
+    assert not (images.parent / "runs").exists()
