@@ -15,8 +15,7 @@ from ..errors import UsageProblem
 from ..options import Json, Overwrite, Quiet, Seed, at_least_one, given, option
 
 if TYPE_CHECKING:
-    from kdlnet.curation.formats.record import ImportOptions
-    from kdlnet.curation.writer import ConvertReport
+    from kdlnet.verbs.convert import ConvertReport, ImportOptions
 
 _FORMATS = "voc, coco, labelme, cvat, masks or yolo."
 _SOURCE = "Its folder; for coco, cvat and yolo also the file."
@@ -122,8 +121,7 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
 
 def import_options(format: str, **choices: Any) -> ImportOptions:
     """The options that were given. Raises UsageProblem for a value or a format they are not for."""
-    from kdlnet.curation.formats import IMPORTERS, OPTIONS_OF
-    from kdlnet.curation.formats.record import ImportOptions
+    from kdlnet.verbs.convert import IMPORTERS, OPTIONS_OF, ImportOptions
 
     if choices.get("origin", "auto") not in ("auto", "0", "1"):
         raise UsageProblem(f"--origin {choices['origin']!r}: write 0, 1 or auto")
@@ -173,7 +171,6 @@ def convert(
     """
     splits, classes, values = parse_splits(split), parse_names(names), parse_values(value)
     with Console(as_json=as_json, quiet=quiet) as console:
-        from kdlnet.events import Progress
         from kdlnet.verbs.convert import convert as run_convert
 
         from ..progress import EventPrinter
@@ -192,7 +189,7 @@ def convert(
                 names=classes,
                 options=options,
                 overwrite=overwrite,
-                on_progress=lambda done, total: printer(Progress("link images", done, total)),
+                on_event=printer,
                 **given(to=to),
             )
         show_report(console, report)
@@ -214,8 +211,7 @@ def synth(
     """
     size = parse_size(image_size)
     with Console(as_json=as_json, quiet=quiet) as console:
-        from kdlnet.curation.synth.dataset import synthesize
-        from kdlnet.events import Progress
+        from kdlnet.verbs.synth import synthesize
 
         from ..progress import EventPrinter
 
@@ -223,7 +219,7 @@ def synth(
             report = synthesize(
                 out,
                 overwrite=overwrite,
-                on_progress=lambda done, total: printer(Progress("draw images", done, total)),
+                on_event=printer,
                 **given(count=count, image_size=size, seed=seed),
             )
         show_report(console, report)

@@ -12,7 +12,7 @@ from kdlnet.utils.files import shown
 
 from ..console import Console, duration
 from ..errors import PROOF, UsageProblem
-from ..options import DataRoot, Json, Overwrite, Quiet, given, option
+from ..options import DataRoot, Json, Overwrite, Quiet, given, option, seeing
 
 if TYPE_CHECKING:
     from kdlnet.verbs.check import CheckResult
@@ -54,13 +54,12 @@ def check(
     are in train and test, splits that differ. Nothing is written into the dataset.
 
     \b
-    kdlnet data check neu-det --out doctor
-    kdlnet data split neu-det --group-by doctor/groups.csv --out neu-det-split
+    kdlnet data check neu-det --out found
+    kdlnet data split neu-det --group-by found/groups.csv --out neu-det-split
     """
     if fail_on not in (None, *_LEVELS):
         raise UsageProblem(f"--fail-on {fail_on!r}: write error or warning")
     with Console(as_json=as_json, quiet=quiet) as console:
-        from kdlnet.config import parse_image_size
         from kdlnet.verbs.check import check_dataset
 
         from ..progress import EventPrinter
@@ -71,7 +70,7 @@ def check(
                 on_event=printer,
                 overwrite=overwrite,
                 **given(data_root=data_root, out=out),
-                **given(image_size=parse_image_size(image_size) if image_size else None),
+                **seeing(image_size, None, None, None),
                 **given(only=[name.strip() for name in only.split(",")] if only else None),
             )
         _show(console, result)

@@ -42,8 +42,7 @@ def prepare(
     """
     splits = parse_splits(split)
     with Console(as_json=as_json, quiet=quiet) as console:
-        from kdlnet.data.catalog import look_up
-        from kdlnet.events import Progress
+        from kdlnet.verbs.prepare import catalog_entry
         from kdlnet.verbs.prepare import prepare as run_prepare
 
         from ..progress import EventPrinter
@@ -55,15 +54,14 @@ def prepare(
                 out,
                 splits=splits,
                 overwrite=overwrite,
-                on_progress=lambda done, total: printer(Progress("link images", done, total)),
+                on_event=printer,
                 **given(seed=seed),
             )
         show_report(console, report)
-        entry = look_up(name)[0]
-        if entry is not None:
-            console.say(f"terms: {entry.terms}")
-            console.say(f"cite: {entry.citation}")
-            if entry.image_size:
-                tile = f" --tile {entry.tile} --overlap {entry.overlap:g}" if entry.tile else ""
-                size = f"--image-size {entry.image_size}{tile}"
-                console.say(f"next: kdlnet train --data {shown(report.folder)} {size}")
+        entry = catalog_entry(name)
+        console.say(f"terms: {entry.terms}")
+        console.say(f"cite: {entry.citation}")
+        if entry.image_size:
+            tile = f" --tile {entry.tile} --overlap {entry.overlap:g}" if entry.tile else ""
+            size = f"--image-size {entry.image_size}{tile}"
+            console.say(f"next: kdlnet train --data {shown(report.folder)} {size}")

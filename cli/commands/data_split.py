@@ -22,7 +22,7 @@ from ..options import (
 )
 
 if TYPE_CHECKING:
-    from kdlnet.curation.split_report import PartCounts, SplitReport
+    from kdlnet.verbs.split import PartCounts, SplitReport
 
 _EVEN = {"train": 0.8, "val": 0.1, "test": 0.1}
 
@@ -107,22 +107,21 @@ def split(
         )
     shares = choose_shares(train, val, test, keep) if folds is None else None
     with Console(as_json=as_json, quiet=quiet) as console:
-        from kdlnet.data.catalog import find_dataset
-        from kdlnet.events import Progress
         from kdlnet.verbs.split import split_dataset
 
         from ..progress import EventPrinter
 
         with EventPrinter(console) as printer:
             report = split_dataset(
-                find_dataset(data, data_root),
+                data,
                 out,
+                data_root=data_root,
                 shares=shares,
                 folds=folds,
                 group_by=group_by,
                 keep=keep,
                 overwrite=overwrite,
-                on_progress=lambda done, total: printer(Progress("compare images", done, total)),
+                on_event=printer,
                 **given(seed=seed),
             )
         _show(console, report, grouped=group_by is not None)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from kdlnet.errors import DataError
+from kdlnet.events import Listener, Progress, ignore
 from kdlnet.images.read import ImageArray, is_grey, read_image, to_channels
 
 _SIDE = 320  # longer side of the pictures that are compared, pixels
@@ -42,7 +43,6 @@ _BLOCK = 4096
 _WORKERS = 4
 
 Floats = NDArray[np.float32]
-OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +76,10 @@ class Fingerprint:
     descriptors: NDArray[np.uint8]
 
 
-def find_duplicates(
-    paths: Sequence[Path], on_progress: OnProgress = lambda done, total: None
-) -> list[DuplicatePair]:
+def find_duplicates(paths: Sequence[Path], on_event: Listener = ignore) -> list[DuplicatePair]:
     """Pairs of positions in ``paths`` that show the same, as :func:`find_pairs`.
 
-    Every image is decoded once; those that cannot be read are in no pair. ``on_progress`` is told
+    Every image is decoded once; those that cannot be read are in no pair. ``on_event`` is told
     how many were read.
     """
 
@@ -95,7 +93,7 @@ def find_duplicates(
     with ThreadPoolExecutor(_WORKERS) as pool:
         for print_ in pool.map(attempt, paths):
             found.append(print_)
-            on_progress(len(found), len(paths))
+            on_event(Progress("compare images", len(found), len(paths)))
     return find_pairs(found)
 
 

@@ -15,12 +15,12 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from kdlnet.curation.formats.record import Record
+from kdlnet.curation.formats.imported import ImportedImage
 from kdlnet.curation.writer import write_index
 from kdlnet.data.labels import write_rows
 
-Items = Sequence[tuple[Record, Path]]
-"""Records and the paths of their images below the image folder, no two with one stem."""
+Items = Sequence[tuple[ImportedImage, Path]]
+"""Images and their paths below the image folder, no two with one stem."""
 
 _DECIMALS = 3
 
@@ -40,10 +40,10 @@ def write_yolo(folder: Path, names: Sequence[str], splits: Mapping[str, Items]) 
     """A label file an image, a list file a split and data.yaml."""
     index = {name: position for position, name in enumerate(names)}
     for items in splits.values():
-        for record, path in items:
-            height, width = record.size
-            boxes = record.boxes / np.array([width, height, width, height], np.float64)
-            labels = np.array([index[name] for name in record.names], np.int64)
+        for image, path in items:
+            height, width = image.size
+            boxes = image.boxes / np.array([width, height, width, height], np.float64)
+            labels = np.array([index[name] for name in image.names], np.int64)
             write_rows(_file(folder / "labels", path, ".txt"), boxes, labels)
     images = {split: [Path("images", path) for _, path in items] for split, items in splits.items()}
     write_index(folder, names, images)
@@ -56,11 +56,11 @@ def write_coco(folder: Path, names: Sequence[str], splits: Mapping[str, Items]) 
     (folder / "annotations").mkdir()
     for split, items in splits.items():
         images, annotations, numbers = [], [], count(1)
-        for image_id, (record, path) in enumerate(items, start=1):
-            height, width = record.size
+        for image_id, (image, path) in enumerate(items, start=1):
+            height, width = image.size
             names_size = {"file_name": path.as_posix(), "height": height, "width": width}
             images.append({"id": image_id, **names_size})
-            for name, box in zip(record.names, record.boxes.tolist(), strict=True):
+            for name, box in zip(image.names, image.boxes.tolist(), strict=True):
                 head = {"id": next(numbers), "image_id": image_id, "category_id": ids[name]}
                 annotations.append({**head, **_coco_box(box)})
         content = {"images": images, "categories": categories, "annotations": annotations}
@@ -77,8 +77,8 @@ def write_voc(folder: Path, names: Sequence[str], splits: Mapping[str, Items]) -
     lists = folder / "ImageSets" / "Main"
     lists.mkdir(parents=True)
     for split, items in splits.items():
-        for record, path in items:
-            tree = ElementTree.ElementTree(_voc_annotation(record, path))
+        for image, path in items:
+            tree = ElementTree.ElementTree(_voc_annotation(image, path))
             ElementTree.indent(tree)
             tree.write(_file(folder / "Annotations", path, ".xml"), encoding="utf-8")
         lines = sorted(f"{path.with_suffix('').as_posix()}\n" for _, path in items)
@@ -107,13 +107,13 @@ def _coco_box(box: Sequence[float]) -> dict[str, Any]:
     return {"bbox": [x1, y1, width, height], "area": area, "iscrowd": 0, "segmentation": []}
 
 
-def _voc_annotation(record: Record, path: Path) -> ElementTree.Element:
+def _voc_annotation(image: ImportedImage, path: Path) -> ElementTree.Element:
     root = ElementTree.Element("annotation")
     _texts(root, folder=Path("JPEGImages", path.parent).as_posix(), filename=path.name)
-    height, width = record.size
+    height, width = image.size
     _texts(ElementTree.SubElement(root, "size"), width=width, height=height)
     _texts(root, segmented=0)
-    for name, (x1, y1, x2, y2) in zip(record.names, record.boxes.tolist(), strict=True):
+    for name, (x1, y1, x2, y2) in zip(image.names, image.boxes.tolist(), strict=True):
         thing = ElementTree.SubElement(root, "object")
         _texts(thing, name=name, pose="Unspecified", truncated=0, difficult=0)
         sides = {"xmin": x1 + 1, "ymin": y1 + 1, "xmax": x2, "ymax": y2}

@@ -8,8 +8,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from kdlnet.curation.duplicates import OnProgress, clusters, find_duplicates
+from kdlnet.curation.duplicates import clusters, find_duplicates
 from kdlnet.errors import DataError
+from kdlnet.events import Listener, ignore
 
 DUPLICATES = "duplicates"
 _COLUMNS = ("image", "group")
@@ -30,7 +31,7 @@ def find_groups(
     group_by: str | None,
     names: Sequence[str],
     paths: Sequence[Path],
-    on_progress: OnProgress = lambda done, total: None,
+    on_event: Listener = ignore,
 ) -> list[str]:
     """The group of each image; ``names`` are their ``paths`` relative to the dataset.
 
@@ -41,21 +42,21 @@ def find_groups(
     if group_by is None:
         return list(names)
     if group_by == DUPLICATES:
-        return groups_of_duplicates(names, paths, on_progress)
+        return groups_of_duplicates(names, paths, on_event)
     if group_by.lower().endswith(".csv"):
         return groups_by_table(names, paths, Path(group_by))
     return groups_by_rule(names, group_by)
 
 
 def groups_of_duplicates(
-    names: Sequence[str], paths: Sequence[Path], on_progress: OnProgress
+    names: Sequence[str], paths: Sequence[Path], on_event: Listener
 ) -> list[str]:
     """Images that show the same are one group, named by its first image; others are alone.
 
-    Every image is decoded, which ``on_progress`` is told of.
+    Every image is decoded, which ``on_event`` is told of.
     """
     groups = list(names)
-    for cluster in clusters(find_duplicates(paths, on_progress), len(paths)):
+    for cluster in clusters(find_duplicates(paths, on_event), len(paths)):
         for position in cluster:
             groups[position] = names[cluster[0]]
     return groups

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import chain, count
 from pathlib import Path
 
-from kdlnet.curation.formats.record import ImportResult, Record
+from kdlnet.curation.formats.imported import ImportedImage, ImportResult
 from kdlnet.data.schema import SPLITS
 from kdlnet.errors import DataError, unknown
 
@@ -18,15 +18,15 @@ _IMAGE_FOLDERS = frozenset({"images", "imgs", "jpegimages"})
 
 
 @dataclass
-class Plan:
-    """Where each record goes: split and path below the image folder. ``unlisted`` goes nowhere."""
+class Placement:
+    """Where each image goes: split and path below the image folder. ``unlisted`` goes nowhere."""
 
-    splits: dict[str, list[tuple[Record, Path]]] = field(default_factory=dict)
+    splits: dict[str, list[tuple[ImportedImage, Path]]] = field(default_factory=dict)
     unlisted: list[Path] = field(default_factory=list)
     _taken: set[str] = field(default_factory=set)
 
-    def add(self, split: str, record: Record, wanted: Path) -> None:
-        self.splits.setdefault(split, []).append((record, self._free(wanted)))
+    def add(self, split: str, image: ImportedImage, wanted: Path) -> None:
+        self.splits.setdefault(split, []).append((image, self._free(wanted)))
 
     def _free(self, wanted: Path) -> Path:
         """``wanted``, or with the suffix in its stem and a number when its label file is taken.
@@ -42,20 +42,22 @@ class Plan:
         return wanted.with_name(stem + wanted.suffix)
 
 
-def plan(imported: ImportResult, roots: Sequence[Path], listed: Mapping[Path, str] | None) -> Plan:
-    """Where every record goes. ``roots`` are the folders its path may be below, nearest first.
+def place_images(
+    imported: ImportResult, roots: Sequence[Path], listed: Mapping[Path, str] | None
+) -> Placement:
+    """Where every image goes. ``roots`` are the folders its path may be below, nearest first.
 
     ``listed`` is the split of each image; None keeps the source's own, "train" where it has none.
     """
-    made = Plan()
+    made = Placement()
     roots = [*roots, *_common_root(imported, roots)]
-    for record in imported.records:
-        own = "train" if record.split is None else record.split
-        split = listed.get(record.image) if listed is not None else own
+    for image in imported.images:
+        own = "train" if image.split is None else image.split
+        split = listed.get(image.path) if listed is not None else own
         if split:
-            made.add(split, record, _path_below(roots, record.image))
+            made.add(split, image, _path_below(roots, image.path))
         else:
-            made.unlisted.append(record.image)
+            made.unlisted.append(image.path)
     made.splits = {split: made.splits[split] for split in SPLITS if split in made.splits}
     return made
 
@@ -68,7 +70,7 @@ def read_lists(
     Images that the importer left out may be listed. Raises DataError for a list that cannot be
     read, an image that is not in the source and one that is in two splits.
     """
-    known = {record.image for record in imported.records}
+    known = {image.path for image in imported.images}
     known |= {problem.file for problem in imported.left_out}
     listed: dict[Path, str] = {}
     for split, file in files.items():
@@ -107,7 +109,7 @@ def _read_lines(file: Path) -> list[str]:
 
 def _common_root(imported: ImportResult, roots: Sequence[Path]) -> list[Path]:
     """The folder that holds all images outside of ``roots``, where a list or JSON names such."""
-    images = [record.image for record in imported.records]
+    images = [image.path for image in imported.images]
     outside = {image.parent for image in images if not any(map(image.is_relative_to, roots))}
     one_drive = len({folder.anchor for folder in outside}) == 1
     return [Path(os.path.commonpath(outside))] if one_drive else []

@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from kdlnet.curation.synth.dataset import draw_image
+from kdlnet.curation.synth.image import draw_image
 from kdlnet.data.catalog import find_dataset, list_images
 from kdlnet.errors import ConfigError, DataError
 from kdlnet.events import Listener, Message

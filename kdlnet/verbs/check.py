@@ -98,7 +98,7 @@ def check_dataset(
     if out is not None:  # so does a folder that must not be written to
         keep_out_of(out, [listing.info.root])
         folder = new_folder(out, out, overwrite, images=listing.splits_of)
-    survey = take_survey(listing, image_size, lambda *progress: on_event(Progress(*progress)))
+    survey = take_survey(listing, image_size, on_event)
     findings = run_checks(survey, checks)
     result = CheckResult(survey, findings, time.perf_counter() - began)
     if folder is None:

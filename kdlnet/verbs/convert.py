@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from kdlnet.curation.exports import EXPORTERS
-from kdlnet.curation.formats import IMPORTERS, ONE_FILE
-from kdlnet.curation.formats.record import ImportOptions, ImportResult
-from kdlnet.curation.placement import Plan, plan, read_lists
+from kdlnet.curation.formats import IMPORTERS, ONE_FILE, OPTIONS_OF
+from kdlnet.curation.formats.imported import ImportOptions, ImportResult
+from kdlnet.curation.placement import Placement, place_images, read_lists
 from kdlnet.curation.writer import (
     ConvertReport,
     count_split,
@@ -27,11 +27,20 @@ from kdlnet.curation.writer import (
 )
 from kdlnet.data.labels import LabelProblem
 from kdlnet.errors import DataError, unknown
+from kdlnet.events import Listener, Progress, ignore
+
+__all__ = [
+    "IMPORTERS",
+    "OPTIONS_OF",
+    "ConvertReport",
+    "ImportOptions",
+    "convert",
+    "read_source",
+    "write_dataset",
+]
 
 _EXAMPLES_A_REASON = 5
 _NOT_LISTED = "not in a split"
-
-Progress = Callable[[int, int], None]
 
 
 def convert(
@@ -44,7 +53,7 @@ def convert(
     names: Sequence[str] | None = None,
     options: ImportOptions | None = None,
     overwrite: bool = False,
-    on_progress: Progress = lambda done, total: None,
+    on_event: Listener = ignore,
 ) -> ConvertReport:
     """Writes the dataset in ``source`` to the new folder ``out``, in the form ``to``.
 
@@ -62,12 +71,12 @@ def convert(
     listed = read_lists(roots, splits, imported) if splits else None
     return write_dataset(
         imported,
-        plan(imported, roots, listed),
+        place_images(imported, roots, listed),
         out,
         to=to,
         names=names,
         overwrite=overwrite,
-        on_progress=on_progress,
+        on_event=on_event,
         facts={"format": format, "source": str(roots[-1])},
     )
 
@@ -100,29 +109,29 @@ def read_source(
 
 def write_dataset(
     imported: ImportResult,
-    planned: Plan,
+    placement: Placement,
     out: Path,
     *,
     to: str = "yolo",
     names: Sequence[str] | None = None,
     overwrite: bool = False,
-    on_progress: Progress = lambda done, total: None,
+    on_event: Listener = ignore,
     facts: Mapping[str, Any],
     warnings: Sequence[str] = (),
 ) -> ConvertReport:
-    """Writes what was imported as it was planned; ``facts`` go into report.json.
+    """Writes what was imported as it was placed; ``facts`` go into report.json.
 
     Raises DataError when nothing is left to write, a class is not in ``names`` or ``out`` is
     taken.
     """
     order = _class_order(imported, names)
-    if not planned.splits:
+    if not placement.splits:
         raise DataError(f"no image of {facts['source']!r} can be converted: {_reason(imported)}")
     with dataset_folder(out, overwrite) as folder:
-        links = _link_images(folder / EXPORTERS[to].images, planned, on_progress)
-        EXPORTERS[to].write(folder, order, planned.splits)
+        links = _link_images(folder / EXPORTERS[to].images, placement, on_event)
+        EXPORTERS[to].write(folder, order, placement.splits)
         lines = (*imported.warnings, *warnings)
-        report = _report(out, planned, order, imported, links, lines)
+        report = _report(out, placement, order, imported, links, lines)
         write_report(folder, report, **facts, **imported.facts, to=to)
     return report
 
@@ -142,7 +151,7 @@ def _check_apart(root: Path, out: Path, source: Path) -> None:
 
 
 def _class_order(imported: ImportResult, names: Sequence[str] | None) -> tuple[str, ...]:
-    found = {name for record in imported.records for name in record.names}
+    found = {name for image in imported.images for name in image.names}
     order = tuple(names) if names else imported.names or tuple(sorted(found))
     if not order:
         left = imported.left_out
@@ -155,31 +164,31 @@ def _class_order(imported: ImportResult, names: Sequence[str] | None) -> tuple[s
     return order
 
 
-def _link_images(folder: Path, planned: Plan, on_progress: Progress) -> dict[str, int]:
+def _link_images(folder: Path, placement: Placement, on_event: Listener) -> dict[str, int]:
     """Links the images; how many were linked in which way."""
-    items = list(chain.from_iterable(planned.splits.values()))
+    items = list(chain.from_iterable(placement.splits.values()))
     links: Counter[str] = Counter()
-    for done, (record, path) in enumerate(items, start=1):
-        image = folder / path
-        image.parent.mkdir(parents=True, exist_ok=True)
-        links[link_file(record.image, image)] += 1
-        on_progress(done, len(items))
+    for done, (image, path) in enumerate(items, start=1):
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        links[link_file(image.path, target)] += 1
+        on_event(Progress("link images", done, len(items)))
     return dict(links)
 
 
 def _report(
     out: Path,
-    planned: Plan,
+    placement: Placement,
     order: Sequence[str],
     imported: ImportResult,
     links: dict[str, int],
     warnings: Sequence[str],
 ) -> ConvertReport:
-    used = [record for items in planned.splits.values() for record, _ in items]
-    rows = [*chain.from_iterable(record.problems for record in used), *imported.lost]
+    used = [image for items in placement.splits.values() for image, _ in items]
+    rows = [*chain.from_iterable(image.problems for image in used), *imported.lost]
     left_out = Counter(problem.reason for problem in imported.left_out)
-    if planned.unlisted:
-        left_out[_NOT_LISTED] = len(planned.unlisted)
+    if placement.unlisted:
+        left_out[_NOT_LISTED] = len(placement.unlisted)
     files: dict[str, list[str]] = {}
     for problem in imported.left_out:
         files.setdefault(problem.reason, []).append(str(problem.file))
@@ -187,12 +196,12 @@ def _report(
         folder=out,
         names=tuple(order),
         splits={
-            split: count_split([record.names for record, _ in items], order)
-            for split, items in planned.splits.items()
+            split: count_split([image.names for image, _ in items], order)
+            for split, items in placement.splits.items()
         },
         dropped=dict(Counter(row.reason for row in rows if row.action == "dropped")),
         repaired=dict(Counter(row.reason for row in rows if row.action != "dropped")),
-        converted=dict(Counter(chain.from_iterable(record.converted for record in used))),
+        converted=dict(Counter(chain.from_iterable(image.converted for image in used))),
         left_out=dict(left_out),
         left_out_files=files,
         links=links,
@@ -212,4 +221,4 @@ def _examples(problems: Iterable[LabelProblem]) -> Iterable[str]:
 def _reason(imported: ImportResult) -> str:
     if imported.left_out:
         return str(imported.left_out[0])
-    return "it holds no images" if not imported.records else "no split lists one"
+    return "it holds no images" if not imported.images else "no split lists one"

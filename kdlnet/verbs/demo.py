@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kdlnet.config import TrainConfig, build_config
-from kdlnet.curation.synth.dataset import synthesize
-from kdlnet.events import Listener, Message, Progress, ignore
+from kdlnet.events import Listener, Message, ignore
 from kdlnet.training.distiller import distill
 from kdlnet.training.trainer import train
 from kdlnet.types import ImageSize
@@ -20,6 +19,7 @@ from kdlnet.utils.output import new_folder
 from kdlnet.verbs.bench import Plan, bench
 from kdlnet.verbs.fuse import fuse
 from kdlnet.verbs.predict import predict_files
+from kdlnet.verbs.synth import synthesize
 from kdlnet.verbs.val import validate
 
 IMAGE_SIZE: ImageSize = (128, 128)
@@ -74,7 +74,7 @@ def demo(
             image_size=IMAGE_SIZE,
             seed=seed,
             contrast=_CONTRAST,
-            on_progress=lambda done, total: on_event(Progress("draw images", done, total)),
+            on_event=on_event,
         )
     config = _config(data, training_seconds / 2, seed, device)
     with step("train a teacher"):

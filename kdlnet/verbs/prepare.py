@@ -10,15 +10,16 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from kdlnet.curation.formats.record import ImportOptions, ImportResult
-from kdlnet.curation.placement import plan, read_lists
+from kdlnet.curation.formats.imported import ImportOptions, ImportResult
+from kdlnet.curation.placement import place_images, read_lists
 from kdlnet.curation.splits import grouped_split
 from kdlnet.curation.writer import ConvertReport
 from kdlnet.data.catalog import find_dataset, look_up
 from kdlnet.data.schema import CatalogEntry, Expected, Layout
 from kdlnet.errors import DataError, unknown
+from kdlnet.events import Listener, ignore
 from kdlnet.images.read import IMAGE_SUFFIXES
-from kdlnet.verbs.convert import Progress, read_source, write_dataset
+from kdlnet.verbs.convert import read_source, write_dataset
 
 
 def prepare(
@@ -29,7 +30,7 @@ def prepare(
     splits: Mapping[str, Path] | None = None,
     seed: int = 0,
     overwrite: bool = False,
-    on_progress: Progress = lambda done, total: None,
+    on_event: Listener = ignore,
 ) -> ConvertReport:
     """Writes the dataset ``name`` of datasets.yaml from its authors' layout to ``out``.
 
@@ -41,9 +42,7 @@ def prepare(
     Raises DataError for an unknown name, a folder of another layout, classes of another set, and
     a set that has no group rule and is given no lists.
     """
-    entry, _, known = look_up(name)
-    if entry is None:
-        raise DataError(unknown("dataset", name, known))
+    entry = catalog_entry(name)
     if entry.layout is None:
         raise DataError(f"dataset {name!r} is not made from a folder: use {entry.prepare!r}")
     folder = find_layout(name, source, entry.layout)
@@ -58,11 +57,11 @@ def prepare(
         listed = split_by_rule(name, entry, imported, folder, seed)
     return write_dataset(
         imported,
-        plan(imported, roots, listed),
+        place_images(imported, roots, listed),
         target,
         names=entry.names,
         overwrite=overwrite,
-        on_progress=on_progress,
+        on_event=on_event,
         facts={
             "dataset": name,
             "source": str(folder),
@@ -72,6 +71,14 @@ def prepare(
         },
         warnings=[*_differences(entry.expected, imported), *_without_boxes(imported, entry.names)],
     )
+
+
+def catalog_entry(name: str) -> CatalogEntry:
+    """The entry of datasets.yaml called ``name``. Raises DataError, with the closest one."""
+    entry, _, known = look_up(name)
+    if entry is None:
+        raise DataError(unknown("dataset", name, known))
+    return entry
 
 
 def find_layout(name: str, source: Path, layout: Layout) -> Path:
@@ -113,15 +120,15 @@ def split_by_rule(
             f"the file names of {name} do not tell which images show the same part, and a random "
             "split would leak: give --split train=LIST --split val=LIST --split test=LIST"
         )
-    records = imported.records
-    names = [record.image.relative_to(folder).as_posix() for record in records]
-    labels = [[entry.names.index(label) for label in record.names] for record in records]
+    images = imported.images
+    names = [image.path.relative_to(folder).as_posix() for image in images]
+    labels = [[entry.names.index(label) for label in image.names] for image in images]
     matches = [re.search(entry.group, path) for path in names]
     pairs = zip(matches, names, strict=True)
     groups = [f"group {match[1]}" if match else path for match, path in pairs]
     shares = {str(split): share for split, share in entry.shares.items()}
     parts = grouped_split(names, labels, groups, shares, seed)
-    return {records[index].image: split for split, found in parts.items() for index in found}
+    return {images[index].path: split for split, found in parts.items() for index in found}
 
 
 def _names(folder: Path) -> set[str]:
@@ -139,7 +146,7 @@ def _subfolder(folder: Path, name: str) -> Path:
 
 
 def _check_classes(name: str, folder: Path, imported: ImportResult, names: Sequence[str]) -> None:
-    found = {label for record in imported.records for label in record.names}
+    found = {label for image in imported.images for label in image.names}
     strange = sorted(found - set(names))
     if strange:
         raise DataError(
@@ -152,13 +159,13 @@ def _differences(expected: Expected | None, imported: ImportResult) -> Iterator[
     """A line for each count that is not that of a complete copy."""
     if expected is None:
         return
-    records = imported.records
-    rows = [p for r in records for p in r.problems if p.action == "dropped" and p.line]
+    images = imported.images
+    rows = [p for image in images for p in image.problems if p.action == "dropped" and p.line]
     left_out = {p.file for p in imported.left_out if p.file.suffix.lower() in IMAGE_SUFFIXES}
     found = {
-        "images": len(records) + len(left_out),
-        "good": sum(not record.names for record in records),
-        "boxes": sum(len(record.names) for record in records) + len(rows),
+        "images": len(images) + len(left_out),
+        "good": sum(not image.names for image in images),
+        "boxes": sum(len(image.names) for image in images) + len(rows),
     }
     for what, count in found.items():
         wanted = getattr(expected, what)
@@ -167,7 +174,7 @@ def _differences(expected: Expected | None, imported: ImportResult) -> Iterator[
 
 
 def _without_boxes(imported: ImportResult, names: Sequence[str]) -> Iterator[str]:
-    found = {label for record in imported.records for label in record.names}
+    found = {label for image in imported.images for label in image.names}
     missing = [name for name in names if name not in found]
     if missing:
         yield f"classes without a box: {', '.join(missing)}"

@@ -6,64 +6,69 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from kdlnet.curation.duplicates import OnProgress
 from kdlnet.curation.groups import find_groups, name_below
 from kdlnet.curation.split_report import (
     LEFT_OUT_NAME,
     Division,
     Images,
+    PartCounts,
     SplitReport,
     report_division,
 )
 from kdlnet.curation.splits import grouped_folds, grouped_split
 from kdlnet.curation.writer import dataset_folder, keep_apart, write_index, write_report
-from kdlnet.data.catalog import DatasetInfo, label_path, list_images
+from kdlnet.data.catalog import DatasetInfo, find_dataset, label_path, list_images
 from kdlnet.data.labels import read_labels
 from kdlnet.data.schema import SPLITS
 from kdlnet.errors import DataError, unknown
+from kdlnet.events import Listener, ignore
+
+__all__ = ["PartCounts", "SplitReport", "split_dataset"]
 
 
 def split_dataset(
-    info: DatasetInfo,
+    name: str,
     out: Path,
     *,
+    data_root: Path | None = None,
     shares: Mapping[str, float] | None = None,
     folds: int | None = None,
     group_by: str | None = None,
     keep: str | None = None,
     seed: int = 0,
     overwrite: bool = False,
-    on_progress: OnProgress = lambda done, total: None,
+    on_event: Listener = ignore,
 ) -> SplitReport:
-    """Divides all images of ``info`` anew and writes list files and data.yaml into ``out``.
+    """Divides all images of ``name`` anew and writes list files and data.yaml into ``out``.
 
     ``shares`` by split, or ``folds``: then fold-N/ holds a data.yaml whose val is part N and
     whose train is the rest. ``group_by`` is what :func:`~kdlnet.curation.groups.find_groups` takes.
     The split ``keep`` (with folds only "test") stays as it is; images of its groups in other
     splits are left out, since they would be a leak. Images and labels are only read;
-    ``on_progress`` is told of the images that are compared for duplicates.
+    ``on_event`` is told of the images that are compared for duplicates.
 
     Raises DataError (one line) for what cannot be divided; ``out`` is then as it was.
     """
+    info = find_dataset(name, data_root)
     out = Path(os.path.normpath(out.absolute()))
     kept = _kept_images(info, keep, folds)
     paths = sorted({path for split in info.splits for path in list_images(info, split)})
     keep_apart(out, info.root, paths)
-    images = _read(info, paths, group_by, on_progress)
+    images = _read(info, paths, group_by, on_event)
     division = _divide(images, kept, keep, shares or {}, folds, seed)
     datasets = _datasets(division, folds is not None)
     with dataset_folder(out, overwrite) as folder:
-        for name, splits in datasets.items():
-            (folder / name).mkdir(exist_ok=True)
+        for part, splits in datasets.items():
+            (folder / part).mkdir(exist_ok=True)
             relative = {
-                split: [_path_from(images.paths[i], out / name) for i in positions]
+                split: [_path_from(images.paths[i], out / part) for i in positions]
                 for split, positions in splits.items()
             }
-            write_index(folder / name, info.names, relative, info.channels)
+            write_index(folder / part, info.names, relative, info.channels)
         if division.left_out:
             lines = "".join(f"{images.names[i]}\n" for i in division.left_out)
             (folder / LEFT_OUT_NAME).write_text(lines, encoding="utf-8", newline="\n")
-        files = tuple(out / name / "data.yaml" for name in datasets)
+        files = tuple(out / part / "data.yaml" for part in datasets)
         report = report_division(out, files, info.names, images, division, keep)
         facts = {"data": str(info.source), "group_by": group_by, "keep": keep, "seed": seed}
         write_report(folder, report, **facts)
@@ -83,16 +88,14 @@ def _kept_images(info: DatasetInfo, keep: str | None, folds: int | None) -> set[
     return set(list_images(info, keep))
 
 
-def _read(
-    info: DatasetInfo, paths: list[Path], group_by: str | None, on_progress: OnProgress
-) -> Images:
+def _read(info: DatasetInfo, paths: list[Path], group_by: str | None, on_event: Listener) -> Images:
     names = [name_below(path, info.root) for path in paths]
     labels, problems = [], []
     for path in paths:
         found, faults = read_labels(label_path(path), len(info.names))
         labels.append(found.labels.tolist())
         problems += faults
-    groups = find_groups(group_by, names, paths, on_progress)
+    groups = find_groups(group_by, names, paths, on_event)
     return Images(paths, names, labels, groups, problems)
 
 

@@ -24,13 +24,13 @@ def leaky(dataset: Path, tmp_path: Path) -> Path:
 
 
 def test_the_table_says_the_worst_first(kdlnet: Command, leaky: Path) -> None:
-    run = kdlnet("data check --out doctor", leaky)
+    run = kdlnet("data check --out found", leaky)
     assert run.code == 0, run.err
     lines = run.out.splitlines()
     assert any(line.startswith("error") and "split" in line for line in lines)
     assert lines[2].startswith("error"), "worst first"
-    assert "doctor/findings.json" in run.out
-    assert Path("doctor/groups.csv").is_file()
+    assert "found/findings.json" in run.out
+    assert Path("found/groups.csv").is_file()
 
 
 def test_the_document(kdlnet: Command, leaky: Path) -> None:
@@ -42,9 +42,9 @@ def test_the_document(kdlnet: Command, leaky: Path) -> None:
 def test_the_groups_of_a_check_divide_a_set_of_lists(kdlnet: Command, dataset: Path) -> None:
     """A set that `data split` wrote has its images outside its own folder."""
     assert kdlnet("data split", dataset, "--out", "lists").code == 0
-    check = kdlnet("data check lists --only rows --out doctor")
+    check = kdlnet("data check lists --only rows --out found")
     assert check.code == 0, check.err
-    split = kdlnet("data split lists --group-by doctor/groups.csv --out again")
+    split = kdlnet("data split lists --group-by found/groups.csv --out again")
     assert split.code == 0, split.err
 
 
@@ -70,7 +70,7 @@ def test_fail_on(
         ("data check SET --only splt", 1, ["splt", "did you mean 'split'"]),
         ("data check SET --fail-on eror", 2, ["eror", "error or warning"]),
         ("data check SET --image-size 65", 1, ["65", "multiple of 32"]),
-        ("data check SET --out SET/doctor", 1, ["nothing is ever written"]),
+        ("data check SET --out SET/found", 1, ["nothing is ever written"]),
     ],
 )
 def test_user_errors(

@@ -110,7 +110,7 @@ def test_options_of_another_format(kdlnet: Command, format: str, flag: str, know
 
 def test_every_import_option_says_whose_it_is() -> None:
     from kdlnet.curation.formats import OPTIONS_OF
-    from kdlnet.curation.formats.record import ImportOptions
+    from kdlnet.curation.formats.imported import ImportOptions
 
     assert set(OPTIONS_OF) == {field.name for field in fields(ImportOptions)}
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 
 from kdlnet.curation.formats import IMPORTERS
-from kdlnet.curation.formats.record import ImportOptions
+from kdlnet.curation.formats.imported import ImportOptions
 from kdlnet.curation.writer import write_index
 from kdlnet.data.labels import write_rows
 from kdlnet.errors import DataError
@@ -64,10 +64,10 @@ def content_of(folder):
     """(path, split, names, boxes in pixels) of every image."""
     found = IMPORTERS["yolo"](folder, ImportOptions())
     assert found.names == NAMES and found.left_out == []
-    assert not any(p for r in found.records for p in r.problems if p.reason != "duplicate")
+    assert not any(p for r in found.images for p in r.problems if p.reason != "duplicate")
     return [
-        (record.image.relative_to(folder).as_posix(), record.split, record.names, record.boxes)
-        for record in found.records
+        (image.path.relative_to(folder).as_posix(), image.split, image.names, image.boxes)
+        for image in found.images
     ]
 
 

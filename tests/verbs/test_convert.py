@@ -12,6 +12,7 @@ from kdlnet.curation import writer
 from kdlnet.data.catalog import find_dataset, label_path, list_images
 from kdlnet.data.labels import read_labels
 from kdlnet.errors import DataError
+from kdlnet.events import Progress
 from kdlnet.images.read import read_image
 from kdlnet.verbs.convert import convert
 
@@ -246,7 +247,5 @@ def test_wrong_arguments_get_one_line(voc, tmp_path):
 
 def test_progress_is_told(voc, tmp_path):
     told = []
-    convert(
-        "voc", voc, tmp_path / "out", on_progress=lambda done, total: told.append((done, total))
-    )
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    convert("voc", voc, tmp_path / "out", on_event=told.append)
+    assert told == [Progress("link images", done, 3) for done in (1, 2, 3)]

@@ -45,9 +45,7 @@ def images_of(folder):
 
 def test_lists_name_the_images_where_they_are(parts, tmp_path):
     before = tree(parts)
-    report = split_dataset(
-        find_dataset(str(parts)), tmp_path / "deep/new", shares=SHARES, group_by=BY_PART
-    )
+    report = split_dataset(str(parts), tmp_path / "deep/new", shares=SHARES, group_by=BY_PART)
     assert tree(parts) == before
     assert report.files == (tmp_path / "deep/new/data.yaml",)
     found = images_of(tmp_path / "deep/new")
@@ -72,7 +70,7 @@ def test_lists_name_the_images_where_they_are(parts, tmp_path):
 
 
 def test_lists_move_with_the_images(parts, tmp_path):
-    split_dataset(find_dataset(str(parts)), tmp_path / "new", shares=SHARES)
+    split_dataset(str(parts), tmp_path / "new", shares=SHARES)
     (tmp_path / "elsewhere").mkdir()
     for folder in (parts, tmp_path / "new"):
         shutil.move(folder, tmp_path / "elsewhere" / folder.name)
@@ -81,9 +79,7 @@ def test_lists_move_with_the_images(parts, tmp_path):
 
 def test_counts(parts, tmp_path):
     """Three photographs of a part have 1, 2 and 3 equal rows, of which one counts."""
-    report = split_dataset(
-        find_dataset(str(parts)), tmp_path / "new", shares=SHARES, group_by=BY_PART
-    )
+    report = split_dataset(str(parts), tmp_path / "new", shares=SHARES, group_by=BY_PART)
     val = report.parts["val"]
     assert (val.share, val.images, val.good, val.boxes, val.groups) == (0.25, 4, 1, 3, 1)
     assert val.classes == {"dent": 2, "crack": 1, "rust": 0}
@@ -99,9 +95,7 @@ def test_counts(parts, tmp_path):
 def test_deviation_is_of_the_farthest_part(parts, tmp_path):
     """Four equal groups for 90 and 10 %: the second part gets one of them, 15 points too much."""
     shares = {"train": 0.9, "val": 0.1}
-    report = split_dataset(
-        find_dataset(str(parts)), tmp_path / "new", shares=shares, group_by=BY_PART
-    )
+    report = split_dataset(str(parts), tmp_path / "new", shares=shares, group_by=BY_PART)
     assert report.deviation["images"] == pytest.approx(0.15)
     assert report.deviation["dent"] == pytest.approx(0.15)
 
@@ -109,7 +103,7 @@ def test_deviation_is_of_the_farthest_part(parts, tmp_path):
 def test_a_kept_test_stays(parts, tmp_path):
     kept = images_of(parts)["test"]
     shares = {"train": 0.75, "val": 0.25}
-    report = split_dataset(find_dataset(str(parts)), tmp_path / "new", shares=shares, keep="test")
+    report = split_dataset(str(parts), tmp_path / "new", shares=shares, keep="test")
     found = images_of(tmp_path / "new")
     assert found["test"] == kept
     assert (len(found["train"]), len(found["val"])) == (9, 3)
@@ -122,12 +116,10 @@ def test_what_would_leak_into_a_kept_test_is_left_out(parts, tmp_path):
     (parts / "images/test/3_0.PNG").unlink()
     shares = {"train": 0.5, "val": 0.5}
     with pytest.raises(DataError, match="1 groups cannot fill 2 parts"):
-        split_dataset(
-            find_dataset(str(parts)), tmp_path / "new", shares=shares, keep="test", group_by=r"_(.)"
-        )
+        split_dataset(str(parts), tmp_path / "new", shares=shares, keep="test", group_by=r"_(.)")
     assert not (tmp_path / "new").exists()
     report = split_dataset(
-        find_dataset(str(parts)),
+        str(parts),
         tmp_path / "new",
         shares={"train": 1.0},
         keep="test",
@@ -143,7 +135,7 @@ def test_what_would_leak_into_a_kept_test_is_left_out(parts, tmp_path):
 def test_nothing_left_beside_the_kept_split(parts, tmp_path):
     with pytest.raises(DataError, match="every group has an image in that split"):
         split_dataset(
-            find_dataset(str(parts)),
+            str(parts),
             tmp_path / "new",
             shares={"train": 1.0},
             keep="test",
@@ -152,9 +144,7 @@ def test_nothing_left_beside_the_kept_split(parts, tmp_path):
 
 
 def test_folds(parts, tmp_path):
-    report = split_dataset(
-        find_dataset(str(parts)), tmp_path / "new", folds=3, keep="test", group_by=BY_PART
-    )
+    report = split_dataset(str(parts), tmp_path / "new", folds=3, keep="test", group_by=BY_PART)
     assert list(report.parts) == ["fold-1", "fold-2", "fold-3", "test"]
     vals = []
     for fold in (1, 2, 3):
@@ -170,38 +160,37 @@ def test_folds(parts, tmp_path):
 def test_folds_keep_nothing_that_they_are_made_of(parts, tmp_path, keep):
     """Each fold has a train and a val of its own: a kept one would replace them."""
     with pytest.raises(DataError, match=f"--keep {keep} with --folds: .* --keep test"):
-        split_dataset(find_dataset(str(parts)), tmp_path / "new", folds=2, keep=keep)
+        split_dataset(str(parts), tmp_path / "new", folds=2, keep=keep)
     assert not (tmp_path / "new").exists()
 
 
 def test_overwrite_replaces_only_what_was_written_here(parts, tmp_path):
-    info = find_dataset(str(parts))
     for overwrite in (False, True):
-        split_dataset(info, tmp_path / "new", folds=2, overwrite=overwrite)
+        split_dataset(str(parts), tmp_path / "new", folds=2, overwrite=overwrite)
     with pytest.raises(DataError, match="not empty"):
-        split_dataset(info, tmp_path / "new", shares=SHARES)
+        split_dataset(str(parts), tmp_path / "new", shares=SHARES)
     (tmp_path / "new/report.json").write_text("{}")
     with pytest.raises(DataError, match="not written by kdlnet"):
-        split_dataset(info, tmp_path / "new", shares=SHARES, overwrite=True)
+        split_dataset(str(parts), tmp_path / "new", shares=SHARES, overwrite=True)
 
 
 @pytest.mark.parametrize("place", ["möbel set", "möbel set/new", ".", "möbel set/images"])
 def test_never_into_the_dataset(parts, tmp_path, place):
     before = tree(parts)
     with pytest.raises(DataError, match="lie inside each other"):
-        split_dataset(find_dataset(str(parts)), tmp_path / place, shares=SHARES, overwrite=True)
+        split_dataset(str(parts), tmp_path / place, shares=SHARES, overwrite=True)
     assert tree(parts) == before
 
 
 def test_lists_far_from_their_images_are_safe(parts, tmp_path):
     """The root of a split is its own folder: the images' folder is protected all the same."""
-    split_dataset(find_dataset(str(parts)), tmp_path / "new", shares=SHARES)
+    split_dataset(str(parts), tmp_path / "new", shares=SHARES)
     with pytest.raises(DataError, match="lie inside each other"):
-        split_dataset(find_dataset(str(tmp_path / "new")), parts, shares=SHARES, overwrite=True)
-    again = split_dataset(find_dataset(str(tmp_path / "new")), tmp_path / "two", folds=2)
+        split_dataset(str(tmp_path / "new"), parts, shares=SHARES, overwrite=True)
+    again = split_dataset(str(tmp_path / "new"), tmp_path / "two", folds=2)
     assert sum(part.images for part in again.parts.values()) == 16
 
 
 def test_an_unknown_split_is_not_kept(parts, tmp_path):
     with pytest.raises(DataError, match=r"--keep: .* 'tets'; did you mean 'test'"):
-        split_dataset(find_dataset(str(parts)), tmp_path / "new", shares=SHARES, keep="tets")
+        split_dataset(str(parts), tmp_path / "new", shares=SHARES, keep="tets")

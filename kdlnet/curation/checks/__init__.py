@@ -1,4 +1,4 @@
-"""The dataset doctor: what is wrong with a dataset before any training.
+"""What is wrong with a dataset before any training.
 
 A check is a function of a :class:`Survey` that yields findings; ``CHECKS`` holds them by name.
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,14 +18,13 @@ from kdlnet.curation.groups import name_below
 from kdlnet.data.catalog import DatasetInfo, find_dataset, label_path, list_images
 from kdlnet.data.labels import ImageLabels, LabelProblem, parse_rows, read_labels
 from kdlnet.errors import DataError
+from kdlnet.events import Listener, Progress, ignore
 from kdlnet.images.folder import images_below
 from kdlnet.images.read import is_grey, read_image
 
 _READERS = 4
 _AHEAD = 64  # decoded images that may wait
 _ORIENTATION = 0x0112
-
-OnTask = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +153,9 @@ def _plain_folder(folder: Path) -> Listing:
 def take_survey(
     listing: Listing,
     image_size: tuple[int, int] = (640, 640),
-    on_task: OnTask = lambda task, done, total: None,
+    on_event: Listener = ignore,
 ) -> Survey:
-    """Reads all images and labels; ``on_task`` is told of the work by name, done and total."""
+    """Reads all images and labels; ``on_event`` is told of the work."""
     info, paths = listing.info, sorted(listing.splits_of)
     headers = [_header(path) for path in paths]
     images = []
@@ -167,10 +166,10 @@ def take_survey(
             splits = [tuple(listing.splits_of[path]) for path in paths[chunk]]
             for facts in pool.map(read, paths[chunk], splits, headers[chunk]):
                 images.append(facts)
-                on_task("read images", len(images), len(paths))
-    on_task("compare images", 0, 1)
+                on_event(Progress("read images", len(images), len(paths)))
+    on_event(Progress("compare images", 0, 1))
     pairs = find_pairs([image.pixels.print if image.pixels else None for image in images])
-    on_task("compare images", 1, 1)
+    on_event(Progress("compare images", 1, 1))
     groups = clusters(pairs, len(images))
     found = images, listing.missing, pairs, groups
     return Survey(info.name, info.root, info.names, image_size, *found)

@@ -1,4 +1,4 @@
-"""Annotation formats by name. An importer reads a folder and returns records."""
+"""Annotation formats by name. An importer reads a folder and returns images with their boxes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 from kdlnet.curation.formats.coco import import_coco
 from kdlnet.curation.formats.cvat import import_cvat
+from kdlnet.curation.formats.imported import ImportOptions, ImportResult
 from kdlnet.curation.formats.labelme import import_labelme
 from kdlnet.curation.formats.masks import import_masks
-from kdlnet.curation.formats.record import ImportOptions, ImportResult
 from kdlnet.curation.formats.voc import import_voc
 from kdlnet.curation.formats.yolo import import_yolo
 

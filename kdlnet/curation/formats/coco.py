@@ -14,18 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from kdlnet.curation.formats.locate import ImageIndex, annotation_files
-from kdlnet.curation.formats.record import (
+from kdlnet.curation.formats.imported import (
     Box,
     ImportOptions,
     ImportResult,
-    Row,
+    Shape,
     Unusable,
-    annotated_record,
+    annotated_image,
     box_around,
     sort_out,
     split_named,
 )
+from kdlnet.curation.formats.locate import ImageIndex, annotation_files
 from kdlnet.data.labels import LabelProblem
 from kdlnet.errors import DataError
 
@@ -39,12 +39,12 @@ class _Image:
     name: str
     written: tuple[int, int]
     file: Path
-    rows: list[Row] = field(default_factory=list)
+    shapes: list[Shape] = field(default_factory=list)
     problems: list[LabelProblem] = field(default_factory=list)
 
 
 def import_coco(source: Path, options: ImportOptions) -> ImportResult:
-    """Records of the images that the JSON files in ``source``, a folder or one file, list.
+    """The images that the JSON files in ``source``, a folder or one file, list, with their boxes.
 
     The boxes of a file called ``instances_train.json``, or in a folder ``train``, are of that
     split. An image without annotations is a good part; image files that no JSON lists are left
@@ -67,10 +67,10 @@ def import_coco(source: Path, options: ImportOptions) -> ImportResult:
             _merge(place, found[place], image)
         else:
             found[place] = image
-    records = [
-        annotated_record(
+    annotated = [
+        annotated_image(
             place,
-            image.rows,
+            image.shapes,
             image.file,
             written=image.written,
             split=_split(source, image.file),
@@ -78,7 +78,7 @@ def import_coco(source: Path, options: ImportOptions) -> ImportResult:
         )
         for place, image in sorted(found.items())
     ]
-    result = sort_out([*records, *missing, *index.unused(found, "not listed")])
+    result = sort_out([*annotated, *missing, *index.unused(found, "not listed")])
     return replace(result, names=_names(sets), lost=tuple(lost))
 
 
@@ -106,7 +106,7 @@ def _split(source: Path, file: Path) -> str | None:
 
 
 def _images(file: Path, content: dict[str, Any], lost: list[LabelProblem]) -> list[_Image]:
-    """The images of one file with their rows; annotations that belong to none go to ``lost``."""
+    """The images of one file with their shapes; annotations that belong to none go to ``lost``."""
     images = {}
     for key, entry in _by_id(file, "image", content["images"], "file_name").items():
         size = (_whole(entry.get("height")), _whole(entry.get("width")))
@@ -119,7 +119,7 @@ def _images(file: Path, content: dict[str, Any], lost: list[LabelProblem]) -> li
             lost.append(LabelProblem(file, line, "no such image", _short(annotation), "dropped"))
             continue
         try:
-            image.rows.append(_row(line, annotation, classes))
+            image.shapes.append(_shape(line, annotation, classes))
         except Unusable as fault:
             problem = LabelProblem(file, line, str(fault), _short(annotation), "dropped")
             image.problems.append(problem)
@@ -132,7 +132,7 @@ def _merge(place: Path, first: _Image, again: _Image) -> None:
             f"image {str(place)!r} is listed in {str(first.file)!r} and {str(again.file)!r}: "
             "give the one file to convert as SOURCE"
         )
-    first.rows += again.rows
+    first.shapes += again.shapes
     first.problems += again.problems
 
 
@@ -171,7 +171,7 @@ def _by_id(file: Path, kind: str, entries: list[Any], name: str) -> dict[str, di
     return found
 
 
-def _row(line: int, annotation: dict[str, Any], classes: dict[str, str]) -> Row:
+def _shape(line: int, annotation: dict[str, Any], classes: dict[str, str]) -> Shape:
     """Raises Unusable with the reason why an annotation is no box."""
     name = classes.get(str(annotation.get("category_id")))
     if name is None:
@@ -181,15 +181,15 @@ def _row(line: int, annotation: dict[str, Any], classes: dict[str, str]) -> Row:
     numbers = _numbers(annotation.get("bbox"), 4)
     x, y, width, height = numbers or (0.0, 0.0, 0.0, 0.0)
     if width > 0 and height > 0:
-        return Row(line, name, (x, y, x + width, y + height))
+        return Shape(line, name, (x, y, x + width, y + height))
     segmentation = annotation.get("segmentation")
     if isinstance(segmentation, dict):
-        return Row(line, name, _box_of_runs(segmentation), "mask")
+        return Shape(line, name, _box_of_runs(segmentation), "mask")
     if isinstance(segmentation, list) and segmentation:
-        return Row(line, name, _box_of_polygons(segmentation), "polygon")
+        return Shape(line, name, _box_of_polygons(segmentation), "polygon")
     if numbers is None:
         raise Unusable("incomplete")
-    return Row(line, name, (x, y, x + width, y + height))
+    return Shape(line, name, (x, y, x + width, y + height))
 
 
 def _box_of_polygons(polygons: list[Any]) -> Box:

@@ -12,19 +12,19 @@ from math import cos, hypot, radians, sin
 from pathlib import Path
 from xml.etree import ElementTree
 
-from kdlnet.curation.formats.locate import ImageIndex, annotation_files
-from kdlnet.curation.formats.record import (
+from kdlnet.curation.formats.imported import (
     Box,
+    ImportedImage,
     ImportOptions,
     ImportResult,
-    Record,
-    Row,
+    Shape,
     Unusable,
-    annotated_record,
+    annotated_image,
     box_around,
     sort_out,
     split_named,
 )
+from kdlnet.curation.formats.locate import ImageIndex, annotation_files
 from kdlnet.data.labels import LabelProblem
 from kdlnet.errors import DataError
 
@@ -33,7 +33,7 @@ _Element = ElementTree.Element
 
 
 def import_cvat(source: Path, options: ImportOptions) -> ImportResult:
-    """Records of the images that the XML files in ``source``, a folder or one file, list.
+    """The images that the XML files in ``source``, a folder or one file, list, with their boxes.
 
     Rotated boxes, ellipses, polygons, masks and cuboids become the box around them; lines, points,
     skeletons and tags are dropped. An image without shapes is a good part; image files that no
@@ -46,7 +46,7 @@ def import_cvat(source: Path, options: ImportOptions) -> ImportResult:
     images = [(file, image) for file, root in roots.items() for image in root.iter("image")]
     places = index.find([(image.get("name", ""), file.parent) for file, image in images])
     owners: dict[Path, Path] = {}
-    found: list[Record | LabelProblem] = []
+    found: list[ImportedImage | LabelProblem] = []
     for (file, image), place in zip(images, places, strict=True):
         if isinstance(place, str):
             found.append(LabelProblem(file, 0, place, image.get("name", ""), "dropped"))
@@ -57,9 +57,9 @@ def import_cvat(source: Path, options: ImportOptions) -> ImportResult:
                 f"{str(file)!r}: give the one file to convert as SOURCE"
             )
         owners[place] = file
-        found.append(_record(place, file, image))
+        found.append(_image(place, file, image))
     result = sort_out([*found, *index.unused(owners, "not listed")])
-    result.records.sort(key=lambda record: record.image)
+    result.images.sort(key=lambda image: image.path)
     return replace(result, names=_names(roots.values()))
 
 
@@ -95,17 +95,17 @@ def _names(roots: Iterable[_Element]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _record(place: Path, file: Path, image: _Element) -> Record | LabelProblem:
-    rows, problems = [], []
+def _image(place: Path, file: Path, image: _Element) -> ImportedImage | LabelProblem:
+    shapes, problems = [], []
     for line, shape in enumerate(image, start=1):
         try:
-            rows.append(_row(line, shape))
+            shapes.append(_shape(line, shape))
         except Unusable as fault:
             value = f"{image.get('name')}: {shape.get('label')} {shape.tag}"
             problems.append(LabelProblem(file, line, str(fault), value, "dropped"))
-    return annotated_record(
+    return annotated_image(
         place,
-        rows,
+        shapes,
         file,
         written=(_whole(image.get("height")), _whole(image.get("width"))),
         split=split_named(image.get("subset", "")),
@@ -113,7 +113,7 @@ def _record(place: Path, file: Path, image: _Element) -> Record | LabelProblem:
     )
 
 
-def _row(line: int, shape: _Element) -> Row:
+def _shape(line: int, shape: _Element) -> Shape:
     """Raises Unusable with the reason why a shape is no box."""
     if shape.tag in _NO_BOX:
         raise Unusable(_NO_BOX[shape.tag])
@@ -124,7 +124,7 @@ def _row(line: int, shape: _Element) -> Row:
         box, kind = _SHAPES[shape.tag](shape)
     except ValueError:
         raise Unusable("incomplete") from None
-    return Row(line, name, box, kind)
+    return Shape(line, name, box, kind)
 
 
 def _box(shape: _Element) -> tuple[Box, str]:

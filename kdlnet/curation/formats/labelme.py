@@ -14,19 +14,19 @@ from math import hypot
 from pathlib import Path
 from typing import Any
 
-from kdlnet.curation.formats.locate import ImageIndex, annotation_files
-from kdlnet.curation.formats.record import (
+from kdlnet.curation.formats.imported import (
     NO_ANNOTATION,
     Box,
+    ImportedImage,
     ImportOptions,
     ImportResult,
-    Record,
-    Row,
+    Shape,
     Unusable,
-    annotated_record,
+    annotated_image,
     box_around,
     sort_out,
 )
+from kdlnet.curation.formats.locate import ImageIndex, annotation_files
 from kdlnet.data.labels import LabelProblem
 from kdlnet.errors import DataError
 
@@ -35,7 +35,7 @@ _Points = list[tuple[float, float]]
 
 
 def import_labelme(source: Path, options: ImportOptions) -> ImportResult:
-    """Records of all images below ``source``; an image without a JSON file is a good part.
+    """All images below ``source``; an image without a JSON file is a good part.
 
     Polygons, circles, masks and rotated rectangles become their boxes, lines and points are
     dropped. A JSON file that cannot be read leaves its image out.
@@ -58,10 +58,10 @@ def import_labelme(source: Path, options: ImportOptions) -> ImportResult:
     if not any(contents.values()):
         raise DataError(f"no LabelMe file below {str(source)!r}: a JSON with 'shapes' is needed")
     owners = _owners(index, contents, left_out)
-    records = [_record(image, owners.get(image), contents) for image in index.files]
+    found = [_image(image, owners.get(image), contents) for image in index.files]
     elsewhere = sorted(set(owners) - set(index.files))
-    records += [_record(image, owners[image], contents) for image in elsewhere]
-    result = sort_out(record for record in records if record is not None)
+    found += [_image(image, owners[image], contents) for image in elsewhere]
+    result = sort_out(image for image in found if image is not None)
     return replace(result, left_out=[*left_out, *result.left_out])
 
 
@@ -90,27 +90,29 @@ def _owners(
     return owners
 
 
-def _record(
+def _image(
     image: Path, file: Path | None, contents: dict[Path, dict[str, Any]]
-) -> Record | LabelProblem | None:
+) -> ImportedImage | LabelProblem | None:
     if file is None:
-        record = annotated_record(image, [], image)
-        return replace(record, converted=(NO_ANNOTATION,)) if isinstance(record, Record) else record
+        good = annotated_image(image, [], image)
+        if isinstance(good, ImportedImage):
+            return replace(good, converted=(NO_ANNOTATION,))
+        return good
     content = contents[file]
     if not content:  # it could not be read: whether the part is good is not known
         return None
-    rows, problems = [], []
+    shapes, problems = [], []
     for line, shape in enumerate(content["shapes"], start=1):
         try:
-            rows.append(_row(line, shape))
+            shapes.append(_shape(line, shape))
         except (Unusable, ValueError, TypeError, AttributeError) as fault:
             reason = str(fault) if isinstance(fault, Unusable) else "incomplete"
             problems.append(LabelProblem(file, line, reason, _short(shape), "dropped"))
     written = (_whole(content.get("imageHeight")), _whole(content.get("imageWidth")))
-    return annotated_record(image, rows, file, written=written, problems=problems)
+    return annotated_image(image, shapes, file, written=written, problems=problems)
 
 
-def _row(line: int, shape: dict[str, Any]) -> Row:
+def _shape(line: int, shape: dict[str, Any]) -> Shape:
     """Raises Unusable with the reason why a shape is no box, other errors for what is no shape."""
     kind = shape.get("shape_type") or "polygon"  # the first versions drew nothing else
     name = str(shape.get("label") or "").strip()
@@ -120,13 +122,13 @@ def _row(line: int, shape: dict[str, Any]) -> Row:
     if not name or not points:
         raise Unusable("incomplete")
     if kind == "rectangle":
-        return Row(line, name, box_around(points))
+        return Shape(line, name, box_around(points))
     if kind == "circle":
-        return Row(line, name, _circle(points), "circle")
+        return Shape(line, name, _circle(points), "circle")
     if kind == "mask":
         x1, y1, x2, y2 = box_around(points)
-        return Row(line, name, (x1, y1, x2 + 1, y2 + 1), "mask")
-    return Row(line, name, box_around(points), "rotated box" if kind == "rotation" else "polygon")
+        return Shape(line, name, (x1, y1, x2 + 1, y2 + 1), "mask")
+    return Shape(line, name, box_around(points), "rotated box" if kind == "rotation" else "polygon")
 
 
 def _circle(points: _Points) -> Box:

@@ -15,18 +15,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from kdlnet.curation.formats.locate import plain
-from kdlnet.curation.formats.mask_files import CONTAINERS, MaskFiles, find_masks, folders_below
-from kdlnet.curation.formats.record import (
+from kdlnet.curation.formats.imported import (
     Box,
+    ImportedImage,
     ImportOptions,
     ImportResult,
-    Record,
-    Row,
+    Shape,
     Unusable,
-    make_record,
+    imported_image,
     sort_out,
 )
+from kdlnet.curation.formats.locate import plain
+from kdlnet.curation.formats.mask_files import CONTAINERS, MaskFiles, find_masks, folders_below
 from kdlnet.data.labels import LabelProblem
 from kdlnet.errors import DataError
 from kdlnet.images.read import ImageArray, image_size, is_grey, palette_indices, read_image
@@ -37,7 +37,7 @@ _MOST_VALUES = 64  # more are soft edges or noise, not classes
 
 
 def import_masks(source: Path, options: ImportOptions) -> ImportResult:
-    """Records of all images below ``source`` that have a mask or lie in a ``good`` folder.
+    """All images below ``source`` that have a mask or lie in a ``good`` folder.
 
     A mask has the image's name (with ``_mask`` or ``_gt`` after it, if anything) and is a PNG
     beside a JPEG or lies in a folder such as ``masks``. With ``images`` all images are below that
@@ -62,10 +62,10 @@ def import_masks(source: Path, options: ImportOptions) -> ImportResult:
         )
         raise DataError(f"no masks below {str(source)!r}: {how}")
     _check_good(root, found.images, options)
-    records = [_record(root, image, found, options) for image in found.images]
+    imported = [_image(root, image, found, options) for image in found.images]
     for reason, masks in (("ambiguous", found.unclear_masks), ("no image", found.alone)):
-        records += [LabelProblem(mask, 0, reason, mask.name, "dropped") for mask in masks]
-    return sort_out(records)
+        imported += [LabelProblem(mask, 0, reason, mask.name, "dropped") for mask in masks]
+    return sort_out(imported)
 
 
 def _check_good(source: Path, images: list[Path], options: ImportOptions) -> None:
@@ -82,14 +82,14 @@ def _words(source: Path, image: Path, options: ImportOptions) -> set[str]:
     return words | {_NUMBER.sub("", image.stem)} if options.class_from == "name" else words
 
 
-def _record(
+def _image(
     source: Path, image: Path, found: MaskFiles, options: ImportOptions
-) -> Record | LabelProblem:
+) -> ImportedImage | LabelProblem:
     folders, mask = folders_below(source, image), found.mask_of.get(image)
     try:
         size = image_size(image)
         if _words(source, image, options) & set(options.good):
-            return make_record(image, size, [], image)
+            return imported_image(image, size, [], image)
         if mask is None:
             reason = "ambiguous" if image in found.unclear else "no mask"
             return LabelProblem(image, 0, reason, image.name, "dropped")
@@ -103,21 +103,21 @@ def _record(
         layers = list(_layers(pixels, _class_of(image, folders, options), options))
     except Unusable as fault:
         return LabelProblem(image, 0, str(fault), mask.name, "dropped")
-    rows: list[Row] = []
+    shapes: list[Shape] = []
     problems: list[LabelProblem] = []
     tiny: list[int] = []
     for name, marked in layers:
         boxes, small = _regions(marked, options.min_area)
         tiny += small
-        rows += [Row(0, name, box, "mask") for box in boxes]
+        shapes += [Shape(0, name, box, "mask") for box in boxes]
         values = [f"{name}, area {area}" for area in small]
         problems += [LabelProblem(mask, 0, "small region", text, "dropped") for text in values]
-    if options.good and not rows:
+    if options.good and not shapes:
         # The folder says defect, the mask says nothing: neither a good part nor a usable example.
         value = f"largest region has {max(tiny, default=0)} pixels"
         return LabelProblem(image, 0, "empty mask", value, "dropped")
-    record = make_record(image, size, rows, mask)
-    return replace(record, problems=(*record.problems, *problems))
+    result = imported_image(image, size, shapes, mask)
+    return replace(result, problems=(*result.problems, *problems))
 
 
 def _class_of(image: Path, folders: tuple[str, ...], options: ImportOptions) -> str:

@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from kdlnet.curation.formats.locate import annotation_files
-from kdlnet.curation.formats.pairing import pair
-from kdlnet.curation.formats.record import (
+from kdlnet.curation.formats.imported import (
     NO_ANNOTATION,
+    ImportedImage,
     ImportOptions,
     ImportResult,
-    Record,
-    Row,
-    annotated_record,
+    Shape,
+    annotated_image,
     read_class_file,
     sort_out,
 )
+from kdlnet.curation.formats.locate import annotation_files
+from kdlnet.curation.formats.pairing import pair
 from kdlnet.data.labels import LabelProblem
 from kdlnet.data.schema import SPLITS
 from kdlnet.images.folder import images_below
@@ -39,12 +39,12 @@ class _Annotation:
     file: Path
     named: tuple[str, ...]
     size: tuple[int, int]
-    objects: list[Row]
+    objects: list[Shape]
     problems: list[LabelProblem]
 
 
 def import_voc(source: Path, options: ImportOptions) -> ImportResult:
-    """Records of all images below ``source``; an image without an XML file is a good part.
+    """All images below ``source``; an image without an XML file is a good part.
 
     Lists in ``ImageSets/Main`` give the splits, a ``classes.txt`` the order of the classes. An
     XML file that cannot be read leaves its image out. One XML file serves one image, see
@@ -62,7 +62,7 @@ def import_voc(source: Path, options: ImportOptions) -> ImportResult:
     without, alone = pairs.free(images, list(every))
     bare = set(without)
     found = [
-        _record(image, parsed.get(image), origin, splits)
+        _image(image, parsed.get(image), origin, splits)
         for image in images
         if image in parsed or image in bare
     ]
@@ -73,7 +73,7 @@ def import_voc(source: Path, options: ImportOptions) -> ImportResult:
     ):
         found += [LabelProblem(file, 0, reason, file.name, "dropped") for file in files]
     result = sort_out(found)
-    used = {name for record in result.records for name in record.names}
+    used = {name for image in result.images for name in image.names}
     order = read_class_file(source)
     names = order if used <= set(order) else ()
     return replace(result, names=names, facts=facts, warnings=warnings)
@@ -95,7 +95,7 @@ def _parse(file: Path) -> _Annotation | LabelProblem:
         root = ElementTree.parse(file).getroot()
     except (ElementTree.ParseError, OSError, ValueError) as error:
         return LabelProblem(file, 0, "unreadable", f"not XML: {error}", "dropped")
-    objects: list[Row] = []
+    objects: list[Shape] = []
     problems: list[LabelProblem] = []
     for number, element in enumerate(root.iter("object"), start=1):
         name = (element.findtext("name") or "").strip()
@@ -108,7 +108,7 @@ def _parse(file: Path) -> _Annotation | LabelProblem:
             value = " ".join(texts)
             problems.append(LabelProblem(file, number, "incomplete", value, "dropped"))
         else:
-            objects.append(Row(number, name, (x1, y1, x2, y2)))
+            objects.append(Shape(number, name, (x1, y1, x2, y2)))
     size = _side(root, "height"), _side(root, "width")
     return _Annotation(file, _named(root), size, objects, problems)
 
@@ -137,7 +137,7 @@ def _find_origin(
     was drawn by another tool then moves all the others by a pixel.
     """
     files = [found for found in parsed if isinstance(found, _Annotation) and found.objects]
-    zeros = [found.file for found in files if any(min(row.box) == 0 for row in found.objects)]
+    zeros = [found.file for found in files if any(min(shape.box) == 0 for shape in found.objects)]
     auto = options.origin == "auto"
     origin = int(not zeros) if auto else int(options.origin)
     facts = {
@@ -155,9 +155,9 @@ def _find_origin(
     return origin, {"origin": facts}, (line,)
 
 
-def _record(
+def _image(
     image: Path, annotation: _Annotation | LabelProblem | None, origin: int, splits: dict[str, str]
-) -> Record | LabelProblem:
+) -> ImportedImage | LabelProblem:
     if isinstance(annotation, LabelProblem):
         return annotation
     split = None
@@ -166,9 +166,11 @@ def _record(
         below = ("/".join(parts[start:]) for start in range(len(parts)))
         split = next((splits[name] for name in below if name in splits), "")
     if annotation is None:
-        record = annotated_record(image, [], image, split=split)
-        return replace(record, converted=(NO_ANNOTATION,)) if isinstance(record, Record) else record
-    return annotated_record(
+        good = annotated_image(image, [], image, split=split)
+        if isinstance(good, ImportedImage):
+            return replace(good, converted=(NO_ANNOTATION,))
+        return good
+    return annotated_image(
         image,
         annotation.objects,
         annotation.file,

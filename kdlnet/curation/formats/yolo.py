@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from kdlnet.curation.formats.record import (
+from kdlnet.curation.formats.imported import (
+    ImportedImage,
     ImportOptions,
     ImportResult,
-    Record,
     read_class_file,
     sort_out,
     split_named,
@@ -26,7 +26,7 @@ _Images = dict[Path, str | None]
 
 
 def import_yolo(source: Path, options: ImportOptions) -> ImportResult:
-    """Records of the images of a data.yaml, each with its split.
+    """The images of a data.yaml, each with its split.
 
     ``source`` is the file or its folder, where it may have another name if it is the only YAML.
     Without one, of all images below ``source``, with the classes of ``classes.txt`` or
@@ -37,7 +37,7 @@ def import_yolo(source: Path, options: ImportOptions) -> ImportResult:
     """
     yaml = source if source.is_file() else _find_yaml(source)
     names, images = _described(yaml) if yaml else _bare(source)
-    found = sort_out(_record(image, images[image], names) for image in sorted(images))
+    found = sort_out(_image(image, images[image], names) for image in sorted(images))
     return replace(found, names=names)
 
 
@@ -80,7 +80,9 @@ def _split(source: Path, image: Path) -> str | None:
     return next(filter(None, map(split_named, folders)), None)
 
 
-def _record(image: Path, split: str | None, class_names: tuple[str, ...]) -> Record | LabelProblem:
+def _image(
+    image: Path, split: str | None, class_names: tuple[str, ...]
+) -> ImportedImage | LabelProblem:
     file = label_path(image)
     try:
         height, width = image_size(image)
@@ -91,7 +93,7 @@ def _record(image: Path, split: str | None, class_names: tuple[str, ...]) -> Rec
     names = tuple(class_names[label] for label in labels.labels)
     bad = {problem.line for problem in problems if problem.action == "dropped"}
     converted = ("polygon",) * sum(line not in bad for line in _polygons(file))
-    return Record(image, (height, width), boxes, names, tuple(problems), split, converted)
+    return ImportedImage(image, (height, width), boxes, names, tuple(problems), split, converted)
 
 
 def _polygons(file: Path) -> Iterator[int]:

@@ -7,7 +7,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from kdlnet.curation.formats.coco import import_coco
-from kdlnet.curation.formats.record import ImportOptions
+from kdlnet.curation.formats.imported import ImportOptions
 from kdlnet.errors import DataError
 
 from ...support.layouts import save_image
@@ -33,7 +33,7 @@ def save_coco(file, annotations, images=("a.jpg",), categories=CATEGORIES):
 
 def read(source, **options):
     result = import_coco(source, ImportOptions(**options))
-    return {record.image.name: record for record in result.records}, result
+    return {image.path.name: image for image in result.images}, result
 
 
 @pytest.fixture
@@ -46,11 +46,11 @@ def test_boxes_are_corner_and_size_and_ids_may_have_gaps(parts):
     save_coco(
         parts / "ann.json", [{"bbox": [5, 6, 10, 20]}, {"bbox": [0, 0, 60, 40], "category_id": 3}]
     )
-    records, result = read(parts)
-    assert records["a.jpg"].boxes.tolist() == [[5, 6, 15, 26], [0, 0, 60, 40]]
-    assert records["a.jpg"].names == ("dent", "crack")
+    images, result = read(parts)
+    assert images["a.jpg"].boxes.tolist() == [[5, 6, 15, 26], [0, 0, 60, 40]]
+    assert images["a.jpg"].names == ("dent", "crack")
     assert result.names == ("crack", "dent", "hole")  # by id; a class without boxes stays
-    assert records["a.jpg"].problems == () and result.left_out == []
+    assert images["a.jpg"].problems == () and result.left_out == []
 
 
 def test_faulty_annotations_are_dropped_or_repaired_with_their_number(parts):
@@ -70,8 +70,8 @@ def test_faulty_annotations_are_dropped_or_repaired_with_their_number(parts):
         {"bbox": [1, 1, 5, 5], "image_id": [1]},
     ]
     save_coco(parts / "ann.json", rows)
-    records, result = read(parts)
-    assert sorted((p.line, p.reason, p.action) for p in records["a.jpg"].problems) == [
+    images, result = read(parts)
+    assert sorted((p.line, p.reason, p.action) for p in images["a.jpg"].problems) == [
         (1, "crowd", "dropped"),
         (2, "class", "dropped"),
         (3, "degenerate", "dropped"),
@@ -84,7 +84,7 @@ def test_faulty_annotations_are_dropped_or_repaired_with_their_number(parts):
         (11, "duplicate", "dropped"),
     ]
     expected = [[55, 6, 60, 26], [5, 6, 15, 26], [1, 1, 6, 6]]
-    assert records["a.jpg"].boxes.tolist() == expected
+    assert images["a.jpg"].boxes.tolist() == expected
     assert [(p.line, p.reason) for p in result.lost] == [
         (12, "no such image"),
         (13, "no such image"),
@@ -100,10 +100,10 @@ def test_box_comes_from_the_polygons_where_there_is_none(parts):
         {"segmentation": [[]]},
     ]
     save_coco(parts / "ann.json", rows)
-    record = read(parts)[0]["a.jpg"]
-    assert record.boxes.tolist() == [[5, 6, 22, 30]] * 2
-    assert record.converted == ("polygon", "polygon")
-    assert [p.reason for p in record.problems] == ["incomplete"] * 2
+    image = read(parts)[0]["a.jpg"]
+    assert image.boxes.tolist() == [[5, 6, 22, 30]] * 2
+    assert image.converted == ("polygon", "polygon")
+    assert [p.reason for p in image.problems] == ["incomplete"] * 2
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -123,9 +123,9 @@ def test_run_lengths_give_the_box_that_pycocotools_gives(parts, seed, compressed
         flat = np.flatnonzero(np.diff(np.concatenate(([0], mask.ravel("F"), [0]))))
         counts = np.diff(np.concatenate(([0], flat, [2400]))).tolist()
     save_coco(parts / "ann.json", [{"segmentation": {"size": [40, 60], "counts": counts}}])
-    record = read(parts)[0]["a.jpg"]
-    assert record.boxes.tolist() == [[x, y, x + width, y + height]]
-    assert record.converted == ("mask",)
+    image = read(parts)[0]["a.jpg"]
+    assert image.boxes.tolist() == [[x, y, x + width, y + height]]
+    assert image.converted == ("mask",)
 
 
 @pytest.mark.parametrize(
@@ -133,8 +133,8 @@ def test_run_lengths_give_the_box_that_pycocotools_gives(parts, seed, compressed
 )
 def test_damaged_run_lengths_are_dropped(parts, counts):
     save_coco(parts / "ann.json", [{"segmentation": {"size": [40, 60], "counts": counts}}])
-    record = read(parts)[0]["a.jpg"]
-    assert record.names == () and record.problems[0].reason in {"incomplete", "degenerate"}
+    image = read(parts)[0]["a.jpg"]
+    assert image.names == () and image.problems[0].reason in {"incomplete", "degenerate"}
 
 
 def test_file_names_of_another_machine_and_missing_images(parts):
@@ -148,9 +148,9 @@ def test_file_names_of_another_machine_and_missing_images(parts):
         "gone/a.png",
     )
     save_coco(parts / "annotations/ann.json", [{"bbox": [1, 1, 5, 5], "image_id": 4}], names)
-    records, result = read(parts)
-    assert set(records) == {"a.jpg", "Prüfung 1.JPG"}
-    assert len(records["Prüfung 1.JPG"].boxes) == 1
+    images, result = read(parts)
+    assert set(images) == {"a.jpg", "Prüfung 1.JPG"}
+    assert len(images["Prüfung 1.JPG"].boxes) == 1
     reasons = sorted((p.reason, p.value) for p in result.left_out)
     # Two names lead to right/b.png, so neither is taken on trust; left/b.png is nobody's.
     assert reasons == [
@@ -169,9 +169,9 @@ def test_names_are_read_from_the_folder_from_which_most_lead_somewhere(tmp_path)
     names = ("a.png", "left/a.png", "A.png")
     rows = [{"bbox": [1, 1, 5, number], "image_id": number} for number in (1, 2, 3)]
     save_coco(tmp_path / "annotations/ann.json", rows, names)
-    records = import_coco(tmp_path, ImportOptions()).records
-    found = {r.image.relative_to(tmp_path / "export/images").as_posix(): r for r in records}
-    assert {name: record.boxes[0, 3] - 1 for name, record in found.items()} == {
+    images = import_coco(tmp_path, ImportOptions()).images
+    found = {r.path.relative_to(tmp_path / "export/images").as_posix(): r for r in images}
+    assert {name: image.boxes[0, 3] - 1 for name, image in found.items()} == {
         "a.png": 1,
         "left/a.png": 2,
         "A.png": 3,
@@ -182,8 +182,8 @@ def test_missing_image_is_not_taken_for_its_namesake(tmp_path):
     save_image(tmp_path / "images/left/a.jpg")
     rows = [{"bbox": [1, 1, 5, 5]}, {"bbox": [9, 9, 5, 5], "image_id": 2}]
     save_coco(tmp_path / "ann.json", rows, ("images/left/a.jpg", "images/right/a.jpg"))
-    records, result = read(tmp_path)
-    assert records["a.jpg"].boxes.tolist() == [[1, 1, 6, 6]]
+    images, result = read(tmp_path)
+    assert images["a.jpg"].boxes.tolist() == [[1, 1, 6, 6]]
     assert [(p.reason, p.value) for p in result.left_out] == [("no image", "images/right/a.jpg")]
 
 
@@ -197,8 +197,8 @@ def test_splits_come_from_file_or_folder_names(tmp_path):
         save_image(tmp_path / "images" / name)
         save_coco(tmp_path / file, [{"bbox": [1, 1, 5, 5]}], [name])
     (tmp_path / "notes.json").write_text("[]")  # another tool's
-    records, result = read(tmp_path)
-    assert {name: record.split for name, record in records.items()} == {
+    images, result = read(tmp_path)
+    assert {name: image.split for name, image in images.items()} == {
         "train.jpg": "train",
         "val.jpg": "val",
         "None.jpg": None,

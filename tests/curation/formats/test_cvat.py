@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kdlnet.curation.formats.cvat import import_cvat
-from kdlnet.curation.formats.record import ImportOptions
+from kdlnet.curation.formats.imported import ImportOptions
 from kdlnet.errors import DataError
 
 from ...support.layouts import save_image
@@ -30,7 +30,7 @@ def box(x1, y1, x2, y2, more=""):
 
 def read(source, **options):
     result = import_cvat(source, ImportOptions(**options))
-    return {record.image.name: record for record in result.records}, result
+    return {image.path.name: image for image in result.images}, result
 
 
 @pytest.fixture
@@ -50,9 +50,9 @@ def test_shapes_become_the_boxes_around_them(parts):
         '<cuboid label="pit" xtl1="3" ytl1="4" xbl1="3" ybl1="9" xtr2="14" ytr2="2"/>',
     ]
     save_cvat(parts / "annotations.xml", "".join(shapes))
-    records, result = read(parts)
+    images, result = read(parts)
     np.testing.assert_allclose(
-        records["a.jpg"].boxes,
+        images["a.jpg"].boxes,
         [
             [5.5, 6, 25, 30],
             [25, 10, 35, 30],
@@ -63,7 +63,7 @@ def test_shapes_become_the_boxes_around_them(parts):
         ],
     )
     kinds = ("rotated box", "polygon", "ellipse", "mask", "cuboid")
-    assert records["a.jpg"].converted == kinds
+    assert images["a.jpg"].converted == kinds
     assert result.names == ("pit", "dent")  # in the task's order, without parts of skeletons
 
 
@@ -97,8 +97,8 @@ def test_what_is_no_box_is_dropped_with_its_number(parts):
         "<strange/>",
     ]
     save_cvat(parts / "annotations.xml", "".join(shapes))
-    record = read(parts)[0]["a.jpg"]
-    assert {p.line: p.reason for p in record.problems} == {
+    image = read(parts)[0]["a.jpg"]
+    assert {p.line: p.reason for p in image.problems} == {
         1: "line",
         2: "point",
         3: "tag",
@@ -111,7 +111,7 @@ def test_what_is_no_box_is_dropped_with_its_number(parts):
         10: "clipped",
         11: "incomplete",
     }
-    assert record.boxes.tolist() == [[5, 6, 25, 9], [50, 6, 60, 9]]
+    assert image.boxes.tolist() == [[5, 6, 25, 9], [50, 6, 60, 9]]
 
 
 @pytest.mark.parametrize(
@@ -128,8 +128,8 @@ def test_xml_alone_with_the_images_elsewhere(tmp_path):
     file = tmp_path / "export/annotations.xml"
     save_cvat(file, box(1, 1, 5, 5), name="Serie 1/ä b.PNG")
     for source in (file, file.parent):
-        records, result = read(source, images=tmp_path / "photos")
-        assert set(records) == {"ä b.PNG"}
+        images, result = read(source, images=tmp_path / "photos")
+        assert set(images) == {"ä b.PNG"}
         assert [p.reason for p in result.left_out] == ["not listed"]
     assert [p.reason for p in read(file)[1].left_out] == ["no image"]
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from kdlnet.curation.formats.imported import ImportOptions
 from kdlnet.curation.formats.labelme import import_labelme
-from kdlnet.curation.formats.record import ImportOptions
 from kdlnet.errors import DataError
 
 from ...support.layouts import save_image
@@ -26,7 +26,7 @@ def save_labelme(file, shapes, **content):
 
 def read(source, **options):
     result = import_labelme(source, ImportOptions(**options))
-    return {record.image.name: record for record in result.records}, result.left_out
+    return {image.path.name: image for image in result.images}, result.left_out
 
 
 @pytest.fixture
@@ -46,8 +46,8 @@ def test_shapes_become_the_boxes_around_them(parts):
         {"label": "old", "points": [[1, 1], [3, 1], [3, 4]]},  # before shape_type: a polygon
     ]
     save_labelme(parts / "a.json", shapes, imageData="aGVsbG8=")
-    record = read(parts)[0]["a.jpg"]
-    assert record.boxes.tolist() == [
+    image = read(parts)[0]["a.jpg"]
+    assert image.boxes.tolist() == [
         [5, 6, 25, 30],
         [5, 6, 10.5, 30],
         [15, 15, 25, 25],
@@ -55,8 +55,8 @@ def test_shapes_become_the_boxes_around_them(parts):
         [5, 5, 15, 15],
         [1, 1, 3, 4],
     ]
-    assert record.converted == ("polygon", "circle", "mask", "rotated box", "polygon")
-    assert record.problems == ()
+    assert image.converted == ("polygon", "circle", "mask", "rotated box", "polygon")
+    assert image.problems == ()
 
 
 def test_what_is_no_box_is_dropped_with_its_number(parts):
@@ -75,8 +75,8 @@ def test_what_is_no_box_is_dropped_with_its_number(parts):
         ("dent", "polygon", [[1, 6], [8, float("nan")], [5, 9]]),
     ]
     save_labelme(parts / "a.json", [*shapes, {"label": "dent"}, {"label": "x", "points": []}])
-    record = read(parts)[0]["a.jpg"]
-    found = {p.line: p.reason for p in record.problems}
+    image = read(parts)[0]["a.jpg"]
+    found = {p.line: p.reason for p in image.problems}
     assert found == {
         1: "point",
         2: "line",
@@ -87,14 +87,14 @@ def test_what_is_no_box_is_dropped_with_its_number(parts):
         12: "nan",
         **dict.fromkeys((6, 7, 8, 9, 11, 13, 14), "incomplete"),
     }
-    assert record.boxes.tolist() == [[0, 6, 8, 9]]
+    assert image.boxes.tolist() == [[0, 6, 8, 9]]
 
 
 def test_image_without_a_file_is_a_good_part_and_told(parts):
     save_labelme(parts / "a.json", [("dent", "rectangle", [[5, 6], [8, 9]])])
-    records, left_out = read(parts)
-    assert records["b.jpg"].names == () and left_out == []
-    assert records["b.jpg"].converted == ("no annotation: good part",)
+    images, left_out = read(parts)
+    assert images["b.jpg"].names == () and left_out == []
+    assert images["b.jpg"].converted == ("no annotation: good part",)
     save_labelme(parts / "b.json", [])
     assert read(parts)[0]["b.jpg"].converted == ()
 
@@ -106,16 +106,16 @@ def test_images_are_found_by_path_or_beside_the_file(tmp_path):
     save_labelme(tmp_path / "json/1.json", [box], imagePath="..\\images\\a.jpg")
     save_labelme(tmp_path / "both/c.json", [box], imagePath="D:\\x\\y.jpg")
     save_labelme(tmp_path / "lost.json", [box], imageData="aGVsbG8=")
-    records, left_out = read(tmp_path)
-    assert {name: len(record.boxes) for name, record in records.items()} == {"a.jpg": 1, "c.JPG": 1}
+    images, left_out = read(tmp_path)
+    assert {name: len(image.boxes) for name, image in images.items()} == {"a.jpg": 1, "c.JPG": 1}
     assert [(p.reason, p.file.name) for p in left_out] == [("only embedded", "lost.json")]
 
 
 def test_broken_file_leaves_its_image_out(parts):
     save_labelme(parts / "a.json", [("dent", "rectangle", [[5, 6], [8, 9]])])
     (parts / "b.json").write_text('{"shapes": [')
-    records, left_out = read(parts)
-    assert set(records) == {"a.jpg"}  # whether b is good is not known
+    images, left_out = read(parts)
+    assert set(images) == {"a.jpg"}  # whether b is good is not known
     assert [(p.reason, p.file.name) for p in left_out] == [("unreadable", "b.json")]
 
 

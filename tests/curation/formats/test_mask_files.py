@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from kdlnet.curation.formats.imported import ImportOptions
 from kdlnet.curation.formats.masks import import_masks
-from kdlnet.curation.formats.record import ImportOptions
 
 from ...support.layouts import save_image, save_mask
 
 
 def read(source):
     result = import_masks(source, ImportOptions())
-    return {r.image.relative_to(source).as_posix(): r for r in result.records}, result.left_out
+    return {r.path.relative_to(source).as_posix(): r for r in result.images}, result.left_out
 
 
 @pytest.mark.parametrize(
@@ -35,8 +35,8 @@ def test_usual_names_of_masks(tmp_path, image, mask):
     save_image(tmp_path / image)
     save_mask(tmp_path / mask, (1, 1, 9, 9))
     save_image(tmp_path / "other.jpg")
-    records, left_out = read(tmp_path)
-    assert {name: len(record.boxes) for name, record in records.items()} == {image: 1}
+    found, left_out = read(tmp_path)
+    assert {name: len(one.boxes) for name, one in found.items()} == {image: 1}
     assert [(p.reason, p.file.name) for p in left_out] == [("no mask", "other.jpg")]
 
 
@@ -58,8 +58,8 @@ def test_masks_that_fit_several_images_and_the_reverse_are_told(tmp_path, images
         save_mask(tmp_path / name, (1, 1, 9, 9))
     save_image(tmp_path / "sure.jpg")
     save_mask(tmp_path / "sure.png", (1, 1, 9, 9))
-    records, left_out = read(tmp_path)
-    assert set(records) == {"sure.jpg"}
+    found, left_out = read(tmp_path)
+    assert set(found) == {"sure.jpg"}
     assert {p.reason for p in left_out} == {"ambiguous"}
     told = sorted(p.file.relative_to(tmp_path).as_posix() for p in left_out)
     assert told == sorted([*images.split(), *masks.split()])
@@ -71,8 +71,8 @@ def test_mirrored_and_equal_names_come_first(tmp_path):
     for number, name in enumerate(("masks/x.png", "masks/train/x.png", "y.png", "Y.png"), start=5):
         save_mask(tmp_path / name, (1, 1, 9, number))
     save_mask(tmp_path / "masks/train/z.png", (1, 1, 9, 9))
-    records, left_out = read(tmp_path)
-    heights = {name: record.boxes[0, 3] for name, record in records.items()}
+    images, left_out = read(tmp_path)
+    heights = {name: image.boxes[0, 3] for name, image in images.items()}
     assert heights == {"images/x.jpg": 5, "images/train/x.jpg": 6, "y.jpg": 7, "Y.jpg": 8}
     # The mask of another split's z is not this one's, and it is no image itself.
     reasons = [(p.reason, p.file.parent.name) for p in left_out]
@@ -85,7 +85,7 @@ def test_masks_elsewhere_in_another_case(tmp_path):
     for name in ("A/x_gt.png", "b/x.png", "b/x_gt.png"):
         save_mask(tmp_path / "drawn" / name, (1, 1, 9, 9))
     result = import_masks(tmp_path / "drawn", ImportOptions(images=tmp_path / "photos"))
-    assert [record.image.name for record in result.records] == ["X.jpg"]
+    assert [image.path.name for image in result.images] == ["X.jpg"]
     told = [f"{p.reason} {p.file.relative_to(tmp_path).as_posix()}" for p in result.left_out]
     where = ("photos/b/x.jpg", "drawn/b/x.png", "drawn/b/x_gt.png")
     assert told == [f"ambiguous {name}" for name in where]

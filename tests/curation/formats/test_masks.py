@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kdlnet.curation.formats.imported import ImportOptions
 from kdlnet.curation.formats.masks import import_masks
-from kdlnet.curation.formats.record import ImportOptions
 from kdlnet.errors import DataError
 
 from ...support.layouts import save_image, save_mask
@@ -27,18 +27,18 @@ def tiles(tmp_path):
 
 def read(source, **options):
     result = import_masks(source, ImportOptions(**options))
-    return {r.image.relative_to(source).as_posix(): r for r in result.records}, result.left_out
+    return {r.path.relative_to(source).as_posix(): r for r in result.images}, result.left_out
 
 
 def test_every_region_becomes_a_box_of_the_folders_class(tiles):
-    records, left_out = read(tiles, good=("MT_Free",))
-    assert len(records) == 3 and left_out == []
-    crack = records["MT_Crack/Imgs/1.jpg"]
+    images, left_out = read(tiles, good=("MT_Free",))
+    assert len(images) == 3 and left_out == []
+    crack = images["MT_Crack/Imgs/1.jpg"]
     assert sorted(crack.boxes.tolist()) == [[5, 6, 25, 8], [40, 10, 50, 30]]
     assert crack.names == ("MT_Crack", "MT_Crack")
     # A region that touches all borders covers the image exactly.
-    assert records["MT_Fray/Imgs/1.jpg"].boxes.tolist() == [[0, 0, 60, 40]]
-    assert records["MT_Free/Imgs/1.jpg"].boxes.shape == (0, 4)
+    assert images["MT_Fray/Imgs/1.jpg"].boxes.tolist() == [[0, 0, 60, 40]]
+    assert images["MT_Free/Imgs/1.jpg"].boxes.shape == (0, 4)
 
 
 def test_diagonal_neighbours_are_one_region(tiles):
@@ -48,9 +48,9 @@ def test_diagonal_neighbours_are_one_region(tiles):
 
 def test_small_regions_are_dropped_and_counted(tiles):
     save_mask(tiles / "MT_Crack/Imgs/1.png", (5, 5, 9, 9), (20, 20, 24, 23), (50, 30, 51, 31))
-    record = read(tiles)[0]["MT_Crack/Imgs/1.jpg"]  # 16, 12 and 1 pixels
-    assert record.boxes.tolist() == [[5, 5, 9, 9]]
-    assert [problem.reason for problem in record.problems] == ["small region"] * 2
+    image = read(tiles)[0]["MT_Crack/Imgs/1.jpg"]  # 16, 12 and 1 pixels
+    assert image.boxes.tolist() == [[5, 5, 9, 9]]
+    assert [problem.reason for problem in image.problems] == ["small region"] * 2
     assert len(read(tiles, min_area=1)[0]["MT_Crack/Imgs/1.jpg"].boxes) == 3
     assert len(read(tiles, min_area=12)[0]["MT_Crack/Imgs/1.jpg"].boxes) == 2
 
@@ -69,19 +69,19 @@ def test_soft_edges_do_not_grow_the_box_and_small_numbers_count(tiles):
 
 def test_defect_folder_with_an_empty_mask_is_not_a_good_part(tiles):
     save_mask(tiles / "MT_Fray/Imgs/1.png")
-    records, left_out = read(tiles, good=("MT_Free",))
-    assert "MT_Fray/Imgs/1.jpg" not in records
+    images, left_out = read(tiles, good=("MT_Free",))
+    assert "MT_Fray/Imgs/1.jpg" not in images
     assert [problem.reason for problem in left_out] == ["empty mask"]
     # Without a good folder an empty mask is all that can tell a good part.
-    records, left_out = read(tiles)
-    assert records["MT_Fray/Imgs/1.jpg"].names == () and left_out == []
+    images, left_out = read(tiles)
+    assert images["MT_Fray/Imgs/1.jpg"].names == () and left_out == []
 
 
 def test_good_folder_needs_no_masks_others_do(tiles):
     (tiles / "MT_Free/Imgs/1.png").unlink()
     (tiles / "MT_Fray/Imgs/1.png").unlink()
-    records, left_out = read(tiles, good=("MT_Free",))
-    assert set(records) == {"MT_Free/Imgs/1.jpg", "MT_Crack/Imgs/1.jpg"}
+    images, left_out = read(tiles, good=("MT_Free",))
+    assert set(images) == {"MT_Free/Imgs/1.jpg", "MT_Crack/Imgs/1.jpg"}
     assert [problem.reason for problem in left_out] == ["no mask"]
 
 
@@ -92,14 +92,14 @@ def test_masks_in_a_folder_of_their_own(tmp_path):
     save_image(tmp_path / "test/good/000.png")
     save_mask(tmp_path / "ground_truth/broken/000_mask.png", (1, 1, 9, 9))
     save_mask(tmp_path / "ground_truth/bent/000_mask.png", (20, 20, 40, 30))
-    records, left_out = read(tmp_path, good=("good",))
+    images, left_out = read(tmp_path, good=("good",))
     assert left_out == []
-    assert {name: record.names for name, record in records.items()} == {
+    assert {name: image.names for name, image in images.items()} == {
         "test/broken/000.png": ("broken",),
         "test/bent/000.png": ("bent",),
         "test/good/000.png": (),
     }
-    assert records["test/bent/000.png"].boxes.tolist() == [[20, 20, 40, 30]]
+    assert images["test/bent/000.png"].boxes.tolist() == [[20, 20, 40, 30]]
     # Another class's mask of the same number is not the mask of this image.
     _, left_out = read(tmp_path)
     assert [(p.reason, p.file.parent.name) for p in left_out] == [("no mask", "good")]
@@ -112,12 +112,12 @@ def test_images_elsewhere(tmp_path):
     save_mask(tmp_path / "drawn/scratch/1_mask.png", (20, 20, 40, 30))
     options = ImportOptions(images=tmp_path / "photos")
     result = import_masks(tmp_path / "drawn", options)
-    found = {record.image.relative_to(tmp_path).as_posix(): record for record in result.records}
+    found = {image.path.relative_to(tmp_path).as_posix(): image for image in result.images}
     assert found["photos/pit/1.jpg"].names == ("pit",)
     assert found["photos/scratch/1.jpg"].boxes.tolist() == [[20, 20, 40, 30]]
     assert [(p.reason, p.file.parent.name) for p in result.left_out] == [("no mask", "free")]
     good = import_masks(tmp_path / "drawn", replace(options, good=("free",)))
-    assert len(good.records) == 3 and good.left_out == []
+    assert len(good.images) == 3 and good.left_out == []
     with pytest.raises(DataError, match=r"no masks below .*drawn/pit.*photos.*the same"):
         import_masks(tmp_path / "drawn/pit", options)
 
@@ -130,8 +130,8 @@ def test_images_elsewhere_in_the_same_tree(tmp_path, source, images):
     save_image(image)
     save_mask(mask, (1, 1, 9, 9))
     options = ImportOptions(images=tmp_path / images)
-    (record,) = import_masks(tmp_path / source, options).records
-    assert record.image == image and record.boxes.tolist() == [[1, 1, 9, 9]]
+    (found,) = import_masks(tmp_path / source, options).images
+    assert found.path == image and found.boxes.tolist() == [[1, 1, 9, 9]]
 
 
 def test_flat_folders_take_the_given_class(tmp_path):
@@ -162,8 +162,8 @@ def test_class_from_the_file_name(tmp_path):
         save_mask(tmp_path / f"masks/{name}.png", (1, 1, 9, 9))
     save_image(tmp_path / "images/123.jpg")
     save_mask(tmp_path / "masks/123.png", (1, 1, 9, 9))
-    records, left_out = read(tmp_path, class_from="name", good=("good",))
-    assert {name: record.names for name, record in records.items()} == {
+    images, left_out = read(tmp_path, class_from="name", good=("good",))
+    assert {name: image.names for name, image in images.items()} == {
         "images/crazing_12.jpg": ("crazing",),
         "images/rolled-in_scale_1.jpg": ("rolled-in_scale",),
         "images/pit (3).jpg": ("pit",),
@@ -185,13 +185,13 @@ def valued(tmp_path):
 def test_class_from_the_pixel_value(valued):
     folder, mask = valued
     cv2.imwrite(str(folder / "masks/a.png"), mask)
-    record = read(folder, class_from="value")[0]["images/a.jpg"]
+    image = read(folder, class_from="value")[0]["images/a.jpg"]
     boxes = [[5, 5, 15, 15], [5, 15, 15, 25], [30, 30, 35, 35]]
-    assert record.boxes.tolist() == boxes
-    assert record.names == ("1", "2", "255")
+    assert image.boxes.tolist() == boxes
+    assert image.names == ("1", "2", "255")
     named = {"1": "pit", "2": "crack"}  # 255 is the border that is left open
-    record = read(folder, class_from="value", values=named)[0]["images/a.jpg"]
-    assert (record.boxes.tolist(), record.names) == (boxes[:2], ("pit", "crack"))
+    image = read(folder, class_from="value", values=named)[0]["images/a.jpg"]
+    assert (image.boxes.tolist(), image.names) == (boxes[:2], ("pit", "crack"))
     # By folder all of it is one class; only what is above half counts in a mask that has 255.
     assert read(folder)[0]["images/a.jpg"].boxes.tolist() == [boxes[2]]
 
@@ -212,8 +212,8 @@ def test_class_from_palette_index_and_colour(valued):
     colours = np.zeros((*mask.shape, 3), np.uint8)
     colours[mask == 1], colours[mask == 2] = (255, 0, 0), (0, 128, 255)
     Image.fromarray(colours).save(folder / "masks/a.png")
-    record = read(folder, class_from="value", values={"#ff0000": "pit", "#0080ff": "crack"})[0]
-    assert sorted(record["images/a.jpg"].names) == ["crack", "pit"]
+    image = read(folder, class_from="value", values={"#ff0000": "pit", "#0080ff": "crack"})[0]
+    assert sorted(image["images/a.jpg"].names) == ["crack", "pit"]
 
 
 def test_palette_of_any_size_and_one_cut_off(valued, monkeypatch):

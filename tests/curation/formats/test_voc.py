@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kdlnet.curation.formats.record import ImportOptions
+from kdlnet.curation.formats.imported import ImportOptions
 from kdlnet.curation.formats.voc import import_voc
 from kdlnet.errors import DataError
 from kdlnet.verbs.convert import convert
@@ -17,24 +17,24 @@ from ...support.layouts import save_image, save_xml
 
 def read(source, **options):
     result = import_voc(source, ImportOptions(**options))
-    return {record.image.name: record for record in result.records}, result.left_out
+    return {image.path.name: image for image in result.images}, result.left_out
 
 
 def test_first_pixel_is_number_one(voc):
-    records, left_out = read(voc)
+    images, left_out = read(voc)
     # 1..60 of 60 pixels is the whole image; 11..20 covers ten pixels from edge 10 to edge 20.
-    np.testing.assert_array_equal(records["a.jpg"].boxes, [[0, 0, 60, 40], [10, 20, 20, 30]])
-    assert records["a.jpg"].names == ("dent", "crack")
-    assert records["a.jpg"].size == (40, 60)
+    np.testing.assert_array_equal(images["a.jpg"].boxes, [[0, 0, 60, 40], [10, 20, 20, 30]])
+    assert images["a.jpg"].names == ("dent", "crack")
+    assert images["a.jpg"].size == (40, 60)
     assert left_out == []
 
 
 def test_a_zero_anywhere_means_edges_counted_from_zero(voc):
     save_xml(voc / "ANNOTATIONS/b.xml", [("crack", 0, 5, 8, 9)])
-    records, _ = read(voc)
-    np.testing.assert_array_equal(records["b.jpg"].boxes, [[0, 5, 8, 9]])
-    np.testing.assert_array_equal(records["a.jpg"].boxes[1], [11, 21, 20, 30])
-    assert records["a.jpg"].problems == ()
+    images, _ = read(voc)
+    np.testing.assert_array_equal(images["b.jpg"].boxes, [[0, 5, 8, 9]])
+    np.testing.assert_array_equal(images["a.jpg"].boxes[1], [11, 21, 20, 30])
+    assert images["a.jpg"].problems == ()
 
 
 def test_which_origin_was_taken_is_told(voc, tmp_path):
@@ -56,15 +56,15 @@ def test_which_origin_was_taken_is_told(voc, tmp_path):
 def test_origin_can_be_given(voc):
     np.testing.assert_array_equal(read(voc, origin="0")[0]["b.jpg"].boxes, [[5, 5, 8, 9]])
     save_xml(voc / "ANNOTATIONS/b.xml", [("crack", 0, 5, 8, 9)])
-    records, _ = read(voc, origin="1")
-    np.testing.assert_array_equal(records["b.jpg"].boxes, [[0, 4, 8, 9]])
-    assert [problem.reason for problem in records["b.jpg"].problems] == ["clipped"]
+    images, _ = read(voc, origin="1")
+    np.testing.assert_array_equal(images["b.jpg"].boxes, [[0, 4, 8, 9]])
+    assert [problem.reason for problem in images["b.jpg"].problems] == ["clipped"]
 
 
 def test_image_without_annotation_is_a_good_part_and_the_reverse_is_told(voc):
     save_xml(voc / "ANNOTATIONS/lost.xml", [("dent", 1, 1, 5, 5)])
-    records, left_out = read(voc)
-    assert records["c.jpg"].boxes.shape == (0, 4)
+    images, left_out = read(voc)
+    assert images["c.jpg"].boxes.shape == (0, 4)
     assert [(problem.reason, problem.file.name) for problem in left_out] == [
         ("no image", "lost.xml")
     ]
@@ -83,8 +83,8 @@ def test_faulty_objects_are_dropped_with_their_number(voc):
         ("dent", 10, 5, 9, 9),
     ]
     save_xml(voc / "ANNOTATIONS/a.xml", rows)
-    record = read(voc)[0]["a.jpg"]
-    found = {problem.line: problem.reason for problem in record.problems}
+    image = read(voc)[0]["a.jpg"]
+    found = {problem.line: problem.reason for problem in image.problems}
     assert found == {
         2: "duplicate",
         3: "swapped corners",
@@ -96,15 +96,15 @@ def test_faulty_objects_are_dropped_with_their_number(voc):
         9: "degenerate",  # from edge 9 to edge 9
     }
     # 20 to 9 is 9 to 20: pixel 9 starts at edge 8.
-    np.testing.assert_array_equal(record.boxes, [[4, 4, 9, 9], [8, 4, 20, 9], [49, 29, 60, 40]])
+    np.testing.assert_array_equal(image.boxes, [[4, 4, 9, 9], [8, 4, 20, 9], [49, 29, 60, 40]])
 
 
 def test_same_stem_in_two_folders_goes_by_the_folder(tmp_path):
     for folder in ("short", "open"):
         save_image(tmp_path / f"images/{folder}/01.png")
         save_xml(tmp_path / f"Annotations/{folder}/01.xml", [(folder, 2, 2, 9, 9)])
-    for record in import_voc(tmp_path, ImportOptions()).records:
-        assert record.names == (record.image.parent.name,)
+    for image in import_voc(tmp_path, ImportOptions()).images:
+        assert image.names == (image.path.parent.name,)
 
 
 def test_one_annotation_serves_one_image(tmp_path):
@@ -140,8 +140,8 @@ def test_masks_of_the_challenge_are_no_images_of_their_own(tmp_path):
     file = save_xml(tmp_path / "Annotations/1.xml", [("dent", 1, 1, 9, 5)])
     name = "<annotation><folder>VOC</folder><filename>1.jpg</filename>"
     file.write_text(file.read_text().replace("<annotation>", name))
-    records, left_out = read(tmp_path)
-    assert set(records) == {"1.jpg"}
+    images, left_out = read(tmp_path)
+    assert set(images) == {"1.jpg"}
     assert [(p.reason, p.file.name) for p in left_out] == [("not listed", "1.png")]
 
 
@@ -150,8 +150,8 @@ def test_names_may_differ_in_case_and_unicode_form(tmp_path):
     for number, (image, annotation) in enumerate(pairs, start=5):
         save_image(tmp_path / f"images/{image}.png")
         save_xml(tmp_path / f"Annotations/{annotation}.xml", [("dent", 1, 1, 9, number)])
-    records, left_out = read(tmp_path)
-    found = {name: record.boxes[:, 3].tolist() for name, record in records.items()}
+    images, left_out = read(tmp_path)
+    found = {name: image.boxes[:, 3].tolist() for name, image in images.items()}
     assert found == {"plain.png": [5], "pru\u0308f.png": [6], "IMG_1.png": [7]}
     assert left_out == []
 
@@ -161,8 +161,8 @@ def test_the_exact_name_is_preferred_and_what_two_names_fit_is_left_out(tmp_path
         save_image(tmp_path / name)
     for number, name in enumerate(("img_1", "IMG_2", "img_2", "img_3"), start=5):
         save_xml(tmp_path / f"{name}.xml", [("dent", 1, 1, 9, number)])
-    records, left_out = read(tmp_path)
-    found = {name: record.boxes[:, 3].tolist() for name, record in records.items()}
+    images, left_out = read(tmp_path)
+    found = {name: image.boxes[:, 3].tolist() for name, image in images.items()}
     assert found == {"img_1.png": [5], "IMG_1.png": [], "IMG_2.png": [6], "img_2.png": [7]}
     assert [(problem.reason, problem.file.name) for problem in left_out] == [
         ("ambiguous", "IMG_3.png"),
@@ -183,17 +183,17 @@ def test_annotation_for_another_size_leaves_the_image_out(voc):
     # As after an EXIF rotation or a resize: the boxes would be misplaced.
     save_xml(voc / "ANNOTATIONS/a.xml", [("dent", 1, 1, 9, 9)], size=(60, 40))
     save_xml(voc / "ANNOTATIONS/b.xml", [("dent", 1, 1, 9, 9)], size=None)
-    records, left_out = read(voc)
-    assert set(records) == {"b.jpg", "c.jpg"}
+    images, left_out = read(voc)
+    assert set(images) == {"b.jpg", "c.jpg"}
     assert left_out[0].reason == "size" and "40x60" in left_out[0].value
 
 
 def test_size_field_that_the_boxes_contradict_is_wrong_itself(voc):
     # Written as 40x60, but the box reaches 55 of 60 pixels to the right: the field is turned.
     save_xml(voc / "ANNOTATIONS/a.xml", [("dent", 1, 1, 55, 9)], size=(60, 40))
-    record = read(voc)[0]["a.jpg"]
-    assert record.boxes.tolist() == [[0, 0, 55, 9]]
-    assert [(p.reason, p.action) for p in record.problems] == [("size field", "repaired")]
+    image = read(voc)[0]["a.jpg"]
+    assert image.boxes.tolist() == [[0, 0, 55, 9]]
+    assert [(p.reason, p.action) for p in image.problems] == [("size field", "repaired")]
     # It fits neither size: nothing says which one is right.
     save_xml(voc / "ANNOTATIONS/a.xml", [("dent", 1, 1, 65, 9)], size=(60, 40))
     assert [problem.reason for problem in read(voc)[1]] == ["size"]
@@ -212,7 +212,7 @@ def test_lists_give_the_splits_and_a_class_file_the_order(voc):
     (lists / "dent_train.txt").write_text("a -1\n")  # the challenge's lists of one class
     (voc / "classes.txt").write_text("dent\ncrack\nhole\n")
     result = import_voc(voc, ImportOptions())
-    assert {r.image.name: r.split for r in result.records} == {
+    assert {r.path.name: r.split for r in result.images} == {
         "a.jpg": "train",
         "b.jpg": "val",
         "c.jpg": "",
@@ -224,15 +224,15 @@ def test_lists_give_the_splits_and_a_class_file_the_order(voc):
 
 def test_unreadable_image_is_left_out(voc):
     (voc / "IMAGES/a.jpg").write_bytes(b"")
-    records, left_out = read(voc)
-    assert "a.jpg" not in records
+    images, left_out = read(voc)
+    assert "a.jpg" not in images
     assert left_out[0].reason == "unreadable"
 
 
 def test_broken_xml_leaves_its_image_out_and_no_xml_is_an_error(voc):
     (voc / "ANNOTATIONS/a.xml").write_text("<annotation>")
-    records, left_out = read(voc)
-    assert set(records) == {"b.jpg", "c.jpg"}  # not a good part: its boxes are not known
+    images, left_out = read(voc)
+    assert set(images) == {"b.jpg", "c.jpg"}  # not a good part: its boxes are not known
     assert (left_out[0].reason, left_out[0].file.name) == ("unreadable", "a.xml")
     with pytest.raises(DataError, match=r"no \.xml"):
         read(voc / "IMAGES")
@@ -243,6 +243,6 @@ def test_size_is_that_after_exif_rotation(tmp_path):
     exif[0x0112] = 6
     Image.new("L", (60, 40)).save(tmp_path / "a.jpg", exif=exif)
     save_xml(tmp_path / "a.xml", [("dent", 1, 41, 40, 60)], size=(60, 40))
-    (record,) = import_voc(tmp_path, ImportOptions()).records
-    assert record.size == (60, 40)
-    np.testing.assert_array_equal(record.boxes, [[0, 40, 40, 60]])
+    (image,) = import_voc(tmp_path, ImportOptions()).images
+    assert image.size == (60, 40)
+    np.testing.assert_array_equal(image.boxes, [[0, 40, 40, 60]])

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from kdlnet.curation.formats.record import ImportOptions
+from kdlnet.curation.formats.imported import ImportOptions
 from kdlnet.curation.formats.yolo import import_yolo
 from kdlnet.errors import DataError
 
@@ -11,7 +11,7 @@ from ...support.layouts import save_image
 
 def read(source):
     result = import_yolo(source, ImportOptions())
-    return {record.image.name: record for record in result.records}, result
+    return {image.path.name: image for image in result.images}, result
 
 
 @pytest.fixture
@@ -26,11 +26,11 @@ def bare(tmp_path):
 
 
 def test_class_file_and_folders_do_without_a_yaml(bare):
-    records, result = read(bare)
+    images, result = read(bare)
     assert result.names == ("dent", "long scratch")
-    assert {record.split for record in records.values()} == {"train", "val"}
-    assert records["valid.jpg"].boxes.tolist() == [[15, 10, 45, 30]]
-    assert records["valid.jpg"].names == ("long scratch",)
+    assert {image.split for image in images.values()} == {"train", "val"}
+    assert images["valid.jpg"].boxes.tolist() == [[15, 10, 45, 30]]
+    assert images["valid.jpg"].names == ("long scratch",)
 
 
 def test_labels_beside_the_images(tmp_path):
@@ -49,10 +49,10 @@ def test_polygons_become_their_box_and_are_counted(bare):
         "9 0.1 0.2 0.5 0.2 0.3 0.7",  # no such class
     ]
     (bare / "train/labels/train.txt").write_text("\n".join(rows))
-    record = read(bare)[0]["train.jpg"]
-    assert record.boxes.round(9).tolist() == [[6, 8, 30, 28], [15, 10, 45, 20], [15, 10, 45, 30]]
-    assert record.converted == ("polygon", "polygon")
-    assert [(p.line, p.reason) for p in record.problems] == [(4, "columns"), (5, "class")]
+    image = read(bare)[0]["train.jpg"]
+    assert image.boxes.round(9).tolist() == [[6, 8, 30, 28], [15, 10, 45, 20], [15, 10, 45, 30]]
+    assert image.converted == ("polygon", "polygon")
+    assert [(p.line, p.reason) for p in image.problems] == [(4, "columns"), (5, "class")]
 
 
 def test_yaml_of_another_name_or_named_itself(bare, tmp_path):

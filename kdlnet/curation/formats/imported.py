@@ -1,4 +1,4 @@
-"""What every importer returns: one record an image, boxes in pixels of the original image."""
+"""What every importer returns: one entry an image, boxes in pixels of the original image."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Unusable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Shape:
     """One object as its annotation file has it, not yet checked.
 
     ``line`` counts the objects of the file from 1; ``box`` (x1, y1, x2, y2) in the file's own
@@ -56,7 +56,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Record:
+class ImportedImage:
     """One image and its boxes.
 
     ``size`` (H, W); ``boxes`` (N, 4) float64 as (x1, y1, x2, y2) in pixels of the original image,
@@ -66,7 +66,7 @@ class Record:
     out.
     """
 
-    image: Path
+    path: Path
     size: ImageSize
     boxes: NDArray[np.float64]
     names: tuple[str, ...]
@@ -98,14 +98,14 @@ class ImportOptions:
 
 @dataclass(frozen=True)
 class ImportResult:
-    """Records in the order of their paths, and files that no record came from, by reason.
+    """Images in the order of their paths, and files that none came from, by reason.
 
     ``names`` are the classes in the source's own order, empty where the format has none.
     ``lost`` are rows that belong to no image. ``facts`` are for report.json, JSON-able: what was
     assumed about the source; ``warnings`` are lines about it.
     """
 
-    records: list[Record]
+    images: list[ImportedImage]
     left_out: list[LabelProblem]
     names: tuple[str, ...] = ()
     lost: tuple[LabelProblem, ...] = ()
@@ -113,53 +113,53 @@ class ImportResult:
     warnings: tuple[str, ...] = ()
 
 
-def sort_out(found: Iterable[Record | LabelProblem]) -> ImportResult:
-    """Records on one side, what could not become one on the other."""
+def sort_out(found: Iterable[ImportedImage | LabelProblem]) -> ImportResult:
+    """Images on one side, what could not become one on the other."""
     result = ImportResult([], [])
     for item in found:
-        if isinstance(item, Record):
-            result.records.append(item)
+        if isinstance(item, ImportedImage):
+            result.images.append(item)
         else:
             result.left_out.append(item)
     return result
 
 
-def annotated_record(
+def annotated_image(
     image: Path,
-    rows: Sequence[Row],
+    shapes: Sequence[Shape],
     source: Path,
     *,
     written: tuple[int, int] = (0, 0),
     split: str | None = None,
     origin: int = 0,
     problems: Sequence[LabelProblem] = (),
-) -> Record | LabelProblem:
-    """The record of one image, or why there is none.
+) -> ImportedImage | LabelProblem:
+    """One image with its boxes, or why it is left out.
 
     ``written`` is the size (H, W) that the annotation names, 0 where it does not; ``problems``
-    are those the caller met. The rest is as for :func:`make_record`.
+    are those the caller met. The rest is as for :func:`imported_image`.
     """
     try:
         size = image_size(image)
     except DataError as error:
         return LabelProblem(image, 0, "unreadable", str(error), "dropped")
-    fault = _size_fault(image, size, written, rows, source)
+    fault = _size_fault(image, size, written, shapes, source)
     if fault is not None and fault.action == "dropped":
         return fault
-    record = make_record(image, size, rows, source, split, origin)
+    result = imported_image(image, size, shapes, source, split, origin)
     before = (*problems, *((fault,) if fault else ()))
-    return replace(record, problems=(*before, *record.problems))
+    return replace(result, problems=(*before, *result.problems))
 
 
-def make_record(
+def imported_image(
     image: Path,
     size: ImageSize,
-    rows: Iterable[Row],
+    shapes: Iterable[Shape],
     source: Path,
     split: str | None = None,
     origin: int = 0,
-) -> Record:
-    """A Record from the rows of the file ``source``.
+) -> ImportedImage:
+    """An image with the boxes of the ``shapes`` of the file ``source``.
 
     ``origin`` is the number of the first pixel; with 1 the right and lower pixels belong to the
     box. Swapped corners are put in order and boxes clipped to the image, both counted; those
@@ -171,26 +171,26 @@ def make_record(
     converted: list[str] = []
     problems: list[LabelProblem] = []
     seen = set()
-    for row in rows:
-        value = f"{row.name} " + " ".join(f"{side:g}" for side in row.box)
+    for shape in shapes:
+        value = f"{shape.name} " + " ".join(f"{side:g}" for side in shape.box)
         (x1, x2, swapped_x), (y1, y2, swapped_y) = (
-            _ordered(row.box[axis] - origin, row.box[axis + 2], origin) for axis in (0, 1)
+            _ordered(shape.box[axis] - origin, shape.box[axis + 2], origin) for axis in (0, 1)
         )
         box = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
-        reason = _fault((x1, y1, x2, y2), box, (row.name, box) in seen)
+        reason = _fault((x1, y1, x2, y2), box, (shape.name, box) in seen)
         if reason:
-            problems.append(LabelProblem(source, row.line, reason, value, "dropped"))
+            problems.append(LabelProblem(source, shape.line, reason, value, "dropped"))
             continue
         if swapped_x or swapped_y:
-            problems.append(LabelProblem(source, row.line, "swapped corners", value, "repaired"))
+            problems.append(LabelProblem(source, shape.line, "swapped corners", value, "repaired"))
         if max(abs(a - b) for a, b in zip(box, (x1, y1, x2, y2), strict=True)) > _ROUNDING:
-            problems.append(LabelProblem(source, row.line, "clipped", value, "clipped"))
-        seen.add((row.name, box))
+            problems.append(LabelProblem(source, shape.line, "clipped", value, "clipped"))
+        seen.add((shape.name, box))
         boxes.append(box)
-        names.append(row.name)
-        converted += [] if row.kind == "box" else [row.kind]
+        names.append(shape.name)
+        converted += [] if shape.kind == "box" else [shape.kind]
     array = np.array(boxes, np.float64).reshape(-1, 4)
-    return Record(image, size, array, tuple(names), tuple(problems), split, tuple(converted))
+    return ImportedImage(image, size, array, tuple(names), tuple(problems), split, tuple(converted))
 
 
 def box_around(points: Sequence[tuple[float, float]]) -> Box:
@@ -245,7 +245,7 @@ def _fault(raw: Box, clipped: Box, repeated: bool) -> str:
 
 
 def _size_fault(
-    image: Path, size: ImageSize, written: tuple[int, int], rows: Sequence[Row], source: Path
+    image: Path, size: ImageSize, written: tuple[int, int], shapes: Sequence[Shape], source: Path
 ) -> LabelProblem | None:
     """What to do about an annotation that names another size than the image has.
 
@@ -257,10 +257,10 @@ def _size_fault(
         return None
     then, now = (f"{width}x{height}" for height, width in (written, size))
     value = f"annotated as {then} in {source.name}, image has {now}"
-    right = max((max(row.box[0::2]) for row in rows), default=0)
-    bottom = max((max(row.box[1::2]) for row in rows), default=0)
+    right = max((max(shape.box[0::2]) for shape in shapes), default=0)
+    bottom = max((max(shape.box[1::2]) for shape in shapes), default=0)
     contradicts = right > written[1] + _ROUNDING or bottom > written[0] + _ROUNDING
     fits = right <= size[1] + _ROUNDING and bottom <= size[0] + _ROUNDING
-    if not rows or (contradicts and fits):
+    if not shapes or (contradicts and fits):
         return LabelProblem(image, 0, "size field", value, "repaired")
     return LabelProblem(image, 0, "size", value, "dropped")
