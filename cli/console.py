@@ -88,9 +88,8 @@ class Console:
         )
         for index, head in enumerate(heads):
             text = index == 0 or head.startswith("<")
-            grid.add_column(
-                head.removeprefix("<"), justify="left" if text else "right", no_wrap=index == 0
-            )
+            name = Text(printable(head.removeprefix("<")))  # a class name may be among the heads
+            grid.add_column(name, justify="left" if text else "right", no_wrap=index == 0)
         for row in rows:
             grid.add_row(*(Text(printable(str(cell))) for cell in row))
         self.screen.print(grid)

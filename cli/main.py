@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -85,9 +89,11 @@ def root(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code. Raises nothing."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _open_closed_streams()
     _accept_any_text()
     try:
-        _run(arguments)
+        with _stopping_as_on_ctrl_c():
+            _run(arguments)
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
         return report(error, arguments)
@@ -102,6 +108,34 @@ def _run(arguments: list[str]) -> None:
     # Not `command.main`: it would end the process itself and swallow Ctrl-C and broken pipes.
     with command.make_context(PROGRAM, arguments) as context:
         command.invoke(context)
+
+
+def _open_closed_streams() -> None:
+    """Leads standard streams that the shell has closed (``>&-``) nowhere.
+
+    Otherwise a print fails, and the next file that is opened takes their number.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+        if getattr(sys, name) is None:
+            mode = "w" if number else "r"
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
+
+
+@contextlib.contextmanager
+def _stopping_as_on_ctrl_c() -> Iterator[None]:
+    """SIGTERM ends a verb as Ctrl-C does: results are written, unfinished folders removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _accept_any_text() -> None:

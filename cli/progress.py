@@ -15,6 +15,7 @@ from kdlnet import events
 from kdlnet.utils.files import shown
 
 from .console import Console, duration, figure
+from .errors import printable
 
 _REFRESH_PER_SECOND = 4  # more would take time from two busy cores
 _PLAIN_EVERY = 30.0  # seconds between plain lines of one long task
@@ -95,7 +96,7 @@ class EventPrinter:
 
     def _progress(self, event: events.Progress) -> None:
         if self._bars is not None:
-            self._bars.show(event.task, event.task, event.done, event.total)
+            self._bars.show(event.task, printable(event.task), event.done, event.total)
             return
         now = time.monotonic()
         last = self._said.setdefault(event.task, now)
@@ -140,10 +141,10 @@ class _Bars:
 
     def __init__(self, console: Console) -> None:
         self._progress = _DetailedProgress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
+            TextColumn("{task.fields[rate]}", markup=False),
             console=console.screen,
             transient=True,
             refresh_per_second=_REFRESH_PER_SECOND,
@@ -168,7 +169,7 @@ class _Bars:
             self._tasks[key], description=name, completed=done, total=total, rate=rate
         )
         if detail is not None:
-            self._progress.detail = detail
+            self._progress.detail = printable(detail)
         if done >= total and key != "step":
             self._progress.remove_task(self._tasks.pop(key))
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import json
 import shlex
 import sys
@@ -79,6 +81,7 @@ class FakeEngine:
     calls: list[dict[str, Any]] = field(default_factory=list)
     fail: BaseException | None = None
     noise: str = ""
+    on_call: Callable[[], None] | None = None
     certificate: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -91,6 +94,8 @@ class FakeEngine:
         self.calls.append(arguments)
         if self.noise:
             print(self.noise)
+        if self.on_call is not None:
+            self.on_call()
         listener: Callable[[object], None] = arguments.pop("on_event")
         return listener
 
@@ -132,13 +137,28 @@ class FakeEngine:
         return SimpleNamespace(to_dict=lambda: self.certificate, passed=True)
 
 
+def _bound(stand_in: Callable[..., Any], real: inspect.Signature) -> Callable[..., Any]:
+    """``stand_in``, which refuses what the real function would refuse."""
+
+    def call(*positional: Any, **named: Any) -> Any:
+        real.bind(*positional, **named)
+        return stand_in(*positional, **named)
+
+    return call
+
+
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     """Stands in for the engine, so that the command line itself is what a test sees."""
     fake = FakeEngine()
-    for module, name in (("trainer", "train"), ("evaluator", "validate"), ("certificate", "fuse")):
-        stand_in = SimpleNamespace(**{name: getattr(fake, name)})
-        monkeypatch.setitem(sys.modules, f"kdlnet.engine.{module}", stand_in)
+    for module, name in (
+        ("kdlnet.training.trainer", "train"),
+        ("kdlnet.verbs.val", "validate"),
+        ("kdlnet.verbs.fuse", "fuse"),
+    ):
+        real = inspect.signature(getattr(importlib.import_module(module), name))
+        stand_in = SimpleNamespace(**{name: _bound(getattr(fake, name), real)})
+        monkeypatch.setitem(sys.modules, module, stand_in)
     return fake
 
 

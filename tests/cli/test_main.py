@@ -6,9 +6,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,18 +30,17 @@ VERBS = [
 
 
 def test_help_is_quick_and_light() -> None:
-    """Measured at 0.12 s on two cores; the bound leaves room for a loaded machine."""
+    """Measured at 0.12 s; processor time, which a loaded machine does not stretch."""
     script = (
-        "import sys, kdlnet_cli.main as m; code = m.main(['--help']);"
+        "import sys, time, kdlnet_cli.main as m; code = m.main(['--help']);"
+        "print(time.process_time(), file=sys.stderr);"
         "heavy = {'torch', 'torchvision', 'pydantic', 'numpy', 'cv2'} & set(sys.modules);"
         "sys.exit(str(sorted(heavy)) if heavy else code)"
     )
-    started = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    spent = time.perf_counter() - started
     assert done.returncode == 0, done.stderr
     assert "train" in done.stdout
-    assert spent < 2.0
+    assert float(done.stderr) < 1.0
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -185,6 +184,28 @@ def test_interrupt_before_a_run_is_one_word(kdlnet: Command, engine: FakeEngine)
     run = kdlnet("val", "x.pt", "--data", "set")
     assert run.code == 130
     assert run.err.splitlines()[-1] == "interrupted"
+
+
+def test_sigterm_is_ctrl_c(kdlnet: Command, engine: FakeEngine) -> None:
+    """The verb sees KeyboardInterrupt, and whoever calls main() keeps a handler of his own."""
+    before = signal.getsignal(signal.SIGTERM)
+    engine.on_call = lambda: os.kill(os.getpid(), signal.SIGTERM)
+    run = kdlnet("val best.pt --data neu-det")
+    assert run.code == 130
+    assert run.err.splitlines()[-1] == "interrupted"
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_defect(closed: str, tmp_path: Path) -> None:
+    """A file opened later must not take the number of a stream that C libraries print to."""
+    script = (
+        "import sys, kdlnet_cli.main as m; code = m.main(['--version']);"
+        "file = open('after', 'wb'); sys.exit(code or 10 * (file.fileno() < 3))"
+    )
+    line = f"'{sys.executable}' -c \"{script}\" {closed}"
+    done = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_broken_pipe_is_quiet() -> None:

@@ -107,3 +107,23 @@ def test_long_work_speaks_now_and_then(
         for done in range(1, 7):
             printer(Progress("validate", done, 6))
     assert capsys.readouterr().out.splitlines() == ["validate 3/6", "validate 5/6"]
+
+
+HOSTILE = "\x1b]0;title\x07[red]"
+
+
+def test_names_from_files_reach_the_terminal_as_text(
+    terminal: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A class may be called like a terminal code or like rich's markup."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    terminal.table(("split", HOSTILE), [("train", HOSTILE)])
+    terminal.say(HOSTILE)
+    terminal.warn(HOSTILE)
+    with EventPrinter(terminal) as printer:
+        printer(Progress(HOSTILE, 1, 2))
+        printer(StepDone(0, 1, 3, {HOSTILE: 2.0}, 0.01, 9.0, 1.0))
+    shown = text(terminal)
+    assert "\x1b]" not in shown
+    assert "\x07" not in shown
+    assert shown.count(r"\x1b]0;title\x07[red]") >= 6
