@@ -13,16 +13,22 @@ Boxes are ``(x1, y1, x2, y2)`` in continuous pixel coordinates: the left edge of
 pixel is 0, the right edge of the last one is W, and ``x1 < x2``, ``y1 < y2``. Sizes are (H, W).
 Two frames occur and are always named: *pixels of the network input* (after letterboxing)
 and *pixels of the original image*.
+
+Nothing here imports torch: a program that reads images and boxes with another runtime needs none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 ImageSize = tuple[int, int]
 
@@ -48,22 +54,22 @@ class Preprocess:
 
     ``window`` holds the two intensities that map to 0 and 1 (file units, 0-255 for 8-bit images).
     ``pad`` is the fill of the letterbox as a fraction of the window. ``depth`` is the bits of the
-    files that the window is meant for, 8 or 16, None for any, 0 for those that its upper end needs.
-    ``tiling`` None: the network sees whole images.
+    files that the window is meant for, 8 or 16, None for any. ``tiling`` None: the network sees
+    whole images.
     """
 
     image_size: ImageSize
     channels: int = 3
     window: tuple[float, float] = (0.0, 255.0)
     pad: float = 114 / 255
-    depth: int | None = 0
+    depth: int | None = 8
     tiling: Tiling | None = None
 
     def __post_init__(self) -> None:
-        if self.depth == 0:
-            object.__setattr__(self, "depth", 16 if self.window[1] > 255 else 8)
         if self.depth not in (None, 8, 16):
             raise ValueError(f"a depth of {self.depth} bits")
+        if self.depth == 8 and self.window[1] > 255:
+            raise ValueError(f"a window up to {self.window[1]:g} for 8-bit images: give a depth")
 
     def to_dict(self) -> dict[str, Any]:
         tiling = self.tiling
@@ -90,7 +96,7 @@ class Preprocess:
             values["channels"],
             (low, high),
             values["pad"],
-            values.get("depth", 0),
+            values.get("depth", 16 if high > 255 else 8),
             tiling,
         )
 
@@ -107,27 +113,23 @@ class Letterbox:
     scale: tuple[float, float]
     offset: tuple[float, float]
 
-    def to_input(self, boxes: Tensor) -> Tensor:
+    def to_input(self, boxes: NDArray[Any]) -> NDArray[np.float64]:
         """Boxes (N, 4) from pixels of the original image to pixels of the network input."""
-        return boxes * self._scale(boxes) + self._offset(boxes)
+        return boxes.astype(np.float64) * (*self.scale, *self.scale) + (*self.offset, *self.offset)
 
-    def to_original(self, boxes: Tensor) -> Tensor:
+    def to_original(self, boxes: NDArray[Any]) -> NDArray[np.float64]:
         """Boxes (N, 4) from pixels of the network input to those of the original, clipped."""
-        boxes = (boxes - self._offset(boxes)) / self._scale(boxes)
+        boxes = (boxes.astype(np.float64) - (*self.offset, *self.offset)) / (
+            *self.scale,
+            *self.scale,
+        )
         height, width = self.original_size
-        limit = boxes.new_tensor([width, height, width, height])
-        return torch.minimum(boxes.clamp(min=0), limit)
+        return np.clip(boxes, 0, (width, height, width, height))
 
-    def detections(self, found: Detections) -> Detections:
-        """``found`` on the CPU, boxes from the network input to float64 pixels of the original."""
-        boxes = self.to_original(found.boxes.cpu().double())
-        return Detections(boxes, found.scores.cpu(), found.labels.cpu())
-
-    def _scale(self, like: Tensor) -> Tensor:
-        return like.new_tensor([*self.scale, *self.scale])
-
-    def _offset(self, like: Tensor) -> Tensor:
-        return like.new_tensor([*self.offset, *self.offset])
+    def detections(self, found: DetectionArrays) -> DetectionArrays:
+        """``found`` with its boxes in pixels of the original image instead of the network input."""
+        scores = found.scores.astype(np.float64)
+        return DetectionArrays(self.to_original(found.boxes), scores, found.labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +183,10 @@ class RawPredictions:
 
 @dataclass(frozen=True, slots=True)
 class Detections:
-    """Boxes of one image by falling score; the maker says in which frame.
+    """Boxes of one image by falling score, as the network's device holds them.
 
-    ``boxes`` (N, 4) float32, ``scores`` (N,) in [0, 1], ``labels`` (N,) int64.
+    ``boxes`` (N, 4) float32, pixels of the network input; ``scores`` (N,) float32 in [0, 1];
+    ``labels`` (N,) int64.
     """
 
     boxes: Tensor
@@ -193,8 +196,31 @@ class Detections:
     def __len__(self) -> int:
         return int(self.scores.numel())
 
-    def cpu(self) -> Detections:
-        return Detections(self.boxes.cpu(), self.scores.cpu(), self.labels.cpu())
+    def arrays(self) -> DetectionArrays:
+        """The same on the CPU, without torch."""
+        return DetectionArrays(
+            self.boxes.cpu().numpy(), self.scores.cpu().numpy(), self.labels.cpu().numpy()
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionArrays:
+    """Boxes of one image by falling score.
+
+    ``boxes`` (N, 4) and ``scores`` (N,) in [0, 1] are float64 in pixels of the original image, and
+    float32 where the maker says pixels of the network input. ``labels`` (N,) int64.
+    """
+
+    boxes: NDArray[Any]
+    scores: NDArray[Any]
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __getitem__(self, rows: NDArray[Any]) -> DetectionArrays:
+        """Those at ``rows``, positions (K,) or a mask (N,)."""
+        return DetectionArrays(self.boxes[rows], self.scores[rows], self.labels[rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,5 +231,5 @@ class StepOutput:
     parts: dict[str, Tensor] = field(default_factory=dict)
 
 
-Forward = Callable[[Tensor], RawPredictions]
+Forward = Callable[["Tensor"], RawPredictions]
 """Images (B, channels, H, W) to predictions: a detector, compiled or not, or another runtime."""

@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,18 @@ _AHEAD = 64  # letterboxed images that wait; of tiled ones, as many as there are
 View = tuple[ImageArray, Letterbox]
 
 
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What the network sees at one position: ``tile`` (None: all) of image number ``image``.
+
+    ``letterbox`` maps pixels of that image to pixels of the network input.
+    """
+
+    image: int
+    tile: Tile | None
+    letterbox: Letterbox
+
+
 class ImageStore:
     """The letterboxed images of a split: ``store[indices]`` gives (n, H, W, channels) pixels.
 
@@ -36,8 +49,8 @@ class ImageStore:
     and, in order, the next one ask for). Past ``budget_gb`` ``ram`` becomes ``disk``.
     Grey images are held with one channel, whatever their file says; ``channels`` tells how many.
 
-    A position is an image, or with ``tiles``, one list a path, a tile of one: position i shows
-    ``tiles[i]`` (None: all) of ``paths[image_of[i]]`` by ``letterboxes[i]``.
+    A position is an image, or with ``tiles``, one list a path, a tile of one: ``samples`` tells
+    which, ``paths`` are the images that they count.
 
     Every image is decoded once here. Those that cannot be are left out: ``kept`` holds the
     positions of the others among ``paths``, ``unreadable`` one line an image. Raises DataError when
@@ -57,9 +70,7 @@ class ImageStore:
         self.paths: list[Path] = []
         self.kept: list[int] = []
         self.unreadable: list[str] = []
-        self.letterboxes: list[Letterbox] = []
-        self.tiles: list[Tile | None] = []
-        self.image_of: list[int] = []
+        self.samples: list[Sample] = []
         self.preprocess = preprocess
         self.channels = 1
         self.dtype: np.dtype[Any] | None = None
@@ -74,7 +85,7 @@ class ImageStore:
             raise DataError(f"no readable image among {len(paths)}: {self.unreadable[0]}")
 
     def __len__(self) -> int:
-        return len(self.letterboxes)
+        return len(self.samples)
 
     def __getitem__(self, indices: Sequence[int] | NDArray[np.int64]) -> Tensor:
         if self._pixels is not None:
@@ -88,15 +99,15 @@ class ImageStore:
         """
         rows_of: dict[int, list[int]] = {}
         for row, index in enumerate(indices):
-            rows_of.setdefault(self.image_of[index], []).append(row)
+            rows_of.setdefault(self.samples[index].image, []).append(row)
         pixels = np.empty((len(indices), *self.preprocess.image_size, self.channels), self.dtype)
-        last, recent = self.image_of[indices[-1]], self._recent
+        last, recent = self.samples[indices[-1]].image, self._recent
 
         def show(image: int) -> None:
             held = recent is not None and recent[0] == image
             decoded = recent[1] if recent and held else read_image(self.paths[image])
             for row in rows_of[image]:
-                view, _ = letterbox(decoded, self.preprocess, self.tiles[indices[row]])
+                view, _ = letterbox(decoded, self.preprocess, self.samples[indices[row]].tile)
                 pixels[row] = to_channels(view, self.channels)
             if image == last and self.preprocess.tiling is not None:
                 self._recent = image, decoded
@@ -120,9 +131,7 @@ class ImageStore:
             else:
                 for tile, (image, geometry) in zip(views[position], found, strict=True):
                     self._add(paths[position], image)
-                    self.letterboxes.append(geometry)
-                    self.tiles.append(tile)
-                    self.image_of.append(len(self.paths))
+                    self.samples.append(Sample(len(self.paths), tile, geometry))
                 self.paths.append(paths[position])
                 self.kept.append(position)
             on_progress(position + 1, len(paths))

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kdlnet.data.cache import ImageStore
+from kdlnet.data.cache import ImageStore, Sample
 from kdlnet.data.catalog import DatasetInfo, label_path, list_images
 from kdlnet.data.labels import ImageLabels, LabelProblem, read_labels, refuse_problems
 from kdlnet.errors import DataError
@@ -51,9 +51,8 @@ class DetectionDataset:
 
     A sample is an image or, where the contract has tiles, a tile of one. ``boxes`` (T, 4) and
     ``labels`` (T,) are all targets in pixels of the network input, those of sample i from
-    ``first[i]`` to ``first[i + 1]``. ``paths`` are the images; the samples of image k go from
-    ``first_sample[k]`` to ``first_sample[k + 1]``. ``unreadable`` holds one line for each image
-    that was left out.
+    ``first[i]`` to ``first[i + 1]``. ``paths`` are the images, :meth:`samples_of` one of them
+    tells what is seen of it. ``unreadable`` holds one line for each image that was left out.
 
     Of tiles, an object is a target where ``min_visible`` of it is seen, and ``background`` limits
     how many empty tiles there are for one with a target; None takes all, so that they cover.
@@ -79,15 +78,13 @@ class DetectionDataset:
         )
         self.unreadable = self.images.unreadable
         self.paths = self.images.paths
-        self.letterboxes = self.images.letterboxes
+        self.samples = self.images.samples
         self._labels = [split.labels[position] for position in self.images.kept]
-        per_image = np.bincount(self.images.image_of, minlength=len(self.paths))
-        self.first_sample = np.concatenate(([0], per_image.cumsum())).tolist()
+        self._of_image: list[list[Sample]] = [[] for _ in self.paths]
+        for sample in self.samples:
+            self._of_image[sample.image].append(sample)
         least = [self._least(image, min_visible) for image in range(len(self.paths))]
-        found = [
-            self._sample_targets(index, least[self.images.image_of[index]])
-            for index in range(len(self))
-        ]
+        found = [self._sample_targets(sample, least[sample.image]) for sample in self.samples]
         counts = torch.tensor([len(labels) for _, labels in found])
         self.first = torch.cat((counts.new_zeros(1), counts.cumsum(0)))
         self.boxes = torch.cat([boxes for boxes, _ in found])
@@ -96,9 +93,13 @@ class DetectionDataset:
     def __len__(self) -> int:
         return len(self.images)
 
+    def samples_of(self, image: int) -> Sequence[Sample]:
+        """What the network sees of one image, in the order of its positions; none if no tile is."""
+        return self._of_image[image]
+
     def truth(self, image: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Boxes (T, 4) in pixels of the original image and labels (T,) of one image."""
-        height, width = self.letterboxes[self.first_sample[image]].original_size
+        height, width = self._of_image[image][0].letterbox.original_size
         found = self._labels[image]
         return found.boxes * np.array([width, height, width, height]), found.labels
 
@@ -119,19 +120,17 @@ class DetectionDataset:
 
     def _least(self, image: int, min_visible: float) -> NDArray[np.float64] | None:
         """The share from which each box of an image is a target of a tile; None without tiles."""
-        first, end = self.first_sample[image : image + 2]
-        tiles = [tile for tile in self.images.tiles[first:end] if tile is not None]
+        tiles = [sample.tile for sample in self._of_image[image] if sample.tile is not None]
         return least_visible(self.truth(image)[0], tiles, min_visible) if tiles else None
 
     def _sample_targets(
-        self, index: int, least: NDArray[np.float64] | None
+        self, sample: Sample, least: NDArray[np.float64] | None
     ) -> tuple[Tensor, NDArray[np.int64]]:
-        boxes, labels = self.truth(self.images.image_of[index])
-        tile = self.images.tiles[index]
-        if tile is not None and least is not None:
-            boxes, rows = cut_boxes(boxes, tile, least)
+        boxes, labels = self.truth(sample.image)
+        if sample.tile is not None and least is not None:
+            boxes, rows = cut_boxes(boxes, sample.tile, least)
             labels = labels[rows]
-        return self.letterboxes[index].to_input(torch.from_numpy(boxes)).float(), labels
+        return torch.from_numpy(sample.letterbox.to_input(boxes)).float(), labels
 
 
 def plan_tiles(

@@ -6,7 +6,7 @@ import io
 import struct
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,9 +16,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from kdlnet.errors import DataError
 from kdlnet.images.tiff import count_pages
-
-if TYPE_CHECKING:  # kdlnet.types imports torch, which reading and converting do not need
-    from kdlnet.types import ImageSize
+from kdlnet.types import ImageSize
 
 ImageArray = NDArray[Any]
 

@@ -10,18 +10,18 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from torch import Tensor
 
-from kdlnet.ops.boxes import box_area, box_intersection, box_iou
-from kdlnet.ops.nms import suppress
-from kdlnet.types import Detections, ImageSize, Tiling
+from kdlnet.ops.arrays import box_area, box_intersection, box_iou, suppress
+from kdlnet.types import DetectionArrays, ImageSize, Tiling
 
 Tile = tuple[int, int, int, int]
+Boxes = NDArray[np.float64]
+Rows = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 
 _NEAR = 0.01  # of a tile's side: a box that ends this close to an inner border is taken as cut
 _SAME = 0.4  # least IoU, in what both tiles see, of two views of one object
@@ -90,11 +90,11 @@ def _visible(
 
 
 def merge_tiles(
-    parts: Sequence[Detections],
+    parts: Sequence[DetectionArrays],
     tiles: Sequence[Tile | None],
     iou_threshold: float = 0.65,
     max_detections: int = 300,
-) -> Detections:
+) -> DetectionArrays:
     """One image's boxes from those of its tiles: each object once, and whole.
 
     Two boxes of one class from overlapping tiles are one object if they agree in what both tiles
@@ -104,77 +104,66 @@ def merge_tiles(
     """
     if len(parts) == 1:
         return parts[0]
-    frames = torch.tensor(tiles, dtype=torch.float64)
-    tile = torch.repeat_interleave(torch.arange(len(parts)), torch.tensor([len(p) for p in parts]))
-    boxes = _inside(torch.cat([part.boxes for part in parts]).double(), frames[tile])
-    scores = torch.cat([part.scores for part in parts]).double()
-    labels = torch.cat([part.labels for part in parts])
-    real = box_area(boxes) > 0
-    boxes, scores, labels, tile = boxes[real], scores[real], labels[real], tile[real]
-    if not len(boxes):
-        return Detections(boxes, scores, labels)
-    cut = _cut_sides(boxes, tile, frames)
-    group = _groups(boxes, labels, tile, cut, frames)
-    found, lone = _one_a_group(Detections(boxes, scores, labels), cut.any(dim=1), group)
-    best = found.scores.argsort(descending=True, stable=True)[:_CANDIDATES]
-    found = Detections(found.boxes[best], found.scores[best], found.labels[best])
-    found = _without_fragments(found, lone[best])
+    frames = np.array(tiles, np.float64)
+    tile = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    found = DetectionArrays(
+        _inside(np.concatenate([part.boxes for part in parts]), frames[tile]),
+        np.concatenate([part.scores for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+    )
+    real = box_area(found.boxes) > 0
+    found, tile = found[real], tile[real]
+    if not len(found):
+        return found
+    cut = _cut_sides(found.boxes, tile, frames)
+    group = _groups(found.boxes, found.labels, tile, cut, frames)
+    found, lone = _one_a_group(found, np.asarray(cut.any(axis=1)), group)
+    best = np.argsort(-found.scores, kind="stable")[:_CANDIDATES]
+    found = _without_fragments(found[best], lone[best])
     return suppress(found, iou_threshold, max_detections)
 
 
-def _inside(boxes: Tensor, frames: Tensor) -> Tensor:
+def _inside(boxes: Boxes, frames: Boxes) -> Boxes:
     """Boxes (N, 4) cut at frames (N, 4), or at one frame (4,)."""
-    low, high = frames[..., :2], frames[..., 2:]
-    return torch.cat(
-        [
-            torch.minimum(torch.maximum(boxes[:, :2], low), high),
-            torch.minimum(torch.maximum(boxes[:, 2:], low), high),
-        ],
-        dim=1,
-    )
+    return np.clip(boxes, frames[..., [0, 1, 0, 1]], frames[..., [2, 3, 2, 3]])
 
 
-def _cut_sides(boxes: Tensor, tile: Tensor, frames: Tensor) -> Tensor:
+def _cut_sides(boxes: Boxes, tile: Rows, frames: Boxes) -> Mask:
     """Which sides (N, 4) of the boxes lie at a border of their tile that is inside the image."""
-    edge = torch.cat((frames[:, :2].amin(dim=0), frames[:, 2:].amax(dim=0)))
+    edge = np.concatenate((frames[:, :2].min(axis=0), frames[:, 2:].max(axis=0)))
     inner = frames != edge
-    return inner[tile] & ((boxes - frames[tile]).abs() <= _near(frames)[tile])
+    return np.asarray(inner[tile] & (np.abs(boxes - frames[tile]) <= _near(frames)[tile]))
 
 
-def _near(frames: Tensor) -> Tensor:
+def _near(frames: Boxes) -> Boxes:
     """Tolerance (tiles, 4) in pixels on each side."""
-    return _NEAR * (frames[:, 2:] - frames[:, :2]).repeat(1, 2)
+    return _NEAR * np.tile(frames[:, 2:] - frames[:, :2], 2)
 
 
-def _groups(
-    boxes: Tensor, labels: Tensor, tile: Tensor, cut: Tensor, frames: Tensor
-) -> NDArray[np.int64]:
+def _groups(boxes: Boxes, labels: Rows, tile: Rows, cut: Mask, frames: Boxes) -> Rows:
     """A number (N,) for each box; views of one object have the same.
 
     Tiles and cut boxes are grown by the tolerance, so that pieces meet without overlap, too.
     """
-    outward = _near(frames) * frames.new_tensor([-1.0, -1, 1, 1])
-    grown = frames + outward
-    reaching = torch.where(cut, grown[tile], boxes)
-    links: list[NDArray[np.int64]] = [np.zeros((0, 2), np.int64)]
-    rows = [torch.nonzero(tile == number)[:, 0] for number in range(len(frames))]
+    grown = frames + _near(frames) * (-1, -1, 1, 1)
+    reaching = np.where(cut, grown[tile], boxes)
+    links: list[Rows] = [np.zeros((0, 2), np.int64)]
+    rows = [np.flatnonzero(tile == number) for number in range(len(frames))]
     for one in range(len(frames)):
-        low = torch.maximum(grown[one, :2], grown[one + 1 :, :2])
-        high = torch.minimum(grown[one, 2:], grown[one + 1 :, 2:])
-        shared = torch.cat((low, high), dim=1)
-        for later in (high > low).all(dim=1).nonzero()[:, 0].tolist():
+        low = np.maximum(grown[one, :2], grown[one + 1 :, :2])
+        high = np.minimum(grown[one, 2:], grown[one + 1 :, 2:])
+        shared = np.concatenate((low, high), axis=1)
+        for later in np.flatnonzero((high > low).all(axis=1)).tolist():
             two = one + 1 + later
             if len(rows[one]) and len(rows[two]):
                 links.append(_pairs(reaching, labels, rows[one], rows[two], shared[later]))
     first, second = np.concatenate(links).T
     graph = coo_array((np.ones(len(first)), (first, second)), shape=(len(boxes), len(boxes)))
-    numbers: NDArray[np.int64] = connected_components(graph, directed=False)[1].astype(np.int64)
+    numbers: Rows = connected_components(graph, directed=False)[1].astype(np.int64)
     return numbers
 
 
-def _pairs(
-    boxes: Tensor, labels: Tensor, one: Tensor, two: Tensor, region: Tensor
-) -> NDArray[np.int64]:
+def _pairs(boxes: Boxes, labels: Rows, one: Rows, two: Rows, region: Boxes) -> Rows:
     """Rows (K, 2) of boxes that are alike in ``region``, each at most once.
 
     A tile has already made its own suppression: two of its boxes are two objects.
@@ -184,45 +173,40 @@ def _pairs(
     one, two = one[kept[0]], two[kept[1]]
     alike = box_iou(views[0][kept[0]][:, None], views[1][kept[1]])
     alike = alike * (labels[one][:, None] == labels[two]) * (alike >= _SAME)
-    chosen = linear_sum_assignment(alike.numpy(), maximize=True)
-    pairs = np.column_stack((one.numpy()[chosen[0]], two.numpy()[chosen[1]]))
-    matched: NDArray[np.int64] = pairs[alike.numpy()[chosen] > 0]
-    return matched
+    chosen = linear_sum_assignment(alike, maximize=True)
+    pairs: Rows = np.column_stack((one[chosen[0]], two[chosen[1]]))
+    return np.asarray(pairs[alike[chosen] > 0])
 
 
-def _one_a_group(
-    found: Detections, cut: Tensor, group: NDArray[np.int64]
-) -> tuple[Detections, Tensor]:
+def _one_a_group(found: DetectionArrays, cut: Mask, group: Rows) -> tuple[DetectionArrays, Mask]:
     """One box a group, and which of them (G,) are a single piece of an object that was cut."""
-    order = np.lexsort((-found.scores.numpy(), cut.numpy(), group))  # whole ones first, best first
+    order = np.lexsort((-found.scores, cut, group))  # whole ones first, best first
     starts = np.flatnonzero(np.diff(group[order], prepend=-1))
-    best = torch.from_numpy(order[starts])
-    sorted_boxes = found.boxes.numpy()[order]
+    best = order[starts]
+    boxes = found.boxes[order]
     hull = np.column_stack(
         (
-            np.minimum.reduceat(sorted_boxes[:, :2], starts, axis=0),
-            np.maximum.reduceat(sorted_boxes[:, 2:], starts, axis=0),
+            np.minimum.reduceat(boxes[:, :2], starts, axis=0),
+            np.maximum.reduceat(boxes[:, 2:], starts, axis=0),
         )
     )
-    whole = ~cut[best]
-    boxes = torch.where(whole[:, None], found.boxes[best], torch.from_numpy(hull))
-    highest = np.maximum.reduceat(found.scores.numpy()[order], starts)
+    boxes = np.where(cut[best, None], hull, found.boxes[best])
+    highest = np.maximum.reduceat(found.scores[order], starts)
     counts = np.diff(starts, append=len(order))
-    lone = cut[best] & torch.from_numpy(counts == 1)
-    return Detections(boxes, torch.from_numpy(highest), found.labels[best]), lone
+    lone = cut[best] & (counts == 1)
+    return DetectionArrays(boxes, highest, found.labels[best]), lone
 
 
-def _without_fragments(found: Detections, lone: Tensor) -> Detections:
+def _without_fragments(found: DetectionArrays, lone: Mask) -> DetectionArrays:
     """Leaves out single cut pieces that lie in a better box of their class.
 
     The neighbour saw that object whole, and the piece's box was too far off to be known again.
     """
-    piece = lone.nonzero()[:, 0]
+    piece = np.flatnonzero(lone)
     inside = box_intersection(found.boxes[piece][:, None], found.boxes)
     share = inside / box_area(found.boxes[piece])[:, None]
     better = found.scores[piece][:, None] < found.scores
     same = found.labels[piece][:, None] == found.labels
-    drop = ((share >= _COVERED) & better & same).any(dim=1)
-    keep = torch.ones(len(found), dtype=torch.bool)
-    keep[piece[drop]] = False
-    return Detections(found.boxes[keep], found.scores[keep], found.labels[keep])
+    keep = np.ones(len(found), bool)
+    keep[piece] = ~((share >= _COVERED) & better & same).any(axis=1)
+    return found[keep]

@@ -18,7 +18,7 @@ from kdlnet.images.window import fit_depth, image_depth, other_depth
 from kdlnet.inference.weights import Weights
 from kdlnet.metrics.result import ImageResult
 from kdlnet.ops.nms import select_detections
-from kdlnet.types import Detections, Forward, Preprocess
+from kdlnet.types import DetectionArrays, Forward, Preprocess
 
 
 @torch.no_grad()
@@ -37,7 +37,7 @@ def detect(
     Those of tiles are merged: results are whole images. ``detector`` is in eval mode already.
     """
     results: list[ImageResult] = []
-    parts: list[Detections] = []
+    parts: list[DetectionArrays] = []
     for start in range(0, len(dataset), batch):
         indices = range(start, min(start + batch, len(dataset)))
         images = dataset.batch(indices, device).images
@@ -49,10 +49,10 @@ def detect(
             max_detections,
         )
         for index, detections in zip(indices, found, strict=True):
-            parts.append(dataset.letterboxes[index].detections(detections))
-            image = dataset.images.image_of[index]
-            if index + 1 == dataset.first_sample[image + 1]:
-                results.append(_result(dataset, image, parts, iou_threshold, max_detections))
+            sample = dataset.samples[index]
+            parts.append(sample.letterbox.detections(detections.arrays()))
+            if len(parts) == len(dataset.samples_of(sample.image)):
+                results.append(_result(dataset, sample.image, parts, iou_threshold, max_detections))
                 parts = []
         on_event(Progress("validate", len(results), len(dataset.paths)))
     return results
@@ -61,18 +61,19 @@ def detect(
 def _result(
     dataset: DetectionDataset,
     image: int,
-    parts: list[Detections],
+    parts: list[DetectionArrays],
     iou_threshold: float,
     max_detections: int,
 ) -> ImageResult:
-    first, end = dataset.first_sample[image : image + 2]
-    found = merge_tiles(parts, dataset.images.tiles[first:end], iou_threshold, max_detections)
+    samples = dataset.samples_of(image)
+    tiles = [sample.tile for sample in samples]
+    found = merge_tiles(parts, tiles, iou_threshold, max_detections)
     return ImageResult(
-        found.boxes.numpy(),
-        found.scores.double().numpy(),
-        found.labels.numpy(),
+        found.boxes,
+        found.scores,
+        found.labels,
         *dataset.truth(image),
-        dataset.letterboxes[first].original_size,
+        samples[0].letterbox.original_size,
         str(dataset.paths[image]),
     )
 

@@ -24,7 +24,7 @@ from kdlnet.images.window import Window, bits, fit_depth, other_depth
 from kdlnet.inference.prediction import Prediction
 from kdlnet.inference.runtimes import open_runtime, tiles_of, to_input
 from kdlnet.ops.nms import select_detections
-from kdlnet.types import Detections, ImageSize, Preprocess, RawPredictions
+from kdlnet.types import DetectionArrays, Detections, ImageSize, Preprocess, RawPredictions
 from kdlnet.utils.device import synchronize
 
 Network = Callable[[Tensor], RawPredictions]
@@ -185,7 +185,7 @@ class Predictor:
     def detect(self, frames: Sequence[Frame]) -> list[Prediction]:
         """Frames to their predictions, in their order; the network gets ``batch`` tiles at once."""
         views = [(n, t) for n, f in enumerate(frames) for t in tiles_of(f.image, self.preprocess)]
-        parts: list[list[Detections]] = [[] for _ in frames]
+        parts: list[list[DetectionArrays]] = [[] for _ in frames]
         spent = np.zeros(3)
         for start in range(0, len(views), self.batch):
             chunk = views[start : start + self.batch]
@@ -196,7 +196,7 @@ class Predictor:
             raw = self.network(images)
             self._tick(clock)
             for (n, _), found, geometry in zip(chunk, self._select(raw), fitted, strict=True):
-                parts[n].append(geometry.detections(found))
+                parts[n].append(geometry.detections(found.arrays()))
             self._tick(clock)
             spent += np.diff(clock)
         began = time.perf_counter()
@@ -208,7 +208,7 @@ class Predictor:
             for frame, found, share in zip(frames, merged, shares, strict=True)
         ]
 
-    def _merge(self, frame: Frame, parts: list[Detections]) -> Detections:
+    def _merge(self, frame: Frame, parts: list[DetectionArrays]) -> DetectionArrays:
         tiles = tiles_of(frame.image, self.preprocess)
         return merge_tiles(parts, tiles, self.iou_threshold, self.max_detections)
 
@@ -228,14 +228,14 @@ class Predictor:
         return [Detections(each.boxes, each.scores, rows[each.labels]) for each in found]
 
     def _prediction(
-        self, frame: Frame, found: Detections, seconds: NDArray[np.float64]
+        self, frame: Frame, found: DetectionArrays, seconds: NDArray[np.float64]
     ) -> Prediction:
         return Prediction(
             name=frame.name,
             size=(frame.image.shape[0], frame.image.shape[1]),
-            boxes=found.boxes.numpy(),
-            scores=found.scores.double().numpy(),
-            labels=found.labels.numpy(),
+            boxes=found.boxes,
+            scores=found.scores,
+            labels=found.labels,
             names=self.names,
             seconds=dict(zip(_STAGES, [frame.seconds, *seconds.tolist()], strict=True)),
             index=frame.index,

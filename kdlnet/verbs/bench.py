@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from kdlnet.errors import ConfigError, unknown
 from kdlnet.events import Listener, Message, ignore
@@ -23,7 +23,7 @@ from kdlnet.inference.onnx_file import ONNX_SUFFIX
 from kdlnet.inference.probe_images import describe_files, find_images, readable
 from kdlnet.inference.runtimes import Runtime, open_runtime, thread_count, tiles_of, to_input
 from kdlnet.ops.nms import select_detections
-from kdlnet.types import Detections, ImageSize
+from kdlnet.types import DetectionArrays, ImageSize
 from kdlnet.utils.device import synchronize
 from kdlnet.utils.environment import environment, processor_name
 
@@ -41,7 +41,7 @@ _IOU_THRESHOLD = 0.65
 _TILES = 16  # a batch of tiles, as for predict
 _SCORE_THRESHOLD = 0.25  # where the file stores none, as for predict
 
-Call = Callable[[int], tuple[dict[str, float], list[Tensor]]]
+Call = Callable[[int], tuple[dict[str, float], list[NDArray[Any]]]]
 """Call number n: milliseconds by stage, and boxes (N, 4) in pixels of each original image."""
 
 
@@ -178,14 +178,14 @@ def _files(runtime: Runtime, paths: Sequence[Path], plan: Plan) -> Call:
     step = plan.batch if contract.tiling is None else max(plan.batch, _TILES)
 
     @torch.inference_mode()
-    def call(number: int) -> tuple[dict[str, float], list[Tensor]]:
+    def call(number: int) -> tuple[dict[str, float], list[NDArray[Any]]]:
         laps = Laps(STAGES)
         files = [paths[(number * plan.batch + i) % len(paths)] for i in range(plan.batch)]
         images = [read_image(path) for path in files]
         laps.end("decode")
         tiles = [tiles_of(image, contract) for image in images]
         views = [(n, tile) for n, each in enumerate(tiles) for tile in each]
-        parts: list[list[Detections]] = [[] for _ in images]
+        parts: list[list[DetectionArrays]] = [[] for _ in images]
         for start in range(0, len(views), step):
             rows, some = zip(*views[start : start + step], strict=True)
             inputs, geometries = to_input([images[n] for n in rows], contract, device, some)
@@ -196,7 +196,7 @@ def _files(runtime: Runtime, paths: Sequence[Path], plan: Plan) -> Call:
             laps.end("infer")
             found = select_detections(raw, contract.image_size, _score(runtime), _IOU_THRESHOLD)
             for n, detections, geometry in zip(rows, found, geometries, strict=True):
-                parts[n].append(geometry.detections(detections))
+                parts[n].append(geometry.detections(detections.arrays()))
             laps.end("postprocess")
         merged = [merge_tiles(*pair, _IOU_THRESHOLD) for pair in zip(parts, tiles, strict=True)]
         laps.end("postprocess")
@@ -215,7 +215,7 @@ def _forward(runtime: Runtime) -> Call:
     image = torch.rand(1, contract.channels, *contract.image_size).to(runtime.device)
     image = image.contiguous(memory_format=torch.channels_last)
 
-    def call(number: int) -> tuple[dict[str, float], list[Tensor]]:
+    def call(number: int) -> tuple[dict[str, float], list[NDArray[Any]]]:
         synchronize(runtime.device)
         began = time.perf_counter()
         runtime(image)

@@ -95,7 +95,7 @@ def test_unreadable_images_are_left_out_and_named(folder: Path) -> None:
 def test_deep_images_keep_their_levels(tmp_path: Path) -> None:
     ramp = np.arange(4096, dtype=np.uint16).reshape(64, 64)
     cv2.imwrite(str(tmp_path / "ramp.png"), ramp)
-    store = ImageStore([tmp_path / "ramp.png"], Preprocess((64, 64), 1, (0.0, 4095.0)))
+    store = ImageStore([tmp_path / "ramp.png"], Preprocess((64, 64), 1, (0.0, 4095.0), depth=16))
     assert store[[0]].dtype == torch.uint16
     assert len(np.unique(store[[0]].numpy())) == 4096
 

@@ -40,7 +40,7 @@ def split(tmp_path: Path) -> Split:
 def test_every_target_lies_on_its_pixels(split: Split, mode: str) -> None:
     dataset = DetectionDataset(split, CONTRACT, mode)
     # 160 wide: steps of at most 48, so 3 tiles; 112 high: 2.
-    assert len(dataset) == 7 and dataset.first_sample == [0, 6, 7]
+    assert len(dataset) == 7 and [len(dataset.samples_of(image)) for image in (0, 1)] == [6, 1]
     assert [path.name for path in dataset.paths] == ["a.png", "c.png"]
     assert "b.png" in dataset.unreadable[0]
     batch = dataset.batch(range(7))
@@ -51,7 +51,7 @@ def test_every_target_lies_on_its_pixels(split: Split, mode: str) -> None:
     boxes, labels = dataset.truth(0)  # whole ones, for the metrics
     np.testing.assert_allclose(boxes, [[20, 10, 40, 30], [90, 40, 120, 60]])
     assert labels.tolist() == [0, 1] and len(dataset.truth(1)[1]) == 0
-    assert dataset.letterboxes[6].original_size == (40, 50)
+    assert dataset.samples[6].letterbox.original_size == (40, 50)
     assert (batch.images[6, 0, 12:52, 7:57] == 90 / 255).all()  # not enlarged, padded around
 
 

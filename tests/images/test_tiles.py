@@ -6,13 +6,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdlnet.images.letterbox import letterbox
 from kdlnet.images.tiles import cut_boxes, least_visible, merge_tiles, tile_grid
-from kdlnet.types import Detections, Preprocess, Tiling
+from kdlnet.types import DetectionArrays, Preprocess, Tiling
 
 overlaps = st.sampled_from([0.0, 0.1, 0.2, 0.35, 0.5])
 
@@ -73,14 +72,14 @@ def test_a_scratch_is_a_target_in_the_tiles_it_crosses():
     assert kept == [1] * 10
 
 
-def found(boxes: np.ndarray, labels: np.ndarray, scores: np.ndarray | None = None) -> Detections:
+def found(
+    boxes: np.ndarray, labels: np.ndarray, scores: np.ndarray | None = None
+) -> DetectionArrays:
     scores = np.full(len(boxes), 0.5) if scores is None else scores
-    return Detections(
-        torch.from_numpy(boxes.reshape(-1, 4)), torch.from_numpy(scores), torch.from_numpy(labels)
-    )
+    return DetectionArrays(boxes.reshape(-1, 4), scores, labels)
 
 
-def oracle(boxes, labels, scores, tiles) -> list[Detections]:
+def oracle(boxes, labels, scores, tiles) -> list[DetectionArrays]:
     """A detector that sees in each tile exactly the parts of the true boxes inside."""
     parts = []
     for tile in tiles:
@@ -122,9 +121,9 @@ def test_true_boxes_cut_to_tiles_come_back_as_the_truth(scene):
     tiles = tile_grid(size, tiling)
     merged = merge_tiles(oracle(boxes, labels, scores, tiles), tiles)
     order = np.argsort(-scores)
-    assert merged.scores.numpy() == pytest.approx(scores[order])
+    assert merged.scores == pytest.approx(scores[order])
     assert merged.labels.tolist() == labels[order].tolist()
-    np.testing.assert_allclose(merged.boxes.numpy(), boxes[order], atol=1e-6)
+    np.testing.assert_allclose(merged.boxes, boxes[order], atol=1e-6)
 
 
 @settings(max_examples=60, deadline=None)
@@ -141,14 +140,14 @@ def test_boxes_that_are_a_little_off_are_neither_doubled_nor_lost(scene, seed):
     parts = oracle(boxes, labels, scores, tiles)
     noisy = []
     for part, (x1, y1, x2, y2) in zip(parts, tiles, strict=True):
-        moved = part.boxes.numpy() + random.uniform(-2, 2, part.boxes.shape)
-        keep = (part.boxes[:, 2:] - part.boxes[:, :2] > 8).all(dim=1).numpy()
+        moved = part.boxes + random.uniform(-2, 2, part.boxes.shape)
+        keep = (part.boxes[:, 2:] - part.boxes[:, :2] > 8).all(axis=1)
         moved = np.clip(moved, (x1, y1, x1, y1), (x2, y2, x2, y2))[keep]
-        noisy.append(found(moved, part.labels.numpy()[keep], part.scores.numpy()[keep]))
+        noisy.append(found(moved, part.labels[keep], part.scores[keep]))
     merged = merge_tiles(noisy, tiles)
     assert len(merged) == len(boxes)
     order = np.argsort(-scores)
-    np.testing.assert_allclose(merged.boxes.numpy(), boxes[order], atol=2.1)
+    np.testing.assert_allclose(merged.boxes, boxes[order], atol=2.1)
 
 
 def test_neighbours_of_one_class_stay_two():
@@ -158,7 +157,7 @@ def test_neighbours_of_one_class_stay_two():
     boxes = np.array([[60.0, 10, 89, 40], [92, 10, 130, 40]])
     labels, scores = np.array([0, 0]), np.array([0.9, 0.8])
     merged = merge_tiles(oracle(boxes, labels, scores, tiles), tiles)
-    np.testing.assert_allclose(merged.boxes.numpy(), boxes)
+    np.testing.assert_allclose(merged.boxes, boxes)
 
 
 def test_a_piece_inside_a_better_box_is_left_out_and_a_small_whole_one_stays():
@@ -192,17 +191,17 @@ def test_the_best_boxes_are_kept():
 def test_a_tile_is_the_crop_at_one_scale_and_boxes_come_back(size):
     random = np.random.default_rng(0)
     image = random.integers(0, 65535, (*size, 1), np.uint16)
-    contract = Preprocess((64, 64), 1, (0.0, 65535.0), tiling=Tiling((128, 128)))
+    contract = Preprocess((64, 64), 1, (0.0, 65535.0), depth=16, tiling=Tiling((128, 128)))
     for tile in tile_grid(size, contract.tiling):
         x1, y1, x2, y2 = tile
         pixels, geometry = letterbox(image, contract, tile)
         assert pixels.shape == (64, 64, 1) and geometry.original_size == size
         assert geometry.scale == pytest.approx((0.5, 0.5), rel=0.02)  # also where the image ends
-        box = torch.tensor([[x1 + 1.0, y1 + 2, x2 - 3, y2 - 4]], dtype=torch.float64)
+        box = np.array([[x1 + 1.0, y1 + 2, x2 - 3, y2 - 4]])
         inside = geometry.to_input(box)
         assert inside.min() >= 0 and inside.max() <= 64
-        assert torch.allclose(geometry.to_original(inside), box)
-    exact = Preprocess((128, 128), 1, (0.0, 65535.0), tiling=Tiling((128, 128)))
+        assert np.allclose(geometry.to_original(inside), box)
+    exact = Preprocess((128, 128), 1, (0.0, 65535.0), depth=16, tiling=Tiling((128, 128)))
     tile = tile_grid((700, 500), Tiling((128, 128)))[7]
     if size == (700, 500):
         pixels, _ = letterbox(image, exact, tile)

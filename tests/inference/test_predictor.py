@@ -196,7 +196,7 @@ def test_another_bit_depth_keeps_its_levels_and_is_told(predictor: Predictor) ->
     assert [one.window for one in found] == 2 * [(0.0, 255.0), (0.0, 65535.0)]
     (message,) = told
     assert isinstance(message, Message) and "0 to 65535" in message.text
-    twelve = replace(predictor, preprocess=Preprocess((64, 64), 1, (0.0, 4095.0)))
+    twelve = replace(predictor, preprocess=Preprocess((64, 64), 1, (0.0, 4095.0), depth=16))
     (exact,) = twelve.predict(grey(2048, dtype=np.uint16), on_event=told.append)
     assert exact.window == (0.0, 4095.0) and len(told) == 1
 

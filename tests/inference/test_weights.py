@@ -24,7 +24,7 @@ def weights() -> Weights:
         "lightnet-n",
         arguments,
         ("scratch", "pit"),
-        Preprocess((64, 96), 1, (10.0, 4000.0), 0.5),
+        Preprocess((64, 96), 1, (10.0, 4000.0), 0.5, 16),
         thresholds={"score": 0.4},
         metrics={"ap": 0.5},
     )
