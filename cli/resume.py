@@ -15,13 +15,6 @@ from kdlnet.utils.files import shown
 from .errors import UsageProblem
 
 
-def run_folder(resume: Path) -> Path:
-    """The run folder for itself, its folder ``weights`` or ``weights/last.pt``."""
-    if resume.suffix == ".pt":
-        return resume.absolute().parent.parent
-    return resume.absolute().parent if (resume / "last.pt").is_file() else resume
-
-
 def check_same(resume: Path, own: dict[str, Any], asked: dict[str, Any]) -> None:
     """Raise UsageProblem when a setting of ``asked`` differs from the run's ``own``."""
     mine, yours = _flat(own), _flat(asked)
@@ -43,16 +36,15 @@ def resume_line(folder: Path, verb: str | None = None) -> str:
     Without a ``verb`` the run is a training or a distillation, as its settings say.
     """
     from kdlnet.config import load_config
-    from kdlnet.training.series import series_of
+    from kdlnet.training.run_folder import RunFolder
 
-    last = folder / "weights" / "last.pt"
-    if last.is_file():
-        whole = series_of(folder)
+    run = RunFolder(folder)
+    if run.begun:
         if verb is None:
-            taught = whole or load_config(folder / "config.yaml").distill.taught
+            taught = run.whole or load_config(run.config).distill.taught
             verb = "distill" if taught else "train"
-        command = f"kdlnet {verb} --resume {shlex.quote(shown(whole or folder))}"
-        return f"{shown(last)} is intact; go on with: {command}"
+        command = f"kdlnet {verb} --resume {shlex.quote(shown((run.whole or run).path))}"
+        return f"{shown(run.last)} is intact; go on with: {command}"
     return f"there is nothing to resume in {shown(folder)} yet"
 
 

@@ -11,7 +11,7 @@ from kdlnet.utils.files import shown
 
 from .console import Console, figure
 from .errors import UsageProblem
-from .resume import check_same, resume_line, run_folder
+from .resume import check_same, resume_line
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -89,17 +89,17 @@ def resumed(
 ) -> Settings:
     """Settings of ``kind`` of the run that goes on, as above."""
     from kdlnet.config import load_settings
+    from kdlnet.training.run_folder import RunFolder
 
-    folder = run_folder(resume)
+    folder = RunFolder.around(resume)
     if overwrite:
         raise UsageProblem("--overwrite and --resume exclude each other: leave one out")
-    if out is not None and out.resolve() != folder.resolve():
-        raise UsageProblem(f"--resume goes on in {folder}: leave --out {out} out")
-    own_file = folder / "config.yaml"
-    if not own_file.is_file():  # the engine says what is wrong with the folder
+    if out is not None and out.resolve() != folder.path.resolve():
+        raise UsageProblem(f"--resume goes on in {folder.path}: leave --out {out} out")
+    if not folder.config.is_file():  # the engine says what is wrong with the folder
         return load_settings(kind)
-    own = load_settings(kind, own_file)
-    asked = load_settings(kind, config or own_file, flags, assignments)
+    own = load_settings(kind, folder.config)
+    asked = load_settings(kind, config or folder.config, flags, assignments)
     check_same(resume, own.model_dump(mode="json"), asked.model_dump(mode="json"))
     return own
 

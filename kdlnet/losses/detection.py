@@ -8,6 +8,7 @@ from torch import Tensor
 from kdlnet.losses.assigner import Assignment, TaskAlignedAssigner
 from kdlnet.losses.box import bins_loss, box_loss
 from kdlnet.losses.classification import CLASSIFICATION_LOSSES, ClassificationLoss
+from kdlnet.losses.normalizer import normalizer
 from kdlnet.ops.decode import (
     boxes_to_distances,
     decode_boxes,
@@ -41,7 +42,7 @@ class DetectionLoss:
         boxes = decode_boxes(RawPredictions(scores, bins, raw.points, raw.strides))
         assigned = self.assigner(scores, boxes, raw.points, raw.strides, targets)
         parts = self._terms(raw, assigned)
-        total = assigned.quality.sum().clamp(min=1)
+        total = normalizer(assigned.quality.sum())
         parts = {name: value * self.weights[name] / total for name, value in parts.items()}
         loss = torch.stack(list(parts.values())).sum()
         return StepOutput(loss, {name: value.detach() for name, value in parts.items()})

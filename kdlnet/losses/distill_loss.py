@@ -18,6 +18,7 @@ from kdlnet.losses.distillation import (
     teacher_box_loss,
     teacher_foreground,
 )
+from kdlnet.losses.normalizer import normalizer
 from kdlnet.ops.decode import decode_boxes
 from kdlnet.types import RawPredictions, StepOutput
 
@@ -73,7 +74,9 @@ class DistillLoss:
     ) -> StepOutput:
         """``student`` holds its own features and, with ``cross``, the teacher's head's outputs."""
         decay = self.decay(progress)
-        parts = self._output_terms(student, teacher, decay / teacher_foreground(teacher.logits))
+        parts = self._output_terms(
+            student, teacher, decay / normalizer(teacher_foreground(teacher.logits))
+        )
         if self.pkd_weight:
             distance = pearson_distance(student.features, teacher.features)
             parts["kd_pkd"] = distance * (self.pkd_weight * decay)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 
 from kdlnet.errors import WeightsError
-from kdlnet.inference.weights import START, Weights, save_weights
+from kdlnet.inference.weights import START, Weights
 from kdlnet.models.zoo import ModelArguments
 from kdlnet.pretraining.mimic import Mimic
 from kdlnet.pretraining.settings import PretrainConfig
 from kdlnet.training.average import WeightAverage
 from kdlnet.training.loop import LoopState
+from kdlnet.training.run_folder import RunFolder
 from kdlnet.types import Preprocess
-from kdlnet.utils.files import write_csv
 
 
 class StartKeeper:
@@ -23,7 +21,7 @@ class StartKeeper:
     def __init__(
         self,
         config: PretrainConfig,
-        folder: Path,
+        folder: RunFolder,
         average: WeightAverage[Mimic],
         student: Mimic,
         optimizer: torch.optim.Optimizer,
@@ -38,11 +36,10 @@ class StartKeeper:
 
     def save(self, best: bool, over: bool) -> None:
         """Writes results.csv, last.pt, and best.pt when this epoch is the best."""
-        if self.state.rows:
-            write_csv(self.folder / "results.csv", self.state.rows)
+        self.folder.save_rows(self.state.rows)
         start = self._start()
         if best:
-            save_weights(self.folder / "weights" / "best.pt", start)
+            self.folder.save(self.folder.best, start)
         start.training = {
             "pretrain": self.config.to_dict(),
             "over": over,
@@ -52,7 +49,7 @@ class StartKeeper:
             "optimizer": self.optimizer.state_dict(),
             "state": self.state.state_dict(),
         }
-        save_weights(self.folder / "weights" / "last.pt", start)
+        self.folder.save(self.folder.last, start)
 
     def restore(self, saved: Weights) -> None:
         """Takes over everything ``save`` wrote."""

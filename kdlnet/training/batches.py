@@ -8,20 +8,32 @@ from typing import Protocol, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from kdlnet.training.augment import Augmenter
 from kdlnet.types import Batch
 
-Shown = TypeVar("Shown", covariant=True)
+
+class HasImages(Protocol):
+    """A batch: ``images`` (B, channels, H, W), and what its step needs beside them."""
+
+    @property
+    def images(self) -> Tensor: ...
 
 
-class Batches(Protocol[Shown]):
-    """What the loop goes through: batches with ``images`` (B, channels, H, W) and what else the
-    step needs. ``mixing`` False leaves out what puts several images into one."""
+Shown = TypeVar("Shown", bound=HasImages)
+Shows = TypeVar("Shows", bound=HasImages, covariant=True)
+
+
+class Batches(Protocol[Shows]):
+    """What the loop goes through: ``len()`` batches an epoch, each with whatever the step needs.
+
+    ``mixing`` False leaves out what puts several images into one.
+    """
 
     def __len__(self) -> int: ...
 
-    def epoch(self, epoch: int, mixing: bool) -> Iterator[Shown]: ...
+    def epoch(self, epoch: int, mixing: bool) -> Iterator[Shows]: ...
 
 
 def epoch_order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:

@@ -9,11 +9,11 @@ import torch
 
 from kdlnet.config import TrainConfig, build_config, load_config
 from kdlnet.errors import ConfigError, WeightsError
-from kdlnet.inference.weights import Weights, save_weights
+from kdlnet.inference.weights import Weights
 from kdlnet.models.zoo import ModelArguments
 from kdlnet.training.loop import LoopState
 from kdlnet.training.parts import Setup
-from kdlnet.utils.files import write_csv
+from kdlnet.training.run_folder import RunFolder
 
 _SHARE = 0.05
 """Of the time, what last.pt may take: with epochs of a fraction of a second some go unsaved."""
@@ -22,13 +22,13 @@ _LONGEST = 3.0
 """Seconds: a disk that was slow once does not put the next checkpoint off for long."""
 
 
-class Keeper:
+class Checkpoints:
     """Saves and restores what resume needs: all tensors and counters that training changes."""
 
     def __init__(
         self,
         setup: Setup,
-        folder: Path,
+        folder: RunFolder,
         optimizer: torch.optim.Optimizer,
         scaler: torch.amp.GradScaler,
         state: LoopState,
@@ -48,8 +48,7 @@ class Keeper:
         last.pt is left as it is while writing it would take more than a small share of the time
         since it was last written, but for the ``best`` epoch and when the run is ``over``.
         """
-        if self.state.rows:
-            write_csv(self.folder / "results.csv", self.state.rows)
+        self.folder.save_rows(self.state.rows)
         began = time.perf_counter()
         if best or over or self._took <= _SHARE * (began - self._saved):
             self._save_weights(best)
@@ -57,10 +56,9 @@ class Keeper:
             self._took = min(self._saved - began, _LONGEST)
 
     def _save_weights(self, best: bool) -> None:
-        folder = self.folder
         weights = self._weights()
         if best:
-            save_weights(folder / "weights" / "best.pt", weights)
+            self.folder.save(self.folder.best, weights)
         weights.training = {
             "config": self.setup.config.to_dict(),
             "images": len(self.setup.train),
@@ -70,7 +68,7 @@ class Keeper:
             "scaler": self.scaler.state_dict(),
             "state": self.state.state_dict(),
         }
-        save_weights(folder / "weights" / "last.pt", weights)
+        self.folder.save(self.folder.last, weights)
 
     def restore(self, saved: Weights) -> None:
         """Takes over everything ``save`` wrote."""
@@ -102,10 +100,11 @@ class Keeper:
 
 def last_weights(resume: Path) -> Path:
     """The last.pt meant by a run folder, its weights folder or the file itself."""
-    for file in (resume / "weights" / "last.pt", resume / "last.pt", resume):
+    usual = RunFolder(resume).last
+    for file in (usual, resume / usual.name, resume):
         if file.is_file():
-            folder = file.absolute().parent
-            if folder.name == "weights" and (folder.parent / "config.yaml").is_file():
+            folder = RunFolder.around(file)
+            if file.absolute().parent == folder.last.parent and folder.config.is_file():
                 return file
             raise WeightsError(
                 f"{str(file)!r} is not inside its run folder, where the run would go on: give the "
@@ -127,7 +126,7 @@ def saved_config(saved: Weights) -> TrainConfig:
             "or start a new run from it with --init"
         )
     config = build_config(saved.training["config"])
-    file = (saved.path or Path()).absolute().parent.parent / "config.yaml"
+    file = RunFolder.around(saved.path or Path()).config
     if load_config(file) != config:
         raise ConfigError(
             f"{str(file)!r} was changed after the run began; a run goes on with the settings it "

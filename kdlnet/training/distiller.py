@@ -16,11 +16,11 @@ from kdlnet.losses.distill_loss import DistillLoss
 from kdlnet.models.zoo import model_strides
 from kdlnet.training.checkpoints import last_weights, saved_config
 from kdlnet.training.parts import prepare_run, run_place, updated, with_absolute_data
+from kdlnet.training.run_folder import RunFolder
 from kdlnet.training.series import Series, saved_series, stage
 from kdlnet.training.steps import DistillStep
 from kdlnet.training.teacher import Ensemble, Member, load_teachers
 from kdlnet.training.trainer import TrainResult, run_training, supervised_step, train
-from kdlnet.utils.output import new_folder
 
 RECIPES: dict[str, dict[str, Any]] = {
     "kdlnet": {},
@@ -115,7 +115,7 @@ def begin_series(
     for weights in needed:
         load_weights(weights, start=weights == series.init)
     default, source, images = run_place(config, kind)
-    folder = new_folder(default, out, overwrite, reads=[source, *needed], images=images)
+    folder = RunFolder.new(default, out, overwrite, reads=[source, *needed], images=images).path
     config = with_absolute_data(config)
     series.save(folder, config)
     return config, folder
@@ -155,16 +155,17 @@ def _check_teacher_model(series: Series, config: TrainConfig) -> None:
 
 def _in_turn(config: TrainConfig, series: Series, out: Path, on_event: Listener) -> TrainResult:
     """The trainings of a series, those that are finished left as they are."""
+    folder = RunFolder(out)
     teachers: Sequence[Path] = series.teachers
     if not teachers:
         on_event(Message("no --teacher given: training one first"))
-        teachers = [train_teacher(config, series, out / "teacher", on_event)]
+        teachers = [train_teacher(config, series, folder.teacher.path, on_event)]
     for number in range(1, series.generations + 1):
         if series.generations > 1:
             on_event(Message(f"generation {number} of {series.generations}"))
-        name = "student" if series.generations == 1 else f"student-{number}"
         settings = _reseeded(config, number - 1)
-        result = train_student(settings, teachers, series.init, out / name, on_event)
+        place = folder.student(number, series.generations).path
+        result = train_student(settings, teachers, series.init, place, on_event)
         teachers = [result.best]
     return result
 

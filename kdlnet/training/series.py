@@ -10,13 +10,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from kdlnet.config import TrainConfig, load_config
 from kdlnet.errors import ConfigError
-from kdlnet.utils.files import write_json, write_yaml
+from kdlnet.training.run_folder import RunFolder
 from kdlnet.utils.parse import first_fault
 
 if TYPE_CHECKING:
     from kdlnet.training.trainer import TrainResult
-
-_FILE = "series.json"
 
 _AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]  # a run goes on from any folder
 
@@ -41,29 +39,23 @@ class Series(BaseModel):
 
     def save(self, folder: Path, config: TrainConfig) -> None:
         """Writes what :func:`saved_series` reads."""
-        write_yaml(folder / "config.yaml", config.to_dict())
-        write_json(folder / _FILE, self.model_dump(mode="json"))
+        RunFolder(folder).begin_series(config.to_dict(), self.model_dump(mode="json"))
 
 
 def saved_series(folder: Path) -> tuple[TrainConfig, Series] | None:
     """The settings and the series of ``folder``; None where it is no series' folder."""
-    file = folder / _FILE
+    file = RunFolder(folder).series
     if not file.is_file():
         return None
     try:
         series = Series.model_validate_json(file.read_bytes())
     except ValidationError as error:
         raise ConfigError(f"{str(file)!r} was changed: {first_fault(error)}") from None
-    return load_config(folder / "config.yaml"), series
-
-
-def series_of(run: Path) -> Path | None:
-    """The folder of the series that the run folder ``run`` is a part of."""
-    return next((folder for folder in run.parents[:2] if (folder / _FILE).is_file()), None)
+    return load_config(RunFolder(folder).config), series
 
 
 def stage(
     folder: Path, start: Callable[[], TrainResult], go_on: Callable[[], TrainResult]
 ) -> TrainResult:
     """One training of a series: begun, or gone on with where ``folder`` holds its last.pt."""
-    return go_on() if (folder / "weights" / "last.pt").is_file() else start()
+    return go_on() if RunFolder(folder).begun else start()

@@ -15,13 +15,13 @@ from kdlnet.types import Batch, Forward, RawPredictions, StepOutput
 _MEASURE_EVERY = 25
 
 
-Shown = TypeVar("Shown", contravariant=True)
+Taken = TypeVar("Taken", contravariant=True)
 
 
-class Step(Protocol[Shown]):
+class Step(Protocol[Taken]):
     """``(batch, progress in [0, 1]) -> StepOutput``; called with gradients on."""
 
-    def __call__(self, batch: Shown, progress: float, /) -> StepOutput: ...
+    def __call__(self, batch: Taken, progress: float, /) -> StepOutput: ...
 
 
 class Teacher(Protocol):

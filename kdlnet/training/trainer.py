@@ -19,19 +19,17 @@ from kdlnet.losses.detection import DetectionLoss
 from kdlnet.metrics.average_precision import average_precision
 from kdlnet.metrics.curves import curves
 from kdlnet.models.cost import model_cost
-from kdlnet.report.training import training_curves
 from kdlnet.training.augment import Augmenter
 from kdlnet.training.batches import TrainBatches
-from kdlnet.training.checkpoints import Keeper, last_weights, saved_config
-from kdlnet.training.loop import Loop, LoopState, Plan
+from kdlnet.training.checkpoints import Checkpoints, last_weights, saved_config
+from kdlnet.training.loop import Loop, LoopState
 from kdlnet.training.optim import make_optimizer
 from kdlnet.training.parts import Setup, prepare_run, updated
+from kdlnet.training.run_folder import RunFolder
+from kdlnet.training.schedule import Schedule
 from kdlnet.training.steps import Step, SupervisedStep
 from kdlnet.types import Batch, Forward
 from kdlnet.utils.device import autocast_dtype
-from kdlnet.utils.environment import environment
-from kdlnet.utils.files import write_json, write_yaml
-from kdlnet.utils.output import new_folder
 
 
 @dataclass(frozen=True)
@@ -114,47 +112,56 @@ def run_training(
         setup.device.type, enabled=autocast_dtype(config.amp, setup.device) is torch.float16
     )
     state = LoopState()
-    keeper = Keeper(setup, folder, optimizer, scaler, state)
+    checkpoints = Checkpoints(setup, folder, optimizer, scaler, state)
     if saved is not None:
-        keeper.restore(saved)
+        checkpoints.restore(saved)
         _warn_of_other_images(saved, setup, on_event)
     on_event(_started(setup, folder, len(batches)))
     loop = Loop(
-        step,
-        setup.detector,
-        setup.average,
-        optimizer,
-        batches,
-        _plan(config, lr),
-        state,
-        lambda: _measure(keeper, setup),
-        keeper.save,
-        on_event,
-        scaler,
+        step=step,
+        model=setup.detector,
+        average=setup.average,
+        optimizer=optimizer,
+        scaler=scaler,
+        batches=batches,
+        schedule=_schedule(config, lr),
+        state=state,
+        validate=lambda: _measure(checkpoints, setup),
+        save=checkpoints.save,
+        on_event=on_event,
     )
     if saved is None:
-        keeper.save(best=False, over=False)
+        checkpoints.save(best=False, over=False)
     reason = loop.run()
-    training_curves(folder / "results.png", folder / "results.csv")
-    best, last = folder / "weights" / "best.pt", folder / "weights" / "last.pt"
+    folder.draw()
     metrics = state.rows[state.best_epoch] if state.rows else {}
-    on_event(RunFinished(folder, best, metrics, loop.elapsed(), reason))
-    return TrainResult(folder, best, last, metrics, reason)
+    on_event(
+        RunFinished(
+            folder=folder.path,
+            best=folder.best,
+            metrics=metrics,
+            seconds=loop.clock.elapsed(),
+            reason=reason,
+        )
+    )
+    return TrainResult(
+        folder=folder.path, best=folder.best, last=folder.last, metrics=metrics, reason=reason
+    )
 
 
-def _plan(config: TrainConfig, lr: float) -> Plan:
+def _schedule(config: TrainConfig, lr: float) -> Schedule:
     optim = config.optim
-    return Plan(
-        config.epochs,
-        lr,
-        optim.final_lr,
-        optim.warmup,
-        optim.tail,
-        optim.accumulate,
-        optim.clip_norm,
-        config.time,
-        config.patience,
-        config.val_every,
+    return Schedule(
+        epochs=config.epochs,
+        lr=lr,
+        final_lr=optim.final_lr,
+        warmup=optim.warmup,
+        tail=optim.tail,
+        accumulate=optim.accumulate,
+        clip_norm=optim.clip_norm,
+        time=config.time,
+        patience=config.patience,
+        val_every=config.val_every,
     )
 
 
@@ -176,36 +183,35 @@ def _run_folder(
     overwrite: bool,
     runs: Path,
     reads: Sequence[Path | None],
-) -> Path:
+) -> RunFolder:
     if saved is not None and saved.path is not None:
-        return saved.path.absolute().parent.parent
+        return RunFolder.around(saved.path)
     images = [*setup.train.paths, *setup.val.paths]
     reads = [setup.info.source, *reads]
-    folder = new_folder(runs / setup.info.name, out, overwrite, reads=reads, images=images)
-    write_yaml(folder / "config.yaml", setup.config.to_dict())
-    write_json(folder / "environment.json", environment())
+    folder = RunFolder.new(runs / setup.info.name, out, overwrite, reads=reads, images=images)
+    folder.begin(setup.config.to_dict())
     return folder
 
 
-def _measure(keeper: Keeper, setup: Setup) -> dict[str, float | None]:
+def _measure(checkpoints: Checkpoints, setup: Setup) -> dict[str, float | None]:
     """AP of the averaged weights on val; also keeps the score with the best F1 for predict."""
-    results = detect(keeper.average.model, setup.val, setup.config.batch, setup.device)
+    results = detect(checkpoints.average.model, setup.val, setup.config.batch, setup.device)
     measured = average_precision(results, setup.info.names)
     best = curves(results, setup.info.names).overall.best
-    keeper.thresholds = {} if best is None else {"score": round(best.score, 4)}
+    checkpoints.thresholds = {} if best is None else {"score": round(best.score, 4)}
     return {"ap": measured.ap, "ap50": measured.ap50, "ap75": measured.ap75}
 
 
-def _started(setup: Setup, folder: Path, steps: int) -> RunStarted:
+def _started(setup: Setup, folder: RunFolder, steps: int) -> RunStarted:
     cost = model_cost(setup.detector, setup.config.image_size)
     return RunStarted(
-        folder,
-        setup.config.model.name,
-        cost.parameters,
-        cost.gflops,
-        len(setup.train),
-        len(setup.val),
-        str(setup.device),
-        setup.config.epochs,
-        steps,
+        folder=folder.path,
+        model=setup.config.model.name,
+        parameters=cost.parameters,
+        gflops=cost.gflops,
+        train_images=len(setup.train),
+        val_images=len(setup.val),
+        device=str(setup.device),
+        epochs=setup.config.epochs,
+        steps_per_epoch=steps,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from kdlnet.training.distiller import (
     train_teacher,
 )
 from kdlnet.training.parts import find_data
+from kdlnet.training.run_folder import RunFolder
 from kdlnet.training.series import Series, saved_series
 from kdlnet.training.trainer import TrainResult
 from kdlnet.utils.files import write_json
@@ -106,21 +106,22 @@ def prove(
 
 
 def _prove(config: TrainConfig, series: Series, out: Path, on_event: Listener) -> Proof:
+    folder = RunFolder(out)
     given = sum((spent_by(path) for path in series.teachers), Spent(0, 0.0))
     totals = dict.fromkeys(("teachers", "students", "baselines"), Spent(0, 0.0))
     students, baselines = [], []
     for seed in series.seeds:
-        folder = out / f"seed-{seed}"
+        place = folder.round(seed)
         on_event(Message(f"seed {seed}: teacher, student, baseline"))
         settings = build_config({**config.to_dict(), "seed": seed})
         taught_by, cost = list(series.teachers), given
         if not taught_by and not config.distill.own_average:
-            taught_by = [train_teacher(settings, series, folder / "teacher", on_event)]
+            taught_by = [train_teacher(settings, series, place.teacher.path, on_event)]
             cost = spent_by(taught_by[0])
-        student = train_student(settings, taught_by, series.init, folder / "student", on_event)
+        student = train_student(settings, taught_by, series.init, place.student().path, on_event)
         cost_of_student = spent_by(student.best)
         alone = _with_budget(settings, cost + cost_of_student)
-        baseline = train_plain(alone, series.init, folder / "baseline", on_event)
+        baseline = train_plain(alone, series.init, place.baseline.path, on_event)
         students.append(student)
         baselines.append(baseline)
         totals["teachers"] = given if series.teachers else totals["teachers"] + cost
@@ -135,12 +136,12 @@ def _prove(config: TrainConfig, series: Series, out: Path, on_event: Listener) -
         group_by=series.group_by,
         batch=config.batch,
         device=config.device,
-        out=out / "comparison",
+        out=folder.comparison,
         overwrite=True,
         on_event=on_event,
     )
     proof = Proof(out, comparison, students[-1], totals)
-    write_json(out / "proof.json", proof.to_dict())
+    write_json(folder.gain, proof.to_dict())
     return proof
 
 
@@ -155,10 +156,8 @@ def _require_boxes(config: TrainConfig, split: str) -> None:
 
 def spent_by(weights: Path) -> Spent:
     """What the run of ``weights`` used, from the results.csv of its folder."""
-    file = weights.absolute().parent.parent / "results.csv"
     try:
-        with file.open(encoding="utf-8", newline="") as stream:
-            last = list(csv.DictReader(stream))[-1]
+        last = RunFolder.around(weights).rows()[-1]
         return Spent(int(last["epoch"]) + 1, float(last["seconds"]))
     except (OSError, IndexError, KeyError, ValueError):
         raise ConfigError(

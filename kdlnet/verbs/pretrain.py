@@ -20,13 +20,12 @@ from kdlnet.pretraining.settings import PretrainConfig
 from kdlnet.pretraining.student import MimicStep, explained
 from kdlnet.training.average import WeightAverage
 from kdlnet.training.checkpoints import last_weights
-from kdlnet.training.loop import Loop, LoopState, Plan
+from kdlnet.training.loop import Loop, LoopState
 from kdlnet.training.optim import make_optimizer
+from kdlnet.training.run_folder import RunFolder
+from kdlnet.training.schedule import Schedule
 from kdlnet.training.trainer import TrainResult
 from kdlnet.utils.device import autocast_dtype
-from kdlnet.utils.environment import environment
-from kdlnet.utils.files import write_json, write_yaml
-from kdlnet.utils.output import new_folder
 
 _LR = 0.004  # for batches of 32 views
 _LEAST_SHARE = 0.1  # of the time is left for the student, however slow the teacher was
@@ -76,32 +75,41 @@ def pretrain(
     on_event(_started(course, folder, len(batches)))
     autocast = autocast_dtype(config.amp, course.device)
     loop = Loop(
-        MimicStep(student, autocast),
-        student,
-        average,
-        optimizer,
-        batches,
-        _plan(course.config, lessons.seconds),
-        state,
-        lambda: explained(average.model, batches, course.views.held_out()),
-        keeper.save,
-        on_event,
-        torch.amp.GradScaler(course.device.type, enabled=autocast is torch.float16),
+        step=MimicStep(student, autocast),
+        model=student,
+        average=average,
+        optimizer=optimizer,
+        scaler=torch.amp.GradScaler(course.device.type, enabled=autocast is torch.float16),
+        batches=batches,
+        schedule=_schedule(course.config, lessons.seconds),
+        state=state,
+        validate=lambda: explained(average.model, batches, course.views.held_out()),
+        save=keeper.save,
+        on_event=on_event,
     )
     reason = loop.run()
-    shutil.rmtree(folder / "cache")
+    shutil.rmtree(folder.path / "cache")
     result = _result(folder, state, reason)
-    on_event(RunFinished(folder, result.best, result.metrics, loop.elapsed(), reason))
+    on_event(
+        RunFinished(
+            folder=folder.path,
+            best=result.best,
+            metrics=result.metrics,
+            seconds=loop.clock.elapsed(),
+            reason=reason,
+        )
+    )
     return result
 
 
-def _run_folder(course: Course, saved: Weights | None, out: Path | None, overwrite: bool) -> Path:
+def _run_folder(
+    course: Course, saved: Weights | None, out: Path | None, overwrite: bool
+) -> RunFolder:
     if saved is not None and saved.path is not None:
-        return saved.path.absolute().parent.parent
+        return RunFolder.around(saved.path)
     default = Path("runs/pretrain") / course.title
-    folder = new_folder(default, out, overwrite, images=course.views.paths)
-    write_yaml(folder / "config.yaml", course.config.to_dict())
-    write_json(folder / "environment.json", environment())
+    folder = RunFolder.new(default, out, overwrite, reads=[], images=course.views.paths)
+    folder.begin(course.config.to_dict())
     return folder
 
 
@@ -116,9 +124,9 @@ def _student(course: Course) -> Mimic:
     return student.to(course.device).to(memory_format=torch.channels_last)
 
 
-def _lessons(course: Course, folder: Path, on_event: Listener) -> Lessons:
+def _lessons(course: Course, folder: RunFolder, on_event: Listener) -> Lessons:
     """Asks the teacher about every view that it has not been asked about."""
-    lessons = Lessons(folder / "cache", course.views, course.shapes)
+    lessons = Lessons(folder.path / "cache", course.views, course.shapes)
     task = f"lessons of {course.teacher.name}"
     lessons.ask(
         course.teacher,
@@ -130,20 +138,20 @@ def _lessons(course: Course, folder: Path, on_event: Listener) -> Lessons:
     return lessons
 
 
-def _plan(config: PretrainConfig, spent: float) -> Plan:
+def _schedule(config: PretrainConfig, spent: float) -> Schedule:
     """The loop's part of the run; ``spent`` seconds of its time went to the teacher."""
     optim, time = config.optim, config.time
     if time is not None:
         time = max(time - spent, _LEAST_SHARE * time)
-    return Plan(
-        config.epochs,
-        _rate(config),
-        optim.final_lr,
-        optim.warmup,
-        0.0,
-        optim.accumulate,
-        optim.clip_norm,
-        time,
+    return Schedule(
+        epochs=config.epochs,
+        lr=_rate(config),
+        final_lr=optim.final_lr,
+        warmup=optim.warmup,
+        tail=0.0,
+        accumulate=optim.accumulate,
+        clip_norm=optim.clip_norm,
+        time=time,
         val_every=config.val_every,
         figure="explained",
     )
@@ -154,20 +162,20 @@ def _rate(config: PretrainConfig) -> float:
     return config.optim.lr or _LR * (config.batch / 32) ** 0.5
 
 
-def _started(course: Course, folder: Path, steps: int) -> RunStarted:
+def _started(course: Course, folder: RunFolder, steps: int) -> RunStarted:
     config = course.config
     size = (config.image_size, config.image_size)
     cost = model_cost(_student(course).detector, size)
     return RunStarted(
-        folder,
-        config.model.name,
-        cost.parameters,
-        cost.gflops,
-        len(course.views.to_learn()),
-        len(course.views.held_out()),
-        str(course.device),
-        config.epochs,
-        steps,
+        folder=folder.path,
+        model=config.model.name,
+        parameters=cost.parameters,
+        gflops=cost.gflops,
+        train_images=len(course.views.to_learn()),
+        val_images=len(course.views.held_out()),
+        device=str(course.device),
+        epochs=config.epochs,
+        steps_per_epoch=steps,
     )
 
 
@@ -175,10 +183,11 @@ def _over(saved: Weights) -> TrainResult:
     """The result of a run that is over: nothing is left to do."""
     assert saved.path is not None
     state = LoopState(**saved.training["state"])
-    return _result(saved.path.absolute().parent.parent, state, "epochs")
+    return _result(RunFolder.around(saved.path), state, "epochs")
 
 
-def _result(folder: Path, state: LoopState, reason: str) -> TrainResult:
-    best, last = folder / "weights" / "best.pt", folder / "weights" / "last.pt"
+def _result(folder: RunFolder, state: LoopState, reason: str) -> TrainResult:
     metrics = state.rows[state.best_epoch] if state.rows else {}
-    return TrainResult(folder, best, last, metrics, reason)
+    return TrainResult(
+        folder=folder.path, best=folder.best, last=folder.last, metrics=metrics, reason=reason
+    )

@@ -16,6 +16,7 @@ from kdlnet.inference.weights import load_weights
 from kdlnet.training import checkpoints
 from kdlnet.training.loop import LoopState
 from kdlnet.training.parts import prepare_run
+from kdlnet.training.run_folder import RunFolder
 from kdlnet.training.trainer import TrainResult, supervised_step, train
 
 from ..support.interrupt import StopAt
@@ -139,7 +140,9 @@ def test_the_last_epoch_is_always_saved(
     setup = prepare_run(config, None, None, ignore)
     optimizer = torch.optim.SGD(setup.detector.parameters(), lr=0.1)
     state = LoopState()
-    kept = checkpoints.Keeper(setup, tmp_path, optimizer, torch.amp.GradScaler("cpu"), state)
+    kept = checkpoints.Checkpoints(
+        setup, RunFolder(tmp_path), optimizer, torch.amp.GradScaler("cpu"), state
+    )
     epochs = []
     for state.epoch, over in enumerate([False, False, True]):
         kept.save(best=False, over=over)

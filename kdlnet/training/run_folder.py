@@ -1,0 +1,141 @@
+"""The folder of a training run, or of a series of them: what lies where is known here alone."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from kdlnet.inference.weights import Weights, save_weights
+from kdlnet.report.training import training_curves
+from kdlnet.utils.environment import environment
+from kdlnet.utils.files import write_csv, write_json, write_yaml
+from kdlnet.utils.output import new_folder
+from kdlnet.utils.ranks import from_writer, is_writer
+
+_LAST = "last.pt"
+
+
+class RunFolder:
+    """Places in the folder ``path``, and writing there.
+
+    One process writes (:func:`~kdlnet.utils.ranks.is_writer`); in the others writing does nothing.
+    A series has ``series.json`` beside its config.yaml, and each of its runs a folder of its own.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def new(
+        cls,
+        default: Path,
+        out: Path | None,
+        overwrite: bool,
+        *,
+        reads: Iterable[Path | None],
+        images: Iterable[Path],
+    ) -> RunFolder:
+        """Made by one process and known to all, see :func:`~kdlnet.utils.output.new_folder`."""
+        return cls(
+            from_writer(lambda: new_folder(default, out, overwrite, reads=reads, images=images))
+        )
+
+    @classmethod
+    def around(cls, place: Path) -> RunFolder:
+        """The folder that ``place`` is, or that has it as its weights folder or a file therein."""
+        if place.is_file() or place.suffix == ".pt":
+            return cls(place.absolute().parent.parent)
+        return cls(place.absolute().parent if (place / _LAST).is_file() else place)
+
+    @property
+    def best(self) -> Path:
+        return self.path / "weights" / "best.pt"
+
+    @property
+    def last(self) -> Path:
+        return self.path / "weights" / _LAST
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def results(self) -> Path:
+        return self.path / "results.csv"
+
+    @property
+    def series(self) -> Path:
+        return self.path / "series.json"
+
+    @property
+    def begun(self) -> bool:
+        """Whether a run can go on here."""
+        return self.last.is_file()
+
+    def begin(self, settings: dict[str, Any]) -> None:
+        """Writes what is known before the first step: settings and environment."""
+        if is_writer():
+            write_yaml(self.config, settings)
+            write_json(self.path / "environment.json", environment())
+
+    def begin_series(self, settings: dict[str, Any], series: dict[str, Any]) -> None:
+        """Writes the settings that the runs of a series share, and what they are."""
+        if is_writer():
+            write_yaml(self.config, settings)
+            write_json(self.series, series)
+
+    def save_rows(self, rows: list[dict[str, Any]]) -> None:
+        """Writes results.csv, a line an epoch."""
+        if is_writer() and rows:
+            write_csv(self.results, rows)
+
+    def rows(self) -> list[dict[str, str]]:
+        """The lines of results.csv. Raises OSError where there is none."""
+        with self.results.open(encoding="utf-8", newline="") as stream:
+            return list(csv.DictReader(stream))
+
+    def save(self, file: Path, weights: Weights) -> None:
+        """Writes ``best`` or ``last``."""
+        if is_writer():
+            save_weights(file, weights)
+
+    def draw(self) -> None:
+        """Draws the curves of results.csv."""
+        if is_writer():
+            training_curves(self.path / "results.png", self.results)
+
+    @property
+    def teacher(self) -> RunFolder:
+        """The run of a series that is made for its students."""
+        return RunFolder(self.path / "teacher")
+
+    def student(self, number: int = 1, of: int = 1) -> RunFolder:
+        """The run of a series under a teacher, ``number`` (from 1) of so many."""
+        return RunFolder(self.path / ("student" if of == 1 else f"student-{number}"))
+
+    @property
+    def baseline(self) -> RunFolder:
+        """The run of a series without a teacher and with the budget of both."""
+        return RunFolder(self.path / "baseline")
+
+    def round(self, seed: int) -> RunFolder:
+        """Where teacher, student and baseline of one seed are."""
+        return RunFolder(self.path / f"seed-{seed}")
+
+    @property
+    def comparison(self) -> Path:
+        """Where a series keeps what students are compared with baselines by."""
+        return self.path / "comparison"
+
+    @property
+    def gain(self) -> Path:
+        """The file that says what the teachers of a series were worth."""
+        return self.path / "proof.json"
+
+    @property
+    def whole(self) -> RunFolder | None:
+        """The series that this run is a part of."""
+        around = (RunFolder(folder) for folder in self.path.parents[:2])
+        return next((folder for folder in around if folder.series.is_file()), None)
