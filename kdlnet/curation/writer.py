@@ -123,6 +123,7 @@ def write_index(
     names: Sequence[str],
     splits: dict[str, list[Path]],
     channels: int | None = None,
+    kpt_shape: tuple[int, int] | None = None,
 ) -> None:
     """List files and data.yaml; ``splits`` holds image paths relative to ``folder``.
 
@@ -136,6 +137,8 @@ def write_index(
     content["names"] = dict(enumerate(names))
     if channels is not None:
         content["channels"] = channels
+    if kpt_shape is not None:
+        content["kpt_shape"] = list(kpt_shape)
     text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False)
     (folder / "data.yaml").write_text(text, encoding="utf-8", newline="\n")
 

@@ -22,7 +22,8 @@ class DatasetInfo:
     """A dataset as described: nothing but the description has been read.
 
     ``source`` is the YAML file, ``root`` the folder that the split entries are relative to,
-    ``splits`` the entries as written, ``channels`` what a model should read (None: not said).
+    ``splits`` the entries as written, ``channels`` what a model should read (None: not said),
+    ``kpt_shape`` how many keypoints of how many numbers follow the boxes (None: none do).
     ``prepare`` is the command that makes the images available, "" if unknown.
     """
 
@@ -32,6 +33,7 @@ class DatasetInfo:
     names: tuple[str, ...]
     splits: dict[str, tuple[str, ...]]
     channels: int | None = None
+    kpt_shape: tuple[int, int] | None = None
     description: str = ""
     citation: str = ""
     url: str = ""
@@ -149,18 +151,17 @@ def _from_entry(
 ) -> DatasetInfo:
     folder = entry.path or name
     root = _first_existing([place / folder for place in _data_places(data_root)])
-    names, splits, channels = entry.class_names(), entry.splits(), entry.channels
+    described: DatasetFile = entry
     if (root / "data.yaml").is_file():
-        written = parse_dataset(root / "data.yaml")
-        names, splits = written.class_names(), written.splits()
-        channels = written.channels or channels
+        described = parse_dataset(root / "data.yaml")
     return DatasetInfo(
         name=name,
         source=source,
         root=root,
-        names=names,
-        splits=splits,
-        channels=channels,
+        names=described.class_names(),
+        splits=described.splits(),
+        channels=described.channels or entry.channels,
+        kpt_shape=described.kpt_shape,
         description=entry.description,
         citation=entry.citation,
         url=entry.source,
@@ -180,6 +181,7 @@ def _from_file(file: Path, data_root: Path | None) -> DatasetInfo:
         names=values.class_names(),
         splits=values.splits(),
         channels=values.channels,
+        kpt_shape=values.kpt_shape,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,37 +13,97 @@ from torch import Tensor
 
 from kdlnet.data.cache import ImageStore, Sample
 from kdlnet.data.catalog import DatasetInfo, label_path, list_images
-from kdlnet.data.labels import ImageLabels, LabelProblem, read_labels, refuse_problems
+from kdlnet.data.label_files import LabelReader, all_images, find_unread
+from kdlnet.data.labels import (
+    ImageLabels,
+    LabelProblem,
+    reason_to_leave_out,
+    refuse_problems,
+    summarize,
+)
 from kdlnet.errors import DataError
 from kdlnet.images.read import image_size
 from kdlnet.images.tiles import Tile, cut_boxes, least_visible, tile_grid
 from kdlnet.types import Batch, ImageSize, Preprocess, Targets, Tiling
 
+_NAMED = 5  # images that are left out; the others are counted
+
 
 @dataclass(frozen=True)
 class Split:
-    """Images of one split, their labels, and the label rows that were dropped or clipped."""
+    """Images of one split, their labels, and the label rows that were dropped or clipped.
+
+    ``left_out`` names, one line an image, those that cannot be taken as labelled; they are not
+    among ``paths``. ``warnings`` are lines about the label files, the gravest first.
+    """
 
     paths: list[Path]
     labels: list[ImageLabels]
     problems: list[LabelProblem]
+    left_out: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def read_split(info: DatasetInfo, split: str) -> Split:
+    """Lists all images of a split and reads their labels; images are not opened.
+
+    Raises DataError for a split that is unknown or empty.
+    """
+    paths = list_images(info, split)
+    found, problems, _ = _labels(info, paths)
+    return Split(paths, found, [problem for each in problems for problem in each])
 
 
 def load_split(info: DatasetInfo, split: str, strict: bool = False) -> Split:
-    """Lists the images of a split and reads their labels; images are not opened.
+    """As :func:`read_split`, without the images whose labels are not read or not understood.
 
-    Raises DataError for a split that is unknown or empty, and with ``strict`` at the first faulty
-    row.
+    A defect that is drawn and not read would be learned as background. Raises DataError also when
+    no image is left, and with ``strict`` at the first faulty row or image that would be left out.
     """
     paths = list_images(info, split)
-    labels, problems = [], []
-    for path in paths:
-        found, faults = read_labels(label_path(path), len(info.names))
-        labels.append(found)
-        problems += faults
+    labels, problems, reader = _labels(info, paths)
+    every = [problem for each in problems for problem in each]
     if strict:
-        refuse_problems(problems)
-    return Split(paths, labels, problems)
+        refuse_problems(every)
+    unread = find_unread(paths, all_images(info), reader)
+    found = zip(paths, labels, problems, strict=True)
+    reasons = [_why_left_out(*each, unread.elsewhere.get(each[0])) for each in found]
+    left_out = [reason for reason in reasons if reason]
+    if left_out and (strict or len(left_out) == len(paths)):
+        count = f"{len(left_out)} of {len(paths)} images of {split!r}"
+        raise DataError(f"{count} have labels that are not read or understood: {left_out[0]}")
+    warnings = unread.lines(len(paths))
+    spoiled = len(left_out) - len(unread.elsewhere)
+    if spoiled:
+        warnings.append(
+            f"{spoiled} of {len(paths)} images are left out: not all rows of their labels are "
+            "understood, and what these mark must not be learned as good"
+        )
+    warnings += [f"left out: {line}" for line in left_out[:_NAMED]]
+    if len(left_out) > _NAMED:
+        warnings.append(f"left out: {len(left_out) - _NAMED} more, which 'kdlnet data check' names")
+    if every:
+        warnings.append(summarize(every))
+    kept = [position for position, reason in enumerate(reasons) if not reason]
+    found_labels = [labels[position] for position in kept]
+    return Split([paths[position] for position in kept], found_labels, every, left_out, warnings)
+
+
+def _why_left_out(
+    image: Path, labels: ImageLabels, problems: list[LabelProblem], elsewhere: Path | None
+) -> str:
+    if elsewhere is not None:
+        return f"{image}: its labels {str(elsewhere)!r} belong in {str(label_path(image))!r}"
+    reason = reason_to_leave_out(len(labels.labels), problems)
+    return f"{image}: {reason}" if reason else ""
+
+
+def _labels(
+    info: DatasetInfo, paths: Sequence[Path]
+) -> tuple[list[ImageLabels], list[list[LabelProblem]], LabelReader]:
+    reader = LabelReader(paths, len(info.names), info.kpt_shape)
+    found = [reader(path) for path in paths]
+    return [labels for labels, _ in found], [problems for _, problems in found], reader
 
 
 class DetectionDataset:

@@ -1,18 +1,22 @@
-"""YOLO label files: rows ``class cx cy w h`` or ``class x1 y1 x2 y2 x3 y3 ...``, all normalized."""
+"""Labels of an image, their YOLO files, and what was wrong with them.
+
+Rows are ``class cx cy w h`` or ``class x1 y1 x2 y2 x3 y3 ...``, all as shares of the image.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kdlnet.data.rows import Box, Fault, RowForm, columns_of, form_of, parse_row
 from kdlnet.errors import DataError
+from kdlnet.utils.text import decode
 
 # Rows with six decimals reach past the border by rounding alone; that is no fault of the labels.
 _ROUNDING = 1e-5
@@ -21,11 +25,18 @@ FEW = 20
 """Boxes of a class below which its figures are chance and it can hardly be learned, roughly."""
 
 _ADVICE = {
-    "columns": "a row has 5 columns (class cx cy w h) or a class and at least 3 points",
-    "number": "every column is a number",
+    "columns": "a row has 5 columns (class cx cy w h) or a class and at least 3 points; with "
+    "keypoints data.yaml says kpt_shape",
+    "score": "predictions with a score, or boxes with an id or an angle, are no labels: write "
+    "class cx cy w h",
+    "track id": "a box with score and id is no label, remove both; a triangle repeats its "
+    "first corner",
+    "keypoints": "with keypoints data.yaml says kpt_shape: [how many, 2 or 3], and rows have class "
+    "cx cy w h and that many columns; a polygon starts at another corner",
+    "number": "every column is a number with a decimal point, columns have spaces between them",
     "nan": "every column is a finite number",
     "class": "the class is a whole number from 0 to the number of classes - 1",
-    "outside": "coordinates are shares of the image's width and height, from 0 to 1",
+    "outside": "coordinates are shares of the image's width and height, from 0 to 1, not pixels",
     "clipped": "boxes stay inside the image",
     "degenerate": "boxes have a width and a height above 0",
     "duplicate": "a row appears once",
@@ -49,11 +60,13 @@ class ImageLabels:
     """Boxes of one image.
 
     ``boxes`` (N, 4) float64 as (x1, y1, x2, y2), shares of the image's width and height in
-    [0, 1] with ``x1 < x2`` and ``y1 < y2``; ``labels`` (N,) int64.
+    [0, 1] with ``x1 < x2`` and ``y1 < y2``; ``labels`` (N,) int64. ``polygons`` of the boxes were
+    drawn as polygons.
     """
 
     boxes: NDArray[np.float64]
     labels: NDArray[np.int64]
+    polygons: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,63 +82,107 @@ class LabelProblem:
     value: str
     action: Literal["dropped", "clipped", "repaired"]
 
+    @property
+    def advice(self) -> str:
+        """What to do about it, "" where the reason says it all."""
+        return _ADVICE.get(self.reason, "")
+
+    def place(self, file: Path | str) -> str:
+        """``file``, as it is to be shown, with the line."""
+        return f"{file}:{self.line}" if self.line else str(file)
+
     def __str__(self) -> str:
-        advice = f" ({_ADVICE[self.reason]})" if self.reason in _ADVICE else ""
-        where = f"{self.file}:{self.line}" if self.line else str(self.file)
+        advice = f" ({self.advice})" if self.advice else ""
+        where = self.place(self.file)
         return f"{where}: {self.reason}: {self.value!r}{advice}"
 
 
-class _Fault(Exception):
-    """The reason why a row cannot be used."""
+_HARMLESS = frozenset({"duplicate", "degenerate"})
 
 
-def parse_rows(text: str, file: Path, num_classes: int) -> tuple[ImageLabels, list[LabelProblem]]:
+def reason_to_leave_out(boxes: int, problems: Iterable[LabelProblem]) -> LabelProblem | None:
+    """Why an image with ``boxes`` good boxes must not be taken as labelled; None if it may.
+
+    What was dropped was drawn where a defect is: without it the defect would be learned as
+    background, and without any box the image as a good part. So one thing that was not understood
+    is enough. Something that is there twice loses nothing; a box without an area was a slip
+    of the hand, unless it is all there is.
+    """
+    dropped = [problem for problem in problems if problem.action == "dropped"]
+    lost = [problem for problem in dropped if problem.reason not in _HARMLESS]
+    return next(iter(lost or ([] if boxes else dropped)), None)
+
+
+def parse_rows(
+    text: str, file: Path, num_classes: int, form: RowForm | None = None
+) -> tuple[ImageLabels, list[LabelProblem]]:
     """The boxes in the text of a label file; ``file`` is only named in the problems.
 
-    Five columns are a box, an odd number from seven on a polygon (its box is taken). A sixth
-    column, such as a score, is a problem "columns". Blank lines are skipped. Faulty rows are
-    dropped, boxes that reach past the border are clipped, and each such row gives one problem.
+    Five columns are a box; of a polygon the box around it is taken. ``form`` says what other rows
+    of the dataset are, None decides by this file alone. Blank lines and comments are skipped.
+    Faulty rows are dropped, boxes that reach past the border are clipped, and each such row gives
+    one problem.
     """
-    boxes: list[tuple[float, float, float, float]] = []
+    lines = text.splitlines()
+    rows = {number: columns_of(line) for number, line in enumerate(lines, start=1)}
+    form = form_of(rows.values()) if form is None else form
+    boxes: list[Box] = []
     labels: list[int] = []
     problems: list[LabelProblem] = []
     seen = set()
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
+    polygons = 0
+    for number, columns in rows.items():
+        if not columns:
             continue
+        value = _short(lines[number - 1])
         try:
-            label, raw = _parse_row(line, num_classes)
+            label, raw, is_polygon = parse_row(columns, num_classes, form)
             box = _clip(raw)
             if (label, box) in seen:
-                raise _Fault("duplicate")
-        except _Fault as fault:
-            problems.append(LabelProblem(file, number, str(fault), _short(line), "dropped"))
+                raise Fault("duplicate")
+        except Fault as fault:
+            problems.append(LabelProblem(file, number, str(fault), value, "dropped"))
             continue
         if max(abs(a - b) for a, b in zip(raw, box, strict=True)) > _ROUNDING:
-            problems.append(LabelProblem(file, number, "clipped", _short(line), "clipped"))
+            problems.append(LabelProblem(file, number, "clipped", value, "clipped"))
         seen.add((label, box))
         boxes.append(box)
         labels.append(label)
-    return (
-        ImageLabels(
-            np.array(boxes, np.float64).reshape(-1, 4), np.array(labels, np.int64).reshape(-1)
-        ),
-        problems,
-    )
+        polygons += is_polygon
+    found = np.array(boxes, np.float64).reshape(-1, 4), np.array(labels, np.int64).reshape(-1)
+    return ImageLabels(*found, polygons), problems
 
 
-def read_labels(file: Path, num_classes: int) -> tuple[ImageLabels, list[LabelProblem]]:
+def read_labels(
+    file: Path, num_classes: int, form: RowForm | None = None
+) -> tuple[ImageLabels, list[LabelProblem]]:
     """The labels in ``file``. A missing or empty file is a good part: no boxes, no problem.
 
-    Raises DataError when the file exists but cannot be read.
+    ``form`` is as for :func:`parse_rows`. Raises DataError when the file exists but cannot be read.
     """
     try:
-        data = file.read_bytes()
+        text = decode(_bytes(file))
+    except ValueError as error:
+        problem = LabelProblem(file, 0, "encoding", str(error), "dropped")
+        return parse_rows("", file, num_classes)[0], [problem]
+    return parse_rows(text, file, num_classes, form)
+
+
+def read_rows(file: Path) -> list[list[str]]:
+    """The columns of every line of a label file; none of one that is missing or no text."""
+    try:
+        return [columns_of(line) for line in decode(_bytes(file)).splitlines()]
+    except (DataError, ValueError):  # read_labels says it
+        return []
+
+
+def _bytes(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
     except FileNotFoundError:
-        data = b""
+        return b""
     except OSError as error:
         raise DataError(f"cannot read label file {str(file)!r}: {error.strerror}") from None
-    return parse_rows(data.decode("utf-8-sig", errors="replace"), file, num_classes)
 
 
 def count_boxes(labels: Iterable[ImageLabels], names: Sequence[str]) -> dict[str, int]:
@@ -167,35 +224,12 @@ def refuse_problems(problems: Sequence[LabelProblem]) -> None:
         raise DataError(f"label row at {problems[0]}{more}: mend it or run without --strict")
 
 
-def _parse_row(line: str, num_classes: int) -> tuple[int, tuple[float, float, float, float]]:
-    """Class and box (x1, y1, x2, y2), neither clipped nor checked against the image."""
-    columns = line.split()
-    if len(columns) != 5 and (len(columns) < 7 or len(columns) % 2 == 0):
-        raise _Fault("columns")
-    try:
-        values = [float(column) for column in columns]
-    except ValueError:
-        raise _Fault("number") from None
-    if not all(isfinite(value) for value in values):
-        raise _Fault("nan")
-    label = int(values[0])
-    if label != values[0] or not 0 <= label < num_classes:
-        raise _Fault("class")
-    if len(values) > 5:
-        xs, ys = values[1::2], values[2::2]
-        return label, (min(xs), min(ys), max(xs), max(ys))
-    cx, cy, width, height = values[1:]
-    if width <= 0 or height <= 0:
-        raise _Fault("degenerate")
-    return label, (cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2)
-
-
-def _clip(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+def _clip(box: Box) -> Box:
     x1, y1, x2, y2 = box
     if x1 >= x2 or y1 >= y2:
-        raise _Fault("degenerate")
+        raise Fault("degenerate")
     if x1 >= 1 or y1 >= 1 or x2 <= 0 or y2 <= 0:
-        raise _Fault("outside")
+        raise Fault("outside")
     return max(x1, 0.0), max(y1, 0.0), min(x2, 1.0), min(y2, 1.0)
 
 

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from kdlnet.errors import DataError
+from kdlnet.utils.text import decode
 
 SPLITS = ("train", "val", "test")
 
@@ -28,6 +29,7 @@ class DatasetFile(BaseModel):
     names: tuple[str, ...]
     nc: int | None = None
     channels: Literal[1, 3] | None = None
+    kpt_shape: tuple[int, int] | None = None
 
     @field_validator("train", "val", "test", mode="before")
     @classmethod
@@ -54,6 +56,13 @@ class DatasetFile(BaseModel):
         if twice:
             raise ValueError(f"class name {twice[0]!r} appears twice: names must differ")
         return names
+
+    @field_validator("kpt_shape")
+    @classmethod
+    def _keypoints(cls, value: tuple[int, int] | None) -> tuple[int, int] | None:
+        if value is not None and (value[0] < 1 or value[1] not in (2, 3)):
+            raise ValueError(f"{list(value)} is not [how many keypoints, 2 or 3 numbers of each]")
+        return value
 
     @model_validator(mode="after")
     def _check(self) -> DatasetFile:
@@ -147,17 +156,45 @@ def parse_catalog(file: Path) -> dict[str, CatalogEntry]:
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
-    """The map at the top of a YAML file. Raises DataError naming the file."""
+    """The map at the top of a YAML file; class names as they are spelled, such as 010 and 1.10.
+
+    Raises DataError naming the file.
+    """
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
+        text = decode(file.read_bytes())
     except OSError as error:
         raise DataError(f"cannot read dataset file {str(file)!r}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except ValueError as error:
+        raise DataError(f"dataset file {str(file)!r} {error}") from None
+    try:
+        values = yaml.load(text, _SpelledNames)
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2026-02-31
         reason = " ".join(str(error).split())
         raise DataError(f"dataset file {str(file)!r} is not YAML: {reason}") from None
     if not isinstance(values, dict):
         raise DataError(f"dataset file {str(file)!r} must hold keys such as train, val and names")
     return values
+
+
+class _SpelledNames(yaml.SafeLoader):
+    """Under the key ``names`` nothing is a number, a date or a truth value."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        root = super().get_single_node()
+        for dataset in [root, *_values(root)]:  # of a catalog, one level down
+            for key, value in dataset.value if isinstance(dataset, yaml.MappingNode) else ():
+                if key.value == "names":
+                    for name in _values(value):
+                        # Nothing at all stays null: schema says that a name is missing.
+                        if isinstance(name, yaml.ScalarNode) and name.value:
+                            name.tag = "tag:yaml.org,2002:str"
+        return root
+
+
+def _values(node: yaml.Node | None) -> list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [value for _, value in node.value]
+    return list(node.value) if isinstance(node, yaml.SequenceNode) else []
 
 
 def _validate(kind: type[_Model], values: dict[str, Any], where: str) -> _Model:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from kdlnet.data.catalog import DatasetInfo
 from kdlnet.data.dataset import DetectionDataset, Split, load_split
-from kdlnet.data.labels import ImageLabels, summarize
+from kdlnet.data.labels import ImageLabels
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, Message, Progress, ignore
 from kdlnet.images.tiles import merge_tiles
@@ -86,20 +86,20 @@ def open_split(
     strict: bool,
     on_event: Listener,
     limit: int | None = None,
-) -> tuple[DetectionDataset, list[Any]]:
-    """The split as ``weights`` want to see it, and the label rows that were dropped or clipped.
+) -> tuple[DetectionDataset, Split]:
+    """The split as ``weights`` want to see it, and as it was loaded.
 
     Labels are numbered by the class names of the weights. ``contract`` None is theirs; it is fitted
     to the bit depth of the images. ``limit`` takes that many images, spread over the split. Raises
     DataError when the dataset has a class that the weights do not know.
     """
     loaded = load_split(info, split, strict)
-    if loaded.problems:
-        on_event(Message(summarize(loaded.problems), "warning"))
+    for line in loaded.warnings:
+        on_event(Message(line, "warning"))
     if limit is not None and limit < len(loaded.paths):
         rows = np.linspace(0, len(loaded.paths) - 1, limit).round().astype(int)
         paths, labels = [loaded.paths[i] for i in rows], [loaded.labels[i] for i in rows]
-        loaded = Split(paths, labels, loaded.problems)
+        loaded = replace(loaded, paths=paths, labels=labels)
     loaded = renumber(loaded, info.names, weights.names)
     wanted = contract or weights.preprocess
     contract = fit_depth(wanted, image_depth(loaded.paths))
@@ -113,7 +113,7 @@ def open_split(
     )
     for line in dataset.unreadable:
         on_event(Message(f"left out: {line}", "warning"))
-    return dataset, loaded.problems
+    return dataset, loaded
 
 
 def renumber(split: Split, names: Sequence[str], wanted: Sequence[str]) -> Split:
@@ -128,4 +128,4 @@ def renumber(split: Split, names: Sequence[str], wanted: Sequence[str]) -> Split
         )
     row = np.array([list(wanted).index(name) for name in names], np.int64)
     labels = [ImageLabels(found.boxes, row[found.labels]) for found in split.labels]
-    return Split(split.paths, labels, split.problems)
+    return replace(split, labels=labels)

@@ -12,7 +12,7 @@ import torch
 from kdlnet.config import TrainConfig
 from kdlnet.data.catalog import DatasetInfo, find_dataset, label_path, list_images
 from kdlnet.data.dataset import DetectionDataset, Split, load_split
-from kdlnet.data.labels import FEW, count_boxes, summarize
+from kdlnet.data.labels import FEW, count_boxes
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, Message, Progress
 from kdlnet.images.window import image_depth, measured_window
@@ -119,8 +119,8 @@ def _open(
     on_event: Listener,
     training: bool = False,
 ) -> DetectionDataset:
-    if found.problems:
-        on_event(Message(f"{split}: {summarize(found.problems)}", "warning"))
+    for line in found.warnings:
+        on_event(Message(f"{split}: {line}", "warning"))
     dataset = DetectionDataset(
         found,
         contract,
@@ -142,9 +142,12 @@ def _open(
 
 def _require_boxes(dataset: DetectionDataset, info: DatasetInfo, config: TrainConfig) -> None:
     if not len(dataset.labels):
+        image = dataset.paths[0]
+        file = str(label_path(image))
+        empty = label_path(image).is_file()
+        why = f"{file!r} is empty" if empty else f"the labels of {str(image)!r} belong in {file!r}"
         raise DataError(
-            f"split {config.data.train_split!r} of {info.name!r} has no box to learn from; the "
-            f"labels of {str(dataset.paths[0])!r} belong in {str(label_path(dataset.paths[0]))!r}"
+            f"split {config.data.train_split!r} of {info.name!r} has no box to learn from; {why}"
         )
 
 

@@ -17,7 +17,7 @@ from kdlnet.curation.findings import Finding, by_image, read_findings
 from kdlnet.curation.groups import name_below
 from kdlnet.curation.writer import keep_apart
 from kdlnet.data.catalog import DatasetInfo, find_dataset
-from kdlnet.data.dataset import load_split
+from kdlnet.data.dataset import read_split
 from kdlnet.data.labels import ImageLabels, summarize
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, Message, Progress, ignore
@@ -147,7 +147,7 @@ def _write_page(
 def _load(info: DatasetInfo, split: str | None, on_event: Listener) -> list[_Item]:
     items = []
     for name in [split] if split else info.splits:
-        loaded = load_split(info, name)
+        loaded = read_split(info, name)
         if loaded.problems:
             on_event(Message(f"{name}: {summarize(loaded.problems)}", "warning"))
         items += [

@@ -17,8 +17,8 @@ from kdlnet.curation.split_report import (
 )
 from kdlnet.curation.splits import grouped_folds, grouped_split
 from kdlnet.curation.writer import dataset_folder, keep_apart, write_index, write_report
-from kdlnet.data.catalog import DatasetInfo, find_dataset, label_path, list_images
-from kdlnet.data.labels import read_labels
+from kdlnet.data.catalog import DatasetInfo, find_dataset, list_images
+from kdlnet.data.label_files import LabelReader
 from kdlnet.data.schema import SPLITS
 from kdlnet.errors import DataError, unknown
 from kdlnet.events import Listener, ignore
@@ -64,7 +64,7 @@ def split_dataset(
                 split: [_path_from(images.paths[i], out / part) for i in positions]
                 for split, positions in splits.items()
             }
-            write_index(folder / part, info.names, relative, info.channels)
+            write_index(folder / part, info.names, relative, info.channels, info.kpt_shape)
         if division.left_out:
             lines = "".join(f"{images.names[i]}\n" for i in division.left_out)
             (folder / LEFT_OUT_NAME).write_text(lines, encoding="utf-8", newline="\n")
@@ -91,8 +91,9 @@ def _kept_images(info: DatasetInfo, keep: str | None, folds: int | None) -> set[
 def _read(info: DatasetInfo, paths: list[Path], group_by: str | None, on_event: Listener) -> Images:
     names = [name_below(path, info.root) for path in paths]
     labels, problems = [], []
+    read = LabelReader(paths, len(info.names), info.kpt_shape)
     for path in paths:
-        found, faults = read_labels(label_path(path), len(info.names))
+        found, faults = read(path)
         labels.append(found.labels.tolist())
         problems += faults
     groups = find_groups(group_by, names, paths, on_event)

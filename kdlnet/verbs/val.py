@@ -63,7 +63,7 @@ def validate(
     loaded = load_weights(weights, target)
     info = find_dataset(data, data_root)
     contract = adjusted(loaded.preprocess, image_size, window, tile, overlap)
-    dataset, problems = open_split(loaded, info, split, contract, strict, on_event)
+    dataset, loaded_split = open_split(loaded, info, split, contract, strict, on_event)
     folder = new_folder(
         Path("runs/val") / info.name,
         out,
@@ -98,12 +98,12 @@ def validate(
         "iou_threshold": iou_threshold,
         "max_detections": max_detections,
         "device": str(target),
-        "left_out": dataset.unreadable,
-        "label_problems": [str(problem) for problem in problems],
+        "left_out": [*loaded_split.left_out, *dataset.unreadable],
+        "label_problems": [str(problem) for problem in loaded_split.problems],
     }
     metrics |= write_inspection(
         folder, results, loaded.names, dataset.preprocess, pictures, on_event
     )
     write_json(folder / "environment.json", environment())
     write_json(folder / "metrics.json", metrics)
-    return ValResult(folder, metrics, [*dataset.unreadable, *metrics["label_problems"]])
+    return ValResult(folder, metrics, [*metrics["left_out"], *metrics["label_problems"]])

@@ -63,7 +63,8 @@ def test_names_as_map_extra_keys_and_channels(dataset):
         ("train: a\nnames: [x, x]\n", "'x' appears twice"),
         ("train: a\nnames: {0: x, 2: y}\n", "0 to 1 without gaps"),
         ("train: a\nnames: {a: x}\n", "numbers"),
-        ("train: a\nnames: [yes, no]\n", "quotes"),
+        ("train: a\nnames: [x, ]\nkpt_shape: [3, 4]\n", "key kpt_shape.*2 or 3"),
+        ("train: a\nnames:\n- x\n-\n", "quotes"),
         ("train: a\nnames: 5\n", "key names"),
         ("train: {a: 1}\nnames: [x]\n", "key train"),
         ("train: a\nnames: [x]\nchannels: 4\n", "key channels = 4"),
@@ -78,6 +79,34 @@ def test_faulty_file_names_the_key_in_one_line(tmp_path, text, words):
     with pytest.raises(DataError, match=words) as caught:
         find_dataset(str(file))
     assert "data.yaml" in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("layout", ["[{}]", "{{0: {}}}", "\n- {}"])
+@pytest.mark.parametrize("name", ["010", "1.10", "yes", "No", "on", "2026-01-31", "null", "1e3"])
+def test_class_names_keep_their_spelling(tmp_path, layout, name):
+    """YAML takes them for 8, 1.1, truth values, a date and so on."""
+    file = write(tmp_path / "data.yaml", f"train: a\nnames: {layout.format(name)}\nnc: 1\n")
+    assert find_dataset(str(file)).names == (name,)
+    catalog = write(tmp_path / "sets.yaml", f"set:\n  names: [{name}, 007]\n  train: a\n")
+    assert find_dataset("set", catalog=catalog).names == (name, "007")
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ("names: [ok]\ntrain: a\n".encode("utf-16"), "is saved as UTF-16: save it as UTF-8"),
+        ("names: [ok]\ntrain: a\n".encode("utf-16-le"), "looks like UTF-16"),
+        ("train: a\nnames: [裂纹]\n".encode("gbk"), r"not UTF-8 \(byte 0xc1 in line 2\)"),
+        ("train: a\nnames: [Riß]\n".encode("latin-1"), "not UTF-8 .*save it as UTF-8"),
+    ],
+)
+def test_another_encoding_is_refused_by_name(tmp_path, data, words):
+    """The same bytes are other letters in another one: nothing is guessed."""
+    file = tmp_path / "data.yaml"
+    file.write_bytes(data)
+    with pytest.raises(DataError, match=words) as caught:
+        find_dataset(str(file))
+    assert "data.yaml" in str(caught.value)
 
 
 def test_unknown_name_offers_the_closest(tmp_path, monkeypatch):

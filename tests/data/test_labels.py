@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from kdlnet.data.labels import parse_rows, read_labels, refuse_problems, summarize, write_rows
+from kdlnet.data.labels import (
+    parse_rows,
+    read_labels,
+    reason_to_leave_out,
+    refuse_problems,
+    summarize,
+    write_rows,
+)
+from kdlnet.data.rows import RowForm
 from kdlnet.errors import DataError
 
 FILE = Path("a.txt")
@@ -37,7 +45,7 @@ def test_polygon_row_gives_its_box():
     ("row", "reason"),
     [
         ("0 0.5 0.5 0.2", "columns"),
-        ("0 0.5 0.5 0.2 0.2 0.9", "columns"),  # a score: predictions are no labels
+        ("0 0.5 0.5 0.2 0.2 0.9", "score"),  # a score: predictions are no labels
         ("0 0.1 0.1 0.2 0.2 0.3 0.3 0.4", "columns"),
         ("0 0.5 x 0.2 0.2", "number"),
         ("0 0.5 nan 0.2 0.2", "nan"),
@@ -48,6 +56,15 @@ def test_polygon_row_gives_its_box():
         ("0.5 0.5 0.5 0.2 0.2", "class"),
         ("0 1.5 0.5 0.2 0.2", "outside"),
         ("0 120 80 30 40", "outside"),  # pixels instead of shares
+        ("0 48 48 200 300", "outside"),  # pixels whose box would cover the image
+        ("0 50 50 20 30", "outside"),  # percent
+        ("0 0.1 0.1 0.2 0.1 0.3 40", "track id"),
+        ("0 10 10 20.5 10 30 40.5", "outside"),  # a polygon in pixels
+        ("0 0.5 0.5 0.2 0.2 17", "score"),  # an object's number
+        ("0 0.5 0.5 0.2 0.2 -1.57", "score"),  # an angle
+        ("0 0.5 0.5 0.2 0.2 0.83 1", "track id"),
+        ("0,0.5,0.5,0.2,0.2", "number"),
+        ("0 0,5 0,5 0,2 0,2", "number"),
         ("0 0.5 0.5 0 0.2", "degenerate"),
         ("0 0.5 0.5 -0.1 0.2", "degenerate"),
         ("0 0.1 0.1 0.2 0.1 0.3 0.1", "degenerate"),  # a flat polygon
@@ -83,6 +100,80 @@ def test_exact_duplicate_is_dropped_but_not_across_classes():
 
 def test_whole_number_written_as_float_is_a_class():
     assert parse("1.0 0.5 0.5 0.2 0.2")[0].labels.tolist() == [1]
+
+
+KEYPOINTS = "0 0.5 0.5 0.2 0.3 0.45 0.40 0.50 0.50 0.55 0.60"
+SEEN = "0 0.7 0.6 0.1 0.1 0.68 0.58 2 0.72 0.62 1"
+TRIANGLE = "0 0.4 0.35 0.6 0.35 0.5 0.65"
+
+
+def test_keypoints_that_the_dataset_announces_leave_the_box():
+    form = RowForm(keypoints=6)
+    labels, problems = parse_rows(f"{KEYPOINTS}\n1 0.5 0.5 0.2 0.4\n", FILE, 2, form)
+    np.testing.assert_allclose(labels.boxes, [[0.4, 0.35, 0.6, 0.65], [0.4, 0.3, 0.6, 0.7]])
+    assert (problems, labels.polygons) == ([], 0)
+    _, problems = parse_rows(TRIANGLE, FILE, 2, form)
+    assert [problem.reason for problem in problems] == ["keypoints"]
+
+
+@pytest.mark.parametrize("row", [KEYPOINTS, SEEN])
+def test_keypoints_that_nothing_announces_are_no_polygon(row):
+    labels, problems = parse(f"{row}\n1 0.5 0.5 0.2 0.4\n")
+    assert labels.labels.tolist() == [1]
+    assert [problem.reason for problem in problems] == ["keypoints"]
+
+
+def test_one_row_with_a_number_of_an_object_decides_for_all():
+    """A last column of 0.5 could be a corner; 17 cannot."""
+    _, problems = parse(f"{TRIANGLE}\n0 0.5 0.5 0.2 0.2 0.9 17\n")
+    assert [problem.reason for problem in problems] == ["track id", "track id"]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [TRIANGLE],
+        ["0 0.4 0.35 0.6 0.35 0.6 0.65 0.4 0.65"],  # a turned box
+        # Keypoints come in one number: among polygons of others this is a spike.
+        [KEYPOINTS, TRIANGLE, "0 0.1 0.1 0.2 0.1 0.2 0.2 0.1 0.2", "0 0 0 1 0 1 1 0 1 0 0"],
+    ],
+)
+def test_polygons_stay_polygons(rows):
+    labels, problems = parse("\n".join(rows))
+    assert (labels.polygons, problems) == (len(rows), [])
+
+
+def test_comments_tabs_and_exponents_are_read():
+    labels, problems = parse("# by hand\r\n1\t5e-1\t.5\t2E-1\t0.4 # a scratch\r\n")
+    np.testing.assert_allclose(labels.boxes, [[0.4, 0.3, 0.6, 0.7]])
+    assert (labels.labels.tolist(), problems) == ([1], [])
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "utf-16-be"])
+def test_labels_in_another_encoding_are_said_as_such(tmp_path, encoding):
+    file = tmp_path / "a.txt"
+    file.write_bytes("0 0.5 0.5 0.2 0.2\n".encode(encoding))
+    labels, (problem,) = read_labels(file, 1)
+    assert len(labels.boxes) == 0 and problem.action == "dropped"
+    assert encoding[:6].upper() in str(problem) and "save it as UTF-8" in str(problem)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("0 0.5 0.5 0.2 0.2\n0 0.1 0.1 0.1 0.1 0.9", "score"),  # one row not understood
+        ("0 0.5 0.5 0.2 0.2\n9 0.1 0.1 0.1 0.1", "class"),
+        ("0 0.5 0.5 0 0.2", "degenerate"),  # all there was
+        ("0 0.5 0.5 0.2 0.2\n0 0.5 0.5 0 0.2", None),  # a slip of the hand
+        ("0 0.5 0.5 0.2 0.2\n0 0.5 0.5 0.2 0.2", None),  # nothing is lost
+        ("0 0.1 0.5 0.4 0.2", None),  # clipped
+        ("", None),
+    ],
+)
+def test_an_image_is_left_out_rather_than_learned_without_what_was_drawn(text, reason):
+    labels, problems = parse(text)
+    found = reason_to_leave_out(len(labels.boxes), problems)
+    assert (found.reason if found else None) == reason
 
 
 @pytest.mark.parametrize("text", ["", "\n", "  \n\t\n"])

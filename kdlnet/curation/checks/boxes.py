@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from kdlnet.curation.checks.survey import ImageFacts, Pixels, Survey, readable
 from kdlnet.curation.findings import Finding, Severity
 from kdlnet.data.catalog import label_path
-from kdlnet.data.labels import FEW, ImageLabels, count_boxes
+from kdlnet.data.labels import FEW, ImageLabels, count_boxes, reason_to_leave_out
 
 LEAST_SIDE, LEAST_SIZE = 3.0, 8.0  # pixels of the network input; size is the root of the area
 _SAME = 0.9  # IoU from which two boxes are one
@@ -23,12 +22,16 @@ def check_missing(survey: Survey) -> Iterator[Finding]:
     """Images without label files, and splits without any box."""
     for split in survey.splits if survey.names else []:
         images = survey.of(split)
-        absent = [image for image in images if not image.labelled]
+        elsewhere = survey.unread.elsewhere  # another check names them
+        absent = [im for im in images if not im.labelled and im.path not in elsewhere]
         empty = sum(image.labelled and not len(image.labels.labels) for image in images)
         if not any(len(image.labels.labels) for image in images):
-            expected = survey.below(images[0]), label_path(images[0].path)
             message = f"no box in all {len(images)} images of {split}"
-            fix = f"the labels of {expected[0]} belong into {expected[1]}"
+            fix = (
+                f"the labels of {survey.below(images[0])} belong into {label_path(images[0].path)}"
+            )
+            if not absent:
+                fix = "correct the rows, see the check rows" if empty < len(images) else ""
             yield Finding("labels", "error", message, split, value=len(images), fix=fix)
         elif absent:
             message = f"{len(absent)} of {len(images)} images have no label file: taken as good"
@@ -40,26 +43,29 @@ def check_missing(survey: Survey) -> Iterator[Finding]:
 
 
 def check_orphans(survey: Survey) -> Iterator[Finding]:
-    """Label files in the folders ``labels`` that belong to no image of any split.
+    """Label files that nothing reads: those not where they belong, and those of no image.
 
-    Those whose names differ from an image's only in their Unicode form (NFC, as Linux and Windows
-    write it, or NFD, as macOS may) look the same and are not found: each is an error.
+    Names that differ only in their Unicode form (NFC, as Linux and Windows write it, or NFD, as
+    macOS may) look the same and are not found, so they are told in ASCII.
     """
-    known = {label_path(image.path) for image in survey.images}
-    folders = {file.parent for file in known} - {image.path.parent for image in survey.images}
-    found = [file for folder in sorted(folders) for file in sorted(folder.glob("*.txt"))]
-    lost = [file for file in found if file not in known and file.name != "classes.txt"]
-    bare = {_composed(label_path(i.path)): i for i in survey.images if not i.labelled}
-    for file in [file for file in lost if survey.names and _composed(file) in bare]:
-        lost.remove(file)
-        image = bare[_composed(file)]
-        wanted = label_path(image.path).name
-        message = (
-            f"its labels {file.name!a} are not found: the image's name, in another Unicode form, "
-            f"asks for {wanted!a}"
-        )
-        fix = "rename the label file, or both to one form (NFC)"
-        yield Finding("orphans", "error", message, image.split, image.path, file.name, fix)
+    by_path = {image.path: image for image in survey.images}
+    for path, file in survey.unread.elsewhere.items():
+        image, wanted = by_path[path], label_path(path)
+        names = (file, wanted) if file.parent != wanted.parent else (file.name, wanted.name)
+        found, asked = (str(name) for name in names)
+        message = f"its labels {found!a} are not found: the image asks for {asked!a}"
+        fix = "move or rename the label file; of names that look the same, bring both to NFC"
+        yield Finding("orphans", "error", message, image.split, path, file.name, fix)
+    known = {label_path(path) for path in by_path}
+    passed = known | set(survey.unread.elsewhere.values())
+    folders = {file.parent for file in known} - {path.parent for path in by_path}
+    lost = [
+        file
+        for folder in sorted(folders)
+        for file in sorted(folder.glob("*"))
+        if file.suffix.lower() == ".txt" and file not in passed
+    ]
+    lost = [file for file in lost if file.name != "classes.txt"]
     if lost and survey.names:
         message = f"{len(lost)} label files belong to no listed image, first {lost[0].name}"
         fix = "add their images to a split, or correct their names"
@@ -85,18 +91,24 @@ def check_shared(survey: Survey) -> Iterator[Finding]:
 def check_rows(survey: Survey) -> Iterator[Finding]:
     """Rows that training drops or clips; repeated rows are the next check's."""
     for image in survey.images:
+        grave = reason_to_leave_out(len(image.labels.labels), image.problems)
         for problem in image.problems:
-            if problem.reason != "duplicate":
-                yield Finding(
-                    "rows",
-                    "warning" if problem.action == "dropped" else "info",
-                    f"{label_path(image.path).name}:{problem.line}: {problem.action}: "
-                    f"{problem.reason}: {problem.value}",
-                    image.split,
-                    image.path,
-                    problem.reason,
-                    "correct the row" if problem.action == "dropped" else "",
-                )
+            if problem.reason == "duplicate":
+                continue
+            fix = ""
+            if problem.action == "dropped":
+                fix = problem.advice or "correct the row"
+                fix += "; until then the image is left out of training and val" if grave else ""
+            yield Finding(
+                "rows",
+                "warning" if problem.action == "dropped" else "info",
+                f"{problem.place(problem.file.name)}: {problem.action}: "
+                f"{problem.reason}: {problem.value}",
+                image.split,
+                image.path,
+                problem.reason,
+                fix,
+            )
 
 
 def check_repeated(survey: Survey) -> Iterator[Finding]:
@@ -197,11 +209,6 @@ def growth(sides: NDArray[np.float64]) -> NDArray[np.float64]:
         LEAST_SIDE / sides.min(axis=1, initial=np.inf), LEAST_SIZE / np.sqrt(sides.prod(axis=1))
     )
     return needed
-
-
-def _composed(file: Path) -> Path:
-    """``file`` with its name in the Unicode form NFC."""
-    return file.with_name(unicodedata.normalize("NFC", file.name))
 
 
 def _overlapping(labels: ImageLabels) -> tuple[int, int]:

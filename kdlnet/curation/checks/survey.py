@@ -16,7 +16,8 @@ from PIL import Image
 from kdlnet.curation.duplicates import DuplicatePair, Fingerprint, clusters, find_pairs, fingerprint
 from kdlnet.curation.groups import name_below
 from kdlnet.data.catalog import DatasetInfo, find_dataset, label_path, list_images
-from kdlnet.data.labels import ImageLabels, LabelProblem, parse_rows, read_labels
+from kdlnet.data.label_files import LabelReader, Unread, find_unread
+from kdlnet.data.labels import ImageLabels, LabelProblem, parse_rows
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, Progress, ignore
 from kdlnet.images.folder import images_below
@@ -79,7 +80,7 @@ class Survey:
 
     ``image_size`` (H, W) is the network input that boxes are judged at. ``missing`` maps a split
     that cannot be listed to the reason. ``pairs`` and ``groups`` hold positions in ``images``.
-    ``names`` is empty for a plain folder, which has no labels.
+    ``names`` is empty for a plain folder, which has no labels; ``unread`` are label files.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Survey:
     missing: dict[str, str] = field(default_factory=dict)
     pairs: list[DuplicatePair] = field(default_factory=list)
     groups: list[list[int]] = field(default_factory=list)
+    unread: Unread = field(default_factory=Unread)
 
     @property
     def splits(self) -> list[str]:
@@ -158,11 +160,13 @@ def take_survey(
     """Reads all images and labels; ``on_event`` is told of the work."""
     info, paths = listing.info, sorted(listing.splits_of)
     headers = [_header(path) for path in paths]
+    reader = LabelReader(paths if info.names else [], len(info.names), info.kpt_shape)
+    unread = find_unread(paths, paths, reader) if info.names else Unread()
     images = []
     with ThreadPoolExecutor(_READERS) as pool:
         for start in range(0, len(paths), _AHEAD):
             chunk = slice(start, start + _AHEAD)
-            read = partial(_facts, info.names)
+            read = partial(_facts, reader)
             splits = [tuple(listing.splits_of[path]) for path in paths[chunk]]
             for facts in pool.map(read, paths[chunk], splits, headers[chunk]):
                 images.append(facts)
@@ -171,7 +175,7 @@ def take_survey(
     pairs = find_pairs([image.pixels.print if image.pixels else None for image in images])
     on_event(Progress("compare images", 1, 1))
     groups = clusters(pairs, len(images))
-    found = images, listing.missing, pairs, groups
+    found = images, listing.missing, pairs, groups, unread
     return Survey(info.name, info.root, info.names, image_size, *found)
 
 
@@ -188,12 +192,10 @@ def _header(path: Path) -> Header:
         return Header()
 
 
-def _facts(
-    names: tuple[str, ...], path: Path, splits: tuple[str, ...], header: Header
-) -> ImageFacts:
+def _facts(reader: LabelReader, path: Path, splits: tuple[str, ...], header: Header) -> ImageFacts:
     file = label_path(path)
     try:
-        labels, problems = read_labels(file, len(names)) if names else parse_rows("", file, 0)
+        labels, problems = reader(path) if reader.num_classes else parse_rows("", file, 0)
     except DataError as error:
         labels, problems = parse_rows("", file, 0)
         problems = [LabelProblem(file, 0, "unreadable", str(error), "dropped")]
@@ -202,7 +204,7 @@ def _facts(
         pixels = _measure(path)
     except DataError as error:
         reason = str(error)
-    labelled = bool(names) and file.is_file()
+    labelled = reader.num_classes > 0 and file.is_file()
     return ImageFacts(path, splits, header, pixels, reason, labels, tuple(problems), labelled)
 
 

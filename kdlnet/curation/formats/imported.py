@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from kdlnet.data.labels import LabelProblem
 from kdlnet.errors import DataError
 from kdlnet.images.read import image_size
+from kdlnet.utils.text import decode
 
 if TYPE_CHECKING:
     from kdlnet.types import ImageSize
@@ -212,13 +213,16 @@ def split_named(text: str) -> str | None:
 def read_class_file(folder: Path) -> tuple[str, ...]:
     """Class names of a ``classes.txt`` or ``obj.names`` in ``folder``, one a line; () for none.
 
-    Raises DataError for a name that appears twice.
+    Raises DataError for a name that appears twice, and for another encoding than UTF-8.
     """
     for name in _CLASS_FILES:
         file = folder / name
         if not file.is_file():
             continue
-        lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        try:
+            lines = decode(file.read_bytes()).splitlines()
+        except ValueError as error:
+            raise DataError(f"{str(file)!r} {error}") from None
         names = tuple(line.strip() for line in lines if line.strip())
         for twice in names:
             if names.count(twice) > 1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +16,8 @@ from kdlnet.curation.formats.imported import (
     split_named,
 )
 from kdlnet.data.catalog import find_dataset, label_path, list_images
-from kdlnet.data.labels import LabelProblem, read_labels
+from kdlnet.data.label_files import LabelReader
+from kdlnet.data.labels import LabelProblem
 from kdlnet.errors import DataError
 from kdlnet.images.folder import images_below
 from kdlnet.images.read import image_size
@@ -36,8 +36,9 @@ def import_yolo(source: Path, options: ImportOptions) -> ImportResult:
     Raises DataError when an image is in two splits, or nothing names the classes.
     """
     yaml = source if source.is_file() else _find_yaml(source)
-    names, images = _described(yaml) if yaml else _bare(source)
-    found = sort_out(_image(image, images[image], names) for image in sorted(images))
+    names, images, kpt_shape = _described(yaml) if yaml else _bare(source)
+    read = LabelReader(images, len(names), kpt_shape)
+    found = sort_out(_image(image, images[image], names, read) for image in sorted(images))
     return replace(found, names=names)
 
 
@@ -48,7 +49,7 @@ def _find_yaml(source: Path) -> Path | None:
     return found[0] if len(found) == 1 else None
 
 
-def _described(yaml: Path) -> tuple[tuple[str, ...], _Images]:
+def _described(yaml: Path) -> tuple[tuple[str, ...], _Images, tuple[int, int] | None]:
     info = find_dataset(str(yaml))
     images: _Images = {}
     for split in info.splits:
@@ -59,10 +60,10 @@ def _described(yaml: Path) -> tuple[tuple[str, ...], _Images]:
                     f"one split of {info.source}"
                 )
             images[image] = split
-    return info.names, images
+    return info.names, images, info.kpt_shape
 
 
-def _bare(source: Path) -> tuple[tuple[str, ...], _Images]:
+def _bare(source: Path) -> tuple[tuple[str, ...], _Images, None]:
     names = read_class_file(source)
     images = {image: _split(source, image) for image in images_below(source)}
     if not names:
@@ -72,7 +73,7 @@ def _bare(source: Path) -> tuple[tuple[str, ...], _Images]:
         )
     if not any(label_path(image).is_file() for image in images):
         raise DataError(f"no image below {str(source)!r} has a label file: none would have a box")
-    return names, images
+    return names, images, None
 
 
 def _split(source: Path, image: Path) -> str | None:
@@ -81,25 +82,14 @@ def _split(source: Path, image: Path) -> str | None:
 
 
 def _image(
-    image: Path, split: str | None, class_names: tuple[str, ...]
+    image: Path, split: str | None, class_names: tuple[str, ...], read: LabelReader
 ) -> ImportedImage | LabelProblem:
-    file = label_path(image)
     try:
         height, width = image_size(image)
     except DataError as error:
         return LabelProblem(image, 0, "unreadable", str(error), "dropped")
-    labels, problems = read_labels(file, len(class_names))
+    labels, problems = read(image)
     boxes = labels.boxes * np.array([width, height, width, height])
     names = tuple(class_names[label] for label in labels.labels)
-    bad = {problem.line for problem in problems if problem.action == "dropped"}
-    converted = ("polygon",) * sum(line not in bad for line in _polygons(file))
+    converted = ("polygon",) * labels.polygons
     return ImportedImage(image, (height, width), boxes, names, tuple(problems), split, converted)
-
-
-def _polygons(file: Path) -> Iterator[int]:
-    """Numbers of the lines that hold more than a box."""
-    if file.is_file():
-        text = file.read_text(encoding="utf-8-sig", errors="replace")
-        for number, line in enumerate(text.splitlines(), start=1):
-            if len(line.split()) > 5:
-                yield number

@@ -52,7 +52,7 @@ def test_polygons_become_their_box_and_are_counted(bare):
     image = read(bare)[0]["train.jpg"]
     assert image.boxes.round(9).tolist() == [[6, 8, 30, 28], [15, 10, 45, 20], [15, 10, 45, 30]]
     assert image.converted == ("polygon", "polygon")
-    assert [(p.line, p.reason) for p in image.problems] == [(4, "columns"), (5, "class")]
+    assert [(p.line, p.reason) for p in image.problems] == [(4, "score"), (5, "class")]
 
 
 def test_yaml_of_another_name_or_named_itself(bare, tmp_path):

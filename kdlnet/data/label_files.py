@@ -1,0 +1,194 @@
+"""The label files of a dataset: read in one form, and those found that nothing reads."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kdlnet.data.catalog import DatasetInfo, label_path, list_images
+from kdlnet.data.labels import ImageLabels, LabelProblem, read_labels, read_rows
+from kdlnet.data.rows import RowForm, form_of
+from kdlnet.errors import DataError
+from kdlnet.images.read import IMAGE_SUFFIXES
+
+_IMAGE_FOLDERS = frozenset({"images", "image", "imgs", "img", "jpegimages"})
+_MOST_FOLDERS = 200  # beside a folder of images; a place with more is no dataset's
+
+
+class LabelReader:
+    """Reads the labels of ``images``. What their rows hold is decided once, for all of them.
+
+    ``kpt_shape`` is that of the data.yaml: how many keypoints of how many numbers follow a box.
+    """
+
+    def __init__(
+        self,
+        images: Iterable[Path],
+        num_classes: int,
+        kpt_shape: tuple[int, int] | None = None,
+    ) -> None:
+        self.num_classes = num_classes
+        if kpt_shape is None:
+            self.form = form_of(row for image in images for row in read_rows(label_path(image)))
+        else:
+            self.form = RowForm(keypoints=kpt_shape[0] * kpt_shape[1])
+
+    def __call__(self, image: Path) -> tuple[ImageLabels, list[LabelProblem]]:
+        """The labels of one image. Raises DataError when its file exists but cannot be read."""
+        return self.read(label_path(image))
+
+    def read(self, file: Path) -> tuple[ImageLabels, list[LabelProblem]]:
+        return read_labels(file, self.num_classes, self.form)
+
+
+@dataclass(frozen=True)
+class Unread:
+    """Label files with boxes in them that no image is read with.
+
+    ``elsewhere`` names for an image without a label file the one of its name that lies in another
+    place or is called a little differently; ``ownerless`` are those, beside the label files that
+    are looked for, whose name no image has, and ``missing`` counts the images they may belong to.
+    """
+
+    elsewhere: dict[Path, Path] = field(default_factory=dict)
+    ownerless: list[Path] = field(default_factory=list)
+    missing: int = 0
+
+    def lines(self, images: int) -> list[str]:
+        """What to say of them before a split of so many ``images`` is used."""
+        lines = []
+        if self.elsewhere:
+            image, file = next(iter(self.elsewhere.items()))
+            lines.append(
+                f"{len(self.elsewhere)} of {images} images are left out: their label files are not "
+                f"where they are looked for, first {str(file)!r}, which belongs in "
+                f"{str(label_path(image))!r}: move or rename them"
+            )
+        if self.ownerless:
+            lines.append(
+                f"{self.missing} of {images} images have no label file and are taken as good, but "
+                f"{len(self.ownerless)} label files beside those of others belong to no image, "
+                f"first {str(self.ownerless[0])!r}: correct their names"
+            )
+        return lines
+
+
+def find_unread(images: Sequence[Path], listed: Iterable[Path], reader: LabelReader) -> Unread:
+    """The label files that ``images`` may have missed; ``listed`` are all images of the dataset.
+
+    Where the label file of an image belongs, beside the image, and in the folders beside that
+    of the images is looked for a name that differs in case, Unicode form or suffix.
+    """
+    missing = [image for image in images if not label_path(image).is_file()]
+    if not missing:
+        return Unread()
+    search = _Search({label_path(image) for image in listed}, reader)
+    elsewhere = {image: file for image in missing if (file := search.find(image)) is not None}
+    rest = [image for image in missing if image not in elsewhere]
+    return Unread(elsewhere, search.ownerless(rest, set(elsewhere.values())), len(rest))
+
+
+def all_images(info: DatasetInfo) -> Iterator[Path]:
+    """The images of every split that can be listed."""
+    for split in info.splits:
+        try:
+            yield from list_images(info, split)
+        except DataError:  # said where the split is used
+            continue
+
+
+class _Search:
+    """Text files by name, in the folders where labels may lie by mistake."""
+
+    def __init__(self, read: set[Path], reader: LabelReader) -> None:
+        self._read = read
+        self._reader = reader
+        self._contents: dict[Path, _Contents] = {}
+        self._places: dict[Path, list[Path]] = {}
+
+    def find(self, image: Path) -> Path | None:
+        """The label file of ``image`` that is not where it belongs, if there is one."""
+        if image.parent not in self._places:
+            self._places[image.parent] = list(dict.fromkeys(_places(image)))
+        key = _key(image.name)
+        for folder in self._places[image.parent]:
+            here = self._in(folder)
+            if folder != image.parent and key in here.pictures:
+                continue  # that of the image beside it
+            for file in here.texts.get(key, ()):
+                if file not in self._read and self._has_boxes(file):
+                    return file
+        return None
+
+    def ownerless(self, images: Sequence[Path], found: set[Path]) -> list[Path]:
+        """Label files in the folders of those of ``images`` that no image is called like."""
+        lost: set[Path] = set()
+        for folder, labels in {(image.parent, label_path(image).parent) for image in images}:
+            used = {_key(file.name) for file in self._read if file.parent == labels}
+            owned = self._in(folder).pictures | used
+            for key, files in self._in(labels).texts.items():
+                if key not in owned:
+                    lost.update(file for file in files if file not in found)
+        return sorted(file for file in lost if self._has_boxes(file))
+
+    def _in(self, folder: Path) -> _Contents:
+        if folder not in self._contents:
+            self._contents[folder] = here = _Contents()
+            for name in _names(folder):
+                if name.lower().endswith(".txt"):
+                    here.texts.setdefault(_key(name), []).append(folder / name)
+                elif Path(name).suffix.lower() in IMAGE_SUFFIXES:
+                    here.pictures.add(_key(name))
+        return self._contents[folder]
+
+    def _has_boxes(self, file: Path) -> bool:
+        try:
+            return len(self._reader.read(file)[0].labels) > 0
+        except DataError:
+            return False
+
+
+@dataclass(frozen=True)
+class _Contents:
+    """A folder's text files and images, by what their names have in common."""
+
+    texts: dict[str, list[Path]] = field(default_factory=dict)
+    pictures: set[str] = field(default_factory=set)
+
+
+def _places(image: Path) -> Iterator[Path]:
+    """Folders where the labels of images beside ``image`` may lie, the right one first."""
+    folder = image.parent
+    yield label_path(image).parent
+    yield folder
+    yield from _folders(folder)
+    parts = folder.parts
+    at = [n for n, part in enumerate(parts) if part.casefold() in _IMAGE_FOLDERS]
+    split = at[-1] if at else len(parts) - 1
+    base, below = Path(*parts[:split]), parts[split + bool(at) :]
+    for beside in _folders(base):
+        if beside != Path(*parts[: split + 1]):
+            for depth in reversed(range(len(below) + 1)):
+                yield beside.joinpath(*below[:depth])
+
+
+def _folders(folder: Path) -> list[Path]:
+    names = [name for name in _names(folder, folders=True) if not name.startswith(".")]
+    return [folder / name for name in names] if len(names) <= _MOST_FOLDERS else []
+
+
+def _names(folder: Path, folders: bool = False) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir() == folders)
+    except OSError:  # not there, or closed to us
+        return []
+
+
+def _key(name: str) -> str:
+    """What the names of an image and of its labels have in common, however they are written."""
+    plain = unicodedata.normalize("NFC", name).casefold().removesuffix(".txt")
+    return Path(plain).stem if Path(plain).suffix in IMAGE_SUFFIXES else plain

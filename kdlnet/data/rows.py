@@ -1,0 +1,149 @@
+"""What a row of a YOLO label file is: a box, a polygon, or something that is no label."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import isfinite
+
+import numpy as np
+from numpy.typing import NDArray
+
+Box = tuple[float, float, float, float]
+
+BOX_COLUMNS = 5
+
+_NO_SHARE = 2.0  # an object may reach past the border, but not by its image's size: pixels
+_MOST = 0.9  # of the longer rows: keypoints have one number of columns, polygons have many
+_VISIBILITIES = (0, 1, 2)
+
+
+class Fault(Exception):
+    """The reason why a row cannot be used, as a short key."""
+
+
+@dataclass(frozen=True)
+class RowForm:
+    """What follows ``class cx cy w h`` in the rows of one dataset.
+
+    ``keypoints`` is the number of columns that data.yaml announces, None where it has no
+    ``kpt_shape``. ``foreign`` tells of a number of columns why such rows are no polygons.
+    """
+
+    keypoints: int | None = None
+    foreign: Mapping[int, str] = field(default_factory=dict)
+
+
+def columns_of(line: str) -> list[str]:
+    """The columns of a line, without a comment behind ``#``."""
+    return line.partition("#")[0].split()
+
+
+def parse_row(columns: Sequence[str], num_classes: int, form: RowForm) -> tuple[int, Box, bool]:
+    """Class, box (x1, y1, x2, y2) not yet clipped, and whether it was a polygon.
+
+    Raises Fault.
+    """
+    count = len(columns)
+    if any("," in column for column in columns):
+        raise Fault("number")  # one column of five numbers, or decimal commas
+    is_box = count == BOX_COLUMNS
+    if form.keypoints is not None:
+        if count not in (BOX_COLUMNS, BOX_COLUMNS + form.keypoints):
+            raise Fault("keypoints")
+        is_box = True
+    elif count == BOX_COLUMNS + 1:
+        raise Fault("score")
+    elif not is_box and (count < BOX_COLUMNS + 2 or count % 2 == 0):
+        raise Fault("columns")
+    try:
+        values = [float(column) for column in columns]
+    except ValueError:
+        raise Fault("number") from None
+    if not all(isfinite(value) for value in values):
+        raise Fault("nan")
+    label = int(values[0])
+    if label != values[0] or not 0 <= label < num_classes:
+        raise Fault("class")
+    if is_box:
+        return label, _box(values[1:BOX_COLUMNS]), False
+    return label, _hull(values[1:], form), True
+
+
+def form_of(rows: Iterable[Sequence[str]]) -> RowForm:
+    """The form of a dataset whose data.yaml says nothing of keypoints, from all of its rows.
+
+    Rows of ``class cx cy w h score id`` and of keypoints can have as many columns as polygons. They
+    are told by their numbers: an id of 2 and more is no coordinate; keypoints lie inside a
+    box, and the point (w, h) far from them.
+    """
+    foreign: dict[int, str] = {}
+    fitting: Counter[int] = Counter()
+    sure = set()
+    total = 0
+    for columns in rows:
+        count = len(columns)
+        if count < BOX_COLUMNS + 2 or count % 2 == 0:
+            continue
+        try:
+            values = np.array(columns, np.float64)
+        except ValueError:
+            continue
+        total += 1
+        if count == BOX_COLUMNS + 2 and values[-1] >= _NO_SHARE and values[-1].is_integer():
+            foreign[count] = "track id"
+        fits, clear = _like_keypoints(values)
+        fitting[count] += fits
+        sure |= {count} if clear else set()
+    found = {count: "keypoints" for count in sure if fitting[count] >= _MOST * total}
+    return RowForm(foreign=found | foreign)
+
+
+def _box(values: Sequence[float]) -> Box:
+    cx, cy, width, height = values
+    if width <= 0 or height <= 0:
+        raise Fault("degenerate")
+    if max(values) >= _NO_SHARE:
+        raise Fault("outside")
+    return cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2
+
+
+def _hull(values: Sequence[float], form: RowForm) -> Box:
+    count = len(values) + 1
+    if count in form.foreign:
+        raise Fault(form.foreign[count])
+    if count == BOX_COLUMNS + 2 and values[-1].is_integer():
+        raise Fault("track id")  # a corner on the border, or the object's number: not to be told
+    if max(map(abs, values)) >= _NO_SHARE:
+        raise Fault("outside")
+    xs, ys = values[0::2], values[1::2]
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def _like_keypoints(values: NDArray[np.float64]) -> tuple[bool, bool]:
+    """Whether a row can be a box with keypoints, and whether it can be nothing else."""
+    centre, size = values[1:3], values[3:BOX_COLUMNS]
+    low, high = centre - size / 2, centre + size / 2
+    if (size <= 0).any() or (low < -0.01).any() or (high > 1.01).any():
+        return False, False
+    rest = values[BOX_COLUMNS:]
+    if len(rest) % 3 == 0:
+        points = rest.reshape(-1, 3)
+        seen = points[:, 2] > 0
+        if np.isin(points[:, 2], _VISIBILITIES).all() and _inside(points[seen, :2], centre, size):
+            return True, True
+    points = rest.reshape(-1, 2)
+    if not _inside(points[points.any(axis=1)], centre, size):
+        return False, False
+    around = np.vstack([points, centre])
+    least, most = around.min(axis=0), around.max(axis=0)
+    distance = np.maximum(least - size, size - most).max()
+    return True, bool(distance > max((most - least).max(), 0.01))
+
+
+def _inside(
+    points: NDArray[np.float64], centre: NDArray[np.float64], size: NDArray[np.float64]
+) -> bool:
+    """Whether (N, 2) points lie in a box, or by a little beside it."""
+    return bool((np.abs(points - centre) <= 0.6 * size).all())
