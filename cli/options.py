@@ -133,7 +133,11 @@ Epochs = Annotated[
 ]
 Init = Annotated[
     Path | None,
-    option("--init", metavar="FILE", help="Weights to start from, at a third of the usual rate."),
+    option(
+        "--init",
+        metavar="FILE|none",
+        help="Weights to start from; none: from scratch [the model's released start].",
+    ),
 ]
 Resume = Annotated[
     Path | None,

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from .progress import EventPrinter
 
+SCRATCH = Path("none")
+"""What ``--init`` says where no weights are to be started from."""
+
 Settings = TypeVar("Settings", bound="BaseModel")
 
 
@@ -34,11 +37,13 @@ def config_flags(
     strict: bool,
     tile: str | None,
     overlap: float | None,
+    init: Path | None,
     **top_level: Any,
 ) -> dict[str, Any]:
     """The flags by their dotted keys in the config; ``None`` for those that were not given."""
     return {
         "model.name": model,
+        "model.start": "none" if init == SCRATCH else None,
         "data.name": data,
         "data.root": str(data_root) if data_root else None,
         "data.cache": cache,
@@ -47,6 +52,11 @@ def config_flags(
         "tile.overlap": overlap,
         **top_level,
     }
+
+
+def weights_of(init: Path | None) -> Path | None:
+    """The file that ``--init`` names, if it names one."""
+    return None if init == SCRATCH else init
 
 
 def new_settings(

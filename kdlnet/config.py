@@ -25,12 +25,15 @@ class _Section(BaseModel):
 class ModelConfig(_Section):
     """``name`` of the registry, the re-parameterizable ``block`` and the input ``channels``.
 
-    ``channels`` null: what the dataset says, else 3.
+    ``channels`` null: what the dataset says, else 3. ``start``: a training without ``--init``
+    begins at the ``released`` start that fits its model and block, where there is one, or at
+    ``none``.
     """
 
     name: str = "lightnet"
     block: Literal["summed", "repvgg", "qarepvgg"] = "summed"
     channels: Literal[1, 3] | None = None
+    start: Literal["released", "none"] = "released"
 
 
 class DataConfig(_Section):

@@ -105,6 +105,8 @@ def test_wheel_holds_the_code_the_dataset_list_and_the_licence(wheel: Path) -> N
     assert {"kdlnet/datasets.yaml", "kdlnet/py.typed", "kdlnet_cli/py.typed"} <= names
     templates = (REPOSITORY / "kdlnet/report/templates").iterdir()
     assert {f"kdlnet/report/templates/{file.name}" for file in templates} <= names
+    weights = (REPOSITORY / "weights").iterdir()
+    assert {f"kdlnet/weights/{file.name}" for file in weights} <= names
     assert any(name.endswith("/LICENSE") for name in names)
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == set(PACKAGES)
 

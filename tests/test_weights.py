@@ -7,7 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from kdlnet.inference.weights import load_weights
+from kdlnet.inference.released import find_start
+from kdlnet.inference.weights import START, load_weights
 
 FOLDER = Path(__file__).parent.parent / "weights"
 
@@ -21,8 +22,14 @@ def test_the_manifest_and_the_files_agree() -> None:
     for entry in entries:
         file = FOLDER / entry["file"]
         assert hashlib.sha256(file.read_bytes()).hexdigest() == entry["sha256"]
-        weights = load_weights(file)
+        weights = load_weights(file, start=True)
+        assert weights.purpose == entry.get("purpose", "detect")
         assert (weights.model, list(weights.names)) == (entry["model"], entry["classes"])
         assert list(weights.preprocess.image_size) == entry["image_size"]
         assert f"## {entry['recipe']}" in recipes
-        assert entry["terms"] and entry["figures"]["val"]["ap"] > 0
+        assert entry["terms"]
+        if weights.purpose == START:
+            assert weights.arguments.block == entry["block"]
+            assert find_start(entry["model"], entry["block"]) == file
+        else:
+            assert entry["figures"]["val"]["ap"] > 0

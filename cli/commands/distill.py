@@ -32,7 +32,14 @@ from ..options import (
     option,
     time_option,
 )
-from ..training import config_flags, new_settings, progress, resumed_settings, run
+from ..training import (
+    config_flags,
+    new_settings,
+    progress,
+    resumed_settings,
+    run,
+    weights_of,
+)
 from .compare import show_comparison
 
 if TYPE_CHECKING:
@@ -145,6 +152,7 @@ def distill(
         seed=seed,
         device=device,
         time=time,
+        init=init,
     )
     if resume is not None and (
         teacher or teacher_model or recipe or generations or baseline or init
@@ -174,7 +182,8 @@ def distill(
             base = {} if recipe is None else recipe_defaults(recipe)
             base |= teacher_defaults(teacher[0]) if teacher else {}
             settings = new_settings(config, flags, assignments, base)
-        places = given(out=out, teachers=teacher, teacher_model=teacher_model, init=init)
+        places = given(out=out, teachers=teacher, teacher_model=teacher_model)
+        places |= given(init=weights_of(init))
         if baseline:
             numbers = parse_seeds(seeds or str(settings.seed))
             prove(console, settings, seeds=numbers, overwrite=overwrite, **places)

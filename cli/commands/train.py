@@ -27,7 +27,7 @@ from ..options import (
     TrainTile,
     given,
 )
-from ..training import config_flags, new_settings, resumed_settings, run
+from ..training import config_flags, new_settings, resumed_settings, run, weights_of
 
 
 def train(
@@ -76,15 +76,16 @@ def train(
         seed=seed,
         device=device,
         time=time,
+        init=init,
     )
     with Console(as_json=as_json, quiet=quiet) as console:
         if resume is not None:
             settings = resumed_settings(resume, config, flags, assignments, out, overwrite)
-            if init is not None:
+            if weights_of(init) is not None:
                 console.warn("--init is not used: the run that goes on has its weights already")
         else:
             settings = new_settings(config, flags, assignments)
-        places = given(out=out, resume=resume, init=None if resume else init)
+        places = given(out=out, resume=resume, init=None if resume else weights_of(init))
         from kdlnet.training.trainer import train as engine
 
         run(console, engine, settings, overwrite=overwrite, **places)

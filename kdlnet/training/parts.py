@@ -16,6 +16,7 @@ from kdlnet.data.labels import FEW, count_boxes
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, Message, Progress
 from kdlnet.images.window import image_depth, measured_window
+from kdlnet.inference.released import find_start
 from kdlnet.inference.weights import Weights, load_weights, transfer
 from kdlnet.models.detector import Detector
 from kdlnet.models.zoo import ModelArguments, build_model
@@ -43,14 +44,21 @@ class Setup:
 def prepare_run(
     config: TrainConfig, saved: Weights | None, init: Path | None, on_event: Listener
 ) -> Setup:
-    """Reads the data and builds the model; writes nothing."""
+    """Reads the data and builds the model; writes nothing.
+
+    Without ``init`` a new run begins at the released start of its model, unless the settings say
+    otherwise.
+    """
     device = find_device(config.device)
     prepare(device)
     config = with_absolute_data(config)
     info = find_data(config)
     channels = config.model.channels or info.channels or 3
     config = updated(config, "model", channels=channels)
-    config = updated(config, "optim", lr=config.optim.base_lr(from_weights=init is not None))
+    start = init
+    if saved is None and init is None and config.model.start == "released":
+        start = find_start(config.model.name, config.model.block)
+    config = updated(config, "optim", lr=config.optim.base_lr(from_weights=start is not None))
     if saved is not None and tuple(info.names) != saved.names:
         raise DataError(
             f"the run was started with the classes {', '.join(saved.names)}, its dataset now has "
@@ -58,14 +66,16 @@ def prepare_run(
         )
     arguments = ModelArguments(len(info.names), channels, config.model.block)
     detector = build_model(config.model.name, arguments, config.seed)
-    if init is not None:
-        for line in transfer(load_weights(init, start=True), detector, info.names):
+    if start is not None:
+        lines = transfer(load_weights(start, start=True), detector, info.names)
+        told = f"started from {start.name}, made without labels; --init none starts from scratch"
+        for line in [told] if init is None else lines:
             on_event(Message(line))
     found = load_split(info, config.data.train_split, config.data.strict)
     config, contract = _contract(config, channels, found, on_event)
     train_set = _open(found, config.data.train_split, contract, config, on_event, training=True)
     _require_boxes(train_set, info, config)
-    if saved is None and init is None and not config.distill.taught:
+    if saved is None and start is None and not config.distill.taught:
         _say_if_short(config, len(train_set), on_event)
     found = load_split(info, config.data.val_split, config.data.strict)
     val_set = _open(found, config.data.val_split, contract, config, on_event)

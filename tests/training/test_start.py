@@ -1,0 +1,75 @@
+"""Where a training without weights of its own begins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from kdlnet.config import TrainConfig, build_config
+from kdlnet.events import Message
+from kdlnet.inference.released import find_start
+from kdlnet.inference.weights import load_weights
+from kdlnet.models.zoo import ModelArguments, build_model
+from kdlnet.training import parts
+from kdlnet.training.parts import prepare_run
+
+KEY = "backbone.stages.1.0.dense"
+
+
+@pytest.fixture(autouse=True)
+def _the_released_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "find_start", find_start)
+
+
+def begun(config: TrainConfig, **model: object) -> tuple[torch.Tensor, float | None, list[str]]:
+    """A kernel of the model that a run begins with, its rate, and what was said."""
+    values = config.to_dict()
+    values["model"] |= model
+    lines: list[str] = []
+
+    def listen(event: object) -> None:
+        if isinstance(event, Message):
+            lines.append(event.text)
+
+    setup = prepare_run(build_config(values), None, None, listen)
+    return setup.detector.state_dict()[KEY], setup.config.optim.lr, lines
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_training_begins_at_the_released_start(config: TrainConfig, channels: int) -> None:
+    kernel, rate, lines = begun(config, channels=channels)
+    released = find_start("lightnet-n", "summed")
+    assert released is not None
+    start = load_weights(released, start=True).detector.state_dict()[KEY]
+    assert torch.equal(kernel, start.float())
+    assert rate == config.optim.base_lr(from_weights=True)
+    (told,) = [line for line in lines if "started from" in line]
+    assert "lightnet-n-start.safetensors" in told
+    assert "--init none" in told
+
+
+def test_none_is_from_scratch(config: TrainConfig) -> None:
+    kernel, rate, lines = begun(config, start="none")
+    fresh = build_model("lightnet-n", ModelArguments(2, 3), seed=config.seed).state_dict()[KEY]
+    assert torch.equal(kernel, fresh)
+    assert rate == config.optim.base_lr()
+    assert not [line for line in lines if "started from" in line]
+
+
+@pytest.mark.parametrize("other", [{"block": "repvgg"}, {"name": "lightnet-n-p2"}])
+def test_what_has_no_start_begins_from_scratch(other: dict[str, str]) -> None:
+    entry = {"name": "lightnet-n", "block": "summed"} | other
+    assert find_start(entry["name"], entry["block"]) is None
+
+
+def test_weights_of_ones_own_come_first(config: TrainConfig, tmp_path: Path) -> None:
+    released = find_start("lightnet-n", "summed")
+    assert released is not None
+    own = tmp_path / "own.safetensors"
+    own.write_bytes(released.read_bytes())
+    lines: list[object] = []
+    prepare_run(config, None, own, lines.append)
+    said = [event.text for event in lines if isinstance(event, Message)]
+    assert any(str(own) in line for line in said)
