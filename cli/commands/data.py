@@ -63,6 +63,13 @@ Values = Annotated[
 MinArea = Annotated[
     int | None, option("--min-area", metavar="N", help="masks: smallest defect in pixels [16].")
 ]
+KeepPartial = Annotated[
+    bool,
+    option(
+        "--keep-partial",
+        help="Keep images of which something drawn is no box [left out: it would be background].",
+    ),
+]
 Count = Annotated[
     int | None,
     option("--count", metavar="N", callback=at_least_one, help="Number of images [500]."),
@@ -157,6 +164,7 @@ def convert(
     class_name: ClassName = None,
     value: Values = None,
     min_area: MinArea = None,
+    keep_partial: KeepPartial = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -188,6 +196,7 @@ def convert(
                 splits=splits,
                 names=classes,
                 options=options,
+                keep_partial=keep_partial,
                 overwrite=overwrite,
                 on_event=printer,
                 **given(to=to),

@@ -11,7 +11,7 @@ from kdlnet.utils.files import shown
 
 from ..console import Console
 from ..options import Json, Overwrite, Quiet, Seed, given, option
-from .data import SplitLists, parse_splits, show_report
+from .data import KeepPartial, SplitLists, parse_splits, show_report
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A dataset of datasets.yaml.")]
 Source = Annotated[
@@ -28,6 +28,7 @@ def prepare(
     out: Folder = None,
     split: SplitLists = None,
     seed: Seed = None,
+    keep_partial: KeepPartial = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -53,6 +54,7 @@ def prepare(
                 source,
                 out,
                 splits=splits,
+                keep_partial=keep_partial,
                 overwrite=overwrite,
                 on_event=printer,
                 **given(seed=seed),

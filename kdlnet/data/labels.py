@@ -44,7 +44,6 @@ _ADVICE = {
     "size": "annotate the image as it is now, or bring back the one that was annotated",
     "size field": "the boxes fit the image, so only the size that is written is wrong",
     "crowd": "a region of many objects is no single box",
-    "line": "a line has no area: draw a box or a polygon",
     "point": "a point has no area: draw a box or a polygon",
     "only embedded": "bring the image file; the copy inside the JSON may be another encoding",
     "no image": "no image file of this name is below the source: bring it, or name --images",
@@ -52,6 +51,18 @@ _ADVICE = {
     "ambiguous": "several files fit: name the folder with --images, or mirror the folders",
     "not listed": "the annotations do not speak of this image: whether it is good is not known",
     "empty mask": "neither a good part nor a box: mend the mask or move the image",
+    "partial": "what was drawn there would be learned as background: mend it, or keep the image "
+    "without it with --keep-partial",
+    "category": "its category is none of the file's: add it to the list of categories",
+    "incomplete": "it has no class or no place that can be read",
+    "shares": "numbers from 0 to 1 are shares of the image's width and height; here are pixels",
+    "tag": "a tag has no place in the image: draw a box",
+    "hidden": "the annotation says that it is not in this picture",
+    "another form": "the file holds numbers, but none where this format has its boxes",
+    "no such image": "its image is not in the list of images",
+    "unsure": "an annotation that belongs to no image may be this one's",
+    "labels elsewhere": "they are not where the labels of this image belong",
+    "elsewhere": "it lies outside of the source: name its folder with --images",
 }
 
 
@@ -97,7 +108,7 @@ class LabelProblem:
         return f"{where}: {self.reason}: {self.value!r}{advice}"
 
 
-_HARMLESS = frozenset({"duplicate", "degenerate"})
+_HARMLESS = frozenset({"duplicate", "degenerate", "small region", "tag"})
 
 
 def reason_to_leave_out(boxes: int, problems: Iterable[LabelProblem]) -> LabelProblem | None:

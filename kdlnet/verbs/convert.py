@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 
 from kdlnet.curation.exports import EXPORTERS
 from kdlnet.curation.formats import IMPORTERS, ONE_FILE, OPTIONS_OF
-from kdlnet.curation.formats.imported import ImportOptions, ImportResult
+from kdlnet.curation.formats.imported import ImportOptions, ImportResult, leave_out_partial
 from kdlnet.curation.placement import Placement, place_images, read_lists
 from kdlnet.curation.writer import (
     ConvertReport,
@@ -28,6 +28,8 @@ from kdlnet.curation.writer import (
 from kdlnet.data.labels import LabelProblem
 from kdlnet.errors import DataError, unknown
 from kdlnet.events import Listener, Progress, ignore
+from kdlnet.images.folder import unread_below
+from kdlnet.images.read import IMAGE_SUFFIXES
 
 __all__ = [
     "IMPORTERS",
@@ -52,6 +54,7 @@ def convert(
     splits: Mapping[str, Path] | None = None,
     names: Sequence[str] | None = None,
     options: ImportOptions | None = None,
+    keep_partial: bool = False,
     overwrite: bool = False,
     on_event: Listener = ignore,
 ) -> ConvertReport:
@@ -61,13 +64,15 @@ def convert(
     test to list files of image paths relative to ``source`` (or to the folder of the images);
     images in no list are left out. Without ``splits`` the format's own are kept, and images that
     have none are "train". ``names`` gives the class order, else it is the source's own or
-    alphabetical.
+    alphabetical. An image of which something that was drawn is no box is left out; with
+    ``keep_partial`` it stays, without that.
 
     Raises DataError (one line) for what cannot be converted; ``out`` is then not there.
     """
     if to not in EXPORTERS:
         raise DataError(unknown("form", to, EXPORTERS))
     imported, roots = read_source(format, source, out, options or ImportOptions())
+    imported = imported if keep_partial else leave_out_partial(imported)
     listed = read_lists(roots, splits, imported) if splits else None
     return write_dataset(
         imported,
@@ -77,7 +82,7 @@ def convert(
         names=names,
         overwrite=overwrite,
         on_event=on_event,
-        facts={"format": format, "source": str(roots[-1])},
+        facts={"format": format, "source": str(roots[-1]), "keep_partial": keep_partial},
     )
 
 
@@ -104,7 +109,9 @@ def read_source(
         roots.append(source if source.is_dir() else source.parent)
     for root in roots:
         _check_apart(root, out, source)
-    return IMPORTERS[format](source, replace(options, images=images)), roots
+    imported = IMPORTERS[format](source, replace(options, images=images))
+    warnings = (*imported.warnings, *_not_read(roots), *_outside(imported, roots))
+    return replace(imported, warnings=warnings), roots
 
 
 def write_dataset(
@@ -134,6 +141,26 @@ def write_dataset(
         report = _report(out, placement, order, imported, links, lines)
         write_report(folder, report, **facts, **imported.facts, to=to)
     return report
+
+
+def _not_read(roots: Sequence[Path]) -> Iterator[str]:
+    """A line for pictures in forms that are not read."""
+    counts = sum((unread_below(root) for root in roots[:1]), Counter[str]())
+    if counts:
+        found = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
+        allowed = ", ".join(sorted(IMAGE_SUFFIXES))
+        yield f"pictures that are not read: {found}; save them as one of {allowed}"
+
+
+def _outside(imported: ImportResult, roots: Sequence[Path]) -> Iterator[str]:
+    """A line for images that a data.yaml or its lists name in other places."""
+    paths = [image.path for image in imported.images]
+    strange = [path for path in paths if not any(map(path.is_relative_to, roots))]
+    if strange:
+        yield (
+            f"{len(strange)} of {len(paths)} images lie outside of the source, first "
+            f"{str(strange[0])!r}: they are part of the new dataset"
+        )
 
 
 def _absolute(path: Path) -> Path:

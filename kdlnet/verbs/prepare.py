@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from kdlnet.curation.formats.imported import ImportOptions, ImportResult
+from kdlnet.curation.formats.imported import ImportOptions, ImportResult, leave_out_partial
 from kdlnet.curation.placement import place_images, read_lists
 from kdlnet.curation.splits import grouped_split
 from kdlnet.curation.writer import ConvertReport
@@ -29,6 +29,7 @@ def prepare(
     *,
     splits: Mapping[str, Path] | None = None,
     seed: int = 0,
+    keep_partial: bool = False,
     overwrite: bool = False,
     on_event: Listener = ignore,
 ) -> ConvertReport:
@@ -37,7 +38,8 @@ def prepare(
     ``source`` is the folder of the layout, or one level above or below it; ``out`` is by default
     where ``--data NAME`` looks for it. ``splits`` maps train, val and test to list files of paths
     relative to the layout's folder; without them the entry's group rule splits, by ``seed``.
-    Counts that differ from a complete copy are warnings of the report.
+    Counts that differ from a complete copy are warnings of the report. ``keep_partial`` is as for
+    :func:`~kdlnet.verbs.convert.convert`.
 
     Raises DataError for an unknown name, a folder of another layout, classes of another set, and
     a set that has no group rule and is given no lists.
@@ -49,7 +51,8 @@ def prepare(
     target = find_dataset(name).root if out is None else out
     images = _subfolder(folder, entry.layout.images) if entry.layout.images else None
     options = ImportOptions(good=entry.layout.good, images=images)
-    imported, roots = read_source(entry.layout.format, folder, target, options)
+    whole, roots = read_source(entry.layout.format, folder, target, options)
+    imported = whole if keep_partial else leave_out_partial(whole)
     _check_classes(name, folder, imported, entry.names)
     if splits:
         listed = read_lists(roots, splits, imported)
@@ -69,7 +72,7 @@ def prepare(
             "terms": entry.terms,
             "split_by": {key: str(file) for key, file in splits.items()} if splits else entry.group,
         },
-        warnings=[*_differences(entry.expected, imported), *_without_boxes(imported, entry.names)],
+        warnings=[*_differences(entry.expected, whole), *_without_boxes(imported, entry.names)],
     )
 
 

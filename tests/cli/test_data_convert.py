@@ -44,7 +44,7 @@ def test_what_was_dropped_and_repaired_is_told(kdlnet: Command, coco: Path) -> N
     third |= {"bbox": [], "segmentation": [[5, 5, 20, 5, 20, 30]]}
     content["images"].append({"id": 999, "file_name": "gone.png"})
     file.write_text(json.dumps(content))
-    run = kdlnet("data convert coco coco --out back")
+    run = kdlnet("data convert coco coco --out back --keep-partial")
     assert run.code == 0
     assert "converted: polygon 1" in run.out
     for line in (

@@ -14,18 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from kdlnet.curation.formats.imported import (
-    Box,
-    ImportOptions,
-    ImportResult,
-    Shape,
-    Unusable,
-    annotated_image,
-    box_around,
-    sort_out,
-    split_named,
-)
+from kdlnet.curation.formats.boxes import Annotation, import_annotations
+from kdlnet.curation.formats.imported import ImportOptions, ImportResult, sort_out
 from kdlnet.curation.formats.locate import ImageIndex, annotation_files
+from kdlnet.curation.formats.parse import id_of, split_named, whole_number
+from kdlnet.curation.formats.shapes import Box, Shape, Unusable, box_around
 from kdlnet.data.labels import LabelProblem
 from kdlnet.errors import DataError
 
@@ -67,19 +60,21 @@ def import_coco(source: Path, options: ImportOptions) -> ImportResult:
             _merge(place, found[place], image)
         else:
             found[place] = image
-    annotated = [
-        annotated_image(
+    annotations = [
+        Annotation(
             place,
-            image.shapes,
             image.file,
-            written=image.written,
-            split=_split(source, image.file),
-            problems=image.problems,
+            image.shapes,
+            image.written,
+            _split(source, image.file),
+            image.problems,
         )
         for place, image in sorted(found.items())
     ]
-    result = sort_out([*annotated, *missing, *index.unused(found, "not listed")])
-    return replace(result, names=_names(sets), lost=tuple(lost))
+    unused = index.unused(found, "not listed")
+    result = sort_out([*import_annotations(annotations), *missing, *unused])
+    names, warnings = _names(sets)
+    return replace(result, names=names, lost=tuple(lost), warnings=warnings)
 
 
 def _read_sets(source: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -106,15 +101,19 @@ def _split(source: Path, file: Path) -> str | None:
 
 
 def _images(file: Path, content: dict[str, Any], lost: list[LabelProblem]) -> list[_Image]:
-    """The images of one file with their shapes; annotations that belong to none go to ``lost``."""
+    """The images of one file with their shapes; annotations that belong to none go to ``lost``.
+
+    Where there are such, an image without annotations may be the one they were drawn in.
+    """
     images = {}
     for key, entry in _by_id(file, "image", content["images"], "file_name").items():
-        size = (_whole(entry.get("height")), _whole(entry.get("width")))
+        size = (whole_number(entry.get("height")), whole_number(entry.get("width")))
         images[key] = _Image(str(entry.get("file_name", "")), size, file)
     classes = _classes(file, content)
+    known = len(lost)
     for line, annotation in enumerate(content["annotations"], start=1):
         owner = annotation.get("image_id") if isinstance(annotation, dict) else None
-        image = images.get(str(owner))
+        image = images.get(id_of(owner))
         if image is None:
             lost.append(LabelProblem(file, line, "no such image", _short(annotation), "dropped"))
             continue
@@ -123,6 +122,10 @@ def _images(file: Path, content: dict[str, Any], lost: list[LabelProblem]) -> li
         except Unusable as fault:
             problem = LabelProblem(file, line, str(fault), _short(annotation), "dropped")
             image.problems.append(problem)
+    for image in images.values() if len(lost) > known else ():
+        if not image.shapes and not image.problems:
+            value = f"{len(lost) - known} annotations belong to no image"
+            image.problems.append(LabelProblem(file, 0, "unsure", value, "dropped"))
     return list(images.values())
 
 
@@ -136,14 +139,29 @@ def _merge(place: Path, first: _Image, again: _Image) -> None:
     first.problems += again.problems
 
 
-def _names(sets: Mapping[Path, dict[str, Any]]) -> tuple[str, ...]:
-    """Class names of all files in the order of their ids, each once."""
+def _names(sets: Mapping[Path, dict[str, Any]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Class names of all files in the order of their ids, each once, and a line for those left out.
+
+    Some services list the heading of the classes as one more class, without a box.
+    """
     names: dict[str, None] = {}
+    headings: set[str] = set()
+    used: set[str] = set()
     for file, content in sets.items():
         classes = _classes(file, content)
         order = sorted(classes, key=lambda key: (len(key), key))  # ids are text here: 9 before 10
         names |= dict.fromkeys(classes[key] for key in order)
-    return tuple(names)
+        for entry in _maps(content["categories"]):
+            own, heading = (str(entry.get(key, "")).strip() for key in ("name", "supercategory"))
+            headings |= {heading} if heading != own else set()
+        owners = (entry.get("category_id") for entry in _maps(content["annotations"]))
+        used |= {classes[key] for key in map(id_of, owners) if key in classes}
+    empty = [name for name in names if name in headings - used]
+    lines = (
+        f"category {name!r} has no box and is the heading (supercategory) of others: no class"
+        for name in empty
+    )
+    return tuple(name for name in names if name not in empty), tuple(lines)
 
 
 def _classes(file: Path, content: dict[str, Any]) -> dict[str, str]:
@@ -162,7 +180,7 @@ def _by_id(file: Path, kind: str, entries: list[Any], name: str) -> dict[str, di
     for entry in _maps(entries):
         if entry.get("id") is None:
             raise DataError(f"{kind} {entry.get(name)!r} in {str(file)!r} has no id: give it one")
-        first = found.setdefault(str(entry["id"]), entry)
+        first = found.setdefault(id_of(entry["id"]), entry)
         if first.get(name) != entry.get(name):
             raise DataError(
                 f"id {entry['id']!r} in {str(file)!r} is that of {kind} {first.get(name)!r} and "
@@ -173,10 +191,10 @@ def _by_id(file: Path, kind: str, entries: list[Any], name: str) -> dict[str, di
 
 def _shape(line: int, annotation: dict[str, Any], classes: dict[str, str]) -> Shape:
     """Raises Unusable with the reason why an annotation is no box."""
-    name = classes.get(str(annotation.get("category_id")))
+    name = classes.get(id_of(annotation.get("category_id")))
     if name is None:
-        raise Unusable("class")
-    if annotation.get("iscrowd"):
+        raise Unusable("category")
+    if whole_number(annotation.get("iscrowd")):
         raise Unusable("crowd")
     numbers = _numbers(annotation.get("bbox"), 4)
     x, y, width, height = numbers or (0.0, 0.0, 0.0, 0.0)
@@ -187,7 +205,7 @@ def _shape(line: int, annotation: dict[str, Any], classes: dict[str, str]) -> Sh
         return Shape(line, name, _box_of_runs(segmentation), "mask")
     if isinstance(segmentation, list) and segmentation:
         return Shape(line, name, _box_of_polygons(segmentation), "polygon")
-    if numbers is None:
+    if not (width or height):
         raise Unusable("incomplete")
     return Shape(line, name, (x, y, x + width, y + height))
 
@@ -252,13 +270,11 @@ def _numbers(value: Any, count: int | None = None) -> list[float] | None:
     """``value`` as numbers if it is a list of ``count`` finite ones, else None."""
     if not isinstance(value, list) or (count is not None and len(value) != count):
         return None
-    if not all(isinstance(item, int | float) and abs(item) < 2**53 for item in value):
+    try:
+        numbers = [float(item) for item in value]
+    except (TypeError, ValueError, OverflowError):
         return None
-    return [float(item) for item in value]
-
-
-def _whole(value: Any) -> int:
-    return int(value) if isinstance(value, int | float) and 0 < value < 2**31 else 0
+    return numbers if all(abs(number) < 2**53 for number in numbers) else None
 
 
 def _short(annotation: Any) -> str:

@@ -8,36 +8,35 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from math import cos, hypot, radians, sin
+from math import radians
 from pathlib import Path
-from xml.etree import ElementTree
 
-from kdlnet.curation.formats.imported import (
+from kdlnet.curation.formats.boxes import Annotation, import_annotations
+from kdlnet.curation.formats.imported import ImportOptions, ImportResult, sort_out
+from kdlnet.curation.formats.locate import ImageIndex, annotation_files
+from kdlnet.curation.formats.parse import Element, read_xml, split_named, whole_number
+from kdlnet.curation.formats.shapes import (
+    LINE,
+    POINTS,
     Box,
-    ImportedImage,
-    ImportOptions,
-    ImportResult,
+    Point,
     Shape,
     Unusable,
-    annotated_image,
     box_around,
-    sort_out,
-    split_named,
+    box_of_ellipse,
+    box_of_points,
+    box_of_turned,
 )
-from kdlnet.curation.formats.locate import ImageIndex, annotation_files
 from kdlnet.data.labels import LabelProblem
 from kdlnet.errors import DataError
-
-_NO_BOX = {"polyline": "line", "points": "point", "tag": "tag", "skeleton": "skeleton"}
-_Element = ElementTree.Element
 
 
 def import_cvat(source: Path, options: ImportOptions) -> ImportResult:
     """The images that the XML files in ``source``, a folder or one file, list, with their boxes.
 
-    Rotated boxes, ellipses, polygons, masks and cuboids become the box around them; lines, points,
-    skeletons and tags are dropped. An image without shapes is a good part; image files that no
-    XML lists are left out.
+    Rotated boxes, ellipses, polygons, lines, several points, skeletons, masks and cuboids become
+    the box around them, shapes of one label and group a single one; single points and tags are
+    dropped. An image without shapes is a good part; image files that no XML lists are left out.
 
     Raises DataError for a broken file, for a video export and when two files list one image.
     """
@@ -46,10 +45,11 @@ def import_cvat(source: Path, options: ImportOptions) -> ImportResult:
     images = [(file, image) for file, root in roots.items() for image in root.iter("image")]
     places = index.find([(image.get("name", ""), file.parent) for file, image in images])
     owners: dict[Path, Path] = {}
-    found: list[ImportedImage | LabelProblem] = []
+    annotations: list[Annotation] = []
+    missing = []
     for (file, image), place in zip(images, places, strict=True):
         if isinstance(place, str):
-            found.append(LabelProblem(file, 0, place, image.get("name", ""), "dropped"))
+            missing.append(LabelProblem(file, 0, place, image.get("name", ""), "dropped"))
             continue
         if place in owners:
             raise DataError(
@@ -57,20 +57,21 @@ def import_cvat(source: Path, options: ImportOptions) -> ImportResult:
                 f"{str(file)!r}: give the one file to convert as SOURCE"
             )
         owners[place] = file
-        found.append(_image(place, file, image))
-    result = sort_out([*found, *index.unused(owners, "not listed")])
-    result.images.sort(key=lambda image: image.path)
+        annotations.append(_annotation(place, file, image))
+    annotations.sort(key=lambda annotation: annotation.image)
+    unused = index.unused(owners, "not listed")
+    result = sort_out([*import_annotations(annotations), *missing, *unused])
     return replace(result, names=_names(roots.values()))
 
 
-def _read(source: Path) -> Iterator[tuple[Path, _Element]]:
+def _read(source: Path) -> Iterator[tuple[Path, Element]]:
     """The root of every XML file that is CVAT's; other files are passed over."""
     files = annotation_files(source, ".xml")
     count = 0
     for file in files:
         try:
-            root = ElementTree.parse(file).getroot()
-        except (ElementTree.ParseError, OSError, ValueError) as error:
+            root = read_xml(file)
+        except (OSError, ValueError) as error:
             raise DataError(f"annotation {str(file)!r} is not XML: {error}") from None
         if root.tag != "annotations":
             continue
@@ -85,7 +86,7 @@ def _read(source: Path) -> Iterator[tuple[Path, _Element]]:
         raise DataError(f"{str(files[0])!r} is not CVAT: a file with <annotations> is needed")
 
 
-def _names(roots: Iterable[_Element]) -> tuple[str, ...]:
+def _names(roots: Iterable[Element]) -> tuple[str, ...]:
     names: dict[str, None] = {}
     for root in roots:
         for label in root.iter("label"):
@@ -95,7 +96,7 @@ def _names(roots: Iterable[_Element]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _image(place: Path, file: Path, image: _Element) -> ImportedImage | LabelProblem:
+def _annotation(place: Path, file: Path, image: Element) -> Annotation:
     shapes, problems = [], []
     for line, shape in enumerate(image, start=1):
         try:
@@ -103,82 +104,87 @@ def _image(place: Path, file: Path, image: _Element) -> ImportedImage | LabelPro
         except Unusable as fault:
             value = f"{image.get('name')}: {shape.get('label')} {shape.tag}"
             problems.append(LabelProblem(file, line, str(fault), value, "dropped"))
-    return annotated_image(
-        place,
-        shapes,
-        file,
-        written=(_whole(image.get("height")), _whole(image.get("width"))),
-        split=split_named(image.get("subset", "")),
-        problems=problems,
-    )
+    written = whole_number(image.get("height")), whole_number(image.get("width"))
+    return Annotation(place, file, shapes, written, split_named(image.get("subset", "")), problems)
 
 
-def _shape(line: int, shape: _Element) -> Shape:
+def _shape(line: int, shape: Element) -> Shape:
     """Raises Unusable with the reason why a shape is no box."""
-    if shape.tag in _NO_BOX:
-        raise Unusable(_NO_BOX[shape.tag])
+    if shape.tag == "tag":
+        raise Unusable("tag")
     name = (shape.get("label") or "").strip()
     if not name or shape.tag not in _SHAPES:
         raise Unusable("incomplete")
+    if shape.get("outside") in _YES:
+        raise Unusable("hidden")
     try:
         box, kind = _SHAPES[shape.tag](shape)
     except ValueError:
         raise Unusable("incomplete") from None
-    return Shape(line, name, box, kind)
+    group = shape.get("group_id") or shape.get("group") or "0"
+    return Shape(line, name, box, kind, "" if group == "0" else group)
 
 
-def _box(shape: _Element) -> tuple[Box, str]:
+def _box(shape: Element) -> tuple[Box, str]:
     x1, y1, x2, y2 = (_number(shape, side) for side in ("xtl", "ytl", "xbr", "ybr"))
     angle = radians(_number(shape, "rotation", "0"))
     if not angle:
         return (x1, y1, x2, y2), "box"
-    across, along = abs(cos(angle)), abs(sin(angle))
-    half_width, half_height = abs(x2 - x1) / 2, abs(y2 - y1) / 2
-    reach_x = half_width * across + half_height * along
-    reach_y = half_width * along + half_height * across
-    return _around((x1 + x2) / 2, (y1 + y2) / 2, reach_x, reach_y), "rotated box"
+    turned = box_of_turned((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1, angle)
+    return turned, "rotated box"
 
 
-def _ellipse(shape: _Element) -> tuple[Box, str]:
+def _ellipse(shape: Element) -> tuple[Box, str]:
     x, y, rx, ry = (_number(shape, side) for side in ("cx", "cy", "rx", "ry"))
-    angle = radians(_number(shape, "rotation", "0"))
-    reach_x = hypot(rx * cos(angle), ry * sin(angle))
-    reach_y = hypot(rx * sin(angle), ry * cos(angle))
-    return _around(x, y, reach_x, reach_y), "ellipse"
+    return box_of_ellipse(x, y, rx, ry, radians(_number(shape, "rotation", "0"))), "ellipse"
 
 
-def _polygon(shape: _Element) -> tuple[Box, str]:
-    pairs = (pair.split(",") for pair in shape.get("points", "").split(";"))
-    return box_around([(float(x), float(y)) for x, y in pairs]), "polygon"
+def _polygon(shape: Element) -> tuple[Box, str]:
+    return box_around(_points_of(shape)), "polygon"
 
 
-def _mask(shape: _Element) -> tuple[Box, str]:
+def _polyline(shape: Element) -> tuple[Box, str]:
+    return box_of_points(_points_of(shape)), LINE
+
+
+def _points(shape: Element) -> tuple[Box, str]:
+    return box_of_points(_points_of(shape)), POINTS
+
+
+def _skeleton(shape: Element) -> tuple[Box, str]:
+    seen = [joint for joint in shape if joint.get("outside") not in _YES]
+    return box_of_points([point for joint in seen for point in _points_of(joint)]), POINTS
+
+
+def _mask(shape: Element) -> tuple[Box, str]:
     left, top, width, height = (_number(shape, side) for side in ("left", "top", "width", "height"))
     return (left, top, left + width, top + height), "mask"
 
 
-def _cuboid(shape: _Element) -> tuple[Box, str]:
+def _cuboid(shape: Element) -> tuple[Box, str]:
     corners = [key[1:] for key in shape.attrib if key.startswith("x")]  # xtl1, xbl1, ... xbr2
     points = [(_number(shape, f"x{corner}"), _number(shape, f"y{corner}")) for corner in corners]
     return box_around(points), "cuboid"
 
 
+_YES = ("1", "true", "True")
 _SHAPES = {
     "box": _box,
     "ellipse": _ellipse,
     "polygon": _polygon,
+    "polyline": _polyline,
+    "points": _points,
+    "skeleton": _skeleton,
     "mask": _mask,
     "cuboid": _cuboid,
 }
 
 
-def _around(x: float, y: float, reach_x: float, reach_y: float) -> Box:
-    return x - reach_x, y - reach_y, x + reach_x, y + reach_y
+def _points_of(shape: Element) -> list[Point]:
+    """Raises ValueError for what are no points."""
+    pairs = (pair.split(",") for pair in shape.get("points", "").split(";"))
+    return [(float(x), float(y)) for x, y in pairs]
 
 
-def _number(shape: _Element, key: str, default: str = "") -> float:
+def _number(shape: Element, key: str, default: str = "") -> float:
     return float(shape.get(key, default))
-
-
-def _whole(text: str | None) -> int:
-    return int(text) if text and text.isdecimal() else 0

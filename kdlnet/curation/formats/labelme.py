@@ -8,65 +8,90 @@ embedded in ``imageData`` is not used: it need not be the file's bytes.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from math import hypot
 from pathlib import Path
 from typing import Any
 
-from kdlnet.curation.formats.imported import (
-    NO_ANNOTATION,
-    Box,
-    ImportedImage,
-    ImportOptions,
-    ImportResult,
+from kdlnet.curation.formats.boxes import Annotation, import_annotations
+from kdlnet.curation.formats.imported import ImportOptions, ImportResult, sort_out
+from kdlnet.curation.formats.locate import ImageIndex, annotation_files, plain
+from kdlnet.curation.formats.parse import whole_number
+from kdlnet.curation.formats.shapes import (
+    LINE,
+    POINTS,
     Shape,
     Unusable,
-    annotated_image,
     box_around,
-    sort_out,
+    box_of_circle,
+    box_of_points,
 )
-from kdlnet.curation.formats.locate import ImageIndex, annotation_files
 from kdlnet.data.labels import LabelProblem
 from kdlnet.errors import DataError
 
-_NO_AREA = {"line": "line", "linestrip": "line", "point": "point", "points": "point"}
-_Points = list[tuple[float, float]]
+_FLAT = {"line": LINE, "linestrip": LINE, "point": POINTS, "points": POINTS}
+_Content = dict[str, Any]
 
 
 def import_labelme(source: Path, options: ImportOptions) -> ImportResult:
     """All images below ``source``; an image without a JSON file is a good part.
 
-    Polygons, circles, masks and rotated rectangles become their boxes, lines and points are
-    dropped. A JSON file that cannot be read leaves its image out.
+    Polygons, circles, masks, lines and rotated rectangles become their boxes, shapes of one label
+    and group a single one; single points are dropped. A JSON file that cannot be read, or is
+    another tool's, leaves the images of its name out.
 
     Raises DataError when there is no LabelMe file or two speak of the same image.
     """
     index = ImageIndex(options.images or source)
-    contents: dict[Path, dict[str, Any]] = {}
+    by_stem: dict[str, list[Path]] = defaultdict(list)
+    for image in index.files:
+        by_stem[plain(image.stem)].append(image)
+    contents: dict[Path, _Content] = {}
     left_out: list[LabelProblem] = []
     for file in annotation_files(source, ".json"):
         try:
-            content = json.loads(file.read_bytes())
+            contents[file] = _read(file)
         except (OSError, ValueError, RecursionError) as error:
             left_out.append(LabelProblem(file, 0, "unreadable", str(error)[:60], "dropped"))
-            contents[file] = {}
-            continue
-        if isinstance(content, dict) and isinstance(content.get("shapes"), list):
-            content["imageData"] = bool(content.get("imageData"))  # megabytes a file
-            contents[file] = content
-    if not any(contents.values()):
+        except Unusable as fault:
+            if _named_like([file], by_stem):
+                left_out.append(LabelProblem(file, 0, str(fault), file.name, "dropped"))
+    if not contents:
         raise DataError(f"no LabelMe file below {str(source)!r}: a JSON with 'shapes' is needed")
+    unread = [problem.file for problem in left_out]
     owners = _owners(index, contents, left_out)
-    found = [_image(image, owners.get(image), contents) for image in index.files]
-    elsewhere = sorted(set(owners) - set(index.files))
-    found += [_image(image, owners[image], contents) for image in elsewhere]
-    result = sort_out(image for image in found if image is not None)
+    unknown = _named_like(unread, by_stem) - set(owners)
+    images = [image for image in index.files if image not in unknown]
+    images += sorted(set(owners) - set(images))
+    annotations = [_annotation(image, owners.get(image), contents) for image in images]
+    result = sort_out(import_annotations(annotations))
     return replace(result, left_out=[*left_out, *result.left_out])
 
 
+def _read(file: Path) -> _Content:
+    """Raises ValueError for what is not JSON, Unusable for another tool's."""
+    content = json.loads(file.read_bytes())
+    if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
+        raise Unusable("another form")
+    content["imageData"] = bool(content.get("imageData"))  # megabytes a file
+    return content
+
+
+def _named_like(files: Sequence[Path], by_stem: Mapping[str, list[Path]]) -> set[Path]:
+    """The images that a file may have spoken of, had it been read: of its name and beside it.
+
+    Where none is beside it, of its name in any folder.
+    """
+    found: set[Path] = set()
+    for file in files:
+        alike = by_stem.get(plain(file.stem), [])
+        found.update([image for image in alike if image.parent == file.parent] or alike)
+    return found
+
+
 def _owners(
-    index: ImageIndex, contents: dict[Path, dict[str, Any]], left_out: list[LabelProblem]
+    index: ImageIndex, contents: dict[Path, _Content], left_out: list[LabelProblem]
 ) -> dict[Path, Path]:
     """The JSON file of each image: by its ``imagePath``, else by the same stem beside it."""
     beside = {file.with_suffix(""): file for file in index.files}
@@ -74,8 +99,6 @@ def _owners(
     owners: dict[Path, Path] = {}
     for file, place in zip(contents, index.find(names), strict=True):
         image = place if isinstance(place, Path) else beside.get(file.with_suffix(""))
-        if image is None and not contents[file]:
-            continue
         if image is None:
             embedded = contents[file].get("imageData")
             reason = "only embedded" if embedded and place == "no image" else str(place)
@@ -90,57 +113,38 @@ def _owners(
     return owners
 
 
-def _image(
-    image: Path, file: Path | None, contents: dict[Path, dict[str, Any]]
-) -> ImportedImage | LabelProblem | None:
+def _annotation(image: Path, file: Path | None, contents: dict[Path, _Content]) -> Annotation:
     if file is None:
-        good = annotated_image(image, [], image)
-        if isinstance(good, ImportedImage):
-            return replace(good, converted=(NO_ANNOTATION,))
-        return good
+        return Annotation(image, None)
     content = contents[file]
-    if not content:  # it could not be read: whether the part is good is not known
-        return None
     shapes, problems = [], []
     for line, shape in enumerate(content["shapes"], start=1):
         try:
             shapes.append(_shape(line, shape))
-        except (Unusable, ValueError, TypeError, AttributeError) as fault:
+        except (Unusable, ValueError, TypeError, AttributeError, OverflowError) as fault:
             reason = str(fault) if isinstance(fault, Unusable) else "incomplete"
             problems.append(LabelProblem(file, line, reason, _short(shape), "dropped"))
-    written = (_whole(content.get("imageHeight")), _whole(content.get("imageWidth")))
-    return annotated_image(image, shapes, file, written=written, problems=problems)
+    written = whole_number(content.get("imageHeight")), whole_number(content.get("imageWidth"))
+    return Annotation(image, file, shapes, written, problems=problems)
 
 
 def _shape(line: int, shape: dict[str, Any]) -> Shape:
     """Raises Unusable with the reason why a shape is no box, other errors for what is no shape."""
     kind = shape.get("shape_type") or "polygon"  # the first versions drew nothing else
     name = str(shape.get("label") or "").strip()
-    if kind in _NO_AREA:
-        raise Unusable(_NO_AREA[kind])
     points = [(float(x), float(y)) for x, y in shape["points"]] if "points" in shape else []
     if not name or not points:
         raise Unusable("incomplete")
-    if kind == "rectangle":
-        return Shape(line, name, box_around(points))
+    group = "" if shape.get("group_id") is None else str(shape["group_id"])
+    if kind in _FLAT:
+        return Shape(line, name, box_of_points(points), _FLAT[kind], group)
     if kind == "circle":
-        return Shape(line, name, _circle(points), "circle")
+        return Shape(line, name, box_of_circle(points), "circle", group)
     if kind == "mask":
         x1, y1, x2, y2 = box_around(points)
-        return Shape(line, name, (x1, y1, x2 + 1, y2 + 1), "mask")
-    return Shape(line, name, box_around(points), "rotated box" if kind == "rotation" else "polygon")
-
-
-def _circle(points: _Points) -> Box:
-    if len(points) != 2:
-        raise Unusable("incomplete")
-    (x, y), (on_x, on_y) = points
-    radius = hypot(on_x - x, on_y - y)
-    return x - radius, y - radius, x + radius, y + radius
-
-
-def _whole(value: Any) -> int:
-    return value if isinstance(value, int) else 0
+        return Shape(line, name, (x1, y1, x2 + 1, y2 + 1), "mask", group)
+    drawn = {"rectangle": "box", "rotation": "rotated box"}.get(kind, "polygon")
+    return Shape(line, name, box_around(points), drawn, group)
 
 
 def _short(shape: Any) -> str:

@@ -32,23 +32,24 @@ class ImageIndex:
     def find(self, wanted: Sequence[tuple[str, Path]]) -> list[Path | str]:
         """The file of each (name, folder of its annotation), or the reason why there is none.
 
-        A name that leads to a file from the annotation or from the root is that file; so is one
+        A name that leads out of the root to an image is not followed: "elsewhere". One that leads
+        to a file from the annotation or from the root is that file; so is one
         that does from the folder from which most names of the annotation's folder do. Any other
         is found by its last parts among the files that no name leads to, so that an image which
         is missing is never taken for one of the same name in another folder.
         """
-        found: list[Path | str | None] = [self._exact(name, near) for name, near in wanted]
+        found = [self._exact(name, near) for name, near in wanted]
         bases = self._bases([pair for pair, file in zip(wanted, found, strict=True) if not file])
         for position, (name, near) in enumerate(wanted):
             if found[position] is None and near in bases:
                 found[position] = self._from(bases[near], name)
-        taken = {file for file in found if file is not None}
+        taken = {file for file in found if isinstance(file, Path)}
         for position, (name, _) in enumerate(wanted):
             if found[position] is None:
                 found[position] = self._alike(name, taken)
         claims: dict[Path | str | None, set[str]] = defaultdict(set)
         for file, (name, _) in zip(found, wanted, strict=True):
-            if file not in taken:
+            if isinstance(file, Path) and file not in taken:
                 claims[file].add(name)
         return [
             "ambiguous" if isinstance(file, Path) and len(claims[file]) > 1 else file or "no image"
@@ -62,13 +63,16 @@ class ImageIndex:
             if file not in taken:
                 yield LabelProblem(file, 0, reason, file.name, "dropped")
 
-    def _exact(self, name: str, near: Path) -> Path | None:
+    def _exact(self, name: str, near: Path) -> Path | str | None:
+        """The file that ``name`` leads to, "elsewhere" for one outside of the folder."""
+        outside = False
         for written in (name, name.replace("\\", "/")):
             for folder in (near, self.root):
                 file = Path(os.path.normpath(folder / written))
-                if file in self._known or (Path(written).is_absolute() and _is_image(file)):
+                if file in self._known:
                     return file
-        return None
+                outside |= not file.is_relative_to(self.root) and _is_image(file)
+        return "elsewhere" if outside else None
 
     def _bases(self, names: Iterable[tuple[str, Path]]) -> dict[Path, Path]:
         """The folder from which most names of each annotation folder lead to a file."""
@@ -97,7 +101,7 @@ class ImageIndex:
                 return file
         return None
 
-    def _alike(self, name: str, taken: set[Path | str]) -> Path | str:
+    def _alike(self, name: str, taken: set[Path]) -> Path | str:
         parts = _parts(name)
         candidates = self._by_name[parts[-1]] if parts else []
         best = [file for file in most_alike(name, candidates) if file not in taken]
@@ -139,7 +143,10 @@ def plain(name: str) -> str:
 
 
 def _is_image(file: Path) -> bool:
-    return file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()
+    try:
+        return file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 def _common_end(file: Path, parts: Sequence[str]) -> int:

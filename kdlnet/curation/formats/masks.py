@@ -15,21 +15,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from kdlnet.curation.formats.boxes import imported_image, size_of
 from kdlnet.curation.formats.imported import (
-    Box,
     ImportedImage,
     ImportOptions,
     ImportResult,
-    Shape,
-    Unusable,
-    imported_image,
     sort_out,
 )
 from kdlnet.curation.formats.locate import plain
 from kdlnet.curation.formats.mask_files import CONTAINERS, MaskFiles, find_masks, folders_below
+from kdlnet.curation.formats.shapes import Box, Shape, Unusable
 from kdlnet.data.labels import LabelProblem
 from kdlnet.errors import DataError
-from kdlnet.images.read import ImageArray, image_size, is_grey, palette_indices, read_image
+from kdlnet.images.read import ImageArray, is_grey, palette_indices, read_image
 
 # What counts the images of a class: "_12", " (3)", "-004".
 _NUMBER = re.compile(r"[\s_.-]*[(\[]?\d+[)\]]?$")
@@ -87,7 +85,7 @@ def _image(
 ) -> ImportedImage | LabelProblem:
     folders, mask = folders_below(source, image), found.mask_of.get(image)
     try:
-        size = image_size(image)
+        size = size_of(image)
         if _words(source, image, options) & set(options.good):
             return imported_image(image, size, [], image)
         if mask is None:

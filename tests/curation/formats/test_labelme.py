@@ -62,8 +62,8 @@ def test_shapes_become_the_boxes_around_them(parts):
 def test_what_is_no_box_is_dropped_with_its_number(parts):
     shapes = [
         ("dent", "point", [[5, 6]]),
-        ("dent", "line", [[5, 6], [8, 9]]),
-        ("dent", "linestrip", [[5, 6], [8, 9]]),
+        ("dent", "line", [[5, 6], [5, 6]]),
+        ("dent", "linestrip", [[5, 6]]),
         ("dent", "rectangle", [[5, 6], [5, 9]]),
         ("dent", "rectangle", [[65, 6], [70, 9]]),
         ("", "rectangle", [[5, 6], [8, 9]]),
@@ -79,8 +79,8 @@ def test_what_is_no_box_is_dropped_with_its_number(parts):
     found = {p.line: p.reason for p in image.problems}
     assert found == {
         1: "point",
-        2: "line",
-        3: "line",
+        2: "point",
+        3: "point",
         4: "degenerate",
         5: "outside",
         10: "clipped",

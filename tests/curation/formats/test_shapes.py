@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from kdlnet.curation.formats.imported import Unusable, box_around
+from kdlnet.curation.formats.shapes import Unusable, box_around
 
 
 def test_box_around_points():

@@ -1,0 +1,232 @@
+"""From what was drawn in an image to its boxes: the rules that all formats share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kdlnet.curation.formats.imported import NO_ANNOTATION, ImportedImage
+from kdlnet.curation.formats.shapes import LINE, POINTS, STRETCHED, Box, Shape, thick
+from kdlnet.data.labels import LabelProblem
+from kdlnet.errors import DataError
+from kdlnet.images.read import image_size
+from kdlnet.images.tiff import count_pages
+
+if TYPE_CHECKING:
+    from kdlnet.types import ImageSize
+
+_ROUNDING = 0.01  # pixels past the border that tools with two decimals write
+_PAST_ONE = 0.01  # shares past the border, likewise
+_REACH = 1.0  # of what is not stretched, such as a circle around a corner
+_TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """What ``file`` says of ``image``, not yet checked; None where no file speaks of it.
+
+    ``written`` is the size (H, W) that it names, 0 where it does not; ``problems`` are those that
+    the format's reader met.
+    """
+
+    image: Path
+    file: Path | None
+    shapes: Sequence[Shape] = ()
+    written: tuple[int, int] = (0, 0)
+    split: str | None = None
+    problems: Sequence[LabelProblem] = ()
+
+
+def are_shares(annotations: Iterable[Annotation]) -> bool:
+    """Whether a source has shares of the image (0 to 1) where its format has pixels.
+
+    So it has when every box ends there and one of them between two pixels.
+    """
+    shapes = [shape for annotation in annotations for shape in annotation.shapes]
+    return all(map(_within_one, shapes)) and any(map(_broken, shapes))
+
+
+def import_annotations(
+    annotations: Sequence[Annotation], origin: int = 0
+) -> list[ImportedImage | LabelProblem]:
+    """Each image with its boxes, or why it is left out.
+
+    ``origin`` is the number of the first pixel; with 1 the right and lower pixels belong to the
+    box. Shares of the image become pixels where the whole source has them; among pixels they are
+    dropped.
+    """
+    shares = are_shares(annotations)
+    return [_import(annotation, 0 if shares else origin, shares) for annotation in annotations]
+
+
+def _import(annotation: Annotation, origin: int, shares: bool) -> ImportedImage | LabelProblem:
+    image, file = annotation.image, annotation.file or annotation.image
+    try:
+        size = size_of(image)
+    except DataError as error:
+        return LabelProblem(image, 0, "unreadable", str(error), "dropped")
+    shapes, problems = _in_pixels(annotation.shapes, file, size, shares)
+    fault = _size_fault(image, size, annotation.written, shapes, file)
+    if fault is not None and fault.action == "dropped":
+        return fault
+    result = imported_image(image, size, shapes, file, annotation.split, origin)
+    problems = [*annotation.problems, *([fault] if fault else []), *problems, *result.problems]
+    result = replace(result, problems=tuple(problems))
+    return replace(result, converted=(NO_ANNOTATION,)) if annotation.file is None else result
+
+
+def size_of(image: Path) -> ImageSize:
+    """(H, W). Raises DataError for what cannot be read, and for a TIFF with several pages."""
+    size = image_size(image)
+    with image.open("rb") as file:
+        is_tiff = file.read(4) in _TIFF_MARKS
+    pages = count_pages(image.read_bytes()) if is_tiff else 1
+    if pages > 1:
+        raise DataError(f"image {str(image)!r} holds {pages} pages: save each as a file of its own")
+    return size
+
+
+def imported_image(
+    image: Path,
+    size: ImageSize,
+    shapes: Iterable[Shape],
+    source: Path,
+    split: str | None = None,
+    origin: int = 0,
+) -> ImportedImage:
+    """An image with the boxes of the ``shapes`` of the file ``source``, in pixels.
+
+    Shapes of one group and class become one box, flat lines a pixel thick. Swapped corners are
+    put in order and boxes clipped to the image, both counted; those outside, without area or
+    repeated are dropped. ``origin`` is as for :func:`import_annotations`.
+    """
+    height, width = size
+    boxes: list[Box] = []
+    names: list[str] = []
+    converted: list[str] = []
+    problems: list[LabelProblem] = []
+    seen = set()
+    for shape in _grouped(shapes):
+        value = _said(shape)
+        raw, swapped = _edges(shape, origin)
+        x1, y1, x2, y2 = raw
+        box = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
+        reason = _fault(raw, box, (shape.name, box) in seen)
+        if reason:
+            problems.append(LabelProblem(source, shape.line, reason, value, "dropped"))
+            continue
+        if swapped:
+            problems.append(LabelProblem(source, shape.line, "swapped corners", value, "repaired"))
+        if max(abs(a - b) for a, b in zip(box, raw, strict=True)) > _ROUNDING:
+            problems.append(LabelProblem(source, shape.line, "clipped", value, "clipped"))
+        seen.add((shape.name, box))
+        boxes.append(box)
+        names.append(shape.name)
+        converted += [] if shape.kind == "box" else [shape.kind]
+    array = np.array(boxes, np.float64).reshape(-1, 4)
+    return ImportedImage(image, size, array, tuple(names), tuple(problems), split, tuple(converted))
+
+
+def _in_pixels(
+    shapes: Sequence[Shape], file: Path, size: ImageSize, shares: bool
+) -> tuple[list[Shape], list[LabelProblem]]:
+    """Shares as pixels, if the source has them throughout; a single one is no box in pixels."""
+    height, width = size
+    kept: list[Shape] = []
+    problems = []
+    for shape in shapes:
+        is_share = shares or (_within_one(shape) and _broken(shape))
+        scaled = shares and shape.kind in STRETCHED
+        if is_share:
+            problems.append(
+                LabelProblem(
+                    file, shape.line, "shares", _said(shape), "repaired" if scaled else "dropped"
+                )
+            )
+        if scaled:
+            x1, y1, x2, y2 = shape.box
+            kept.append(replace(shape, box=(x1 * width, y1 * height, x2 * width, y2 * height)))
+        elif not is_share:
+            kept.append(shape)
+    return kept, problems
+
+
+def _said(shape: Shape) -> str:
+    return f"{shape.name} " + " ".join(f"{side:g}" for side in shape.box)
+
+
+def _within_one(shape: Shape) -> bool:
+    past = _PAST_ONE if shape.kind in STRETCHED else _REACH
+    return min(shape.box) >= -past and max(shape.box) <= 1 + past
+
+
+def _broken(shape: Shape) -> bool:
+    return any(side % 1 for side in shape.box)
+
+
+def _grouped(shapes: Iterable[Shape]) -> list[Shape]:
+    """The parts of an object as one shape, where its first part is."""
+    found: dict[tuple[str, str, int], Shape] = {}
+    for number, shape in enumerate(shapes):
+        key = (shape.name, shape.group, -1 if shape.group else number)
+        first = found.get(key)
+        if first is not None:
+            (x1, y1, x2, y2), _ = _edges(first, 0)
+            (left, top, right, bottom), _ = _edges(shape, 0)
+            box = (min(x1, left), min(y1, top), max(x2, right), max(y2, bottom))
+            shape = replace(first, box=box, kind="group")
+        found[key] = shape
+    return list(found.values())
+
+
+def _edges(shape: Shape, origin: int) -> tuple[Box, bool]:
+    """The box with its corners in order, and whether they were not.
+
+    Only boxes are counted in pixels from ``origin``; what was drawn otherwise has points.
+    """
+    origin = origin if shape.kind == "box" else 0
+    x1, y1, x2, y2 = thick(shape.box) if shape.kind in (LINE, POINTS) else shape.box
+    left, right, turned = _ordered(x1, x2, origin)
+    top, bottom, upset = _ordered(y1, y2, origin)
+    return (left, top, right, bottom), turned or upset
+
+
+def _ordered(low: float, high: float, origin: int) -> tuple[float, float, bool]:
+    """Edges in order, and whether they were not."""
+    return (high - origin, low, True) if low - origin > high else (low - origin, high, False)
+
+
+def _fault(raw: Box, clipped: Box, repeated: bool) -> str:
+    if not (np.isfinite(raw).all()):
+        return "nan"
+    if raw[0] >= raw[2] or raw[1] >= raw[3]:
+        return "degenerate"
+    if clipped[0] >= clipped[2] or clipped[1] >= clipped[3]:
+        return "outside"
+    return "duplicate" if repeated else ""
+
+
+def _size_fault(
+    image: Path, size: ImageSize, written: tuple[int, int], shapes: Sequence[Shape], source: Path
+) -> LabelProblem | None:
+    """What to do about an annotation that names another size than the image has.
+
+    Boxes for another size, or for the picture before its EXIF rotation, would be misplaced, so
+    the image is left out. But where the boxes themselves contradict the size that is written and
+    fit the image, the field alone is wrong.
+    """
+    if not all(written) or written == size:
+        return None
+    then, now = (f"{width}x{height}" for height, width in (written, size))
+    value = f"annotated as {then} in {source.name}, image has {now}"
+    right = max((max(shape.box[0::2]) for shape in shapes), default=0)
+    bottom = max((max(shape.box[1::2]) for shape in shapes), default=0)
+    contradicts = right > written[1] + _ROUNDING or bottom > written[0] + _ROUNDING
+    fits = right <= size[1] + _ROUNDING and bottom <= size[0] + _ROUNDING
+    if not shapes or (contradicts and fits):
+        return LabelProblem(image, 0, "size field", value, "repaired")
+    return LabelProblem(image, 0, "size", value, "dropped")

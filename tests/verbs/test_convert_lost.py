@@ -1,0 +1,461 @@
+"""Whatever a tool drew: it becomes the box around it, or its image is left out by name."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from PIL import Image
+
+from kdlnet.curation.formats.imported import ImportOptions
+from kdlnet.errors import DataError
+from kdlnet.verbs.convert import convert
+from kdlnet.verbs.convert import read_source as read
+
+from ..support.layouts import save_image, save_mask, save_xml
+
+H, W = 40, 60
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Images a, b; b has a sure box in every format below, so that a set can be written."""
+    for name in ("a", "b"):
+        save_image(tmp_path / f"set/{name}.png", H, W)
+    return tmp_path / "set"
+
+
+def boxes_of(source, format, **options):
+    """What convert writes: boxes in pixels (rounded) by image, and the report."""
+    out = source.parent / "out"
+    report = convert(format, source, out, overwrite=True, **options)
+    found = {}
+    for image in sorted((out / "images").rglob("*.png")):
+        rows = (out / "labels" / f"{image.stem}.txt").read_text().split("\n")[:-1]
+        found[image.stem] = [_pixels(row) for row in rows]
+    return found, report
+
+
+def _pixels(row):
+    cx, cy, w, h = map(float, row.split()[1:])
+    sides = ((cx - w / 2) * W, (cy - h / 2) * H, (cx + w / 2) * W, (cy + h / 2) * H)
+    return tuple(round(side, 2) for side in sides)
+
+
+def labelme(source, *shapes, name="a", **content):
+    values = {"imagePath": f"{name}.png", "imageHeight": H, "imageWidth": W} | content
+    file = source / f"{name}.json"
+    file.write_text(json.dumps({"shapes": list(shapes), **values}))
+    return file
+
+
+def shape(kind, points, label="dent", **more):
+    return {"label": label, "shape_type": kind, "points": points, **more}
+
+
+def coco(source, *annotations, images=None, categories=None):
+    listed = images or [
+        {"id": number, "file_name": f"{name}.png", "height": H, "width": W}
+        for number, name in enumerate("ab", start=1)
+    ]
+    content = {
+        "images": listed,
+        "categories": categories or [{"id": 1, "name": "dent"}],
+        "annotations": [{"image_id": 1, "category_id": 1, **one} for one in annotations],
+    }
+    (source / "instances.json").write_text(json.dumps(content))
+
+
+def cvat(source, body, size=f'width="{W}" height="{H}"'):
+    (source / "annotations.xml").write_text(
+        f'<annotations><image name="a.png" {size}>{body}</image>'
+        f'<image name="b.png" {size}>{BOX}</image></annotations>'
+    )
+
+
+BOX = '<box label="dent" xtl="1" ytl="2" xbr="9" ybr="8"/>'
+SURE = {"bbox": [1, 2, 8, 6], "image_id": 2}
+
+
+@pytest.mark.parametrize(
+    ("kind", "points", "box"),
+    [
+        ("linestrip", [[10, 10], [30, 20], [50, 15]], (10, 10, 50, 20)),
+        ("line", [[50, 5], [10, 25]], (10, 5, 50, 25)),
+        ("line", [[10, 20], [50, 20]], (10, 19.5, 50, 20.5)),  # flat: the pixel it covers
+        ("linestrip", [[30, 5], [30, 25]], (29.5, 5, 30.5, 25)),
+        ("points", [[10, 10], [14, 18]], (10, 10, 14, 18)),
+    ],
+)
+def test_lines_of_labelme_are_boxed(source, kind, points, box):
+    labelme(source, shape(kind, points))
+    assert boxes_of(source, "labelme")[0]["a"] == [box]
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        shape("point", [[10, 10]]),
+        shape("line", [[10, 10], [10, 10]]),
+        shape("rectangle", [[70, 5], [90, 9]]),  # outside
+        shape("rectangle", [[5, 5], [5, 9]]),  # no area
+        shape("rectangle", [[5, 5], [9, 9]], label=None),
+        {"label": "dent"},
+        shape("circle", [[5, 5]]),
+        "dent",
+    ],
+)
+def test_an_image_whose_shape_is_lost_is_no_good_part(source, lost):
+    labelme(source, lost)
+    labelme(source, shape("rectangle", [[1, 2], [9, 8]]), name="b")
+    found, report = boxes_of(source, "labelme")
+    assert set(found) == {"b"} and report.good == 0
+    assert report.left_out == {"partial": 1} and sum(report.dropped.values()) == 1
+    assert "--keep-partial" in report.examples[-1]
+    found, report = boxes_of(source, "labelme", keep_partial=True)
+    assert found["a"] == [] and report.good == 1
+
+
+def test_one_lost_defect_is_enough_but_a_slip_of_the_hand_is_not(source):
+    box = shape("rectangle", [[1, 2], [9, 8]])
+    labelme(source, box, shape("point", [[20, 20]]))
+    labelme(source, box, box, shape("rectangle", [[5, 5], [5, 5]]), name="b")
+    found, report = boxes_of(source, "labelme")
+    assert found == {"b": [(1, 2, 9, 8)]}
+    assert report.left_out_files["partial"] == [str(source / "a.png")]
+    assert boxes_of(source, "labelme", keep_partial=True)[0]["a"] == [(1, 2, 9, 8)]
+
+
+@pytest.mark.parametrize(
+    ("body", "box"),
+    [
+        ('<polyline label="dent" points="5,5;50,30"/>', (5, 5, 50, 30)),
+        ('<points label="dent" points="5,5;9,12"/>', (5, 5, 9, 12)),
+        (
+            '<skeleton label="dent"><points label="1" points="5,5"/>'
+            '<points label="2" points="9,12"/><points label="3" points="50,3" outside="1"/>'
+            "</skeleton>",
+            (5, 5, 9, 12),
+        ),
+        ('<box label="dent" xtl="20" ytl="10" xbr="40" ybr="20" rotation="90"/>', (25, 5, 35, 25)),
+    ],
+)
+def test_shapes_of_cvat_are_boxed(source, body, box):
+    cvat(source, body)
+    assert boxes_of(source, "cvat")[0]["a"] == [box]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '<points label="dent" points="5,5"/>',
+        '<tag label="dent"/>',
+        '<box label="dent" xtl="1" ytl="2" xbr="9" ybr="8" outside="1"/>',
+        '<rectangle label="dent" x="1" y="2" w="9" h="8"/>',
+        '<box xtl="1" ytl="2" xbr="9" ybr="8"/>',
+        '<polygon label="dent"/>',
+    ],
+)
+def test_what_cvat_cannot_box_leaves_the_image_out(source, body):
+    cvat(source, body)
+    found, report = boxes_of(source, "cvat")
+    assert set(found) == {"b"} and report.left_out == {"partial": 1}
+
+
+def test_a_tag_beside_boxes_loses_nothing(source):
+    cvat(source, BOX + '<tag label="seen"/>')
+    assert boxes_of(source, "cvat")[0]["a"] == [(1, 2, 9, 8)]
+
+
+@pytest.mark.parametrize(
+    ("inner", "box"),
+    [
+        # 20 x 10 turned by 90 degrees about (30, 20): 10 wide, 20 high.
+        (
+            "<robndbox><cx>30</cx><cy>20</cy><w>20</w><h>10</h><angle>1.5707963</angle></robndbox>",
+            (25, 10, 35, 30),
+        ),
+        ("<polygon><pt><x>5</x><y>6</y></pt><pt><x>9</x><y>12</y></pt></polygon>", (5, 6, 9, 12)),
+        (
+            "<polygon><x1>5</x1><y1>6</y1><x2>9</x2><y2>8</y2><x3>7</x3><y3>12</y3></polygon>",
+            (5, 6, 9, 12),
+        ),
+    ],
+)
+def test_objects_of_voc_without_a_bndbox_are_boxed(source, inner, box):
+    (source / "a.xml").write_text(
+        f"<annotation><object><name>dent</name>{inner}</object></annotation>"
+    )
+    assert boxes_of(source, "voc")[0]["a"] == [box]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("<annotation><object><name>dent</name></object></annotation>", "partial"),
+        ("<annotation><object><bndbox><xmin>1</xmin></bndbox></object></annotation>", "partial"),
+        (
+            "<annotation><item><n>dent</n><a>1</a><b>2</b><c>9</c><d>8</d></item></annotation>",
+            "another form",
+        ),
+        ('<annotation><box x="1" y="2" w="9" h="8"/></annotation>', "another form"),
+        ("<doc><object/></doc>", "another form"),
+    ],
+)
+def test_xml_that_is_not_understood_leaves_its_image_out(source, text, reason):
+    (source / "a.xml").write_text(text)
+    save_xml(source / "b.xml", [("dent", 2, 3, 9, 8)])
+    found, report = boxes_of(source, "voc")
+    assert set(found) == {"b"} and report.left_out == {reason: 1}
+
+
+def test_xml_of_another_tool_alone_is_refused(source):
+    cvat(source, BOX)
+    with pytest.raises(DataError, match=r"no VOC file .*another form: '<annotations>'"):
+        convert("voc", source, source.parent / "out")
+
+
+def test_an_image_that_a_differently_named_xml_names_is_not_taken_as_good(source):
+    save_xml(source / "b.xml", [("dent", 2, 3, 9, 8)])
+    file = save_xml(source / "0001.xml", [("dent", 2, 3, 9, 8)])
+    file.write_text(
+        file.read_text().replace("<annotation>", "<annotation><filename>a.png</filename>")
+    )
+    found, report = boxes_of(source, "voc")
+    assert set(found) == {"b"} and report.left_out == {"unsure": 1, "no image": 1}
+
+
+@pytest.mark.parametrize("place", ["a.json", "json/a.json"])
+@pytest.mark.parametrize("text", ["{", '{"objects": [{"bbox": [1, 2, 3, 4]}]}'])
+def test_json_that_is_not_labelmes_leaves_its_image_out(source, place, text):
+    labelme(source, shape("rectangle", [[1, 2], [9, 8]]), name="b")
+    (source / place).parent.mkdir(exist_ok=True)
+    (source / place).write_text(text)
+    found, report = boxes_of(source, "labelme")
+    assert set(found) == {"b"} and sum(report.left_out.values()) == 1
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        {"category_id": 7, "bbox": [1, 2, 8, 6]},
+        {"category_id": None, "bbox": [1, 2, 8, 6]},
+        {"bbox": []},
+        {"bbox": [0, 0, 0, 0]},
+        {"bbox": None},
+        {"keypoints": [1, 2, 2]},
+        {"bbox": [1, 2, 8, 6], "iscrowd": 1},
+        {"bbox": [1, 2, 8, 6], "image_id": 99},  # it may be image 1's
+    ],
+)
+def test_what_coco_cannot_box_leaves_the_image_out(source, lost):
+    coco(source, lost, SURE)
+    found, report = boxes_of(source, "coco")
+    assert found == {"b": [(1, 2, 9, 8)]}
+    assert report.left_out == {"partial": 1}
+
+
+def test_only_small_regions_of_a_mask_are_no_good_part(source):
+    save_image(source / "images/d.png", H, W)
+    save_image(source / "images/c.png", H, W)
+    save_mask(source / "masks/d.png", (5, 5, 7, 7))
+    save_mask(source / "masks/c.png", (5, 5, 7, 7), (20, 20, 40, 30))
+    imported, _ = read("masks", source, source.parent / "out", ImportOptions())
+    assert len(imported.images) == 2
+    found, report = boxes_of(source, "masks")
+    assert found == {"c": [(20, 20, 40, 30)]}
+    assert report.left_out["partial"] == 1
+
+
+def test_rows_of_yolo_that_are_dropped_leave_the_image_out(source):
+    (source / "classes.txt").write_text("dent\n")
+    (source / "a.txt").write_text("0 0.5 0.5 0.2 0.2\n3 0.2 0.2 0.1 0.1\n")
+    (source / "b.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    found, report = boxes_of(source, "yolo")
+    assert set(found) == {"b"} and report.left_out == {"partial": 1}
+
+
+@pytest.mark.parametrize(("image", "category"), [(1.0, 1.0), ("1", "1"), (" 1 ", "1.0"), (1, "1")])
+def test_ids_are_equal_however_they_are_written(source, image, category):
+    coco(source, {"bbox": [1, 2, 8, 6], "image_id": image, "category_id": category}, SURE)
+    found, report = boxes_of(source, "coco")
+    assert found["a"] == found["b"] == [(1, 2, 9, 8)] and report.good == 0
+
+
+def test_a_crowd_of_text_zero_is_none_and_numbers_as_text_are_numbers(source):
+    coco(source, {"bbox": ["1", "2", "8.0", "6"], "iscrowd": "0"}, SURE)
+    assert boxes_of(source, "coco")[0]["a"] == [(1, 2, 9, 8)]
+
+
+# A quarter to a half of 60 x 40 pixels.
+SHARE = (15, 10, 30, 20)
+
+
+@pytest.mark.parametrize("format", ["coco", "labelme", "cvat", "voc"])
+def test_shares_throughout_a_source_become_pixels(source, format):
+    if format == "coco":
+        coco(source, *({"bbox": [0.25, 0.25, 0.25, 0.25], "image_id": n} for n in (1, 2)))
+    elif format == "labelme":
+        labelme(source, shape("rectangle", [[0.25, 0.25], [0.5, 0.5]]))
+        labelme(source, shape("polygon", [[0.25, 0.25], [0.5, 0.25], [0.3, 0.5]]), name="b")
+    elif format == "cvat":
+        cvat(source, '<box label="dent" xtl="0.25" ytl="0.25" xbr="0.5" ybr="0.5"/>')
+        file = source / "annotations.xml"
+        file.write_text(file.read_text().replace(BOX, ""))
+    else:
+        save_xml(source / "a.xml", [("dent", 0.25, 0.25, 0.5, 0.5)])
+        save_xml(source / "b.xml", [("dent", 0.25, 0.25, 0.5, 0.5)])
+    found, report = boxes_of(source, format)
+    assert found["a"] == [SHARE] and report.repaired == {"shares": report.boxes}
+
+
+@pytest.mark.parametrize("kind", ["rectangle", "circle"])
+def test_shares_among_pixels_are_no_boxes(source, kind):
+    labelme(source, shape(kind, [[0.25, 0.25], [0.5, 0.5]]))
+    labelme(source, shape("rectangle", [[1, 2], [9, 8]]), name="b")
+    found, report = boxes_of(source, "labelme")
+    assert set(found) == {"b"} and report.dropped == {"shares": 1}
+
+
+def test_the_first_pixel_alone_is_a_box_and_no_share(source):
+    labelme(source, shape("rectangle", [[0, 0], [1, 1]]))
+    assert boxes_of(source, "labelme")[0]["a"] == [(0, 0, 1, 1)]
+
+
+@pytest.mark.parametrize("size", ["120", 120.0, "120.0", 120])
+@pytest.mark.parametrize("format", ["coco", "labelme", "cvat", "voc"])
+def test_a_size_is_checked_however_it_is_written(source, format, size):
+    if format == "coco":
+        listed = [{"id": 1, "file_name": "a.png", "height": size, "width": size}]
+        listed.append({"id": 2, "file_name": "b.png"})
+        coco(source, {"bbox": [1, 2, 8, 6]}, SURE, images=listed)
+    elif format == "labelme":
+        labelme(source, shape("rectangle", [[1, 2], [9, 8]]), imageHeight=size, imageWidth=size)
+        labelme(source, shape("rectangle", [[1, 2], [9, 8]]), name="b")
+    elif format == "cvat":
+        cvat(source, BOX)
+        file = source / "annotations.xml"
+        wrong = f'name="a.png" width="{size}" height="{size}"'
+        file.write_text(file.read_text().replace(f'name="a.png" width="{W}" height="{H}"', wrong))
+    else:
+        save_xml(source / "a.xml", [("dent", 2, 3, 9, 8)], size=(size, size))
+        save_xml(source / "b.xml", [("dent", 2, 3, 9, 8)])
+    found, report = boxes_of(source, format)
+    assert set(found) == {"b"} and report.left_out == {"size": 1}
+    assert "annotated as 120x120" in report.examples[0]
+
+
+def test_shapes_of_one_label_and_group_are_one_object(source):
+    first = shape("polygon", [[5, 5], [9, 5], [7, 9]], group_id=1)
+    second = shape("rectangle", [[30, 20], [20, 12]], group_id=1)
+    other = shape("rectangle", [[30, 20], [20, 12]], label="pit", group_id=1)
+    alone = shape("rectangle", [[50, 30], [55, 35]], group_id=None)
+    labelme(source, first, second, other, alone)
+    found, report = boxes_of(source, "labelme")
+    assert found["a"] == [(5, 5, 30, 20), (20, 12, 30, 20), (50, 30, 55, 35)]
+    assert report.converted["group"] == 1
+
+
+def test_groups_of_cvat_are_one_object_and_group_0_is_none(source):
+    part = '<polygon label="dent" points="{}" group_id="{}"/>'
+    parts = [
+        part.format("5,5;9,5;7,9", 3),
+        part.format("30,20;20,12;25,30", 3),
+        part.format("50,30;55,30;55,35", 0),
+        part.format("40,30;45,30;45,35", 0),
+    ]
+    cvat(source, "".join(parts))
+    assert boxes_of(source, "cvat")[0]["a"] == [
+        (5, 5, 30, 30),
+        (50, 30, 55, 35),
+        (40, 30, 45, 35),
+    ]
+
+
+def test_a_heading_without_boxes_is_no_class(source):
+    categories = [
+        {"id": 0, "name": "defects", "supercategory": "none"},
+        {"id": 1, "name": "dent", "supercategory": "defects"},
+        {"id": 2, "name": "pit", "supercategory": "defects"},
+        {"id": 3, "name": "person", "supercategory": "person"},  # its own heading: a class
+    ]
+    coco(source, {"bbox": [1, 2, 8, 6]}, SURE, categories=categories)
+    report = boxes_of(source, "coco")[1]
+    assert report.names == ("dent", "pit", "person")
+    assert "category 'defects' has no box" in report.warnings[0]
+    coco(source, {"bbox": [1, 2, 8, 6], "category_id": 0}, SURE, categories=categories)
+    assert boxes_of(source, "coco")[1].names[0] == "defects"
+
+
+@pytest.mark.parametrize("encoding", ["gbk", "latin-1", "utf-16"])
+def test_class_names_in_another_encoding_are_refused_by_name(source, encoding):
+    text = "Kratzer\nrißé\n" if encoding == "latin-1" else "裂纹\n凹坑\n"
+    (source / "classes.txt").write_bytes(text.encode(encoding))
+    (source / "a.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    with pytest.raises(DataError, match=r"classes\.txt'.* save it as UTF-8"):
+        convert("yolo", source, source.parent / "out")
+
+
+def test_pictures_that_are_not_read_are_counted(source):
+    for name in ("c.jfif", "d.JFIF", "e.heic", "notes.md"):
+        (source / name).write_bytes(b"x")
+    labelme(source, shape("rectangle", [[1, 2], [9, 8]]))
+    (line,) = boxes_of(source, "labelme")[1].warnings
+    assert "1 .heic, 2 .jfif" in line and ".png" in line
+
+
+def test_pages_are_left_out(source):
+    pages = [Image.new("L", (W, H), value) for value in (10, 200)]
+    pages[0].save(source / "c.tif", save_all=True, append_images=pages[1:])
+    labelme(source, shape("rectangle", [[1, 2], [9, 8]]))
+    labelme(source, shape("rectangle", [[1, 2], [9, 8]]), name="c", imagePath="c.tif")
+    report = boxes_of(source, "labelme")[1]
+    assert report.left_out == {"unreadable": 1} and "holds 2 pages" in report.examples[0]
+
+
+@pytest.mark.parametrize("format", ["coco", "labelme", "cvat"])
+@pytest.mark.parametrize("absolute", [False, True])
+def test_names_that_lead_out_of_the_source_are_not_followed(source, format, absolute):
+    secret = save_image(source.parent / "private/secret.png", H, W)
+    name = str(secret) if absolute else "../private/secret.png"
+    if format == "coco":
+        listed = [{"id": 1, "file_name": name}, {"id": 2, "file_name": "b.png"}]
+        coco(source, {"bbox": [1, 2, 8, 6]}, SURE, images=listed)
+    elif format == "labelme":
+        labelme(source, shape("rectangle", [[1, 2], [9, 8]]), name="x", imagePath=name)
+        labelme(source, shape("rectangle", [[1, 2], [9, 8]]), name="b")
+    else:
+        cvat(source, BOX)
+        file = source / "annotations.xml"
+        file.write_text(file.read_text().replace("a.png", name))
+    found, report = boxes_of(source, format)
+    assert "secret" not in found and report.left_out["elsewhere"] == 1
+    assert any("--images" in line for line in report.examples)
+
+
+ENTITIES = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10 if n else "lol" * 10}">' for n in range(9))
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        f"<!DOCTYPE annotation [{ENTITIES}]>"
+        "<annotation><object><name>&e8;</name></object></annotation>",
+        '<!DOCTYPE annotation [<!ENTITY x SYSTEM "file:///etc/passwd">]>'
+        "<annotation><object><name>&x;</name></object></annotation>",
+        "<annotation>" + "<a>" * 100_000 + "</a>" * 100_000 + "</annotation>",
+    ],
+)
+def test_xml_bombs_are_refused_at_once(source, inner):
+    (source / "a.xml").write_text(inner)
+    save_xml(source / "b.xml", [("dent", 2, 3, 9, 8)])
+    found, report = boxes_of(source, "voc")
+    assert set(found) == {"b"} and report.left_out == {"unreadable": 1}
+
+
+def test_xml_in_a_declared_encoding_is_read(source):
+    text = '<?xml version="1.0" encoding="gb2312"?>' + save_xml(
+        source / "b.xml", [("裂纹", 2, 3, 9, 8)]
+    ).read_text("utf-8")
+    (source / "a.xml").write_bytes(text.encode("gb2312"))
+    assert boxes_of(source, "voc")[1].splits["train"].classes == {"裂纹": 2}
