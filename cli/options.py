@@ -105,6 +105,12 @@ WeightsArgument = Annotated[
     Path | None,
     typer.Argument(metavar="WEIGHTS", help="Weights file (.pt).", show_default=False),
 ]
+RunnableArgument = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="WEIGHTS", help="Weights file, or an exported one (.pt, .onnx).", show_default=False
+    ),
+]
 Weights = Annotated[
     Path | None, option("--weights", metavar="FILE", help="The same, as an option.")
 ]

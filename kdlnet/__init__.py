@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kdlnet.errors import KdlnetError
     from kdlnet.inference.prediction import Prediction
     from kdlnet.inference.predictor import Predictor as Detector
+    from kdlnet.metrics.evaluation import EvalResult
     from kdlnet.training.distiller import distill
     from kdlnet.training.trainer import train
     from kdlnet.verbs.bench import bench
@@ -31,6 +32,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Detector",
+    "EvalResult",
     "KdlnetError",
     "Prediction",
     "TrainConfig",
@@ -49,6 +51,7 @@ __all__ = [
 # Name here: module and name there. Loaded at first use, so that `import kdlnet` needs no torch.
 _LAZY = {
     "Detector": ("kdlnet.inference.predictor", "Predictor"),
+    "EvalResult": ("kdlnet.metrics.evaluation", "EvalResult"),
     "KdlnetError": ("kdlnet.errors", "KdlnetError"),
     "Prediction": ("kdlnet.inference.prediction", "Prediction"),
     "TrainConfig": ("kdlnet.config", "TrainConfig"),

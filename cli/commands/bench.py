@@ -15,10 +15,10 @@ from ..options import (
     Json,
     Overlap,
     Quiet,
+    RunnableArgument,
     Split,
     Tile,
     Weights,
-    WeightsArgument,
     Window,
     at_least_one,
     given,
@@ -35,7 +35,7 @@ _WEIGHTS = {".pt", ".safetensors", ".onnx"}
 
 
 def bench(
-    weights_file: WeightsArgument = None,
+    weights_file: RunnableArgument = None,
     source: Annotated[
         Path | None,
         typer.Argument(

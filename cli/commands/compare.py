@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from kdlnet.verbs.compare import Comparison
 
 Side = Annotated[
-    str, typer.Argument(metavar="WEIGHTS", help="Weights, or several with commas: one a seed.")
+    str,
+    typer.Argument(metavar="WEIGHTS", help="Weights, or several with commas: one a seed."),
 ]
 Rounds = Annotated[
     int | None,
@@ -60,7 +61,7 @@ def compare(
 
     Differences of AP, AP50 and recall with 95 % intervals from a paired bootstrap over
     images, and the images whose verdict changes. Several files a side, joined by commas,
-    are seeds: their differences are averaged.
+    are seeds: their differences are averaged. Exported files will do.
 
     \b
     kdlnet compare baseline/best.pt student/best.pt --data neu-det --split test

@@ -49,7 +49,7 @@ def predict(
     ] = None,
     weights: Annotated[
         Path | None,
-        option("--weights", metavar="FILE", help="Weights file, plain or fused. Required."),
+        option("--weights", metavar="FILE", help="Weights: plain, fused, exported. Required."),
     ] = None,
     save: Annotated[
         str | None,

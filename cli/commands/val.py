@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from kdlnet.utils.files import shown
 
@@ -19,11 +19,11 @@ from ..options import (
     Overlap,
     Overwrite,
     Quiet,
+    RunnableArgument,
     Split,
     Strict,
     Tile,
     Weights,
-    WeightsArgument,
     Window,
     given,
     one_weights,
@@ -32,11 +32,12 @@ from ..options import (
 )
 
 if TYPE_CHECKING:
-    from kdlnet.verbs.val import ValResult
+    from kdlnet.metrics.average_precision import AveragePrecision, ClassPrecision
+    from kdlnet.metrics.evaluation import EvalResult
 
 
 def val(
-    weights_file: WeightsArgument = None,
+    weights_file: RunnableArgument = None,
     weights: Weights = None,
     data: Data = None,
     data_root: DataRoot = None,
@@ -88,20 +89,18 @@ def val(
         _show(console, result)
 
 
-def _show(console: Console, result: ValResult) -> None:
-    metrics = result.metrics
-    rows = [_row("all", metrics)]
-    rows += [_row(name, values) for name, values in metrics.get("per_class", {}).items()]
+def _show(console: Console, result: EvalResult) -> None:
+    found = result.precision
+    rows = [_row("all", found)]
+    rows += [_row(name, values) for name, values in found.per_class.items()]
     console.table(("class", "boxes", "AP", "AP50", "AP75", "recall"), rows)
-    sizes = metrics.get("per_size", {})
-    if sizes:
-        cells = ", ".join(f"{name} {figure(value)}" for name, value in sizes.items())
-        console.say(f"AP by size: {cells}")
+    cells = ", ".join(f"{name} {figure(value)}" for name, value in found.per_size.items())
+    console.say(f"AP by size: {cells}")
     problems = f", {len(result.problems)} problems in the data" if result.problems else ""
-    console.say(f"{metrics['images']} images{problems}; all is in {shown(result.folder)}")
-    console.document({"folder": result.folder, **metrics, "problems": result.problems})
+    console.say(f"{found.images} images{problems}; all is in {shown(result.folder)}")
+    console.document({"folder": result.folder, **result.to_dict(), "problems": result.problems})
 
 
-def _row(name: str, values: dict[str, Any]) -> tuple[str, ...]:
-    figures = (figure(values.get(key)) for key in ("truths", "ap", "ap50", "ap75", "recall"))
-    return (name, *figures)
+def _row(name: str, found: AveragePrecision | ClassPrecision) -> tuple[str, ...]:
+    values = (found.truths, found.ap, found.ap50, found.ap75, found.recall)
+    return (name, *map(figure, values))

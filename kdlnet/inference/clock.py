@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+STAGES = ("decode", "preprocess", "infer", "postprocess")
+"""From the bytes of a file to boxes."""
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -28,10 +31,14 @@ def timing(milliseconds: Sequence[float]) -> Timing:
 
 
 class Laps:
-    """Milliseconds by stage; each lap begins where the one before ended."""
+    """Milliseconds by stage; each lap begins where the one before ended, or at ``skip``."""
 
-    def __init__(self, stages: Sequence[str]) -> None:
+    def __init__(self, stages: Sequence[str] = STAGES) -> None:
         self.spent = dict.fromkeys(stages, 0.0)
+        self.skip()
+
+    def skip(self) -> None:
+        """What was done since the last lap belongs to no stage."""
         self._mark = time.perf_counter()
 
     def end(self, stage: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,73 +14,66 @@ from kdlnet.data.dataset import DetectionDataset, Split, load_split
 from kdlnet.data.labels import ImageLabels
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, Message, Progress, ignore
-from kdlnet.images.tiles import merge_tiles
 from kdlnet.images.window import fit_depth, image_depth, other_depth
-from kdlnet.inference.weights import Weights
+from kdlnet.inference.pipeline import IOU_THRESHOLD, MAX_DETECTIONS, Pipeline
+from kdlnet.inference.views import DatasetViews
 from kdlnet.metrics.result import ImageResult
-from kdlnet.ops.nms import select_detections
 from kdlnet.types import DetectionArrays, Forward, Preprocess
 
+VAL_SCORE = 0.001
+"""Boxes from this score on enter the figures of a validation."""
 
-@torch.no_grad()
+
+class Reader(Protocol):
+    """What says how images and labels are to be read: a runtime, or weights."""
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+    @property
+    def preprocess(self) -> Preprocess: ...
+
+
 def detect(
-    detector: Forward,
+    network: Forward,
     dataset: DetectionDataset,
     batch: int,
     device: torch.device,
-    score_threshold: float = 0.001,
-    iou_threshold: float = 0.65,
-    max_detections: int = 300,
+    score_threshold: float = VAL_SCORE,
+    iou_threshold: float = IOU_THRESHOLD,
+    max_detections: int = MAX_DETECTIONS,
     on_event: Listener = ignore,
 ) -> list[ImageResult]:
     """Detections of every image beside its truth, boxes in pixels of the original image.
 
-    Those of tiles are merged: results are whole images. ``detector`` is in eval mode already.
+    Those of tiles are merged: results are whole images. ``network`` is a Runtime, or a model in
+    eval mode.
     """
+    size = dataset.preprocess.image_size
+    limits = score_threshold, iou_threshold, max_detections
+    views = DatasetViews(dataset)
+    images = dict.fromkeys(views.image_of)
+    found = Pipeline(network, size, device, *limits, batch).detect(views)
     results: list[ImageResult] = []
-    parts: list[DetectionArrays] = []
-    for start in range(0, len(dataset), batch):
-        indices = range(start, min(start + batch, len(dataset)))
-        images = dataset.batch(indices, device).images
-        found = select_detections(
-            detector(images),
-            dataset.preprocess.image_size,
-            score_threshold,
-            iou_threshold,
-            max_detections,
-        )
-        for index, detections in zip(indices, found, strict=True):
-            sample = dataset.samples[index]
-            parts.append(sample.letterbox.detections(detections.arrays()))
-            if len(parts) == len(dataset.samples_of(sample.image)):
-                results.append(_result(dataset, sample.image, parts, iou_threshold, max_detections))
-                parts = []
-        on_event(Progress("validate", len(results), len(dataset.paths)))
+    for image, detections in zip(images, found, strict=True):
+        results.append(_result(dataset, image, detections))
+        on_event(Progress("validate", len(results), len(images)))
     return results
 
 
-def _result(
-    dataset: DetectionDataset,
-    image: int,
-    parts: list[DetectionArrays],
-    iou_threshold: float,
-    max_detections: int,
-) -> ImageResult:
-    samples = dataset.samples_of(image)
-    tiles = [sample.tile for sample in samples]
-    found = merge_tiles(parts, tiles, iou_threshold, max_detections)
+def _result(dataset: DetectionDataset, image: int, found: DetectionArrays) -> ImageResult:
     return ImageResult(
         found.boxes,
         found.scores,
         found.labels,
         *dataset.truth(image),
-        samples[0].letterbox.original_size,
+        dataset.samples_of(image)[0].letterbox.original_size,
         str(dataset.paths[image]),
     )
 
 
 def open_split(
-    weights: Weights,
+    reader: Reader,
     info: DatasetInfo,
     split: str,
     contract: Preprocess | None,
@@ -87,11 +81,11 @@ def open_split(
     on_event: Listener,
     limit: int | None = None,
 ) -> tuple[DetectionDataset, Split]:
-    """The split as ``weights`` want to see it, and as it was loaded.
+    """The split as ``reader`` wants to see it, and as it was loaded.
 
-    Labels are numbered by the class names of the weights. ``contract`` None is theirs; it is fitted
+    Labels are numbered by the class names of the reader. ``contract`` None is its own; it is fitted
     to the bit depth of the images. ``limit`` takes that many images, spread over the split. Raises
-    DataError when the dataset has a class that the weights do not know.
+    DataError when the dataset has a class that the reader does not know.
     """
     loaded = load_split(info, split, strict)
     for line in loaded.warnings:
@@ -100,8 +94,8 @@ def open_split(
         rows = np.linspace(0, len(loaded.paths) - 1, limit).round().astype(int)
         paths, labels = [loaded.paths[i] for i in rows], [loaded.labels[i] for i in rows]
         loaded = replace(loaded, paths=paths, labels=labels)
-    loaded = renumber(loaded, info.names, weights.names)
-    wanted = contract or weights.preprocess
+    loaded = renumber(loaded, info.names, reader.names)
+    wanted = contract or reader.preprocess
     contract = fit_depth(wanted, image_depth(loaded.paths))
     if contract != wanted:
         on_event(Message(other_depth(str(loaded.paths[0]), wanted, contract), "warning"))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from kdlnet import __version__
 from kdlnet.errors import KdlnetError, WeightsError
 from kdlnet.inference.weights import Weights
-from kdlnet.models.detector import Detector
+from kdlnet.models.network import Network
 from kdlnet.ops.decode import decode_boxes
 from kdlnet.ops.points import make_points
 from kdlnet.types import ImageSize, Preprocess, RawPredictions
@@ -87,7 +87,7 @@ def _drop_traces(model: Any) -> None:
 class _Answers(nn.Module):
     """A detector with the outputs of the exported file."""
 
-    def __init__(self, detector: Detector) -> None:
+    def __init__(self, detector: Network) -> None:
         super().__init__()
         self.detector = detector
 

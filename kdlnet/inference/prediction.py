@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kdlnet.errors import DataError
 from kdlnet.images.read import ImageArray, read_image
+from kdlnet.metrics.verdict import Verdict, VerdictRule
 from kdlnet.report.draw import draw_detections
 from kdlnet.report.images import Image
 from kdlnet.types import ImageSize
@@ -26,7 +27,8 @@ class Prediction:
     the file or address, ``stem`` a relative path for files made from it. ``index`` counts from 0
     in the source or video; ``timestamp`` is in seconds, None for an image. ``seconds`` is the
     time by stage (decode, preprocess, infer, postprocess), a batch's shared equally. ``window``
-    holds the two intensities the network saw as 0 and 1.
+    holds the two intensities the network saw as 0 and 1. ``rule`` says which boxes make the image
+    NG; by default each of them does.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Prediction:
     timestamp: float | None = None
     stem: str = "image"
     window: tuple[float, float] = (0.0, 255.0)
+    rule: VerdictRule = field(default_factory=lambda: VerdictRule(score=0.0))
     path: Path | None = None
     image: ImageArray | None = field(default=None, repr=False)
 
@@ -56,9 +59,9 @@ class Prediction:
         return f"{self.name}{moment}: {self.verdict}, {', '.join(found) or 'no boxes'}"
 
     @property
-    def verdict(self) -> Literal["OK", "NG"]:
-        """``NG`` when there is a box, else ``OK``."""
-        return "NG" if len(self) else "OK"
+    def verdict(self) -> Verdict:
+        """``NG`` when a box reaches its threshold, else ``OK``."""
+        return self.rule.verdict(self.scores, self.labels)
 
     def counts(self) -> dict[str, int]:
         """Boxes by class name, in the order of the class list; classes without a box left out."""

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from kdlnet.errors import ConfigError, DataError, unknown
 from kdlnet.events import Listener, Message
@@ -19,18 +17,15 @@ from kdlnet.images.contract import TileChoice, adjusted
 from kdlnet.images.frame import Frame
 from kdlnet.images.read import ImageArray
 from kdlnet.images.sources import TIMEOUT, Source, SourceLike, open_source
-from kdlnet.images.tiles import merge_tiles
 from kdlnet.images.window import Window, bits, fit_depth, other_depth
+from kdlnet.inference.clock import STAGES, Laps
+from kdlnet.inference.pipeline import IOU_THRESHOLD, MAX_DETECTIONS, Pipeline
 from kdlnet.inference.prediction import Prediction
-from kdlnet.inference.runtimes import open_runtime, tiles_of, to_input
-from kdlnet.ops.nms import select_detections
-from kdlnet.types import DetectionArrays, Detections, ImageSize, Preprocess, RawPredictions
-from kdlnet.utils.device import synchronize
+from kdlnet.inference.runtimes import open_runtime
+from kdlnet.inference.views import FrameViews
+from kdlnet.metrics.verdict import DEFAULT_SCORE, VerdictRule
+from kdlnet.types import DetectionArrays, Forward, ImageSize, Preprocess
 
-Network = Callable[[Tensor], RawPredictions]
-
-DEFAULT_SCORE = 0.25
-_STAGES = ("decode", "preprocess", "infer", "postprocess")
 _BATCH_BYTES = 512 * 2**20  # pixels of a batch's originals: few large boards, many small crops
 
 
@@ -62,13 +57,13 @@ class Predictor:
     ...     print(prediction)
     """
 
-    network: Network
+    network: Forward
     names: tuple[str, ...]
     preprocess: Preprocess
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     score_threshold: float = DEFAULT_SCORE
-    iou_threshold: float = 0.65
-    max_detections: int = 300
+    iou_threshold: float = IOU_THRESHOLD
+    max_detections: int = MAX_DETECTIONS
     batch: int = 16
     classes: tuple[str, ...] | None = None
 
@@ -97,12 +92,12 @@ class Predictor:
         tile: TileChoice = None,
         overlap: float | None = None,
         score_threshold: float | None = None,
-        iou_threshold: float = 0.65,
-        max_detections: int = 300,
+        iou_threshold: float = IOU_THRESHOLD,
+        max_detections: int = MAX_DETECTIONS,
         batch: int = 16,
         classes: Sequence[str] | None = None,
     ) -> Predictor:
-        """A predictor from a weights file of kdlnet, plain or fused, or from its ONNX export.
+        """A predictor from a weights file of kdlnet, plain or fused, or from its export.
 
         Without ``score_threshold`` the one stored in the file counts, else 0.25; ``image_size``
         (H, W), ``window``, ``tile`` and ``overlap`` replace what is stored, see
@@ -111,7 +106,7 @@ class Predictor:
         """
         runtime = open_runtime(Path(path), device=device, image_size=image_size)
         if score_threshold is None:
-            score_threshold = float(runtime.thresholds.get("score", DEFAULT_SCORE))
+            score_threshold = VerdictRule.of_weights(runtime.thresholds).score
         return cls(
             runtime,
             runtime.names,
@@ -181,51 +176,33 @@ class Predictor:
             reason = str(problems[0]) if problems else f"{opened.title} gave none"
             raise DataError(f"no image could be read: {reason}{more}")
 
-    @torch.inference_mode()
     def detect(self, frames: Sequence[Frame]) -> list[Prediction]:
         """Frames to their predictions, in their order; the network gets ``batch`` tiles at once."""
-        views = [(n, t) for n, f in enumerate(frames) for t in tiles_of(f.image, self.preprocess)]
-        parts: list[list[DetectionArrays]] = [[] for _ in frames]
-        spent = np.zeros(3)
-        for start in range(0, len(views), self.batch):
-            chunk = views[start : start + self.batch]
-            clock = [time.perf_counter()]
-            pixels, tiles = [frames[n].image for n, _ in chunk], [tile for _, tile in chunk]
-            images, fitted = to_input(pixels, self.preprocess, self.device, tiles)
-            self._tick(clock)
-            raw = self.network(images)
-            self._tick(clock)
-            for (n, _), found, geometry in zip(chunk, self._select(raw), fitted, strict=True):
-                parts[n].append(geometry.detections(found.arrays()))
-            self._tick(clock)
-            spent += np.diff(clock)
-        began = time.perf_counter()
-        merged = [self._merge(frame, part) for frame, part in zip(frames, parts, strict=True)]
-        spent[2] += time.perf_counter() - began
-        shares = [len(part) / len(views) for part in parts]
+        clock = Laps()
+        views = FrameViews([frame.image for frame in frames], self.preprocess)
+        found = list(self._pipeline().detect(views, clock))
+        seconds = np.array([clock.spent[stage] for stage in STAGES[1:]]) / 1e3
+        shares = np.bincount(views.image_of) / len(views.image_of)
         return [
-            self._prediction(frame, found, share * spent)
-            for frame, found, share in zip(frames, merged, shares, strict=True)
+            self._prediction(frame, detections, share * seconds)
+            for frame, detections, share in zip(frames, found, shares, strict=True)
         ]
 
-    def _merge(self, frame: Frame, parts: list[DetectionArrays]) -> DetectionArrays:
-        tiles = tiles_of(frame.image, self.preprocess)
-        return merge_tiles(parts, tiles, self.iou_threshold, self.max_detections)
-
-    def _tick(self, clock: list[float]) -> None:
-        synchronize(self.device)
-        clock.append(time.perf_counter())
-
-    def _select(self, raw: RawPredictions) -> list[Detections]:
-        """Boxes of the classes that count. The others are left out before the suppression."""
-        limits = (self.score_threshold, self.iou_threshold, self.max_detections)
-        size = self.preprocess.image_size
-        if self.classes is None:
-            return select_detections(raw, size, *limits)
-        kept = sorted({self.names.index(name) for name in self.classes})
-        rows = torch.tensor(kept, device=raw.logits.device)
-        found = select_detections(replace(raw, logits=raw.logits[..., rows]), size, *limits)
-        return [Detections(each.boxes, each.scores, rows[each.labels]) for each in found]
+    def _pipeline(self) -> Pipeline:
+        """Boxes of classes that do not count are left out before the suppression."""
+        labels = None
+        if self.classes is not None:
+            labels = tuple(sorted({self.names.index(name) for name in self.classes}))
+        return Pipeline(
+            self.network,
+            self.preprocess.image_size,
+            self.device,
+            score_threshold=self.score_threshold,
+            iou_threshold=self.iou_threshold,
+            max_detections=self.max_detections,
+            batch=self.batch,
+            labels=labels,
+        )
 
     def _prediction(
         self, frame: Frame, found: DetectionArrays, seconds: NDArray[np.float64]
@@ -237,11 +214,12 @@ class Predictor:
             scores=found.scores,
             labels=found.labels,
             names=self.names,
-            seconds=dict(zip(_STAGES, [frame.seconds, *seconds.tolist()], strict=True)),
+            seconds=dict(zip(STAGES, [frame.seconds, *seconds.tolist()], strict=True)),
             index=frame.index,
             timestamp=frame.timestamp,
             stem=frame.stem,
             window=self._fitted(frame.image).window,
+            rule=VerdictRule(self.score_threshold),
             path=frame.path,
             image=frame.image,
         )

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
-import numpy as np
 import torch
 from torch import Tensor
 
-from kdlnet.data.dataset import to_network, to_unit
 from kdlnet.errors import ConfigError, WeightsError, unknown
-from kdlnet.images.letterbox import letterbox
-from kdlnet.images.read import ImageArray, to_channels
-from kdlnet.images.tiles import Tile, tile_grid
-from kdlnet.images.window import bits, fit_depth
 from kdlnet.inference.onnx_file import ONNX_SUFFIX, read_onnx
 from kdlnet.inference.weights import load_weights
 from kdlnet.models.fuse import fuse_model
-from kdlnet.types import ImageSize, Letterbox, Preprocess, RawPredictions
+from kdlnet.types import ImageSize, Preprocess, RawPredictions
 from kdlnet.utils.device import find_device, prepare
 
 
@@ -30,7 +24,8 @@ class Runtime:
     """A network that is ready to run, and what one must know to feed it and read its answer.
 
     ``runtime(images)`` takes images (B, channels, H, W) float32 on ``device``, the window mapped to
-    [0, 1] (:func:`to_input` makes them), and returns RawPredictions there, without features.
+    [0, 1] (:mod:`kdlnet.inference.views` makes them), and returns RawPredictions there, without
+    features.
 
     ``name`` is a key of RUNTIMES, ``version`` that of the library behind it. ``fused`` says what
     runs, ``file_fused`` what the file holds. ``fixed_size``: only ``preprocess.image_size`` fits.
@@ -72,40 +67,6 @@ def open_runtime(
     if name not in RUNTIMES:
         raise ConfigError(unknown("runtime", name, RUNTIMES))
     return RUNTIMES[name](path, device, fuse, image_size)
-
-
-def to_input(
-    images: Sequence[ImageArray],
-    preprocess: Preprocess,
-    device: torch.device | str = "cpu",
-    tiles: Sequence[Tile | None] | None = None,
-) -> tuple[Tensor, list[Letterbox]]:
-    """Images as ``read_image`` gives them to network input (B, channels, H, W) on ``device``.
-
-    The same steps as for training and validation; grey images travel with one channel. With
-    ``tiles`` that tile of each image. Another bit depth than that of ``preprocess`` gets a window
-    of its own. Beside the input the geometry of each.
-    """
-    parts = list(zip(images, tiles or [None] * len(images), strict=True))
-    if len({image.dtype for image in images}) > 1:
-        each = [to_input([image], preprocess, device, [tile]) for image, tile in parts]
-        return torch.cat([found for found, _ in each]), [one for _, (one,) in each]
-    contract = fit_depth(preprocess, bits(images[0].dtype))
-    fitted = [letterbox(image, contract, tile) for image, tile in parts]
-    channels = contract.channels
-    if all(pixels.shape[2] == 1 for pixels, _ in fitted):
-        channels = 1
-    pixels = np.stack([to_channels(image, channels) for image, _ in fitted])
-    batch = torch.from_numpy(pixels).to(device, non_blocking=True).permute(0, 3, 1, 2)
-    network = to_network(to_unit(batch, contract), contract.channels)
-    return network, [geometry for _, geometry in fitted]
-
-
-def tiles_of(image: ImageArray, preprocess: Preprocess) -> list[Tile | None]:
-    """The tiles in which the network sees ``image``; [None] where it sees the whole of it."""
-    if preprocess.tiling is None:
-        return [None]
-    return list(tile_grid((image.shape[0], image.shape[1]), preprocess.tiling))
 
 
 def _open_torch(path: Path, device: str, fuse: bool, image_size: ImageSize | None) -> Runtime:

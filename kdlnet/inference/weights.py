@@ -18,8 +18,8 @@ from torch import Tensor
 from kdlnet import __version__
 from kdlnet.config import parse_image_size
 from kdlnet.errors import KdlnetError, WeightsError
-from kdlnet.models.detector import Detector
 from kdlnet.models.fuse import fuse_model
+from kdlnet.models.network import Network
 from kdlnet.models.zoo import MODELS, ModelArguments, build_model
 from kdlnet.types import Preprocess
 from kdlnet.utils.files import write_atomic
@@ -43,7 +43,7 @@ class Weights:
     in best.pt; ``path`` is the file it came from; ``purpose`` is ``detect`` or :data:`START`.
     """
 
-    detector: Detector
+    detector: Network
     model: str
     arguments: ModelArguments
     names: tuple[str, ...]
@@ -201,7 +201,7 @@ def _check_contract(arguments: ModelArguments, contract: Preprocess) -> None:
     parse_image_size(list(contract.image_size))
 
 
-def transfer(weights: Weights, detector: Detector, names: tuple[str, ...]) -> list[str]:
+def transfer(weights: Weights, detector: Network, names: tuple[str, ...]) -> list[str]:
     """Copies into ``detector`` what ``weights`` has of it; lines that say what was done.
 
     Rows of the class layer are matched by class name, others start fresh; the rest must have the
@@ -234,7 +234,7 @@ def transfer(weights: Weights, detector: Detector, names: tuple[str, ...]) -> li
     return lines
 
 
-def _transfer_start(weights: Weights, detector: Detector) -> list[str]:
+def _transfer_start(weights: Weights, detector: Network) -> list[str]:
     """Backbone and neck of a start; the head keeps its own fresh values.
 
     A model of one channel takes the sum of the stem's kernels over the three: on a grey image that

@@ -8,13 +8,14 @@ import numpy as np
 
 from kdlnet.metrics.matching import assign, match
 from kdlnet.metrics.result import ImageResult, Ints, box_iou
+from kdlnet.metrics.verdict import DEFAULT_SCORE
 
 
 def confusion_matrix(
     results: Sequence[ImageResult],
     classes: int,
     iou_threshold: float = 0.5,
-    score_threshold: float = 0.25,
+    score_threshold: float = DEFAULT_SCORE,
 ) -> Ints:
     """Counts (C + 1, C + 1): rows are true classes, columns predicted ones, the last is background.
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kdlnet.metrics.result import Floats, ImageResult, Ints, box_iou
+from kdlnet.metrics.verdict import DEFAULT_SCORE
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,9 @@ class Match:
     missed: Ints
 
 
-def match(result: ImageResult, iou_threshold: float = 0.5, score_threshold: float = 0.25) -> Match:
+def match(
+    result: ImageResult, iou_threshold: float = 0.5, score_threshold: float = DEFAULT_SCORE
+) -> Match:
     """True, false and missed boxes of one image among the detections with at least that score."""
     order = by_score(result.scores)
     order = order[result.scores[order] >= score_threshold]

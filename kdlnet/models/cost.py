@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from kdlnet.models.detector import Detector
 from kdlnet.models.fuse import fuse_model
+from kdlnet.models.network import Network
 from kdlnet.types import ImageSize
 
 
@@ -21,7 +21,7 @@ class ModelCost:
     gflops: float
 
 
-def model_cost(detector: Detector, image_size: ImageSize) -> ModelCost:
+def model_cost(detector: Network, image_size: ImageSize) -> ModelCost:
     """Cost of ``detector`` after fusing, for one image of ``image_size`` (H, W).
 
     Nothing is computed: the fused copy runs on the meta device.

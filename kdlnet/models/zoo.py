@@ -16,9 +16,9 @@ from torch import nn
 from kdlnet.errors import ConfigError, unknown
 from kdlnet.models.backbone import Backbone
 from kdlnet.models.cost import model_cost
-from kdlnet.models.detector import Detector
 from kdlnet.models.head import Head
 from kdlnet.models.neck import Neck
+from kdlnet.models.network import Network
 from kdlnet.nn.rep import BLOCKS
 
 
@@ -31,7 +31,7 @@ class ModelArguments:
     block: str = "summed"
 
 
-def _lightnet_n(arguments: ModelArguments, p2: bool = False) -> Detector:
+def _lightnet_n(arguments: ModelArguments, p2: bool = False) -> Network:
     return _assemble(
         arguments,
         stem=16,
@@ -43,7 +43,7 @@ def _lightnet_n(arguments: ModelArguments, p2: bool = False) -> Detector:
     )
 
 
-def _lightnet(arguments: ModelArguments, p2: bool = False) -> Detector:
+def _lightnet(arguments: ModelArguments, p2: bool = False) -> Network:
     return _assemble(
         arguments,
         stem=32,
@@ -55,7 +55,7 @@ def _lightnet(arguments: ModelArguments, p2: bool = False) -> Detector:
     )
 
 
-def _lightnet_l(arguments: ModelArguments, p2: bool = False) -> Detector:
+def _lightnet_l(arguments: ModelArguments, p2: bool = False) -> Network:
     return _assemble(
         arguments,
         stem=32,
@@ -71,7 +71,7 @@ def _lightnet_l(arguments: ModelArguments, p2: bool = False) -> Detector:
 class ModelEntry:
     """A builder and what its model is for."""
 
-    build: Callable[[ModelArguments], Detector]
+    build: Callable[[ModelArguments], Network]
     purpose: str
 
 
@@ -85,7 +85,7 @@ MODELS: dict[str, ModelEntry] = {
 }
 
 
-def build_model(name: str, arguments: ModelArguments, seed: int | None = None) -> Detector:
+def build_model(name: str, arguments: ModelArguments, seed: int | None = None) -> Network:
     """A fresh detector. With ``seed`` it neither depends on nor moves the global random state.
 
     Raises ConfigError for an unknown name or block, or fewer than one class.
@@ -119,11 +119,11 @@ def _assemble(
     neck_depth: int,
     head: tuple[int, int],
     bins: int = 16,
-) -> Detector:
+) -> Network:
     block = BLOCKS[arguments.block]
     levels = len(neck)
     backbone = Backbone(block, arguments.channels, stem, widths, depths)
-    detector = Detector(
+    detector = Network(
         backbone,
         Neck(block, backbone.widths[-levels:], neck, neck_depth),
         Head(block, neck, head, (4, 8, 16, 32)[-levels:], arguments.num_classes, bins),

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kdlnet.metrics.verdict import DEFAULT_SCORE
 from kdlnet.types import DetectionArrays, ImageSize
 
 Array = NDArray[Any]
@@ -69,7 +70,7 @@ def select_detections(
     points: Array,
     strides: Array,
     input_size: ImageSize,
-    score_threshold: float = 0.25,
+    score_threshold: float = DEFAULT_SCORE,
     iou_threshold: float = 0.65,
     max_detections: int = 300,
     max_candidates: int = 1000,
@@ -80,16 +81,18 @@ def select_detections(
     equal ones the first.
     """
     logits_AC = logits_AC.astype(np.float32)
-    point, label = np.nonzero(logits_AC > _logit(score_threshold))
+    point, label = np.nonzero(logits_AC > _logit(score_threshold * (1 - 1e-6)))
     logits = logits_AC[point, label]
     if len(logits) > max_candidates:
         best = np.argsort(-logits, kind="stable")[:max_candidates]
         logits, point, label = logits[best], point[best], label[best]
+    scores = _sigmoid(logits)
+    reached = scores >= np.float32(score_threshold)
+    scores, point, label = scores[reached], point[reached], label[reached]
     distances = expected_distances(bins_A4R[point].astype(np.float32))
     boxes = distances_to_boxes(distances, points[point], strides[point])
     height, width = input_size
     limit = np.array([width, height, width, height], boxes.dtype)
-    scores = _sigmoid(logits)
     found = DetectionArrays(np.clip(boxes, 0, limit), scores, label.astype(np.int64))
     return suppress(found, iou_threshold, max_detections)
 

@@ -7,6 +7,7 @@ import math
 from torch import Tensor
 from torchvision.ops import batched_nms
 
+from kdlnet.metrics.verdict import DEFAULT_SCORE
 from kdlnet.ops.boxes import clip_boxes
 from kdlnet.ops.decode import distances_to_boxes, expected_distances
 from kdlnet.types import Detections, ImageSize, RawPredictions
@@ -15,14 +16,14 @@ from kdlnet.types import Detections, ImageSize, RawPredictions
 def select_detections(
     raw: RawPredictions,
     input_size: ImageSize,
-    score_threshold: float = 0.25,
+    score_threshold: float = DEFAULT_SCORE,
     iou_threshold: float = 0.65,
     max_detections: int = 300,
     max_candidates: int = 1000,
 ) -> list[Detections]:
     """Class-wise non-maximum suppression; one Detections an image, pixels of the network input.
 
-    Every (point, class) pair whose score exceeds ``score_threshold`` is a candidate; the
+    Every (point, class) pair whose score reaches ``score_threshold`` is a candidate; the
     ``max_candidates`` best of an image enter the suppression. Boxes are decoded for candidates
     only and clipped to ``input_size``.
     """
@@ -52,15 +53,18 @@ def _select(
     max_candidates: int,
 ) -> Detections:
     logits_AC = logits_AC.float()
-    point, label = (logits_AC > _logit(score_threshold)).nonzero(as_tuple=True)
+    # A little lower than the threshold: it is the score that decides, as in every verdict.
+    point, label = (logits_AC > _logit(score_threshold * (1 - 1e-6))).nonzero(as_tuple=True)
     logits = logits_AC[point, label]
     if logits.numel() > max_candidates:
         logits, best = logits.topk(max_candidates)
         point, label = point[best], label[best]
+    scores = logits.sigmoid()
+    reached = scores >= score_threshold
+    scores, point, label = scores[reached], point[reached], label[reached]
     distances = expected_distances(bins_A4R[point].float())
     boxes = distances_to_boxes(distances, raw.points[point], raw.strides[point])
     boxes = clip_boxes(boxes, *input_size)
-    scores = logits.sigmoid()
     return suppress(Detections(boxes, scores, label), iou_threshold, max_detections)
 
 

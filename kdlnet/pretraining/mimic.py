@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdlnet.models.detector import Detector
+from kdlnet.models.network import Network
 from kdlnet.types import StepOutput
 
 from .teachers import STRIDES, Lesson
@@ -59,7 +59,7 @@ class Mimic(nn.Module):
     """A detector with the 1x1 layers that its maps go through; ``widths`` are the teacher's
     channels by stride and ``vector`` the length of its vector."""
 
-    def __init__(self, detector: Detector, widths: Sequence[int], vector: int) -> None:
+    def __init__(self, detector: Network, widths: Sequence[int], vector: int) -> None:
         super().__init__()
         self.detector = detector
         levels = len(STRIDES)

@@ -1,4 +1,4 @@
-"""Detections and inspection results drawn on their image."""
+"""Detections, true, false and missed boxes drawn on their image."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from kdlnet.events import Listener, Message, Progress
 from kdlnet.images.window import image_depth, measured_window
 from kdlnet.inference.released import find_start
 from kdlnet.inference.weights import Weights, load_weights, transfer
-from kdlnet.models.detector import Detector
+from kdlnet.models.network import Network
 from kdlnet.models.zoo import ModelArguments, build_model
 from kdlnet.training.average import WeightAverage
 from kdlnet.types import Preprocess, Tiling
@@ -37,8 +37,8 @@ class Setup:
     info: DatasetInfo
     train: DetectionDataset
     val: DetectionDataset
-    detector: Detector
-    average: WeightAverage[Detector]
+    detector: Network
+    average: WeightAverage[Network]
 
 
 def prepare_run(

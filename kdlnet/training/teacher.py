@@ -13,8 +13,8 @@ from kdlnet.events import Listener, Message
 from kdlnet.inference.evaluate import detect
 from kdlnet.inference.weights import Weights, load_weights
 from kdlnet.metrics.average_precision import average_precision
-from kdlnet.models.detector import Detector
 from kdlnet.models.fuse import fuse_model
+from kdlnet.models.network import Network
 from kdlnet.training.parts import Setup
 from kdlnet.types import RawPredictions
 from kdlnet.utils.files import shown
@@ -28,7 +28,7 @@ _WEAK = 0.1
 class Member:
     """One fused detector in eval mode. ``order`` picks its classes in the student's order."""
 
-    def __init__(self, detector: Detector, order: Tensor | None) -> None:
+    def __init__(self, detector: Network, order: Tensor | None) -> None:
         self.detector = detector
         self.order = order
 

@@ -16,18 +16,18 @@ from kdlnet.errors import ConfigError, unknown
 from kdlnet.events import Listener, Message, ignore
 from kdlnet.images.contract import TileChoice, adjusted
 from kdlnet.images.read import read_image
-from kdlnet.images.tiles import merge_tiles
 from kdlnet.images.window import Window, fit_depth, image_depth, other_depth
 from kdlnet.inference.clock import Laps, Timing, timing
 from kdlnet.inference.onnx_file import ONNX_SUFFIX
+from kdlnet.inference.pipeline import IOU_THRESHOLD, Pipeline
 from kdlnet.inference.probe_images import describe_files, find_images, readable
-from kdlnet.inference.runtimes import Runtime, open_runtime, thread_count, tiles_of, to_input
-from kdlnet.ops.nms import select_detections
-from kdlnet.types import DetectionArrays, ImageSize
+from kdlnet.inference.runtimes import Runtime, open_runtime, thread_count
+from kdlnet.inference.views import FrameViews
+from kdlnet.metrics.verdict import VerdictRule
+from kdlnet.types import ImageSize
 from kdlnet.utils.device import synchronize
 from kdlnet.utils.environment import environment, processor_name
 
-STAGES = ("decode", "preprocess", "infer", "postprocess")
 PROTOCOLS = ("files", "paper")
 PAPER: dict[str, Any] = {
     "model": "KD-LightNet (Liu et al., IEEE TIM 2023)",
@@ -37,9 +37,7 @@ PAPER: dict[str, Any] = {
 PAPER_SIZE = (640, 640)
 """The paper's image size is not public."""
 _MOST_IMAGES = 256
-_IOU_THRESHOLD = 0.65
 _TILES = 16  # a batch of tiles, as for predict
-_SCORE_THRESHOLD = 0.25  # where the file stores none, as for predict
 
 Call = Callable[[int], tuple[dict[str, float], list[NDArray[Any]]]]
 """Call number n: milliseconds by stage, and boxes (N, 4) in pixels of each original image."""
@@ -174,39 +172,29 @@ def _check_paper(plan: Plan, fuse: bool, given: bool) -> None:
 
 def _files(runtime: Runtime, paths: Sequence[Path], plan: Plan) -> Call:
     """From files to boxes, one after the other: nothing overlaps."""
-    contract, device = runtime.preprocess, runtime.device
-    step = plan.batch if contract.tiling is None else max(plan.batch, _TILES)
+    contract = runtime.preprocess
+    pipeline = Pipeline(
+        runtime,
+        contract.image_size,
+        runtime.device,
+        score_threshold=_score(runtime),
+        batch=plan.batch if contract.tiling is None else max(plan.batch, _TILES),
+    )
 
-    @torch.inference_mode()
     def call(number: int) -> tuple[dict[str, float], list[NDArray[Any]]]:
-        laps = Laps(STAGES)
+        clock = Laps()
         files = [paths[(number * plan.batch + i) % len(paths)] for i in range(plan.batch)]
         images = [read_image(path) for path in files]
-        laps.end("decode")
-        tiles = [tiles_of(image, contract) for image in images]
-        views = [(n, tile) for n, each in enumerate(tiles) for tile in each]
-        parts: list[list[DetectionArrays]] = [[] for _ in images]
-        for start in range(0, len(views), step):
-            rows, some = zip(*views[start : start + step], strict=True)
-            inputs, geometries = to_input([images[n] for n in rows], contract, device, some)
-            synchronize(device)
-            laps.end("preprocess")
-            raw = runtime(inputs)
-            synchronize(device)
-            laps.end("infer")
-            found = select_detections(raw, contract.image_size, _score(runtime), _IOU_THRESHOLD)
-            for n, detections, geometry in zip(rows, found, geometries, strict=True):
-                parts[n].append(geometry.detections(detections.arrays()))
-            laps.end("postprocess")
-        merged = [merge_tiles(*pair, _IOU_THRESHOLD) for pair in zip(parts, tiles, strict=True)]
-        laps.end("postprocess")
-        return laps.spent | {"total": sum(laps.spent.values())}, [each.boxes for each in merged]
+        clock.end("decode")
+        found = [each.boxes for each in pipeline.detect(FrameViews(images, contract), clock)]
+        return clock.spent | {"total": sum(clock.spent.values())}, found
 
     return call
 
 
 def _score(runtime: Runtime) -> float:
-    return runtime.thresholds.get("score", _SCORE_THRESHOLD)
+    """As for predict."""
+    return VerdictRule.of_weights(runtime.thresholds).score
 
 
 def _forward(runtime: Runtime) -> Call:
@@ -262,7 +250,7 @@ def _measure(
         infer_images_per_second=speed["infer"],
         boxes_per_image=boxes / plan.calls / plan.batch if files else None,
         score_threshold=_score(runtime) if files else None,
-        iou_threshold=_IOU_THRESHOLD if files else None,
+        iou_threshold=IOU_THRESHOLD if files else None,
         paper=None if files else {**PAPER, **_comparable(name)},
         environment=environment(),
     )

@@ -8,34 +8,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from kdlnet.curation.groups import find_groups, name_below
 from kdlnet.data.catalog import DatasetInfo, find_dataset
 from kdlnet.errors import DataError, WeightsError
 from kdlnet.events import Listener, Message, ignore
 from kdlnet.inference.evaluate import detect, open_split
-from kdlnet.inference.weights import load_weights
+from kdlnet.inference.runtimes import open_runtime
 from kdlnet.metrics.average_precision import AveragePrecision, average_precision
 from kdlnet.metrics.intervals import Difference, Table, paired_bootstrap, tabulate
 from kdlnet.metrics.result import ImageResult
+from kdlnet.metrics.verdict import Verdict, VerdictRule
 from kdlnet.report.comparison import difference_plot
-from kdlnet.utils.device import find_device, prepare
 from kdlnet.utils.environment import environment
 from kdlnet.utils.files import write_json
 from kdlnet.utils.output import new_folder
 
-_USUAL_SCORE = 0.25
-
 
 @dataclass(frozen=True)
 class Measured:
-    """One weights file on the split: its figures, matches, and verdict (N,) of each image."""
+    """One file on the split: its figures, matches, and its verdict on each image."""
 
     weights: Path
     precision: AveragePrecision
     table: Table
-    rejected: list[bool]
+    verdicts: list[Verdict]
 
 
 @dataclass(frozen=True)
@@ -103,18 +100,17 @@ def compare(
     overwrite: bool = False,
     on_event: Listener = ignore,
 ) -> Comparison:
-    """Measures the weights ``a`` and ``b`` on one split and leaves comparison.json and a picture.
+    """Measures ``a`` and ``b`` on one split and leaves comparison.json and a picture.
 
+    They are any files that a runtime opens, exported ones too, and are measured as they are.
     Several files a side are the same training with several seeds, in the same order on both sides:
     the difference is the mean over the pairs. ``group_by`` names images that belong together, see
     :func:`~kdlnet.curation.groups.find_groups`: by default each image stands for itself. Raises
     WeightsError or DataError for what cannot be compared.
     """
     _check_sides(a, b)
-    target = find_device(device)
-    prepare(target)
     info = find_dataset(data, data_root)
-    measured, image_paths = _measure_all([*a, *b], info, split, batch, target, on_event)
+    measured, image_paths = _measure_all([*a, *b], info, split, batch, device, on_event)
     names = [name_below(path, info.root) for path in image_paths]
     groups = np.unique(find_groups(group_by, names, image_paths), return_inverse=True)[1].tolist()
     pairs = [(measured[one], measured[two]) for one, two in zip(a, b, strict=True)]
@@ -158,7 +154,7 @@ def _measure_all(
     info: DatasetInfo,
     split: str,
     batch: int,
-    device: torch.device,
+    device: str,
     on_event: Listener,
 ) -> tuple[dict[Path, Measured], list[Path]]:
     """Figures of each file, every one measured once, and the images that all of them saw."""
@@ -177,23 +173,23 @@ def _measure(
     info: DatasetInfo,
     split: str,
     batch: int,
-    device: torch.device,
+    device: str,
     on_event: Listener,
 ) -> tuple[Measured, list[str]]:
-    """Figures of one weights file, and the names of its images."""
-    weights = load_weights(path, device)
-    if set(weights.names) != set(info.names):
+    """Figures of one file as it is, not fused in memory, and the names of its images."""
+    runtime = open_runtime(path, device=device, fuse=False)
+    if set(runtime.names) != set(info.names):
         raise WeightsError(
-            f"{str(path)!r} knows {', '.join(weights.names)}, the dataset has "
+            f"{str(path)!r} knows {', '.join(runtime.names)}, the dataset has "
             f"{', '.join(info.names)}: compare weights of the same classes"
         )
-    dataset, _ = open_split(weights, info, split, None, False, on_event)
-    results = detect(weights.detector, dataset, batch, device, on_event=on_event)
-    precision = average_precision(results, weights.names)
-    score = weights.thresholds.get("score", _USUAL_SCORE)
-    rejected = [bool((result.scores >= score).any()) for result in results]
-    table = tabulate(_in_order(results, weights.names, info.names), len(info.names))
-    return Measured(path, precision, table, rejected), [result.name for result in results]
+    dataset, _ = open_split(runtime, info, split, None, False, on_event)
+    results = detect(runtime, dataset, batch, runtime.device, on_event=on_event)
+    precision = average_precision(results, runtime.names)
+    rule = VerdictRule.of_weights(runtime.thresholds)
+    verdicts = [rule.verdict(result.scores, result.labels) for result in results]
+    table = tabulate(_in_order(results, runtime.names, info.names), len(info.names))
+    return Measured(path, precision, table, verdicts), [result.name for result in results]
 
 
 def _in_order(
@@ -239,14 +235,14 @@ def _flips(
         for kind in ("defective", "good")
     }
     for one, two in pairs:
-        for has_defect, first, second in zip(defective, one.rejected, two.rejected, strict=True):
-            verdict = {
-                (True, True): "both NG",
-                (True, False): "only A NG",
-                (False, True): "only B NG",
-                (False, False): "both OK",
+        for has_defect, first, second in zip(defective, one.verdicts, two.verdicts, strict=True):
+            pair = {
+                ("NG", "NG"): "both NG",
+                ("NG", "OK"): "only A NG",
+                ("OK", "NG"): "only B NG",
+                ("OK", "OK"): "both OK",
             }[first, second]
-            counts["defective" if has_defect else "good"][verdict] += 1
+            counts["defective" if has_defect else "good"][pair] += 1
     return counts
 
 

@@ -104,8 +104,8 @@ def demo(
         write_json(result.folder / "bench.json", speed.to_dict())
     result.metrics = {
         "teacher_ap50": teacher.metrics["ap50"],
-        "student_ap50": measured.metrics["ap50"],
-        "student_ap": measured.metrics["ap"],
+        "student_ap50": measured.precision.ap50,
+        "student_ap": measured.precision.ap,
         "largest_logit_error": proof.largest_logit_error,
         "images_per_second": speed.images_per_second,
         "device": speed.device_name,

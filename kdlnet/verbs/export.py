@@ -23,7 +23,7 @@ from kdlnet.inference.onnx_file import (
     write_onnx,
 )
 from kdlnet.inference.probe_images import made_up_images, readable, split_images
-from kdlnet.inference.runtimes import tiles_of, to_input
+from kdlnet.inference.views import tiles_of, to_input
 from kdlnet.inference.weights import Weights, load_weights
 from kdlnet.models.fuse import fuse_model
 from kdlnet.ops.decode import decode_boxes

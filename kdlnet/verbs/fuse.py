@@ -23,8 +23,8 @@ from kdlnet.events import Listener, Message, Progress, ignore
 from kdlnet.inference.evaluate import detect, open_split
 from kdlnet.inference.weights import Weights, load_weights, save_weights
 from kdlnet.metrics.average_precision import average_precision
-from kdlnet.models.detector import Detector
 from kdlnet.models.fuse import fuse_model
+from kdlnet.models.network import Network
 from kdlnet.ops.nms import select_detections
 from kdlnet.types import Detections, ImageSize
 from kdlnet.utils.device import find_device, prepare, synchronize
@@ -277,12 +277,12 @@ def _ap(
     return average_precision(results, weights.names).ap
 
 
-def _parameters(detector: Detector) -> int:
+def _parameters(detector: Network) -> int:
     return sum(parameter.numel() for parameter in detector.parameters())
 
 
 @torch.no_grad()
-def _gflops(detector: Detector, weights: Weights) -> float:
+def _gflops(detector: Network, weights: Weights) -> float:
     shape = (1, weights.preprocess.channels, *weights.preprocess.image_size)
     counter = FlopCounterMode(display=False)
     with counter:
@@ -292,7 +292,7 @@ def _gflops(detector: Detector, weights: Weights) -> float:
 
 @torch.no_grad()
 def _latency(
-    before: Detector, after: Detector, weights: Weights, device: torch.device, rounds: int = 15
+    before: Network, after: Network, weights: Weights, device: torch.device, rounds: int = 15
 ) -> tuple[float, float]:
     """Median milliseconds of one image through each, measured in turn."""
     image = _images(weights, None, range(1), device)

@@ -16,6 +16,7 @@ from kdlnet.events import Listener, Message, Progress, ignore
 from kdlnet.images.contract import TileChoice
 from kdlnet.images.sources import TIMEOUT, Source, SourceLike, open_source
 from kdlnet.images.window import Window
+from kdlnet.inference.pipeline import IOU_THRESHOLD, MAX_DETECTIONS
 from kdlnet.inference.prediction import Prediction
 from kdlnet.inference.predictor import Predictor, Skipped
 from kdlnet.inference.writer import PredictionWriter, check_kinds
@@ -76,8 +77,8 @@ def predict_files(
     batch: int = 16,
     device: str = "auto",
     score_threshold: float | None = None,
-    iou_threshold: float = 0.65,
-    max_detections: int = 300,
+    iou_threshold: float = IOU_THRESHOLD,
+    max_detections: int = MAX_DETECTIONS,
     classes: Sequence[str] | None = None,
     save: Sequence[str] = DEFAULT_KINDS,
     strict: bool = False,

@@ -17,6 +17,10 @@ from typing import Any
 import pytest
 
 from kdlnet import events
+from kdlnet.metrics.average_precision import AveragePrecision, ClassPrecision
+from kdlnet.metrics.errors import OperatingPoint
+from kdlnet.metrics.evaluation import EvalResult
+from kdlnet.types import Preprocess
 from kdlnet_cli.main import main
 
 
@@ -74,6 +78,43 @@ def metrics() -> dict[str, Any]:
     }
 
 
+def evaluation(weights: Path) -> EvalResult:
+    """The same figures as a validation gives them."""
+    values = metrics()
+    scratch, pit = values["per_class"].values()
+    overall = {name: scratch[name] for name in ("ap", "ap50", "ap75", "recall", "truths")}
+    return EvalResult(
+        folder=Path("runs/val/set"),
+        precision=AveragePrecision(
+            **overall,
+            recall50=None,
+            per_class={
+                "scratch": ClassPrecision(**scratch, recall50=None),
+                "pit": ClassPrecision(**pit, recall50=None),
+            },
+            per_size=values["per_size"],
+            images=values["images"],
+        ),
+        operating_point=OperatingPoint(0.5, 0.5, true=9, false=1, missed=3),
+        best_scores={"scratch": 0.5},
+        confusion=[[9, 0, 3], [0, 0, 0], [1, 0, 0]],
+        images_per_second=2.667,
+        seconds=values["seconds"],
+        weights=weights,
+        model="lightnet-n",
+        fused=False,
+        data="set",
+        split="val",
+        preprocess=Preprocess((64, 64)),
+        score_threshold=0.001,
+        iou_threshold=0.65,
+        max_detections=300,
+        device="cpu",
+        left_out=[],
+        label_problems=["labels/a.txt:1: outside, clipped"],
+    )
+
+
 @dataclass
 class FakeEngine:
     """What the verbs called. ``fail`` is raised by every call after its events."""
@@ -122,13 +163,12 @@ class FakeEngine:
             folder=folder, best=best, last=last, metrics=metrics(), reason="epochs"
         )
 
-    def validate(self, weights: Path, **options: Any) -> SimpleNamespace:
+    def validate(self, weights: Path, **options: Any) -> EvalResult:
         tell = self._record(weights=weights, **options)
         tell(events.Message("a label was clipped", "warning"))
         tell(events.Progress("validate", 2, 4))
         self._end()
-        problems = ["labels/a.txt:1: outside, clipped"]
-        return SimpleNamespace(folder=Path("runs/val/set"), metrics=metrics(), problems=problems)
+        return evaluation(weights)
 
     def fuse(self, weights: Path, **options: Any) -> SimpleNamespace:
         tell = self._record(weights=weights, **options)

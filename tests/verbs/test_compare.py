@@ -52,7 +52,7 @@ def test_figures_are_those_of_val_and_the_loss_is_shown(
     ap = result.differences["ap"]
     for path, value in ((good, ap.a), (other, ap.b)):
         measured = validate(path, data=str(dataset), out=tmp_path / path.stem, pictures=False)
-        assert value == pytest.approx(measured.metrics["ap"], abs=1e-9)
+        assert value == pytest.approx(measured.precision.ap, abs=1e-9)
     assert ap.a > 0.2 and ap.shown and result.verdict.startswith("A is better: AP -")
     written = json.loads((tmp_path / "run" / "comparison.json").read_text())
     assert written["differences"]["ap"]["low"] == ap.low and written["images"] == 12

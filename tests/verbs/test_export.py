@@ -17,8 +17,8 @@ from kdlnet.events import Message
 from kdlnet.inference.onnx_file import write_onnx
 from kdlnet.inference.runtimes import open_runtime
 from kdlnet.inference.weights import Weights, load_weights, save_weights
-from kdlnet.models.detector import Detector
 from kdlnet.models.fuse import fuse_model
+from kdlnet.models.network import Network
 from kdlnet.models.zoo import ModelArguments, build_model
 from kdlnet.ops.decode import decode_boxes
 from kdlnet.types import Preprocess
@@ -158,9 +158,9 @@ def test_wrong_boxes_alone_fail_the_proof(
 
 def test_a_wrong_fold_fails_the_proof(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The proof compares with the weights as they are in their file, not with the fused copy."""
-    folded: list[Detector] = []
+    folded: list[Network] = []
 
-    def wrong(detector: Detector) -> Detector:
+    def wrong(detector: Network) -> Network:
         folded.append(fuse_model(detector))
         folded[0].neck.down[0].conv.bias.data += 1e-2  # type: ignore[union-attr]
         return folded[0]

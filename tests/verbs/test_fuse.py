@@ -10,8 +10,8 @@ import torch
 
 from kdlnet.errors import KdlnetError, ProofFailed
 from kdlnet.inference.weights import Weights, load_weights, save_weights
-from kdlnet.models.detector import Detector
 from kdlnet.models.fuse import fuse_model, is_fused
+from kdlnet.models.network import Network
 from kdlnet.models.zoo import ModelArguments, build_model
 from kdlnet.types import Detections, Preprocess
 from kdlnet.verbs import fuse as module
@@ -68,7 +68,7 @@ def test_fusing_twice_is_a_no_op(file: Path) -> None:
 def test_a_wrong_fold_fails_the_proof_and_leaves_no_file(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def wrong(detector: Detector) -> Detector:
+    def wrong(detector: Network) -> Network:
         fused = fuse_model(detector)
         fused.neck.down[0].conv.bias.data += 1e-2  # type: ignore[union-attr]
         return fused
@@ -80,7 +80,7 @@ def test_a_wrong_fold_fails_the_proof_and_leaves_no_file(
 
 
 def test_not_a_number_fails_the_proof(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(detector: Detector) -> Detector:
+    def broken(detector: Network) -> Network:
         fused = fuse_model(detector)
         fused.neck.down[0].conv.bias.data.fill_(float("nan"))  # type: ignore[union-attr]
         return fused
@@ -98,7 +98,7 @@ def test_not_a_number_fails_also_where_no_box_would_tell(
         layer.bias.data.fill_(-30.0)  # no score comes near the threshold
     save_weights(file, weights)
 
-    def broken(detector: Detector) -> Detector:
+    def broken(detector: Network) -> Network:
         fused = fuse_model(detector)
         fused.head.class_logits[0].bias.data.fill_(float("nan"))  # type: ignore[operator]
         return fused

@@ -138,7 +138,7 @@ def test_val_predict_and_bench_use_the_tiles_of_the_weights(
             trained, data=str(boards), device="cpu", pictures=False, overwrite=True,
             out=tmp_path / "val", **options,
         )  # fmt: skip
-        return result.metrics["preprocess"]["tiling"]
+        return result.to_dict()["preprocess"]["tiling"]
 
     assert seen() == {"size": [96, 96], "overlap": 0.25}
     assert seen(tile="off") is None
@@ -170,7 +170,7 @@ def test_val_of_other_bits_is_told_and_the_same(
         return validate(
             trained, data=str(data), device="cpu", pictures=False, overwrite=True,
             out=tmp_path / "val", on_event=told.append, **options,
-        ).metrics["ap"]  # fmt: skip
+        ).precision.ap  # fmt: skip
 
     told: list[object] = []
     sixteen, twelve = (make_boards(tmp_path / str(factor), factor) for factor in (257, 16))

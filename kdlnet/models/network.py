@@ -1,4 +1,4 @@
-"""The detector: a backbone, a neck and a head."""
+"""The network: a backbone, a neck and a head."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kdlnet.models.neck import Neck
 from kdlnet.types import RawPredictions
 
 
-class Detector(nn.Module):
+class Network(nn.Module):
     """Images (B, channels, H, W), window mapped to [0, 1], to RawPredictions.
 
     H and W must be multiples of 32.

@@ -1,0 +1,87 @@
+"""The one way from pixels to boxes, for every verb and over every runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+
+from kdlnet.images.tiles import Tile, merge_tiles
+from kdlnet.inference.clock import Laps
+from kdlnet.inference.views import Views
+from kdlnet.metrics.verdict import DEFAULT_SCORE
+from kdlnet.ops.nms import select_detections
+from kdlnet.types import DetectionArrays, Detections, Forward, ImageSize, RawPredictions
+from kdlnet.utils.device import synchronize
+
+IOU_THRESHOLD = 0.65
+"""Two boxes of one class that overlap by this much are one."""
+MAX_DETECTIONS = 300
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Tiles, letterbox, network, suppression, back to the original image, tiles merged.
+
+    ``network`` maps images (B, channels, H, W) of ``input_size`` on ``device`` to RawPredictions
+    there: a Runtime, or a model in eval mode. It gets ``batch`` views at once. Boxes below
+    ``score_threshold`` are left out; with ``labels`` those of other classes, too, before the
+    suppression.
+    """
+
+    network: Forward
+    input_size: ImageSize
+    device: torch.device
+    score_threshold: float = DEFAULT_SCORE
+    iou_threshold: float = IOU_THRESHOLD
+    max_detections: int = MAX_DETECTIONS
+    batch: int = 16
+    labels: tuple[int, ...] | None = None
+
+    @torch.no_grad()
+    def detect(self, views: Views, clock: Laps | None = None) -> Iterator[DetectionArrays]:
+        """Detections of each image in turn, boxes in pixels of the original image.
+
+        ``clock`` gets what the stages take, waiting for the device at their ends; what the caller
+        does between two images is in none of them.
+        """
+        parts: list[DetectionArrays] = []
+        tiles: list[Tile | None] = []
+        count = len(views.image_of)
+        for start in range(0, count, self.batch):
+            rows = range(start, min(start + self.batch, count))
+            images, geometries = views.load(rows, self.device)
+            self._end(clock, "preprocess")
+            raw = self.network(images)
+            self._end(clock, "infer")
+            whole = []
+            for row, found, geometry in zip(rows, self._select(raw), geometries, strict=True):
+                parts.append(geometry.detections(found.arrays()))
+                tiles.append(views.tiles[row])
+                if row + 1 == count or views.image_of[row + 1] != views.image_of[row]:
+                    whole.append(self._merge(parts, tiles))
+                    parts, tiles = [], []
+            if clock is not None:
+                clock.end("postprocess")  # the boxes are on the CPU: there is nothing to wait for
+            yield from whole
+            if clock is not None:
+                clock.skip()
+
+    def _end(self, clock: Laps | None, stage: str) -> None:
+        """Ends a lap, where there is a clock, once the device has done all it was given."""
+        if clock is not None:
+            synchronize(self.device)
+            clock.end(stage)
+
+    def _select(self, raw: RawPredictions) -> list[Detections]:
+        limits = (self.score_threshold, self.iou_threshold, self.max_detections)
+        if self.labels is None:
+            return select_detections(raw, self.input_size, *limits)
+        kept = torch.tensor(self.labels, device=raw.logits.device)
+        some = replace(raw, logits=raw.logits[..., kept])
+        found = select_detections(some, self.input_size, *limits)
+        return [Detections(each.boxes, each.scores, kept[each.labels]) for each in found]
+
+    def _merge(self, parts: list[DetectionArrays], tiles: list[Tile | None]) -> DetectionArrays:
+        return merge_tiles(parts, tiles, self.iou_threshold, self.max_detections)

@@ -1,0 +1,71 @@
+"""The result of a validation, as Python reads it and as metrics.json holds it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kdlnet.metrics.average_precision import AveragePrecision
+from kdlnet.metrics.errors import OperatingPoint
+from kdlnet.types import Preprocess
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalResult:
+    """Figures of one file on one split, and how they came about.
+
+    ``folder`` holds metrics.json and the pictures. ``fused`` says what the file holds.
+    ``operating_point`` is at the score with the best F1 over all classes, ``best_scores`` are those
+    of each class. ``confusion`` has a row for each true class and a column for each predicted one,
+    the background last. ``left_out`` has a line for each image that was not used,
+    ``label_problems`` one for each label row that was dropped or clipped.
+    """
+
+    folder: Path
+    precision: AveragePrecision
+    operating_point: OperatingPoint
+    best_scores: dict[str, float]
+    confusion: list[list[int]]
+    images_per_second: float
+    seconds: float
+    weights: Path
+    model: str
+    fused: bool
+    data: str
+    split: str
+    preprocess: Preprocess
+    score_threshold: float
+    iou_threshold: float
+    max_detections: int
+    device: str
+    left_out: list[str]
+    label_problems: list[str]
+
+    @property
+    def problems(self) -> list[str]:
+        """One line for each problem in the data."""
+        return [*self.left_out, *self.label_problems]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What metrics.json holds: builtins, always the same keys."""
+        return {
+            **self.precision.to_dict(),
+            "images_per_second": round(self.images_per_second, 2),
+            "seconds": round(self.seconds, 3),
+            "weights": str(self.weights),
+            "model": self.model,
+            "fused": self.fused,
+            "data": self.data,
+            "split": self.split,
+            "preprocess": self.preprocess.to_dict(),
+            "score_threshold": self.score_threshold,
+            "iou_threshold": self.iou_threshold,
+            "max_detections": self.max_detections,
+            "device": self.device,
+            "left_out": self.left_out,
+            "label_problems": self.label_problems,
+            "operating_point": self.operating_point.to_dict(),
+            "best_f1_score_per_class": self.best_scores,
+            "confusion": self.confusion,
+        }

@@ -1,0 +1,201 @@
+"""One way from pixels to boxes: whoever asks, and however, gets the same ones."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from kdlnet.data.catalog import find_dataset, list_images
+from kdlnet.errors import ConfigError
+from kdlnet.events import ignore
+from kdlnet.images.read import read_image
+from kdlnet.inference.clock import STAGES, Laps
+from kdlnet.inference.evaluate import detect, open_split
+from kdlnet.inference.pipeline import Pipeline
+from kdlnet.inference.predictor import Predictor
+from kdlnet.inference.runtimes import Runtime, open_runtime, thread_count
+from kdlnet.inference.views import DatasetViews, FrameViews
+from kdlnet.inference.weights import load_weights, save_weights
+from kdlnet.metrics.evaluation import EvalResult
+from kdlnet.types import DetectionArrays, Tiling
+from kdlnet.verbs import bench as bench_module
+from kdlnet.verbs.bench import Plan
+from kdlnet.verbs.compare import compare
+from kdlnet.verbs.export import EXPORTERS, export
+from kdlnet.verbs.val import validate
+
+from ..support.blob_network import make_file
+
+TILES = {"whole": None, "tiled": Tiling((48, 32), 0.2)}
+SCORE = 0.3
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights that store a threshold."""
+    path = make_file(tmp_path_factory.mktemp("weights") / "best.pt")
+    save_weights(path, replace(load_weights(path), thresholds={"score": SCORE}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def exported(file: Path) -> Path:
+    for package in EXPORTERS["onnx"].packages:
+        pytest.importorskip(package)
+    export(file)
+    return file.with_suffix(".onnx")
+
+
+def images_of(dataset: Path) -> list[Path]:
+    return list_images(find_dataset(str(dataset)), "val")
+
+
+def seen(runtime: Runtime, tiling: Tiling | None) -> Runtime:
+    return replace(runtime, preprocess=replace(runtime.preprocess, tiling=tiling))
+
+
+def found(runtime: Runtime, paths: list[Path], batch: int = 16) -> list[DetectionArrays]:
+    contract = runtime.preprocess
+    pipeline = Pipeline(runtime, contract.image_size, runtime.device, SCORE, batch=batch)
+    return list(pipeline.detect(FrameViews([read_image(path) for path in paths], contract)))
+
+
+def assert_same(
+    ours: list[DetectionArrays], theirs: list[DetectionArrays], pixels: float = 1e-3
+) -> None:
+    assert sum(len(each) for each in ours) > 12
+    for one, two in zip(ours, theirs, strict=True):
+        assert one.labels.tolist() == two.labels.tolist()
+        np.testing.assert_allclose(one.boxes, two.boxes, atol=pixels)
+        np.testing.assert_allclose(one.scores, two.scores, atol=1e-4)
+
+
+@pytest.mark.parametrize("tiles", TILES)
+def test_predict_val_and_bench_find_the_same(file: Path, dataset: Path, tiles: str) -> None:
+    """To the bit where the batches are the same."""
+    tiling, paths = TILES[tiles], images_of(dataset)
+    runtime = seen(open_runtime(file, device="cpu"), tiling)
+    predictor = Predictor(
+        runtime, runtime.names, runtime.preprocess, runtime.device, SCORE, batch=16
+    )
+    predicted = predictor.predict(paths)
+    split, _ = open_split(runtime, find_dataset(str(dataset)), "val", None, False, ignore)
+    measured = detect(runtime, split, 16, runtime.device, SCORE)
+    _, timed = bench_module._files(runtime, paths, Plan(batch=len(paths)))(0)
+    assert sum(len(one) for one in predicted) > 12
+    assert tiling is None or len(split) > 2 * len(paths)
+    for ours, theirs, boxes in zip(predicted, measured, timed, strict=True):
+        np.testing.assert_array_equal(ours.boxes, theirs.boxes)
+        np.testing.assert_array_equal(ours.scores, theirs.scores)
+        assert ours.labels.tolist() == theirs.labels.tolist()
+        np.testing.assert_allclose(ours.boxes, boxes, atol=1e-3)
+
+
+@pytest.mark.parametrize("tiles", TILES)
+def test_batch_and_threads_change_nothing(file: Path, dataset: Path, tiles: str) -> None:
+    runtime, paths = seen(open_runtime(file, device="cpu"), TILES[tiles]), images_of(dataset)
+    wanted = found(runtime, paths, batch=8)
+    assert_same(found(runtime, paths, batch=1), wanted)
+    with thread_count(1):
+        one = found(runtime, paths)
+    with thread_count(2):
+        two = found(runtime, paths)
+    assert_same(one, two)
+    assert_same(one, wanted)
+
+
+def test_frames_and_datasets_are_seen_alike(file: Path, dataset: Path) -> None:
+    """The same tensor, whether letterboxed now or at the start."""
+    runtime = seen(open_runtime(file, device="cpu"), TILES["tiled"])
+    split, _ = open_split(runtime, find_dataset(str(dataset)), "val", None, False, ignore)
+    images = [read_image(path) for path in images_of(dataset)]
+    one, two = DatasetViews(split), FrameViews(images, runtime.preprocess)
+    assert list(one.image_of) == two.image_of and list(one.tiles) == two.tiles
+    rows = range(3, 9)
+    (ours, places), (theirs, others) = (views.load(rows, runtime.device) for views in (one, two))
+    assert torch.equal(ours, theirs) and list(places) == others
+
+
+def test_boxes_are_float64_in_the_original_and_no_class_is_made_up(
+    file: Path, dataset: Path
+) -> None:
+    runtime, paths = open_runtime(file, device="cpu"), images_of(dataset)
+    for tiling in TILES.values():
+        for each in found(seen(runtime, tiling), paths):
+            kinds = [str(array.dtype) for array in (each.boxes, each.scores, each.labels)]
+            assert kinds == ["float64", "float64", "int64"]
+    pipeline = Pipeline(runtime, runtime.preprocess.image_size, runtime.device, SCORE, labels=(1,))
+    views = FrameViews([read_image(path) for path in paths], runtime.preprocess)
+    labels = [label for each in pipeline.detect(views) for label in each.labels.tolist()]
+    assert set(labels) == {1}
+
+
+def test_the_clock_leaves_out_what_the_caller_does(file: Path, dataset: Path) -> None:
+    runtime, clock = open_runtime(file, device="cpu"), Laps()
+    views = FrameViews([read_image(images_of(dataset)[0])] * 4, runtime.preprocess)
+    pipeline = Pipeline(runtime, runtime.preprocess.image_size, runtime.device, batch=1)
+    began = time.perf_counter()
+    for _ in pipeline.detect(views, clock):
+        time.sleep(0.2)
+    spent = 1e3 * (time.perf_counter() - began)
+    assert all(clock.spent[stage] > 0 for stage in STAGES[1:]) and clock.spent["decode"] == 0
+    assert sum(clock.spent.values()) <= spent - 4 * 200 + 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tiles", TILES)
+def test_an_exported_file_finds_the_same(
+    file: Path, exported: Path, dataset: Path, tiles: str
+) -> None:
+    plain, other = (
+        seen(open_runtime(path, device="cpu"), TILES[tiles]) for path in (file, exported)
+    )
+    assert other.name == "onnxruntime"
+    assert_same(found(other, images_of(dataset)), found(plain, images_of(dataset)), pixels=1e-2)
+
+
+@pytest.mark.slow
+def test_val_and_compare_take_an_exported_file(
+    file: Path, exported: Path, dataset: Path, tmp_path: Path
+) -> None:
+    def measured(path: Path) -> EvalResult:
+        out = tmp_path / path.suffix[1:]
+        return validate(path, data=str(dataset), device="cpu", out=out, pictures=False)
+
+    one, two = measured(file), measured(exported)
+    assert one.precision.ap is not None
+    assert two.precision.ap == pytest.approx(one.precision.ap, abs=1e-3)
+    assert (one.fused, two.fused) == (False, True)
+    written = json.loads((tmp_path / "onnx" / "metrics.json").read_text())
+    assert written == two.to_dict() and written.keys() == one.to_dict().keys()
+    sides = compare([file], [exported], data=str(dataset), rounds=20, out=tmp_path / "compare")
+    assert sides.differences["ap"].a == one.precision.ap
+    assert sides.differences["ap"].b == two.precision.ap
+    for counts in sides.flips.values():
+        assert counts["only A NG"] == counts["only B NG"] == 0
+    with pytest.raises(ConfigError, match="64x64 only"):
+        validate(exported, data=str(dataset), image_size=(96, 96), out=tmp_path / "x")
+
+
+def test_verdicts_of_predict_and_compare_are_one(file: Path, dataset: Path, tmp_path: Path) -> None:
+    """At a threshold that is the score of a box, to the last bit."""
+    paths = images_of(dataset)
+    plain = Predictor.load(file, device="cpu", score_threshold=0.001).predict(paths)
+    score = float(np.sort([one.scores[0] for one in plain])[len(plain) // 2])
+    save_weights(tmp_path / "a.pt", replace(load_weights(file), thresholds={"score": score}))
+    verdicts = [one.verdict for one in Predictor.load(tmp_path / "a.pt").predict(paths)]
+    assert verdicts.count("NG") == len(paths) - len(paths) // 2
+    weights = replace(load_weights(tmp_path / "a.pt"), detector=open_runtime(file).forward)
+    save_weights(tmp_path / "fused.pt", replace(weights, fused=True))
+    sides = compare(
+        [tmp_path / "fused.pt"], [tmp_path / "fused.pt"], data=str(dataset), rounds=5,
+        out=tmp_path / "compare",
+    )  # fmt: skip
+    flips = sides.flips["defective"]["both NG"] + sides.flips["good"]["both NG"]
+    assert flips == verdicts.count("NG")
