@@ -21,7 +21,7 @@ def check_same(resume: Path, own: dict[str, Any], asked: dict[str, Any]) -> None
     differing = [
         f"{key} is {mine.get(key)!r} in the run and {value!r} now"
         for key, value in yours.items()
-        if value is not None and not _same(mine.get(key), value)
+        if value is not None and not same(mine.get(key), value)
     ]
     if differing:
         raise UsageProblem(
@@ -48,12 +48,12 @@ def resume_line(folder: Path, verb: str | None = None) -> str:
     return f"there is nothing to resume in {shown(folder)} yet"
 
 
-def _same(own: Any, asked: Any) -> bool:
+def same(own: Any, asked: Any) -> bool:
     """Equal values; for paths, which a run keeps absolute, the same place."""
     if isinstance(own, str) and isinstance(asked, str):
         return own == asked or Path(own) == Path(asked).absolute()
     if isinstance(own, list) and isinstance(asked, list) and len(own) == len(asked):
-        return all(map(_same, own, asked))
+        return all(map(same, own, asked))
     return bool(own == asked)
 
 

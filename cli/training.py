@@ -11,12 +11,12 @@ from kdlnet.utils.files import shown
 
 from .console import Console, figure
 from .errors import UsageProblem
-from .resume import check_same, resume_line
+from .resume import check_same, resume_line, same
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from kdlnet.config import TrainConfig
+    from kdlnet.config import DataConfig, TrainConfig
     from kdlnet.pretraining.settings import PretrainConfig
     from kdlnet.training.trainer import TrainResult
 
@@ -82,10 +82,23 @@ def resumed_settings(
     out: Path | None,
     overwrite: bool,
 ) -> TrainConfig:
-    """The settings of the run that goes on. Raises UsageProblem for flags that say otherwise."""
+    """The settings of the run that goes on. Raises UsageProblem for flags that say otherwise.
+
+    But the dataset is where the flags say: it may have been moved.
+    """
     from kdlnet.config import TrainConfig
 
-    return resumed(TrainConfig, resume, config, flags, assignments, out, overwrite)
+    place = {"data.name": None, "data.root": None}
+    own = resumed(TrainConfig, resume, config, flags | place, assignments, out, overwrite)
+    return own.model_copy(update={"data": _place(own, flags)})
+
+
+def _place(own: TrainConfig, flags: dict[str, Any]) -> DataConfig:
+    """The section ``data`` of a run that goes on, with the dataset's place from the flags."""
+    name, root = flags["data.name"], flags["data.root"]
+    if name is None or same(own.data.name, name):
+        name, root = own.data.name, root or own.data.root
+    return own.data.model_copy(update={"name": name, "root": root})
 
 
 def resumed(

@@ -8,11 +8,12 @@ from pathlib import Path
 import torch
 
 from kdlnet.config import TrainConfig, build_config, load_config
-from kdlnet.errors import ConfigError, WeightsError
+from kdlnet.data.digest import images_digest
+from kdlnet.errors import ConfigError, DataError, WeightsError
 from kdlnet.inference.weights import Weights
 from kdlnet.models.zoo import ModelArguments
 from kdlnet.training.loop import LoopState
-from kdlnet.training.parts import Setup
+from kdlnet.training.parts import Setup, at_place_of
 from kdlnet.training.run_folder import RunFolder
 
 _SHARE = 0.05
@@ -41,6 +42,7 @@ class Checkpoints:
         self.state = state
         self.thresholds: dict[str, float] = {}
         self._saved, self._took = 0.0, 0.0
+        self._digests = [images_digest(part.paths) for part in (setup.train, setup.val)]
 
     def save(self, best: bool, over: bool) -> None:
         """Writes results.csv, best.pt when this epoch is the best, and last.pt.
@@ -62,6 +64,7 @@ class Checkpoints:
         weights.training = {
             "config": self.setup.config.to_dict(),
             "images": len(self.setup.train),
+            "digests": self._digests,
             "detector": self.setup.detector.state_dict(),
             "updates": self.average.updates,
             "optimizer": self.optimizer.state_dict(),
@@ -80,6 +83,26 @@ class Checkpoints:
         self.scaler.load_state_dict(training["scaler"])
         for name, value in training["state"].items():
             setattr(self.state, name, value)
+
+    def moved(self, saved: Weights) -> bool:
+        """Whether the dataset is in another place than when ``saved`` was written.
+
+        Raises DataError where it has other images there. A run of an older version knows but the
+        number of its training images.
+        """
+        before, now = saved.training["config"]["data"], self.setup.config.data
+        if (before["name"], before["root"]) == (now.name, now.root):
+            return False
+        digests = saved.training.get("digests")
+        images = saved.training["images"], len(self.setup.train)
+        same = images[0] == images[1] if digests is None else digests == self._digests
+        if not same:
+            raise DataError(
+                f"{now.name!r} does not hold the images that the run began with in "
+                f"{before['name']!r} ({images[0]} for training, here {images[1]}): name the place "
+                "these were moved to, or start a new run with --init"
+            )
+        return True
 
     def _weights(self) -> Weights:
         setup = self.setup
@@ -118,8 +141,11 @@ def last_weights(resume: Path) -> Path:
     return resume
 
 
-def saved_config(saved: Weights) -> TrainConfig:
-    """The settings of a run that can be resumed. Raises WeightsError when ``saved`` is no such."""
+def saved_config(saved: Weights, asked: TrainConfig) -> TrainConfig:
+    """The settings of a run that can be resumed, its dataset where ``asked`` says that it is now.
+
+    Raises WeightsError when ``saved`` is no such run.
+    """
     if not saved.training:
         raise WeightsError(
             f"{str(saved.path)!r} holds no training state; resume from weights/last.pt of a run, "
@@ -127,9 +153,10 @@ def saved_config(saved: Weights) -> TrainConfig:
         )
     config = build_config(saved.training["config"])
     file = RunFolder.around(saved.path or Path()).config
-    if load_config(file) != config:
+    own = load_config(file)
+    if at_place_of(own, config) != own:
         raise ConfigError(
             f"{str(file)!r} was changed after the run began; a run goes on with the settings it "
             "had: undo the change, or start a new run with --config and --init"
         )
-    return config
+    return at_place_of(asked if asked.data.name else own, config)

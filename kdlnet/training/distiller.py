@@ -17,7 +17,7 @@ from kdlnet.models.zoo import model_strides
 from kdlnet.training.checkpoints import last_weights, saved_config
 from kdlnet.training.parts import prepare_run, run_place, updated, with_absolute_data
 from kdlnet.training.run_folder import RunFolder
-from kdlnet.training.series import Series, saved_series, stage
+from kdlnet.training.series import Series, resumed_series, stage
 from kdlnet.training.steps import DistillStep
 from kdlnet.training.teacher import Ensemble, Member, load_teachers
 from kdlnet.training.trainer import TrainResult, run_training, supervised_step, train
@@ -80,11 +80,12 @@ def distill(
     networks, arXiv 1805.04770). Where there are several trainings the folder holds one folder
     each: ``teacher``, ``student`` or ``student-1``, ``student-2`` and so on; the last student
     is the result. ``init`` are weights that each of them starts from. ``resume`` goes on with a
-    folder's own settings and teachers. Raises WeightsError or ConfigError before the first step for
-    a teacher that does not fit: a missing class, other strides, another preprocessing.
+    folder's own settings and teachers, as in train. Raises WeightsError or ConfigError before the
+    first step for a teacher that does not fit: a missing class, other strides, another
+    preprocessing.
     """
     if resume is not None:
-        return _resumed(resume, on_event)
+        return _resumed(config, resume, on_event)
     teachers = teachers or named_teachers(config)
     series = Series(
         teachers=tuple(teachers),
@@ -199,16 +200,16 @@ def train_student(
     return stage(
         out,
         lambda: _taught(config, teachers, None, init, out, True, on_event),
-        lambda: _resumed(out, on_event),
+        lambda: _resumed(config, out, on_event),
     )
 
 
-def _resumed(resume: Path, on_event: Listener) -> TrainResult:
-    found = saved_series(resume)
+def _resumed(config: TrainConfig, resume: Path, on_event: Listener) -> TrainResult:
+    found = resumed_series(resume, config)
     if found is not None:
         return _in_turn(*found, resume, on_event)
     saved = load_weights(last_weights(resume))
-    config = saved_config(saved)
+    config = saved_config(saved, config)
     if not config.distill.taught:
         raise ConfigError(f"{str(resume)!r} is no distillation: use kdlnet train --resume")
     return _taught(config, named_teachers(config), saved, None, None, False, on_event)

@@ -51,7 +51,7 @@ def prepare_run(
     """
     device = find_device(config.device)
     prepare(device)
-    config = with_absolute_data(config)
+    config = with_absolute_data(config) if saved is None else with_data_found_again(config)
     info = find_data(config)
     channels = config.model.channels or info.channels or 3
     config = updated(config, "model", channels=channels)
@@ -181,6 +181,11 @@ def _say_what_is_rare(found: Split, split: str, info: DatasetInfo, on_event: Lis
         on_event(Message(f"{text}: look at every class (kdlnet val) before you compare", "warning"))
 
 
+def at_place_of(place: TrainConfig, config: TrainConfig) -> TrainConfig:
+    """``config`` with its dataset where ``place`` has it."""
+    return updated(config, "data", name=place.data.name, root=place.data.root)
+
+
 def with_absolute_data(config: TrainConfig) -> TrainConfig:
     """Dataset paths made absolute, so that a run can be resumed from any folder."""
     name, root = Path(config.data.name), config.data.root
@@ -192,6 +197,16 @@ def with_absolute_data(config: TrainConfig) -> TrainConfig:
     if root is not None:
         changes["root"] = str(Path(root).absolute())
     return updated(config, "data", **changes)
+
+
+def with_data_found_again(config: TrainConfig) -> TrainConfig:
+    """The same for a run that goes on. Raises DataError that says what to do after a move."""
+    try:
+        return with_absolute_data(config)
+    except DataError as error:
+        raise DataError(
+            f"{error}; if it was moved, add its new place to --resume: --data"
+        ) from None
 
 
 def updated(config: TrainConfig, section: str, **values: Any) -> TrainConfig:

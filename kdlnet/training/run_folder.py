@@ -80,6 +80,11 @@ class RunFolder:
             write_yaml(self.config, settings)
             write_json(self.path / "environment.json", environment())
 
+    def settle(self, settings: dict[str, Any]) -> None:
+        """Writes the settings of a run that goes on with its dataset in another place."""
+        if is_writer():
+            write_yaml(self.config, settings)
+
     def begin_series(self, settings: dict[str, Any], series: dict[str, Any]) -> None:
         """Writes the settings that the runs of a series share, and what they are."""
         if is_writer():

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from kdlnet.config import TrainConfig, load_config
 from kdlnet.errors import ConfigError
+from kdlnet.training.parts import at_place_of, with_data_found_again
 from kdlnet.training.run_folder import RunFolder
 from kdlnet.utils.parse import first_fault
 
@@ -52,6 +53,20 @@ def saved_series(folder: Path) -> tuple[TrainConfig, Series] | None:
     except ValidationError as error:
         raise ConfigError(f"{str(file)!r} was changed: {first_fault(error)}") from None
     return load_config(RunFolder(folder).config), series
+
+
+def resumed_series(folder: Path, asked: TrainConfig) -> tuple[TrainConfig, Series] | None:
+    """As :func:`saved_series`, the dataset where ``asked``, if it names one, says that it is now.
+
+    Each training of the series sees to it that the images there are the same.
+    """
+    found = saved_series(folder)
+    if found is None or not asked.data.name:
+        return found
+    config, series = with_data_found_again(at_place_of(asked, found[0])), found[1]
+    if config != found[0]:
+        series.save(folder, config)
+    return config, series
 
 
 def stage(

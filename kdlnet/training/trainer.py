@@ -54,12 +54,13 @@ def train(
 ) -> TrainResult:
     """Trains a detector and leaves a run folder with weights/best.pt and weights/last.pt.
 
-    ``resume`` is a run folder or its last.pt: the run goes on there with its own config. ``init``
+    ``resume`` is a run folder or its last.pt: the run goes on there with its own config, its
+    dataset, if ``config`` names one, where that says: it may have been moved since. ``init``
     are weights to start from. Raises ConfigError, DataError or WeightsError before the first step.
     """
     saved = None if resume is None else load_weights(last_weights(resume))
     if saved is not None:
-        config = saved_config(saved)
+        config = saved_config(saved, config)
         if config.distill.taught:
             raise ConfigError(f"{str(resume)!r} has a teacher: use kdlnet distill --resume")
     else:
@@ -114,6 +115,8 @@ def run_training(
     state = LoopState()
     checkpoints = Checkpoints(setup, folder, optimizer, scaler, state)
     if saved is not None:
+        if checkpoints.moved(saved):
+            folder.settle(config.to_dict())
         checkpoints.restore(saved)
         _warn_of_other_images(saved, setup, on_event)
     on_event(_started(setup, folder, len(batches)))

@@ -21,7 +21,7 @@ from kdlnet.training.distiller import (
 )
 from kdlnet.training.parts import find_data
 from kdlnet.training.run_folder import RunFolder
-from kdlnet.training.series import Series, saved_series
+from kdlnet.training.series import Series, resumed_series
 from kdlnet.training.trainer import TrainResult
 from kdlnet.utils.files import write_json
 from kdlnet.verbs.compare import Comparison, compare
@@ -84,7 +84,7 @@ def prove(
     Raises ConfigError when the teacher's budget is unknown.
     """
     if resume is not None:
-        found = saved_series(resume)
+        found = resumed_series(resume, config)
         if found is None or not found[1].seeds:
             raise ConfigError(f"{str(resume)!r} is no folder of kdlnet distill --baseline")
         return _prove(*found, resume, on_event)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from kdlnet.config import TrainConfig, build_config, load_config
-from kdlnet.errors import ConfigError, WeightsError
+from kdlnet.errors import ConfigError, DataError, WeightsError
 from kdlnet.events import EpochDone, Message, StepDone
 from kdlnet.inference.weights import Weights, load_weights, save_weights
 from kdlnet.models.zoo import ModelArguments, build_model
@@ -237,6 +237,8 @@ def test_a_series_goes_on_where_it_was_cut(config: TrainConfig, tmp_path: Path) 
     assert resumed.folder == tmp_path / "cut" / "student-2"
     one, two = _state(whole.last), _state(resumed.last)
     assert all(torch.equal(one[key], two[key]) for key in one)
+    with pytest.raises(DataError, match=r"does not exist.*--data"):
+        distill(_changed(config, data={"name": str(tmp_path / "gone")}), resume=tmp_path / "cut")
     (tmp_path / "cut" / "series.json").write_text('{"generations": "many"}')
     with pytest.raises(ConfigError, match="was changed: key generations"):
         distill(config, resume=tmp_path / "cut")

@@ -297,6 +297,38 @@ def test_resume_refuses_other_classes(
         dataset.write_text(text)
 
 
+def test_a_run_goes_on_with_its_dataset_in_another_place(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    """Only when the images there are the same; what they are is known without the old place."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    settings = _changed(config, epochs=2, data={"name": str(make_dataset(old, count=4))})
+    whole = train(settings, out=tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(settings, out=tmp_path / "cut", on_event=StopAt(1))
+    old.rename(new)
+    with pytest.raises(DataError, match="add its new place to --resume: --data"):
+        train(build_config({}), resume=tmp_path / "cut")
+    other = tmp_path / "other"
+    other.mkdir()
+    strangers = make_dataset(other, count=4)
+    (other / "images" / "train" / "0.png").write_bytes(
+        (other / "images" / "train" / "1.png").read_bytes()
+    )
+    before = (tmp_path / "cut" / "config.yaml").read_bytes()
+    with pytest.raises(DataError, match="does not hold the images that the run began with"):
+        train(build_config({"data": {"name": str(strangers)}}), resume=tmp_path / "cut")
+    assert (tmp_path / "cut" / "config.yaml").read_bytes() == before
+    moved = build_config({"data": {"name": str(new)}})
+    result = train(moved, resume=tmp_path / "cut")
+    one, two = (torch.load(run.last, weights_only=True)["state"] for run in (whole, result))
+    _assert_equal(one, two)
+    # From now on the run knows the place.
+    assert train(build_config({}), resume=tmp_path / "cut").reason == "epochs"
+    assert str(new) in (tmp_path / "cut" / "config.yaml").read_text()
+
+
 @pytest.mark.parametrize("block", ["repvgg", "qarepvgg"])
 def test_every_block_and_one_channel_train(config: TrainConfig, tmp_path: Path, block: str) -> None:
     model = {"name": "lightnet-n-p2", "block": block, "channels": 1}
