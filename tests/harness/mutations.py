@@ -1,4 +1,4 @@
-"""Damage to files: what disks, cables, editors and exporters do to them, and what attackers would."""
+"""Damage to files: what disks, cables and exporters do to them, and what attackers would."""
 
 from __future__ import annotations
 
