@@ -1,4 +1,4 @@
-"""What is the user's stays as it is: every input tree before and after every verb, and full disks."""
+"""What is the user's stays as it is: inputs before and after every verb, and disks that fill up."""
 # ruff: noqa: TID251
 
 from __future__ import annotations
