@@ -107,8 +107,8 @@ class OptimConfig(_Section):
     """``lr`` is for a batch of 16 images and scales with the square root of the real one.
 
     Without a value it is 0.006 for ``adamw`` and 0.02 for ``sgd``, and a third of that where the
-    training starts from weights (RECIPES.md has the runs; those of ``sgd`` are not among them).
-    ``sgd`` wants ``weight_decay`` near 0.0005; ``momentum`` is AdamW's beta1.
+    training starts from trained weights (RECIPES.md has the runs; those of ``sgd`` are not among
+    them). ``sgd`` wants ``weight_decay`` near 0.0005; ``momentum`` is AdamW's beta1.
 
     ``warmup`` and ``tail`` (the part without mosaic, mixup and copy-paste) are shares of the run.
     """

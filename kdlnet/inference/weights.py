@@ -254,7 +254,8 @@ def _transfer_start(weights: Weights, detector: Network) -> list[str]:
                 "Use the same --model and block"
             )
         into.copy_(value)
-    return [f"started from {str(weights.path)!r}: a start without classes"]
+    name = "" if weights.path is None else weights.path.name
+    return [f"started from {name}, a backbone and neck that learned without labels"]
 
 
 def _copy_rows(target: Tensor, source: Tensor, rows: list[tuple[int, int]]) -> None:

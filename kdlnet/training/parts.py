@@ -17,7 +17,7 @@ from kdlnet.errors import DataError
 from kdlnet.events import Listener, Message, Progress
 from kdlnet.images.window import image_depth, measured_window
 from kdlnet.inference.released import find_start
-from kdlnet.inference.weights import Weights, load_weights, transfer
+from kdlnet.inference.weights import START, Weights, load_weights, transfer
 from kdlnet.models.network import Network
 from kdlnet.models.zoo import ModelArguments, build_model
 from kdlnet.training.average import WeightAverage
@@ -55,10 +55,9 @@ def prepare_run(
     info = find_data(config)
     channels = config.model.channels or info.channels or 3
     config = updated(config, "model", channels=channels)
-    start = init
-    if saved is None and init is None and config.model.start == "released":
-        start = find_start(config.model.name, config.model.block)
-    config = updated(config, "optim", lr=config.optim.base_lr(from_weights=start is not None))
+    start = None if saved is not None else _starting_weights(config, init)
+    trained = start is not None and start.purpose != START
+    config = updated(config, "optim", lr=config.optim.base_lr(from_weights=trained))
     if saved is not None and tuple(info.names) != saved.names:
         raise DataError(
             f"the run was started with the classes {', '.join(saved.names)}, its dataset now has "
@@ -67,10 +66,8 @@ def prepare_run(
     arguments = ModelArguments(len(info.names), channels, config.model.block)
     detector = build_model(config.model.name, arguments, config.seed)
     if start is not None:
-        lines = transfer(load_weights(start, start=True), detector, info.names)
-        told = f"started from {start.name}, made without labels; --init none starts from scratch"
-        for line in [told] if init is None else lines:
-            on_event(Message(line))
+        for line in transfer(start, detector, info.names):
+            on_event(Message(line if init is not None else f"{line}; --init none: from scratch"))
     found = load_split(info, config.data.train_split, config.data.strict)
     config, contract = _contract(config, channels, found, on_event)
     train_set = _open(found, config.data.train_split, contract, config, on_event, training=True)
@@ -87,6 +84,13 @@ def prepare_run(
     detector.to(device).to(memory_format=torch.channels_last)
     average = WeightAverage(detector, config.optim.ema_decay)
     return Setup(config, device, info, train_set, val_set, detector, average)
+
+
+def _starting_weights(config: TrainConfig, init: Path | None) -> Weights | None:
+    """What a new run begins with: ``init``, else the released start of its model, else nothing."""
+    if init is None and config.model.start == "released":
+        init = find_start(config.model.name, config.model.block)
+    return None if init is None else load_weights(init, start=True)
 
 
 def _contract(
