@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from kdlnet.curation.checks.survey import ImageFacts, Pixels, Survey, readable
 from kdlnet.curation.findings import Finding, Severity
+from kdlnet.curation.groups import name_below
 from kdlnet.data.catalog import label_path
 from kdlnet.data.labels import FEW, ImageLabels, count_boxes, reason_to_leave_out
 
@@ -24,14 +25,16 @@ def check_missing(survey: Survey) -> Iterator[Finding]:
         images = survey.of(split)
         elsewhere = survey.unread.elsewhere  # another check names them
         absent = [im for im in images if not im.labelled and im.path not in elsewhere]
-        empty = sum(image.labelled and not len(image.labels.labels) for image in images)
+        bare = [image for image in images if not len(image.labels.labels)]
+        empty = sum(image.labelled and not image.problems for image in bare)
+        faulty = any(image.problems for image in bare)
         if not any(len(image.labels.labels) for image in images):
             message = f"no box in all {len(images)} images of {split}"
             fix = (
                 f"the labels of {survey.below(images[0])} belong into {label_path(images[0].path)}"
             )
-            if not absent:
-                fix = "correct the rows, see the check rows" if empty < len(images) else ""
+            if faulty or not absent:
+                fix = "correct the rows: 'rows' says how" if faulty else "draw the defects"
             yield Finding("labels", "error", message, split, value=len(images), fix=fix)
         elif absent:
             message = f"{len(absent)} of {len(images)} images have no label file: taken as good"
@@ -51,8 +54,9 @@ def check_orphans(survey: Survey) -> Iterator[Finding]:
     by_path = {image.path: image for image in survey.images}
     for path, file in survey.unread.elsewhere.items():
         image, wanted = by_path[path], label_path(path)
-        names = (file, wanted) if file.parent != wanted.parent else (file.name, wanted.name)
-        found, asked = (str(name) for name in names)
+        found, asked = file.name, wanted.name
+        if file.parent != wanted.parent:
+            found, asked = (name_below(place, survey.root) for place in (file, wanted))
         message = f"its labels {found!a} are not found: the image asks for {asked!a}"
         fix = "move or rename the label file; of names that look the same, bring both to NFC"
         yield Finding("orphans", "error", message, image.split, path, file.name, fix)

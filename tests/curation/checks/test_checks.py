@@ -105,6 +105,21 @@ def test_missing_and_lost_labels(folder):
     assert "e.txt" in lost.message
 
 
+def test_labels_that_lie_elsewhere_and_rows_that_are_no_labels(folder):
+    stray = folder.add("train", "a.png", picture(1), None).with_suffix(".txt")
+    stray.write_text("0 .5 .5 .1 .1\n")
+    folder.add("train", "b.png", picture(2))
+    folder.add("val", "c.png", picture(3), "0 .5 .5 .1 .1 .9\n")
+    name = folder.write()
+    (lost,) = found(name, "orphans")
+    assert (lost.severity, lost.value) == ("error", "a.txt")
+    assert "'images/a.txt' are not found: the image asks for 'labels/a.txt'" in lost.message
+    (label,) = found(name, "labels")  # nobody calls c a good part, or says that it lacks a file
+    assert (label.split, label.severity, "correct the rows" in label.fix) == ("val", "error", True)
+    (row,) = found(name, "rows")
+    assert row.value == "score" and "left out of training and val" in row.fix
+
+
 def test_labels_lost_by_the_unicode_form_of_their_name(folder):
     """One u with dots, as one character in the image's name and as two in that of the labels."""
     image = folder.add("train", "m\u00fc.png", picture(1), None)
