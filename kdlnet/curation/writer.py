@@ -131,8 +131,11 @@ def write_index(
     """
     content: dict[str, Any] = {}
     for split, images in splits.items():
+        broken = next((image for image in images if "\n" in str(image)), None)
+        if broken is not None:
+            raise DataError(f"{str(broken)!r} has a line break in its name: rename it for the list")
         lines = "".join(f"./{image.as_posix()}\n" for image in sorted(images))
-        (folder / f"{split}.txt").write_text(lines, encoding="utf-8", newline="\n")
+        (folder / f"{split}.txt").write_bytes(lines.encode("utf-8", "surrogateescape"))
         content[split] = f"{split}.txt"
     content["names"] = dict(enumerate(names))
     if channels is not None:

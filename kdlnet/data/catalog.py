@@ -233,12 +233,8 @@ def _entry_path(info: DatasetInfo, entry: str) -> Path:
 
 
 def _listed_images(info: DatasetInfo, file: Path) -> list[str]:
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read image list {str(file)!r}: {error}") from None
     images = []
-    for line in filter(None, map(str.strip, lines)):
+    for line in filter(None, map(str.strip, _lines(file))):
         base = file.parent if line.startswith("./") else info.root
         images.append(os.path.normpath(base / line))
     missing = _missing(images)
@@ -250,6 +246,17 @@ def _listed_images(info: DatasetInfo, file: Path) -> list[str]:
             f"{missing[0]!r}: correct the list or the dataset's path"
         )
     return images
+
+
+def _lines(file: Path) -> list[str]:
+    """Names in any bytes that a file system allows; only a line feed ends one."""
+    try:
+        text = file.read_bytes().decode("utf-8-sig", errors="surrogateescape")
+    except OSError as error:
+        raise DataError(f"cannot read image list {str(file)!r}: {error.strerror}") from None
+    if "\0" in text:
+        raise DataError(f"image list {str(file)!r} looks like UTF-16: save it as UTF-8")
+    return text.split("\n") if "\n" in text else text.splitlines()
 
 
 def _missing(images: Iterable[str]) -> list[str]:

@@ -67,7 +67,7 @@ def split_dataset(
             write_index(folder / part, info.names, relative, info.channels, info.kpt_shape)
         if division.left_out:
             lines = "".join(f"{images.names[i]}\n" for i in division.left_out)
-            (folder / LEFT_OUT_NAME).write_text(lines, encoding="utf-8", newline="\n")
+            (folder / LEFT_OUT_NAME).write_bytes(lines.encode("utf-8", "surrogateescape"))
         files = tuple(out / part / "data.yaml" for part in datasets)
         report = report_division(out, files, info.names, images, division, keep)
         facts = {"data": str(info.source), "group_by": group_by, "keep": keep, "seed": seed}

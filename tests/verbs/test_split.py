@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 
 import pytest
@@ -67,6 +68,28 @@ def test_lists_name_the_images_where_they_are(parts, tmp_path):
         "keep": None,
         "seed": 0,
     } | json.loads(json.dumps(report.to_dict()))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="file names are no bytes there")
+def test_lists_hold_any_name_but_one_with_a_line_feed(parts, tmp_path):
+    names = [
+        b"\xc1\xd1.png",
+        b"cr\rx.png",
+        b" lead.png",
+        "nel\x85x.png".encode(),
+        b"ls\xe2\x80\xa8x.png",
+    ]
+    folder = parts / "images" / "train"
+    for name in names:
+        shutil.copy(folder / "0_0.PNG", os.fsencode(folder) + b"/" + name)
+    wanted = {image for images in images_of(parts).values() for image in images}
+    split_dataset(str(parts), tmp_path / "new", shares=SHARES)
+    found = {image for images in images_of(tmp_path / "new").values() for image in images}
+    assert found == wanted and len(found) == 21
+    shutil.copy(folder / "0_0.PNG", folder / "two\nlines.png")
+    with pytest.raises(DataError, match=r"two\\nlines\.png' has a line break"):
+        split_dataset(str(parts), tmp_path / "other", shares=SHARES)
+    assert not (tmp_path / "other").exists()
 
 
 def test_lists_move_with_the_images(parts, tmp_path):
