@@ -9,7 +9,7 @@ from PIL import Image
 
 from kdlnet.curation.checks.survey import ImageFacts, Survey, readable
 from kdlnet.curation.findings import Finding
-from kdlnet.images.tiff import count_pages
+from kdlnet.images.header import look
 
 _TURNED = range(2, 9)
 _SAME_FORMAT = {"MPO": "JPEG"}  # a camera's JPEG with a preview behind it
@@ -41,24 +41,24 @@ def check_unreadable(survey: Survey) -> Iterator[Finding]:
                 image.error,
                 image.split,
                 image.path,
-                fix="copy it again from the camera, or remove it and its row in the list",
+                fix="mend it, or remove it and its row in the list",
             )
 
 
 def check_pages(survey: Survey) -> Iterator[Finding]:
-    """TIFF files with several pages, which are not read."""
+    """Files with several pages or pictures, which are not read."""
     for image in survey.images:
         pages = _pages(image)
         if pages > 1:
-            message = f"holds {pages} pages: train and val leave it out, predict skips it"
-            fix = "save each page as a file of its own, with its own labels"
+            message = f"holds {pages} pictures: train and val leave it out, predict skips it"
+            fix = "save each as a file of its own, with its own labels"
             yield Finding("pages", "warning", message, image.split, image.path, pages, fix)
 
 
 def _pages(image: ImageFacts) -> int:
-    """The pages of a file that could not be read; one that could has one."""
+    """The pictures of a file that could not be read; one that could has one."""
     try:
-        return count_pages(image.path.read_bytes()) if image.error else 1
+        return look(image.path.read_bytes()).pictures if image.error else 1
     except OSError:
         return 1
 
