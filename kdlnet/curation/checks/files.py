@@ -50,7 +50,8 @@ def check_pages(survey: Survey) -> Iterator[Finding]:
     for image in survey.images:
         pages = _pages(image)
         if pages > 1:
-            message = f"holds {pages} pictures: train and val leave it out, predict skips it"
+            name = "pages" if image.header.format == "TIFF" else "pictures"
+            message = f"holds {pages} {name}: train and val leave it out, predict skips it"
             fix = "save each as a file of its own, with its own labels"
             yield Finding("pages", "warning", message, image.split, image.path, pages, fix)
 

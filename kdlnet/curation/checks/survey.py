@@ -21,11 +21,11 @@ from kdlnet.data.labels import ImageLabels, LabelProblem, parse_rows
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, Progress, ignore
 from kdlnet.images.folder import images_below
+from kdlnet.images.header import look
 from kdlnet.images.read import is_grey, read_image
 
 _READERS = 4
 _AHEAD = 64  # decoded images that may wait
-_ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +186,7 @@ def _header(path: Path) -> Header:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(path) as image:
-                turn = image.getexif().get(_ORIENTATION, 1)
-                return Header(image.format or "", image.mode, turn if isinstance(turn, int) else 1)
+                return Header(image.format or "", image.mode, look(path.read_bytes()).turn)
     except (OSError, ValueError, SyntaxError, KeyError, Image.DecompressionBombError):
         return Header()
 
