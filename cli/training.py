@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from kdlnet.config import DataConfig, TrainConfig
     from kdlnet.pretraining.settings import PretrainConfig
-    from kdlnet.training.trainer import TrainResult
+    from kdlnet.training.run import TrainResult
 
     from .progress import EventPrinter
 
@@ -111,7 +111,7 @@ def resumed(
     overwrite: bool,
 ) -> Settings:
     """Settings of ``kind`` of the run that goes on, as above."""
-    from kdlnet.config import load_settings
+    from kdlnet.settings import load_settings
     from kdlnet.training.run_folder import RunFolder
 
     folder = RunFolder.around(resume)

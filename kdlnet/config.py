@@ -1,21 +1,19 @@
 """Settings of a training run as data: checked at the edge, turned into arguments, written back.
 
-A config never enters a module: builders take its values. Unknown keys and values out of range
-end in a :class:`~kdlnet.errors.ConfigError` that names the key.
+A config never enters a module: builders take its values. How they are read is in
+:mod:`kdlnet.settings`.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from kdlnet.errors import ConfigError, unknown
+from kdlnet.errors import ConfigError
+from kdlnet.settings import build_settings, changed, load_settings
 from kdlnet.utils.parse import parse_sides, parse_tile, parse_window
-
-Settings = TypeVar("Settings", bound=BaseModel)
 
 
 class _Section(BaseModel):
@@ -207,6 +205,10 @@ class TrainConfig(_Section):
     def to_dict(self) -> dict[str, Any]:
         return self.model_dump(mode="json")
 
+    def changed(self, **values: Any) -> TrainConfig:
+        """With other ``values``, those of a section as a dict. Raises ConfigError for a bad one."""
+        return changed(self, values)
+
 
 def parse_image_size(value: Any) -> tuple[int, int]:
     """(H, W) from ``640``, ``"640"``, ``"480x640"`` (H x W) or a pair; checked against stride 32.
@@ -232,95 +234,6 @@ def load_config(
     return load_settings(TrainConfig, file, flags, assignments, base)
 
 
-def load_settings(
-    kind: type[Settings],
-    file: Path | None = None,
-    flags: dict[str, Any] | None = None,
-    assignments: list[str] | None = None,
-    base: dict[str, Any] | None = None,
-) -> Settings:
-    """Defaults, ``base``, ``file``, ``flags`` (dotted keys), then ``key=value`` assignments.
-
-    ``None`` among the flags means "not given". Raises ConfigError naming the key at fault.
-    """
-    values = _merged(base or {}, _read_yaml(file) if file is not None else {})
-    for key, value in (flags or {}).items():
-        if value is not None:
-            _put(values, key, value)
-    for text in assignments or []:
-        key, separator, value = text.partition("=")
-        if not separator or not key.strip():
-            raise ConfigError(f"--set {text!r}: write key=value, for example optim.lr=0.01")
-        _put(values, key.strip(), _parse_value(text, value))
-    return build_settings(kind, values)
-
-
 def build_config(values: dict[str, Any]) -> TrainConfig:
     """A TrainConfig from nested values. Raises ConfigError naming the first key at fault."""
     return build_settings(TrainConfig, values)
-
-
-def build_settings(kind: type[Settings], values: dict[str, Any]) -> Settings:
-    """Settings of ``kind`` from nested values. Raises ConfigError naming the first key at fault."""
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError(_explain(error, kind)) from None
-
-
-def known_keys(model: type[BaseModel] = TrainConfig, prefix: str = "") -> list[str]:
-    """All dotted keys of the config, in the order of the file."""
-    keys = []
-    for name, info in model.model_fields.items():
-        nested = info.annotation
-        if isinstance(nested, type) and issubclass(nested, BaseModel):
-            keys += known_keys(nested, f"{prefix}{name}.")
-        else:
-            keys.append(prefix + name)
-    return keys
-
-
-def _read_yaml(file: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read config {str(file)!r}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = str(error).replace("\n", " ")
-        raise ConfigError(f"config {str(file)!r} is not YAML: {reason}") from None
-    if values is not None and not isinstance(values, dict):
-        raise ConfigError(f"config {str(file)!r} must hold key: value pairs at its top level")
-    return values or {}
-
-
-def _parse_value(text: str, value: str) -> Any:
-    try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise ConfigError(f"--set {text!r}: {value!r} is not a YAML value") from None
-
-
-def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """Nested values where those of ``above`` win."""
-    result = dict(below)
-    for key, value in above.items():
-        both = isinstance(value, dict) and isinstance(result.get(key), dict)
-        result[key] = _merged(result[key], value) if both else value
-    return result
-
-
-def _put(values: dict[str, Any], dotted: str, value: Any) -> None:
-    *sections, last = dotted.split(".")
-    for section in sections:
-        values = values.setdefault(section, {})
-        if not isinstance(values, dict):
-            raise ConfigError(f"setting {dotted!r}: {section!r} is a value, not a section")
-    values[last] = value
-
-
-def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        return unknown("setting", key, known_keys(kind))
-    return f"setting {key} = {first['input']!r}: {first['msg']}"

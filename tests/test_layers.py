@@ -17,7 +17,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 # From the lowest to the highest. A part imports parts of lower groups and itself; parts of one
 # group leave each other alone, but for the groups in OPEN.
 GROUPS = (
-    {"types", "errors", "events", "config", "utils"},
+    {"types", "errors", "events", "config", "settings", "utils"},
     {"ops", "metrics"},
     {"nn", "images"},
     {"data"},

@@ -1,0 +1,111 @@
+"""Settings read from a file, flags and ``key=value`` texts into any checked model of them.
+
+Unknown keys and values out of range end in a :class:`~kdlnet.errors.ConfigError` that names the
+key.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from kdlnet.errors import ConfigError, unknown
+
+Settings = TypeVar("Settings", bound=BaseModel)
+
+
+def load_settings(
+    kind: type[Settings],
+    file: Path | None = None,
+    flags: dict[str, Any] | None = None,
+    assignments: list[str] | None = None,
+    base: dict[str, Any] | None = None,
+) -> Settings:
+    """Defaults, ``base``, ``file``, ``flags`` (dotted keys), then ``key=value`` assignments.
+
+    ``None`` among the flags means "not given". Raises ConfigError naming the key at fault.
+    """
+    values = _merged(base or {}, _read_yaml(file) if file is not None else {})
+    for key, value in (flags or {}).items():
+        if value is not None:
+            _put(values, key, value)
+    for text in assignments or []:
+        key, separator, value = text.partition("=")
+        if not separator or not key.strip():
+            raise ConfigError(f"--set {text!r}: write key=value, for example optim.lr=0.01")
+        _put(values, key.strip(), _parse_value(text, value))
+    return build_settings(kind, values)
+
+
+def build_settings(kind: type[Settings], values: dict[str, Any]) -> Settings:
+    """Settings of ``kind`` from nested values. Raises ConfigError naming the first key at fault."""
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, kind)) from None
+
+
+def changed(settings: Settings, values: dict[str, Any]) -> Settings:
+    """``settings`` with nested ``values`` in place of their own, checked as when they were read."""
+    return build_settings(type(settings), _merged(settings.model_dump(mode="json"), values))
+
+
+def _known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+    """All dotted keys of the config, in the order of the file."""
+    keys = []
+    for name, info in model.model_fields.items():
+        nested = info.annotation
+        if isinstance(nested, type) and issubclass(nested, BaseModel):
+            keys += _known_keys(nested, f"{prefix}{name}.")
+        else:
+            keys.append(prefix + name)
+    return keys
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read config {str(file)!r}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = str(error).replace("\n", " ")
+        raise ConfigError(f"config {str(file)!r} is not YAML: {reason}") from None
+    if values is not None and not isinstance(values, dict):
+        raise ConfigError(f"config {str(file)!r} must hold key: value pairs at its top level")
+    return values or {}
+
+
+def _parse_value(text: str, value: str) -> Any:
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {text!r}: {value!r} is not a YAML value") from None
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Nested values where those of ``above`` win."""
+    result = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = _merged(result[key], value) if both else value
+    return result
+
+
+def _put(values: dict[str, Any], dotted: str, value: Any) -> None:
+    *sections, last = dotted.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"setting {dotted!r}: {section!r} is a value, not a section")
+    values[last] = value
+
+
+def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return unknown("setting", key, _known_keys(kind))
+    return f"setting {key} = {first['input']!r}: {first['msg']}"

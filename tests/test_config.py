@@ -1,0 +1,40 @@
+"""Settings changed: checked as when they were read, and otherwise the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kdlnet.config import TrainConfig, build_config, load_config
+from kdlnet.errors import ConfigError
+from kdlnet.utils.files import write_yaml
+
+
+def test_a_changed_section_keeps_its_other_values() -> None:
+    config = build_config({"seed": 3, "optim": {"lr": 0.5}, "data": {"window": "0-4095"}})
+    other = config.changed(epochs=7, optim={"momentum": 0.5}, distill={"teachers": ("a", "b")})
+    assert (other.epochs, other.seed) == (7, 3)
+    assert (other.optim.lr, other.optim.momentum) == (0.5, 0.5)
+    assert other.data.window == (0, 4095) and other.distill.teachers == ("a", "b")
+    assert config.optim.momentum == 0.9 and config.changed() == config
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"epochs": 0}, "epochs = 0"),
+        ({"optim": {"lr": -1}}, r"optim.lr = -1"),
+        ({"optim": {"lrr": 1}}, "did you mean 'optim.lr'"),
+        ({"image_size": 100}, "multiple of 32"),
+    ],
+)
+def test_a_change_is_checked(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        TrainConfig().changed(**values)
+
+
+def test_what_is_written_is_read_as_it_was(tmp_path: Path) -> None:
+    config = TrainConfig().changed(image_size=(64, 96), tile={"size": (48, 64)}, time=60.5)
+    write_yaml(tmp_path / "config.yaml", config.to_dict())
+    assert load_config(tmp_path / "config.yaml") == config
