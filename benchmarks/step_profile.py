@@ -29,8 +29,8 @@ from kdlnet.training.augment import Augmenter
 from kdlnet.training.average import WeightAverage
 from kdlnet.training.batches import TrainBatches
 from kdlnet.training.optim import make_optimizer
-from kdlnet.training.parts import Setup, prepare_run
-from kdlnet.training.trainer import supervised_step
+from kdlnet.training.parts import RunParts, prepare_run
+from kdlnet.training.run import supervised_step
 from kdlnet.types import Batch
 
 OPERATORS = {
@@ -43,16 +43,16 @@ OPERATORS = {
 class Parts:
     """The parts of one training step as callables, and the seconds each took, by round."""
 
-    def __init__(self, setup: Setup, config: TrainConfig) -> None:
-        self.step = supervised_step(setup)
-        self.detector = setup.detector.train()
+    def __init__(self, run: RunParts, config: TrainConfig) -> None:
+        self.step = supervised_step(run)
+        self.detector = run.detector.train()
         optim = config.optim
         self.optimizer = make_optimizer(
             self.detector, optim.name, optim.base_lr(), optim.momentum, optim.weight_decay
         )
         self.average = WeightAverage(self.detector, optim.ema_decay)
-        augmenter = Augmenter(setup.train, config.seed, **config.augment.model_dump())
-        self.batches = self._endless(TrainBatches(augmenter, config.batch, setup.device))
+        augmenter = Augmenter(run.train, config.seed, **config.augment.model_dump())
+        self.batches = self._endless(TrainBatches(augmenter, config.batch, run.device))
         self.seconds: dict[str, list[float]] = {}
 
     def run(self) -> None:
@@ -116,8 +116,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "device": "cpu",
     }
     config = load_config(None, flags, options.set)
-    setup = prepare_run(config, None, None, ignore)
-    parts = Parts(setup, config)
+    parts = Parts(prepare_run(config, None, None, ignore), config)
     parts.run()
     with FlopCounterMode(display=False) as counter:
         parts.run()

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from kdlnet.inference.prediction import Prediction
     from kdlnet.inference.predictor import Predictor as Detector
     from kdlnet.metrics.evaluation import EvalResult
-    from kdlnet.training.distiller import distill
-    from kdlnet.training.trainer import train
     from kdlnet.verbs.bench import bench
+    from kdlnet.verbs.distill import distill
     from kdlnet.verbs.export import export
     from kdlnet.verbs.fuse import fuse
     from kdlnet.verbs.pretrain import pretrain
+    from kdlnet.verbs.train import train
     from kdlnet.verbs.val import validate
 
 __version__ = "0.1.0"
@@ -56,13 +56,13 @@ _LAZY = {
     "Prediction": ("kdlnet.inference.prediction", "Prediction"),
     "TrainConfig": ("kdlnet.config", "TrainConfig"),
     "bench": ("kdlnet.verbs.bench", "bench"),
-    "distill": ("kdlnet.training.distiller", "distill"),
+    "distill": ("kdlnet.verbs.distill", "distill"),
     "export": ("kdlnet.verbs.export", "export"),
     "find_dataset": ("kdlnet.data.catalog", "find_dataset"),
     "fuse": ("kdlnet.verbs.fuse", "fuse"),
     "load_config": ("kdlnet.config", "load_config"),
     "pretrain": ("kdlnet.verbs.pretrain", "pretrain"),
-    "train": ("kdlnet.training.trainer", "train"),
+    "train": ("kdlnet.verbs.train", "train"),
     "validate": ("kdlnet.verbs.val", "validate"),
 }
 

@@ -168,15 +168,14 @@ def distill(
     if baseline and generations:
         raise UsageProblem("--baseline and --generations exclude each other: leave one out")
     with Console(as_json=as_json, quiet=quiet) as console:
-        from kdlnet.training.distiller import distill as engine
-        from kdlnet.training.distiller import recipe_defaults, teacher_defaults
-        from kdlnet.training.series import saved_series
+        from kdlnet.verbs.baseline import is_comparison
+        from kdlnet.verbs.distill import distill as verb
+        from kdlnet.verbs.distill import recipe_defaults, teacher_defaults
 
         if resume is not None:
             settings = resumed_settings(resume, config, flags, assignments, out, overwrite)
-            series = saved_series(resume)
-            if series is not None and series[1].seeds:
-                prove(console, settings, resume=resume)
+            if is_comparison(resume):
+                show_gain(console, settings, resume=resume)
                 return
         else:
             base = {} if recipe is None else recipe_defaults(recipe)
@@ -186,20 +185,20 @@ def distill(
         places |= given(init=weights_of(init))
         if baseline:
             numbers = parse_seeds(seeds or str(settings.seed))
-            prove(console, settings, seeds=numbers, overwrite=overwrite, **places)
+            show_gain(console, settings, seeds=numbers, overwrite=overwrite, **places)
             return
         choices = given(resume=resume, generations=generations)
-        run(console, engine, settings, overwrite=overwrite, **places, **choices)
+        run(console, verb, settings, overwrite=overwrite, **places, **choices)
 
 
-def prove(console: Console, settings: TrainConfig, **options: Any) -> None:
+def show_gain(console: Console, settings: TrainConfig, **options: Any) -> None:
     """Trains teachers, students and baselines, and shows what the teachers were worth."""
-    from kdlnet.verbs.baseline import prove as engine
+    from kdlnet.verbs.baseline import measure_gain
 
     with progress(console, settings) as printer:
-        proof = engine(settings, on_event=printer, **options)
+        gain = measure_gain(settings, on_event=printer, **options)
     console.say("A: baselines of the same budget, B: students")
-    show_comparison(console, proof.comparison)
-    rows = [(name, v.epochs, duration(v.seconds)) for name, v in proof.spent.items()]
+    show_comparison(console, gain.comparison)
+    rows = [(name, v.epochs, duration(v.seconds)) for name, v in gain.spent.items()]
     console.table(("spent on", "epochs", "time"), rows)
-    console.document({"folder": proof.folder, "best": proof.student.best, **proof.to_dict()})
+    console.document({"folder": gain.folder, "best": gain.student.best, **gain.to_dict()})

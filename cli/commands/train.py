@@ -86,6 +86,6 @@ def train(
         else:
             settings = new_settings(config, flags, assignments)
         places = given(out=out, resume=resume, init=None if resume else weights_of(init))
-        from kdlnet.training.trainer import train as engine
+        from kdlnet.verbs.train import train as verb
 
-        run(console, engine, settings, overwrite=overwrite, **places)
+        run(console, verb, settings, overwrite=overwrite, **places)

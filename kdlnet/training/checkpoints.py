@@ -12,9 +12,9 @@ from kdlnet.data.digest import images_digest
 from kdlnet.errors import ConfigError, DataError, WeightsError
 from kdlnet.inference.weights import Weights
 from kdlnet.models.zoo import ModelArguments
-from kdlnet.training.loop import LoopState
-from kdlnet.training.parts import Setup, at_place_of
+from kdlnet.training.parts import RunParts, at_place_of
 from kdlnet.training.run_folder import RunFolder
+from kdlnet.training.validation import Validation
 
 _SHARE = 0.05
 """Of the time, what last.pt may take: with epochs of a fraction of a second some go unsaved."""
@@ -28,21 +28,21 @@ class Checkpoints:
 
     def __init__(
         self,
-        setup: Setup,
+        parts: RunParts,
         folder: RunFolder,
         optimizer: torch.optim.Optimizer,
         scaler: torch.amp.GradScaler,
-        state: LoopState,
+        validation: Validation,
     ) -> None:
-        self.setup = setup
+        self.parts = parts
         self.folder = folder
-        self.average = setup.average
+        self.average = parts.average
         self.optimizer = optimizer
         self.scaler = scaler
-        self.state = state
-        self.thresholds: dict[str, float] = {}
+        self.validation = validation
+        self.state = parts.state
         self._saved, self._took = 0.0, 0.0
-        self._digests = [images_digest(part.paths) for part in (setup.train, setup.val)]
+        self._digests = [images_digest(part.paths) for part in (parts.train, parts.val)]
 
     def save(self, best: bool, over: bool) -> None:
         """Writes results.csv, best.pt when this epoch is the best, and last.pt.
@@ -62,10 +62,10 @@ class Checkpoints:
         if best:
             self.folder.save(self.folder.best, weights)
         weights.training = {
-            "config": self.setup.config.to_dict(),
-            "images": len(self.setup.train),
+            "config": self.parts.config.to_dict(),
+            "images": len(self.parts.train),
             "digests": self._digests,
-            "detector": self.setup.detector.state_dict(),
+            "detector": self.parts.detector.state_dict(),
             "updates": self.average.updates,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
@@ -76,11 +76,12 @@ class Checkpoints:
     def restore(self, saved: Weights) -> None:
         """Takes over everything ``save`` wrote."""
         training = saved.training
-        self.setup.detector.load_state_dict(training["detector"])
+        self.parts.detector.load_state_dict(training["detector"])
         self.average.model.load_state_dict(saved.detector.state_dict())
         self.average.updates = training["updates"]
         self.optimizer.load_state_dict(training["optimizer"])
         self.scaler.load_state_dict(training["scaler"])
+        self.validation.thresholds = dict(saved.thresholds)
         for name, value in training["state"].items():
             setattr(self.state, name, value)
 
@@ -90,11 +91,11 @@ class Checkpoints:
         Raises DataError where it has other images there. A run of an older version knows but the
         number of its training images.
         """
-        before, now = saved.training["config"]["data"], self.setup.config.data
+        before, now = saved.training["config"]["data"], self.parts.config.data
         if (before["name"], before["root"]) == (now.name, now.root):
             return False
         digests = saved.training.get("digests")
-        images = saved.training["images"], len(self.setup.train)
+        images = saved.training["images"], len(self.parts.train)
         same = images[0] == images[1] if digests is None else digests == self._digests
         if not same:
             raise DataError(
@@ -105,18 +106,18 @@ class Checkpoints:
         return True
 
     def _weights(self) -> Weights:
-        setup = self.setup
+        parts = self.parts
         row = self.state.rows[-1] if self.state.rows else {}
         arguments = ModelArguments(
-            len(setup.info.names), setup.train.preprocess.channels, setup.config.model.block
+            len(parts.info.names), parts.train.preprocess.channels, parts.config.model.block
         )
         return Weights(
             self.average.model,
-            setup.config.model.name,
+            parts.config.model.name,
             arguments,
-            tuple(setup.info.names),
-            setup.train.preprocess,
-            thresholds=self.thresholds,
+            tuple(parts.info.names),
+            parts.train.preprocess,
+            thresholds=self.validation.thresholds,
             metrics={key: row[key] for key in ("epoch", "ap", "ap50", "ap75") if key in row},
         )
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -21,6 +20,7 @@ from kdlnet.inference.weights import START, Weights, load_weights, transfer
 from kdlnet.models.network import Network
 from kdlnet.models.zoo import ModelArguments, build_model
 from kdlnet.training.average import WeightAverage
+from kdlnet.training.loop import LoopState
 from kdlnet.types import Preprocess, Tiling
 from kdlnet.utils.device import find_device, prepare
 
@@ -29,7 +29,7 @@ _FEW_STEPS = 4000
 
 
 @dataclass
-class Setup:
+class RunParts:
     """The parts of a run, ready for the loop."""
 
     config: TrainConfig
@@ -39,11 +39,12 @@ class Setup:
     val: DetectionDataset
     detector: Network
     average: WeightAverage[Network]
+    state: LoopState = field(default_factory=LoopState)
 
 
 def prepare_run(
     config: TrainConfig, saved: Weights | None, init: Path | None, on_event: Listener
-) -> Setup:
+) -> RunParts:
     """Reads the data and builds the model; writes nothing.
 
     Without ``init`` a new run begins at the released start of its model, unless the settings say
@@ -54,10 +55,10 @@ def prepare_run(
     config = with_absolute_data(config) if saved is None else with_data_found_again(config)
     info = find_data(config)
     channels = config.model.channels or info.channels or 3
-    config = updated(config, "model", channels=channels)
     start = None if saved is not None else _starting_weights(config, init)
     trained = start is not None and start.purpose != START
-    config = updated(config, "optim", lr=config.optim.base_lr(from_weights=trained))
+    rate = config.optim.base_lr(from_weights=trained)
+    config = config.changed(model={"channels": channels}, optim={"lr": rate})
     if saved is not None and tuple(info.names) != saved.names:
         raise DataError(
             f"the run was started with the classes {', '.join(saved.names)}, its dataset now has "
@@ -83,7 +84,7 @@ def prepare_run(
         _say_what_is_rare(found, config.data.val_split, info, on_event)
     detector.to(device).to(memory_format=torch.channels_last)
     average = WeightAverage(detector, config.optim.ema_decay)
-    return Setup(config, device, info, train_set, val_set, detector, average)
+    return RunParts(config, device, info, train_set, val_set, detector, average)
 
 
 def _starting_weights(config: TrainConfig, init: Path | None) -> Weights | None:
@@ -102,7 +103,7 @@ def _contract(
         depth = image_depth(found.paths)
     else:
         window, depth = measured_window(found.paths)
-        config = updated(config, "data", window=window)
+        config = config.changed(data={"window": window})
     if depth > 8:
         low, high = window
         on_event(Message(f"{depth}-bit images, intensity window {low:g} to {high:g}"))
@@ -187,7 +188,7 @@ def _say_what_is_rare(found: Split, split: str, info: DatasetInfo, on_event: Lis
 
 def at_place_of(place: TrainConfig, config: TrainConfig) -> TrainConfig:
     """``config`` with its dataset where ``place`` has it."""
-    return updated(config, "data", name=place.data.name, root=place.data.root)
+    return config.changed(data={"name": place.data.name, "root": place.data.root})
 
 
 def with_absolute_data(config: TrainConfig) -> TrainConfig:
@@ -200,7 +201,7 @@ def with_absolute_data(config: TrainConfig) -> TrainConfig:
         changes["name"] = str(name.absolute())
     if root is not None:
         changes["root"] = str(Path(root).absolute())
-    return updated(config, "data", **changes)
+    return config.changed(data=changes)
 
 
 def with_data_found_again(config: TrainConfig) -> TrainConfig:
@@ -211,9 +212,3 @@ def with_data_found_again(config: TrainConfig) -> TrainConfig:
         raise DataError(
             f"{error}; if it was moved, add its new place to --resume: --data"
         ) from None
-
-
-def updated(config: TrainConfig, section: str, **values: Any) -> TrainConfig:
-    """``config`` with ``values`` in one of its sections."""
-    part = getattr(config, section).model_copy(update=values)
-    return config.model_copy(update={section: part})

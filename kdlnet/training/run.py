@@ -1,4 +1,4 @@
-"""Training from a config: builds the parts, hands them to the loop, keeps the run folder."""
+"""One training run: its parts are handed to the loop, its folder gets what the loop comes to."""
 
 from __future__ import annotations
 
@@ -12,22 +12,20 @@ import torch
 from kdlnet.config import TrainConfig
 from kdlnet.errors import ConfigError
 from kdlnet.events import Listener, Message, RunFinished, RunStarted, ignore
-from kdlnet.inference.evaluate import detect
 from kdlnet.inference.weights import Weights, load_weights
 from kdlnet.losses.assigner import TaskAlignedAssigner
 from kdlnet.losses.detection import DetectionLoss
-from kdlnet.metrics.average_precision import average_precision
-from kdlnet.metrics.curves import curves
 from kdlnet.models.cost import model_cost
 from kdlnet.training.augment import Augmenter
 from kdlnet.training.batches import TrainBatches
 from kdlnet.training.checkpoints import Checkpoints, last_weights, saved_config
 from kdlnet.training.loop import Loop, LoopState
 from kdlnet.training.optim import make_optimizer
-from kdlnet.training.parts import Setup, prepare_run, updated
+from kdlnet.training.parts import RunParts, prepare_run
 from kdlnet.training.run_folder import RunFolder
 from kdlnet.training.schedule import Schedule
 from kdlnet.training.steps import Step, SupervisedStep
+from kdlnet.training.validation import Validation
 from kdlnet.types import Batch, Forward
 from kdlnet.utils.device import autocast_dtype
 
@@ -43,37 +41,38 @@ class TrainResult:
     reason: str
 
 
-def train(
+def plain_run(
     config: TrainConfig,
     *,
-    out: Path | None = None,
-    overwrite: bool = False,
-    resume: Path | None = None,
-    init: Path | None = None,
-    on_event: Listener = ignore,
+    init: Path | None,
+    out: Path | None,
+    overwrite: bool,
+    on_event: Listener,
 ) -> TrainResult:
-    """Trains a detector and leaves a run folder with weights/best.pt and weights/last.pt.
+    """A new run without a teacher, whatever the settings say of one; ``init`` are weights."""
+    config = config.changed(distill={"teachers": (), "own_average": False})
+    parts = prepare_run(config, None, init, on_event)
+    folder = run_folder(parts, Path("runs/train"), out, overwrite, reads=[init])
+    return run_training(parts, supervised_step(parts), folder, None, on_event)
 
-    ``resume`` is a run folder or its last.pt: the run goes on there with its own config, its
-    dataset, if ``config`` names one, where that says: it may have been moved since. ``init``
-    are weights to start from. Raises ConfigError, DataError or WeightsError before the first step.
+
+def resumed_plain_run(resume: Path, asked: TrainConfig, on_event: Listener) -> TrainResult:
+    """The run of the folder or last.pt ``resume`` goes on, with its own settings.
+
+    Its dataset is where ``asked``, if it names one, says: it may have been moved since.
     """
-    saved = None if resume is None else load_weights(last_weights(resume))
-    if saved is not None:
-        config = saved_config(saved, config)
-        if config.distill.taught:
-            raise ConfigError(f"{str(resume)!r} has a teacher: use kdlnet distill --resume")
-    else:
-        # Also where a distillation's config.yaml was given: a plain training has no teacher.
-        config = updated(config, "distill", teachers=(), own_average=False)
-    setup = prepare_run(config, saved, None if saved else init, on_event)
-    step = supervised_step(setup)
-    return run_training(setup, step, saved, out, overwrite, on_event, reads=[init])
+    file = last_weights(resume)
+    saved = load_weights(file)
+    config = saved_config(saved, asked)
+    if config.distill.taught:
+        raise ConfigError(f"{str(resume)!r} has a teacher: use kdlnet distill --resume")
+    parts = prepare_run(config, saved, None, on_event)
+    return run_training(parts, supervised_step(parts), RunFolder.around(file), saved, on_event)
 
 
-def supervised_step(setup: Setup) -> SupervisedStep:
+def supervised_step(parts: RunParts) -> SupervisedStep:
     """The step of plain training."""
-    settings = setup.config.loss
+    settings = parts.config.loss
     loss = DetectionLoss(
         TaskAlignedAssigner(settings.topk, settings.alpha, settings.beta),
         settings.classification,
@@ -81,69 +80,79 @@ def supervised_step(setup: Setup) -> SupervisedStep:
         settings.box_weight,
         settings.bins_weight,
     )
-    detector: Forward = setup.detector
-    if setup.config.compile:
+    detector: Forward = parts.detector
+    if parts.config.compile:
         detector = torch.compile(detector)
-    return SupervisedStep(detector, loss, autocast_dtype(setup.config.amp, setup.device))
+    return SupervisedStep(detector, loss, autocast_dtype(parts.config.amp, parts.device))
+
+
+def run_folder(
+    parts: RunParts,
+    runs: Path,
+    out: Path | None,
+    overwrite: bool,
+    reads: Sequence[Path | None],
+) -> RunFolder:
+    """The folder of a new run, ``out`` or one in ``runs``; replaces none that holds ``reads``."""
+    images = [*parts.train.paths, *parts.val.paths]
+    reads = [parts.info.source, *reads]
+    folder = RunFolder.new(runs / parts.info.name, out, overwrite, reads=reads, images=images)
+    folder.begin(parts.config.to_dict())
+    return folder
 
 
 def run_training(
-    setup: Setup,
+    parts: RunParts,
     step: Step[Batch],
+    folder: RunFolder,
     saved: Weights | None,
-    out: Path | None,
-    overwrite: bool,
     on_event: Listener,
-    runs: Path = Path("runs/train"),
-    reads: Sequence[Path | None] = (),
 ) -> TrainResult:
-    """Makes the run folder and runs the loop with ``step`` to its end.
-
-    The same for training and distillation. A run that goes on from ``saved`` keeps its folder; a
-    new one replaces none that holds a file of ``reads``.
-    """
-    folder = _run_folder(setup, saved, out, overwrite, runs, reads)
-    config = setup.config
-    optim = config.optim
-    augmenter = Augmenter(setup.train, config.seed, **config.augment.model_dump())
-    batches = TrainBatches(augmenter, config.batch, setup.device)
-    lr = optim.base_lr() * (batches.batch * optim.accumulate / 16) ** 0.5
-    optimizer = make_optimizer(setup.detector, optim.name, lr, optim.momentum, optim.weight_decay)
-    scaler = torch.amp.GradScaler(
-        setup.device.type, enabled=autocast_dtype(config.amp, setup.device) is torch.float16
-    )
-    state = LoopState()
-    checkpoints = Checkpoints(setup, folder, optimizer, scaler, state)
-    if saved is not None:
+    """Runs the loop with ``step`` to its end, from ``saved`` on; with a teacher or without."""
+    config = parts.config
+    augmenter = Augmenter(parts.train, config.seed, **config.augment.model_dump())
+    batches = TrainBatches(augmenter, config.batch, parts.device)
+    schedule = _schedule(config, batches.batch)
+    optimizer, scaler = _optimizer(parts, schedule.lr)
+    validation = Validation(parts)
+    checkpoints = Checkpoints(parts, folder, optimizer, scaler, validation)
+    if saved is None:
+        checkpoints.save(best=False, over=False)  # before the loop's clock begins
+    else:
         if checkpoints.moved(saved):
             folder.settle(config.to_dict())
         checkpoints.restore(saved)
-        _warn_of_other_images(saved, setup, on_event)
-    on_event(_started(setup, folder, len(batches)))
+        _warn_of_other_images(saved, parts, on_event)
+    on_event(_started(parts, folder, len(batches)))
     loop = Loop(
         step=step,
-        model=setup.detector,
-        average=setup.average,
+        model=parts.detector,
+        average=parts.average,
         optimizer=optimizer,
         scaler=scaler,
         batches=batches,
-        schedule=_schedule(config, lr),
-        state=state,
-        validate=lambda: _measure(checkpoints, setup),
+        schedule=schedule,
+        state=parts.state,
+        validate=validation,
         save=checkpoints.save,
         on_event=on_event,
     )
-    if saved is None:
-        checkpoints.save(best=False, over=False)
     reason = loop.run()
     folder.draw()
+    return finished(folder, parts.state, reason, on_event)
+
+
+def finished(
+    folder: RunFolder, state: LoopState, reason: str, on_event: Listener = ignore
+) -> TrainResult:
+    """What a run that ended for ``reason`` came to."""
     metrics = state.rows[state.best_epoch] if state.rows else {}
     on_event(
         RunFinished(
             folder=folder.path,
             best=folder.best,
             metrics=metrics,
-            seconds=loop.clock.elapsed(),
+            seconds=state.seconds,
             reason=reason,
         )
     )
@@ -152,11 +161,12 @@ def run_training(
     )
 
 
-def _schedule(config: TrainConfig, lr: float) -> Schedule:
+def _schedule(config: TrainConfig, batch: int) -> Schedule:
+    """The schedule of a run in batches of ``batch`` images, which its learning rate goes by."""
     optim = config.optim
     return Schedule(
         epochs=config.epochs,
-        lr=lr,
+        lr=optim.base_lr() * (batch * optim.accumulate / 16) ** 0.5,
         final_lr=optim.final_lr,
         warmup=optim.warmup,
         tail=optim.tail,
@@ -168,53 +178,34 @@ def _schedule(config: TrainConfig, lr: float) -> Schedule:
     )
 
 
-def _warn_of_other_images(saved: Weights, setup: Setup, on_event: Listener) -> None:
-    if saved.training["images"] != len(setup.train):
+def _optimizer(parts: RunParts, lr: float) -> tuple[torch.optim.Optimizer, torch.amp.GradScaler]:
+    optim = parts.config.optim
+    optimizer = make_optimizer(parts.detector, optim.name, lr, optim.momentum, optim.weight_decay)
+    half = autocast_dtype(parts.config.amp, parts.device) is torch.float16
+    return optimizer, torch.amp.GradScaler(parts.device.type, enabled=half)
+
+
+def _warn_of_other_images(saved: Weights, parts: RunParts, on_event: Listener) -> None:
+    if saved.training["images"] != len(parts.train):
         on_event(
             Message(
                 f"the training set had {saved.training['images']} images when the run began "
-                f"and has {len(setup.train)} now: the rest of the run is planned anew",
+                f"and has {len(parts.train)} now: the rest of the run is planned anew",
                 "warning",
             )
         )
 
 
-def _run_folder(
-    setup: Setup,
-    saved: Weights | None,
-    out: Path | None,
-    overwrite: bool,
-    runs: Path,
-    reads: Sequence[Path | None],
-) -> RunFolder:
-    if saved is not None and saved.path is not None:
-        return RunFolder.around(saved.path)
-    images = [*setup.train.paths, *setup.val.paths]
-    reads = [setup.info.source, *reads]
-    folder = RunFolder.new(runs / setup.info.name, out, overwrite, reads=reads, images=images)
-    folder.begin(setup.config.to_dict())
-    return folder
-
-
-def _measure(checkpoints: Checkpoints, setup: Setup) -> dict[str, float | None]:
-    """AP of the averaged weights on val; also keeps the score with the best F1 for predict."""
-    results = detect(checkpoints.average.model, setup.val, setup.config.batch, setup.device)
-    measured = average_precision(results, setup.info.names)
-    best = curves(results, setup.info.names).overall.best
-    checkpoints.thresholds = {} if best is None else {"score": round(best.score, 4)}
-    return {"ap": measured.ap, "ap50": measured.ap50, "ap75": measured.ap75}
-
-
-def _started(setup: Setup, folder: RunFolder, steps: int) -> RunStarted:
-    cost = model_cost(setup.detector, setup.config.image_size)
+def _started(parts: RunParts, folder: RunFolder, steps: int) -> RunStarted:
+    cost = model_cost(parts.detector, parts.config.image_size)
     return RunStarted(
         folder=folder.path,
-        model=setup.config.model.name,
+        model=parts.config.model.name,
         parameters=cost.parameters,
         gflops=cost.gflops,
-        train_images=len(setup.train),
-        val_images=len(setup.val),
-        device=str(setup.device),
-        epochs=setup.config.epochs,
+        train_images=len(parts.train),
+        val_images=len(parts.val),
+        device=str(parts.device),
+        epochs=parts.config.epochs,
         steps_per_epoch=steps,
     )

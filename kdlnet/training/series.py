@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from kdlnet.config import TrainConfig, load_config
 from kdlnet.errors import ConfigError
-from kdlnet.training.parts import at_place_of, with_data_found_again
+from kdlnet.events import Listener, Message
+from kdlnet.inference.weights import load_weights
+from kdlnet.models.zoo import model_strides
+from kdlnet.training.parts import (
+    at_place_of,
+    run_place,
+    with_absolute_data,
+    with_data_found_again,
+)
+from kdlnet.training.run import TrainResult, plain_run, resumed_plain_run
 from kdlnet.training.run_folder import RunFolder
+from kdlnet.training.taught import distill_loss, resumed_taught_run, taught_run
 from kdlnet.utils.parse import first_fault
 
-if TYPE_CHECKING:
-    from kdlnet.training.trainer import TrainResult
+_TEACHER_SEED = 1000
+"""Added to the seed of the run for a teacher made on the way: it must not start as its student."""
 
 _AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]  # a run goes on from any folder
 
@@ -38,21 +48,17 @@ class Series(BaseModel):
     split: str = "val"
     group_by: str | None = None
 
-    def save(self, folder: Path, config: TrainConfig) -> None:
-        """Writes what :func:`saved_series` reads."""
-        RunFolder(folder).begin_series(config.to_dict(), self.model_dump(mode="json"))
-
 
 def saved_series(folder: Path) -> tuple[TrainConfig, Series] | None:
     """The settings and the series of ``folder``; None where it is no series' folder."""
-    file = RunFolder(folder).series
-    if not file.is_file():
+    place = RunFolder(folder)
+    if not place.series.is_file():
         return None
     try:
-        series = Series.model_validate_json(file.read_bytes())
+        series = Series.model_validate_json(place.series.read_bytes())
     except ValidationError as error:
-        raise ConfigError(f"{str(file)!r} was changed: {first_fault(error)}") from None
-    return load_config(RunFolder(folder).config), series
+        raise ConfigError(f"{str(place.series)!r} was changed: {first_fault(error)}") from None
+    return load_config(place.config), series
 
 
 def resumed_series(folder: Path, asked: TrainConfig) -> tuple[TrainConfig, Series] | None:
@@ -65,12 +71,119 @@ def resumed_series(folder: Path, asked: TrainConfig) -> tuple[TrainConfig, Serie
         return found
     config, series = with_data_found_again(at_place_of(asked, found[0])), found[1]
     if config != found[0]:
-        series.save(folder, config)
+        RunFolder(folder).settle(config.to_dict())
     return config, series
 
 
-def stage(
-    folder: Path, start: Callable[[], TrainResult], go_on: Callable[[], TrainResult]
+def begin_series(
+    series: Series, kind: str, config: TrainConfig, out: Path | None, overwrite: bool
+) -> tuple[TrainConfig, RunFolder]:
+    """The folder of a new series of ``kind``, and the settings its trainings share.
+
+    Nothing is made when weights that the series needs cannot be read: WeightsError.
+    """
+    needed = [*series.teachers, *([] if series.init is None else [series.init])]
+    for weights in needed:
+        load_weights(weights, start=weights == series.init)
+    default, source, images = run_place(config, kind)
+    folder = RunFolder.new(default, out, overwrite, reads=[source, *needed], images=images)
+    config = with_absolute_data(config)
+    folder.begin_series(config.to_dict(), series.model_dump(mode="json"))
+    return config, folder
+
+
+def run_series(
+    config: TrainConfig, series: Series, folder: RunFolder, on_event: Listener
 ) -> TrainResult:
-    """One training of a series: begun, or gone on with where ``folder`` holds its last.pt."""
-    return go_on() if RunFolder(folder).begun else start()
+    """The teacher, if none is given, and each student under the one before; the last student."""
+    teachers: Sequence[Path] = series.teachers
+    if not teachers:
+        on_event(Message("no --teacher given: training one first"))
+        teachers = [teacher_of_series(config, series, folder.teacher, on_event)]
+    for number in range(1, series.generations + 1):
+        if series.generations > 1:
+            on_event(Message(f"generation {number} of {series.generations}"))
+        settings = config.changed(seed=config.seed + number - 1)
+        place = folder.student(number, series.generations)
+        result = student_of_series(settings, teachers, series, place, on_event)
+        teachers = [result.best]
+    return result
+
+
+def teacher_of_series(
+    config: TrainConfig, series: Series, folder: RunFolder, on_event: Listener
+) -> Path:
+    """The best weights of a plain training with the settings of ``config`` and another seed."""
+    settings = config.changed(seed=config.seed + _TEACHER_SEED)
+    if series.teacher_model is not None:
+        settings = settings.changed(model={"name": series.teacher_model})
+    return plain_of_series(settings, series, folder, on_event).best
+
+
+def plain_of_series(
+    config: TrainConfig, series: Series, folder: RunFolder, on_event: Listener
+) -> TrainResult:
+    """One training of a series without a teacher."""
+    return _run_once(
+        folder,
+        lambda: plain_run(
+            config, init=series.init, out=folder.path, overwrite=True, on_event=on_event
+        ),
+        lambda: resumed_plain_run(folder.path, config, on_event),
+    )
+
+
+def student_of_series(
+    config: TrainConfig,
+    teachers: Sequence[Path],
+    series: Series,
+    folder: RunFolder,
+    on_event: Listener,
+) -> TrainResult:
+    """One training of a series under ``teachers``."""
+    return _run_once(
+        folder,
+        lambda: taught_run(
+            config, teachers, init=series.init, out=folder.path, overwrite=True, on_event=on_event
+        ),
+        lambda: resumed_taught_run(folder.path, config, on_event),
+    )
+
+
+def _run_once(
+    folder: RunFolder, start: Callable[[], TrainResult], go_on: Callable[[], TrainResult]
+) -> TrainResult:
+    """One training: begun, or gone on with where it was cut, which ends at once if it was over."""
+    return go_on() if folder.begun else start()
+
+
+def check_series(series: Series, config: TrainConfig) -> None:
+    """Raises ConfigError for what would come out only after the teacher has been trained."""
+    if config.compile and config.distill.balance is not None:
+        raise ConfigError("distill.balance measures gradients inside the model: set compile=false")
+    if config.distill.own_average and (series.teachers or series.generations > 1):
+        raise ConfigError(
+            "distill.own_average: the student is its own teacher, so there is no --teacher and no "
+            "--generations: leave them out, or set it to false"
+        )
+    _check_teacher_model(series, config)
+
+
+def _check_teacher_model(series: Series, config: TrainConfig) -> None:
+    wanted, student = series.teacher_model, config.model.name
+    if wanted is None:
+        return
+    clash = None
+    teaches, taught = model_strides(wanted), model_strides(student)
+    if series.teachers:
+        clash = f"with the trained teacher {series.teachers[0].name!r}: leave one out"
+    elif config.distill.own_average:
+        clash = "with distill.own_average, where the student is its own teacher: leave one out"
+    elif series.init is not None and wanted != student:
+        clash = f"with --init: weights fit one structure, not {student!r} as well; leave one out"
+    elif distill_loss(config).uses_features and wanted != student:
+        clash = f"over {student!r}: terms on features (pkd, cwd, cross) need the same structure"
+    elif teaches != taught:
+        clash = f"has strides {teaches}, the student {student!r} {taught}: choose one with the same"
+    if clash:
+        raise ConfigError(f"--teacher-model {wanted!r} {clash}")

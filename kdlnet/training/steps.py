@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 import torch
@@ -55,9 +55,10 @@ class DistillStep:
     """The labels' loss and the teacher's, on one and the same augmented batch.
 
     The teacher is frozen: it is no part of the student, gets no gradients and no batch statistics.
-    With all weights 0 this is the supervised step, to the bit. With ``measure`` the part
-    ``kd_ratio`` says at some steps how large the gradient of the teacher's terms is beside the
-    labels', at the neck's maps; with ``balance`` it is measured, and set, at every step.
+    With all weights 0 this is the supervised step, to the bit. The part ``kd_ratio`` says how large
+    the gradient of the teacher's terms is beside the labels', at the neck's maps: at some of the
+    steps, which ``count`` numbers from 0 over the whole run (None: at none), or with ``balance`` at
+    every one, where it is also set.
     """
 
     def __init__(
@@ -66,14 +67,13 @@ class DistillStep:
         teacher: Teacher,
         loss: DistillLoss,
         balance: float | None = None,
-        measure: bool = True,
+        count: Callable[[], int] | None = None,
     ) -> None:
         self.supervised = supervised
         self.teacher = teacher
         self.loss = loss
         self.balance = balance
-        self.measure = measure
-        self._steps = 0
+        self.count = count
 
     def __call__(self, batch: Batch, progress: float) -> StepOutput:
         if not self.loss.active(progress):
@@ -83,8 +83,7 @@ class DistillStep:
         raw = self.supervised.predict(self.supervised.detector, batch.images)
         labels = self.supervised.loss(raw, batch.targets)
         lesson = self.loss(self._seen(raw), taught, progress)
-        due = self.measure and self._steps % _MEASURE_EVERY == 0
-        self._steps += 1
+        due = self.count is not None and self.count() % _MEASURE_EVERY == 0
         if not due and self.balance is None:
             return StepOutput(labels.loss + lesson.loss, labels.parts | lesson.parts)
         ratio = gradient_ratio(lesson.loss, labels.loss, raw.features)

@@ -12,10 +12,10 @@ from kdlnet.errors import WeightsError
 from kdlnet.events import Listener, Message
 from kdlnet.inference.evaluate import detect
 from kdlnet.inference.weights import Weights, load_weights
-from kdlnet.metrics.average_precision import average_precision
+from kdlnet.metrics.average_precision import AveragePrecision, average_precision
 from kdlnet.models.fuse import fuse_model
 from kdlnet.models.network import Network
-from kdlnet.training.parts import Setup
+from kdlnet.training.parts import RunParts
 from kdlnet.types import RawPredictions
 from kdlnet.utils.files import shown
 
@@ -108,7 +108,7 @@ class Ensemble:
 
 
 def load_teachers(
-    paths: Sequence[Path], setup: Setup, needs_features: bool, on_event: Listener
+    paths: Sequence[Path], parts: RunParts, needs_features: bool, on_event: Listener
 ) -> Ensemble:
     """The teachers of a run, checked against its student; says what each reaches on val.
 
@@ -116,59 +116,62 @@ def load_teachers(
     """
     loaded = [load_weights(path) for path in paths]
     for weights in loaded:
-        check_teacher(weights, setup)
+        check_teacher(weights, parts)
     if needs_features:
-        _check_features(loaded, setup)
-    members = [frozen(weights, setup) for weights in loaded]
-    together = Ensemble(members, setup.config.distill.mirrored)
+        _check_features(loaded, parts)
+    members = [frozen(weights, parts) for weights in loaded]
+    together = Ensemble(members, parts.config.distill.mirrored)
+    split = parts.config.data.val_split
     for path, weights, member in zip(paths, loaded, members, strict=True):
-        promised = weights.metrics.get("ap")
-        together.ap = _announce(repr(shown(path)), member, promised, setup, on_event)
+        reached = _on_val(member, parts)
+        _tell(repr(shown(path)), reached, weights.metrics.get("ap"), split, on_event)
+        together.ap = reached.ap
     if len(together.answering) > 1:
-        name = f"{len(together.answering)} answers together"
-        together.ap = _announce(name, together, None, setup, on_event)
+        reached = _on_val(together, parts)
+        _tell(f"{len(together.answering)} answers together", reached, None, split, on_event)
+        together.ap = reached.ap
     return together
 
 
-def check_teacher(teacher: Weights, setup: Setup) -> None:
+def check_teacher(teacher: Weights, parts: RunParts) -> None:
     """Raises WeightsError unless teacher and student see the same pixels, points and classes."""
     name = repr(str(teacher.path))
-    missing = [wanted for wanted in setup.info.names if wanted not in teacher.names]
+    missing = [wanted for wanted in parts.info.names if wanted not in teacher.names]
     if missing:
         raise WeightsError(
             f"teacher {name} does not know the class {missing[0]!r} (it knows "
             f"{', '.join(teacher.names)}): train a teacher on this dataset"
         )
-    if teacher.detector.strides != setup.detector.strides:
+    if teacher.detector.strides != parts.detector.strides:
         raise WeightsError(
             f"teacher {name} has strides {teacher.detector.strides}, the student "
-            f"{setup.detector.strides}: choose a student with the same, such as {teacher.model!r}"
+            f"{parts.detector.strides}: choose a student with the same, such as {teacher.model!r}"
         )
-    if teacher.preprocess != setup.train.preprocess:
+    if teacher.preprocess != parts.train.preprocess:
         raise WeightsError(
             f"teacher {name} was trained on {teacher.preprocess.to_dict()}, the student would see "
-            f"{setup.train.preprocess.to_dict()}: use the same --image-size, --tile, channels and "
+            f"{parts.train.preprocess.to_dict()}: use the same --image-size, --tile, channels and "
             "window"
         )
 
 
-def frozen(teacher: Weights, setup: Setup) -> Member:
+def frozen(teacher: Weights, parts: RunParts) -> Member:
     """The teacher fused, without gradients, on the device of the run."""
-    detector = fuse_model(teacher.detector).to(setup.device).requires_grad_(False)
+    detector = fuse_model(teacher.detector).to(parts.device).requires_grad_(False)
     detector.to(memory_format=torch.channels_last)
-    if teacher.names == setup.info.names:
+    if teacher.names == parts.info.names:
         return Member(detector, None)
-    order = torch.tensor([teacher.names.index(name) for name in setup.info.names])
-    return Member(detector, order.to(setup.device))
+    order = torch.tensor([teacher.names.index(name) for name in parts.info.names])
+    return Member(detector, order.to(parts.device))
 
 
-def _check_features(teachers: Sequence[Weights], setup: Setup) -> None:
+def _check_features(teachers: Sequence[Weights], parts: RunParts) -> None:
     if len(teachers) > 1:
         raise WeightsError(
             "distill.pkd_weight, cwd_weight and cross compare features with one teacher: give one "
             "--teacher, or set them to 0"
         )
-    wanted, found = setup.detector.neck.widths, teachers[0].detector.neck.widths
+    wanted, found = parts.detector.neck.widths, teachers[0].detector.neck.widths
     if wanted != found:
         raise WeightsError(
             f"teacher {str(teachers[0].path)!r} has features of {found} channels, the student "
@@ -177,39 +180,35 @@ def _check_features(teachers: Sequence[Weights], setup: Setup) -> None:
         )
 
 
-def _announce(
-    name: str,
-    teacher: Callable[[Tensor], RawPredictions],
-    promised: float | None,
-    setup: Setup,
-    on_event: Listener,
-) -> float | None:
-    """Says what a teacher reaches on val, and returns its AP."""
-    results = detect(teacher, setup.val, setup.config.batch, setup.device)
-    measured = average_precision(results, setup.info.names)
-    split = setup.config.data.val_split
-    on_event(
-        Message(
-            f"teacher {name}: AP {_shown(measured.ap)}, AP50 {_shown(measured.ap50)} on {split}"
+def _on_val(teacher: Callable[[Tensor], RawPredictions], parts: RunParts) -> AveragePrecision:
+    results = detect(teacher, parts.val, parts.config.batch, parts.device)
+    return average_precision(results, parts.info.names)
+
+
+def _tell(
+    name: str, reached: AveragePrecision, promised: float | None, split: str, on_event: Listener
+) -> None:
+    """Says what a teacher reached on ``split``, and warns of one that has little to teach."""
+    figures = f"AP {_shown(reached.ap)}, AP50 {_shown(reached.ap50)}"
+    on_event(Message(f"teacher {name}: {figures} on {split}"))
+    doubt = _doubt(reached, promised)
+    if doubt:
+        on_event(Message(f"teacher {name} {doubt}", "warning"))
+
+
+def _doubt(reached: AveragePrecision, promised: float | None) -> str | None:
+    """Why a student may learn little from a teacher that ``reached`` this on its images."""
+    if promised and (reached.ap or 0.0) < _LOST * promised:
+        return (
+            f"had AP {promised:.3f} when it was saved: these are other images or other labels, "
+            "and a student of it will hardly do better"
         )
-    )
-    if promised and (measured.ap or 0.0) < _LOST * promised:
-        on_event(
-            Message(
-                f"teacher {name} had AP {promised:.3f} when it was saved: these are other images "
-                "or other labels, and a student of it will hardly do better",
-                "warning",
-            )
+    if reached.ap50 is not None and reached.ap50 < _WEAK:
+        return (
+            "finds next to nothing itself: a student has little to learn from it; train it longer "
+            "first"
         )
-    elif measured.ap50 is not None and measured.ap50 < _WEAK:
-        on_event(
-            Message(
-                f"teacher {name} finds next to nothing itself: a student has little to learn from "
-                "it; train it longer first",
-                "warning",
-            )
-        )
-    return measured.ap
+    return None
 
 
 def _shown(value: float | None) -> str:

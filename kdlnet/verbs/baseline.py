@@ -7,22 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kdlnet.config import TrainConfig, build_config
+from kdlnet.config import TrainConfig
 from kdlnet.data.dataset import load_split
 from kdlnet.errors import ConfigError, DataError
 from kdlnet.events import Listener, Message, ignore
-from kdlnet.training.distiller import (
+from kdlnet.training.parts import find_data
+from kdlnet.training.run import TrainResult
+from kdlnet.training.run_folder import RunFolder
+from kdlnet.training.series import (
+    Series,
     begin_series,
     check_series,
-    named_teachers,
-    train_plain,
-    train_student,
-    train_teacher,
+    plain_of_series,
+    resumed_series,
+    saved_series,
+    student_of_series,
+    teacher_of_series,
 )
-from kdlnet.training.parts import find_data
-from kdlnet.training.run_folder import RunFolder
-from kdlnet.training.series import Series, resumed_series
-from kdlnet.training.trainer import TrainResult
+from kdlnet.training.taught import named_teachers
 from kdlnet.utils.files import write_json
 from kdlnet.verbs.compare import Comparison, compare
 
@@ -39,7 +41,7 @@ class Spent:
 
 
 @dataclass(frozen=True)
-class Proof:
+class Gain:
     """The comparison of baselines (A) and students (B), and the last student.
 
     ``spent`` by arm: teachers, students and baselines, all seeds together.
@@ -59,7 +61,7 @@ class Proof:
         return {**self.comparison.to_dict(), "spent": spent}
 
 
-def prove(
+def measure_gain(
     config: TrainConfig,
     *,
     teachers: Sequence[Path] = (),
@@ -72,7 +74,7 @@ def prove(
     resume: Path | None = None,
     init: Path | None = None,
     on_event: Listener = ignore,
-) -> Proof:
+) -> Gain:
     """For each seed a teacher (unless given), a student and a baseline; then the comparison.
 
     A teacher has the structure ``teacher_model``, or the student's. The baseline is one plain
@@ -87,7 +89,7 @@ def prove(
         found = resumed_series(resume, config)
         if found is None or not found[1].seeds:
             raise ConfigError(f"{str(resume)!r} is no folder of kdlnet distill --baseline")
-        return _prove(*found, resume, on_event)
+        return _compared(*found, RunFolder(resume), on_event)
     teachers = teachers or named_teachers(config)
     for path in teachers:
         spent_by(path)
@@ -102,34 +104,29 @@ def prove(
     check_series(series, config)
     _require_boxes(config, series.split)
     config, folder = begin_series(series, "proof", config, out, overwrite)
-    return _prove(config, series, folder, on_event)
+    return _compared(config, series, folder, on_event)
 
 
-def _prove(config: TrainConfig, series: Series, out: Path, on_event: Listener) -> Proof:
-    folder = RunFolder(out)
-    given = sum((spent_by(path) for path in series.teachers), Spent(0, 0.0))
-    totals = dict.fromkeys(("teachers", "students", "baselines"), Spent(0, 0.0))
-    students, baselines = [], []
-    for seed in series.seeds:
-        place = folder.round(seed)
-        on_event(Message(f"seed {seed}: teacher, student, baseline"))
-        settings = build_config({**config.to_dict(), "seed": seed})
-        taught_by, cost = list(series.teachers), given
-        if not taught_by and not config.distill.own_average:
-            taught_by = [train_teacher(settings, series, place.teacher.path, on_event)]
-            cost = spent_by(taught_by[0])
-        student = train_student(settings, taught_by, series.init, place.student().path, on_event)
-        cost_of_student = spent_by(student.best)
-        alone = _with_budget(settings, cost + cost_of_student)
-        baseline = train_plain(alone, series.init, place.baseline.path, on_event)
-        students.append(student)
-        baselines.append(baseline)
-        totals["teachers"] = given if series.teachers else totals["teachers"] + cost
-        totals["students"] += cost_of_student
-        totals["baselines"] += spent_by(baseline.best)
+def is_comparison(folder: Path) -> bool:
+    """Whether ``folder`` is one of :func:`measure_gain`. Raises ConfigError for a damaged one."""
+    found = saved_series(folder)
+    return found is not None and bool(found[1].seeds)
+
+
+@dataclass(frozen=True)
+class _Round:
+    """What the trainings of one seed came to, and what they used."""
+
+    student: TrainResult
+    baseline: TrainResult
+    teachers: Spent
+
+
+def _compared(config: TrainConfig, series: Series, folder: RunFolder, on_event: Listener) -> Gain:
+    rounds = [_round(config, series, seed, folder, on_event) for seed in series.seeds]
     comparison = compare(
-        [run.best for run in baselines],
-        [run.best for run in students],
+        [done.baseline.best for done in rounds],
+        [done.student.best for done in rounds],
         data=config.data.name,
         data_root=None if config.data.root is None else Path(config.data.root),
         split=series.split,
@@ -140,9 +137,31 @@ def _prove(config: TrainConfig, series: Series, out: Path, on_event: Listener) -
         overwrite=True,
         on_event=on_event,
     )
-    proof = Proof(out, comparison, students[-1], totals)
-    write_json(folder.gain, proof.to_dict())
-    return proof
+    teachers = [done.teachers for done in rounds]
+    spent = {
+        "teachers": teachers[0] if series.teachers else sum(teachers, Spent(0, 0.0)),
+        "students": sum((spent_by(done.student.best) for done in rounds), Spent(0, 0.0)),
+        "baselines": sum((spent_by(done.baseline.best) for done in rounds), Spent(0, 0.0)),
+    }
+    gain = Gain(folder.path, comparison, rounds[-1].student, spent)
+    write_json(folder.gain, gain.to_dict())
+    return gain
+
+
+def _round(
+    config: TrainConfig, series: Series, seed: int, folder: RunFolder, on_event: Listener
+) -> _Round:
+    """Teacher (unless there is one), student and baseline of ``seed``."""
+    on_event(Message(f"seed {seed}: teacher, student, baseline"))
+    place, settings = folder.round(seed), config.changed(seed=seed)
+    teachers = list(series.teachers)
+    if not teachers and not config.distill.own_average:
+        teachers = [teacher_of_series(settings, series, place.teacher, on_event)]
+    cost = sum((spent_by(path) for path in teachers), Spent(0, 0.0))
+    student = student_of_series(settings, teachers, series, place.student(), on_event)
+    alone = _with_budget(settings, cost + spent_by(student.best))
+    baseline = plain_of_series(alone, series, place.baseline, on_event)
+    return _Round(student, baseline, cost)
 
 
 def _require_boxes(config: TrainConfig, split: str) -> None:
@@ -168,10 +187,6 @@ def spent_by(weights: Path) -> Spent:
 
 
 def _with_budget(config: TrainConfig, budget: Spent) -> TrainConfig:
-    values = config.to_dict()
-    values["patience"] = 0
     if config.time is not None:
-        values["time"] = budget.seconds
-    else:
-        values["epochs"] = budget.epochs
-    return build_config(values)
+        return config.changed(patience=0, time=budget.seconds)
+    return config.changed(patience=0, epochs=budget.epochs)

@@ -11,15 +11,15 @@ from typing import Any
 
 from kdlnet.config import TrainConfig, build_config
 from kdlnet.events import Listener, Message, ignore
-from kdlnet.training.distiller import distill
-from kdlnet.training.trainer import train
 from kdlnet.types import ImageSize
 from kdlnet.utils.files import write_json
 from kdlnet.utils.output import new_folder
 from kdlnet.verbs.bench import Plan, bench
+from kdlnet.verbs.distill import distill
 from kdlnet.verbs.fuse import fuse
 from kdlnet.verbs.predict import predict_files
 from kdlnet.verbs.synth import synthesize
+from kdlnet.verbs.train import train
 from kdlnet.verbs.val import validate
 
 IMAGE_SIZE: ImageSize = (128, 128)
@@ -79,7 +79,7 @@ def demo(
     config = _config(data, training_seconds / 2, seed, device)
     with step("train a teacher"):
         teacher = train(
-            _reseeded(config, seed + 1), out=result.folder / "teacher", on_event=on_event
+            config.changed(seed=seed + 1), out=result.folder / "teacher", on_event=on_event
         )
     with step("distill a student"):
         student = distill(
@@ -134,10 +134,6 @@ def _config(data: Path, seconds: float, seed: int, device: str) -> TrainConfig:
             "val_every": 5,
         }
     )
-
-
-def _reseeded(config: TrainConfig, seed: int) -> TrainConfig:
-    return build_config({**config.to_dict(), "seed": seed})
 
 
 class _Steps:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from kdlnet.events import Listener, Message, Progress, RunFinished, RunStarted, ignore
+from kdlnet.events import Listener, Message, Progress, RunStarted, ignore
 from kdlnet.inference.weights import Weights, load_weights
 from kdlnet.models.cost import model_cost
 from kdlnet.models.zoo import ModelArguments, build_model
@@ -22,9 +22,9 @@ from kdlnet.training.average import WeightAverage
 from kdlnet.training.checkpoints import last_weights
 from kdlnet.training.loop import Loop, LoopState
 from kdlnet.training.optim import make_optimizer
+from kdlnet.training.run import TrainResult, finished
 from kdlnet.training.run_folder import RunFolder
 from kdlnet.training.schedule import Schedule
-from kdlnet.training.trainer import TrainResult
 from kdlnet.utils.device import autocast_dtype
 
 _LR = 0.004  # for batches of 32 views
@@ -89,17 +89,7 @@ def pretrain(
     )
     reason = loop.run()
     shutil.rmtree(folder.path / "cache")
-    result = _result(folder, state, reason)
-    on_event(
-        RunFinished(
-            folder=folder.path,
-            best=result.best,
-            metrics=result.metrics,
-            seconds=loop.clock.elapsed(),
-            reason=reason,
-        )
-    )
-    return result
+    return finished(folder, state, reason, on_event)
 
 
 def _run_folder(
@@ -183,11 +173,4 @@ def _over(saved: Weights) -> TrainResult:
     """The result of a run that is over: nothing is left to do."""
     assert saved.path is not None
     state = LoopState(**saved.training["state"])
-    return _result(RunFolder.around(saved.path), state, "epochs")
-
-
-def _result(folder: RunFolder, state: LoopState, reason: str) -> TrainResult:
-    metrics = state.rows[state.best_epoch] if state.rows else {}
-    return TrainResult(
-        folder=folder.path, best=folder.best, last=folder.last, metrics=metrics, reason=reason
-    )
+    return finished(RunFolder.around(saved.path), state, "epochs")

@@ -192,7 +192,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     """Stands in for the engine, so that the command line itself is what a test sees."""
     fake = FakeEngine()
     for module, name in (
-        ("kdlnet.training.trainer", "train"),
+        ("kdlnet.verbs.train", "train"),
         ("kdlnet.verbs.val", "validate"),
         ("kdlnet.verbs.fuse", "fuse"),
     ):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import pytest
 import torch
 
-from kdlnet.losses.distill_loss import SCHEDULES, DistillLoss
+from kdlnet.config import DistillConfig, build_config
+from kdlnet.losses.distill_loss import CLASS_TERMS, SCHEDULES, TERMS, DistillLoss
 from kdlnet.losses.distillation import (
     bernoulli_kl,
     bins_kl,
@@ -18,6 +20,7 @@ from kdlnet.losses.distillation import (
     teacher_foreground,
 )
 from kdlnet.losses.normalizer import normalizer
+from kdlnet.training.taught import distill_loss
 from kdlnet.types import RawPredictions
 
 
@@ -25,6 +28,19 @@ def _raw(logits: torch.Tensor, bins: torch.Tensor | None = None) -> RawPredictio
     batch, count, _ = logits.shape
     bins = torch.zeros(batch, count, 4, 8) if bins is None else bins
     return RawPredictions(logits, bins, torch.zeros(count, 2), torch.ones(count))
+
+
+def _loss(**changes: object) -> DistillLoss:
+    """With the usual settings, but for ``changes``."""
+    return distill_loss(build_config({"distill": changes}))
+
+
+def test_every_term_and_form_is_a_setting_and_every_such_setting_a_term() -> None:
+    fields = DistillConfig.model_fields
+    weights = [name.removesuffix("_weight") for name in fields if name.endswith("_weight")]
+    assert weights == list(TERMS)
+    for name, known in (("classification", CLASS_TERMS), ("schedule", SCHEDULES)):
+        assert get_args(fields[name].annotation) == tuple(known)
 
 
 def test_bernoulli_kl_by_hand() -> None:
@@ -41,7 +57,7 @@ def test_bernoulli_kl_by_hand() -> None:
 def test_equal_outputs_cost_nothing() -> None:
     torch.manual_seed(0)
     raw = _raw(torch.randn(2, 5, 3), torch.randn(2, 5, 4, 8))
-    assert DistillLoss()(raw, raw, 0.0).loss.item() == pytest.approx(0, abs=1e-6)
+    assert _loss()(raw, raw, 0.0).loss.item() == pytest.approx(0, abs=1e-6)
 
 
 def test_one_class_still_teaches() -> None:
@@ -133,7 +149,7 @@ def test_scale_does_not_depend_on_image_size_or_classes() -> None:
     """Four times the points, or eight more classes nobody believes in, change nothing much."""
     torch.manual_seed(0)
     student, teacher = torch.randn(1, 400, 2), torch.randn(1, 400, 2) + 1
-    loss = DistillLoss(bins_weight=0)
+    loss = _loss(bins_weight=0)
     small = loss(_raw(student), _raw(teacher), 0.0).loss
     large = loss(_raw(student.repeat(1, 4, 1)), _raw(teacher.repeat(1, 4, 1)), 0.0).loss
     quiet = torch.full((1, 400, 8), -12.0)
@@ -148,7 +164,7 @@ def test_batches_of_good_parts_do_not_blow_up() -> None:
     sure_of_nothing = torch.full((2, 100, 3), -20.0)
     assert normalizer(teacher_foreground(sure_of_nothing)).item() == 1
     student = torch.full((2, 100, 3), -5.0)
-    assert DistillLoss()(_raw(student), _raw(sure_of_nothing), 0.0).loss < 1
+    assert _loss()(_raw(student), _raw(sure_of_nothing), 0.0).loss < 1
 
 
 def test_bins_of_points_the_teacher_doubts_count_little() -> None:
@@ -156,7 +172,7 @@ def test_bins_of_points_the_teacher_doubts_count_little() -> None:
     bins, other = torch.randn(1, 2, 4, 8), torch.randn(1, 2, 4, 8)
     logits = torch.tensor([[[6.0], [-6.0]]])
     student = other.clone().requires_grad_()
-    DistillLoss(class_weight=0)(_raw(logits, student), _raw(logits, bins), 0.0).loss.backward()
+    _loss(class_weight=0)(_raw(logits, student), _raw(logits, bins), 0.0).loss.backward()
     assert student.grad is not None
     assert student.grad[0, 0].abs().sum() > 100 * student.grad[0, 1].abs().sum()
 
@@ -164,7 +180,7 @@ def test_bins_of_points_the_teacher_doubts_count_little() -> None:
 def test_the_lesson_fades_with_a_cosine() -> None:
     assert [round(SCHEDULES["cosine"](p), 6) for p in (0, 0.5, 1, 2)] == [1, 0.5, 0, 0]
     student, teacher = _raw(torch.zeros(1, 4, 2)), _raw(torch.ones(1, 4, 2))
-    first, half = (DistillLoss()(student, teacher, p).loss for p in (0.0, 0.5))
+    first, half = (_loss()(student, teacher, p).loss for p in (0.0, 0.5))
     torch.testing.assert_close(half, first / 2)
 
 
@@ -209,10 +225,10 @@ def test_each_term_has_its_weight_and_touches_what_it_should(
     weights = dict.fromkeys(
         ("class_weight", "bins_weight", "box_weight", "pkd_weight", "cwd_weight"), 0.0
     )
-    assert not DistillLoss(**weights).active()
+    assert not _loss(**weights).active()
     student, teacher = _full(0), _full(1)
-    once = DistillLoss(**{**weights, weight: 1.0})(student, teacher, 0.0)
-    twice = DistillLoss(**{**weights, weight: 2.0})(student, teacher, 0.0)
+    once = _loss(**{**weights, weight: 1.0})(student, teacher, 0.0)
+    twice = _loss(**{**weights, weight: 2.0})(student, teacher, 0.0)
     assert list(once.parts) == [part] and once.loss.item() > 0
     torch.testing.assert_close(twice.loss, 2 * once.loss)
     once.loss.backward()
@@ -230,6 +246,6 @@ def test_each_term_has_its_weight_and_touches_what_it_should(
 
 
 def test_after_until_there_is_no_teacher() -> None:
-    loss = DistillLoss(schedule="constant", until=0.9)
+    loss = _loss(schedule="constant", until=0.9)
     assert loss.active(0.89) and not loss.active(0.9)
     assert (loss.decay(0.5), loss.decay(0.95)) == (1.0, 0.0)

@@ -10,10 +10,10 @@ import torch
 
 from kdlnet.config import TrainConfig, build_config
 from kdlnet.training.augment import Augmenter
-from kdlnet.training.distiller import distill
 from kdlnet.training.parts import prepare_run
-from kdlnet.training.trainer import train
+from kdlnet.verbs.distill import distill
 from kdlnet.verbs.fuse import fuse
+from kdlnet.verbs.train import train
 
 pytestmark = pytest.mark.gpu
 
@@ -35,8 +35,8 @@ def _changed(config: TrainConfig, **values: object) -> TrainConfig:
 
 
 def test_augmentation_is_the_same_on_the_gpu(config: TrainConfig) -> None:
-    setup = prepare_run(config, None, None, lambda event: None)
-    augment = Augmenter(setup.train, seed=1, **EVERYTHING)  # type: ignore[arg-type]
+    parts = prepare_run(config, None, None, lambda event: None)
+    augment = Augmenter(parts.train, seed=1, **EVERYTHING)  # type: ignore[arg-type]
     cpu, cuda = (augment(0, np.arange(8), True, device) for device in ("cpu", "cuda"))
     torch.testing.assert_close(cuda.images.cpu(), cpu.images, rtol=0, atol=2e-3)
     torch.testing.assert_close(cuda.targets.boxes.cpu(), cpu.targets.boxes)

@@ -15,10 +15,10 @@ from kdlnet.events import Message
 from kdlnet.inference.weights import load_weights
 from kdlnet.training.augment import Augmenter
 from kdlnet.training.average import WeightAverage
-from kdlnet.training.distiller import distill
 from kdlnet.training.loop import LoopState
 from kdlnet.training.optim import learning_rate, make_optimizer
-from kdlnet.training.trainer import train
+from kdlnet.verbs.distill import distill
+from kdlnet.verbs.train import train
 from kdlnet.verbs.val import validate
 
 

@@ -20,10 +20,10 @@ from kdlnet.inference.evaluate import detect
 from kdlnet.inference.predictor import Predictor
 from kdlnet.inference.weights import load_weights, save_weights
 from kdlnet.metrics.average_precision import average_precision
-from kdlnet.training.distiller import teacher_defaults
-from kdlnet.training.trainer import train
 from kdlnet.types import Preprocess, Tiling
 from kdlnet.verbs.bench import Plan, bench
+from kdlnet.verbs.distill import teacher_defaults
+from kdlnet.verbs.train import train
 from kdlnet.verbs.val import validate
 
 from ..support.bright_network import bright, make_boards

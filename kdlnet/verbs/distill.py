@@ -1,0 +1,96 @@
+"""Distillation: trained detectors teach a fresh one, of the same structure or a smaller one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from kdlnet.config import TrainConfig
+from kdlnet.errors import ConfigError, unknown
+from kdlnet.events import Listener, ignore
+from kdlnet.images.window import full_window
+from kdlnet.inference.weights import load_weights
+from kdlnet.training.run import TrainResult
+from kdlnet.training.run_folder import RunFolder
+from kdlnet.training.series import Series, begin_series, check_series, resumed_series, run_series
+from kdlnet.training.taught import named_teachers, resumed_taught_run, taught_run
+
+RECIPES: dict[str, dict[str, Any]] = {
+    "kdlnet": {},
+    "paper": {"classification": "softmax", "temperature": 2.0, "beta": 0.0},
+    "cross": {"cross": True},
+    "features": {"class_weight": 0.0, "bins_weight": 0.0, "pkd_weight": 2.0},
+}
+"""Named values of the config's section ``distill``; ``kdlnet`` are its defaults."""
+
+
+def teacher_defaults(teacher: Path) -> dict[str, Any]:
+    """Settings that a student takes from its teacher unless told otherwise, as nested values."""
+    weights = load_weights(teacher)
+    model = {
+        "name": weights.model,
+        "block": weights.arguments.block,
+        "channels": weights.arguments.channels,
+    }
+    contract = weights.preprocess
+    values = {"model": model, "image_size": list(contract.image_size)}
+    if contract.depth == 16 or contract.window != full_window(8):
+        values["data"] = {"window": list(contract.window)}
+    if contract.tiling is not None:
+        tiling = contract.tiling
+        values["tile"] = {"size": list(tiling.size), "overlap": tiling.overlap}
+    return values
+
+
+def recipe_defaults(name: str) -> dict[str, Any]:
+    """The nested values of the recipe ``name``. Raises ConfigError for an unknown one."""
+    if name not in RECIPES:
+        raise ConfigError(unknown("recipe", name, RECIPES))
+    return {"distill": dict(RECIPES[name])}
+
+
+def distill(
+    config: TrainConfig,
+    *,
+    teachers: Sequence[Path] = (),
+    teacher_model: str | None = None,
+    generations: int = 1,
+    out: Path | None = None,
+    overwrite: bool = False,
+    resume: Path | None = None,
+    init: Path | None = None,
+    on_event: Listener = ignore,
+) -> TrainResult:
+    """Trains the detector of ``config`` under ``teachers``; the run folder is as train's.
+
+    Several teachers are averaged. Without one, one is trained first, with the same settings and
+    another seed, of the structure ``teacher_model`` or the student's; with ``distill.own_average``
+    the average of the student's own weights teaches.
+    With ``generations`` above 1 each student teaches the next, which has its own seed (born-again
+    networks, arXiv 1805.04770). Where there are several trainings the folder holds one folder
+    each: ``teacher``, ``student`` or ``student-1``, ``student-2`` and so on; the last student
+    is the result. ``init`` are weights that each of them starts from. ``resume`` goes on with a
+    folder's own settings and teachers, as in train. Raises WeightsError or ConfigError before the
+    first step for a teacher that does not fit: a missing class, other strides, another
+    preprocessing.
+    """
+    if resume is not None:
+        found = resumed_series(resume, config)
+        if found is not None:
+            return run_series(*found, RunFolder(resume), on_event)
+        return resumed_taught_run(resume, config, on_event)
+    teachers = teachers or named_teachers(config)
+    series = Series(
+        teachers=tuple(teachers),
+        teacher_model=teacher_model,
+        init=init,
+        generations=generations,
+    )
+    check_series(series, config)
+    if config.distill.own_average or (teachers and generations == 1):
+        return taught_run(
+            config, teachers, init=init, out=out, overwrite=overwrite, on_event=on_event
+        )
+    config, folder = begin_series(series, "distill", config, out, overwrite)
+    return run_series(config, series, folder, on_event)

@@ -1,0 +1,29 @@
+"""Training: a detector from labelled images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kdlnet.config import TrainConfig
+from kdlnet.events import Listener, ignore
+from kdlnet.training.run import TrainResult, plain_run, resumed_plain_run
+
+
+def train(
+    config: TrainConfig,
+    *,
+    out: Path | None = None,
+    overwrite: bool = False,
+    resume: Path | None = None,
+    init: Path | None = None,
+    on_event: Listener = ignore,
+) -> TrainResult:
+    """Trains a detector and leaves a run folder with weights/best.pt and weights/last.pt.
+
+    ``resume`` is a run folder or its last.pt: the run goes on there with its own config, its
+    dataset, if ``config`` names one, where that says: it may have been moved since. ``init``
+    are weights to start from. Raises ConfigError, DataError or WeightsError before the first step.
+    """
+    if resume is not None:
+        return resumed_plain_run(resume, config, on_event)
+    return plain_run(config, init=init, out=out, overwrite=overwrite, on_event=on_event)
