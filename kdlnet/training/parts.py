@@ -54,16 +54,13 @@ def prepare_run(
     prepare(device)
     config = with_absolute_data(config) if saved is None else with_data_found_again(config)
     info = find_data(config)
+    if saved is not None:
+        _require_same_classes(saved, info)
     channels = config.model.channels or info.channels or 3
     start = None if saved is not None else _starting_weights(config, init)
     trained = start is not None and start.purpose != START
     rate = config.optim.base_lr(from_weights=trained)
     config = config.changed(model={"channels": channels}, optim={"lr": rate})
-    if saved is not None and tuple(info.names) != saved.names:
-        raise DataError(
-            f"the run was started with the classes {', '.join(saved.names)}, its dataset now has "
-            f"{', '.join(info.names)}: start a new run with --init instead of --resume"
-        )
     arguments = ModelArguments(len(info.names), channels, config.model.block)
     detector = build_model(config.model.name, arguments, config.seed)
     if start is not None:
@@ -77,11 +74,8 @@ def prepare_run(
         _say_if_short(config, len(train_set), on_event)
     found = load_split(info, config.data.val_split, config.data.strict)
     val_set = _open(found, config.data.val_split, contract, config, on_event)
-    if not len(val_set.labels):
-        text = f"no box in {config.data.val_split}: AP is unknown and best.pt the newest epoch"
-        on_event(Message(text, "warning"))
-    elif saved is None:
-        _say_what_is_rare(found, config.data.val_split, info, on_event)
+    if saved is None or not len(val_set.labels):
+        _say_what_is_rare(found, val_set, config.data.val_split, info, on_event)
     detector.to(device).to(memory_format=torch.channels_last)
     average = WeightAverage(detector, config.optim.ema_decay)
     return RunParts(config, device, info, train_set, val_set, detector, average)
@@ -92,6 +86,14 @@ def _starting_weights(config: TrainConfig, init: Path | None) -> Weights | None:
     if init is None and config.model.start == "released":
         init = find_start(config.model.name, config.model.block)
     return None if init is None else load_weights(init, start=True)
+
+
+def _require_same_classes(saved: Weights, info: DatasetInfo) -> None:
+    if tuple(info.names) != saved.names:
+        raise DataError(
+            f"the run was started with the classes {', '.join(saved.names)}, its dataset now has "
+            f"{', '.join(info.names)}: start a new run with --init instead of --resume"
+        )
 
 
 def _contract(
@@ -174,7 +176,14 @@ def _say_if_short(config: TrainConfig, images: int, on_event: Listener) -> None:
         on_event(Message(f"{text} or more, or --init with weights of another set"))
 
 
-def _say_what_is_rare(found: Split, split: str, info: DatasetInfo, on_event: Listener) -> None:
+def _say_what_is_rare(
+    found: Split, val: DetectionDataset, split: str, info: DatasetInfo, on_event: Listener
+) -> None:
+    """Warns of classes whose AP on val will be unknown, or mostly chance."""
+    if not len(val.labels):
+        text = f"no box in {split}: AP is unknown and best.pt the newest epoch"
+        on_event(Message(text, "warning"))
+        return
     counts = count_boxes(found.labels, info.names)
     rare = ", ".join(f"{name} {count}" for name, count in counts.items() if 0 < count < FEW)
     absent = ", ".join(name for name, count in counts.items() if not count)

@@ -33,8 +33,8 @@ def begun(config: TrainConfig, **model: object) -> tuple[torch.Tensor, float | N
         if isinstance(event, Message):
             lines.append(event.text)
 
-    setup = prepare_run(build_config(values), None, None, listen)
-    return setup.detector.state_dict()[KEY], setup.config.optim.lr, lines
+    run = prepare_run(build_config(values), None, None, listen)
+    return run.detector.state_dict()[KEY], run.config.optim.lr, lines
 
 
 @pytest.mark.parametrize("channels", [1, 3])
