@@ -123,7 +123,7 @@ def groups_by_table(names: Sequence[str], paths: Sequence[Path], file: Path) -> 
 
 def _read_table(file: Path) -> dict[str, str]:
     try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
+        with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
             reader = csv.DictReader(stream, skipinitialspace=True)
             heads = [head.strip() for head in reader.fieldnames or ()]
             if not set(_COLUMNS) <= set(heads):

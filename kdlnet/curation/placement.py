@@ -8,13 +8,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, count
 from pathlib import Path
+from unicodedata import category
 
 from kdlnet.curation.formats.imported import ImportedImage, ImportResult
 from kdlnet.data.schema import SPLITS
 from kdlnet.errors import DataError, unknown
+from kdlnet.utils.text import path_lines
 
 # Left out of the paths below images/: a second folder "images" would mislead the search for labels.
 _IMAGE_FOLDERS = frozenset({"images", "imgs", "jpegimages"})
+
+
+_LONGEST_NAME = 255  # bytes, on most file systems
+_UNPRINTABLE = frozenset({"Cc", "Zl", "Zp"})  # control characters, ends of lines
 
 
 @dataclass
@@ -35,6 +41,8 @@ class Placement:
         """
         numbered = (f"{wanted.stem}_{number}" for number in count(2))
         for stem in chain((wanted.stem, f"{wanted.stem}_{wanted.suffix[1:]}"), numbered):
+            number = stem.removeprefix(wanted.stem)
+            stem = _shortened(wanted.stem, number + wanted.suffix) + number
             key = unicodedata.normalize("NFC", str(wanted.with_name(stem))).casefold()
             if key not in self._taken:
                 break
@@ -98,10 +106,11 @@ def _resolve(line: str, roots: Sequence[Path], known: set[Path]) -> Path:
 
 def _read_lines(file: Path) -> list[str]:
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read split list {str(file)!r}: {error}") from None
-    found = [line.strip() for line in lines if line.strip()]
+        found = path_lines(file.read_bytes())
+    except OSError as error:
+        raise DataError(f"cannot read split list {str(file)!r}: {error.strerror}") from None
+    except ValueError as error:
+        raise DataError(f"split list {str(file)!r} {error}") from None
     if not found:
         raise DataError(f"split list {str(file)!r} is empty: one image path a line")
     return found
@@ -120,9 +129,18 @@ def _path_below(roots: Sequence[Path], image: Path) -> Path:
     root = next((root for root in roots if image.is_relative_to(root)), image.parent)
     relative = image.relative_to(root)
     folders = [part for part in relative.parent.parts if part.lower() not in _IMAGE_FOLDERS]
-    return Path(*map(_as_text, (*folders, relative.name)))
+    name = _as_text(relative.stem) + _as_text(relative.suffix)
+    return Path(*map(_as_text, folders), name)
 
 
 def _as_text(name: str) -> str:
-    """A file name that is no UTF-8 (an old archive's) as one that list files can hold."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    """A name that is no UTF-8, breaks lines or ends in spaces, as all files can hold it."""
+    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    plain = "".join("_" if category(letter) in _UNPRINTABLE else letter for letter in text)
+    return plain.strip() or "_" * bool(plain)
+
+
+def _shortened(stem: str, suffix: str) -> str:
+    """``stem`` cut so that with the image's suffix or that of its labels it is a file's name."""
+    room = _LONGEST_NAME - max(len(suffix.encode()), len(".txt"))
+    return stem.encode()[:room].decode("utf-8", "ignore")

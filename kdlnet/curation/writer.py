@@ -20,6 +20,7 @@ from typing import Any, Protocol
 import yaml
 
 from kdlnet.errors import DataError
+from kdlnet.utils.text import lines_of_paths
 
 REPORT_NAME = "report.json"
 MADE_BY = "kdlnet"
@@ -103,7 +104,7 @@ def dataset_folder(out: Path, overwrite: bool) -> Iterator[Path]:
     _check_free(out, overwrite)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+        staging = Path(mkdtemp(prefix=f".{out.name[:32]}.", dir=out.parent))
     except OSError as error:
         raise DataError(f"cannot write {str(out)!r}: {error.strerror or error}") from None
     try:
@@ -131,11 +132,8 @@ def write_index(
     """
     content: dict[str, Any] = {}
     for split, images in splits.items():
-        broken = next((image for image in images if "\n" in str(image)), None)
-        if broken is not None:
-            raise DataError(f"{str(broken)!r} has a line break in its name: rename it for the list")
-        lines = "".join(f"./{image.as_posix()}\n" for image in sorted(images))
-        (folder / f"{split}.txt").write_bytes(lines.encode("utf-8", "surrogateescape"))
+        lines = lines_of_paths(f"./{image.as_posix()}" for image in sorted(images))
+        (folder / f"{split}.txt").write_bytes(lines)
         content[split] = f"{split}.txt"
     content["names"] = dict(enumerate(names))
     if channels is not None:

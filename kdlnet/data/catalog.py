@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kdlnet.data.schema import CatalogEntry, DatasetFile, parse_catalog, parse_dataset
 from kdlnet.errors import DataError, unknown
-from kdlnet.images.folder import images_below
+from kdlnet.images.folder import images_below, unread_below
 from kdlnet.images.read import IMAGE_SUFFIXES
+from kdlnet.utils.text import path_lines
 
 CATALOG_NAME = "datasets.yaml"
 ROOT_VARIABLE = "KDLNET_DATA"
@@ -105,6 +107,12 @@ def list_images(info: DatasetInfo, split: str) -> list[Path]:
             f"{info.root}: put {_suffixes()} files there"
         )
     return [Path(image) for image in sorted(images)]
+
+
+def unread_pictures(info: DatasetInfo, split: str) -> Counter[str]:
+    """Files in the folders of a split that are pictures but are not read, by suffix."""
+    folders = (_entry_path(info, entry) for entry in info.splits.get(split, ()))
+    return sum((unread_below(folder) for folder in folders if folder.is_dir()), Counter())
 
 
 def label_path(image: Path) -> Path:
@@ -233,8 +241,14 @@ def _entry_path(info: DatasetInfo, entry: str) -> Path:
 
 
 def _listed_images(info: DatasetInfo, file: Path) -> list[str]:
+    try:
+        lines = path_lines(file.read_bytes())
+    except OSError as error:
+        raise DataError(f"cannot read image list {str(file)!r}: {error.strerror}") from None
+    except ValueError as error:
+        raise DataError(f"image list {str(file)!r} {error}") from None
     images = []
-    for line in filter(None, map(str.strip, _lines(file))):
+    for line in lines:
         base = file.parent if line.startswith("./") else info.root
         images.append(os.path.normpath(base / line))
     missing = _missing(images)
@@ -246,17 +260,6 @@ def _listed_images(info: DatasetInfo, file: Path) -> list[str]:
             f"{missing[0]!r}: correct the list or the dataset's path"
         )
     return images
-
-
-def _lines(file: Path) -> list[str]:
-    """Names in any bytes that a file system allows; only a line feed ends one."""
-    try:
-        text = file.read_bytes().decode("utf-8-sig", errors="surrogateescape")
-    except OSError as error:
-        raise DataError(f"cannot read image list {str(file)!r}: {error.strerror}") from None
-    if "\0" in text:
-        raise DataError(f"image list {str(file)!r} looks like UTF-16: save it as UTF-8")
-    return text.split("\n") if "\n" in text else text.splitlines()
 
 
 def _missing(images: Iterable[str]) -> list[str]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kdlnet.data.cache import ImageStore, Sample
-from kdlnet.data.catalog import DatasetInfo, label_path, list_images
+from kdlnet.data.catalog import DatasetInfo, label_path, list_images, unread_pictures
 from kdlnet.data.label_files import LabelReader, all_images, find_unread
 from kdlnet.data.labels import (
     ImageLabels,
@@ -22,6 +22,7 @@ from kdlnet.data.labels import (
     summarize,
 )
 from kdlnet.errors import DataError
+from kdlnet.images.folder import unread_line
 from kdlnet.images.read import image_size
 from kdlnet.images.tiles import Tile, cut_boxes, least_visible, tile_grid
 from kdlnet.types import Batch, ImageSize, Preprocess, Targets, Tiling
@@ -73,6 +74,9 @@ def load_split(info: DatasetInfo, split: str, strict: bool = False) -> Split:
         count = f"{len(left_out)} of {len(paths)} images of {split!r}"
         raise DataError(f"{count} have labels that are not read or understood: {left_out[0]}")
     warnings = unread.lines(len(paths))
+    pictures = unread_pictures(info, split)
+    if pictures:
+        warnings.append(unread_line(pictures))
     spoiled = len(left_out) - len(unread.elsewhere)
     if spoiled:
         warnings.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from reprlib import Repr
 from typing import Any, Literal, TypeVar
 
 import yaml
@@ -13,6 +14,11 @@ from kdlnet.errors import DataError
 from kdlnet.utils.text import decode
 
 SPLITS = ("train", "val", "test")
+
+# A few lines of YAML can stand for lists within lists without end: the innermost are not shown.
+_brief = Repr()
+_brief.maxlevel, _brief.maxlist, _brief.maxdict = 2, 10, 10
+_brief.maxstring = _brief.maxother = 200
 
 _Model = TypeVar("_Model", bound="DatasetFile")
 
@@ -48,7 +54,7 @@ class DatasetFile(BaseModel):
             raise ValueError("give a list of class names or a map from 0, 1, ... to names")
         for name in value:
             if isinstance(name, bool) or not isinstance(name, (str, int, float)):
-                raise ValueError(f"class name {name!r} is not text: put it in quotes")
+                raise ValueError(f"class name {_brief.repr(name)} is not text: put it in quotes")
         names = tuple(str(name).strip() for name in value)
         if not names:
             raise ValueError("at least one class name is needed")
@@ -204,7 +210,11 @@ def _validate(kind: type[_Model], values: dict[str, Any], where: str) -> _Model:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "file"
         message = first["msg"].removeprefix("Value error, ")
-        value = "" if first["type"] in {"missing", "value_error"} else f" = {first['input']!r}"
+        value = (
+            ""
+            if first["type"] in {"missing", "value_error"}
+            else f" = {_brief.repr(first['input'])}"
+        )
         raise DataError(f"{where}: key {key}{value}: {message}") from None
 
 

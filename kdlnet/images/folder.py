@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from kdlnet.images.read import IMAGE_SUFFIXES
@@ -25,6 +25,13 @@ def unread_below(folder: Path) -> Counter[str]:
     """How many files with each suffix in ``folder`` and below are pictures that are not read."""
     suffixes = (file.suffix.lower() for file in files_below(folder))
     return Counter(suffix for suffix in suffixes if suffix in UNREAD_SUFFIXES)
+
+
+def unread_line(counts: Mapping[str, int]) -> str:
+    """What to say of them."""
+    found = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
+    allowed = ", ".join(sorted(IMAGE_SUFFIXES))
+    return f"pictures that are not read: {found}; save them as one of {allowed}"
 
 
 def files_below(folder: Path) -> Iterator[Path]:

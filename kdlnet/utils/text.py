@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Iterable
+
+from kdlnet.errors import DataError
 
 _MARKS = (
     (codecs.BOM_UTF32_LE, "UTF-32"),  # before UTF-16, whose mark it begins with
@@ -30,3 +33,31 @@ def decode(data: bytes) -> str:
         raise ValueError(
             f"is not UTF-8 (byte 0x{data[error.start]:02x} in line {line}): save it as UTF-8"
         ) from None
+
+
+def path_lines(data: bytes) -> list[str]:
+    """The paths in a list file, one a line, as the file system has them: they need not be UTF-8.
+
+    Only line feeds divide, since a name may hold anything else that ends lines elsewhere. Raises
+    ValueError for UTF-16 and UTF-32, in words that follow the file's name.
+    """
+    for mark, name in _MARKS:
+        if data.startswith(mark):
+            raise ValueError(f"is saved as {name}: save it as UTF-8")
+    if b"\0" in data:
+        raise ValueError("looks like UTF-16: save it as UTF-8")
+    text = data.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")
+    lines = text.split("\n" if "\n" in text else "\r")
+    return [line.strip(" \t\r") for line in lines if line.strip(" \t\r")]
+
+
+def lines_of_paths(paths: Iterable[str]) -> bytes:
+    """A list file that :func:`path_lines` reads. Raises DataError for a name with a line break."""
+    lines = list(paths)
+    for path in lines:
+        if "\n" in path:
+            raise DataError(
+                f"image {path!r} has a line break in its name, which no list file can hold: "
+                "rename it, and its label file"
+            )
+    return "".join(f"{path}\n" for path in lines).encode("utf-8", "surrogateescape")

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from kdlnet.curation.checks import choose_checks, run_checks
 from kdlnet.curation.checks.survey import Survey, list_dataset, take_survey
@@ -106,7 +106,7 @@ def check_dataset(
     pictures = _write_pictures(folder, survey, findings, on_event)
     result = CheckResult(survey, findings, result.seconds, folder, pictures)
     write_json(folder / "findings.json", result.to_dict())
-    write_atomic(folder / "groups.csv", _groups_table(survey).encode())
+    write_atomic(folder / "groups.csv", _groups_table(survey).encode("utf-8", "surrogateescape"))
     return result
 
 
@@ -137,7 +137,10 @@ def _groups_table(survey: Survey) -> str:
         for position in group
     }
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    # A carriage return, which a name may hold, is not quoted by itself.
+    returns = any("\r" in survey.below(image) for image in survey.images)
+    quoting: Literal[0, 1] = csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL
+    writer = csv.writer(text, lineterminator="\n", quoting=quoting)
     writer.writerow(("image", "group"))
     following = len(survey.groups)
     for position, image in enumerate(survey.images):

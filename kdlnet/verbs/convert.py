@@ -28,8 +28,7 @@ from kdlnet.curation.writer import (
 from kdlnet.data.labels import LabelProblem
 from kdlnet.errors import DataError, unknown
 from kdlnet.events import Listener, Progress, ignore
-from kdlnet.images.folder import unread_below
-from kdlnet.images.read import IMAGE_SUFFIXES
+from kdlnet.images.folder import unread_below, unread_line
 
 __all__ = [
     "IMPORTERS",
@@ -147,9 +146,7 @@ def _not_read(roots: Sequence[Path]) -> Iterator[str]:
     """A line for pictures in forms that are not read."""
     counts = sum((unread_below(root) for root in roots[:1]), Counter[str]())
     if counts:
-        found = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
-        allowed = ", ".join(sorted(IMAGE_SUFFIXES))
-        yield f"pictures that are not read: {found}; save them as one of {allowed}"
+        yield unread_line(counts)
 
 
 def _outside(imported: ImportResult, roots: Sequence[Path]) -> Iterator[str]:

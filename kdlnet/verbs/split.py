@@ -22,6 +22,7 @@ from kdlnet.data.label_files import LabelReader
 from kdlnet.data.schema import SPLITS
 from kdlnet.errors import DataError, unknown
 from kdlnet.events import Listener, ignore
+from kdlnet.utils.text import lines_of_paths
 
 __all__ = ["PartCounts", "SplitReport", "split_dataset"]
 
@@ -66,8 +67,8 @@ def split_dataset(
             }
             write_index(folder / part, info.names, relative, info.channels, info.kpt_shape)
         if division.left_out:
-            lines = "".join(f"{images.names[i]}\n" for i in division.left_out)
-            (folder / LEFT_OUT_NAME).write_bytes(lines.encode("utf-8", "surrogateescape"))
+            lines = lines_of_paths(images.names[i] for i in division.left_out)
+            (folder / LEFT_OUT_NAME).write_bytes(lines)
         files = tuple(out / part / "data.yaml" for part in datasets)
         report = report_division(out, files, info.names, images, division, keep)
         facts = {"data": str(info.source), "group_by": group_by, "keep": keep, "seed": seed}
