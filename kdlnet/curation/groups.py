@@ -102,6 +102,8 @@ def groups_by_table(names: Sequence[str], paths: Sequence[Path], file: Path) -> 
     Raises DataError for a file that cannot be read, another head, and images without a row.
     """
     rows = _read_table(file)
+    # As the table is UTF-8, it holds escapes where a name is not.
+    names = [name.encode("utf-8", "backslashreplace").decode() for name in names]
     bare = [name.rsplit("/", 1)[-1] for name in names]
     repeated = {name for name in bare if bare.count(name) > 1} if len(set(bare)) < len(bare) else ()
     groups = []
@@ -123,7 +125,7 @@ def groups_by_table(names: Sequence[str], paths: Sequence[Path], file: Path) -> 
 
 def _read_table(file: Path) -> dict[str, str]:
     try:
-        with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream, skipinitialspace=True)
             heads = [head.strip() for head in reader.fieldnames or ()]
             if not set(_COLUMNS) <= set(heads):

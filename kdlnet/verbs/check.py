@@ -106,7 +106,7 @@ def check_dataset(
     pictures = _write_pictures(folder, survey, findings, on_event)
     result = CheckResult(survey, findings, result.seconds, folder, pictures)
     write_json(folder / "findings.json", result.to_dict())
-    write_atomic(folder / "groups.csv", _groups_table(survey).encode("utf-8", "surrogateescape"))
+    write_atomic(folder / "groups.csv", _groups_table(survey).encode("utf-8", "backslashreplace"))
     return result
 
 

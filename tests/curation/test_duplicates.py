@@ -13,6 +13,7 @@ from kdlnet.curation.duplicates import (
     find_pairs,
     fingerprint,
 )
+from kdlnet.events import Progress
 
 
 def surface(seed, height=200, width=240):
@@ -116,9 +117,9 @@ def test_files_are_compared_and_unreadable_ones_passed_over(tmp_path):
     paths[1].write_bytes(b"no image")
     cv2.imwrite(str(paths[2]), relit(surface(1), 0.75))
     told = []
-    (pair,) = find_duplicates(paths, lambda done, total: told.append((done, total)))
+    (pair,) = find_duplicates(paths, told.append)
     assert (pair.first, pair.second, pair.kind) == (0, 2, "near")
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert told == [Progress("compare images", done, 3) for done in (1, 2, 3)]
 
 
 def test_clusters_are_what_pairs_connect():

@@ -11,6 +11,7 @@ import pytest
 from kdlnet.curation.groups import find_groups as find
 from kdlnet.curation.groups import name_below
 from kdlnet.errors import DataError
+from kdlnet.events import Progress
 
 
 def find_groups(rule, names):
@@ -114,7 +115,7 @@ def test_duplicates_stay_together(tmp_path):
         "duplicates",
         list(pictures),
         [tmp_path / name for name in pictures],
-        lambda done, total: told.append((done, total)),
+        told.append,
     )
     assert groups == ["a.png", "b.png", "a.png"]
-    assert told[-1] == (3, 3)
+    assert told[-1] == Progress("compare images", 3, 3)
