@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kdlnet.images import tiff
+from kdlnet.images.tiff import Content
 from kdlnet.types import ImageSize
 
 MOST_PIXELS = 2**30  # of OpenCV
@@ -47,7 +48,7 @@ class Header:
         return self.size[1], self.size[0]
 
 
-def look(data: bytes) -> Header:
+def look(data: Content) -> Header:
     """The header in the bytes of a file, cut off or not. Nothing is refused here."""
     for start, read in _READERS.items():
         if data[: len(start)] == start:
@@ -80,7 +81,7 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         offset = end + 4
 
 
-def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+def jpeg_segments(data: Content) -> Iterator[tuple[int, int, int]]:
     """Marker, start and length of the content of a JPEG's segments, to the first scan."""
     offset = 2
     while offset + 4 <= len(data) and data[offset] == 0xFF:
@@ -95,7 +96,7 @@ def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         offset += 2 + length
 
 
-def _jpeg(data: bytes) -> Header:
+def _jpeg(data: Content) -> Header:
     size, turn, pictures = None, 1, 1
     for marker, start, length in jpeg_segments(data):
         if marker in _SIZED:
@@ -110,7 +111,7 @@ def _jpeg(data: bytes) -> Header:
     return Header("JPEG", size, turn, pictures)
 
 
-def _more_pictures(data: bytes, start: int, length: int) -> int:
+def _more_pictures(data: Content, start: int, length: int) -> int:
     """The pictures of a multi-picture JPEG, without thumbnails and those of half a side or less.
 
     A phone's gain map and a camera's preview lie behind the photograph in the same file.
@@ -134,7 +135,7 @@ def _more_pictures(data: bytes, start: int, length: int) -> int:
     return max(1, sum(not tiff.is_preview(size, sizes[0]) for size in sizes))
 
 
-def _png(data: bytes) -> Header:
+def _png(data: Content) -> Header:
     width, height = struct.unpack_from(">II", data, 16)
     turn, pictures, offset = 1, 1, len(_PNG)
     while offset + 8 <= len(data):
@@ -149,7 +150,7 @@ def _png(data: bytes) -> Header:
     return Header("PNG", (height, width), turn, max(1, pictures))
 
 
-def _webp(data: bytes) -> Header:
+def _webp(data: Content) -> Header:
     size, turn, pictures, offset = None, 1, 0, 12
     while offset + 8 <= len(data):
         kind, length = struct.unpack_from("<4sI", data, offset)
@@ -173,7 +174,7 @@ def _webp(data: bytes) -> Header:
     return Header("WEBP", size, turn, max(1, pictures))
 
 
-def _bmp(data: bytes) -> Header:
+def _bmp(data: Content) -> Header:
     if struct.unpack_from("<I", data, 14)[0] == 12:
         width, height = struct.unpack_from("<HH", data, 18)
     else:
@@ -181,7 +182,7 @@ def _bmp(data: bytes) -> Header:
     return Header("BMP", (abs(height), width))
 
 
-def _gif(data: bytes) -> Header:
+def _gif(data: Content) -> Header:
     """Pictures by their descriptors; extensions and their blocks are stepped over."""
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     offset, pictures = 13 + _colours(flags), 0
@@ -202,7 +203,7 @@ def _colours(flags: int) -> int:
     return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0
 
 
-def _tiff(data: bytes) -> Header:
+def _tiff(data: Content) -> Header:
     tags = tiff.first_page(data)
     width, height = (tags.get(tag, (0,))[0] for tag in (tiff.WIDTH, tiff.HEIGHT))
     size = (height, width) if width and height else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from mmap import mmap
 
 KIND, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 BIT_ORDER, STRIPS, ORIENTATION, SAMPLES, STRIP_ROWS, STRIP_BYTES = 266, 273, 274, 277, 278, 279
@@ -20,6 +21,8 @@ _ORDERS = {b"II": "<", b"MM": ">"}
 _MOST_PAGES = 100_000
 
 Tags = dict[int, tuple[int, ...]]
+Content = bytes | mmap
+"""The bytes of a file, in memory or on disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,7 @@ class Directories:
     first: int
 
     @classmethod
-    def of(cls, data: bytes) -> Directories | None:
+    def of(cls, data: Content) -> Directories | None:
         """Those of the bytes of a file, None if it is no TIFF."""
         order = _ORDERS.get(data[:2])
         if order is None or data[2:4] not in (b"*\0", b"\0*", b"+\0", b"\0+"):
@@ -44,7 +47,7 @@ class Directories:
             return None
 
     def read(
-        self, data: bytes, offset: int, wanted: frozenset[int] | None = None
+        self, data: Content, offset: int, wanted: frozenset[int] | None = None
     ) -> tuple[Tags, int]:
         """The whole numbers of a directory by tag, of ``wanted`` tags, and where the next one is.
 
@@ -71,7 +74,7 @@ class Directories:
         return tags, following
 
 
-def first_page(data: bytes) -> Tags:
+def first_page(data: Content) -> Tags:
     """The whole numbers of the first directory; none where it cannot be read."""
     found = Directories.of(data)
     try:
@@ -86,7 +89,7 @@ def orientation(tags: Tags) -> int:
     return values[0] if len(values) == 1 and 1 <= values[0] <= 8 else 1
 
 
-def count_pages(data: bytes) -> int:
+def count_pages(data: Content) -> int:
     """The pages in the bytes of a TIFF file, without previews and masks; 1 for any other file.
 
     A preview says so in the file or has at most half the sides of the first page. Of a file that

@@ -13,6 +13,7 @@ import cv2
 
 from kdlnet.errors import DataError
 from kdlnet.images.frame import Frame
+from kdlnet.images.quiet import quiet
 
 _OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 # A decoder fills the missing part of a frame that was cut with grey: such a frame must not come.
@@ -107,7 +108,7 @@ def _read(video: cv2.VideoCapture) -> tuple[cv2.typing.MatLike, float] | None:
     """The next frame as RGB and the seconds it took, None when there is none."""
     began = time.perf_counter()
     try:
-        with _silent():
+        with quiet():
             done, image = video.read()
     except cv2.error:
         return None
@@ -140,7 +141,7 @@ def _opened(
     try:
         if whole:
             os.environ[_OPTIONS] = _WHOLE_FRAMES
-        with _silent():
+        with quiet():
             video = cv2.VideoCapture(source, backend, list(settings))
     finally:
         if whole:
@@ -149,14 +150,3 @@ def _opened(
         yield video
     finally:
         video.release()
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """OpenCV's own lines are left out: the errors here say the same in one."""
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(0)
-    try:
-        yield
-    finally:
-        cv2.utils.logging.setLogLevel(level)
