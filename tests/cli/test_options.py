@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import typer
 
+from kdlnet.metrics.verdict import DEFAULT_SCORE
 from kdlnet_cli.commands.data import parse_names, parse_size, parse_splits
 from kdlnet_cli.commands.distill import parse_seeds
 from kdlnet_cli.console import duration, figure, plain
@@ -101,3 +102,9 @@ def test_seeds() -> None:
     for text in ("", "a", "0,0", "-1", "0,,1"):
         with pytest.raises(UsageProblem, match="different numbers from 0"):
             parse_seeds(text)
+
+
+def test_the_help_tells_the_default_score() -> None:
+    """It may not import the library to say so."""
+    page = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
+    assert f"[the weights' own, else {DEFAULT_SCORE}]" in page.read_text(encoding="utf-8")
