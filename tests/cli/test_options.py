@@ -13,7 +13,7 @@ from kdlnet_cli.commands.distill import parse_seeds
 from kdlnet_cli.console import duration, figure, plain
 from kdlnet_cli.errors import UsageProblem, one_line, printable
 from kdlnet_cli.options import one_weights, parse_time
-from kdlnet_cli.resume import check_same, run_folder
+from kdlnet_cli.resume import check_same
 
 
 @pytest.mark.parametrize(
@@ -63,12 +63,6 @@ def test_size_of_pictures() -> None:
     for wrong in ("", "x", "10x20x30", "-5", "2.5", "10x"):
         with pytest.raises(UsageProblem, match="HxW"):
             parse_size(wrong)
-
-
-def test_run_folder() -> None:
-    run = Path("runs/a").absolute()
-    assert run_folder(run) == run_folder(run / "weights" / "last.pt") == run
-    assert run_folder(Path("runs/a/weights/last.pt")) == run
 
 
 def test_check_same_names_every_difference() -> None:
