@@ -11,7 +11,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -20,6 +20,8 @@ import rich.console
 import rich.table
 from rich import box
 from rich.text import Text
+
+from kdlnet.utils.json_list import json_with_list
 
 from .errors import one_line, printable
 
@@ -93,6 +95,13 @@ class Console:
         for row in rows:
             grid.add_row(*(Text(printable(str(cell))) for cell in row))
         self.screen.print(grid)
+
+    def document_of(self, values: Mapping[str, Any], key: str, items: Iterable[Any]) -> None:
+        """As :meth:`document` of ``{**values, key: items}``, one item in memory at a time."""
+        if self._as_json:
+            for piece in json_with_list(plain(values), key, map(plain, items)):
+                self._documents.write(piece)
+            print(file=self._documents, flush=True)
 
     def document(self, values: Mapping[str, Any] | Sequence[Any]) -> None:
         """The result for programs: one JSON document on stdout; nothing without ``--json``."""

@@ -15,7 +15,7 @@ class ConfigError(KdlnetError):
 
 
 class DataError(KdlnetError):
-    """A dataset, image or label file that cannot be used as it is."""
+    """A dataset, image, label file or output folder that cannot be used as it is."""
 
 
 class WeightsError(KdlnetError):

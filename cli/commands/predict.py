@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -101,19 +102,19 @@ def predict(
         raise UsageProblem("no source: give an image, a folder, a video or a camera number")
     file = one_weights(None, weights)
     documents = sys.stdout  # inside the console it is stderr with --json
-    with Console(as_json=as_json, quiet=quiet) as console:
+    # The predictions of --json wait here for the figures that stand before them.
+    with Console(as_json=as_json, quiet=quiet) as console, TemporaryFile("w+") as found:
         from kdlnet.images.sources import open_source
         from kdlnet.verbs.predict import predict_files
 
         from ..progress import EventPrinter
 
         opened = open_source(source[0] if len(source) == 1 else source)
-        found: list[dict[str, Any]] = []
         talks = not quiet and (opened.live or (opened.total or _FEW + 1) <= _FEW)
 
         def tell(prediction: Prediction) -> None:
             if as_json and opened.kind == "images":
-                found.append(prediction.to_dict())
+                print(json.dumps(plain(prediction.to_dict())), file=found)
             elif as_json:
                 print(json.dumps(plain(prediction.to_dict())), file=documents, flush=True)
             if talks:
@@ -134,7 +135,8 @@ def predict(
             )
         _show(console, opened, result)
         if opened.kind == "images":
-            console.document({**result.to_dict(), "predictions": found})
+            found.seek(0)
+            console.document_of(result.to_dict(), "predictions", map(json.loads, found))
 
 
 def _names(text: str | None) -> list[str] | None:

@@ -1,8 +1,4 @@
-"""A dataset folder in kdlnet's own form: images/, labels/, list files, data.yaml, report.json.
-
-It appears complete or not at all: everything is written into a folder beside it that takes the
-final name at the end.
-"""
+"""A dataset folder in kdlnet's own form: images/, labels/, list files, data.yaml, report.json."""
 
 from __future__ import annotations
 
@@ -10,20 +6,15 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any, Protocol
 
 import yaml
 
-from kdlnet.errors import DataError
+from kdlnet.utils.manifest import MADE_BY, REPORT_NAME
 from kdlnet.utils.text import lines_of_paths
-
-REPORT_NAME = "report.json"
-MADE_BY = "kdlnet"
 
 
 @dataclass(frozen=True)
@@ -93,32 +84,6 @@ def count_split(classes_of_images: Sequence[Sequence[str]], names: Sequence[str]
     )
 
 
-@contextmanager
-def dataset_folder(out: Path, overwrite: bool) -> Iterator[Path]:
-    """A new folder to write into; it becomes ``out`` when the block ends without an error.
-
-    Raises DataError when ``out`` is taken (with ``overwrite``: taken by something that kdlnet did
-    not write) or cannot be written.
-    """
-    out = Path(os.path.normpath(out.absolute()))
-    _check_free(out, overwrite)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(mkdtemp(prefix=f".{out.name[:32]}.", dir=out.parent))
-    except OSError as error:
-        raise DataError(f"cannot write {str(out)!r}: {error.strerror or error}") from None
-    try:
-        staging.chmod(0o755)  # mkdtemp's folders are for their owner alone
-        yield staging
-        if out.exists():
-            shutil.rmtree(out)
-        staging.rename(out)
-    except OSError as error:
-        raise DataError(f"cannot write {str(out)!r}: {error.strerror or error}") from None
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-
-
 def write_index(
     folder: Path,
     names: Sequence[str],
@@ -164,43 +129,3 @@ def link_file(source: Path, target: Path) -> str:
         return kind
     shutil.copyfile(real, target)
     return "copy"
-
-
-def keep_apart(out: Path, root: Path, images: Iterable[Path]) -> None:
-    """Refuses a folder ``out`` inside the dataset in ``root`` or around it or its ``images``.
-
-    The dataset is never written to, and ``out`` may be replaced as a whole. Raises DataError.
-    """
-    real_out, real_root = out.resolve(), root.resolve()
-    folders = {image.parent for image in images}
-    around = any(folder.resolve().is_relative_to(real_out) for folder in folders)
-    if around or real_out.is_relative_to(real_root) or real_root.is_relative_to(real_out):
-        raise DataError(
-            f"--out {str(out)!r} and the dataset in {str(root)!r} lie inside each other: the "
-            "dataset is never written to, choose a folder beside it"
-        )
-
-
-def _check_free(out: Path, overwrite: bool) -> None:
-    if not out.exists() and not out.is_symlink():
-        return
-    if not out.is_dir() or out.is_symlink():
-        raise DataError(f"{str(out)!r} is not a folder: choose another --out")
-    if not any(out.iterdir()):
-        return
-    if not overwrite:
-        raise DataError(f"folder {str(out)!r} is not empty: choose another --out or --overwrite")
-    # Someone's originals may lie there: only what this module wrote is replaced.
-    if not _written_here(out / REPORT_NAME):
-        raise DataError(
-            f"folder {str(out)!r} was not written by kdlnet (no {REPORT_NAME} of its own): remove "
-            "it yourself or choose another --out"
-        )
-
-
-def _written_here(report: Path) -> bool:
-    try:
-        values = json.loads(report.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(values, dict) and values.get("made_by") == MADE_BY

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kdlnet.data.schema import CatalogEntry, DatasetFile, parse_catalog, parse_dataset
 from kdlnet.errors import DataError, unknown
-from kdlnet.images.folder import images_below, unread_below
+from kdlnet.images.folder import glob_root, images_below, outside_results, unread_below
 from kdlnet.images.read import IMAGE_SUFFIXES
 from kdlnet.utils.text import path_lines
 
@@ -85,11 +85,12 @@ def look_up(name: str, catalog: Path | None = None) -> tuple[CatalogEntry | None
     return None, Path(CATALOG_NAME), list(known)
 
 
-def list_images(info: DatasetInfo, split: str) -> list[Path]:
+def list_images(info: DatasetInfo, split: str, results: list[Path] | None = None) -> list[Path]:
     """Absolute paths of the split's images, sorted, each once; symbolic links are not followed.
 
     An entry is a folder (searched recursively), a glob or a .txt list file. Lines of a list are
-    relative to the list's folder if they start with ``./``, else to the dataset's root.
+    relative to the list's folder if they start with ``./``, else to the dataset's root. ``results``
+    collects folders of results, which are left out.
 
     Raises DataError for an unknown split, a missing entry, images that are listed but missing
     (first one and count) and a split without images.
@@ -99,7 +100,7 @@ def list_images(info: DatasetInfo, split: str) -> list[Path]:
         raise DataError(f"dataset {info.name!r}: " + unknown("split", split, info.splits, hint))
     images: set[str] = set()
     for entry in info.splits[split]:
-        images.update(_entry_images(info, entry))
+        images.update(_entry_images(info, entry, [] if results is None else results))
     if not images:
         where = ", ".join(info.splits[split])
         raise DataError(
@@ -111,7 +112,7 @@ def list_images(info: DatasetInfo, split: str) -> list[Path]:
 
 def unread_pictures(info: DatasetInfo, split: str) -> Counter[str]:
     """Files in the folders of a split that are pictures but are not read, by suffix."""
-    folders = (_entry_path(info, entry) for entry in info.splits.get(split, ()))
+    folders = (entry_path(info, entry) for entry in info.splits.get(split, ()))
     return sum((unread_below(folder) for folder in folders if folder.is_dir()), Counter())
 
 
@@ -216,10 +217,10 @@ def _first_existing(folders: Sequence[Path]) -> Path:
     return _absolute(found)
 
 
-def _entry_images(info: DatasetInfo, entry: str) -> Iterable[str]:
-    path = _entry_path(info, entry)
+def _entry_images(info: DatasetInfo, entry: str, results: list[Path]) -> Iterable[str]:
+    path = entry_path(info, entry)
     if path.is_dir():
-        return (str(image) for image in images_below(path))
+        return map(str, images_below(path, results))
     if path.suffix.lower() == ".txt" and path.is_file():
         return _listed_images(info, path)
     if path.is_file():
@@ -227,11 +228,13 @@ def _entry_images(info: DatasetInfo, entry: str) -> Iterable[str]:
     if any(mark in entry for mark in "*?["):
         pattern = path.relative_to(path.anchor)
         found = Path(path.anchor).glob(str(pattern))
-        return [str(image) for image in found if image.suffix.lower() in IMAGE_SUFFIXES]
+        found = (image for image in found if image.suffix.lower() in IMAGE_SUFFIXES)
+        return map(str, outside_results(found, glob_root(str(path)), results))
     raise DataError(_missing_entry(info, path))
 
 
-def _entry_path(info: DatasetInfo, entry: str) -> Path:
+def entry_path(info: DatasetInfo, entry: str) -> Path:
+    """Where the ``entry`` of a split leads; it may be a pattern."""
     path = Path(os.path.normpath(info.root / entry))
     # Some labelling services write "../train/images" for a folder that lies beside the data.yaml.
     if entry.startswith("../") and not path.exists():
@@ -269,14 +272,10 @@ def _missing(images: Iterable[str]) -> list[str]:
     for image in images:
         folder, name = os.path.split(image)
         if folder not in contents:
-            contents[folder] = _file_names(Path(folder))
+            contents[folder] = set(os.listdir(folder)) if Path(folder).is_dir() else set()
         if name not in contents[folder]:
             missing.append(image)
     return missing
-
-
-def _file_names(folder: Path) -> set[str]:
-    return {entry.name for entry in os.scandir(folder)} if folder.is_dir() else set()
 
 
 def _absolute(path: Path) -> Path:

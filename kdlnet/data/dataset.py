@@ -22,7 +22,7 @@ from kdlnet.data.labels import (
     summarize,
 )
 from kdlnet.errors import DataError
-from kdlnet.images.folder import unread_line
+from kdlnet.images.folder import results_lines, unread_line
 from kdlnet.images.read import image_size
 from kdlnet.images.tiles import Tile, cut_boxes, least_visible, tile_grid
 from kdlnet.types import Batch, ImageSize, Preprocess, Targets, Tiling
@@ -35,7 +35,8 @@ class Split:
     """Images of one split, their labels, and the label rows that were dropped or clipped.
 
     ``left_out`` names, one line an image, those that cannot be taken as labelled; they are not
-    among ``paths``. ``warnings`` are lines about the label files, the gravest first.
+    among ``paths``. ``warnings`` are lines about the label files and results among the
+    images, the gravest first.
     """
 
     paths: list[Path]
@@ -50,9 +51,11 @@ def read_split(info: DatasetInfo, split: str) -> Split:
 
     Raises DataError for a split that is unknown or empty.
     """
-    paths = list_images(info, split)
+    results: list[Path] = []
+    paths = list_images(info, split, results)
     found, problems, _ = _labels(info, paths)
-    return Split(paths, found, [problem for each in problems for problem in each])
+    every = [problem for each in problems for problem in each]
+    return Split(paths, found, every, warnings=results_lines(results))
 
 
 def load_split(info: DatasetInfo, split: str, strict: bool = False) -> Split:
@@ -61,7 +64,8 @@ def load_split(info: DatasetInfo, split: str, strict: bool = False) -> Split:
     A defect that is drawn and not read would be learned as background. Raises DataError also when
     no image is left, and with ``strict`` at the first faulty row or image that would be left out.
     """
-    paths = list_images(info, split)
+    results: list[Path] = []
+    paths = list_images(info, split, results)
     labels, problems, reader = _labels(info, paths)
     every = [problem for each in problems for problem in each]
     if strict:
@@ -73,7 +77,7 @@ def load_split(info: DatasetInfo, split: str, strict: bool = False) -> Split:
     if left_out and (strict or len(left_out) == len(paths)):
         count = f"{len(left_out)} of {len(paths)} images of {split!r}"
         raise DataError(f"{count} have labels that are not read or understood: {left_out[0]}")
-    warnings = unread.lines(len(paths))
+    warnings = [*unread.lines(len(paths)), *results_lines(results)]
     pictures = unread_pictures(info, split)
     if pictures:
         warnings.append(unread_line(pictures))

@@ -1,13 +1,15 @@
-"""Image files below a folder."""
+"""Image files below a folder, and which of them are results that no verb takes for input."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from kdlnet.images.read import IMAGE_SUFFIXES
+from kdlnet.utils.manifest import MARK
 
 # Pictures in other clothes: they are counted, so that nobody takes them for read.
 UNREAD_SUFFIXES = frozenset(
@@ -16,9 +18,12 @@ UNREAD_SUFFIXES = frozenset(
 )
 
 
-def images_below(folder: Path) -> Iterator[Path]:
-    """Image files in ``folder`` and below, hidden ones left out; links to folders are followed."""
-    return (file for file in files_below(folder) if file.suffix.lower() in IMAGE_SUFFIXES)
+def images_below(folder: Path, results: list[Path] | None = None) -> Iterator[Path]:
+    """Image files in ``folder`` and below, hidden ones left out; links to folders are followed.
+
+    Folders of results below it, told by their mark, are left out and collected in ``results``.
+    """
+    return (file for file in files_below(folder, results) if file.suffix.lower() in IMAGE_SUFFIXES)
 
 
 def unread_below(folder: Path) -> Counter[str]:
@@ -34,7 +39,7 @@ def unread_line(counts: Mapping[str, int]) -> str:
     return f"pictures that are not read: {found}; save them as one of {allowed}"
 
 
-def files_below(folder: Path) -> Iterator[Path]:
+def files_below(folder: Path, results: list[Path] | None = None) -> Iterator[Path]:
     """All files, in the order of their folders, as :func:`images_below`."""
     visited = set()
     for parent, folders, files in os.walk(folder, followlinks=True):
@@ -42,8 +47,46 @@ def files_below(folder: Path) -> Iterator[Path]:
         if real in visited:  # a link that leads back up
             folders.clear()
             continue
+        if MARK in files and Path(parent) != folder:
+            folders.clear()
+            if results is not None:
+                results.append(Path(parent))
+            continue
         visited.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             if not name.startswith("."):
                 yield Path(parent, name)
+
+
+def outside_results(paths: Iterable[Path], root: Path, results: list[Path]) -> Iterator[Path]:
+    """Those of ``paths`` that lie in no folder of results below ``root``."""
+    holders: dict[Path, Path | None] = {}
+    for path in paths:
+        if path.parent not in holders:
+            holder = _holder(path, root)
+            holders[path.parent] = holder
+            if holder is not None and holder not in results:
+                results.append(holder)
+        if holders[path.parent] is None:
+            yield path
+
+
+def glob_root(pattern: str) -> Path:
+    """The folder that everything ``pattern`` can match is below."""
+    fixed = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
+    return Path(fixed) if fixed.endswith("/") else Path(fixed).parent
+
+
+def results_lines(results: Iterable[Path]) -> list[str]:
+    """A line for people about folders that were left out; none for none."""
+    found = list(dict.fromkeys(results))
+    if not found:
+        return []
+    count = "a folder" if len(found) == 1 else f"{len(found)} folders"
+    return [f"left out {count} of results (with {MARK} in it), first {str(found[0])!r}"]
+
+
+def _holder(path: Path, root: Path) -> Path | None:
+    below = (folder for folder in path.parents if folder != root and folder.is_relative_to(root))
+    return next((folder for folder in below if (folder / MARK).exists()), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -16,10 +16,11 @@ from typing import Literal
 import numpy as np
 
 from kdlnet.errors import DataError
-from kdlnet.images.folder import images_below
+from kdlnet.images.folder import glob_root, images_below, outside_results, results_lines
 from kdlnet.images.frame import Frame
 from kdlnet.images.read import IMAGE_SUFFIXES, ImageArray, read_image
 from kdlnet.images.video import camera_frames, count_frames, public, stream_frames, video_frames
+from kdlnet.utils.manifest import MARK
 
 SourceLike = str | Path | int | ImageArray | Sequence["str | Path | ImageArray"]
 OnProblem = Callable[[DataError], None]
@@ -54,7 +55,8 @@ class Source:
 
     ``name`` is what was given, without passwords; ``title`` names the folder of the results.
     ``total`` is the number of frames if that is known. A ``live`` source gives frames as they come
-    and may never end. ``files`` were found on disk.
+    and may never end. ``files`` were found on disk; ``folders`` are read as wholes, so that results
+    must not lie in them. ``note`` is a line about what was left out, "" for nothing.
     """
 
     kind: Literal["images", "video", "camera", "stream"]
@@ -63,6 +65,8 @@ class Source:
     total: int | None
     files: tuple[Path, ...]
     read: Callable[[OnProblem], Iterator[Frame]]
+    folders: tuple[Path, ...] = ()
+    note: str = ""
 
     @property
     def live(self) -> bool:
@@ -91,8 +95,7 @@ def open_source(source: SourceLike, timeout: float = TIMEOUT) -> Source:
     if isinstance(source, np.ndarray):
         return _of_items([_array_item(source, 0)], "array", "array")
     if isinstance(source, Sequence) and not isinstance(source, str):
-        items = [item for index, entry in enumerate(source) for item in _entry(entry, index)]
-        return _of_items(items, f"{len(source)} entries", "images")
+        return _of_entries(source)
     text = str(source)
     if text.lower().startswith(_SCHEMES):
         return _stream(text, timeout)
@@ -105,25 +108,49 @@ def open_source(source: SourceLike, timeout: float = TIMEOUT) -> Source:
     return _of_path(path, text)
 
 
+def _of_entries(source: Sequence[str | Path | ImageArray]) -> Source:
+    """Files named one by one claim no folder, which the shell's ``*.png`` would otherwise do."""
+    results: list[Path] = []
+    items = [item for index, entry in enumerate(source) for item in _entry(entry, index, results)]
+    named = [Path(entry) for entry in source if not isinstance(entry, np.ndarray)]
+    folders = tuple(path for path in named if path.is_dir())
+    name = f"{len(source)} entries"
+    return _of_items(items, name, "images", folders, "".join(results_lines(results)))
+
+
 def _of_path(path: Path, text: str) -> Source:
     if path.is_dir():
-        items = [_item(image, path) for image in images_below(path)]
+        results: list[Path] = []
+        items = _below(path, results)
+        note = "".join(results_lines(results))
         if not items:
+            more = f"; {note}" if note else ""
             raise DataError(
                 f"folder {text!r} holds no images ({_suffixes()}); "
-                "name videos themselves or with a glob"
+                f"name videos themselves or with a glob{more}"
             )
-        return _of_items(items, text, path.resolve().name)
+        return _of_items(items, text, path.resolve().name, (path,), note)
     if path.suffix.lower() == ".txt" and path.is_file():
-        return _of_items(_listed(path), text, path.stem)
+        items = _listed(path)
+        return _of_items(items, text, path.stem, _parents(items))
     if path.exists():
         return _of_items([_item(path, path.parent)], text, path.stem)
     if any(mark in text for mark in "*?["):
-        return _of_items(_matching(text), text, _title(Path(text).parent.name) or "images")
+        return _of_pattern(text)
     raise DataError(f"source {text!r} does not exist: {_ALLOWED}")
 
 
-def _of_items(items: list[_Item], name: str, title: str) -> Source:
+def _of_pattern(text: str) -> Source:
+    results: list[Path] = []
+    items = _matching(text, results)
+    folders = (glob_root(text),) if "**" in text else _parents(items)
+    title = _title(Path(text).parent.name) or "images"
+    return _of_items(items, text, title, folders, "".join(results_lines(results)))
+
+
+def _of_items(
+    items: list[_Item], name: str, title: str, folders: tuple[Path, ...] = (), note: str = ""
+) -> Source:
     if not items:
         raise DataError(f"no images given: {_ALLOWED}")
     files = tuple(item.path for item in items if item.path is not None)
@@ -132,7 +159,7 @@ def _of_items(items: list[_Item], name: str, title: str) -> Source:
         total = count_frames(files[0]) if len(items) == 1 else None
     kind: Literal["images", "video"] = "video" if all(item.video for item in items) else "images"
     read = partial(_item_frames, items)
-    return Source(kind, name, title or "images", total, files, read)
+    return Source(kind, name, title or "images", total, files, read, folders, note)
 
 
 def _stream(address: str, timeout: float) -> Source:
@@ -179,11 +206,24 @@ def _item(path: Path, root: Path | None = None) -> _Item:
     return _Item(str(path), inside.with_suffix("").as_posix(), path)
 
 
-def _entry(entry: str | Path | ImageArray, index: int) -> list[_Item]:
+def _entry(entry: str | Path | ImageArray, index: int, results: list[Path]) -> list[_Item]:
     if isinstance(entry, np.ndarray):
         return [_array_item(entry, index)]
     path = Path(entry)
-    return [_item(image, path) for image in images_below(path)] if path.is_dir() else [_item(path)]
+    return _below(path, results) if path.is_dir() else [_item(path)]
+
+
+def _below(folder: Path, results: list[Path]) -> list[_Item]:
+    if (folder / MARK).exists():
+        raise DataError(
+            f"{str(folder)!r} is a folder of results ({MARK} is in it), which are no input: name "
+            "the folder of the images themselves"
+        )
+    return [_item(image, folder) for image in images_below(folder, results)]
+
+
+def _parents(items: Iterable[_Item]) -> tuple[Path, ...]:
+    return tuple({item.path.parent: None for item in items if item.path is not None})
 
 
 def _array_item(image: ImageArray, index: int) -> _Item:
@@ -212,18 +252,18 @@ def _listed(file: Path) -> list[_Item]:
     ]
 
 
-def _matching(pattern: str) -> list[_Item]:
+def _matching(pattern: str, results: list[Path]) -> list[_Item]:
     suffixes = IMAGE_SUFFIXES | VIDEO_SUFFIXES
     anchor = Path(pattern).anchor  # Path.glob takes no absolute pattern before Python 3.13
+    root = glob_root(pattern)
+    matches = sorted(Path(anchor).glob(pattern[len(anchor) :]))
     found = [
         path
-        for path in sorted(Path(anchor).glob(pattern[len(anchor) :]))
+        for path in outside_results(matches, root, results)
         if path.suffix.lower() in suffixes and path.is_file() and not path.name.startswith(".")
     ]
     if not found:
         raise DataError(f"nothing matches {pattern!r}: allowed are {_suffixes()} and videos")
-    fixed = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
-    root = Path(fixed) if fixed.endswith("/") else Path(fixed).parent
     return [_item(path, root) for path in found]
 
 

@@ -6,11 +6,11 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,10 +19,13 @@ from kdlnet.errors import ConfigError, KdlnetError, unknown
 from kdlnet.images.read import ImageArray
 from kdlnet.inference.prediction import Prediction
 from kdlnet.report.images import save_image
-from kdlnet.utils.files import write_atomic, write_json, write_yaml
-from kdlnet.utils.output import new_folder
+from kdlnet.utils.files import write_atomic, write_yaml
+from kdlnet.utils.json_list import JsonList
+from kdlnet.utils.manifest import record
+from kdlnet.utils.output import Place
 
 KINDS = ("images", "txt", "json", "csv", "crops")
+_Grow = Callable[[Prediction], None]
 _COLUMNS = ("name", "index", "timestamp", "class", "label", "score", "x1", "y1", "x2", "y2")
 
 
@@ -41,29 +44,26 @@ class PredictionWriter:
 
     ``images/STEM.jpg`` is the drawn image, ``labels/STEM.txt`` its YOLO rows with the score last,
     ``crops/CLASS/STEM-N.png`` box N in native depth. ``predictions.csv`` and, for sources that
-    come frame by frame (``lines``), ``predictions.jsonl`` grow with each image;
-    ``predictions.json`` is written at the end, also after an error. Raises KdlnetError for what
-    cannot be written.
+    come frame by frame (``lines``), ``predictions.jsonl`` grow with each image; so does
+    ``predictions.json``, a complete document at any time. Raises KdlnetError for what cannot be
+    written.
     """
 
     def __init__(
         self,
         kinds: Sequence[str],
-        default: Path,
-        out: Path | None = None,
-        overwrite: bool = False,
+        place: Place,
         lines: bool = False,
         settings: dict[str, Any] | None = None,
     ) -> None:
         self.folder: Path | None = None
         self._kinds = check_kinds(kinds)
-        self._place = (default, out, overwrite)
+        self._place = place
         self._lines = lines
         self._settings = settings or {}
-        self._written: list[dict[str, Any]] = []
         self._stems: set[str] = set()
         self._files = ExitStack()
-        self._append: dict[str, Callable[[str], None]] = {}
+        self._growing: list[_Grow] = []
 
     def __enter__(self) -> PredictionWriter:
         return self
@@ -75,9 +75,6 @@ class PredictionWriter:
         trace: TracebackType | None,
     ) -> None:
         self._files.close()
-        if self.folder is not None and "json" in self._kinds and not self._lines:
-            document = {**self._settings, "predictions": self._written}
-            write_json(self.folder / "predictions.json", document)
 
     def write(self, prediction: Prediction) -> None:
         """All files of one image; it must hold its pixels or name its file."""
@@ -91,33 +88,57 @@ class PredictionWriter:
             write_atomic(folder / "labels" / f"{stem}.txt", yolo_rows(prediction).encode())
         if "crops" in self._kinds:
             _write_crops(folder / "crops", stem, prediction)
-        if "csv" in self._kinds:
-            self._append["csv"](csv_rows(prediction))
-        if "json" in self._kinds:
-            values = prediction.to_dict()
-            if self._lines:
-                self._append["jsonl"](json.dumps(values, ensure_ascii=False) + "\n")
-            else:
-                self._written.append(values)
+        for grow in self._growing:
+            grow(prediction)
 
     def _start(self) -> Path:
-        self.folder = new_folder(*self._place)
-        write_yaml(self.folder / "config.yaml", self._settings)
+        self.folder = folder = self._place.make()
+        write_yaml(folder / "config.yaml", self._settings)
         if "csv" in self._kinds:
-            self._open("csv")(",".join(_COLUMNS) + "\n")
-        if "json" in self._kinds and self._lines:
-            self._open("jsonl")
-        return self.folder
+            self._growing.append(self._csv(folder / "predictions.csv"))
+        if "json" in self._kinds:
+            name, grow = ("jsonl", self._jsonl) if self._lines else ("json", self._json)
+            self._growing.append(grow(folder / f"predictions.{name}"))
+        return folder
 
-    def _open(self, suffix: str) -> Callable[[str], None]:
-        assert self.folder is not None
-        path = self.folder / f"predictions.{suffix}"
-        try:
-            file = self._files.enter_context(path.open("w", encoding="utf-8", newline="\n"))
-        except OSError as error:
-            raise _cannot_write(path, error) from None
-        self._append[suffix] = lambda text: _append(file, path, text)
-        return self._append[suffix]
+    def _csv(self, path: Path) -> _Grow:
+        append = self._text(path)
+        append(",".join(_COLUMNS) + "\n")
+        return lambda prediction: append(csv_rows(prediction))
+
+    def _jsonl(self, path: Path) -> _Grow:
+        append = self._text(path)
+        return lambda one: append(json.dumps(one.to_dict(), ensure_ascii=False) + "\n")
+
+    def _json(self, path: Path) -> _Grow:
+        with _told(path):
+            document = JsonList(path, self._settings, "predictions")
+        self._keep(path, document)
+
+        def grow(prediction: Prediction) -> None:
+            with _told(path):
+                document.add(prediction.to_dict())
+
+        return grow
+
+    def _text(self, path: Path) -> Callable[[str], None]:
+        with _told(path):
+            file = path.open("w", encoding="utf-8", newline="\n")
+        self._keep(path, file)
+
+        def append(text: str) -> None:
+            """Flushed at once: a kill leaves whole lines of all images before it."""
+            with _told(path):
+                file.write(text)
+                file.flush()
+
+        return append
+
+    def _keep(self, path: Path, file: AbstractContextManager[object]) -> None:
+        """Closes ``file`` at the end; from then on a change of it is a person's."""
+        record(path, grows=True)
+        self._files.callback(record, path)
+        self._files.enter_context(file)
 
     def _free(self, stem: str) -> str:
         """``stem``, counted up where a.png and a.jpg, or A.png and a.png, would share a file."""
@@ -179,17 +200,13 @@ def _write_crops(folder: Path, stem: str, prediction: Prediction) -> None:
         write_atomic(folder / name / f"{stem}-{n}.png", data.tobytes())
 
 
-def _append(file: TextIO, path: Path, text: str) -> None:
-    """Flushed at once: a kill leaves whole lines of all images before it."""
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Says of ``path`` what goes wrong with it."""
     try:
-        file.write(text)
-        file.flush()
+        yield
     except OSError as error:
-        raise _cannot_write(path, error) from None
-
-
-def _cannot_write(path: Path, error: OSError) -> KdlnetError:
-    return KdlnetError(
-        f"cannot write {str(path)!r}: {error.strerror or error}; "
-        "free some space there or choose another folder with --out"
-    )
+        raise KdlnetError(
+            f"cannot write {str(path)!r}: {error.strerror or error}; "
+            "free some space there or choose another folder with --out"
+        ) from None

@@ -16,6 +16,7 @@ from torch import Tensor
 from kdlnet.pretraining.teachers import STRIDES, FeatureTeacher, Lesson
 from kdlnet.pretraining.views import Views
 from kdlnet.utils.files import write_json
+from kdlnet.utils.manifest import record
 
 _ASKED_TOGETHER = 16
 _SAVED_EVERY = 64  # batches
@@ -114,4 +115,5 @@ def _open(file: Path, shape: tuple[int, ...], kind: Any) -> np.memmap[Any, Any]:
         if found.shape == shape and found.dtype == kind:
             return found
     made: np.memmap[Any, Any] = np.lib.format.open_memmap(file, "w+", kind, shape)
+    record(file, grows=True)
     return made

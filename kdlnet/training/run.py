@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from kdlnet.config import TrainConfig
+from kdlnet.data.folders import image_folders
 from kdlnet.errors import ConfigError
 from kdlnet.events import Listener, Message, RunFinished, RunStarted, ignore
 from kdlnet.inference.weights import Weights, load_weights
@@ -96,7 +97,8 @@ def run_folder(
     """The folder of a new run, ``out`` or one in ``runs``; replaces none that holds ``reads``."""
     images = [*parts.train.paths, *parts.val.paths]
     reads = [parts.info.source, *reads]
-    folder = RunFolder.new(runs / parts.info.name, out, overwrite, reads=reads, images=images)
+    default, wholes = runs / parts.info.name, image_folders(parts.info)
+    folder = RunFolder.new(default, out, overwrite, reads=reads, images=images, folders=wholes)
     folder.begin(parts.config.to_dict())
     return folder
 

@@ -11,7 +11,7 @@ from kdlnet.inference.weights import Weights, save_weights
 from kdlnet.report.training import training_curves
 from kdlnet.utils.environment import environment
 from kdlnet.utils.files import write_csv, write_json, write_yaml
-from kdlnet.utils.output import new_folder
+from kdlnet.utils.output import Place
 from kdlnet.utils.ranks import from_writer, is_writer
 
 _LAST = "last.pt"
@@ -36,11 +36,11 @@ class RunFolder:
         *,
         reads: Iterable[Path | None],
         images: Iterable[Path],
+        folders: Iterable[Path] = (),
     ) -> RunFolder:
-        """Made by one process and known to all, see :func:`~kdlnet.utils.output.new_folder`."""
-        return cls(
-            from_writer(lambda: new_folder(default, out, overwrite, reads=reads, images=images))
-        )
+        """Made by one process and known to all, see :class:`~kdlnet.utils.output.Place`."""
+        place = Place(default, out, overwrite, tuple(reads), tuple(images), tuple(folders))
+        return cls(from_writer(place.make))
 
     @classmethod
     def around(cls, place: Path) -> RunFolder:

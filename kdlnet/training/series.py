@@ -9,12 +9,14 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from kdlnet.config import TrainConfig, load_config
+from kdlnet.data.folders import image_folders
 from kdlnet.errors import ConfigError
 from kdlnet.events import Listener, Message
 from kdlnet.inference.weights import load_weights
 from kdlnet.models.zoo import model_strides
 from kdlnet.training.parts import (
     at_place_of,
+    find_data,
     run_place,
     with_absolute_data,
     with_data_found_again,
@@ -86,7 +88,8 @@ def begin_series(
     for weights in needed:
         load_weights(weights, start=weights == series.init)
     default, source, images = run_place(config, kind)
-    folder = RunFolder.new(default, out, overwrite, reads=[source, *needed], images=images)
+    reads, wholes = [source, *needed], image_folders(find_data(config))
+    folder = RunFolder.new(default, out, overwrite, reads=reads, images=images, folders=wholes)
     config = with_absolute_data(config)
     folder.begin_series(config.to_dict(), series.model_dump(mode="json"))
     return config, folder

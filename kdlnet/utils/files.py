@@ -7,12 +7,15 @@ import io
 import json
 import os
 import uuid
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from kdlnet.errors import KdlnetError
+from kdlnet.utils.leftovers import lock, remove_temporary
+from kdlnet.utils.manifest import record
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -20,17 +23,20 @@ def write_atomic(path: Path, data: bytes) -> None:
 
     Missing folders are made. The bytes go to a temporary file beside ``path``, are forced to
     the disk and take its name in one step. Raises KdlnetError (disk full, not writable, a
-    folder of that name) and leaves no temporary file.
+    folder of that name) and leaves no temporary file. What a killed process left there is removed.
     """
     if path.is_dir():
         raise KdlnetError(f"cannot write {str(path)!r}: it is a folder; give the name of a file")
-    temporary = path.parent / f".{uuid.uuid4().hex}.tmp"
+    temporary = path.parent / f".kdlnet-{uuid.uuid4().hex}.tmp"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _clean_once(path.parent.absolute())
         with temporary.open("xb") as file:
+            lock(file)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        record(path, temporary)
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
@@ -61,6 +67,12 @@ def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_atomic(path, text.getvalue().encode())
+
+
+@cache
+def _clean_once(folder: Path) -> None:
+    """Once a process is enough: leftovers are older than it."""
+    remove_temporary(folder)
 
 
 def _remove(temporary: Path) -> None:

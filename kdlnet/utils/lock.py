@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from kdlnet.errors import KdlnetError
-from kdlnet.utils.output import MARK
+from kdlnet.utils.leftovers import hold
+from kdlnet.utils.manifest import MARK
 
 
 @contextmanager
@@ -24,24 +24,17 @@ def alone_in(folder: Path) -> Iterator[None]:
         yield
         return
     with file:
-        if not _taken(file):
+        if not _held(file):
             raise KdlnetError(
                 f"another kdlnet is at work in {str(folder)!r}: wait for it, or stop it first"
             )
         yield
 
 
-def _taken(file: IO[bytes]) -> bool:
+def _held(file: IO[bytes]) -> bool:
     """Whether the lock is ours now, or there is none to be had."""
     try:
-        if sys.platform == "win32":
-            import msvcrt  # noqa: PLC0415  (Windows only)
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl  # noqa: PLC0415  (not on Windows)
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        hold(file)
     except (BlockingIOError, PermissionError):
         return False
     except OSError:

@@ -1,15 +1,93 @@
-"""Folders of results: made, counted up, emptied, and kept out of what is read."""
+"""Folders that kdlnet writes: made, counted up, replaced, and kept apart from what is read.
+
+There are two kinds. A folder of results grows while the work goes on (:class:`Place`), a dataset
+appears as a whole (:func:`whole_folder`). One set of rules holds for both: nothing is written
+below a folder that is read, and ``--overwrite`` deletes only what kdlnet wrote and nobody changed.
+"""
 
 from __future__ import annotations
 
+import os
+import re
+import secrets
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from kdlnet.errors import KdlnetError
+from kdlnet.errors import DataError
+from kdlnet.utils.leftovers import abandoned, lock
+from kdlnet.utils.manifest import (
+    DATASET_MARK,
+    HEADER,
+    MARK,
+    REPORT_NAME,
+    is_dataset,
+    listing,
+    strangers,
+)
 
-MARK = ".kdlnet"
-"""Made in every folder of results: only a folder that holds it can be replaced."""
+
+@dataclass(frozen=True)
+class Place:
+    """Where results will go: ``out``, or ``default`` where none was asked for.
+
+    ``reads`` are files that are read, ``images`` those of a dataset, ``folders`` such that are
+    read as a whole. Results lie in none of ``folders`` and in no folder of ``images``.
+    """
+
+    default: Path
+    out: Path | None = None
+    overwrite: bool = False
+    reads: tuple[Path | None, ...] = ()
+    images: tuple[Path, ...] = ()
+    folders: tuple[Path, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """What was asked for, absolute; the name may be taken."""
+        return _plain(self.out or self.default)
+
+    def check(self) -> None:
+        """Raises DataError for what :meth:`make` would refuse; nothing is changed."""
+        folder = self.folder
+        if self.out is not None and self.out.is_file():
+            raise DataError(f"--out {str(self.out)!r} is a file: name a folder for the results")
+        if self.overwrite:
+            _keep_inputs(folder, [*self.reads, *self.images])
+        keep_out_of(folder, [*self.folders, *{image.parent for image in self.images}])
+        if self.overwrite and folder.is_dir() and any(folder.iterdir()):
+            if not (folder / MARK).exists():
+                raise DataError(
+                    f"--overwrite: {str(folder)!r} was not made by kdlnet (no {MARK} in it) and "
+                    "was left alone; choose another --out"
+                )
+            _refuse_strangers(folder)
+
+    def make(self) -> Path:
+        """Makes and returns the folder.
+
+        One that already holds something is left alone and the name counts up (``name-2``), unless
+        ``overwrite``: then it is emptied. Raises DataError where :meth:`check` does, and when it
+        cannot be made.
+        """
+        self.check()
+        folder = self.folder
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            if self.overwrite and folder.is_dir():
+                _empty(folder)
+            number = 1
+            while not _claim(folder):
+                number += 1
+                folder = self.folder.with_name(f"{self.folder.name}-{number}")
+        except OSError as error:
+            raise DataError(
+                f"cannot make the output folder {str(folder)!r}: {error.strerror}; "
+                "choose another --out"
+            ) from None
+        return folder
 
 
 def new_folder(
@@ -19,62 +97,163 @@ def new_folder(
     *,
     reads: Iterable[Path | None] = (),
     images: Iterable[Path] = (),
+    folders: Iterable[Path] = (),
 ) -> Path:
-    """Makes and returns the folder of a run: ``out`` or ``default``.
+    """Makes and returns a folder of results, see :class:`Place`."""
+    return Place(default, out, overwrite, tuple(reads), tuple(images), tuple(folders)).make()
 
-    A folder that already holds something is left alone and the name counts up (``name-2``), unless
-    ``overwrite``: then it is emptied if kdlnet made it and nothing of ``reads`` and ``images`` is
-    in it. It never lies in a folder of ``images``, a dataset's. Raises KdlnetError otherwise, and
-    when it cannot be made.
+
+@contextmanager
+def whole_folder(out: Path, overwrite: bool) -> Iterator[Path]:
+    """A new folder to write a dataset into; it becomes ``out`` when the block ends without error.
+
+    Raises DataError when ``out`` is taken (with ``overwrite``: by something that kdlnet did not
+    write, or that was changed since) or cannot be written.
     """
-    folder = (out or default).absolute()
-    if out is not None and out.is_file():
-        raise KdlnetError(f"--out {str(out)!r} is a file: name a folder for the results")
-    images = list(images)
-    keep_out_of(folder, {image.parent for image in images})
-    if folder.is_dir() and overwrite:
-        protect(folder, [*reads, *images])
-        _empty(folder)
-    elif not overwrite:
-        base, number = folder, 1
-        while folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            number += 1
-            folder = base.with_name(f"{base.name}-{number}")
+    out = _plain(out)
+    _check_free(out, overwrite)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / MARK).touch()
+        out.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stagings(out)
+        staging = _beside(out)
+        staging.mkdir()
     except OSError as error:
-        raise KdlnetError(
-            f"cannot make the output folder {str(folder)!r}: {error.strerror}; choose another --out"
-        ) from None
-    return folder
+        raise DataError(f"cannot write {str(out)!r}: {error.strerror or error}") from None
+    try:
+        with (staging / DATASET_MARK).open("xb") as mark:
+            lock(mark)
+            yield staging
+            mark.writelines(line.encode() for line in listing(staging))
+        _take_name(staging, out)
+    except OSError as error:
+        raise DataError(f"cannot write {str(out)!r}: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
-def protect(out: Path | None, inputs: Iterable[Path | None]) -> None:
-    """Refuses to empty a folder that holds what is about to be read. For use with --overwrite."""
-    for path in inputs:
-        if out is not None and path is not None and path.resolve().is_relative_to(out.resolve()):
-            raise KdlnetError(
-                f"--overwrite would delete {str(path)!r}, which is read here: choose another --out"
-            )
-
-
-def keep_out_of(folder: Path, image_folders: Iterable[Path]) -> None:
-    """Refuses a folder for results below one of images that are read: they stay as they are."""
-    for images in image_folders:
-        if folder.resolve().is_relative_to(images.resolve()):
-            raise KdlnetError(
-                f"the results would go into {str(folder)!r}, in the folder of the images that are "
+def keep_out_of(out: Path, folders: Iterable[Path]) -> None:
+    """Refuses a folder for results below one that is read. Raises DataError."""
+    for folder in folders:
+        if out.resolve().is_relative_to(folder.resolve()):
+            raise DataError(
+                f"the results would go into {str(out)!r}, in the folder {str(folder)!r} that is "
                 "read, where nothing is ever written: choose another --out"
             )
 
 
-def _empty(folder: Path) -> None:
-    content = list(folder.iterdir())
-    if content and not (folder / MARK).exists():
-        raise KdlnetError(
-            f"--overwrite: {str(folder)!r} was not made by kdlnet (no {MARK} in it) and was left "
-            "alone; choose another --out"
+def keep_apart(out: Path, folders: Iterable[Path], fix: str = "") -> None:
+    """Refuses a folder ``out`` inside one of ``folders``, which are read, or around it.
+
+    ``fix`` says what else can be done. Raises DataError.
+    """
+    real = out.resolve()
+    for folder in folders:
+        read = folder.resolve()
+        if real.is_relative_to(read) or read.is_relative_to(real):
+            raise DataError(
+                f"--out {str(out)!r} and {str(folder)!r}, which is read, lie inside each other: "
+                f"what is read is never written to, choose another --out {fix}".rstrip()
+            )
+
+
+def _plain(path: Path) -> Path:
+    return Path(os.path.normpath(path.absolute()))
+
+
+def _keep_inputs(out: Path, inputs: Iterable[Path | None]) -> None:
+    real = out.resolve()
+    for path in inputs:
+        if path is not None and path.resolve().is_relative_to(real):
+            raise DataError(
+                f"--overwrite would delete {str(path)!r}, which is read here: choose another --out"
+            )
+
+
+def _refuse_strangers(folder: Path) -> None:
+    found = strangers(folder)
+    if found:
+        count = "a file" if len(found) == 1 else f"{len(found)} files"
+        raise DataError(
+            f"--overwrite would delete {count} in {str(folder)!r} that kdlnet did not write or "
+            f"that changed since, first {found[0].relative_to(folder).as_posix()!r}: "
+            f"move {'it' if len(found) == 1 else 'them'} away or choose another --out"
         )
-    for path in content:
+
+
+def _empty(folder: Path) -> None:
+    """The mark goes last: a kill on the way leaves a folder that can still be replaced."""
+    for path in sorted(folder.iterdir(), key=lambda path: path.name in (MARK, DATASET_MARK)):
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def _claim(folder: Path) -> bool:
+    """Makes ``folder``, or takes one that is empty; False when another process or person has it."""
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        if not folder.is_dir() or any(folder.iterdir()):
+            return False
+    try:
+        with (folder / MARK).open("x", encoding="utf-8", newline="\n") as mark:
+            mark.write(HEADER)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _check_free(out: Path, overwrite: bool) -> None:
+    if not out.exists() and not out.is_symlink():
+        return
+    if not out.is_dir() or out.is_symlink():
+        raise DataError(f"{str(out)!r} is not a folder: choose another --out")
+    if not any(out.iterdir()):
+        return
+    if not overwrite:
+        raise DataError(f"folder {str(out)!r} is not empty: choose another --out or --overwrite")
+    if not is_dataset(out):  # someone's originals may lie there
+        raise DataError(
+            f"folder {str(out)!r} was not written by kdlnet (no {REPORT_NAME} of its own): remove "
+            "it yourself or choose another --out"
+        )
+    _refuse_strangers(out)
+
+
+def _take_name(staging: Path, out: Path) -> None:
+    """``out`` is there until the new one is complete, and away for the time of a rename."""
+    if not out.exists():
+        staging.rename(out)
+        return
+    old = _beside(out)
+    out.rename(old)
+    try:
+        staging.rename(out)
+    except OSError:
+        old.rename(out)
+        raise
+    _remove(old)
+
+
+def _beside(out: Path) -> Path:
+    return out.with_name(f"{_prefix(out)}{secrets.token_hex(4)}")
+
+
+def _prefix(out: Path) -> str:
+    return f".{out.name[:40]}."  # a name may be as long as the file system allows
+
+
+def _remove_stagings(out: Path) -> None:
+    """Removes what killed processes left of their tries to write ``out``."""
+    name = re.compile(re.escape(_prefix(out)) + "[0-9a-f]{8}")
+    for path in out.parent.iterdir():
+        if name.fullmatch(path.name) and abandoned(path / DATASET_MARK):
+            _remove(path)
+
+
+def _remove(folder: Path) -> None:
+    """A kill on the way leaves what :func:`_remove_stagings` knows."""
+    try:
+        (folder / DATASET_MARK).touch()
+        _empty(folder)
+        folder.rmdir()
+    except OSError:
+        pass  # nobody's loss, and the next start tries again

@@ -14,11 +14,11 @@ from typing import Any, Literal
 from kdlnet.curation.checks import choose_checks, run_checks
 from kdlnet.curation.checks.survey import Survey, list_dataset, take_survey
 from kdlnet.curation.findings import SEVERITIES, Finding
-from kdlnet.events import Listener, Progress, ignore
+from kdlnet.events import Listener, Message, Progress, ignore
 from kdlnet.report.findings import finding_picture
 from kdlnet.report.images import save_image
 from kdlnet.utils.files import write_atomic, write_json
-from kdlnet.utils.output import keep_out_of, new_folder
+from kdlnet.utils.output import Place
 
 _PICTURES_A_CHECK = 3
 
@@ -94,15 +94,19 @@ def check_dataset(
     began = time.perf_counter()
     checks = choose_checks(only)  # a wrong name says so before the work
     listing = list_dataset(name, data_root)
-    folder = None
+    for note in listing.notes:
+        on_event(Message(note, "warning"))
+    place = None
     if out is not None:  # so does a folder that must not be written to
-        keep_out_of(out, [listing.info.root])
-        folder = new_folder(out, out, overwrite, images=listing.splits_of)
+        images, root = tuple(listing.splits_of), listing.info.root
+        place = Place(out, out, overwrite, images=images, folders=(root,))
+        place.check()
     survey = take_survey(listing, image_size, on_event)
     findings = run_checks(survey, checks)
     result = CheckResult(survey, findings, time.perf_counter() - began)
-    if folder is None:
+    if place is None:
         return result
+    folder = place.make()
     pictures = _write_pictures(folder, survey, findings, on_event)
     result = CheckResult(survey, findings, result.seconds, folder, pictures)
     write_json(folder / "findings.json", result.to_dict())

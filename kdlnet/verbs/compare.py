@@ -11,6 +11,7 @@ import numpy as np
 
 from kdlnet.curation.groups import find_groups, name_below
 from kdlnet.data.catalog import DatasetInfo, find_dataset
+from kdlnet.data.folders import image_folders
 from kdlnet.errors import DataError, WeightsError
 from kdlnet.events import Listener, Message, ignore
 from kdlnet.inference.evaluate import detect, open_split
@@ -118,7 +119,8 @@ def compare(
     if not tables[0][0].truths.sum():
         raise DataError(f"split {split!r} of {info.name} has no box: there is nothing to compare")
     default, reads = Path("runs/compare") / info.name, [*a, *b, info.source]
-    folder = new_folder(default, out, overwrite, reads=reads, images=image_paths)
+    wholes = image_folders(info)
+    folder = new_folder(default, out, overwrite, reads=reads, images=image_paths, folders=wholes)
     on_event(Message(f"{rounds} resamples of {len(names)} images in {len(set(groups))} groups"))
     truths = [bool(count) for count in tables[0][0].truths.sum(axis=1)]
     result = Comparison(

@@ -7,7 +7,7 @@ On the command line: ``kdlnet data convert FORMAT SOURCE --out DIR [--to yolo|co
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -21,14 +21,14 @@ from kdlnet.curation.placement import Placement, place_images, read_lists
 from kdlnet.curation.writer import (
     ConvertReport,
     count_split,
-    dataset_folder,
     link_file,
     write_report,
 )
 from kdlnet.data.labels import LabelProblem
 from kdlnet.errors import DataError, unknown
 from kdlnet.events import Listener, Progress, ignore
-from kdlnet.images.folder import unread_below, unread_line
+from kdlnet.images.folder import images_below, results_lines, unread_below, unread_line
+from kdlnet.utils.output import keep_apart, whole_folder
 
 __all__ = [
     "IMPORTERS",
@@ -106,10 +106,14 @@ def read_source(
     roots = [images] if images else []
     if source.is_dir() or not images:
         roots.append(source if source.is_dir() else source.parent)
-    for root in roots:
-        _check_apart(root, out, source)
+    keep_apart(out, roots, "or say where the images are with --images" if source.is_file() else "")
     imported = IMPORTERS[format](source, replace(options, images=images))
-    warnings = (*imported.warnings, *_not_read(roots), *_outside(imported, roots))
+    warnings = (
+        *imported.warnings,
+        *_not_read(roots),
+        *_outside(imported, roots),
+        *_results_among(roots),
+    )
     return replace(imported, warnings=warnings), roots
 
 
@@ -133,7 +137,7 @@ def write_dataset(
     order = _class_order(imported, names)
     if not placement.splits:
         raise DataError(f"no image of {facts['source']!r} can be converted: {_reason(imported)}")
-    with dataset_folder(out, overwrite) as folder:
+    with whole_folder(out, overwrite) as folder:
         links = _link_images(folder / EXPORTERS[to].images, placement, on_event)
         EXPORTERS[to].write(folder, order, placement.splits)
         lines = (*imported.warnings, *warnings)
@@ -164,14 +168,12 @@ def _absolute(path: Path) -> Path:
     return Path(os.path.normpath(path.absolute()))  # one spelling for every image's path
 
 
-def _check_apart(root: Path, out: Path, source: Path) -> None:
-    real_root, real_out = root.resolve(), out.resolve()
-    if real_out.is_relative_to(real_root) or real_root.is_relative_to(real_out):
-        fix = "or say where the images are with --images" if source.is_file() else ""
-        raise DataError(
-            f"--out {str(out)!r} and the source {str(root)!r} lie inside each other: the source "
-            f"is never written to, choose another --out {fix}".rstrip()
-        )
+def _results_among(roots: Sequence[Path]) -> list[str]:
+    """A line about folders of results, which are not imported."""
+    results: list[Path] = []
+    for root in roots:
+        deque(images_below(root, results), maxlen=0)
+    return results_lines(results)
 
 
 def _class_order(imported: ImportResult, names: Sequence[str] | None) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from typing import Any
 from kdlnet.config import TrainConfig, build_config
 from kdlnet.events import Listener, Message, ignore
 from kdlnet.types import ImageSize
-from kdlnet.utils.files import write_json
+from kdlnet.utils.files import write_atomic, write_json
 from kdlnet.utils.output import new_folder
 from kdlnet.verbs.bench import Plan, bench
 from kdlnet.verbs.distill import distill
@@ -95,7 +95,7 @@ def demo(
     with step("predict"):
         pictures = sorted((data / "images").rglob("*.png"))[-_PICTURES:]
         listed = result.folder / "predict.txt"
-        listed.write_text("".join(f"{path}\n" for path in pictures), encoding="utf-8")
+        write_atomic(listed, "".join(f"{path}\n" for path in pictures).encode())
         predict_files(
             fused, listed, device=device, out=result.folder / "predict", on_event=on_event
         )

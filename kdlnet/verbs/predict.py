@@ -21,7 +21,7 @@ from kdlnet.inference.prediction import Prediction
 from kdlnet.inference.predictor import Predictor, Skipped
 from kdlnet.inference.writer import PredictionWriter, check_kinds
 from kdlnet.types import ImageSize
-from kdlnet.utils.output import keep_out_of, protect
+from kdlnet.utils.output import Place
 
 DEFAULT_KINDS = ("images", "json")
 _PENDING = 2  # predictions, with their images, that wait to be drawn and written
@@ -93,10 +93,12 @@ def predict_files(
     """
     kinds = check_kinds(save)
     opened = source if isinstance(source, Source) else open_source(source, timeout)
-    if overwrite:
-        protect(out, [weights, *opened.files])
-    if out is not None and isinstance(source, str | Path) and Path(source).is_dir():
-        keep_out_of(out, [Path(source)])
+    default, reads = Path("runs/predict") / opened.title, (weights, *opened.files)
+    place = Place(default, out, overwrite, reads, folders=opened.folders)
+    if kinds:
+        place.check()
+    if opened.note:
+        on_event(Message(opened.note, "warning"))
     predictor = Predictor.load(
         weights,
         device=device,
@@ -110,11 +112,10 @@ def predict_files(
         batch=batch,
         classes=classes,
     )
-    default = Path("runs/predict") / opened.title
     lines = opened.kind != "images"
     settings = _settings(weights, opened, predictor)
     tally = _Tally(opened, on_event)
-    writer = PredictionWriter(kinds, default, out, overwrite, lines, settings)
+    writer = PredictionWriter(kinds, place, lines, settings)
     try:
         with writer, _Behind(writer.write) as write:
             for prediction in predictor.stream(opened, strict=strict, on_event=tally.hear):

@@ -98,7 +98,9 @@ def _run_folder(
     if saved is not None and saved.path is not None:
         return RunFolder.around(saved.path)
     default = Path("runs/pretrain") / course.title
-    folder = RunFolder.new(default, out, overwrite, reads=[], images=course.views.paths)
+    wholes = [folder for folder in map(Path, course.config.images) if folder.is_dir()]
+    images = course.views.paths
+    folder = RunFolder.new(default, out, overwrite, reads=[], images=images, folders=wholes)
     folder.begin(course.config.to_dict())
     return folder
 

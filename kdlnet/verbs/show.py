@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from kdlnet.curation.findings import Finding, by_image, read_findings
 from kdlnet.curation.groups import name_below
-from kdlnet.curation.writer import keep_apart
 from kdlnet.data.catalog import DatasetInfo, find_dataset
 from kdlnet.data.dataset import read_split
+from kdlnet.data.folders import image_folders
 from kdlnet.data.labels import ImageLabels, summarize
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, Message, Progress, ignore
@@ -28,7 +28,7 @@ from kdlnet.report.page import PagePicture, dataset_page
 from kdlnet.report.sheet import contact_sheet
 from kdlnet.report.thumbnail import fitting_side, shrink, thumbnail
 from kdlnet.utils.files import write_atomic, write_json
-from kdlnet.utils.output import new_folder
+from kdlnet.utils.output import keep_apart, new_folder
 
 LIMIT = 1500
 MEGABYTES = 32.0
@@ -96,14 +96,16 @@ def show_dataset(
     known = read_findings(findings) if findings else []
     paths = [item.path for item in items]
     if out is not None:
-        keep_apart(out, info.root, paths)
+        keep_apart(out, [info.root, *{path.parent for path in paths}])
     chosen = _choose(len(items), limit, seed)
     if len(chosen) < len(items):
         text = f"{len(chosen)} of {len(items)} images, chosen by --seed; more with --limit"
         on_event(Message(text))
     found, general = by_image(known, paths, info.root)
     default, reads = Path("runs/show") / info.name, [info.source, findings]
-    folder = new_folder(default, out, overwrite, reads=reads, images=paths)
+    folder = new_folder(
+        default, out, overwrite, reads=reads, images=paths, folders=image_folders(info)
+    )
     side = _page_side([paths[i] for i in chosen], megabytes)
     shown = [items[i] for i in chosen]
     on_sheets = _sheet_choice(shown, seed)
@@ -148,6 +150,8 @@ def _load(info: DatasetInfo, split: str | None, on_event: Listener) -> list[_Ite
     items = []
     for name in [split] if split else info.splits:
         loaded = read_split(info, name)
+        for line in loaded.warnings:
+            on_event(Message(f"{name}: {line}", "warning"))
         if loaded.problems:
             on_event(Message(f"{name}: {summarize(loaded.problems)}", "warning"))
         items += [

@@ -16,12 +16,13 @@ from kdlnet.curation.split_report import (
     report_division,
 )
 from kdlnet.curation.splits import grouped_folds, grouped_split
-from kdlnet.curation.writer import dataset_folder, keep_apart, write_index, write_report
+from kdlnet.curation.writer import write_index, write_report
 from kdlnet.data.catalog import DatasetInfo, find_dataset, list_images
 from kdlnet.data.label_files import LabelReader
 from kdlnet.data.schema import SPLITS
 from kdlnet.errors import DataError, unknown
 from kdlnet.events import Listener, ignore
+from kdlnet.utils.output import keep_apart, whole_folder
 from kdlnet.utils.text import lines_of_paths
 
 __all__ = ["PartCounts", "SplitReport", "split_dataset"]
@@ -54,11 +55,11 @@ def split_dataset(
     out = Path(os.path.normpath(out.absolute()))
     kept = _kept_images(info, keep, folds)
     paths = sorted({path for split in info.splits for path in list_images(info, split)})
-    keep_apart(out, info.root, paths)
+    keep_apart(out, [info.root, *{path.parent for path in paths}])
     images = _read(info, paths, group_by, on_event)
     division = _divide(images, kept, keep, shares or {}, folds, seed)
     datasets = _datasets(division, folds is not None)
-    with dataset_folder(out, overwrite) as folder:
+    with whole_folder(out, overwrite) as folder:
         for part, splits in datasets.items():
             (folder / part).mkdir(exist_ok=True)
             relative = {

@@ -15,13 +15,13 @@ from kdlnet.curation.synth.image import CLASSES, SynthImage, draw_image
 from kdlnet.curation.writer import (
     ConvertReport,
     count_split,
-    dataset_folder,
     write_index,
     write_report,
 )
 from kdlnet.data.labels import write_rows
 from kdlnet.errors import DataError, unknown
 from kdlnet.events import Listener, Progress, ignore
+from kdlnet.utils.output import whole_folder
 
 _SMALLEST_IMAGE = 96
 _MOST_CONTRAST = 10.0
@@ -50,7 +50,7 @@ def synthesize(
     _check(count, image_size, seed, classes, (val_share, test_share, good_share), contrast)
     splits = _split(count, val_share, test_share)
     found: dict[str, list[list[str]]] = {split: [] for split in splits}
-    with dataset_folder(out, overwrite) as folder:
+    with whole_folder(out, overwrite) as folder:
         for split, indices in splits.items():
             for index in indices:
                 drawn = draw_image(seed, index, image_size, classes, good_share, contrast)

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from kdlnet.data.catalog import find_dataset
+from kdlnet.data.folders import image_folders
 from kdlnet.events import Listener, ignore
 from kdlnet.images.contract import TileChoice, adjusted
 from kdlnet.images.window import Window
@@ -58,7 +59,8 @@ def validate(
     dataset, loaded = open_split(runtime, info, split, contract, strict, on_event)
     reads = [weights, info.source]
     default = Path("runs/val") / info.name
-    folder = new_folder(default, out, overwrite, reads=reads, images=dataset.paths)
+    images, wholes = dataset.paths, image_folders(info)
+    folder = new_folder(default, out, overwrite, reads=reads, images=images, folders=wholes)
     began = time.perf_counter()
     limits = score_threshold, iou_threshold, max_detections
     results = detect(runtime, dataset, batch, runtime.device, *limits, on_event)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 import yaml
+
+from kdlnet.utils.manifest import strangers
 
 if TYPE_CHECKING:
     from .conftest import Command
@@ -66,6 +69,51 @@ def test_train_leaves_a_run_folder(trained: Path, dataset: Path) -> None:
     config = yaml.safe_load((trained / "config.yaml").read_text())
     assert config["epochs"] == 2
     assert config["data"]["name"] == str(dataset)
+
+
+def test_every_verb_lists_all_that_it_writes(
+    kdlnet: Command, trained: Path, dataset: Path, weights: Path, tmp_path: Path
+) -> None:
+    """Else --overwrite would take a result for somebody's own file."""
+    assert strangers(trained) == []
+    assert len((trained / ".kdlnet").read_text().splitlines()) > 5
+    for line in (
+        f"val --weights '{weights}' --data",
+        f"compare '{weights}' '{weights}' --data",
+        "data show",
+        "data check --out runs/check/set",
+        f"predict --save images,txt,json,csv,crops --score 0.001 --weights '{weights}'",
+    ):
+        run = kdlnet(line, dataset / "images" if line.startswith("predict") else dataset)
+        assert run.code == 0, run.err
+    folders = [mark.parent for mark in tmp_path.glob("runs/*/*/.kdlnet")]
+    assert len(folders) == 5
+    for folder in folders:
+        assert len([*folder.rglob("*.*")]) > 2 and strangers(folder) == []
+
+
+def test_training_says_which_results_are_among_its_images(
+    kdlnet: Command, training: str, dataset: Path, weights: Path, tmp_path: Path
+) -> None:
+    """As an older version left them there."""
+    folder = shutil.copytree(dataset, tmp_path / "own") / "images"
+    described = yaml.safe_load((dataset / "data.yaml").read_text())
+    whole = {"train": "images", "val": "val/images", "names": described["names"]}
+    for part in ("images", "labels"):
+        shutil.copytree(dataset / part, tmp_path / "own/val" / part)
+    (tmp_path / "own/data.yaml").write_text(yaml.safe_dump(whole))
+    before = len(list(folder.rglob("*.png")))
+    shutil.copytree(dataset / "images", folder / "runs/predict/x/images")
+    (folder / "runs/predict/x/.kdlnet").touch()
+    note = "left out a folder of results (with .kdlnet in it), first "
+    for line in (f"{training} own --epochs 1 --json", "data check own", "data show own"):
+        run = kdlnet(line)
+        assert note in run.err, run.err
+    run = kdlnet("data convert yolo own --out other --json")
+    assert note in run.err
+    assert run.document["splits"]["train"]["images"] == before
+    run = kdlnet(f"val --weights '{weights}' --data own --split train --json")
+    assert run.document["images"] == before and note in run.err
 
 
 def test_train_document_and_numbered_folders(kdlnet: Command, training: str, dataset: Path) -> None:

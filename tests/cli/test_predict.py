@@ -65,6 +65,7 @@ def test_the_document(kdlnet: Command, weights: Path, images: Path) -> None:
     facts = run.document
     assert facts["images"] == len(facts["predictions"]) == facts["ok"] + facts["ng"] == 3
     assert facts["folder"] is None and facts["skipped"] == []
+    assert run.out == json.dumps(facts, indent=2) + "\n" and list(facts)[-1] == "predictions"
     assert not Path("runs").exists()
 
 
@@ -183,9 +184,63 @@ def test_an_output_folder_that_is_not_writable(
 
 
 def test_an_output_folder_below_a_file(kdlnet: Command, weights: Path, images: Path) -> None:
-    run = kdlnet("predict parts --out parts/zero.png/run --weights", weights)
+    Path("file").touch()
+    run = kdlnet("predict parts --out file/run --weights", weights)
     assert run.code == 1
     assert "cannot make the output folder" in run.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ".",  # the usual folder would be below it
+        "'*.png'",
+        "'../**/*.png'",
+        "list.txt",
+        "../parts --out runs",
+        ". --out deep/er --overwrite",
+    ],
+)
+def test_results_never_go_where_they_would_be_read(
+    kdlnet: Command, weights: Path, images: Path, monkeypatch: pytest.MonkeyPatch, flags: str
+) -> None:
+    monkeypatch.chdir(images)
+    Path("list.txt").write_text("\n".join(path.name for path in images.glob("0*.png")))
+    before = sorted(images.rglob("*"))
+    run = kdlnet(f"predict {flags} --weights", weights)
+    assert run.code == 1
+    assert "nothing is ever written: choose another --out" in run.error
+    assert sorted(images.rglob("*")) == before
+    assert kdlnet(f"predict {flags.split()[0]} --save none --weights", weights).code == 0
+
+
+def test_images_named_one_by_one_claim_no_folder_and_results_are_no_input(
+    kdlnet: Command, weights: Path, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the shell's ``*.png`` names them; nothing takes the drawn pictures for input later."""
+    monkeypatch.chdir(images)
+    files = sorted(images.glob("0*.png"))
+    assert kdlnet("predict --weights", weights, *files).code == 0
+    assert len(list(images.rglob("*.jpg"))) == 3
+    for source in ("../parts", "'../parts/**/*.*'"):
+        run = kdlnet(f"predict {source} --save none --weights", weights)
+        assert run.code == 0 and "3 images: " in run.out
+        assert "warning: left out a folder of results (with .kdlnet in it), first " in run.err
+    run = kdlnet("predict runs/predict/images --out ../o --weights", weights)
+    assert run.code == 1 and "is a folder of results" in run.error
+
+
+def test_overwrite_spares_a_person_s_own_file(kdlnet: Command, weights: Path, images: Path) -> None:
+    line = "predict parts --out o --save images,txt,json,csv,crops --score 0.001 --overwrite"
+    assert kdlnet(f"{line} --weights", weights).code == 0
+    assert kdlnet(f"{line} --weights", weights).code == 0, "all of it is kdlnet's own"
+    table = Path("o/predictions.csv")
+    table.write_text(table.read_text().replace("scratch", "SCRATCH"))
+    Path("o/images/mine.png").touch()
+    run = kdlnet(f"{line} --weights", weights)
+    assert run.code == 1
+    assert "2 files" in run.error and "first 'predictions.csv'" in run.error
+    assert "SCRATCH" in table.read_text() and Path("o/images/mine.png").exists()
 
 
 def test_usage(kdlnet: Command, weights: Path) -> None:

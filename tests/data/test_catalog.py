@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from kdlnet.data.catalog import find_dataset, label_path, list_images
+from kdlnet.data.folders import image_folders
 from kdlnet.errors import DataError
 
 
@@ -252,3 +253,17 @@ def test_label_path(tmp_path):
     }
     for image, label in cases.items():
         assert label_path(tmp_path / image) == tmp_path / label
+
+
+@pytest.mark.parametrize("entry", ["images/train", "images/train/**/*.*"])
+def test_results_among_the_images_are_left_out(dataset, entry):
+    results = dataset / "images/train/runs/predict/x"
+    touch(results / "images/b.png")
+    write(results / ".kdlnet", "")
+    write(dataset / "data.yaml", f"train: {entry}\nval: images/val\nnames: [x, y]\n")
+    info = find_dataset(str(dataset))
+    found = []
+    images = [image for image in list_images(info, "train", found) if image.name[0] != "."]
+    assert names_of(images) == ["b.png", "a.PNG"]
+    assert found == [results]
+    assert sorted(image_folders(info)) == [dataset / "images/train", dataset / "images/val"]

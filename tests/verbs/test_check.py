@@ -80,6 +80,19 @@ def test_the_dataset_is_never_written_to(leaky, place):
     assert sorted(leaky.rglob("*")) == before
 
 
+def test_the_old_results_stay_until_the_new_ones_are_known(leaky, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    check_dataset(str(leaky), only=["size"], out=out)
+
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("kdlnet.verbs.check.run_checks", stop)
+    with pytest.raises(KeyboardInterrupt):
+        check_dataset(str(leaky), only=["size"], out=out, overwrite=True)
+    assert (out / "findings.json").exists()
+
+
 def test_a_folder_of_results_counts_up_or_is_replaced(leaky, tmp_path):
     out = tmp_path / "out"
     for expected in ("out", "out-2"):

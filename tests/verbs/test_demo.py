@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from kdlnet.events import Message
+from kdlnet.utils.manifest import strangers
 from kdlnet.verbs import demo as module
 from kdlnet.verbs.demo import demo
 
@@ -22,6 +23,7 @@ def test_the_demo_leaves_what_it_names(tmp_path: Path, monkeypatch: pytest.Monke
     steps = [e.text for e in events if isinstance(e, Message) and e.text.startswith("step ")]
     assert len(steps) == len(result.seconds) == 7 and steps[0].startswith("step 1/7")
     assert (tmp_path / "demo" / "demo.json").is_file()
+    assert strangers(tmp_path / "demo") == []
     assert result.metrics["largest_logit_error"] < 1e-2
     assert list((tmp_path / "demo" / "predict").rglob("*.jpg")) or list(
         (tmp_path / "demo" / "predict").rglob("*.png")

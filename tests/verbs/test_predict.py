@@ -18,6 +18,7 @@ from kdlnet.inference import writer as writer_module
 from kdlnet.inference.prediction import Prediction
 from kdlnet.inference.predictor import Predictor
 from kdlnet.inference.writer import crop, yolo_rows
+from kdlnet.utils.output import Place
 from kdlnet.verbs.predict import predict_files
 
 from ..support.blob_network import NAMES, grey, make_file, make_predictor
@@ -61,6 +62,7 @@ def test_all_files_of_a_run(file: Path, parts: Path) -> None:
     assert drawn == {"images/a.jpg", "images/a-2.jpg", "images/b/c.jpg"}
     written = json.loads((folder / "predictions.json").read_text())
     assert len(written["predictions"]) == 3 and written["names"] == list(NAMES)
+    assert (folder / "predictions.json").read_text() == json.dumps(written, indent=2) + "\n"
     count = sum(len(one["boxes"]) for one in written["predictions"])
     assert count == sum(result.boxes.values()) > 0
     with (folder / "predictions.csv").open(newline="") as table:
@@ -87,7 +89,7 @@ def test_crops_keep_the_native_depth(predictor: Predictor, tmp_path: Path) -> No
     image = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64) * 16
     cv2.imwrite(str(tmp_path / "deep.png"), image)
     deep = replace(predictor, score_threshold=0.5)
-    with writer_module.PredictionWriter(["crops"], tmp_path / "out") as writer:
+    with writer_module.PredictionWriter(["crops"], Place(tmp_path / "out")) as writer:
         for prediction in deep.stream(tmp_path / "deep.png", on_event=lambda event: None):
             writer.write(prediction)
     (cut,) = (tmp_path / "out").rglob("*.png")
@@ -141,6 +143,22 @@ def test_a_stop_keeps_what_was_done(file: Path, parts: Path) -> None:
         predict_files(file, "parts", device="cpu", save=["json", "csv"], on_prediction=stop)
     written = json.loads(Path("runs/predict/parts/predictions.json").read_text())
     assert len(written["predictions"]) == 1
+
+
+def test_predictions_are_on_the_disk_and_not_in_memory(file: Path, parts: Path) -> None:
+    """At every image the document is whole and holds those before it, but for the pending ones."""
+    seen = []
+
+    def look(prediction: Prediction) -> None:
+        document = Path("runs/predict/parts/predictions.json")
+        found = json.loads(document.read_text())["predictions"] if document.exists() else []
+        seen.append(len(found))
+
+    listed = Path("list.txt")
+    listed.write_text("parts/a.png\n" * 12)
+    out = Path("runs/predict/parts")
+    predict_files(file, listed, device="cpu", save=["json"], batch=1, out=out, on_prediction=look)
+    assert len(seen) == 12 and all(count >= n - 3 for n, count in enumerate(seen)), seen
 
 
 def test_a_stalled_stream_keeps_what_was_done(file: Path, tmp_path: Path, monkeypatch) -> None:

@@ -12,6 +12,7 @@ from kdlnet.models.zoo import ModelArguments, build_model
 from kdlnet.pretraining import course
 from kdlnet.pretraining.settings import PretrainConfig
 from kdlnet.pretraining.teachers import FeatureTeacher
+from kdlnet.utils.manifest import strangers
 from kdlnet.verbs.pretrain import pretrain
 
 
@@ -55,6 +56,7 @@ def test_the_student_learns_and_leaves_a_start(images: Path) -> None:
     files = sorted(p.relative_to(result.folder).as_posix() for p in result.folder.rglob("*.*"))
     assert files == [".kdlnet", "config.yaml", "environment.json", "results.csv",
                      "weights/best.pt", "weights/last.pt"]  # fmt: skip
+    assert strangers(result.folder) == []
     assert any("GB until" in e.text for e in events if isinstance(e, Message))
     start = load_weights(result.best, start=True)
     assert start.purpose == "start"

@@ -20,7 +20,7 @@ from kdlnet.data.label_files import LabelReader, Unread, find_unread
 from kdlnet.data.labels import ImageLabels, LabelProblem, parse_rows
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, Progress, ignore
-from kdlnet.images.folder import images_below
+from kdlnet.images.folder import images_below, results_lines
 from kdlnet.images.header import look
 from kdlnet.images.read import is_grey, read_image
 
@@ -111,12 +111,13 @@ class Listing:
     """The images of a dataset, none of them opened.
 
     ``splits_of`` maps each image to the splits that list it, ``missing`` a split that cannot be
-    listed to the reason.
+    listed to the reason. ``notes`` are lines about what was left out.
     """
 
     info: DatasetInfo
     splits_of: dict[Path, list[str]]
     missing: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 def list_dataset(name: str, data_root: Path | None = None) -> Listing:
@@ -133,23 +134,27 @@ def list_dataset(name: str, data_root: Path | None = None) -> Listing:
         return _plain_folder(folder)
     listed: dict[Path, list[str]] = {}
     missing: dict[str, str] = {}
+    results: list[Path] = []
     for split in info.splits:
         try:
-            for path in list_images(info, split):
+            for path in list_images(info, split, results):
                 listed.setdefault(path, []).append(split)
         except DataError as error:
             missing[split] = str(error)
     if not listed:
         raise DataError(next(iter(missing.values())))
-    return Listing(info, listed, missing)
+    return Listing(info, listed, missing, results_lines(results))
 
 
 def _plain_folder(folder: Path) -> Listing:
     root = folder.resolve()
-    listed = {path: ["images"] for path in images_below(root)}
+    results: list[Path] = []
+    listed = {path: ["images"] for path in images_below(root, results)}
     if not listed:
         raise DataError(f"folder {str(folder)!r} holds neither a data.yaml nor images")
-    return Listing(DatasetInfo(root.name, folder, root, (), {}), listed)
+    return Listing(
+        DatasetInfo(root.name, folder, root, (), {}), listed, notes=results_lines(results)
+    )
 
 
 def take_survey(
