@@ -272,7 +272,8 @@ def _missing(images: Iterable[str]) -> list[str]:
     for image in images:
         folder, name = os.path.split(image)
         if folder not in contents:
-            contents[folder] = set(os.listdir(folder)) if Path(folder).is_dir() else set()
+            here = Path(folder)
+            contents[folder] = {path.name for path in here.iterdir()} if here.is_dir() else set()
         if name not in contents[folder]:
             missing.append(image)
     return missing
