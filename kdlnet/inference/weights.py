@@ -12,26 +12,23 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from kdlnet import __version__
 from kdlnet.config import parse_image_size
-from kdlnet.errors import KdlnetError, WeightsError
+from kdlnet.errors import WeightsError
+from kdlnet.inference.kinds import KINDS, WEIGHTS_KINDS, kind_of
 from kdlnet.models.fuse import fuse_model
 from kdlnet.models.network import Network
 from kdlnet.models.zoo import MODELS, ModelArguments, build_model
 from kdlnet.types import Preprocess
 from kdlnet.utils.files import write_atomic
+from kdlnet.utils.seal import SEAL, is_damaged, sealed
 
 FORMAT = 1
 START = "start"
 """The purpose of weights that only trainings take: a backbone and a neck, and no class yet."""
 
-_UNREADABLE = (
-    *(OSError, RuntimeError, EOFError, SafetensorError),
-    *(ValueError, LookupError, TypeError),
-)
 _META = ("model", "arguments", "names", "preprocess", "fused", "thresholds", "metrics")
 
 
@@ -76,8 +73,9 @@ def save_weights(path: Path, weights: Weights) -> None:
         for key, value in weights.detector.state_dict().items()
     }
     header = {"format": FORMAT, "kdlnet": __version__, **weights.describe()}
-    if path.suffix == ".safetensors":
-        write_atomic(path, safetensors.torch.save(state, {"kdlnet": json.dumps(header)}))
+    if path.suffix.lower() == ".safetensors":
+        facts = {"kdlnet": json.dumps({**SEAL, **header})}
+        write_atomic(path, sealed(safetensors.torch.save(state, facts)))
         return
     buffer = io.BytesIO()
     torch.save({**header, "state": state, "training": weights.training}, buffer)
@@ -85,10 +83,10 @@ def save_weights(path: Path, weights: Weights) -> None:
 
 
 def load_weights(path: Path, device: torch.device | str = "cpu", *, start: bool = False) -> Weights:
-    """Reads a weights file; the detector is in eval mode on ``device``.
+    """Reads a weights file, whatever its suffix; the detector is in eval mode on ``device``.
 
-    Nothing in the file can run code. Raises WeightsError for a file that is missing, no weights
-    file, unsafe, from a newer format, or whose tensors do not fit its model, and for a
+    Nothing in the file can run code. Raises WeightsError for a file that is missing, damaged, no
+    weights file, unsafe, from a newer format, or whose tensors do not fit its model, and for a
     start, which has no classes, unless ``start`` allows it.
     """
     content = _read(path)
@@ -118,35 +116,53 @@ def _read(path: Path) -> dict[str, Any]:
         raise WeightsError(f"weights file {str(path)!r} does not exist")
     if path.is_dir():
         raise WeightsError(f"{str(path)!r} is a folder; give a weights file such as best.pt in it")
+    kind = kind_of(path)
+    if kind is not None and kind not in WEIGHTS_KINDS:
+        raise WeightsError(
+            f"{str(path)!r} is {KINDS[kind].title}, which only runs: give the .pt it was made from"
+        )
     try:
-        if path.suffix == ".safetensors":
-            return _read_safetensors(path)
-        if not zipfile.is_zipfile(path):  # an old pickle, or no weights at all: not even tried
-            raise pickle.UnpicklingError
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = _read_safetensors(path) if kind == "safetensors" else _read_torch(path)
+    except WeightsError:
+        raise
     except pickle.UnpicklingError:
         raise WeightsError(
             f"{str(path)!r} was not loaded: it is damaged, or holds Python objects that could run "
             "code. Give a file that kdlnet wrote"
         ) from None
-    except (
-        OSError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        KeyError,
-        TypeError,
-        SafetensorError,
-    ) as error:
+    except Exception as error:  # what a damaged byte raises in two libraries has no common class
         reason = str(error).split("\n")[0]
         raise WeightsError(f"{str(path)!r} is not a readable weights file: {reason}") from None
     return content if isinstance(content, dict) else {}
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
+    if is_damaged(path.read_bytes()):
+        raise _damaged(path)
     with safetensors.safe_open(path, framework="pt") as file:
         header = json.loads((file.metadata() or {}).get("kdlnet", "{}"))
         return {**dict(header), "state": {key: file.get_tensor(key) for key in file.keys()}}  # noqa: SIM118
+
+
+def _read_torch(path: Path) -> Any:
+    if not zipfile.is_zipfile(path):  # an old pickle, or no weights at all: not even tried
+        raise pickle.UnpicklingError
+    with zipfile.ZipFile(path) as archive:
+        # torch compresses nothing, so that no bomb unpacks here, and looks at no checksum.
+        plain = all(
+            entry.compress_type == zipfile.ZIP_STORED and entry.compress_size == entry.file_size
+            for entry in archive.infolist()
+        )
+        if not plain or archive.testzip() is not None:
+            raise _damaged(path)
+    with path.open("rb") as file:  # given a name, torch decides by its suffix
+        return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def _damaged(path: Path) -> WeightsError:
+    return WeightsError(
+        f"{str(path)!r} is damaged: its bytes are not those that were written. Copy it again"
+    )
 
 
 def _assemble(path: Path, content: dict[str, Any]) -> Weights:
@@ -156,34 +172,40 @@ def _assemble(path: Path, content: dict[str, Any]) -> Weights:
             f"{str(path)!r} holds the model {name!r}, which this kdlnet does not know"
         )
     try:
-        arguments = ModelArguments(**content["arguments"])
-        detector = build_model(name, arguments, seed=0)
-        if content["fused"]:
-            detector = fuse_model(detector)
-        detector.load_state_dict(content["state"])
-        names, preprocess = tuple(content["names"]), Preprocess.from_dict(content["preprocess"])
-        purpose = str(content.get("purpose", "detect"))
-        if purpose != START:
-            _check_names(arguments, names)
-        _check_contract(arguments, preprocess)
-        return Weights(
-            detector.eval(),
-            name,
-            arguments,
-            names,
-            preprocess,
-            bool(content["fused"]),
-            content["thresholds"],
-            content["metrics"],
-            content.get("training", {}),
-            path,
-            purpose,
-        )
-    except (RuntimeError, TypeError, KeyError, ValueError, KdlnetError) as error:
+        weights = _fitted(content)
+    except Exception as error:  # a header may hold anything
         reason = str(error).split("\n")[0]
         raise WeightsError(
             f"the tensors in {str(path)!r} do not fit its model {name!r}: {reason}"
         ) from None
+    weights.path = path
+    return weights
+
+
+def _fitted(content: dict[str, Any]) -> Weights:
+    """The model with its tensors. Raises all kinds of errors where they do not fit."""
+    arguments = ModelArguments(**content["arguments"])
+    detector = build_model(content["model"], arguments, seed=0)
+    if content["fused"]:
+        detector = fuse_model(detector)
+    detector.load_state_dict(content["state"])
+    names, preprocess = tuple(content["names"]), Preprocess.from_dict(content["preprocess"])
+    purpose = str(content.get("purpose", "detect"))
+    if purpose != START:
+        _check_names(arguments, names)
+    _check_contract(arguments, preprocess)
+    return Weights(
+        detector=detector.eval(),
+        model=content["model"],
+        arguments=arguments,
+        names=names,
+        preprocess=preprocess,
+        fused=bool(content["fused"]),
+        thresholds={key: float(value) for key, value in content["thresholds"].items()},
+        metrics=dict(content["metrics"]),
+        training=content.get("training", {}),
+        purpose=purpose,
+    )
 
 
 def _check_names(arguments: ModelArguments, names: tuple[str, ...]) -> None:

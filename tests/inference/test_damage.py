@@ -1,0 +1,129 @@
+"""One damaged byte in a weights file ends in one line, wherever it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from kdlnet.errors import WeightsError
+from kdlnet.inference.weights import Weights, load_weights, save_weights
+from kdlnet.models.zoo import ModelArguments, build_model
+from kdlnet.types import Preprocess
+from kdlnet.utils import seal
+
+
+@pytest.fixture(scope="module")
+def weights() -> Weights:
+    arguments = ModelArguments(2, 1)
+    names, contract = ("scratch", "pit"), Preprocess((64, 96), 1)
+    detector = build_model("lightnet-n", arguments, seed=1)
+    return Weights(
+        detector, "lightnet-n", arguments, names, contract, False, {"score": 0.4}, {"ap": 0.5}
+    )
+
+
+def _positions(size: int, flips: int) -> list[int]:
+    """Places all over the file, and more of them at its ends, where headers and tables are."""
+    random = np.random.default_rng(0)
+    parts = [(0, size), (0, 3000), (max(size - 20000, 0), size)]
+    return [int(p) for low, high in parts for p in random.integers(low, high, flips // 3)]
+
+
+def _damaged(content: bytes, position: int) -> bytes:
+    changed = bytearray(content)
+    changed[position] ^= 1 << position % 8
+    return bytes(changed)
+
+
+def _same(a: Weights, b: Weights) -> bool:
+    states = a.detector.state_dict(), b.detector.state_dict()
+    alike = a.describe() == b.describe() and list(states[0]) == list(states[1])
+    return alike and all(torch.equal(value, states[1][key]) for key, value in states[0].items())
+
+
+@pytest.mark.parametrize("flips", [60, pytest.param(3000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_a_damaged_byte_is_told_in_one_line_or_changes_nothing(
+    weights: Weights, tmp_path: Path, suffix: str, flips: int
+) -> None:
+    file = tmp_path / f"a{suffix}"
+    save_weights(file, weights)
+    content, told = file.read_bytes(), 0
+    for position in _positions(len(content), flips):
+        file.write_bytes(_damaged(content, position))
+        try:
+            loaded = load_weights(file)
+        except WeightsError as error:
+            assert f"a{suffix}" in str(error) and "\n" not in str(error)
+            told += 1
+        else:  # a date or padding in the archive
+            assert _same(loaded, weights), position
+    assert told > 0.5 * flips
+
+
+def test_a_size_in_the_table_of_an_archive_is_not_believed(
+    weights: Weights, tmp_path: Path
+) -> None:
+    """Torch fills a tensor whose entry is said to be longer with whatever memory holds."""
+    file = tmp_path / "a.pt"
+    save_weights(file, weights)
+    content = file.read_bytes()
+    entry = content.rfind(b"PK\x01\x02", 0, content.rfind(b"/data/231PK"))
+    for position in range(entry + 20, entry + 28):  # both sizes, 4 bytes each
+        changed = bytearray(content)
+        changed[position] ^= 1
+        file.write_bytes(changed)
+        with pytest.raises(WeightsError, match=r"a\.pt"):
+            load_weights(file)
+
+
+def test_without_a_checksum_there_is_one_line_or_other_weights(
+    weights: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files of earlier versions: what hits a tensor cannot be seen."""
+    monkeypatch.setattr("kdlnet.inference.weights.SEAL", {})
+    monkeypatch.setattr("kdlnet.inference.weights.sealed", lambda content: content)
+    file = tmp_path / "a.safetensors"
+    save_weights(file, weights)
+    assert _same(load_weights(file), weights)
+    content = file.read_bytes()
+    for position in range(0, 3000, 150):
+        file.write_bytes(_damaged(content, position))
+        try:
+            load_weights(file)
+        except WeightsError as error:
+            assert "a.safetensors" in str(error) and "\n" not in str(error)
+
+
+def test_a_flipped_bit_in_a_tensor_is_seen(weights: Weights, tmp_path: Path) -> None:
+    for name in ("a.safetensors", "a.pt"):
+        file = tmp_path / name
+        save_weights(file, weights)
+        content = file.read_bytes()
+        raw = weights.detector.state_dict()["head.class_logits.0.weight"].numpy().tobytes()
+        assert content.count(raw) == 1
+        file.write_bytes(_damaged(content, content.index(raw) + 100))
+        with pytest.raises(WeightsError, match="is damaged"):
+            load_weights(file)
+
+
+def test_the_checksum_leaves_the_file_readable_for_others(weights: Weights, tmp_path: Path) -> None:
+    save_weights(tmp_path / "a.safetensors", weights)
+    state = safetensors.torch.load_file(tmp_path / "a.safetensors")
+    assert state.keys() == weights.detector.state_dict().keys()
+    assert not seal.is_damaged((tmp_path / "a.safetensors").read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("name", "renamed"), [("a.safetensors", "b.pt"), ("a.pt", "b.safetensors"), ("a.pt", "b")]
+)
+def test_weights_are_known_by_their_content(
+    weights: Weights, tmp_path: Path, name: str, renamed: str
+) -> None:
+    save_weights(tmp_path / name, weights)
+    (tmp_path / name).rename(tmp_path / renamed)
+    assert _same(load_weights(tmp_path / renamed), weights)
