@@ -31,8 +31,6 @@ from ..options import (
 if TYPE_CHECKING:
     from kdlnet.verbs.bench import BenchResult
 
-_WEIGHTS = {".pt", ".safetensors", ".onnx"}
-
 
 def bench(
     weights_file: RunnableArgument = None,
@@ -114,8 +112,11 @@ def _sorted(
 ) -> tuple[Path | None, Path | None]:
     """Weights and SOURCE. With --weights a lone argument that is no weights file is SOURCE."""
     lone = named is not None and first is not None and second is None and first != named
-    if lone and first is not None and first.suffix.lower() not in _WEIGHTS:
-        return None, first
+    if lone and first is not None:
+        from kdlnet.inference.kinds import kind_of
+
+        if kind_of(first) is None:
+            return None, first
     return first, second
 
 

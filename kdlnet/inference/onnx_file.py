@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib
 import json
 import warnings
 from collections.abc import Sequence
@@ -21,33 +20,34 @@ from kdlnet.ops.decode import decode_boxes
 from kdlnet.ops.points import make_points
 from kdlnet.types import ImageSize, Preprocess, RawPredictions
 from kdlnet.utils.device import prepare
+from kdlnet.utils.files import write_atomic
+from kdlnet.utils.packages import optional_package
+from kdlnet.utils.seal import SEAL, is_damaged, sealed
 
 OPSET = 18
 ONNX_FORMAT = 1
-ONNX_SUFFIX = ".onnx"
 METADATA_KEY = "kdlnet"
 """Key of an ONNX file's metadata that holds what kdlnet knows about the network, as JSON."""
 
-Answer = tuple[Tensor, Tensor, Tensor]
-"""Logits (B, A, C), boxes (B, A, 4) in pixels of the network input, bins (B, A, 4, R)."""
+_DAMAGED = "is damaged: its bytes are not those that were written. Export the weights again"
 
 
-def optional_package(name: str, purpose: str) -> Any:
-    """The imported package ``name``. Raises KdlnetError with the command that installs it."""
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        raise KdlnetError(
-            f"{purpose} needs the package {name!r}, which is not installed: "
-            "pip install 'kdlnet[export]'"
-        ) from None
-
-
-def write_onnx(weights: Weights) -> bytes:
+def write_onnx(weights: Weights, path: Path) -> None:
     """A fused detector as ONNX: any batch, fixed height and width, all facts in the metadata."""
     onnx = optional_package("onnx", "--format onnx")
-    contract = weights.preprocess
     detector = copy.deepcopy(weights.detector).to(memory_format=torch.contiguous_format)
+    model = _exported(detector, weights.preprocess)
+    _drop_traces(model)
+    header = {"format": ONNX_FORMAT, **SEAL, "kdlnet": __version__, **weights.describe()}
+    header |= {"strides": list(detector.strides), "bins": detector.head.bins}
+    onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(header)})
+    model.producer_name, model.producer_version = "kdlnet", __version__
+    onnx.checker.check_model(model)
+    write_atomic(path, sealed(model.SerializeToString()))
+
+
+def _exported(detector: Network, contract: Preprocess) -> Any:
+    """The detector as torch's exporter writes it."""
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter's own, about itself
         program = torch.onnx.export(
@@ -63,15 +63,7 @@ def write_onnx(weights: Weights) -> bytes:
         )
     if program is None:
         raise KdlnetError("torch.onnx.export gave no model: use torch 2.6 or newer")
-    model = program.model_proto
-    _drop_traces(model)
-    header = {"format": ONNX_FORMAT, "kdlnet": __version__, **weights.describe()}
-    header |= {"strides": list(detector.strides), "bins": detector.head.bins}
-    onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(header)})
-    model.producer_name, model.producer_version = "kdlnet", __version__
-    onnx.checker.check_model(model)
-    content: bytes = model.SerializeToString()
-    return content
+    return program.model_proto
 
 
 def _drop_traces(model: Any) -> None:
@@ -91,43 +83,55 @@ class _Answers(nn.Module):
         super().__init__()
         self.detector = detector
 
-    def forward(self, images: Tensor) -> Answer:
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         raw: RawPredictions = self.detector(images)
         return raw.logits, decode_boxes(raw), raw.bins
 
 
-def read_onnx(data: bytes, path: Path) -> tuple[OnnxForward, dict[str, Any]]:
-    """The network in the bytes of an ONNX file, run by ONNX Runtime on the CPU, and its metadata.
+def read_onnx(path: Path) -> tuple[OnnxForward, dict[str, Any]]:
+    """The network in an ONNX file, run by ONNX Runtime on the CPU, and its metadata.
 
-    ``path`` is for messages. Raises WeightsError for bytes that are no ONNX file or that kdlnet
-    export did not write, KdlnetError without the package onnxruntime.
+    Raises WeightsError for a file that is damaged, no ONNX file, or that kdlnet export did not
+    write, KdlnetError without the package onnxruntime.
     """
     package = optional_package("onnxruntime", "an ONNX file")
     prepare(torch.device("cpu"))
+    data = path.read_bytes()
+    if is_damaged(data):
+        raise WeightsError(f"{str(path)!r} {_DAMAGED}")
     session = _session(package, data, path)
     header = _header(session, path)
     size = Preprocess.from_dict(header["preprocess"]).image_size
-    return OnnxForward(session, package.__version__, size, header["strides"]), header
+    return OnnxForward(session, path, package.__version__, size, header["strides"]), header
 
 
 class OnnxForward:
     """An ONNX Runtime session as a function of images (B, channels, H, W) float32 on the CPU."""
 
     def __init__(
-        self, session: Any, version: str, image_size: ImageSize, strides: Sequence[int]
+        self, session: Any, path: Path, version: str, image_size: ImageSize, strides: Sequence[int]
     ) -> None:
         self.version = version
         self._session = session
+        self._path = path
         sizes = [(image_size[0] // stride, image_size[1] // stride) for stride in strides]
         self._points, self._strides = make_points(sizes, strides)
 
     def __call__(self, images: Tensor) -> RawPredictions:
-        logits, bins = self.run(images, ("logits", "bins"))
+        logits, bins = self._run(images, ("logits", "bins"))
         return RawPredictions(logits, bins, self._points, self._strides)
 
-    def run(self, images: Tensor, outputs: Sequence[str]) -> list[Tensor]:
-        """The named outputs of the file: logits (B, A, C), boxes (B, A, 4), bins (B, A, 4, R)."""
-        found = self._session.run(list(outputs), {"images": images.contiguous().numpy()})
+    def with_boxes(self, images: Tensor) -> tuple[RawPredictions, Tensor]:
+        """Also the output ``boxes`` (B, A, 4), in pixels of the network input."""
+        logits, bins, boxes = self._run(images, ("logits", "bins", "boxes"))
+        return RawPredictions(logits, bins, self._points, self._strides), boxes
+
+    def _run(self, images: Tensor, outputs: Sequence[str]) -> list[Tensor]:
+        try:
+            found = self._session.run(list(outputs), {"images": images.contiguous().numpy()})
+        except Exception as error:  # its classes are many, and derive from Exception alone
+            reason = str(error).split("\n")[0]
+            raise WeightsError(f"{str(self._path)!r} cannot be run: {reason}") from None
         return [torch.from_numpy(values) for values in found]
 
 
@@ -137,7 +141,9 @@ def _session(package: Any, data: bytes, path: Path) -> Any:
     options.log_severity_level = 4  # errors come as exceptions; nothing is printed beside
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     try:
-        return package.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        # With its fallback it would print, and try the same again.
+        cpu = ["CPUExecutionProvider"]
+        return package.InferenceSession(data, options, providers=cpu, enable_fallback=0)
     except Exception as error:  # its classes are many, and derive from Exception alone
         reason = str(error).split("\n")[0]
         raise WeightsError(f"{str(path)!r} is not a readable ONNX file: {reason}") from None
@@ -145,7 +151,10 @@ def _session(package: Any, data: bytes, path: Path) -> Any:
 
 def _header(session: Any, path: Path) -> dict[str, Any]:
     """What kdlnet wrote into the metadata; it must agree with the inputs and outputs."""
-    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    try:
+        text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    except UnicodeDecodeError as error:
+        raise WeightsError(f"{str(path)!r} is not a readable ONNX file: {error}") from None
     if text is None:
         raise WeightsError(
             f"{str(path)!r} is an ONNX file of another tool (no {METADATA_KEY!r} in its metadata); "
@@ -156,7 +165,7 @@ def _header(session: Any, path: Path) -> dict[str, Any]:
         known = header["format"] == ONNX_FORMAT
         if known and not _fits(session, header):
             raise ValueError
-    except (ValueError, TypeError, KeyError, ArithmeticError):
+    except Exception:  # a header may hold anything
         raise WeightsError(
             f"the network in {str(path)!r} does not fit its metadata: export the weights again"
         ) from None

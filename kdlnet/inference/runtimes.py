@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from kdlnet.errors import ConfigError, WeightsError, unknown
-from kdlnet.inference.onnx_file import ONNX_SUFFIX, read_onnx
+from kdlnet.inference.kinds import KINDS, kind_of
+from kdlnet.inference.onnx_file import read_onnx
 from kdlnet.inference.weights import load_weights
 from kdlnet.models.fuse import fuse_model
 from kdlnet.types import ImageSize, Preprocess, RawPredictions
@@ -29,6 +30,8 @@ class Runtime:
 
     ``name`` is a key of RUNTIMES, ``version`` that of the library behind it. ``fused`` says what
     runs, ``file_fused`` what the file holds. ``fixed_size``: only ``preprocess.image_size`` fits.
+    ``with_boxes`` also returns the boxes (B, A, 4) that the file itself decodes, for programs other
+    than kdlnet; None where it decodes none.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Runtime:
     file_fused: bool
     fixed_size: bool
     forward: Callable[[Tensor], RawPredictions]
+    with_boxes: Callable[[Tensor], tuple[RawPredictions, Tensor]] | None = None
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> RawPredictions:
@@ -57,13 +61,14 @@ def open_runtime(
     fuse: bool = True,
     image_size: ImageSize | None = None,
 ) -> Runtime:
-    """The network in ``path`` on ``device``, by default in the runtime that its suffix asks for.
+    """The network in ``path`` on ``device``, by default in the runtime that its content asks for.
 
     ``fuse`` folds an unfused weights file in memory; ``image_size`` replaces the one in the file.
     Raises WeightsError for a file that cannot be used, ConfigError for a runtime, device or size
     that does not fit, KdlnetError when an optional package is missing.
     """
-    name = runtime or ("onnxruntime" if path.suffix.lower() == ONNX_SUFFIX else "torch")
+    kind = kind_of(path)
+    name = runtime or (KINDS[kind].runtime if kind else "torch")
     if name not in RUNTIMES:
         raise ConfigError(unknown("runtime", name, RUNTIMES))
     return RUNTIMES[name](path, device, fuse, image_size)
@@ -104,7 +109,7 @@ def _open_onnx(path: Path, device: str, fuse: bool, image_size: ImageSize | None
         raise WeightsError(f"ONNX file {str(path)!r} does not exist")
     if path.is_dir():
         raise WeightsError(f"{str(path)!r} is a folder; give an ONNX file of kdlnet export")
-    forward, header = read_onnx(path.read_bytes(), path)
+    forward, header = read_onnx(path)
     contract = Preprocess.from_dict(header["preprocess"])
     height, width = contract.image_size
     if image_size not in (None, (height, width)):
@@ -125,6 +130,7 @@ def _open_onnx(path: Path, device: str, fuse: bool, image_size: ImageSize | None
         file_fused=True,
         fixed_size=True,
         forward=forward,
+        with_boxes=forward.with_boxes,
     )
 
 

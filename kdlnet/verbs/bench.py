@@ -18,7 +18,6 @@ from kdlnet.images.contract import TileChoice, adjusted
 from kdlnet.images.read import read_image
 from kdlnet.images.window import Window, fit_depth, image_depth, other_depth
 from kdlnet.inference.clock import Laps, Timing, timing
-from kdlnet.inference.onnx_file import ONNX_SUFFIX
 from kdlnet.inference.pipeline import IOU_THRESHOLD, Pipeline
 from kdlnet.inference.probe_images import describe_files, find_images, readable
 from kdlnet.inference.runtimes import Runtime, open_runtime, thread_count
@@ -126,12 +125,11 @@ def bench(
     if protocol == "paper":
         given = any(value is not None for value in (source, data, window, tile, overlap))
         _check_paper(plan, fuse, given)
-        fixed = weights.suffix.lower() == ONNX_SUFFIX
-        image_size = image_size or (None if fixed else PAPER_SIZE)
     with thread_count(threads), TemporaryDirectory() as folder:
         began = time.perf_counter()
         runtime = open_runtime(weights, device=device, fuse=fuse, image_size=image_size)
-        contract = adjusted(runtime.preprocess, None, window, tile, overlap)
+        size = PAPER_SIZE if protocol == "paper" and not runtime.fixed_size else None
+        contract = adjusted(runtime.preprocess, image_size or size, window, tile, overlap)
         runtime = replace(runtime, preprocess=contract)
         synchronize(runtime.device)
         load_ms = 1e3 * (time.perf_counter() - began)

@@ -158,11 +158,13 @@ def test_a_failed_proof_is_4_and_leaves_no_file(
     """The file of one image size cannot answer for other weights."""
     from dataclasses import replace
 
+    from kdlnet.inference.exporters import EXPORTERS
     from kdlnet.inference.weights import load_weights, save_weights
-    from kdlnet.verbs.export import EXPORTERS
 
-    content = exported.read_bytes()
-    fake = replace(EXPORTERS["onnx"], write=lambda weights: content)
+    def write(weights: object, path: Path) -> None:
+        path.write_bytes(exported.read_bytes())
+
+    fake = replace(EXPORTERS["onnx"], write=write)
     monkeypatch.setitem(EXPORTERS, "onnx", fake)
     other = load_weights(weights)
     other.detector.head.class_logits[0].bias.data += 1

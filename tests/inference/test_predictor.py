@@ -154,7 +154,7 @@ def test_onnx_files_find_the_same(file: Path, dataset: Path, tmp_path: Path) -> 
         pytest.importorskip(package)
     weights = load_weights(file)
     fused = replace(weights, detector=fuse_model(weights.detector), fused=True)
-    (tmp_path / "best.onnx").write_bytes(write_onnx(fused))
+    write_onnx(fused, tmp_path / "best.onnx")
     images = str(dataset.parent / "images/val")
     wanted = Predictor.load(file, device="cpu").predict(images)
     found = Predictor.load(tmp_path / "best.onnx").predict(images)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,16 +15,19 @@ import torch
 
 from kdlnet.errors import ConfigError, KdlnetError, ProofFailed, WeightsError
 from kdlnet.events import Message
+from kdlnet.inference.exporters import EXPORTERS, Exporter
+from kdlnet.inference.kinds import FileKind
 from kdlnet.inference.onnx_file import write_onnx
-from kdlnet.inference.runtimes import open_runtime
+from kdlnet.inference.parity import Tolerance
+from kdlnet.inference.runtimes import RUNTIMES, Runtime, open_runtime
 from kdlnet.inference.weights import Weights, load_weights, save_weights
 from kdlnet.models.fuse import fuse_model
 from kdlnet.models.network import Network
 from kdlnet.models.zoo import ModelArguments, build_model
 from kdlnet.ops.decode import decode_boxes
-from kdlnet.types import Preprocess
+from kdlnet.types import ImageSize, Preprocess, RawPredictions
 from kdlnet.verbs import export as module
-from kdlnet.verbs.export import EXPORTERS, ExportCertificate, export
+from kdlnet.verbs.export import ExportCertificate, export
 
 from ..support.weights_file import SIZE, make_weights
 
@@ -46,9 +50,28 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ExportCert
 def ready(exported: tuple[Path, ExportCertificate], monkeypatch: pytest.MonkeyPatch) -> bytes:
     """The exporter without the slow step: it takes the bytes made before."""
     content = exported[0].read_bytes()
-    onnx = replace(EXPORTERS["onnx"], write=lambda weights: content)
-    monkeypatch.setitem(EXPORTERS, "onnx", onnx)
+
+    def write(weights: Weights, path: Path) -> None:
+        path.write_bytes(content)
+
+    monkeypatch.setitem(EXPORTERS, "onnx", replace(EXPORTERS["onnx"], write=write))
     return content
+
+
+Answer = tuple[RawPredictions, torch.Tensor]
+
+
+def _spoil(monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Answer], Answer]) -> None:
+    """ONNX files answer as ``spoil`` changes it."""
+    opener = RUNTIMES["onnxruntime"]
+
+    def spoiled(path: Path, device: str, fuse: bool, image_size: ImageSize | None) -> Runtime:
+        runtime = opener(path, device, fuse, image_size)
+        answers = runtime.with_boxes
+        assert answers is not None
+        return replace(runtime, with_boxes=lambda images: spoil(answers(images)))
+
+    monkeypatch.setitem(RUNTIMES, "onnxruntime", spoiled)
 
 
 def test_the_file_and_its_certificate(exported: tuple[Path, ExportCertificate]) -> None:
@@ -124,16 +147,7 @@ def test_fused_weights_give_the_same_network(file: Path, ready: bytes) -> None:
 def test_other_answers_fail_the_proof_and_leave_no_file(
     file: Path, ready: bytes, monkeypatch: pytest.MonkeyPatch, spoil: float, told: str
 ) -> None:
-    def spoiled(content: bytes, path: Path) -> object:
-        answers, name = module._onnx_answers(content, path)
-
-        def wrong(images: torch.Tensor) -> object:
-            logits, boxes, bins = answers(images)
-            return logits + spoil, boxes, bins
-
-        return wrong, name
-
-    monkeypatch.setitem(EXPORTERS, "onnx", replace(EXPORTERS["onnx"], answers=spoiled))
+    _spoil(monkeypatch, lambda found: (replace(found[0], logits=found[0].logits + spoil), found[1]))
     with pytest.raises(ProofFailed, match=f"no file was written: largest logit error {told}"):
         export(file)
     assert [path.name for path in file.parent.iterdir()] == ["best.pt"]
@@ -143,15 +157,7 @@ def test_wrong_boxes_alone_fail_the_proof(
     file: Path, ready: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The third output is for other programs: kdlnet's own runtime would not notice."""
-
-    def spoiled(content: bytes, path: Path) -> object:
-        answers, name = module._onnx_answers(content, path)
-        return (lambda images: (answers(images)[0], *_shifted(answers(images)))), name
-
-    def _shifted(answer: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        return answer[1] + 1, answer[2]
-
-    monkeypatch.setitem(EXPORTERS, "onnx", replace(EXPORTERS["onnx"], answers=spoiled))
+    _spoil(monkeypatch, lambda found: (found[0], found[1] + 1))
     with pytest.raises(ProofFailed, match=r"box error 1\.00e"):
         export(file)
 
@@ -165,19 +171,11 @@ def test_a_wrong_fold_fails_the_proof(file: Path, monkeypatch: pytest.MonkeyPatc
         folded[0].neck.down[0].conv.bias.data += 1e-2  # type: ignore[union-attr]
         return folded[0]
 
-    def torch_answers(content: bytes, path: Path) -> object:
-        @torch.no_grad()
-        def answers(images: torch.Tensor) -> object:
-            raw = folded[0](images)
-            return raw.logits, decode_boxes(raw), raw.bins
-
-        return answers, "torch"
-
     monkeypatch.setattr(module, "fuse_model", wrong)
-    fake = replace(EXPORTERS["onnx"], packages=(), write=lambda weights: b"", answers=torch_answers)
-    monkeypatch.setitem(EXPORTERS, "onnx", fake)
+    monkeypatch.setitem(EXPORTERS, "onnx", Exporter(TWO_FILES, (), _write_two))
     with pytest.raises(ProofFailed):
-        export(file)
+        export(file, out=file.with_name("a.net"))
+    assert folded and [path.name for path in file.parent.iterdir()] == ["best.pt"]
 
 
 def test_an_existing_file_is_kept(file: Path, ready: bytes) -> None:
@@ -213,6 +211,120 @@ def test_user_errors(file: Path, ready: bytes, values: dict[str, object], words:
         export(**arguments)  # type: ignore[arg-type]
     assert all(word in str(caught.value) for word in words), caught.value
     assert [path.name for path in file.parent.iterdir()] == ["best.pt"]
+
+
+TWO_FILES = FileKind("a net", (".net", ".bin"), "torch", lambda head: head == b"net")
+
+
+def _write_two(weights: Weights, path: Path) -> None:
+    """A format of two files: the weights themselves, and one beside them."""
+    save_weights(path, weights)
+    path.with_suffix(".bin").write_bytes(b"beside")
+
+
+def test_a_format_of_two_files(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(EXPORTERS, "net", Exporter(TWO_FILES, (), _write_two, facts={"level": 3}))
+    proof = export(file, format="net")
+    written = {path.name: path.stat().st_size for path in file.parent.iterdir()}
+    assert sorted(written) == ["best.bin", "best.net", "best.net.json", "best.pt"]
+    assert proof.bytes == written["best.net"] + written["best.bin"]
+    assert json.loads(file.with_name("best.net.json").read_text())["level"] == 3
+    file.with_name("best.net").unlink()
+    file.with_name("best.bin").write_text("mine")
+    with pytest.raises(KdlnetError, match=r"best\.bin' exists"):
+        export(file, format="net")
+    assert file.with_name("best.bin").read_text() == "mine"
+
+
+def test_a_format_brings_its_own_tolerance(
+    file: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of integers: answers differ a little, and verdicts and AP judge them."""
+
+    def coarse(weights: Weights, path: Path) -> None:
+        rough = replace(weights, detector=fuse_model(weights.detector))
+        rough.detector.neck.down[0].conv.bias.data += 1e-2  # type: ignore[union-attr]
+        _write_two(rough, path)
+
+    strict = Exporter(TWO_FILES, (), coarse)
+    monkeypatch.setitem(EXPORTERS, "net", strict)
+    with pytest.raises(ProofFailed, match="largest logit error"):
+        export(file, format="net", data=str(dataset))
+    loose = Tolerance(logits=None, box_pixels=None, score=None, flips=0.01, ap_loss=0.01)
+    monkeypatch.setitem(EXPORTERS, "net", replace(strict, tolerance=loose))
+    proof = export(file, format="net", data=str(dataset))
+    assert proof.passed and proof.largest_logit_error > 1e-3
+    assert proof.tolerance is None and proof.flips_allowed == 0 and proof.verdict_flips == 0
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_file_of_the_users_under_the_certificates_name_is_kept(
+    file: Path, ready: bytes, overwrite: bool
+) -> None:
+    mine = file.with_name("part7.onnx.json")
+    mine.write_text('{"part": 7}')
+    with pytest.raises(KdlnetError, match=r"part7\.onnx\.json"):
+        export(file, out=file.with_name("part7.onnx"), overwrite=overwrite)
+    assert mine.read_text() == '{"part": 7}'
+    assert sorted(path.name for path in file.parent.iterdir()) == ["best.pt", "part7.onnx.json"]
+
+
+def test_the_certificate_tells_what_happens_to_verdicts_and_ap(
+    file: Path, dataset: Path, ready: bytes
+) -> None:
+    proof = export(file, data=str(dataset))
+    assert proof.score_threshold == 0.4 and proof.verdict_flips == 0
+    assert proof.ap_before is not None
+    assert proof.ap_before == pytest.approx(proof.ap_after, abs=1e-3)
+
+
+def test_weights_are_known_by_their_content(file: Path, ready: bytes) -> None:
+    renamed = file.rename(file.with_name("best.onnx"))
+    for overwrite in (False, True):
+        with pytest.raises(KdlnetError, match=r"best\.onnx"):
+            export(renamed, overwrite=overwrite)  # the default place is the file itself
+    assert export(renamed, out=file.with_name("other.onnx")).passed
+    export_named_pt = file.with_name("net.pt")
+    export_named_pt.write_bytes(ready)
+    with pytest.raises(WeightsError, match="is an exported file"):
+        export(export_named_pt)
+    assert open_runtime(export_named_pt).name == "onnxruntime"
+    with pytest.raises(WeightsError, match=r"an ONNX file, which only runs.*\.pt"):
+        load_weights(export_named_pt)
+
+
+def test_a_damaged_byte_of_an_onnx_file_is_noticed(ready: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "net.onnx"
+    for position in np.random.default_rng(0).integers(0, len(ready), 50).tolist():
+        content = bytearray(ready)
+        content[position] ^= 1 << position % 8
+        file.write_bytes(content)
+        with pytest.raises(WeightsError, match=r"net\.onnx") as caught:
+            open_runtime(file)
+        assert "\n" not in str(caught.value)
+
+
+def test_an_onnx_file_without_a_checksum_is_read(ready: bytes, tmp_path: Path) -> None:
+    """As those that earlier versions wrote."""
+    content = ready.replace(b'"sha256": "', b'"sha25X": "', 1)
+    assert content != ready
+    (tmp_path / "old.onnx").write_bytes(content)
+    assert open_runtime(tmp_path / "old.onnx").model == "lightnet-n"
+
+
+def test_damage_without_a_checksum_is_told_in_one_line(
+    ready: bytes, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Bytes that are no UTF-8, in a name and in the metadata: ONNX Runtime raises or prints."""
+    content = ready.replace(b'"sha256": "', b'"sha25X": "', 1)
+    for place in (b"logits", b"producer", b'"names"', b'"model"', b"kdlnet\x12"):
+        for position in (content.find(place), content.rfind(place)):
+            damaged = bytearray(content)
+            damaged[position + 1] = 0xFF
+            (tmp_path / "old.onnx").write_bytes(damaged)
+            with contextlib.suppress(WeightsError):
+                open_runtime(tmp_path / "old.onnx")
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])
@@ -256,6 +368,7 @@ def _foreign(path: Path, **facts: object) -> Path:
 def _content(exported: tuple[Path, ExportCertificate]) -> dict[str, object]:
     session = pytest.importorskip("onnxruntime").InferenceSession(exported[0].read_bytes())
     facts: dict[str, object] = json.loads(session.get_modelmeta().custom_metadata_map["kdlnet"])
+    del facts["sha256"]  # that of other bytes
     return facts
 
 
@@ -266,7 +379,6 @@ def test_bad_onnx_files(exported: tuple[Path, ExportCertificate], tmp_path: Path
     (tmp_path / "zero.onnx").touch()
     (tmp_path / "cut.onnx").write_bytes(path.read_bytes()[:5000])
     (tmp_path / "folder.onnx").mkdir()
-    shutil.copy(path.with_suffix(".pt"), tmp_path / "torch.onnx")
     _foreign(tmp_path / "other.onnx")
     _foreign(tmp_path / "newer.onnx", format=2)
     _foreign(tmp_path / "unfit.onnx", **facts)
@@ -276,7 +388,6 @@ def test_bad_onnx_files(exported: tuple[Path, ExportCertificate], tmp_path: Path
         "text": "not a readable ONNX file",
         "zero": "not a readable ONNX file",
         "cut": "not a readable ONNX file",
-        "torch": "not a readable ONNX file",
         "folder": "is a folder",
         "missing": "does not exist",
         "other": "of another tool",
@@ -317,4 +428,5 @@ def test_other_models_export(name: str, tmp_path: Path) -> None:
 def test_the_same_weights_give_the_same_bytes(exported: tuple[Path, ExportCertificate]) -> None:
     weights = load_weights(exported[0].with_suffix(".pt"))
     weights.detector, weights.fused = fuse_model(weights.detector), True
-    assert write_onnx(weights) == exported[0].read_bytes()
+    write_onnx(weights, exported[0].with_name("again.onnx"))
+    assert exported[0].with_name("again.onnx").read_bytes() == exported[0].read_bytes()

@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from kdlnet.errors import KdlnetError, ProofFailed
+from kdlnet.inference import certificate as certificates
 from kdlnet.inference.weights import Weights, load_weights, save_weights
 from kdlnet.models.fuse import fuse_model, is_fused
 from kdlnet.models.network import Network
 from kdlnet.models.zoo import ModelArguments, build_model
-from kdlnet.types import Detections, Preprocess
+from kdlnet.types import Preprocess
 from kdlnet.verbs import fuse as module
-from kdlnet.verbs.fuse import contained, fuse
+from kdlnet.verbs.fuse import fuse
 
 
 @pytest.fixture
@@ -126,18 +127,50 @@ def test_too_few_images_are_refused(file: Path, dataset: Path) -> None:
         fuse(file, data=str(dataset), images=3)
 
 
-def _detections(boxes: list[list[float]], scores: list[float], labels: list[int]) -> Detections:
-    return Detections(
-        torch.tensor(boxes).reshape(-1, 4), torch.tensor(scores), torch.tensor(labels).long()
-    )
+def test_the_certificate_tells_what_happens_to_verdicts_and_ap(file: Path, dataset: Path) -> None:
+    fuse(file, data=str(dataset))
+    written = json.loads(file.with_name("best-fused.json").read_text())
+    assert written["verdict_flips"] == 0 and written["score_threshold"] == 0.25
+    assert 0 < written["largest_box_error"] <= written["box_tolerance"]
+    assert written["ap_before"] == pytest.approx(written["ap_after"], abs=1e-3)
 
 
-def test_contained_compares_box_label_and_score() -> None:
-    one = _detections([[0.0, 0, 9, 9]], [0.5], [0])
-    assert contained(one, _detections([[0.05, 0, 9, 9]], [0.5005], [0]))
-    assert not contained(one, _detections([[0.5, 0, 9, 9]], [0.5], [0]))
-    assert not contained(one, _detections([[0.0, 0, 9, 9]], [0.5], [1]))
-    assert not contained(one, _detections([[0.0, 0, 9, 9]], [0.6], [0]))
-    assert not contained(one, _detections([], [], []))
-    # Just below the threshold: rounding may drop it on one side.
-    assert contained(_detections([[0.0, 0, 9, 9]], [0.0495], [0]), _detections([], [], []))
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_file_of_the_users_under_the_certificates_name_is_kept(
+    file: Path, overwrite: bool
+) -> None:
+    mine = file.with_name("part7.json")
+    for text in ('{"part": 7, "passed": true}', "[7]", "not even JSON", ""):
+        mine.write_text(text)
+        with pytest.raises(KdlnetError, match=r"part7\.json"):
+            fuse(file, out=file.with_name("part7.pt"), overwrite=overwrite)
+        assert mine.read_text() == text
+    assert sorted(path.name for path in file.parent.iterdir()) == ["best.pt", "part7.json"]
+
+
+def test_overwrite_replaces_a_certificate(file: Path) -> None:
+    fuse(file)
+    certificate = file.with_name("best-fused.json")
+    file.with_name("best-fused.pt").unlink()
+    with pytest.raises(KdlnetError, match=r"best-fused\.json' exists.*--overwrite"):
+        fuse(file)
+    certificate.write_text(certificate.read_text().replace('"images": 32', '"images": 31'))
+    fuse(file, overwrite=True)
+    assert json.loads(certificate.read_text())["images"] == 32
+
+
+def test_nothing_is_left_when_the_certificate_cannot_be_written(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, values: object) -> None:
+        raise KdlnetError("no space left")
+
+    monkeypatch.setattr(certificates, "write_json", full)
+    with pytest.raises(KdlnetError, match="no space"):
+        fuse(file)
+    assert [path.name for path in file.parent.iterdir()] == ["best.pt"]
+
+
+def test_a_renamed_file_gets_a_name_of_its_own_kind(file: Path) -> None:
+    renamed = file.rename(file.with_name("best.onnx"))
+    assert fuse(renamed).fused == str(file.with_name("best-fused.pt"))

@@ -1,0 +1,293 @@
+"""Two runtimes on the same images: how far their answers lie apart, and whether that is too far."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kdlnet.data.dataset import DetectionDataset
+from kdlnet.events import Listener, Progress, ignore
+from kdlnet.inference.evaluate import detect
+from kdlnet.inference.pipeline import IOU_THRESHOLD
+from kdlnet.inference.probe_images import MADE_UP_IMAGES
+from kdlnet.metrics.average_precision import average_precision
+from kdlnet.metrics.result import ImageResult
+from kdlnet.metrics.verdict import VerdictRule
+from kdlnet.ops.decode import decode_boxes
+from kdlnet.ops.nms import select_detections
+from kdlnet.types import DetectionArrays, Detections, Forward, ImageSize, RawPredictions
+from kdlnet.utils.device import exact_float32
+
+SURE_SCORE = 0.05
+"""Boxes that score more must be found by both."""
+_BATCH = 8
+
+_Scored = DetectionArrays | ImageResult
+
+WithBoxes = Callable[[Tensor], tuple[RawPredictions, Tensor]]
+"""Images to predictions and to the boxes (B, A, 4) of all points, in pixels of the input."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """How far the answers may lie apart; with None a difference is told and not judged.
+
+    ``logits`` is a share of max(1, largest logit). ``box_pixels`` are those of the network input.
+    The same box scores the same within ``score``. ``flips`` is the share of images whose verdict
+    may change, ``ap_loss`` what AP may lose. What is not finite always fails.
+    """
+
+    logits: float | None = 1e-4
+    box_pixels: float | None = 0.1
+    score: float | None = 1e-3
+    flips: float | None = None
+    ap_loss: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parity:
+    """The differences that were found, and those allowed. ``after`` is compared with ``before``.
+
+    Errors are those of class and bin logits and, in pixels of the network input, of the boxes of
+    all points. ``verdict_flips`` counts images that are OK for one and NG for the other at
+    ``score_threshold``. AP is None without labelled boxes.
+    """
+
+    images: int
+    real_images: bool
+    image_size: ImageSize
+    largest_logit_error: float
+    largest_logit: float
+    tolerance: float | None
+    largest_box_error: float
+    box_tolerance: float | None
+    boxes_compared: int
+    same_boxes: bool
+    same_boxes_needed: bool
+    score_threshold: float
+    verdict_flips: int
+    flips_allowed: int | None
+    ap_before: float | None
+    ap_after: float | None
+    ap_loss_allowed: float | None
+
+    @property
+    def passed(self) -> bool:
+        """All is finite, and whatever is judged is within its tolerance."""
+        loss = (self.ap_before or 0.0) - (self.ap_after or 0.0)
+        return (
+            _within(self.largest_logit_error, self.tolerance)
+            and _within(self.largest_box_error, self.box_tolerance)
+            and (self.same_boxes or not self.same_boxes_needed)
+            and _within(self.verdict_flips, self.flips_allowed)
+            and _within(loss, self.ap_loss_allowed)
+        )
+
+    def describe(self) -> str:
+        """The figures in one line, each with what is allowed."""
+        parts = [
+            f"largest logit error {self.largest_logit_error:.2e}{_allowed(self.tolerance, '.2e')}",
+            f"largest box error {self.largest_box_error:.2e} pixels{_allowed(self.box_tolerance)}",
+            f"same boxes: {'yes' if self.same_boxes else 'no'}",
+        ]
+        if self.verdict_flips or self.flips_allowed is not None:
+            flips = f"verdict flips {self.verdict_flips} of {self.images}"
+            parts.append(flips + _allowed(self.flips_allowed))
+        if self.ap_loss_allowed is not None and self.ap_before is not None:
+            ap = f"AP {self.ap_before:.4f} before, {self.ap_after:.4f} after"
+            parts.append(f"{ap}, allowed to lose {self.ap_loss_allowed}")
+        return "; ".join(parts)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "image_size": list(self.image_size), "passed": self.passed}
+
+
+def _within(error: float, allowed: float | None) -> bool:
+    return math.isfinite(error) and (allowed is None or error <= allowed)
+
+
+def _allowed(value: float | None, form: str = "") -> str:
+    return "" if value is None else f", allowed {value:{form}}"
+
+
+def with_boxes(forward: Forward) -> WithBoxes:
+    """``forward`` with the boxes that its bins stand for."""
+
+    def answer(images: Tensor) -> tuple[RawPredictions, Tensor]:
+        raw = forward(images)
+        return raw, decode_boxes(raw)
+
+    return answer
+
+
+def compare(
+    before: Forward,
+    after: WithBoxes,
+    images: DetectionDataset | Iterable[Tensor],
+    *,
+    names: Sequence[str],
+    image_size: ImageSize,
+    rule: VerdictRule,
+    tolerance: Tolerance,
+    device: torch.device | str = "cpu",
+    task: str = "compare before and after",
+    on_event: Listener = ignore,
+) -> Parity:
+    """Runs both in float32 on ``images``: a labelled split, or batches of network input.
+
+    Of a split all is compared that val sees, AP and verdicts on whole images; the verdict of a bare
+    input is that of its boxes. A single image and a batch are both tried.
+    """
+    pair = _Pair(before, after, image_size, rule, tolerance)
+    with exact_float32(), torch.no_grad():
+        if isinstance(images, DetectionDataset):
+            found = _on_dataset(pair, images, names, torch.device(device), task, on_event)
+        else:
+            for batch in images:
+                pair(batch)
+                on_event(Progress(task, pair.images, MADE_UP_IMAGES))
+            found = _Effect(pair.images, pair.flips)
+    return pair.parity(found, isinstance(images, DetectionDataset))
+
+
+@dataclass(frozen=True, slots=True)
+class _Effect:
+    """What the differences do to whole images."""
+
+    images: int
+    flips: int
+    ap_before: float | None = None
+    ap_after: float | None = None
+
+
+class _Pair:
+    """A network that answers as ``after`` and is compared with ``before`` at every call."""
+
+    def __init__(
+        self,
+        before: Forward,
+        after: WithBoxes,
+        image_size: ImageSize,
+        rule: VerdictRule,
+        tolerance: Tolerance,
+    ) -> None:
+        self.before, self.after = before, after
+        self._decode = with_boxes(before)
+        self._size, self._rule, self._tolerance = image_size, rule, tolerance
+        # Where nothing is judged the usual margins say whether boxes are the same.
+        usual = Tolerance()
+        self._margins = (
+            tolerance.box_pixels or usual.box_pixels or 0.0,
+            tolerance.score or usual.score or 0.0,
+        )
+        self.images, self.boxes, self.flips = 0, 0, 0
+        self.logit_error, self.largest, self.box_error = 0.0, 0.0, 0.0
+        self.same = True
+
+    def __call__(self, images: Tensor) -> RawPredictions:
+        (one, one_boxes), (two, two_boxes) = self._decode(images), self.after(images)
+        for ours, theirs in ((one.logits, two.logits), (one.bins, two.bins)):
+            self.logit_error = max(self.logit_error, _distance(ours, theirs))
+            self.largest = max(self.largest, _largest(ours))
+        self.box_error = max(self.box_error, _distance(one_boxes, two_boxes))
+        for a, b in zip(self._found(one), self._found(two), strict=True):
+            self.same &= contained(a, b, *self._margins) and contained(b, a, *self._margins)
+            self.boxes += int((a.scores > SURE_SCORE).sum())
+            self.flips += self.flipped(a.arrays(), b.arrays())
+        self.images += len(images)
+        return two
+
+    def _found(self, raw: RawPredictions) -> list[Detections]:
+        lowest = min(SURE_SCORE - self._margins[1], self._rule.score)
+        return select_detections(raw, self._size, lowest, IOU_THRESHOLD)
+
+    def flipped(self, before: _Scored, after: _Scored) -> bool:
+        """Whether one image is OK on one side and NG on the other."""
+        one, two = (self._rule.verdict(found.scores, found.labels) for found in (before, after))
+        return one != two
+
+    def parity(self, found: _Effect, real: bool) -> Parity:
+        tolerance, allowed = self._tolerance, self._tolerance.flips
+        share = tolerance.logits
+        return Parity(
+            images=found.images,
+            real_images=real,
+            image_size=self._size,
+            largest_logit_error=self.logit_error,
+            largest_logit=self.largest,
+            tolerance=None if share is None else share * max(1.0, self.largest),
+            largest_box_error=self.box_error,
+            box_tolerance=tolerance.box_pixels,
+            boxes_compared=self.boxes,
+            same_boxes=self.same,
+            same_boxes_needed=tolerance.score is not None,
+            score_threshold=self._rule.score,
+            verdict_flips=found.flips,
+            flips_allowed=None if allowed is None else math.floor(allowed * found.images),
+            ap_before=found.ap_before,
+            ap_after=found.ap_after,
+            ap_loss_allowed=tolerance.ap_loss,
+        )
+
+
+def _distance(ours: Tensor, theirs: Tensor) -> float:
+    """Largest difference; infinite where shapes differ or a value is not finite.
+
+    Python's max drops a NaN: it must fail the proof, not slip through.
+    """
+    if ours.shape != theirs.shape or not bool(ours.isfinite().all() & theirs.isfinite().all()):
+        return math.inf
+    return float((ours - theirs).abs().max())
+
+
+def _largest(values: Tensor) -> float:
+    return float(values.abs().max()) if bool(values.isfinite().all()) else 0.0
+
+
+def contained(some: Detections, others: Detections, pixels: float, margin: float) -> bool:
+    """Every box of ``some`` has its like in ``others``.
+
+    Alike are boxes of one label with corners within ``pixels`` and scores within ``margin``.
+    Boxes so close to the threshold that rounding decides about them do not count.
+    """
+    sure = some.scores > SURE_SCORE
+    near = (some.boxes[sure][:, None] - others.boxes).abs().amax(dim=-1) <= pixels
+    alike = (some.scores[sure][:, None] - others.scores).abs() <= margin
+    label = some.labels[sure][:, None] == others.labels
+    return bool((near & alike & label).any(dim=1).all())
+
+
+def _on_dataset(
+    pair: _Pair,
+    dataset: DetectionDataset,
+    names: Sequence[str],
+    device: torch.device,
+    task: str,
+    on_event: Listener,
+) -> _Effect:
+    pair(dataset.batch(range(1), device).images)
+    pair.boxes = 0  # this image comes again
+    before, after = (
+        detect(network, dataset, _BATCH, device, on_event=_titled(title, on_event))
+        for network, title in ((pair.before, "answers before"), (pair, task))
+    )
+    flips = sum(pair.flipped(a, b) for a, b in zip(before, after, strict=True))
+    if not math.isfinite(pair.logit_error):  # no box is worth counting
+        return _Effect(len(before), flips)
+    return _Effect(len(before), flips, _ap(before, names), _ap(after, names))
+
+
+def _ap(results: list[ImageResult], names: Sequence[str]) -> float | None:
+    return average_precision(results, names).ap
+
+
+def _titled(task: str, on_event: Listener) -> Listener:
+    """Progress under the name of ``task``."""
+    return lambda event: on_event(
+        replace(event, task=task) if isinstance(event, Progress) else event
+    )

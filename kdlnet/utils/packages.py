@@ -1,0 +1,19 @@
+"""Packages that only some commands need."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from kdlnet.errors import KdlnetError
+
+
+def optional_package(name: str, purpose: str) -> Any:
+    """The imported package ``name``. Raises KdlnetError with the command that installs it."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise KdlnetError(
+            f"{purpose} needs the package {name!r}, which is not installed: "
+            "pip install 'kdlnet[export]'"
+        ) from None
