@@ -36,7 +36,7 @@ def resume_line(folder: Path, verb: str | None = None) -> str:
     Without a ``verb`` the run is a training or a distillation, as its settings say.
     """
     from kdlnet.config import load_config
-    from kdlnet.training.run_folder import RunFolder
+    from kdlnet.verbs.train import RunFolder
 
     run = RunFolder(folder)
     if run.begun:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from kdlnet.config import DataConfig, TrainConfig
-    from kdlnet.pretraining.settings import PretrainConfig
-    from kdlnet.training.run import TrainResult
+    from kdlnet.verbs.pretrain import PretrainConfig
+    from kdlnet.verbs.train import TrainResult
 
     from .progress import EventPrinter
 
@@ -112,7 +112,7 @@ def resumed(
 ) -> Settings:
     """Settings of ``kind`` of the run that goes on, as above."""
     from kdlnet.settings import load_settings
-    from kdlnet.training.run_folder import RunFolder
+    from kdlnet.verbs.train import RunFolder
 
     folder = RunFolder.around(resume)
     if overwrite:

@@ -33,6 +33,8 @@ LEVEL = {part: level for level, group in enumerate(GROUPS) for part in group}
 CLI_ONLY = {"typer", "rich", "cli", "kdlnet_cli"}
 NOWHERE = {"click"}
 
+SEEN_BY_CLI = {"verbs", "errors", "events", "config", "settings", "utils", "__version__"}
+
 Sources = dict[str, str]
 
 
@@ -155,6 +157,16 @@ def test_library_keeps_its_layers(library: dict[str, set[str]]) -> None:
 
 def test_library_does_not_know_the_command_line(library: dict[str, set[str]]) -> None:
     assert banned_imports(library, CLI_ONLY | NOWHERE) == []
+
+
+def test_commands_call_their_verbs_and_nothing_deeper(command_line: dict[str, set[str]]) -> None:
+    deeper = [
+        f"{module} imports {target}"
+        for module, targets in command_line.items()
+        for target in sorted(targets)
+        if target.split(".")[0] == "kdlnet" and _part(target) and _part(target) not in SEEN_BY_CLI
+    ]
+    assert deeper == []
 
 
 def test_command_line_imports_itself_relatively(command_line: dict[str, set[str]]) -> None:

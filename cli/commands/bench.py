@@ -113,7 +113,7 @@ def _sorted(
     """Weights and SOURCE. With --weights a lone argument that is no weights file is SOURCE."""
     lone = named is not None and first is not None and second is None and first != named
     if lone and first is not None:
-        from kdlnet.inference.kinds import kind_of
+        from kdlnet.verbs.bench import kind_of
 
         if kind_of(first) is None:
             return None, first

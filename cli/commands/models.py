@@ -11,7 +11,7 @@ def models(as_json: Json = False, quiet: Quiet = False) -> None:
 
     Parameters and GFLOPs are of the fused model, with 80 classes, at 640 x 640.
     """
-    from kdlnet.models.zoo import model_table
+    from kdlnet.verbs.models import model_table
 
     with Console(as_json=as_json, quiet=quiet) as console:
         rows = model_table()

@@ -32,9 +32,7 @@ from ..options import (
 )
 
 if TYPE_CHECKING:
-    from kdlnet.images.sources import Source
-    from kdlnet.inference.prediction import Prediction
-    from kdlnet.verbs.predict import PredictResult
+    from kdlnet.verbs.predict import Prediction, PredictResult, Source
 
 _FEW = 20  # up to so many images each gets a line of its own
 
@@ -104,8 +102,7 @@ def predict(
     documents = sys.stdout  # inside the console it is stderr with --json
     # The predictions of --json wait here for the figures that stand before them.
     with Console(as_json=as_json, quiet=quiet) as console, TemporaryFile("w+") as found:
-        from kdlnet.images.sources import open_source
-        from kdlnet.verbs.predict import predict_files
+        from kdlnet.verbs.predict import open_source, predict_files
 
         from ..progress import EventPrinter
 

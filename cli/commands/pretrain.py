@@ -122,8 +122,8 @@ def pretrain(
         "device": device,
     }
     with Console(as_json=as_json, quiet=quiet) as console:
-        from kdlnet.pretraining.settings import PretrainConfig
         from kdlnet.settings import load_settings
+        from kdlnet.verbs.pretrain import PretrainConfig
         from kdlnet.verbs.pretrain import pretrain as verb
 
         if resume is not None:

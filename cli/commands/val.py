@@ -32,8 +32,7 @@ from ..options import (
 )
 
 if TYPE_CHECKING:
-    from kdlnet.metrics.average_precision import AveragePrecision, ClassPrecision
-    from kdlnet.metrics.evaluation import EvalResult
+    from kdlnet.verbs.val import AveragePrecision, ClassPrecision, EvalResult
 
 
 def val(

@@ -139,7 +139,8 @@ def run_training(
         save=checkpoints.save,
         on_event=on_event,
     )
-    reason = loop.run()
+    with folder.held():
+        reason = loop.run()
     folder.draw()
     return finished(folder, parts.state, reason, on_event)
 

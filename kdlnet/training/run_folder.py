@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from kdlnet.inference.weights import Weights, save_weights
 from kdlnet.report.training import training_curves
 from kdlnet.utils.environment import environment
 from kdlnet.utils.files import write_csv, write_json, write_yaml
+from kdlnet.utils.lock import alone_in
 from kdlnet.utils.output import Place
 from kdlnet.utils.ranks import from_writer, is_writer
 
@@ -73,6 +75,10 @@ class RunFolder:
     def begun(self) -> bool:
         """Whether a run can go on here."""
         return self.last.is_file()
+
+    def held(self) -> AbstractContextManager[None]:
+        """Keeps other processes from writing here too: two resumes of one run would mix."""
+        return alone_in(self.path) if is_writer() else nullcontext()
 
     def begin(self, settings: dict[str, Any]) -> None:
         """Writes what is known before the first step: settings and environment."""

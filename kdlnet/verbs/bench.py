@@ -18,6 +18,7 @@ from kdlnet.images.contract import TileChoice, adjusted
 from kdlnet.images.read import read_image
 from kdlnet.images.window import Window, fit_depth, image_depth, other_depth
 from kdlnet.inference.clock import Laps, Timing, timing
+from kdlnet.inference.kinds import kind_of
 from kdlnet.inference.pipeline import IOU_THRESHOLD, Pipeline
 from kdlnet.inference.probe_images import describe_files, find_images, readable
 from kdlnet.inference.runtimes import Runtime, open_runtime, thread_count
@@ -26,6 +27,8 @@ from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.types import ImageSize
 from kdlnet.utils.device import synchronize
 from kdlnet.utils.environment import environment, processor_name
+
+__all__ = ["PAPER", "PROTOCOLS", "BenchResult", "Plan", "bench", "kind_of"]
 
 PROTOCOLS = ("files", "paper")
 PAPER: dict[str, Any] = {

@@ -23,6 +23,16 @@ from kdlnet.inference.writer import PredictionWriter, check_kinds
 from kdlnet.types import ImageSize
 from kdlnet.utils.output import Place
 
+__all__ = [
+    "DEFAULT_KINDS",
+    "OnPrediction",
+    "PredictResult",
+    "Prediction",
+    "Source",
+    "open_source",
+    "predict_files",
+]
+
 DEFAULT_KINDS = ("images", "json")
 _PENDING = 2  # predictions, with their images, that wait to be drawn and written
 OnPrediction = Callable[[Prediction], None]

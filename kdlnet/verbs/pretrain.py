@@ -27,6 +27,8 @@ from kdlnet.training.run_folder import RunFolder
 from kdlnet.training.schedule import Schedule
 from kdlnet.utils.device import autocast_dtype
 
+__all__ = ["PretrainConfig", "pretrain"]
+
 _LR = 0.004  # for batches of 32 views
 _LEAST_SHARE = 0.1  # of the time is left for the student, however slow the teacher was
 
@@ -87,7 +89,8 @@ def pretrain(
         save=keeper.save,
         on_event=on_event,
     )
-    reason = loop.run()
+    with folder.held():
+        reason = loop.run()
     shutil.rmtree(folder.path / "cache")
     return finished(folder, state, reason, on_event)
 

@@ -7,6 +7,9 @@ from pathlib import Path
 from kdlnet.config import TrainConfig
 from kdlnet.events import Listener, ignore
 from kdlnet.training.run import TrainResult, plain_run, resumed_plain_run
+from kdlnet.training.run_folder import RunFolder
+
+__all__ = ["RunFolder", "TrainResult", "train"]
 
 
 def train(

@@ -13,7 +13,11 @@ from kdlnet.images.window import Window
 from kdlnet.inference.evaluate import VAL_SCORE, detect, open_split
 from kdlnet.inference.pipeline import IOU_THRESHOLD, MAX_DETECTIONS
 from kdlnet.inference.runtimes import open_runtime
-from kdlnet.metrics.average_precision import average_precision
+from kdlnet.metrics.average_precision import (
+    AveragePrecision,
+    ClassPrecision,
+    average_precision,
+)
 from kdlnet.metrics.errors import find_errors
 from kdlnet.metrics.evaluation import EvalResult
 from kdlnet.report.validation import draw_validation
@@ -22,6 +26,8 @@ from kdlnet.utils.device import synchronize
 from kdlnet.utils.environment import environment
 from kdlnet.utils.files import write_json
 from kdlnet.utils.output import new_folder
+
+__all__ = ["AveragePrecision", "ClassPrecision", "EvalResult", "validate"]
 
 
 def validate(
