@@ -180,7 +180,8 @@ def _label(picture: Image, place: Rectangle, mark: Mark, size: int) -> None:
 
 def write_text(picture: Image, text: str, size: int, x: int, y: int, color: Color) -> None:
     """Blend text in, its top left corner at (x, y); what leaves the picture is cut."""
-    mask = render(text, size)[: picture.shape[0] - y, : picture.shape[1] - x]
+    height, width = picture.shape[:2]  # narrower than a letter's margin: nothing of it is seen
+    mask = render(text, size)[: max(0, height - y), : max(0, width - x)]
     area = picture[y : y + mask.shape[0], x : x + mask.shape[1]]
     cover = mask[:, :, None].astype(np.float32) / 255.0
     area[:] = np.rint(area * (1 - cover) + np.array(color, dtype=np.float32) * cover).astype(

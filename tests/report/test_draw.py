@@ -151,3 +151,10 @@ def test_text_is_rendered_cut_and_never_missing():
     assert short.endswith("…")
     assert render(short, 14).shape[1] <= 60
     assert font_for("a\U0010fffd")[1] == "a?"  # a letter that no font has
+
+
+@pytest.mark.parametrize(("height", "width"), [(3000, 2), (2, 3000), (1, 1), (9, 1200)])
+def test_many_labels_on_a_strip_of_a_few_pixels(height, width):
+    boxes = [[0, start, width, start + 0.2 * height] for start in np.linspace(0, 0.7 * height, 12)]
+    labels, scores = [0, 1, 2] * 4, np.linspace(0.9, 0.1, 12)
+    draw_detections(grey(height, width), np.array(boxes), labels, scores, NAMES)

@@ -404,13 +404,14 @@ def test_pictures_that_are_not_read_are_counted(source):
     assert "1 .heic, 2 .jfif" in line and ".png" in line
 
 
-def test_pages_are_left_out(source):
+@pytest.mark.parametrize("suffix", [".tif", ".webp"])
+def test_files_of_several_pictures_are_left_out(source, suffix):
     pages = [Image.new("L", (W, H), value) for value in (10, 200)]
-    pages[0].save(source / "c.tif", save_all=True, append_images=pages[1:])
+    pages[0].save(source / f"c{suffix}", save_all=True, append_images=pages[1:])
     labelme(source, shape("rectangle", [[1, 2], [9, 8]]))
-    labelme(source, shape("rectangle", [[1, 2], [9, 8]]), name="c", imagePath="c.tif")
+    labelme(source, shape("rectangle", [[1, 2], [9, 8]]), name="c", imagePath=f"c{suffix}")
     report = boxes_of(source, "labelme")[1]
-    assert report.left_out == {"unreadable": 1} and "holds 2 pages" in report.examples[0]
+    assert report.left_out == {"unreadable": 1} and "holds 2 pictures" in report.examples[0]
 
 
 @pytest.mark.parametrize("format", ["coco", "labelme", "cvat"])

@@ -73,6 +73,9 @@ def test_pictures_that_are_not_read_are_counted_when_a_split_is_used(tmp_path):
         (parts / "images" / name).write_bytes(b"x")
     warnings = load_split(find_dataset(str(parts)), "train").warnings
     assert any("not read: 2 .heic, 1 .jfif" in line for line in warnings)
+    for name in (str(parts), str(parts / "images")):  # described, and as a plain folder
+        result = check_dataset(name, image_size=(64, 64), only=["suffix"])
+        assert [finding.value for finding in result.findings] == [{".heic": 2, ".jfif": 1}]
 
 
 def test_a_yaml_bomb_is_refused_at_once(tmp_path):

@@ -9,6 +9,7 @@ from PIL import Image
 
 from kdlnet.curation.checks.survey import ImageFacts, Survey, readable
 from kdlnet.curation.findings import Finding
+from kdlnet.images.folder import unread_line
 from kdlnet.images.header import look
 
 _TURNED = range(2, 9)
@@ -65,7 +66,10 @@ def _pages(image: ImageFacts) -> int:
 
 
 def check_suffix(survey: Survey) -> Iterator[Finding]:
-    """Files whose content is of another format than their name says."""
+    """Files whose content is of another format than their name says, or which is not read."""
+    if survey.pictures:
+        message = unread_line(survey.pictures)
+        yield Finding("suffix", "warning", message, value=dict(survey.pictures))
     Image.init()
     known = Image.registered_extensions()
     for image in survey.images:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -15,12 +16,12 @@ from PIL import Image
 
 from kdlnet.curation.duplicates import DuplicatePair, Fingerprint, clusters, find_pairs, fingerprint
 from kdlnet.curation.groups import name_below
-from kdlnet.data.catalog import DatasetInfo, find_dataset, label_path, list_images
+from kdlnet.data.catalog import DatasetInfo, find_dataset, label_path, list_images, unread_pictures
 from kdlnet.data.label_files import LabelReader, Unread, find_unread
 from kdlnet.data.labels import ImageLabels, LabelProblem, parse_rows
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, Progress, ignore
-from kdlnet.images.folder import images_below, results_lines
+from kdlnet.images.folder import images_below, results_lines, unread_below
 from kdlnet.images.header import look
 from kdlnet.images.read import is_grey, read_image
 
@@ -80,7 +81,8 @@ class Survey:
 
     ``image_size`` (H, W) is the network input that boxes are judged at. ``missing`` maps a split
     that cannot be listed to the reason. ``pairs`` and ``groups`` hold positions in ``images``.
-    ``names`` is empty for a plain folder, which has no labels; ``unread`` are label files.
+    ``names`` is empty for a plain folder, which has no labels; ``unread`` are label files,
+    ``pictures`` counts files by suffix that are pictures but are not read.
     """
 
     name: str
@@ -92,6 +94,7 @@ class Survey:
     pairs: list[DuplicatePair] = field(default_factory=list)
     groups: list[list[int]] = field(default_factory=list)
     unread: Unread = field(default_factory=Unread)
+    pictures: Counter[str] = field(default_factory=Counter)
 
     @property
     def splits(self) -> list[str]:
@@ -180,8 +183,14 @@ def take_survey(
     pairs = find_pairs([image.pixels.print if image.pixels else None for image in images])
     on_event(Progress("compare images", 1, 1))
     groups = clusters(pairs, len(images))
-    found = images, listing.missing, pairs, groups, unread
+    found = images, listing.missing, pairs, groups, unread, _pictures(info)
     return Survey(info.name, info.root, info.names, image_size, *found)
+
+
+def _pictures(info: DatasetInfo) -> Counter[str]:
+    if not info.splits:
+        return unread_below(info.root)
+    return sum((unread_pictures(info, split) for split in info.splits), Counter())
 
 
 def _header(path: Path) -> Header:

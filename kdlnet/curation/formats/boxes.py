@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,8 +14,8 @@ from kdlnet.curation.formats.imported import NO_ANNOTATION, ImportedImage
 from kdlnet.curation.formats.shapes import LINE, POINTS, STRETCHED, Box, Shape, thick
 from kdlnet.data.labels import LabelProblem
 from kdlnet.errors import DataError
+from kdlnet.images.header import look
 from kdlnet.images.read import image_size
-from kdlnet.images.tiff import count_pages
 
 if TYPE_CHECKING:
     from kdlnet.types import ImageSize
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 _ROUNDING = 0.01  # pixels past the border that tools with two decimals write
 _PAST_ONE = 0.01  # shares past the border, likewise
 _REACH = 1.0  # of what is not stretched, such as a circle around a corner
-_TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 @dataclass(frozen=True)
@@ -80,13 +80,12 @@ def _import(annotation: Annotation, origin: int, shares: bool) -> ImportedImage 
 
 
 def size_of(image: Path) -> ImageSize:
-    """(H, W). Raises DataError for what cannot be read, and for a TIFF with several pages."""
+    """(H, W). Raises DataError for what cannot be read, and for a file of several pictures."""
     size = image_size(image)
-    with image.open("rb") as file:
-        is_tiff = file.read(4) in _TIFF_MARKS
-    pages = count_pages(image.read_bytes()) if is_tiff else 1
-    if pages > 1:
-        raise DataError(f"image {str(image)!r} holds {pages} pages: save each as a file of its own")
+    with image.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        count = look(data).pictures
+    if count > 1:
+        raise DataError(f"image {str(image)!r} holds {count} pictures: save each as its own file")
     return size
 
 
