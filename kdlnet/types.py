@@ -127,9 +127,14 @@ class Letterbox:
         return np.clip(boxes, 0, (width, height, width, height))
 
     def detections(self, found: DetectionArrays) -> DetectionArrays:
-        """``found`` with its boxes in pixels of the original image instead of the network input."""
+        """``found`` with its boxes in pixels of the original image instead of the network input.
+
+        Boxes in the padding have no area once they are clipped to the image: they are left out.
+        """
+        boxes = self.to_original(found.boxes)
+        flat = (boxes[:, 2] <= boxes[:, 0]) | (boxes[:, 3] <= boxes[:, 1])
         scores = found.scores.astype(np.float64)
-        return DetectionArrays(self.to_original(found.boxes), scores, found.labels)
+        return DetectionArrays(boxes[~flat], scores[~flat], found.labels[~flat])
 
 
 @dataclass(frozen=True, slots=True)

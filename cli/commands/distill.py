@@ -98,6 +98,23 @@ def parse_seeds(text: str) -> list[int]:
     return seeds
 
 
+def _refuse_clashes(
+    *, resumed_with: bool, unnamed_student: str | None, stray_seeds: bool, both: bool
+) -> None:
+    """Raises UsageProblem for flags that do not go together."""
+    if resumed_with:
+        raise UsageProblem(
+            "--resume goes on with the run's own teacher, recipe and weights: leave --teacher, "
+            "--teacher-model, --recipe, --generations, --baseline and --init out"
+        )
+    if unnamed_student:
+        raise UsageProblem(f"--teacher-model {unnamed_student}: name the --student that it teaches")
+    if stray_seeds:
+        raise UsageProblem("--seeds belongs to --baseline: add it, or give --seed")
+    if both:
+        raise UsageProblem("--baseline and --generations exclude each other: leave one out")
+
+
 def distill(
     teacher: Teachers = None,
     teacher_model: TeacherModel = None,
@@ -154,19 +171,13 @@ def distill(
         time=time,
         init=init,
     )
-    if resume is not None and (
-        teacher or teacher_model or recipe or generations or baseline or init
-    ):
-        raise UsageProblem(
-            "--resume goes on with the run's own teacher, recipe and weights: leave --teacher, "
-            "--teacher-model, --recipe, --generations, --baseline and --init out"
-        )
-    if teacher_model and student is None and config is None:
-        raise UsageProblem(f"--teacher-model {teacher_model}: name the --student that it teaches")
-    if seeds and not baseline:
-        raise UsageProblem("--seeds belongs to --baseline: add it, or give --seed")
-    if baseline and generations:
-        raise UsageProblem("--baseline and --generations exclude each other: leave one out")
+    own = teacher or teacher_model or recipe or generations or baseline or init
+    _refuse_clashes(
+        resumed_with=resume is not None and bool(own),
+        unnamed_student=teacher_model if student is None and config is None else None,
+        stray_seeds=bool(seeds) and not baseline,
+        both=baseline and bool(generations),
+    )
     with Console(as_json=as_json, quiet=quiet) as console:
         from kdlnet.verbs.baseline import is_comparison
         from kdlnet.verbs.distill import distill as verb

@@ -37,44 +37,53 @@ if TYPE_CHECKING:
 _FEW = 20  # up to so many images each gets a line of its own
 
 
+Sources = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="SOURCE...",
+        help="Image, folder, 'glob', list (.txt), video, camera number, http or rtsp address.",
+        show_default=False,
+    ),
+]
+Weights = Annotated[
+    Path | None,
+    option("--weights", metavar="FILE", help="Weights: plain, fused, exported. Required."),
+]
+Save = Annotated[
+    str | None,
+    option("--save", metavar="KINDS", help="Of images,txt,json,csv,crops; or none [images,json]."),
+]
+Score = Annotated[
+    float | None,
+    option("--score", metavar="S", help="Least score of a box [the weights' own, else 0.25]."),
+]
+Iou = Annotated[
+    float | None,
+    option("--iou", metavar="IOU", help="Overlap from which two boxes are one [0.65]."),
+]
+MaxDetections = Annotated[
+    int | None,
+    option("--max-detections", metavar="N", callback=at_least_one, help="Per image [300]."),
+]
+Classes = Annotated[
+    str | None, option("--classes", metavar="NAMES", help="Only these: scratch,pit [all].")
+]
+NetworkInput = Annotated[
+    str | None,
+    option("--image-size", metavar="N|HxW", help="Network input [as in the weights]."),
+]
+Strict = Annotated[bool, option("--strict", help="An unreadable image fails the run.")]
+
+
 def predict(
-    source: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="SOURCE...",
-            help="Image, folder, 'glob', list (.txt), video, camera number, http or rtsp address.",
-            show_default=False,
-        ),
-    ] = None,
-    weights: Annotated[
-        Path | None,
-        option("--weights", metavar="FILE", help="Weights: plain, fused, exported. Required."),
-    ] = None,
-    save: Annotated[
-        str | None,
-        option(
-            "--save", metavar="KINDS", help="Of images,txt,json,csv,crops; or none [images,json]."
-        ),
-    ] = None,
-    score: Annotated[
-        float | None,
-        option("--score", metavar="S", help="Least score of a box [the weights' own, else 0.25]."),
-    ] = None,
-    iou: Annotated[
-        float | None,
-        option("--iou", metavar="IOU", help="Overlap from which two boxes are one [0.65]."),
-    ] = None,
-    max_detections: Annotated[
-        int | None,
-        option("--max-detections", metavar="N", callback=at_least_one, help="An image [300]."),
-    ] = None,
-    classes: Annotated[
-        str | None, option("--classes", metavar="NAMES", help="Only these: scratch,pit [all].")
-    ] = None,
-    image_size: Annotated[
-        str | None,
-        option("--image-size", metavar="N|HxW", help="Network input [as in the weights]."),
-    ] = None,
+    source: Sources = None,
+    weights: Weights = None,
+    save: Save = None,
+    score: Score = None,
+    iou: Iou = None,
+    max_detections: MaxDetections = None,
+    classes: Classes = None,
+    image_size: NetworkInput = None,
     window: Window = None,
     tile: Tile = None,
     overlap: Overlap = None,
@@ -82,7 +91,7 @@ def predict(
     device: Device = None,
     out: Out = None,
     overwrite: Overwrite = False,
-    strict: Annotated[bool, option("--strict", help="An unreadable image fails the run.")] = False,
+    strict: Strict = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

@@ -26,6 +26,7 @@ from kdlnet.utils.files import write_atomic
 from kdlnet.utils.seal import SEAL, is_damaged, sealed
 
 FORMAT = 1
+_FOLDER = 0x10  # the attribute of MS-DOS, which torch's reader of archives goes by
 START = "start"
 """The purpose of weights that only trainings take: a backbone and a neck, and no class yet."""
 
@@ -149,14 +150,17 @@ def _read_torch(path: Path) -> Any:
         raise pickle.UnpicklingError
     with zipfile.ZipFile(path) as archive:
         # torch compresses nothing, so that no bomb unpacks here, and looks at no checksum.
-        plain = all(
-            entry.compress_type == zipfile.ZIP_STORED and entry.compress_size == entry.file_size
-            for entry in archive.infolist()
-        )
+        plain = all(map(_is_plain, archive.infolist()))
         if not plain or archive.testzip() is not None:
             raise _damaged(path)
     with path.open("rb") as file:  # given a name, torch decides by its suffix
         return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def _is_plain(entry: zipfile.ZipInfo) -> bool:
+    """Whether an entry is bytes as they are. Torch reads nothing for what is marked as a folder."""
+    stored = entry.compress_type == zipfile.ZIP_STORED and entry.compress_size == entry.file_size
+    return stored and not entry.external_attr & _FOLDER
 
 
 def _damaged(path: Path) -> WeightsError:

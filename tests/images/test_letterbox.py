@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdlnet.images.letterbox import letterbox
-from kdlnet.types import Preprocess
+from kdlnet.types import DetectionArrays, Preprocess
 
 
 def test_wide_image_is_centred_between_bars_of_the_fill():
@@ -78,3 +78,14 @@ def test_shrinking_averages_instead_of_skipping(channels):
     image[:, ::2] = 200
     result, _ = letterbox(image, Preprocess((32, 32)))
     assert result.min() >= 95 and result.max() <= 105
+
+
+def test_boxes_in_the_padding_are_no_detections():
+    # 100x200 into 64x64: the picture fills rows 16 to 48; a box ends where the picture begins.
+    _, geometry = letterbox(np.zeros((100, 200, 3), np.uint8), Preprocess((64, 64)))
+    boxes = np.array([[5, 2, 20, 16], [5, 50, 20, 60], [5, 10, 20, 32]], np.float32)
+    found = DetectionArrays(boxes, np.array([0.9, 0.8, 0.7], np.float32), np.array([0, 1, 2]))
+    kept = geometry.detections(found)
+    assert kept.labels.tolist() == [2]
+    np.testing.assert_allclose(kept.boxes, [[15.625, 0, 62.5, 50]])
+    assert kept.scores.tolist() == pytest.approx([0.7])

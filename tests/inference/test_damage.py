@@ -127,3 +127,15 @@ def test_weights_are_known_by_their_content(
     save_weights(tmp_path / name, weights)
     (tmp_path / name).rename(tmp_path / renamed)
     assert _same(load_weights(tmp_path / renamed), weights)
+
+
+def test_a_tensor_marked_as_a_folder_is_not_believed(weights: Weights, tmp_path: Path) -> None:
+    """Torch would read nothing for it and fill the tensor with whatever memory holds."""
+    file = tmp_path / "a.pt"
+    save_weights(file, weights)
+    content = bytearray(file.read_bytes())
+    entry = content.rfind(b"PK\x01\x02", 0, content.rfind(b"/data/231PK"))
+    content[entry + 38] ^= 0x10  # the first of four bytes of attributes
+    file.write_bytes(content)
+    with pytest.raises(WeightsError, match="is damaged"):
+        load_weights(file)

@@ -30,7 +30,7 @@ from kdlnet.verbs.compare import compare
 from kdlnet.verbs.export import EXPORTERS, export
 from kdlnet.verbs.val import validate
 
-from ..support.blob_network import make_file
+from ..support.weights_file import make_file
 
 TILES = {"whole": None, "tiled": Tiling((48, 32), 0.2)}
 SCORE = 0.3

@@ -27,7 +27,8 @@ from kdlnet.inference.writer import yolo_rows
 from kdlnet.models.fuse import fuse_model
 from kdlnet.types import Preprocess
 
-from ..support.blob_network import grey, make_file, make_predictor
+from ..support.blob_network import grey, make_predictor
+from ..support.weights_file import make_file
 
 
 @pytest.fixture(scope="module")

@@ -1,33 +1,14 @@
-"""Networks whose boxes a test can know: one of a single point, and a weights file."""
+"""A network of a single point, whose boxes a test can know."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from kdlnet.inference.predictor import Predictor
-from kdlnet.inference.weights import Weights, save_weights
-from kdlnet.models.zoo import ModelArguments, build_model
 from kdlnet.types import Preprocess, RawPredictions
 
-NAMES = ("square", "disc")
-
-
-def make_file(path: Path) -> Path:
-    """A model with statistics of its own and many boxes above 0.5; no training needed."""
-    arguments = ModelArguments(2)
-    detector = build_model("lightnet-n", arguments, seed=0)
-    torch.manual_seed(0)
-    for _ in range(3):
-        detector(torch.rand(4, 3, 64, 64))
-    for layer in detector.head.class_logits:
-        layer.weight.data *= 30
-        layer.bias.data.zero_()
-    weights = Weights(detector.eval(), "lightnet-n", arguments, NAMES, Preprocess((64, 64)))
-    save_weights(path, weights)
-    return path
+from .weights_file import NAMES
 
 
 def blob(images: torch.Tensor) -> RawPredictions:

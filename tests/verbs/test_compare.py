@@ -17,7 +17,7 @@ from kdlnet.inference.weights import load_weights, save_weights
 from kdlnet.verbs.compare import compare
 from kdlnet.verbs.val import validate
 
-from ..support.blob_network import make_file
+from ..support.weights_file import make_file
 
 
 @pytest.fixture(scope="module")

@@ -6,35 +6,22 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 
 from kdlnet.errors import KdlnetError, ProofFailed
 from kdlnet.inference import certificate as certificates
-from kdlnet.inference.weights import Weights, load_weights, save_weights
+from kdlnet.inference.weights import load_weights, save_weights
 from kdlnet.models.fuse import fuse_model, is_fused
 from kdlnet.models.network import Network
-from kdlnet.models.zoo import ModelArguments, build_model
-from kdlnet.types import Preprocess
 from kdlnet.verbs import fuse as module
 from kdlnet.verbs.fuse import fuse
+
+from ..support.weights_file import make_file
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     """A model with statistics of its own in every BatchNorm and scores above the threshold."""
-    arguments = ModelArguments(2)
-    detector = build_model("lightnet-n", arguments, seed=0)
-    torch.manual_seed(0)
-    for _ in range(4):
-        detector(torch.rand(4, 3, 64, 64))
-    for layer in detector.head.class_logits:
-        layer.weight.data *= 30
-        layer.bias.data.zero_()
-    weights = Weights(
-        detector.eval(), "lightnet-n", arguments, ("square", "disc"), Preprocess((64, 64))
-    )
-    save_weights(tmp_path / "best.pt", weights)
-    return tmp_path / "best.pt"
+    return make_file(tmp_path / "best.pt")
 
 
 def test_the_fused_file_and_its_certificate(file: Path) -> None:

@@ -21,7 +21,8 @@ from kdlnet.inference.writer import crop, yolo_rows
 from kdlnet.utils.output import Place
 from kdlnet.verbs.predict import predict_files
 
-from ..support.blob_network import NAMES, grey, make_file, make_predictor
+from ..support.blob_network import grey, make_predictor
+from ..support.weights_file import NAMES, make_file
 
 
 @pytest.fixture(scope="module")
