@@ -89,14 +89,14 @@ def bench(
     weights_file, source = _sorted(weights_file, source, weights)
     file = one_weights(weights_file, weights)
     with Console(as_json=as_json, quiet=quiet) as console:
-        from kdlnet.verbs.bench import Plan
+        from kdlnet.verbs.bench import Workload
         from kdlnet.verbs.bench import bench as run_bench
 
         from ..progress import EventPrinter
 
         result = run_bench(
             file,
-            plan=Plan(**given(batch=batch, calls=calls, warmup=warmup)),
+            workload=Workload(**given(batch=batch, calls=calls, warmup=warmup)),
             # Not entered as a context: bars that redraw would be measured, too.
             on_event=EventPrinter(console),
             **given(source=source, data=data, data_root=data_root, split=split),

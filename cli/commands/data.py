@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from kdlnet.verbs.convert import ConvertReport, ImportOptions
 
 _FORMATS = "voc, coco, labelme, cvat, masks or yolo."
-_SOURCE = "Its folder; for coco, cvat and yolo also the file."
 
 app = typer.Typer(
     no_args_is_help=True, help="Convert, prepare, check, split, show or make a dataset."

@@ -28,7 +28,7 @@ from kdlnet.types import ImageSize
 from kdlnet.utils.device import synchronize
 from kdlnet.utils.environment import environment, processor_name
 
-__all__ = ["PAPER", "PROTOCOLS", "BenchResult", "Plan", "bench", "kind_of"]
+__all__ = ["PAPER", "PROTOCOLS", "BenchResult", "Workload", "bench", "kind_of"]
 
 PROTOCOLS = ("files", "paper")
 PAPER: dict[str, Any] = {
@@ -87,7 +87,7 @@ class BenchResult:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Workload:
     """How to measure: ``batch`` images a call, ``calls`` of them after ``warmup`` others."""
 
     batch: int = 1
@@ -103,7 +103,7 @@ def bench(
     data_root: Path | None = None,
     split: str = "val",
     protocol: str = "files",
-    plan: Plan | None = None,
+    workload: Workload | None = None,
     image_size: ImageSize | None = None,
     window: Window | None = None,
     tile: TileChoice = None,
@@ -122,12 +122,12 @@ def bench(
 
     Raises WeightsError, DataError or ConfigError for what cannot be used.
     """
-    plan = plan or Plan()
+    workload = workload or Workload()
     if protocol not in PROTOCOLS:
         raise ConfigError(unknown("protocol", protocol, PROTOCOLS))
     if protocol == "paper":
         given = any(value is not None for value in (source, data, window, tile, overlap))
-        _check_paper(plan, fuse, given)
+        _check_paper(workload, fuse, given)
     with thread_count(threads), TemporaryDirectory() as folder:
         began = time.perf_counter()
         runtime = open_runtime(weights, device=device, fuse=fuse, image_size=image_size)
@@ -138,18 +138,18 @@ def bench(
         load_ms = 1e3 * (time.perf_counter() - began)
         images, call = {}, _forward(runtime)
         if protocol == "files":
-            size, limit = runtime.preprocess.image_size, plan.calls * plan.batch
+            size, limit = runtime.preprocess.image_size, workload.calls * workload.batch
             kind, found = find_images(source, data, split, data_root, Path(folder), size)
             found = readable(found, min(_MOST_IMAGES, limit), on_event)
             fitted = fit_depth(contract, image_depth(found))
             if fitted != contract:
                 on_event(Message(other_depth(str(found[0]), contract, fitted), "warning"))
-            images, call = {"kind": kind, **describe_files(found)}, _files(runtime, found, plan)
+            images, call = {"kind": kind, **describe_files(found)}, _files(runtime, found, workload)
         if runtime.fused and not runtime.file_fused:
             text = f"{str(weights)!r} is not fused: it is fused in memory, as for inference"
             on_event(Message(text))
-        on_event(Message(f"measuring {plan.calls} calls, after {plan.warmup} to warm up"))
-        return _measure(runtime, protocol, plan, load_ms, images, call)
+        on_event(Message(f"measuring {workload.calls} calls, after {workload.warmup} to warm up"))
+        return _measure(runtime, protocol, workload, load_ms, images, call)
 
 
 def device_name(device: torch.device) -> str:
@@ -159,9 +159,9 @@ def device_name(device: torch.device) -> str:
     return processor_name()
 
 
-def _check_paper(plan: Plan, fuse: bool, given: bool) -> None:
-    if plan.batch != 1:
-        raise ConfigError(f"batch {plan.batch}: the paper's protocol has 1; leave --batch out")
+def _check_paper(workload: Workload, fuse: bool, given: bool) -> None:
+    if workload.batch != 1:
+        raise ConfigError(f"batch {workload.batch}: the paper's protocol has 1; leave --batch out")
     if not fuse:
         raise ConfigError("the paper's protocol measures the fused network: leave --no-fuse out")
     if given:
@@ -171,7 +171,7 @@ def _check_paper(plan: Plan, fuse: bool, given: bool) -> None:
         )
 
 
-def _files(runtime: Runtime, paths: Sequence[Path], plan: Plan) -> Call:
+def _files(runtime: Runtime, paths: Sequence[Path], workload: Workload) -> Call:
     """From files to boxes, one after the other: nothing overlaps."""
     contract = runtime.preprocess
     pipeline = Pipeline(
@@ -179,12 +179,12 @@ def _files(runtime: Runtime, paths: Sequence[Path], plan: Plan) -> Call:
         contract.image_size,
         runtime.device,
         score_threshold=_score(runtime),
-        batch=plan.batch if contract.tiling is None else max(plan.batch, _TILES),
+        batch=workload.batch if contract.tiling is None else max(workload.batch, _TILES),
     )
 
     def call(number: int) -> tuple[dict[str, float], list[NDArray[Any]]]:
         clock = Laps()
-        files = [paths[(number * plan.batch + i) % len(paths)] for i in range(plan.batch)]
+        files = [paths[(number * workload.batch + i) % len(paths)] for i in range(workload.batch)]
         images = [read_image(path) for path in files]
         clock.end("decode")
         found = [each.boxes for each in pipeline.detect(FrameViews(images, contract), clock)]
@@ -218,15 +218,15 @@ def _forward(runtime: Runtime) -> Call:
 def _measure(
     runtime: Runtime,
     protocol: str,
-    plan: Plan,
+    workload: Workload,
     load_ms: float,
     images: dict[str, Any],
     call: Call,
 ) -> BenchResult:
-    first, stages, boxes = _repeat(call, plan)
+    first, stages, boxes = _repeat(call, workload)
     name = device_name(runtime.device)
     files = protocol == "files"
-    speed = {stage: 1e3 * plan.batch / stages[stage].mean for stage in ("total", "infer")}
+    speed = {stage: 1e3 * workload.batch / stages[stage].mean for stage in ("total", "infer")}
     return BenchResult(
         protocol=protocol,
         weights=str(runtime.path),
@@ -240,16 +240,16 @@ def _measure(
         threads=torch.get_num_threads(),
         image_size=runtime.preprocess.image_size,
         preprocess=runtime.preprocess.to_dict(),
-        batch=plan.batch,
-        calls=plan.calls,
-        warmup=plan.warmup,
+        batch=workload.batch,
+        calls=workload.calls,
+        warmup=workload.warmup,
         images=images,
         load_ms=load_ms,
         first_call_ms=first,
         stages=stages,
         images_per_second=speed["total"],
         infer_images_per_second=speed["infer"],
-        boxes_per_image=boxes / plan.calls / plan.batch if files else None,
+        boxes_per_image=boxes / workload.calls / workload.batch if files else None,
         score_threshold=_score(runtime) if files else None,
         iou_threshold=IOU_THRESHOLD if files else None,
         paper=None if files else {**PAPER, **_comparable(name)},
@@ -257,13 +257,13 @@ def _measure(
     )
 
 
-def _repeat(call: Call, plan: Plan) -> tuple[dict[str, float], dict[str, Timing], int]:
+def _repeat(call: Call, workload: Workload) -> tuple[dict[str, float], dict[str, Timing], int]:
     """The first call, the timings of the measured ones by stage, and their boxes in all."""
     first, _ = call(0)
-    for number in range(plan.warmup):
+    for number in range(workload.warmup):
         call(number + 1)
     rows, boxes = [], 0
-    for number in range(plan.calls):
+    for number in range(workload.calls):
         row, found = call(number)
         rows.append(row)
         boxes += sum(len(image) for image in found)

@@ -14,7 +14,7 @@ from kdlnet.events import Listener, Message, ignore
 from kdlnet.types import ImageSize
 from kdlnet.utils.files import write_atomic, write_json
 from kdlnet.utils.output import new_folder
-from kdlnet.verbs.bench import Plan, bench
+from kdlnet.verbs.bench import Workload, bench
 from kdlnet.verbs.distill import distill
 from kdlnet.verbs.fuse import fuse
 from kdlnet.verbs.predict import predict_files
@@ -100,7 +100,9 @@ def demo(
             fused, listed, device=device, out=result.folder / "predict", on_event=on_event
         )
     with step("benchmark"):
-        speed = bench(fused, data=str(data), device=device, plan=Plan(calls=100), on_event=on_event)
+        speed = bench(
+            fused, data=str(data), device=device, workload=Workload(calls=100), on_event=on_event
+        )
         write_json(result.folder / "bench.json", speed.to_dict())
     result.metrics = {
         "teacher_ap50": teacher.metrics["ap50"],

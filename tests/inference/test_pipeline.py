@@ -25,7 +25,7 @@ from kdlnet.inference.weights import load_weights, save_weights
 from kdlnet.metrics.evaluation import EvalResult
 from kdlnet.types import DetectionArrays, Tiling
 from kdlnet.verbs import bench as bench_module
-from kdlnet.verbs.bench import Plan
+from kdlnet.verbs.bench import Workload
 from kdlnet.verbs.compare import compare
 from kdlnet.verbs.export import EXPORTERS, export
 from kdlnet.verbs.val import validate
@@ -87,7 +87,7 @@ def test_predict_val_and_bench_find_the_same(file: Path, dataset: Path, tiles: s
     predicted = predictor.predict(paths)
     split, _ = open_split(runtime, find_dataset(str(dataset)), "val", None, False, ignore)
     measured = detect(runtime, split, 16, runtime.device, SCORE)
-    _, timed = bench_module._files(runtime, paths, Plan(batch=len(paths)))(0)
+    _, timed = bench_module._files(runtime, paths, Workload(batch=len(paths)))(0)
     assert sum(len(one) for one in predicted) > 12
     assert tiling is None or len(split) > 2 * len(paths)
     for ours, theirs, boxes in zip(predicted, measured, timed, strict=True):

@@ -26,11 +26,11 @@ from kdlnet.inference.weights import load_weights, save_weights
 from kdlnet.models.fuse import fuse_model, is_fused
 from kdlnet.types import RawPredictions
 from kdlnet.verbs import bench as module
-from kdlnet.verbs.bench import Plan, bench
+from kdlnet.verbs.bench import Workload, bench
 
 from ..support.weights_file import SIZE, make_weights
 
-QUICK = Plan(calls=3, warmup=1)
+QUICK = Workload(calls=3, warmup=1)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Runtime]:
 
 
 def test_all_that_a_figure_needs_is_said(file: Path) -> None:
-    result = bench(file, plan=Plan(batch=2, calls=5, warmup=1))
+    result = bench(file, workload=Workload(batch=2, calls=5, warmup=1))
     assert list(result.stages) == list(result.first_call_ms) == [*STAGES, "total"]
     assert (result.batch, result.calls, result.warmup) == (2, 5, 1)
     assert result.images["kind"] == "made-up" and result.images["count"] == 8
@@ -65,7 +65,7 @@ def test_all_that_a_figure_needs_is_said(file: Path) -> None:
 
 
 def test_the_total_is_the_whole_call(file: Path) -> None:
-    result = bench(file, plan=Plan(batch=2, calls=5, warmup=0))
+    result = bench(file, workload=Workload(batch=2, calls=5, warmup=0))
     parts = sum(result.stages[stage].mean for stage in STAGES)
     assert result.stages["total"].mean == pytest.approx(parts)
     # Two images a call: twice as many images a second as calls.
@@ -92,7 +92,7 @@ def test_time_goes_to_the_stage_that_spends_it(
         return real(*arguments)
 
     monkeypatch.setattr(name, slow)
-    result = bench(file, plan=Plan(calls=1, warmup=0))
+    result = bench(file, workload=Workload(calls=1, warmup=0))
     assert result.stages[stage].p50 >= 300
     assert sum(result.stages[other].p50 for other in STAGES if other != stage) < 300
 
@@ -118,10 +118,10 @@ def test_the_clock_waits_for_the_device(file: Path, monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(place, "synchronize", lambda device: order.append("wait"))
     real = views.to_input
     monkeypatch.setattr(views, "to_input", lambda *a: (order.append("input"), real(*a))[1])
-    bench(file, plan=Plan(calls=1, warmup=0))
+    bench(file, workload=Workload(calls=1, warmup=0))
     assert order == ["wait", *["input", "wait", "network", "wait"] * 2]
     order.clear()
-    bench(file, protocol="paper", plan=Plan(calls=1, warmup=0), image_size=SIZE)
+    bench(file, protocol="paper", workload=Workload(calls=1, warmup=0), image_size=SIZE)
     assert order == ["wait", *["wait", "network", "wait"] * 2]
 
 
@@ -139,7 +139,7 @@ def test_the_boxes_are_those_of_validation(file: Path, dataset: Path) -> None:
     split, _ = open_split(weights, info, "val", None, False, ignore)
     wanted = detect(weights.detector, split, 4, torch.device("cpu"), score_threshold=0.4)
     assert sum(len(result.scores) for result in wanted) > 12
-    call = module._files(open_runtime(file, fuse=False), split.paths, Plan(batch=4))
+    call = module._files(open_runtime(file, fuse=False), split.paths, Workload(batch=4))
     for number in range(3):
         _, found = call(number)
         for boxes, result in zip(found, wanted[4 * number :], strict=False):
@@ -150,7 +150,7 @@ def test_unfused_weights_are_fused_in_memory_and_it_is_said(
     file: Path, opened: list[Runtime], tmp_path: Path
 ) -> None:
     events: list[object] = []
-    result = bench(file, plan=QUICK, on_event=events.append)
+    result = bench(file, workload=QUICK, on_event=events.append)
     texts = [event.text for event in events if isinstance(event, Message)]
     assert (result.fused, result.file_fused) == (True, False)
     assert any("not fused" in text and "in memory" in text for text in texts), texts
@@ -159,12 +159,12 @@ def test_unfused_weights_are_fused_in_memory_and_it_is_said(
     weights.detector, weights.fused = fuse_model(weights.detector), True
     save_weights(tmp_path / "fused.pt", weights)
     events.clear()
-    assert bench(tmp_path / "fused.pt", plan=QUICK, on_event=events.append).file_fused
+    assert bench(tmp_path / "fused.pt", workload=QUICK, on_event=events.append).file_fused
     assert not any("not fused" in getattr(event, "text", "") for event in events)
 
 
 def test_no_fuse_measures_the_file_as_it_is(file: Path, opened: list[Runtime]) -> None:
-    assert not bench(file, plan=QUICK, fuse=False).fused
+    assert not bench(file, workload=QUICK, fuse=False).fused
     assert not _is_fused(opened[0])
 
 
@@ -175,7 +175,7 @@ def _is_fused(runtime: Runtime) -> bool:
 
 def test_threads_are_those_asked_for_and_go_back(file: Path) -> None:
     before = torch.get_num_threads(), cv2.getNumThreads()
-    assert bench(file, plan=QUICK, threads=before[0] + 1).threads == before[0] + 1
+    assert bench(file, workload=QUICK, threads=before[0] + 1).threads == before[0] + 1
     assert (torch.get_num_threads(), cv2.getNumThreads()) == before
     with pytest.raises(WeightsError):
         bench(Path("missing.pt"), threads=before[0] + 1)
@@ -192,17 +192,17 @@ def test_images_of_a_folder(file: Path, tmp_path: Path) -> None:
     (folder / "broken.png").write_bytes(b"\x89PNG")
     (folder / "notes.txt").write_text("no image")
     events: list[object] = []
-    result = bench(file, source=folder, plan=Plan(batch=3, calls=2), on_event=events.append)
+    result = bench(file, source=folder, workload=Workload(batch=3, calls=2), on_event=events.append)
     assert result.images["count"] == 3 and result.images["size"] is None
     assert result.images["suffixes"] == [".jpg", ".png", ".tif"]
     warnings = [event.text for event in events if getattr(event, "level", "") == "warning"]
     assert len(warnings) == 1 and "broken.png" in warnings[0]
-    alone = bench(file, source=folder / "grey.png", plan=QUICK)
+    alone = bench(file, source=folder / "grey.png", workload=QUICK)
     assert alone.images["count"] == 1 and alone.images["size"] == [40, 90]
 
 
 def test_the_papers_protocol(file: Path, opened: list[Runtime]) -> None:
-    result = bench(file, protocol="paper", plan=Plan(calls=2, warmup=0))
+    result = bench(file, protocol="paper", workload=Workload(calls=2, warmup=0))
     assert opened[0].preprocess.image_size == result.image_size == (640, 640)
     assert result.batch == 1 and result.fused and not result.images
     assert list(result.stages) == ["infer", "total"] and result.boxes_per_image is None
@@ -224,7 +224,7 @@ def test_only_the_papers_device_is_comparable(
     file: Path, monkeypatch: pytest.MonkeyPatch, name: str, same: bool
 ) -> None:
     monkeypatch.setattr(module, "device_name", lambda device: name)
-    result = bench(file, protocol="paper", plan=Plan(calls=1, warmup=0), image_size=SIZE)
+    result = bench(file, protocol="paper", workload=Workload(calls=1, warmup=0), image_size=SIZE)
     assert result.image_size == SIZE
     assert result.paper is not None and result.paper["comparable"] is same
 
@@ -233,7 +233,7 @@ def test_only_the_papers_device_is_comparable(
     ("values", "words"),
     [
         ({"protocol": "papr"}, ["'papr'", "did you mean 'paper'"]),
-        ({"protocol": "paper", "plan": Plan(batch=8)}, ["batch 8"]),
+        ({"protocol": "paper", "workload": Workload(batch=8)}, ["batch 8"]),
         ({"protocol": "paper", "fuse": False}, ["--no-fuse"]),
         ({"protocol": "paper", "data": "set"}, ["--data"]),
         ({"source": Path(), "data": "set"}, ["two sources"]),
@@ -265,6 +265,6 @@ def test_an_unknown_runtime_is_named(file: Path) -> None:
 
 @pytest.mark.gpu
 def test_on_a_gpu(file: Path) -> None:
-    result = bench(file, device="cuda", plan=Plan(batch=2, calls=3, warmup=1))
+    result = bench(file, device="cuda", workload=Workload(batch=2, calls=3, warmup=1))
     assert result.device == "cuda" and result.device_name == torch.cuda.get_device_name()
     assert result.boxes_per_image is not None and result.boxes_per_image > 0

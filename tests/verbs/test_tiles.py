@@ -21,7 +21,7 @@ from kdlnet.inference.predictor import Predictor
 from kdlnet.inference.weights import load_weights, save_weights
 from kdlnet.metrics.average_precision import average_precision
 from kdlnet.types import Preprocess, Tiling
-from kdlnet.verbs.bench import Plan, bench
+from kdlnet.verbs.bench import Workload, bench
 from kdlnet.verbs.distill import teacher_defaults
 from kdlnet.verbs.train import train
 from kdlnet.verbs.val import validate
@@ -145,9 +145,9 @@ def test_val_predict_and_bench_use_the_tiles_of_the_weights(
     assert seen(tile=(80, 64), overlap=0.0) == {"size": [80, 64], "overlap": 0.0}
     assert Predictor.load(trained, device="cpu").preprocess.tiling == Tiling((96, 96), 0.25)
     assert Predictor.load(trained, device="cpu", tile="off").preprocess.tiling is None
-    result = bench(trained, source=boards.parent, plan=Plan(calls=2, warmup=0))
+    result = bench(trained, source=boards.parent, workload=Workload(calls=2, warmup=0))
     assert result.preprocess["tiling"] == {"size": [96, 96], "overlap": 0.25}
-    one = bench(trained, source=boards.parent, tile="off", plan=Plan(calls=2, warmup=0))
+    one = bench(trained, source=boards.parent, tile="off", workload=Workload(calls=2, warmup=0))
     # 150 x 210 takes 2 x 3 tiles of 96.
     assert one.preprocess["tiling"] is None
     with pytest.raises(ConfigError, match="no tiles to overlap"):
@@ -158,7 +158,7 @@ def test_bench_finds_the_boxes_of_predict(trained: Path, boards: Path, tmp_path:
     weights = replace(load_weights(trained), thresholds={"score": 0.001})
     save_weights(tmp_path / "a.pt", weights)
     found = Predictor.load(tmp_path / "a.pt", device="cpu").predict(boards.parent / "images")
-    timed = bench(tmp_path / "a.pt", source=boards.parent, plan=Plan(calls=3, warmup=0))
+    timed = bench(tmp_path / "a.pt", source=boards.parent, workload=Workload(calls=3, warmup=0))
     assert timed.boxes_per_image == pytest.approx(np.mean([len(one) for one in found]))
 
 
