@@ -29,6 +29,9 @@ from kdlnet.utils.parse import first_fault
 _TEACHER_SEED = 1000
 """Added to the seed of the run for a teacher made on the way: it must not start as its student."""
 
+_BEFORE = {"model": {"start": "none"}}
+"""What the settings of a series mean where they say nothing: it began before there were starts."""
+
 _AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]  # a run goes on from any folder
 
 
@@ -60,7 +63,7 @@ def saved_series(folder: Path) -> tuple[TrainConfig, Series] | None:
         series = Series.model_validate_json(place.series.read_bytes())
     except ValidationError as error:
         raise ConfigError(f"{str(place.series)!r} was changed: {first_fault(error)}") from None
-    return load_config(place.config), series
+    return load_config(place.config, base=_BEFORE), series
 
 
 def resumed_series(folder: Path, asked: TrainConfig) -> tuple[TrainConfig, Series] | None:

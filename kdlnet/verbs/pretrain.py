@@ -12,8 +12,8 @@ from kdlnet.inference.weights import Weights, load_weights
 from kdlnet.models.cost import model_cost
 from kdlnet.models.zoo import ModelArguments, build_model
 from kdlnet.pretraining.batches import LessonBatches
+from kdlnet.pretraining.checkpoints import StartCheckpoints, saved_settings
 from kdlnet.pretraining.course import Course, prepare_course
-from kdlnet.pretraining.keeper import StartKeeper, saved_settings
 from kdlnet.pretraining.lessons import Lessons
 from kdlnet.pretraining.mimic import Mimic, measured_scale
 from kdlnet.pretraining.settings import PretrainConfig
@@ -60,11 +60,11 @@ def pretrain(
     optimizer = make_optimizer(
         student, optim.name, _rate(config), optim.momentum, optim.weight_decay
     )
-    keeper = StartKeeper(course.config, folder, average, student, optimizer, state)
+    checkpoints = StartCheckpoints(course.config, folder, average, student, optimizer, state)
     if saved is None:
-        keeper.save(best=False, over=False)
+        checkpoints.save(best=False, over=False)
     else:
-        keeper.restore(saved)
+        checkpoints.restore(saved)
     lessons = _lessons(course, folder, on_event)
     batches = LessonBatches(
         lessons,
@@ -86,7 +86,7 @@ def pretrain(
         schedule=_schedule(course.config, lessons.seconds),
         state=state,
         validate=lambda: explained(average.model, batches, course.views.held_out()),
-        save=keeper.save,
+        save=checkpoints.save,
         on_event=on_event,
     )
     with folder.held():

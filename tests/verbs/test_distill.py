@@ -18,6 +18,7 @@ from kdlnet.inference.weights import Weights, load_weights, save_weights
 from kdlnet.models.zoo import ModelArguments, build_model
 from kdlnet.training.parts import prepare_run
 from kdlnet.training.run import supervised_step
+from kdlnet.training.series import saved_series
 from kdlnet.training.steps import DistillStep
 from kdlnet.training.taught import distill_loss
 from kdlnet.training.teacher import load_teachers
@@ -298,6 +299,18 @@ def test_a_series_goes_on_where_it_was_cut(config: TrainConfig, tmp_path: Path) 
     (tmp_path / "cut" / "series.json").write_text('{"generations": "many"}')
     with pytest.raises(ConfigError, match="was changed: key generations"):
         distill(config, resume=tmp_path / "cut")
+
+
+def test_a_series_of_before_there_were_starts_goes_on_without(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        distill(_changed(config, epochs=1), out=tmp_path / "run", on_event=StopAt(1))
+    file = tmp_path / "run" / "config.yaml"
+    assert "  start: released\n" in file.read_text()
+    file.write_text(file.read_text().replace("  start: released\n", ""))
+    found = saved_series(tmp_path / "run")
+    assert found is not None and found[0].model.start == "none"
 
 
 def _starts(events: list[object]) -> int:

@@ -15,7 +15,7 @@ from kdlnet.training.run_folder import RunFolder
 from kdlnet.types import Preprocess
 
 
-class StartKeeper:
+class StartCheckpoints:
     """Saves and restores all tensors and counters that a pre-training changes."""
 
     def __init__(
