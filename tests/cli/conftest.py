@@ -7,7 +7,6 @@ import importlib
 import inspect
 import json
 import shlex
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -196,9 +195,9 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
         ("kdlnet.verbs.val", "validate"),
         ("kdlnet.verbs.fuse", "fuse"),
     ):
-        real = inspect.signature(getattr(importlib.import_module(module), name))
-        stand_in = SimpleNamespace(**{name: _bound(getattr(fake, name), real)})
-        monkeypatch.setitem(sys.modules, module, stand_in)
+        real = importlib.import_module(module)
+        signature = inspect.signature(getattr(real, name))
+        monkeypatch.setattr(real, name, _bound(getattr(fake, name), signature))
     return fake
 
 
