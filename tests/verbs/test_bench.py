@@ -42,12 +42,13 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[Runtime]:
     """The runtimes that were measured."""
     found: list[Runtime] = []
+    measure = module._measure
 
-    def remember(*arguments: Any, **options: Any) -> Runtime:
-        found.append(open_runtime(*arguments, **options))
-        return found[-1]
+    def remember(runtime: Runtime, *arguments: Any) -> Any:
+        found.append(runtime)
+        return measure(runtime, *arguments)
 
-    monkeypatch.setattr(module, "open_runtime", remember)
+    monkeypatch.setattr(module, "_measure", remember)
     return found
 
 
