@@ -21,7 +21,8 @@ from kdlnet.data.catalog import DatasetInfo, find_dataset, list_images
 from kdlnet.data.label_files import LabelReader
 from kdlnet.data.schema import SPLITS
 from kdlnet.errors import DataError, unknown
-from kdlnet.events import Listener, ignore
+from kdlnet.events import Listener, Message, ignore
+from kdlnet.images.folder import results_lines
 from kdlnet.utils.output import keep_apart, whole_folder
 from kdlnet.utils.text import lines_of_paths
 
@@ -54,7 +55,10 @@ def split_dataset(
     info = find_dataset(name, data_root)
     out = Path(os.path.normpath(out.absolute()))
     kept = _kept_images(info, keep, folds)
-    paths = sorted({path for split in info.splits for path in list_images(info, split)})
+    results: list[Path] = []
+    paths = sorted({path for split in info.splits for path in list_images(info, split, results)})
+    for line in results_lines(results):
+        on_event(Message(line, "warning"))
     keep_apart(out, [info.root, *{path.parent for path in paths}])
     images = _read(info, paths, group_by, on_event)
     division = _divide(images, kept, keep, shares or {}, folds, seed)

@@ -109,6 +109,7 @@ def test_training_says_which_results_are_among_its_images(
     for line in (f"{training} own --epochs 1 --json", "data check own", "data show own"):
         run = kdlnet(line)
         assert note in run.err, run.err
+    assert note in kdlnet("data split own --out parts --folds 2 --json").err
     run = kdlnet("data convert yolo own --out other --json")
     assert note in run.err
     assert run.document["splits"]["train"]["images"] == before
