@@ -26,6 +26,7 @@ from kdlnet.utils.device import exact_float32
 SURE_SCORE = 0.05
 """Boxes that score more must be found by both."""
 _BATCH = 8
+_ALL = 3000  # candidates that are compared: more than the suppression takes
 
 _Scored = DetectionArrays | ImageResult
 
@@ -185,6 +186,7 @@ class _Pair:
             tolerance.box_pixels or usual.box_pixels or 0.0,
             tolerance.score or usual.score or 0.0,
         )
+        self._lowest = min(SURE_SCORE - self._margins[1], rule.score)
         self.images, self.boxes, self.flips = 0, 0, 0
         self.logit_error, self.largest, self.box_error = 0.0, 0.0, 0.0
         self.same = True
@@ -195,16 +197,24 @@ class _Pair:
             self.logit_error = max(self.logit_error, _distance(ours, theirs))
             self.largest = max(self.largest, _largest(ours))
         self.box_error = max(self.box_error, _distance(one_boxes, two_boxes))
-        for a, b in zip(self._found(one), self._found(two), strict=True):
-            self.same &= contained(a, b, *self._margins) and contained(b, a, *self._margins)
+        found = (self._found(one), self._found(two), self._candidates(one), self._candidates(two))
+        for a, b, all_of_a, all_of_b in zip(*found, strict=True):
+            self.same &= contained(a, all_of_b, *self._margins)
+            self.same &= contained(b, all_of_a, *self._margins)
             self.boxes += int((a.scores > SURE_SCORE).sum())
             self.flips += self.flipped(a.arrays(), b.arrays())
         self.images += len(images)
         return two
 
     def _found(self, raw: RawPredictions) -> list[Detections]:
-        lowest = min(SURE_SCORE - self._margins[1], self._rule.score)
-        return select_detections(raw, self._size, lowest, IOU_THRESHOLD)
+        return select_detections(raw, self._size, self._lowest, IOU_THRESHOLD)
+
+    def _candidates(self, raw: RawPredictions) -> list[Detections]:
+        """Boxes before the suppression, in which rounding decides between equals.
+
+        Of two boxes that overlap and score the same to seven digits either may be kept.
+        """
+        return select_detections(raw, self._size, self._lowest, 1.0, _ALL, _ALL)
 
     def flipped(self, before: _Scored, after: _Scored) -> bool:
         """Whether one image is OK on one side and NG on the other."""
@@ -253,7 +263,7 @@ def contained(some: Detections, others: Detections, pixels: float, margin: float
     """Every box of ``some`` has its like in ``others``.
 
     Alike are boxes of one label with corners within ``pixels`` and scores within ``margin``.
-    Boxes so close to the threshold that rounding decides about them do not count.
+    Boxes so close to the score threshold that rounding decides about them do not count.
     """
     sure = some.scores > SURE_SCORE
     near = (some.boxes[sure][:, None] - others.boxes).abs().amax(dim=-1) <= pixels

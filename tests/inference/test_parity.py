@@ -15,6 +15,7 @@ from kdlnet.inference.evaluate import open_split
 from kdlnet.inference.parity import Parity, Tolerance, compare, contained, with_boxes
 from kdlnet.inference.weights import Weights, load_weights
 from kdlnet.metrics.verdict import VerdictRule
+from kdlnet.ops.nms import select_detections
 from kdlnet.types import Detections, Forward, RawPredictions
 
 from ..support.weights_file import make_weights
@@ -154,3 +155,33 @@ def test_contained_compares_box_label_and_score() -> None:
     assert not alike(one, _detections([], [], []))
     # Just below the threshold: rounding may drop it on one side.
     assert alike(_detections([[0.0, 0, 9, 9]], [0.0495], [0]), _detections([], [], []))
+
+
+def test_rounding_may_choose_between_equals(weights: Weights) -> None:
+    """Two boxes of one class over each other, whose scores differ by less than float32 rounding.
+
+    Which of them the suppression keeps is chance, and the answers are the same all the same. A box
+    that the other network does not even propose is not excused.
+    """
+    points = torch.tensor([[20.0, 20.0], [21.0, 20.0]])
+    bins = torch.full((1, 2, 4, 3), -50.0)
+    bins[..., 1] = 50.0  # each side one stride of 8 pixels away: an overlap of 15 / 17
+    logits = torch.tensor([[[2.0, -9.0], [2.0 - 1e-6, -9.0]]])
+
+    def answer(logits: Tensor) -> Forward:
+        return lambda images: RawPredictions(logits, bins, points, torch.tensor([8.0, 8.0]))
+
+    pair = answer(logits), answer(logits.flip(1))
+    kept = [select_detections(network(torch.empty(0)), (64, 64), 0.05)[0].boxes for network in pair]
+    assert len(kept[0]) == len(kept[1]) == 1 and not torch.equal(*kept)
+    usual = {"names": ("a", "b"), "image_size": (64, 64), "rule": VerdictRule(0.4)}
+    images = [torch.zeros(1, 3, 64, 64)]
+    before, after = pair
+    found = compare(before, with_boxes(after), images, tolerance=Tolerance(), **usual)  # type: ignore[arg-type]
+    assert found.passed and found.same_boxes
+    moved = answer(torch.tensor([[[2.0, -9.0], [-9.0, -9.0]]]))
+    found = compare(before, with_boxes(moved), images, tolerance=LOOSE, **usual)  # type: ignore[arg-type]
+    assert found.same_boxes  # the one that is kept is there
+    gone = answer(torch.tensor([[[-9.0, -9.0], [2.0, -9.0]]]))
+    found = compare(before, with_boxes(gone), images, tolerance=LOOSE, **usual)  # type: ignore[arg-type]
+    assert not found.same_boxes
