@@ -53,7 +53,7 @@ def groups_of_duplicates(
 ) -> list[str]:
     """Images that show the same are one group, named by its first image; others are alone.
 
-    Every image is decoded, which ``on_event`` is told of.
+    Every image is decoded, which ``on_event`` reports.
     """
     groups = list(names)
     for cluster in clusters(find_duplicates(paths, on_event), len(paths)):

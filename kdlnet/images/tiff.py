@@ -1,7 +1,7 @@
 """What the directories of a TIFF file say: its pages, and the layout of the first one.
 
 Adobe, TIFF Revision 6.0 (1992); BigTIFF is its form with offsets of 64 bits. Pillow is not asked:
-it does not open half floats, five bands or a cut file, so the cause could not be told, and it
+it does not open half floats, five bands or a cut file, so the cause could not be named, and it
 cuts 16 bits of colour to 8. The orientation in EXIF is a directory of this kind, too.
 """
 

@@ -1,4 +1,4 @@
-"""Videos, cameras and streams through OpenCV. What goes wrong with them is told in one line."""
+"""Videos, cameras and streams through OpenCV. What goes wrong with them is reported in one line."""
 
 from __future__ import annotations
 

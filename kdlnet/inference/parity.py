@@ -36,7 +36,7 @@ WithBoxes = Callable[[Tensor], tuple[RawPredictions, Tensor]]
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """How far the answers may lie apart; with None a difference is told and not judged.
+    """How far the answers may lie apart; with None a difference is reported and not judged.
 
     ``logits`` is a share of max(1, largest logit). ``box_pixels`` are those of the network input.
     The same box scores the same within ``score``. ``flips`` is the share of images whose verdict

@@ -69,7 +69,7 @@ def folder_images(source: Path) -> list[Path]:
 
 
 def readable(paths: Sequence[Path], limit: int, on_event: Listener) -> list[Path]:
-    """Up to ``limit`` of ``paths``, spread over them, each read once; others are told and left out.
+    """Up to ``limit`` of ``paths``, spread over them, each read once; others named and left out.
 
     Raises DataError when none can be read.
     """

@@ -105,7 +105,7 @@ def _place(finding: Finding) -> str | None:
 
 
 def _line(finding: Finding, place: str | None = None) -> list[str]:
-    """Check, severity and text; ``place`` is told where the picture does not say it."""
+    """Check, severity and text; ``place`` is given where the picture does not say it."""
     where = f" ({place})" if place else ""
     fix = f"; {finding.fix}" if finding.fix else ""
     return [finding.check, finding.severity, f"{finding.message}{where}{fix}"]

@@ -14,7 +14,7 @@ class Schedule:
 
     ``time`` is a budget in seconds: with it progress is elapsed time, and ``epochs`` counts for
     nothing. ``lr`` is the peak; ``tail`` the last share without mosaic, mixup and copy-paste.
-    ``figure`` is the one of validation by which the best epoch is told, higher being better.
+    ``figure`` is the one of validation by which epochs are compared, higher being better.
     """
 
     epochs: int

@@ -86,7 +86,7 @@ def show_dataset(
 
     At most ``limit`` images, chosen by ``seed`` and told; those of one ``split`` alone if given.
     The pictures of the page are as large as ``megabytes`` (10^6 bytes) allow, never larger than
-    the images. ``findings`` is the findings.json of a check. Images that cannot be read are told
+    the images. ``findings`` is the findings.json of a check. Images that cannot be read are named
     and stand on the page without a picture.
 
     Raises DataError for a dataset, split or file of findings that cannot be used.

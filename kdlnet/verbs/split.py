@@ -48,7 +48,7 @@ def split_dataset(
     whose train is the rest. ``group_by`` is what :func:`~kdlnet.curation.groups.find_groups` takes.
     The split ``keep`` (with folds only "test") stays as it is; images of its groups in other
     splits are left out, since they would be a leak. Images and labels are only read;
-    ``on_event`` is told of the images that are compared for duplicates.
+    ``on_event`` gets the progress of the images that are compared for duplicates.
 
     Raises DataError (one line) for what cannot be divided; ``out`` is then as it was.
     """

@@ -165,7 +165,7 @@ def take_survey(
     image_size: tuple[int, int] = (640, 640),
     on_event: Listener = ignore,
 ) -> Survey:
-    """Reads all images and labels; ``on_event`` is told of the work."""
+    """Reads all images and labels; ``on_event`` reports the work."""
     info, paths = listing.info, sorted(listing.splits_of)
     headers = [_header(path) for path in paths]
     reader = LabelReader(paths if info.names else [], len(info.names), info.kpt_shape)

@@ -1,4 +1,4 @@
-"""Which mask belongs to which image, by name and folder. What they leave open is told."""
+"""Which mask belongs to which image, by name and folder. What they leave open is reported."""
 
 from __future__ import annotations
 

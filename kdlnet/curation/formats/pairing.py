@@ -1,6 +1,6 @@
 """Which annotation file belongs to which image, where each image has a file of its own name.
 
-A file serves one image. What names and folders leave open is told, never guessed.
+A file serves one image. What names and folders leave open is reported, never guessed.
 """
 
 from __future__ import annotations
