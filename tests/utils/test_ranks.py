@@ -16,6 +16,8 @@ from kdlnet.training.run_folder import RunFolder
 from kdlnet.types import StepOutput
 from kdlnet.utils.ranks import agreed, from_writer, is_writer, ranks, summed
 
+REPOSITORY = Path(__file__).resolve().parents[2]
+
 
 def test_alone_everything_stays_as_it_is() -> None:
     value = torch.tensor([0.1, 0.2])
@@ -49,7 +51,8 @@ def _work(rank: int, folder: str) -> None:
 
 
 @pytest.mark.skipif(not dist.is_gloo_available(), reason="torch without gloo")
-def test_two_processes_act_as_one(tmp_path: Path) -> None:
+def test_two_processes_act_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(REPOSITORY)  # the new processes import this file by its name
     mp.spawn(_work, (str(tmp_path),), nprocs=2)
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
     for found in (first, second):
