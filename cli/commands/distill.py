@@ -181,25 +181,29 @@ def distill(
     with Console(as_json=as_json, quiet=quiet) as console:
         from kdlnet.verbs.baseline import is_comparison
         from kdlnet.verbs.distill import distill as verb
-        from kdlnet.verbs.distill import recipe_defaults, teacher_defaults
 
-        if resume is not None:
+        if resume is None:
+            settings = new_settings(config, flags, assignments, _defaults(recipe, teacher))
+        else:
             settings = resumed_settings(resume, config, flags, assignments, out, overwrite)
             if is_comparison(resume):
                 show_gain(console, settings, resume=resume)
                 return
-        else:
-            base = {} if recipe is None else recipe_defaults(recipe)
-            base |= teacher_defaults(teacher[0]) if teacher else {}
-            settings = new_settings(config, flags, assignments, base)
         places = given(out=out, teachers=teacher, teacher_model=teacher_model)
-        places |= given(init=weights_of(init))
+        places |= given(init=weights_of(init), resume=resume, generations=generations)
         if baseline:
             numbers = parse_seeds(seeds or str(settings.seed))
             show_gain(console, settings, seeds=numbers, overwrite=overwrite, **places)
             return
-        choices = given(resume=resume, generations=generations)
-        run(console, verb, settings, overwrite=overwrite, **places, **choices)
+        run(console, verb, settings, overwrite=overwrite, **places)
+
+
+def _defaults(recipe: str | None, teachers: list[Path] | None) -> dict[str, Any]:
+    """Settings that come with a recipe, and those of the first teacher."""
+    from kdlnet.verbs.distill import recipe_defaults, teacher_defaults
+
+    found = {} if recipe is None else recipe_defaults(recipe)
+    return found | (teacher_defaults(teachers[0]) if teachers else {})
 
 
 def show_gain(console: Console, settings: TrainConfig, **options: Any) -> None:
