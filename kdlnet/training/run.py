@@ -110,7 +110,25 @@ def run_training(
     saved: Weights | None,
     on_event: Listener,
 ) -> TrainResult:
-    """Runs the loop with ``step`` to its end, from ``saved`` on; with a teacher or without."""
+    """Runs the loop with ``step`` to its end, from ``saved`` on; with a teacher or without.
+
+    Raises KdlnetError where another process is at work in ``folder``, before anything is written.
+    """
+    with folder.held():
+        loop = _loop(parts, step, folder, saved, on_event)
+        reason = loop.run()
+        folder.draw()
+        return finished(folder, parts.state, reason, on_event)
+
+
+def _loop(
+    parts: RunParts,
+    step: Step[Batch],
+    folder: RunFolder,
+    saved: Weights | None,
+    on_event: Listener,
+) -> Loop[Batch]:
+    """The loop at the beginning, its first last.pt written, or where ``saved`` left it."""
     config = parts.config
     augmenter = Augmenter(parts.train, config.seed, **config.augment.model_dump())
     batches = TrainBatches(augmenter, config.batch, parts.device)
@@ -126,7 +144,7 @@ def run_training(
         checkpoints.restore(saved)
         _warn_of_other_images(saved, parts, on_event)
     on_event(_started(parts, folder, len(batches)))
-    loop = Loop(
+    return Loop(
         step=step,
         model=parts.detector,
         average=parts.average,
@@ -139,10 +157,6 @@ def run_training(
         save=checkpoints.save,
         on_event=on_event,
     )
-    with folder.held():
-        reason = loop.run()
-    folder.draw()
-    return finished(folder, parts.state, reason, on_event)
 
 
 def finished(

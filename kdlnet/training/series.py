@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -74,10 +75,19 @@ def resumed_series(folder: Path, asked: TrainConfig) -> tuple[TrainConfig, Serie
     found = saved_series(folder)
     if found is None or not asked.data.name:
         return found
-    config, series = with_data_found_again(at_place_of(asked, found[0])), found[1]
-    if config != found[0]:
-        RunFolder(folder).settle(config.to_dict())
-    return config, series
+    return with_data_found_again(at_place_of(asked, found[0])), found[1]
+
+
+@contextmanager
+def at_work_in(folder: RunFolder, config: TrainConfig) -> Iterator[None]:
+    """Keeps other processes from the series of ``folder`` and notes its settings if they are new.
+
+    Raises KdlnetError where another process is at work, before anything is written.
+    """
+    with folder.held():
+        if load_config(folder.config, base=_BEFORE) != config:
+            folder.settle(config.to_dict())
+        yield
 
 
 def begin_series(
@@ -102,6 +112,13 @@ def run_series(
     config: TrainConfig, series: Series, folder: RunFolder, on_event: Listener
 ) -> TrainResult:
     """The teacher, if none is given, and each student under the one before; the last student."""
+    with at_work_in(folder, config):
+        return _in_turn(config, series, folder, on_event)
+
+
+def _in_turn(
+    config: TrainConfig, series: Series, folder: RunFolder, on_event: Listener
+) -> TrainResult:
     teachers: Sequence[Path] = series.teachers
     if not teachers:
         on_event(Message("no --teacher given: training one first"))

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from kdlnet.errors import DataError
 from kdlnet.utils.leftovers import abandoned, lock
+from kdlnet.utils.lock import alone_in
 from kdlnet.utils.manifest import (
     DATASET_MARK,
     HEADER,
@@ -70,13 +71,15 @@ class Place:
 
         One that already holds something is left alone and the name counts up (``name-2``), unless
         ``overwrite``: then it is emptied. Raises DataError where :meth:`check` does, and when it
-        cannot be made.
+        cannot be made, KdlnetError when another process is at work there.
         """
         self.check()
         folder = self.folder
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            if self.overwrite and folder.is_dir():
+            if self.overwrite and (folder / MARK).exists():
+                with alone_in(folder):
+                    pass  # nobody is at work there
                 _empty(folder)
             number = 1
             while not _claim(folder):

@@ -16,6 +16,7 @@ from kdlnet.training.run import TrainResult
 from kdlnet.training.run_folder import RunFolder
 from kdlnet.training.series import (
     Series,
+    at_work_in,
     begin_series,
     check_series,
     plain_of_series,
@@ -123,6 +124,11 @@ class _Round:
 
 
 def _compared(config: TrainConfig, series: Series, folder: RunFolder, on_event: Listener) -> Gain:
+    with at_work_in(folder, config):
+        return _measured(config, series, folder, on_event)
+
+
+def _measured(config: TrainConfig, series: Series, folder: RunFolder, on_event: Listener) -> Gain:
     rounds = [_round(config, series, seed, folder, on_event) for seed in series.seeds]
     comparison = compare(
         [done.baseline.best for done in rounds],

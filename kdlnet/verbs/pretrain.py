@@ -54,13 +54,22 @@ def pretrain(
             return _over(saved)
     course = prepare_course(config, on_event)
     folder = _run_folder(course, saved, out, overwrite)
+    with folder.held():
+        return _taught(course, folder, saved, on_event)
+
+
+def _taught(
+    course: Course, folder: RunFolder, saved: Weights | None, on_event: Listener
+) -> TrainResult:
+    """Asks the teacher, runs the loop to its end and clears the cache."""
+    config = course.config
     student = _student(course)
     average, state = WeightAverage(student, config.optim.ema_decay), LoopState()
     optim = config.optim
     optimizer = make_optimizer(
         student, optim.name, _rate(config), optim.momentum, optim.weight_decay
     )
-    checkpoints = StartCheckpoints(course.config, folder, average, student, optimizer, state)
+    checkpoints = StartCheckpoints(config, folder, average, student, optimizer, state)
     if saved is None:
         checkpoints.save(best=False, over=False)
     else:
@@ -83,14 +92,13 @@ def pretrain(
         optimizer=optimizer,
         scaler=torch.amp.GradScaler(course.device.type, enabled=autocast is torch.float16),
         batches=batches,
-        schedule=_schedule(course.config, lessons.seconds),
+        schedule=_schedule(config, lessons.seconds),
         state=state,
         validate=lambda: explained(average.model, batches, course.views.held_out()),
         save=checkpoints.save,
         on_event=on_event,
     )
-    with folder.held():
-        reason = loop.run()
+    reason = loop.run()
     shutil.rmtree(folder.path / "cache")
     return finished(folder, state, reason, on_event)
 
@@ -175,7 +183,9 @@ def _started(course: Course, folder: RunFolder, steps: int) -> RunStarted:
 
 
 def _over(saved: Weights) -> TrainResult:
-    """The result of a run that is over: nothing is left to do."""
+    """The result of a run that is over: nothing is left to do but what a kill kept it from."""
     assert saved.path is not None
-    state = LoopState(**saved.training["state"])
-    return finished(RunFolder.around(saved.path), state, "epochs")
+    folder, state = RunFolder.around(saved.path), LoopState(**saved.training["state"])
+    with folder.held():
+        shutil.rmtree(folder.path / "cache", ignore_errors=True)
+    return finished(folder, state, "epochs")

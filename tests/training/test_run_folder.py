@@ -1,13 +1,61 @@
-"""What lies where in the folder of a run."""
+"""What lies where in the folder of a run, and that one process at a time is at work there."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import pytest
+
+from kdlnet.config import TrainConfig, build_config
+from kdlnet.errors import KdlnetError
 from kdlnet.training.run_folder import RunFolder
+from kdlnet.utils.lock import alone_in
+from kdlnet.verbs.baseline import measure_gain
+from kdlnet.verbs.distill import distill
+from kdlnet.verbs.train import train
+
+from ..support.interrupt import StopAt
+
+BUSY = "another kdlnet is at work"
 
 
 def test_run_folder() -> None:
     run = Path("runs/a").absolute()
     assert RunFolder.around(run).path == RunFolder.around(run / "weights" / "last.pt").path == run
     assert RunFolder.around(Path("runs/a/weights/last.pt")).path == run
+
+
+def _files(folder: Path) -> dict[str, tuple[bytes, int]]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+
+@pytest.mark.parametrize("verb", ["train", "taught", "series", "baseline"])
+def test_a_second_process_is_refused_before_it_writes(
+    verb: str, config: TrainConfig, tmp_path: Path
+) -> None:
+    """Also where it names another place of the dataset, which config.yaml would note."""
+    short = build_config({**config.to_dict(), "epochs": 1})
+    out = tmp_path / "run"
+    start, resume = {
+        "train": (train, train),
+        "taught": (distill, distill),
+        "series": (distill, distill),
+        "baseline": (measure_gain, measure_gain),
+    }[verb]
+    more = {"teachers": [train(short, out=tmp_path / "teacher").best]} if verb == "taught" else {}
+    with pytest.raises(KeyboardInterrupt):
+        start(short, out=out, on_event=StopAt(1), **more)
+    dataset = Path(config.data.name)
+    shutil.copytree(dataset.parent, tmp_path / "new")
+    asked = build_config({"data": {"name": str(tmp_path / "new" / dataset.name)}})
+    before = _files(out)
+    with alone_in(out):
+        with pytest.raises(KdlnetError, match=BUSY):
+            resume(asked, resume=out)
+        with pytest.raises(KdlnetError, match=BUSY):
+            start(short, out=out, overwrite=True, **more)
+    assert _files(out) == before
+    resume(asked, resume=out)
+    assert str(tmp_path / "new") in (out / "config.yaml").read_text()

@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 import torch
 
-from kdlnet.errors import ConfigError, WeightsError
+from kdlnet.errors import ConfigError, KdlnetError, WeightsError
 from kdlnet.events import EpochDone, Message
 from kdlnet.inference.weights import load_weights, transfer
 from kdlnet.models.zoo import ModelArguments, build_model
 from kdlnet.pretraining import course
 from kdlnet.pretraining.settings import PretrainConfig
 from kdlnet.pretraining.teachers import FeatureTeacher
+from kdlnet.utils.lock import alone_in
 from kdlnet.utils.manifest import strangers
 from kdlnet.verbs.pretrain import pretrain
 
@@ -92,6 +93,10 @@ def test_resume_is_bit_equal(images: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         pretrain(settings(images, epochs=3), out=out, on_event=stop)
     assert (out / "cache").is_dir()
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    with alone_in(out), pytest.raises(KdlnetError, match="another kdlnet is at work"):
+        pretrain(settings(images), resume=out)
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
     again = load_weights(pretrain(settings(images), resume=out).last, start=True)
     for name in ("student", "average"):
         first, second = whole.training[name], again.training[name]
@@ -99,6 +104,7 @@ def test_resume_is_bit_equal(images: Path) -> None:
     assert [row["loss"] for row in whole.training["state"]["rows"]] == [
         row["loss"] for row in again.training["state"]["rows"]
     ]
+    (out / "cache").mkdir()  # as a kill between the last epoch and the end would leave it
     over = pretrain(settings(images), resume=out)  # nothing is left to do, no lesson asked again
     assert over.folder == out
     assert not (out / "cache").exists()
