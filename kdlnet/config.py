@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from kdlnet.errors import ConfigError
 from kdlnet.settings import build_settings, changed, load_settings
@@ -83,7 +83,8 @@ class AugmentConfig(_Section):
 
     ``degrees`` and ``shear`` in degrees, ``translate`` as a share of the image size, ``scale`` as
     the largest relative change of size, ``brightness``/``contrast``/``saturation`` as relative
-    changes, ``hue`` as a share of the colour circle.
+    changes, ``hue`` as a share of the colour circle. ``quarter_turns``, for textures
+    without an up and square inputs, turns that share of the images by 0, 90, 180 or 270 degrees.
     """
 
     mosaic: float = Field(0.5, ge=0, le=1)
@@ -95,10 +96,23 @@ class AugmentConfig(_Section):
     shear: float = Field(0.0, ge=0, le=45)
     flip_horizontal: float = Field(0.5, ge=0, le=1)
     flip_vertical: float = Field(0.5, ge=0, le=1)
+    quarter_turns: float = Field(0.0, ge=0, le=1)
     brightness: float = Field(0.2, ge=0, le=1)
     contrast: float = Field(0.2, ge=0, le=1)
     saturation: float = Field(0.4, ge=0, le=1)
     hue: float = Field(0.015, ge=0, le=0.5)
+
+
+class SamplingConfig(_Section):
+    """How often an epoch shows what. An epoch is as long as the training set.
+
+    At least the share ``defects`` of it shows a box, whatever the share of good parts is; a class
+    that fewer than the share ``rare`` of the images with boxes show comes more often. 0 switches
+    each off.
+    """
+
+    defects: float = Field(0.5, ge=0, le=0.95)
+    rare: float = Field(0.1, ge=0, le=1)
 
 
 class OptimConfig(_Section):
@@ -183,6 +197,7 @@ class TrainConfig(_Section):
     data: DataConfig = DataConfig()
     tile: TileConfig = TileConfig()
     augment: AugmentConfig = AugmentConfig()
+    sampling: SamplingConfig = SamplingConfig()
     optim: OptimConfig = OptimConfig()
     loss: LossConfig = LossConfig()
     distill: DistillConfig = DistillConfig()
@@ -201,6 +216,16 @@ class TrainConfig(_Section):
     @classmethod
     def _size(cls, value: Any) -> Any:
         return parse_image_size(value)
+
+    @model_validator(mode="after")
+    def _turns(self) -> TrainConfig:
+        height, width = self.image_size
+        if self.augment.quarter_turns and height != width:
+            raise ValueError(
+                f"augment.quarter_turns needs a square image_size, not {height}x{width}: switch it "
+                "off with 0"
+            )
+        return self
 
     def to_dict(self) -> dict[str, Any]:
         return self.model_dump(mode="json")

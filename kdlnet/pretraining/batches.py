@@ -13,7 +13,7 @@ from torch import Tensor
 from kdlnet.pretraining.lessons import Lessons, to_unit
 from kdlnet.pretraining.mimic import Scale
 from kdlnet.pretraining.teachers import Lesson
-from kdlnet.training.batches import epoch_order
+from kdlnet.training.sampling import Sampler
 
 _GREY = 0.2  # of the student's views lose a colour that the teacher saw
 _CONTRAST, _BRIGHTNESS = 0.4, 0.3
@@ -57,7 +57,7 @@ class LessonBatches:
 
     def epoch(self, epoch: int, mixing: bool) -> Iterator[LessonBatch]:
         """Batches of ``epoch`` on the training device."""
-        order = self.rows[epoch_order(self.seed, epoch, len(self.rows))]
+        order = self.rows[Sampler(np.ones(len(self.rows))).order(self.seed, epoch)]
         for start in range(0, len(self) * self.batch, self.batch):
             rows = np.sort(order[start : start + self.batch])
             draws = torch.from_numpy(_draws(self.seed, epoch, rows)).float().to(self.device)

@@ -36,12 +36,6 @@ class Batches(Protocol[Shows]):
     def epoch(self, epoch: int, mixing: bool) -> Iterator[Shows]: ...
 
 
-def epoch_order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
-    """0 to ``count`` - 1 in the order of ``epoch``."""
-    key = np.array([seed, (1 << 63) + epoch], dtype=np.uint64)
-    return np.random.Generator(np.random.Philox(key=key)).permutation(count)
-
-
 class TrainBatches:
     """``epoch(n, mixing)`` yields the batches of epoch n.
 
@@ -58,8 +52,8 @@ class TrainBatches:
         return len(self.augmenter.dataset) // self.batch
 
     def order(self, epoch: int) -> NDArray[np.int64]:
-        """The positions of the dataset in the order of this epoch."""
-        return epoch_order(self.augmenter.seed, epoch, len(self.augmenter.dataset))
+        """What this epoch shows, see :meth:`Sampler.order`."""
+        return self.augmenter.sampler.order(self.augmenter.seed, epoch)
 
     def epoch(self, epoch: int, mixing: bool) -> Iterator[Batch]:
         """Batches of ``epoch``, augmented on the training device."""

@@ -24,6 +24,7 @@ from kdlnet.training.loop import Loop, LoopState
 from kdlnet.training.optim import make_optimizer
 from kdlnet.training.parts import RunParts, prepare_run
 from kdlnet.training.run_folder import RunFolder
+from kdlnet.training.sampling import balanced, describe
 from kdlnet.training.schedule import Schedule
 from kdlnet.training.steps import Step, SupervisedStep
 from kdlnet.training.validation import Validation
@@ -130,7 +131,11 @@ def _loop(
 ) -> Loop[Batch]:
     """The loop at the beginning, its first last.pt written, or where ``saved`` left it."""
     config = parts.config
-    augmenter = Augmenter(parts.train, config.seed, **config.augment.model_dump())
+    balance = balanced(parts.train, **config.sampling.model_dump())
+    line = describe(balance, parts.train, parts.info.names)
+    if line is not None:
+        on_event(Message(line))
+    augmenter = Augmenter(parts.train, config.seed, balance, **config.augment.model_dump())
     batches = TrainBatches(augmenter, config.batch, parts.device)
     schedule = _schedule(config, batches.batch)
     optimizer, scaler = _optimizer(parts, schedule.lr)

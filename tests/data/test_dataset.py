@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,8 +14,9 @@ from kdlnet.data.cache import ImageStore
 from kdlnet.data.catalog import find_dataset
 from kdlnet.data.dataset import DetectionDataset, load_split
 from kdlnet.errors import DataError
-from kdlnet.training.augment import Augmenter, Draws, _is_free, uniforms, warp, warp_boxes
+from kdlnet.training.augment import Augmenter, Draws, uniforms
 from kdlnet.training.batches import TrainBatches
+from kdlnet.training.warping import is_free, warp, warp_boxes
 from kdlnet.types import Preprocess, Targets
 
 SIZE = (64, 96)
@@ -255,7 +257,7 @@ def test_mixup_blends_pixels_and_keeps_both_boxes(folder: Path) -> None:
     dataset = _dataset(folder)
     batch = Augmenter(dataset, seed=5, mixup=1.0)(0, np.array([0]), True, "cpu")
     draws = Draws(5, 0, np.array([0]))
-    partner = int(draws.choice("mixup_partner", 6)[0])
+    partner = int(6 * draws["mixup_partner"][0])
     share = 0.35 + 0.3 * draws["mixup_share"][0]
     one, two = dataset.batch([0, partner]).images
     torch.testing.assert_close(batch.images[0], torch.lerp(one, two, share), rtol=0, atol=1e-4)
@@ -276,5 +278,34 @@ def test_paste_neither_covers_nor_enters_a_labelled_box() -> None:
 
     small, large = targets([10.0, 10, 20, 20]), targets([0.0, 0, 60, 60])
     apart = targets([70.0, 70, 90, 90])
-    assert not _is_free(large, small).any() and not _is_free(small, large).any()
-    assert _is_free(apart, large).all()
+    assert not is_free(large, small).any() and not is_free(small, large).any()
+    assert is_free(apart, large).all()
+
+
+def test_quarter_turns_turn_pixels_and_boxes_together(folder: Path) -> None:
+    split = load_split(find_dataset(str(folder / "data.yaml")), "train")
+    dataset = DetectionDataset(split, replace(CONTRACT, image_size=(64, 64)))
+    numbers = np.array([0] * 40) + 6 * np.arange(40)
+    plain = Augmenter(dataset, seed=0)(0, numbers, True, "cpu")
+    turned = Augmenter(dataset, seed=0, quarter_turns=1.0)(0, numbers, True, "cpu")
+    size = plain.images.shape[-1]
+    seen = set()
+    for row in range(40):
+        box = plain.targets.boxes[plain.targets.image_index == row]
+        for k in range(4):
+            picture = torch.rot90(plain.images[row], -k, (1, 2))
+            if (picture - turned.images[row]).abs().max() < 1e-3:
+                seen.add(k)
+                found = turned.targets.boxes[turned.targets.image_index == row]
+                assert torch.allclose(found, _turned(box, k, size), atol=1e-3)
+                break
+        else:
+            raise AssertionError(f"row {row} is no quarter turn")
+    assert seen == {0, 1, 2, 3}
+
+
+def _turned(boxes: torch.Tensor, k: int, size: int) -> torch.Tensor:
+    for _ in range(k):
+        x1, y1, x2, y2 = boxes.unbind(1)
+        boxes = torch.stack((size - y2, x1, size - y1, x2), dim=1)
+    return boxes

@@ -1,0 +1,104 @@
+"""Which samples an epoch shows, and how often: defects among good parts, rare classes among common.
+
+A plant has many good parts and few defects. Shown as they come, most batches hold nothing to find
+and a network learns to find nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdlnet.data.dataset import DetectionDataset
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Draws positions of a dataset. ``often`` (N,), mean 1: how often an epoch shows each."""
+
+    often: Floats
+
+    @cached_property
+    def _reach(self) -> Floats:
+        return np.cumsum(self.often)
+
+    def order(self, seed: int, epoch: int) -> Ints:
+        """What ``epoch`` shows, (N,): a number each, whose rest by N is the position.
+
+        Those of a sample that comes more than once differ by N, so that each can look different.
+        A sample comes ``often`` times, rounded up or down by chance.
+        """
+        count = len(self.often)
+        key = np.array([seed, (1 << 63) + epoch], dtype=np.uint64)
+        random = np.random.Generator(np.random.Philox(key=key))
+        mixed: Ints = random.permutation(count)
+        ends = np.floor(self._reach + random.random()).astype(np.int64)
+        ends[-1] = count  # a sum of shares may miss the whole by a rounding
+        times = np.diff(ends, prepend=0)
+        first = np.repeat(ends - times, times)
+        shown = np.repeat(np.arange(count), times) + count * (np.arange(count) - first)
+        return shown[mixed]
+
+    def pick(self, uniform: Floats) -> Ints:
+        """Positions (n,) from numbers (n,) in [0, 1), each as likely as it is shown often."""
+        found = np.searchsorted(self._reach, uniform * self._reach[-1], side="right")
+        found = np.minimum(found, len(self.often) - 1)
+        return found.astype(np.int64)
+
+    def only(self, some: NDArray[np.bool_]) -> Sampler:
+        """That draws of ``some`` (N,) alone, which must hold one."""
+        often = np.where(some, self.often, 0.0)
+        return Sampler(often * (len(often) / often.sum()))
+
+
+def balanced(dataset: DetectionDataset, defects: float, rare: float) -> Sampler:
+    """A sampler under which at least the share ``defects`` of an epoch shows a box.
+
+    Among the samples with boxes, one that shows a class which fewer than the share ``rare`` of them
+    do comes sqrt(rare / share) times as often (repeat factors of LVIS, Gupta et al. 2019). What is
+    not short is not touched: all samples come once.
+    """
+    shown = classes_shown(dataset)
+    busy = np.logical_or.reduce(shown, axis=1)
+    often = np.ones(len(busy))
+    if not busy.any():
+        return Sampler(often)
+    share = shown[busy].mean(axis=0)
+    repeat = np.sqrt(np.divide(rare, share, out=np.ones_like(share), where=share > 0)).clip(min=1)
+    often[busy] = np.where(shown[busy], repeat, 1.0).max(axis=1)
+    good = len(busy) - int(busy.sum())
+    if often[busy].sum() < defects * (often[busy].sum() + good):
+        often[busy] *= defects * good / ((1 - defects) * often[busy].sum())
+    return Sampler(often * (len(often) / often.sum()))
+
+
+def classes_shown(dataset: DetectionDataset) -> NDArray[np.bool_]:
+    """Which classes each sample shows, (N, C)."""
+    counts = np.diff(dataset.first.numpy())
+    labels = dataset.labels.numpy()
+    shown = np.zeros((len(counts), int(labels.max(initial=-1)) + 1), dtype=bool)
+    shown[np.repeat(np.arange(len(counts)), counts), labels] = True
+    return shown
+
+
+def describe(sampler: Sampler, dataset: DetectionDataset, names: Sequence[str]) -> str | None:
+    """One line that says what comes more often than it is there; None where nothing does."""
+    if np.ptp(sampler.often) < 1e-9:
+        return None
+    shown = classes_shown(dataset)
+    busy = np.logical_or.reduce(shown, axis=1)
+    there, now = busy.mean(), sampler.often[busy].sum() / len(busy)
+    factors = [sampler.often[column].mean() for column in shown.T if column.any()]
+    named = [name for name, column in zip(names, shown.T, strict=False) if column.any()]
+    often = ", ".join(f"{name} {each:.1f}x" for name, each in zip(named, factors, strict=True))
+    return (
+        f"{busy.sum()} of {len(busy)} samples show a defect ({there:.0%}); they are {now:.0%} of "
+        f"every epoch: {often}"
+    )

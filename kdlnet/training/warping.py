@@ -1,0 +1,113 @@
+"""Geometry of augmentation: matrices, images and boxes moved by them, boxes that fit a place."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kdlnet.ops.boxes import box_area, box_intersection, clip_boxes
+from kdlnet.types import ImageSize, Targets
+
+Floats = NDArray[np.float64]
+
+MIN_SIDE = 1.0
+"""Boxes cut to less than this, in pixels of the network input, are no targets."""
+MIN_VISIBLE = 0.2
+"""A box is a target while at least this share of its area is inside the image."""
+
+
+def warp(canvas: Tensor, matrices: Tensor, size: ImageSize, fill: float) -> Tensor:
+    """Unit images (n, c, H, W) of ``size`` from canvases, by matrices (n, 3, 3) canvas -> image.
+
+    Bilinear; what lies outside the canvas is ``fill``.
+    """
+    into = _to_normalized(canvas.shape[-2:]) @ torch.linalg.inv(matrices)
+    theta = into[:, :2].float().to(canvas.device)
+    grid = _positions(theta, size)
+    return F.grid_sample(canvas - fill, grid, align_corners=False) + fill
+
+
+def _positions(theta: Tensor, size: ImageSize) -> Tensor:
+    """Where each pixel centre of ``size`` lies, (n, H, W, 2), by matrices theta (n, 2, 3)."""
+    height, width = size
+    x = torch.arange(width, device=theta.device) + 0.5
+    y = torch.arange(height, device=theta.device)[:, None] + 0.5
+    along_x, along_y, offset = theta[:, :, :, None, None].unbind(2)
+    return (along_x * x + (along_y * y + offset)).movedim(1, -1)
+
+
+def warp_boxes(boxes: Tensor, matrices: Tensor) -> Tensor:
+    """Smallest upright boxes (T, 4) around boxes (T, 4) moved by matrices (T, 3, 3)."""
+    corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].view(-1, 4, 2)
+    moved = corners @ matrices[:, :2, :2].transpose(1, 2) + matrices[:, None, :2, 2]
+    return torch.cat((moved.amin(dim=1), moved.amax(dim=1)), dim=1)
+
+
+def visible(targets: Targets, size: ImageSize) -> Targets:
+    boxes = clip_boxes(targets.boxes, *size)
+    share = box_area(boxes) / box_area(targets.boxes).clamp(min=1e-6)
+    sides = boxes[:, 2:] - boxes[:, :2]
+    whole = share > 0.999  # thin as labelled: still a target
+    keep = (share >= MIN_VISIBLE) & ((sides >= MIN_SIDE).all(dim=1) | whole)
+    return Targets(boxes[keep], targets.labels[keep], targets.image_index[keep])
+
+
+def join(parts: list[Targets]) -> Targets:
+    return Targets(
+        torch.cat([part.boxes for part in parts]),
+        torch.cat([part.labels for part in parts]),
+        torch.cat([part.image_index for part in parts]),
+    )
+
+
+def placed(boxes: Tensor, where: Floats, size: ImageSize) -> tuple[Tensor, Tensor]:
+    """Boxes (n, 4) moved, and the shifts (n, 2) in whole pixels.
+
+    ``where`` (n, 2), x and y in [0, 1), is the share of the room there is for each.
+    """
+    height, width = size
+    room = boxes.new_tensor([width, height]) - (boxes[:, 2:] - boxes[:, :2])
+    shift = (torch.from_numpy(where).float() * room - boxes[:, :2]).round()
+    return clip_boxes(boxes + shift.repeat(1, 2), height, width), shift
+
+
+def is_free(new: Targets, targets: Targets, limit: float = 0.05) -> Tensor:
+    """Which new boxes neither cover nor enter another one by more than a share of the smaller."""
+    same = new.image_index[:, None] == targets.image_index[None]
+    one, two = new.boxes[:, None], targets.boxes
+    smaller = torch.minimum(box_area(one), box_area(two)).clamp(min=1e-6)
+    return ~((box_intersection(one, two) / smaller * same) > limit).any(dim=1)
+
+
+def soft_mask(boxes: Tensor, size: ImageSize, feather: float = 3.0) -> Tensor:
+    """Masks (n, 1, H, W): 1 inside the box, falling to 0 over ``feather`` pixels outside."""
+    height, width = size
+    x, y = torch.arange(width) + 0.5, torch.arange(height) + 0.5
+    x1, y1, x2, y2 = boxes[:, :, None].unbind(1)
+    far_x = torch.maximum(x1 - x, x - x2).clamp(min=0)
+    far_y = torch.maximum(y1 - y, y - y2).clamp(min=0)
+    reach = torch.maximum(far_y[:, :, None], far_x[:, None, :])
+    return (1 - reach / feather).clamp(min=0)[:, None]
+
+
+def _to_normalized(size: ImageSize | torch.Size) -> Tensor:
+    """Matrix (3, 3) from pixels to grid_sample's frame, whose edges are -1 and 1."""
+    height, width = size
+    values = [[2 / width, 0, -1], [0, 2 / height, -1], [0, 0, 1]]
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def translation(x: Floats, y: Floats | float) -> Floats:
+    matrix = np.tile(np.eye(3), (len(x), 1, 1))
+    matrix[:, 0, 2], matrix[:, 1, 2] = x, y
+    return matrix
+
+
+def linear(a: Floats | float, b: Floats | float, c: Floats | float, d: Floats | float) -> Floats:
+    count = max(np.size(value) for value in (a, b, c, d))
+    matrix = np.tile(np.eye(3), (count, 1, 1))
+    matrix[:, 0, 0], matrix[:, 0, 1], matrix[:, 1, 0], matrix[:, 1, 1] = a, b, c, d
+    return matrix
