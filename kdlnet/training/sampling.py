@@ -48,9 +48,9 @@ class Sampler:
 
     def pick(self, uniform: Floats) -> Ints:
         """Positions (n,) from numbers (n,) in [0, 1), each as likely as it is shown often."""
-        found = np.searchsorted(self._reach, uniform * self._reach[-1], side="right")
-        found = np.minimum(found, len(self.often) - 1)
-        return found.astype(np.int64)
+        found: Ints = np.searchsorted(self._reach, uniform * self._reach[-1], side="right")
+        last: Ints = np.minimum(found, len(self.often) - 1)
+        return last
 
     def only(self, some: NDArray[np.bool_]) -> Sampler:
         """That draws of ``some`` (N,) alone, which must hold one."""
