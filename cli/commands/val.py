@@ -30,9 +30,12 @@ from ..options import (
     option,
     seeing,
 )
+from .data_split import GroupBy
 
 if TYPE_CHECKING:
-    from kdlnet.verbs.val import AveragePrecision, ClassPrecision, EvalResult
+    from kdlnet.verbs.val import AveragePrecision, ClassPrecision, EvalResult, Interval
+
+_LABELS = {"ap": "AP", "ap50": "AP50", "recall": "recall"}
 
 
 def val(
@@ -45,6 +48,7 @@ def val(
     window: Window = None,
     tile: Tile = None,
     overlap: Overlap = None,
+    group_by: GroupBy = None,
     batch: Batch = None,
     device: Device = None,
     pictures: Annotated[
@@ -59,7 +63,8 @@ def val(
 ) -> None:
     """Measure the precision of weights on a dataset.
 
-    AP, AP50 and AP75, over all, per class and per size.
+    AP, AP50 and AP75, over all, per class and per size, with 95 % intervals from a
+    bootstrap over images, or over groups of them.
     The folder (runs/val/NAME unless --out) gets metrics.json, curves, the confusion matrix and
     pictures with true, false and missed boxes.
 
@@ -82,7 +87,7 @@ def val(
                 overwrite=overwrite,
                 strict=strict,
                 **seeing(image_size, window, tile, overlap),
-                **given(split=split, data_root=data_root, batch=batch),
+                **given(split=split, data_root=data_root, group_by=group_by, batch=batch),
                 **given(device=device, out=out, pictures=pictures),
             )
         _show(console, result)
@@ -95,6 +100,7 @@ def _show(console: Console, result: EvalResult) -> None:
     console.table(("class", "boxes", "AP", "AP50", "AP75", "recall"), rows)
     cells = ", ".join(f"{name} {figure(value)}" for name, value in found.per_size.items())
     console.say(f"AP by size: {cells}")
+    console.say(_headline(result))
     problems = f", {len(result.problems)} problems in the data" if result.problems else ""
     console.say(f"{found.images} images{problems}; all is in {shown(result.folder)}")
     console.document({"folder": result.folder, **result.to_dict(), "problems": result.problems})
@@ -103,3 +109,19 @@ def _show(console: Console, result: EvalResult) -> None:
 def _row(name: str, found: AveragePrecision | ClassPrecision) -> tuple[str, ...]:
     values = (found.truths, found.ap, found.ap50, found.ap75, found.recall)
     return (name, *map(figure, values))
+
+
+def _headline(result: EvalResult) -> str:
+    """AP, AP50 and recall with their intervals, and what they rest on."""
+    found = result.analysis.intervals
+    cells = [f"{label} {_cell(found.overall.figures[name])}" for name, label in _LABELS.items()]
+    support = f"{found.overall.boxes} boxes in {found.overall.images} images"
+    if found.groups != found.images:
+        support += f" of {found.overall.groups} groups"
+    return f"{', '.join(cells)}: 95 % intervals, {support}"
+
+
+def _cell(value: Interval) -> str:
+    if value.low is None:
+        return f"{figure(value.value)} (no interval: {value.reason})"
+    return f"{figure(value.value)} ({figure(value.low)} to {figure(value.high)})"

@@ -119,7 +119,7 @@ def rank(
     scores, labels, images, true = [], [], [], []
     truths = np.zeros((len(results), classes), dtype=np.int64)
     for index, result in enumerate(results):
-        order = _limit(by_score(result.scores), result.labels, max_detections)
+        order = limit_per_class(by_score(result.scores), result.labels, max_detections)
         scores.append(result.scores[order])
         labels.append(result.labels[order])
         images.append(np.full(len(order), index))
@@ -138,7 +138,7 @@ def rank(
     )
 
 
-def _limit(order: Ints, labels: Ints, max_detections: int) -> Ints:
+def limit_per_class(order: Ints, labels: Ints, max_detections: int) -> Ints:
     if len(order) <= max_detections:
         return order
     sorted_labels = labels[order]

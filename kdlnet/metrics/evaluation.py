@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kdlnet.metrics.analysis import Analysis
 from kdlnet.metrics.average_precision import AveragePrecision
 from kdlnet.metrics.errors import OperatingPoint
 from kdlnet.types import Preprocess
@@ -17,13 +18,15 @@ class EvalResult:
 
     ``folder`` holds metrics.json and the pictures. ``fused`` says what the file holds.
     ``operating_point`` is at the score with the best F1 over all classes, ``best_scores`` are those
-    of each class. ``confusion`` has a row for each true class and a column for each predicted one,
-    the background last. ``left_out`` has a line for each image that was not used,
-    ``label_problems`` one for each label row that was dropped or clipped.
+    of each class. ``analysis`` holds all else that the boxes tell. ``confusion`` has a row for
+    each true class and a column for each predicted one, the background last. ``left_out`` has a
+    line for each image that was not used, ``label_problems`` one for each label row that was
+    dropped or clipped.
     """
 
     folder: Path
     precision: AveragePrecision
+    analysis: Analysis
     operating_point: OperatingPoint
     best_scores: dict[str, float]
     confusion: list[list[int]]
@@ -51,6 +54,7 @@ class EvalResult:
         """What metrics.json holds: builtins, always the same keys."""
         return {
             **self.precision.to_dict(),
+            **self.analysis.to_dict(),
             "images_per_second": round(self.images_per_second, 2),
             "seconds": round(self.seconds, 3),
             "weights": str(self.weights),

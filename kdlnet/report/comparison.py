@@ -8,7 +8,7 @@ from pathlib import Path
 from kdlnet.metrics.intervals import Difference
 from kdlnet.report.figure import FAINT, INK, line_colors, new_figure, save_figure, tidy
 
-_LABELS = {"ap": "AP", "ap50": "AP50", "recall": "recall"}
+_LABELS = {"ap": "AP", "ap50": "AP50", "ap75": "AP75", "recall50": "recall at IoU 0.5"}
 
 
 def difference_plot(path: Path, differences: Mapping[str, Difference], title: str) -> None:

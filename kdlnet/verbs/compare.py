@@ -17,8 +17,9 @@ from kdlnet.events import Listener, Message, ignore
 from kdlnet.inference.evaluate import detect, open_split
 from kdlnet.inference.runtimes import open_runtime
 from kdlnet.metrics.average_precision import AveragePrecision, average_precision
-from kdlnet.metrics.intervals import Difference, Table, paired_bootstrap, tabulate
+from kdlnet.metrics.intervals import Difference, paired_bootstrap
 from kdlnet.metrics.result import ImageResult
+from kdlnet.metrics.table import Table, tabulate
 from kdlnet.metrics.verdict import Verdict, VerdictRule
 from kdlnet.report.comparison import difference_plot
 from kdlnet.utils.environment import environment

@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import numpy as np
+
+from kdlnet.curation.groups import find_groups, name_below
 from kdlnet.data.catalog import find_dataset
 from kdlnet.data.folders import image_folders
 from kdlnet.events import Listener, ignore
@@ -13,6 +16,7 @@ from kdlnet.images.window import Window
 from kdlnet.inference.evaluate import VAL_SCORE, detect, open_split
 from kdlnet.inference.pipeline import IOU_THRESHOLD, MAX_DETECTIONS
 from kdlnet.inference.runtimes import open_runtime
+from kdlnet.metrics.analysis import analyse
 from kdlnet.metrics.average_precision import (
     AveragePrecision,
     ClassPrecision,
@@ -20,6 +24,7 @@ from kdlnet.metrics.average_precision import (
 )
 from kdlnet.metrics.errors import find_errors
 from kdlnet.metrics.evaluation import EvalResult
+from kdlnet.metrics.intervals import Interval
 from kdlnet.report.validation import draw_validation
 from kdlnet.types import ImageSize
 from kdlnet.utils.device import synchronize
@@ -27,7 +32,7 @@ from kdlnet.utils.environment import environment
 from kdlnet.utils.files import write_json
 from kdlnet.utils.output import new_folder
 
-__all__ = ["AveragePrecision", "ClassPrecision", "EvalResult", "validate"]
+__all__ = ["AveragePrecision", "ClassPrecision", "EvalResult", "Interval", "validate"]
 
 
 def validate(
@@ -40,6 +45,7 @@ def validate(
     window: Window | None = None,
     tile: TileChoice = None,
     overlap: float | None = None,
+    group_by: str | None = None,
     batch: int = 16,
     device: str = "auto",
     out: Path | None = None,
@@ -57,12 +63,16 @@ def validate(
     weights are not fused in memory, as predict does, since that changes the last digits.
     ``image_size``, ``window``, ``tile`` and ``overlap`` replace what the file holds, see
     :func:`~kdlnet.images.contract.adjusted`; the figures are those of whole images all the same.
+    ``group_by`` names images that belong together, for the intervals, see
+    :func:`~kdlnet.curation.groups.find_groups`: by default each image stands for itself.
     Raises WeightsError, DataError or ConfigError for what cannot be used.
     """
     runtime = open_runtime(weights, device=device, fuse=False, image_size=image_size)
     info = find_dataset(data, data_root)
     contract = adjusted(runtime.preprocess, None, window, tile, overlap)
     dataset, loaded = open_split(runtime, info, split, contract, strict, on_event)
+    names = [name_below(path, info.root) for path in dataset.paths]
+    groups = np.unique(find_groups(group_by, names, dataset.paths), return_inverse=True)[1].tolist()
     reads = [weights, info.source]
     default = Path("runs/val") / info.name
     images, wholes = dataset.paths, image_folders(info)
@@ -78,6 +88,7 @@ def validate(
     result = EvalResult(
         folder=folder,
         precision=average_precision(results, runtime.names, max_detections),
+        analysis=analyse(results, runtime.names, groups, max_detections),
         operating_point=errors.operating_point,
         best_scores=errors.best_scores,
         confusion=errors.confusion.tolist(),

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
 from kdlnet.metrics.average_precision import average_precision
-from kdlnet.metrics.intervals import paired_bootstrap, tabulate, weighted_figures
+from kdlnet.metrics.intervals import draw_weights, paired_bootstrap, set_intervals
 from kdlnet.metrics.result import ImageResult
+from kdlnet.metrics.table import (
+    FIGURES,
+    IOUS,
+    Table,
+    class_table,
+    figures_by_class,
+    mean_over_classes,
+    tabulate,
+    weighted_figures,
+)
 
 from .test_average_precision import NAMES, random_result
 
@@ -36,7 +48,11 @@ def test_with_equal_weights_the_figures_are_cocos(seed: int) -> None:
     results = _results(seed)
     expected = average_precision(results, NAMES)
     found = weighted_figures(tabulate(results, len(NAMES)), np.ones(len(results)))
-    np.testing.assert_allclose(found, [expected.ap, expected.ap50, expected.recall], atol=1e-9)
+    np.testing.assert_allclose(
+        found,
+        [expected.ap, expected.ap50, expected.ap75, expected.recall, expected.recall50],
+        atol=1e-9,
+    )
 
 
 def test_weights_are_copies_of_images() -> None:
@@ -45,12 +61,16 @@ def test_weights_are_copies_of_images() -> None:
     drawn = [result for result, n in zip(results, copies, strict=True) for _ in range(n)]
     expected = average_precision(drawn, NAMES)
     found = weighted_figures(tabulate(results, len(NAMES)), copies.astype(float))
-    np.testing.assert_allclose(found, [expected.ap, expected.ap50, expected.recall], atol=1e-9)
+    np.testing.assert_allclose(
+        found,
+        [expected.ap, expected.ap50, expected.ap75, expected.recall, expected.recall50],
+        atol=1e-9,
+    )
 
 
 def test_no_detections_and_no_truth() -> None:
     empty = ImageResult([], [], [], [[0, 0, 9, 9]], [0], (10, 10))  # type: ignore[arg-type]
-    np.testing.assert_array_equal(weighted_figures(tabulate([empty], 2), np.ones(1)), [0, 0, 0])
+    np.testing.assert_array_equal(weighted_figures(tabulate([empty], 2), np.ones(1)), np.zeros(5))
     blank = ImageResult([], [], [], [], [], (10, 10))  # type: ignore[arg-type]
     assert np.isnan(weighted_figures(tabulate([blank], 2), np.ones(1))).all()
 
@@ -114,3 +134,105 @@ def test_pairs_are_averaged_and_drawn_too() -> None:
     assert one.shown and not both.shown
     assert both.difference == pytest.approx(0, abs=1e-12)
     assert both.a == pytest.approx((one.a + one.b) / 2)
+
+
+def test_rounds_are_resampled_sets_by_class() -> None:
+    """The first rounds against COCO's figures of sets that are really drawn."""
+    results, groups = _results(11), np.array([0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5])
+    for result in results:  # no equal scores: their order among copies is nobody's promise
+        result.scores[:] += np.random.default_rng(1).random(len(result.scores)) / 1000
+    weights = draw_weights(groups, 3)
+    assert (weights.sum(axis=1) == 12).all() and (weights[:, ::2] == weights[:, 1::2]).all()
+    found = figures_by_class(tabulate(results, len(NAMES)), weights)
+    for row, copies in enumerate(weights.astype(int)):
+        drawn = [result for result, n in zip(results, copies, strict=True) for _ in range(n)]
+        expected = average_precision(drawn, NAMES)
+        for c, name in enumerate(NAMES):
+            values = [getattr(expected.per_class[name], figure) for figure in FIGURES]
+            wanted = [np.nan if value is None else value for value in values]
+            np.testing.assert_allclose(found[row, c], wanted, atol=1e-9)
+        wanted = [getattr(expected, figure) for figure in FIGURES]
+        np.testing.assert_allclose(mean_over_classes(found)[row], wanted, atol=1e-9)
+
+
+def test_a_set_has_intervals_and_says_what_they_rest_on() -> None:
+    results = _results(3, 40)
+    expected = average_precision(results, NAMES)
+    found = set_intervals(tabulate(results, len(NAMES)), NAMES, [i // 2 for i in range(40)], 200)
+    assert (found.images, found.groups, found.overall.boxes) == (40, 20, expected.truths)
+    for figure in FIGURES:
+        value = found.overall.figures[figure]
+        assert value.value == pytest.approx(getattr(expected, figure))
+        assert 0 < value.low < value.value < value.high < 1
+    scratch = found.per_class["scratch"]
+    assert scratch.boxes == expected.per_class["scratch"].truths
+    assert scratch.groups <= scratch.images < 40
+    never = found.per_class["never"]
+    assert (never.boxes, never.images, never.groups) == (0, 0, 0)
+    assert never.figures["ap"].to_dict() == {
+        "value": None, "low": None, "high": None, "reason": "no true box"
+    }  # fmt: skip
+
+
+def test_what_leaves_no_spread_is_bounded_or_told() -> None:
+    box = [[0.0, 0, 9, 9]]
+    one = ImageResult(box, [0.9], [0], box, [0], (10, 10))
+    blank = ImageResult([], [], [], [], [], (10, 10))
+    alone = set_intervals(tabulate([one, blank], 1), ["a"], rounds=20).overall.figures["ap"]
+    assert (alone.value, alone.low, alone.high) == (1, None, None)
+    assert alone.reason == "all true boxes are in one image or group"
+    # All of 20 images are right: where a share of 0.025^(1/20) = 0.8316 is right, 2.5 % of the
+    # samples look like this one.
+    perfect = set_intervals(tabulate([one] * 20, 1), ["a"], rounds=20).overall.figures["ap"]
+    assert (perfect.value, perfect.high) == (1, 1) and perfect.low == pytest.approx(
+        0.8316, abs=1e-4
+    )
+    lost = ImageResult([], [], [], box, [0], (10, 10))
+    nothing = set_intervals(tabulate([lost] * 20, 1), ["a"], rounds=20).overall.figures["recall"]
+    assert (nothing.value, nothing.low) == (0, 0)
+    assert nothing.high == pytest.approx(1 - 0.8316, abs=1e-4)
+    for results, names in (([], ["a"]), ([blank], ["a"]), ([], [])):
+        found = set_intervals(tabulate(results, len(names)), names, rounds=20)
+        assert found.overall.figures["ap"].reason == "no true box"
+
+
+def _simulated(rng: np.random.Generator, images: int) -> Table:
+    """Two classes; images differ in how many defects they have and how hard they are."""
+    ease, tables = rng.normal(size=images), []
+    for rate in (0.9, 0.5):
+        truths = rng.poisson(rate * np.exp(0.5 * rng.normal(size=images) - 0.125))
+        owner = np.repeat(np.arange(images), truths)
+        quality = 1 + 0.6 * ease[owner] + rng.normal(size=len(owner))
+        seen = quality > -0.3
+        iou = 0.45 + 0.5 / (1 + np.exp(-0.8 * quality - 0.7 * rng.normal(size=len(owner))))
+        scores = quality + 0.7 * rng.normal(size=len(owner))
+        noise = np.repeat(np.arange(images), rng.poisson(0.8, images))
+        score = np.concatenate([scores[seen], rng.normal(-0.6, 1, len(noise))])
+        order = np.argsort(-score)
+        reached = np.concatenate([iou[seen], np.zeros(len(noise))])[order]
+        hits = reached[None] >= np.array(IOUS)[:, None]
+        tables.append(class_table(np.concatenate([owner[seen], noise])[order], hits, truths))
+    return Table(tuple(tables), np.stack([table.truths for table in tables], axis=1))
+
+
+@pytest.mark.slow
+def test_the_interval_of_a_set_covers_what_it_says() -> None:
+    """1000 sets of 50 images: 95 % of the intervals hold the figure of the whole population."""
+    rng = np.random.default_rng(5)
+    whole = [weighted_figures(_simulated(rng, 5000), np.ones(5000)) for _ in range(40)]
+    truth = dict(zip(FIGURES, np.mean(whole, axis=0), strict=True))
+    held = dict.fromkeys(FIGURES, 0)
+    for trial in range(1000):
+        found = set_intervals(_simulated(rng, 50), ("a", "b"), rounds=200, seed=trial)
+        for name, value in found.overall.figures.items():
+            held[name] += value.low <= truth[name] <= value.high
+    for name, count in held.items():
+        assert 0.93 <= count / 1000 <= 0.97, (name, count / 1000)
+
+
+@pytest.mark.slow
+def test_a_thousand_resamples_of_400_images_take_seconds() -> None:
+    results = _results(1, 400)
+    began = time.process_time()
+    set_intervals(tabulate(results, len(NAMES)), NAMES)
+    assert time.process_time() - began < 10
