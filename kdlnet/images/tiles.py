@@ -11,11 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from kdlnet.ops.arrays import box_area, box_intersection, box_iou, suppress
+from kdlnet.ops.assignment import best_pairs, connected
 from kdlnet.types import DetectionArrays, ImageSize, Tiling
 
 Tile = tuple[int, int, int, int]
@@ -157,10 +155,7 @@ def _groups(boxes: Boxes, labels: Rows, tile: Rows, cut: Mask, frames: Boxes) ->
             two = one + 1 + later
             if len(rows[one]) and len(rows[two]):
                 links.append(_pairs(reaching, labels, rows[one], rows[two], shared[later]))
-    first, second = np.concatenate(links).T
-    graph = coo_array((np.ones(len(first)), (first, second)), shape=(len(boxes), len(boxes)))
-    numbers: Rows = connected_components(graph, directed=False)[1].astype(np.int64)
-    return numbers
+    return connected(len(boxes), np.concatenate(links))
 
 
 def _pairs(boxes: Boxes, labels: Rows, one: Rows, two: Rows, region: Boxes) -> Rows:
@@ -173,9 +168,8 @@ def _pairs(boxes: Boxes, labels: Rows, one: Rows, two: Rows, region: Boxes) -> R
     one, two = one[kept[0]], two[kept[1]]
     alike = box_iou(views[0][kept[0]][:, None], views[1][kept[1]])
     alike = alike * (labels[one][:, None] == labels[two]) * (alike >= _SAME)
-    chosen = linear_sum_assignment(alike, maximize=True)
-    pairs: Rows = np.column_stack((one[chosen[0]], two[chosen[1]]))
-    return np.asarray(pairs[alike[chosen] > 0])
+    chosen = best_pairs(alike)
+    return np.column_stack((one[chosen[:, 0]], two[chosen[:, 1]]))
 
 
 def _one_a_group(found: DetectionArrays, cut: Mask, group: Rows) -> tuple[DetectionArrays, Mask]:

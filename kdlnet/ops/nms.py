@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import importlib.util
 import math
+from functools import cache
+from pathlib import Path
 
+import torch
 from torch import Tensor
-from torchvision.ops import batched_nms
 
 from kdlnet.metrics.verdict import DEFAULT_SCORE
 from kdlnet.ops.boxes import clip_boxes
@@ -69,9 +74,32 @@ def _select(
 
 
 def suppress(found: Detections, iou_threshold: float, max_detections: int) -> Detections:
-    """Class-wise non-maximum suppression of one image's boxes; by falling score, any frame."""
-    keep = batched_nms(found.boxes, found.scores, found.labels, iou_threshold)[:max_detections]
+    """Class-wise non-maximum suppression of one image's boxes; by falling score, any frame.
+
+    Classes are moved apart by more than the largest coordinate, so that none meets another's.
+    """
+    if not len(found):
+        return found
+    _load_nms()
+    apart = found.labels.to(found.boxes.dtype) * (found.boxes.max() + 1)
+    boxes = found.boxes + apart[:, None]
+    keep = torch.ops.torchvision.nms(boxes, found.scores, iou_threshold)[:max_detections]
     return Detections(found.boxes[keep], found.scores[keep], found.labels[keep])
+
+
+@cache
+def _load_nms() -> None:
+    """Registers torchvision's operators, without its Python package where that is possible.
+
+    The package imports torch's compiler and every model: two seconds of every start.
+    """
+    spec = importlib.util.find_spec("torchvision")
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        for library in Path(folder).glob("_C*.so"):
+            with contextlib.suppress(OSError):
+                torch.ops.load_library(library)
+    if not hasattr(torch.ops.torchvision, "nms"):
+        importlib.import_module("torchvision.ops")
 
 
 def _logit(probability: float) -> float:

@@ -44,7 +44,7 @@ def font(text: str, size: float) -> tuple[str, FontProperties]:
     Class names are data: no letter of them is read as matplotlib's own mark-up.
     """
     file, shown = font_for(text)
-    return shown.replace("$", r"\$"), FontProperties(fname=str(file), size=size)
+    return shown.replace("$", r"\$"), FontProperties(fname=file, size=size)
 
 
 def line_colors(count: int) -> list[str]:

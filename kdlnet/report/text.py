@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+import importlib
+import importlib.util
+from functools import cache, lru_cache
 from pathlib import Path
+from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib import font_manager
 from numpy.typing import NDArray
 from PIL import ImageFont
 
-# DejaVu comes with matplotlib and covers Latin, Greek and Cyrillic. For the rest the first of
-# these that is installed and has all the letters.
+from kdlnet.errors import KdlnetError
+
+# DejaVu covers Latin, Greek and Cyrillic. For the rest the first of these that is installed and has
+# all the letters. Matplotlib finds them; it takes a while to import and is not needed for ASCII.
 _OTHER_FONTS = (
     "Noto Sans CJK SC",
     "Noto Sans CJK JP",
@@ -31,9 +34,16 @@ _OTHER_FONTS = (
 
 
 @lru_cache(maxsize=4096)
-def font_for(text: str) -> tuple[Path, str]:
-    """A font file and ``text`` as that font can show it: letters that no font has become ``?``."""
-    default = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+def font_for(text: str) -> tuple[Path | None, str]:
+    """A font file and ``text`` as that font can show it: letters that no font has become ``?``.
+
+    None is the font inside Pillow, where matplotlib is not installed; it shows ASCII.
+    """
+    default = _default()
+    if text.isascii() and text.isprintable():
+        return default, text
+    if default is None:
+        return None, "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
     for font in (default, *_installed()):
         if all(ord(letter) in _letters(font) for letter in text):
             return font, text
@@ -75,16 +85,35 @@ def shorten(text: str, size: int, width: int) -> str:
 
 
 @lru_cache(maxsize=64)
-def _font(file: Path, size: int) -> ImageFont.FreeTypeFont:
+def _font(file: Path | None, size: int) -> ImageFont.FreeTypeFont:
+    if file is None:
+        font = ImageFont.load_default(size)
+        if not isinstance(font, ImageFont.FreeTypeFont):
+            raise KdlnetError("this Pillow draws no text (no FreeType): pip install pillow")
+        return font
     return ImageFont.truetype(str(file), size)
+
+
+@cache
+def _default() -> Path | None:
+    """DejaVu Sans, which comes with matplotlib."""
+    spec = importlib.util.find_spec("matplotlib")
+    folders = (spec.submodule_search_locations or ()) if spec else ()
+    files = (Path(folder, "mpl-data", "fonts", "ttf", "DejaVuSans.ttf") for folder in folders)
+    return next(filter(Path.is_file, files), None)
 
 
 @lru_cache(maxsize=32)
 def _letters(font: Path) -> frozenset[int]:
-    return frozenset(font_manager.get_font(str(font)).get_charmap())
+    return frozenset(_font_manager().get_font(str(font)).get_charmap())
 
 
 @lru_cache(maxsize=1)
 def _installed() -> tuple[Path, ...]:
-    found = {entry.name: Path(entry.fname) for entry in font_manager.fontManager.ttflist}
+    fonts = _font_manager().fontManager.ttflist
+    found = {entry.name: Path(entry.fname) for entry in fonts}
     return tuple(found[name] for name in _OTHER_FONTS if name in found)
+
+
+def _font_manager() -> Any:
+    return importlib.import_module("matplotlib.font_manager")

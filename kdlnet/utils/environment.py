@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import platform
 import sys
 from pathlib import Path
@@ -9,27 +10,47 @@ from typing import Any
 
 import cv2
 import numpy
-import torch
-import torchvision
 
 from kdlnet import __version__
+from kdlnet.utils.threads import usable_threads
+
+_PACKAGES = ("torch", "torchvision", "onnxruntime", "openvino")
 
 
 def environment() -> dict[str, Any]:
-    """Versions, machine and threads, as JSON values."""
+    """Versions, machine and threads, as JSON values.
+
+    What torch knows about the machine is in it where torch is in use.
+    """
     return {
         "kdlnet": __version__,
         "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
+        **{name: _version(name) for name in _PACKAGES},
         "numpy": numpy.__version__,
         "opencv": cv2.__version__,
         "platform": platform.platform(),
         "processor": processor_name(),
+        **_seen_by_torch(),
+        "command": sys.argv,
+    }
+
+
+def _version(package: str) -> str | None:
+    """From the package's own notes: some take seconds to import."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _seen_by_torch() -> dict[str, Any]:
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return {"threads": usable_threads()}
+    return {
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
-        "command": sys.argv,
     }
 
 
