@@ -153,6 +153,10 @@ Cache = Annotated[
     str | None, option("--cache", metavar="KIND", help="Decoded images: ram, disk or none [ram].")
 ]
 Split = Annotated[str | None, option("--split", metavar="NAME", help="train, val or test [val].")]
+LotBy = Annotated[
+    str | None,
+    option("--lot-by", metavar="REGEX", help="Verdicts by lot: the one group, in file names."),
+]
 Device = Annotated[
     str | None, option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N [auto].")
 ]

@@ -13,7 +13,7 @@ import typer
 from kdlnet.utils.files import shown
 
 from ..console import Console, plain
-from ..errors import UsageProblem
+from ..errors import PROOF, UsageProblem
 from ..options import (
     Batch,
     Device,
@@ -35,6 +35,14 @@ if TYPE_CHECKING:
     from kdlnet.verbs.predict import Prediction, PredictResult, Source
 
 _FEW = 20  # up to so many images each gets a line of its own
+_FAIL_ON = ("ng", "unsure")
+
+
+def _fail_on(value: str | None) -> str | None:
+    """Checks the verdict. Raises typer.BadParameter."""
+    if value not in (None, *_FAIL_ON):
+        raise typer.BadParameter(f"{value!r}: give {' or '.join(_FAIL_ON)}")
+    return value
 
 
 Sources = Annotated[
@@ -72,6 +80,15 @@ NetworkInput = Annotated[
     str | None,
     option("--image-size", metavar="N|HxW", help="Network input [as in the weights]."),
 ]
+FailOn = Annotated[
+    str | None,
+    option(
+        "--fail-on",
+        metavar="VERDICT",
+        callback=_fail_on,
+        help="Exit code 4: ng, where an image is NG; unsure, where one is not OK or not read.",
+    ),
+]
 Strict = Annotated[bool, option("--strict", help="An unreadable image fails the run.")]
 
 
@@ -91,18 +108,21 @@ def predict(
     device: Device = None,
     out: Out = None,
     overwrite: Overwrite = False,
+    fail_on: FailOn = None,
     strict: Strict = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Find defects in images, videos and streams.
 
-    An image with a box is NG, one without is OK. The folder (runs/predict/NAME unless --out) gets
-    what --save names. Files that cannot be read are named and skipped. With --json videos and
-    streams give one JSON line a frame.
+    Each image is OK, NG or, where the weights have two thresholds, UNSURE, by the rule in them;
+    --score replaces it. The folder (runs/predict/NAME unless --out) gets what --save names. Files
+    that cannot be read are named and skipped. With --json videos and streams give one JSON line a
+    frame.
 
     \b
     kdlnet predict parts/ --weights best.pt
+    kdlnet predict lot-7/ --weights best.pt --fail-on ng
     kdlnet predict rtsp://camera/1 --weights best.pt --save csv --json
     """
     if not source:
@@ -143,6 +163,8 @@ def predict(
         if opened.kind == "images":
             found.seek(0)
             console.document_of(result.to_dict(), "predictions", map(json.loads, found))
+    if fail_on and (result.ng or (fail_on == "unsure" and (result.unsure or result.skipped))):
+        raise typer.Exit(PROOF)
 
 
 def _names(text: str | None) -> list[str] | None:
@@ -158,7 +180,8 @@ def _show(console: Console, source: Source, result: PredictResult) -> None:
     console.table(("class", "boxes"), [*rows, ("all", str(sum(result.boxes.values())))])
     kind = "images" if source.kind == "images" else "frames"
     skipped = f"; {len(result.skipped)} skipped" if result.skipped else ""
-    console.say(f"{result.images} {kind}: {result.ok} OK, {result.ng} NG with boxes{skipped}")
+    unsure = f"{result.unsure} UNSURE, " if result.unsure else ""
+    console.say(f"{result.images} {kind}: {result.ok} OK, {unsure}{result.ng} NG{skipped}")
     stages = ", ".join(f"{stage} {1000 * value:.1f}" for stage, value in result.stages.items())
     console.say(f"{result.images_per_second:.1f} {kind}/s with all; ms each: {stages}")
     if result.folder is not None:

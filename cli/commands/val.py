@@ -15,6 +15,7 @@ from ..options import (
     Device,
     ImageSize,
     Json,
+    LotBy,
     Out,
     Overlap,
     Overwrite,
@@ -33,7 +34,15 @@ from ..options import (
 from .data_split import GroupBy
 
 if TYPE_CHECKING:
-    from kdlnet.verbs.val import AveragePrecision, ClassPrecision, EvalResult, Interval
+    from kdlnet.verbs.val import (
+        AveragePrecision,
+        ClassPrecision,
+        EvalResult,
+        Interval,
+        PartRates,
+        Rate,
+        VerdictReport,
+    )
 
 _LABELS = {"ap": "AP", "ap50": "AP50", "recall": "recall"}
 
@@ -55,6 +64,7 @@ def val(
         bool | None,
         option("--pictures/--no-pictures", help="Draw what was found and missed [on]."),
     ] = None,
+    lot_by: LotBy = None,
     out: Out = None,
     overwrite: Overwrite = False,
     strict: Strict = False,
@@ -64,7 +74,8 @@ def val(
     """Measure the precision of weights on a dataset.
 
     AP, AP50 and AP75, over all, per class and per size, with 95 % intervals from a
-    bootstrap over images, or over groups of them.
+    bootstrap over images, or over groups of them. By the rule in the weights: how many defective
+    parts would be passed and good ones rejected, with exact 95 % intervals.
     The folder (runs/val/NAME unless --out) gets metrics.json, curves, the confusion matrix and
     pictures with true, false and missed boxes.
 
@@ -88,7 +99,7 @@ def val(
                 strict=strict,
                 **seeing(image_size, window, tile, overlap),
                 **given(split=split, data_root=data_root, group_by=group_by, batch=batch),
-                **given(device=device, out=out, pictures=pictures),
+                **given(device=device, out=out, pictures=pictures, lot_by=lot_by),
             )
         _show(console, result)
 
@@ -101,9 +112,38 @@ def _show(console: Console, result: EvalResult) -> None:
     cells = ", ".join(f"{name} {figure(value)}" for name, value in found.per_size.items())
     console.say(f"AP by size: {cells}")
     console.say(_headline(result))
+    show_verdicts(console, result.verdicts)
     problems = f", {len(result.problems)} problems in the data" if result.problems else ""
     console.say(f"{found.images} images{problems}; all is in {shown(result.folder)}")
     console.document({"folder": result.folder, **result.to_dict(), "problems": result.problems})
+
+
+def show_verdicts(console: Console, found: VerdictReport) -> None:
+    """Escape and overkill with their intervals, by class and lot where there are several."""
+    rows = [(name, *_rates(rates)) for name, rates in found.per_class.items()]
+    if len(rows) > 1:
+        console.table(("class", *_RATES), rows)
+    if found.per_lot:
+        lots = [(name, *_rates(rates)) for name, rates in found.per_lot.items()]
+        console.table(("lot", *_RATES), lots)
+    for line in found.lines():
+        console.say(line)
+
+
+_RATES = ("defective", "passed", "escape", "unsure", "good", "rejected", "overkill")
+
+
+def _rates(found: PartRates) -> tuple[str, ...]:
+    escape, overkill = found.escape, found.overkill
+    unsure = found.defective["UNSURE"] + found.good["UNSURE"]
+    left = (escape.of, escape.count, _interval(escape), unsure)
+    return tuple(map(str, (*left, overkill.of, overkill.count, _interval(overkill))))
+
+
+def _interval(rate: Rate) -> str:
+    if rate.value is None:
+        return "-"
+    return f"{rate.value:.3f} ({rate.low:.3f} to {rate.high:.3f})"
 
 
 def _row(name: str, found: AveragePrecision | ClassPrecision) -> tuple[str, ...]:

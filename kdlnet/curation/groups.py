@@ -62,11 +62,11 @@ def groups_of_duplicates(
     return groups
 
 
-def groups_by_rule(names: Sequence[str], rule: str) -> list[str]:
+def groups_by_rule(names: Sequence[str], rule: str, flag: str = "--group-by") -> list[str]:
     """What the one group of the regular expression ``rule`` finds in each name.
 
     ``names`` are paths relative to the dataset. The rule is searched in the file name, or in the
-    whole path when it contains a ``/``.
+    whole path when it contains a ``/``. ``flag`` is named in errors.
 
     Raises DataError for a faulty expression, one without exactly one group, and names that it
     does not match.
@@ -74,10 +74,10 @@ def groups_by_rule(names: Sequence[str], rule: str) -> list[str]:
     try:
         expression = re.compile(rule)
     except re.error as error:
-        raise DataError(f"--group-by '{rule}' is not a regular expression: {error}") from None
+        raise DataError(f"{flag} '{rule}' is not a regular expression: {error}") from None
     if expression.groups != 1:
         raise DataError(
-            f"--group-by '{rule}' has {expression.groups} groups: put what names the part into "
+            f"{flag} '{rule}' has {expression.groups} groups: put what names the part into "
             r"the only one, for example '^(\d+)_' for 05_scratch_12.jpg"
         )
     texts = names if "/" in rule else [name.rsplit("/", 1)[-1] for name in names]
@@ -86,10 +86,17 @@ def groups_by_rule(names: Sequence[str], rule: str) -> list[str]:
     unmatched = [name for name, part in zip(names, parts, strict=True) if not part]
     if unmatched:
         raise DataError(
-            f"--group-by '{rule}' finds no group in {len(unmatched)} of {len(names)} names, first "
+            f"{flag} '{rule}' finds no group in {len(unmatched)} of {len(names)} names, first "
             f"{unmatched[0]!r}: widen the rule"
         )
     return parts
+
+
+def lots_of(paths: Sequence[Path], root: Path, rule: str | None) -> list[str] | None:
+    """The lot of each image of the dataset in ``root`` by ``rule``; None where there is no rule."""
+    if rule is None:
+        return None
+    return groups_by_rule([name_below(path, root) for path in paths], rule, "--lot-by")
 
 
 def groups_by_table(names: Sequence[str], paths: Sequence[Path], file: Path) -> list[str]:

@@ -18,6 +18,7 @@ from kdlnet.images.window import fit_depth, image_depth, other_depth
 from kdlnet.inference.pipeline import IOU_THRESHOLD, MAX_DETECTIONS, Pipeline
 from kdlnet.inference.views import DatasetViews
 from kdlnet.metrics.result import ImageResult
+from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.types import DetectionArrays, Forward, Preprocess
 
 VAL_SCORE = 0.001
@@ -50,7 +51,7 @@ def detect(
     eval mode.
     """
     size = dataset.preprocess.image_size
-    limits = score_threshold, iou_threshold, max_detections
+    limits = VerdictRule.at(score_threshold), iou_threshold, max_detections
     views = DatasetViews(dataset)
     images = dict.fromkeys(views.image_of)
     found = Pipeline(network, size, device, *limits, batch).detect(views)

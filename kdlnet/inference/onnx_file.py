@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from kdlnet import __version__
 from kdlnet.errors import KdlnetError, WeightsError
 from kdlnet.inference.weights import Weights
+from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.models.network import Network
 from kdlnet.ops.decode import decode_boxes
 from kdlnet.ops.points import make_points
@@ -178,7 +179,10 @@ def _header(session: Any, path: Path) -> dict[str, Any]:
 
 
 def _fits(session: Any, header: dict[str, Any]) -> bool:
-    """Whether inputs and outputs have the names and shapes that the metadata asks for."""
+    """Whether inputs and outputs have the names and shapes that the metadata asks for.
+
+    Raises ValueError, TypeError or KeyError where its thresholds are none.
+    """
     contract = Preprocess.from_dict(header["preprocess"])
     height, width = contract.image_size
     points = sum((height // stride) * (width // stride) for stride in header["strides"])
@@ -189,5 +193,6 @@ def _fits(session: Any, header: dict[str, Any]) -> bool:
         "bins": [points, 4, header["bins"]],
     }
     values = (*session.get_inputs(), *session.get_outputs())
-    texts = isinstance(header["model"], str) and isinstance(header["thresholds"], dict)
+    VerdictRule.of_weights(header["thresholds"], header["names"])
+    texts = isinstance(header["model"], str) and isinstance(header.get("calibration", {}), dict)
     return texts and {value.name: list(value.shape)[1:] for value in values} == wanted

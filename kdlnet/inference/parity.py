@@ -55,8 +55,8 @@ class Parity:
     """The differences that were found, and those allowed. ``after`` is compared with ``before``.
 
     Errors are those of class and bin logits and, in pixels of the network input, of the boxes of
-    all points. ``verdict_flips`` counts images that are OK for one and NG for the other at
-    ``score_threshold``. AP is None without labelled boxes.
+    all points. ``verdict_flips`` counts images on which the verdicts differ; no score below
+    ``score_threshold`` makes one NG. AP is None without labelled boxes.
     """
 
     images: int
@@ -186,7 +186,7 @@ class _Pair:
             tolerance.box_pixels or usual.box_pixels or 0.0,
             tolerance.score or usual.score or 0.0,
         )
-        self._lowest = min(SURE_SCORE - self._margins[1], rule.score)
+        self._lowest = min(SURE_SCORE - self._margins[1], rule.lowest)
         self.images, self.boxes, self.flips = 0, 0, 0
         self.logit_error, self.largest, self.box_error = 0.0, 0.0, 0.0
         self.same = True
@@ -217,9 +217,8 @@ class _Pair:
         return select_detections(raw, self._size, self._lowest, 1.0, _ALL, _ALL)
 
     def flipped(self, before: _Scored, after: _Scored) -> bool:
-        """Whether one image is OK on one side and NG on the other."""
-        one, two = (self._rule.verdict(found.scores, found.labels) for found in (before, after))
-        return one != two
+        """Whether the two sides give one image different verdicts."""
+        return self._rule.verdict(before) != self._rule.verdict(after)
 
     def parity(self, found: _Effect, real: bool) -> Parity:
         tolerance, allowed = self._tolerance, self._tolerance.flips

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from kdlnet.images.tiles import Tile, merge_tiles
 from kdlnet.inference.clock import Laps
 from kdlnet.inference.views import Views
-from kdlnet.metrics.verdict import DEFAULT_SCORE
+from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.ops.nms import select_detections
 from kdlnet.types import DetectionArrays, Detections, Forward, ImageSize, RawPredictions
 from kdlnet.utils.device import synchronize
@@ -25,15 +25,15 @@ class Pipeline:
     """Tiles, letterbox, network, suppression, back to the original image, tiles merged.
 
     ``network`` maps images (B, channels, H, W) of ``input_size`` on ``device`` to RawPredictions
-    there: a Runtime, or a model in eval mode. It gets ``batch`` views at once. Boxes below
-    ``score_threshold`` are left out; with ``labels`` those of other classes, too, before the
-    suppression.
+    there: a Runtime, or a model in eval mode. It gets ``batch`` views at once. Boxes that ``rule``
+    passes over for their score are left out; with ``labels`` those of other classes, too, before
+    the suppression.
     """
 
     network: Forward
     input_size: ImageSize
     device: torch.device
-    score_threshold: float = DEFAULT_SCORE
+    rule: VerdictRule = field(default_factory=VerdictRule)
     iou_threshold: float = IOU_THRESHOLD
     max_detections: int = MAX_DETECTIONS
     batch: int = 16
@@ -57,7 +57,7 @@ class Pipeline:
             self._end(clock, "infer")
             whole = []
             for row, found, geometry in zip(rows, self._select(raw), geometries, strict=True):
-                parts.append(geometry.detections(found.arrays()))
+                parts.append(geometry.detections(self._kept(found)))
                 tiles.append(views.tiles[row])
                 if row + 1 == count or views.image_of[row + 1] != views.image_of[row]:
                     whole.append(self._merge(parts, tiles))
@@ -75,13 +75,17 @@ class Pipeline:
             clock.end(stage)
 
     def _select(self, raw: RawPredictions) -> list[Detections]:
-        limits = (self.score_threshold, self.iou_threshold, self.max_detections)
+        limits = (self.rule.lowest, self.iou_threshold, self.max_detections)
         if self.labels is None:
             return select_detections(raw, self.input_size, *limits)
         kept = torch.tensor(self.labels, device=raw.logits.device)
         some = replace(raw, logits=raw.logits[..., kept])
         found = select_detections(some, self.input_size, *limits)
         return [Detections(each.boxes, each.scores, kept[each.labels]) for each in found]
+
+    def _kept(self, found: Detections) -> DetectionArrays:
+        arrays = found.arrays()
+        return arrays[self.rule.kept(arrays.scores, arrays.labels)]
 
     def _merge(self, parts: list[DetectionArrays], tiles: list[Tile | None]) -> DetectionArrays:
         return merge_tiles(parts, tiles, self.iou_threshold, self.max_detections)

@@ -28,7 +28,7 @@ class Prediction:
     in the source or video; ``timestamp`` is in seconds, None for an image. ``seconds`` is the
     time by stage (decode, preprocess, infer, postprocess), a batch's shared equally. ``window``
     holds the two intensities the network saw as 0 and 1. ``rule`` says which boxes make the image
-    NG; by default each of them does.
+    NG or UNSURE; by default each of them makes it NG.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Prediction:
     timestamp: float | None = None
     stem: str = "image"
     window: tuple[float, float] = (0.0, 255.0)
-    rule: VerdictRule = field(default_factory=lambda: VerdictRule(score=0.0))
+    rule: VerdictRule = field(default_factory=lambda: VerdictRule.at(0.0))
     path: Path | None = None
     image: ImageArray | None = field(default=None, repr=False)
 
@@ -60,8 +60,8 @@ class Prediction:
 
     @property
     def verdict(self) -> Verdict:
-        """``NG`` when a box reaches its threshold, else ``OK``."""
-        return self.rule.verdict(self.scores, self.labels)
+        """``NG``, ``UNSURE`` (a person has to look) or ``OK``, by the rule."""
+        return self.rule.verdict(self)
 
     def counts(self) -> dict[str, int]:
         """Boxes by class name, in the order of the class list; classes without a box left out."""
@@ -73,8 +73,12 @@ class Prediction:
         return np.column_stack((self.boxes, self.scores, self.labels))
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON values. Boxes are rounded to 0.001 pixels, scores to 0.00001."""
-        rows = zip(self.labels.tolist(), self.scores.tolist(), self.boxes.tolist(), strict=True)
+        """JSON values. Boxes are rounded to 0.001 pixels, scores to 0.00001.
+
+        The ``verdict`` of a box is what it would make of the image on its own.
+        """
+        columns = (self.labels.tolist(), self.scores.tolist(), self.boxes.tolist())
+        rows = zip(*columns, self.rule.box_verdicts(self), strict=True)
         return {
             "name": self.name,
             "index": self.index,
@@ -87,8 +91,9 @@ class Prediction:
                     "label": label,
                     "score": round(score, 5),
                     "box": [round(side, 3) for side in box],
+                    "verdict": verdict,
                 }
-                for label, score, box in rows
+                for label, score, box, verdict in rows
             ],
             "seconds": {stage: round(value, 6) for stage, value in self.seconds.items()},
         }

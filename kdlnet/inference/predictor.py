@@ -23,7 +23,7 @@ from kdlnet.inference.pipeline import IOU_THRESHOLD, MAX_DETECTIONS, Pipeline
 from kdlnet.inference.prediction import Prediction
 from kdlnet.inference.runtimes import open_runtime
 from kdlnet.inference.views import FrameViews
-from kdlnet.metrics.verdict import DEFAULT_SCORE, VerdictRule
+from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.types import DetectionArrays, Forward, ImageSize, Preprocess
 
 _BATCH_BYTES = 512 * 2**20  # pixels of a batch's originals: few large boards, many small crops
@@ -49,7 +49,8 @@ class Predictor:
     """A network with all it takes to turn images into boxes.
 
     ``network`` maps images (B, channels, H, W) in [0, 1] on ``device`` to RawPredictions; a
-    detector in eval mode, or another runtime. ``classes`` names those that count, None for all.
+    detector in eval mode, or another runtime. ``rule`` says which boxes are kept, and which of them
+    make a part NG or UNSURE. ``classes`` names those that count, None for all.
     Raises ConfigError for a value out of range and for an unknown class.
 
     >>> detector = Detector.load("best.pt")  # doctest: +SKIP
@@ -61,14 +62,13 @@ class Predictor:
     names: tuple[str, ...]
     preprocess: Preprocess
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    score_threshold: float = DEFAULT_SCORE
+    rule: VerdictRule = field(default_factory=VerdictRule)
     iou_threshold: float = IOU_THRESHOLD
     max_detections: int = MAX_DETECTIONS
     batch: int = 16
     classes: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        _check("score", self.score_threshold, 0 <= self.score_threshold < 1, "0 or more, below 1")
         _check("IoU", self.iou_threshold, 0 < self.iou_threshold <= 1, "above 0, up to 1")
         _check("max-detections", self.max_detections, self.max_detections >= 1, "1 or more")
         _check("batch", self.batch, self.batch >= 1, "1 or more")
@@ -99,20 +99,23 @@ class Predictor:
     ) -> Predictor:
         """A predictor from a weights file of kdlnet, plain or fused, or from its export.
 
-        Without ``score_threshold`` the one stored in the file counts, else 0.25; ``image_size``
+        Without ``score_threshold`` the rule stored in the file counts, else NG from 0.25 on; with
+        it every class is NG from there on and no part UNSURE. ``image_size``
         (H, W), ``window``, ``tile`` and ``overlap`` replace what is stored, see
         :func:`~kdlnet.images.contract.adjusted`. Unfused weights are folded in memory. Raises
         WeightsError or ConfigError, KdlnetError where ONNX Runtime is not installed.
         """
         runtime = open_runtime(Path(path), device=device, image_size=image_size)
-        if score_threshold is None:
-            score_threshold = VerdictRule.of_weights(runtime.thresholds).score
+        rule = runtime.rule
+        if score_threshold is not None:
+            _check("score", score_threshold, 0 <= score_threshold < 1, "0 or more, below 1")
+            rule = VerdictRule.at(score_threshold)
         return cls(
             runtime,
             runtime.names,
             adjusted(runtime.preprocess, None, window, tile, overlap),
             runtime.device,
-            score_threshold,
+            rule,
             iou_threshold,
             max_detections,
             batch,
@@ -197,7 +200,7 @@ class Predictor:
             self.network,
             self.preprocess.image_size,
             self.device,
-            score_threshold=self.score_threshold,
+            rule=self.rule,
             iou_threshold=self.iou_threshold,
             max_detections=self.max_detections,
             batch=self.batch,
@@ -219,7 +222,7 @@ class Predictor:
             timestamp=frame.timestamp,
             stem=frame.stem,
             window=self._fitted(frame.image).window,
-            rule=VerdictRule(self.score_threshold),
+            rule=self.rule,
             path=frame.path,
             image=frame.image,
         )

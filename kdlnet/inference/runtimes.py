@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import torch
@@ -15,6 +16,7 @@ from kdlnet.errors import ConfigError, WeightsError, unknown
 from kdlnet.inference.kinds import KINDS, kind_of
 from kdlnet.inference.onnx_file import read_onnx
 from kdlnet.inference.weights import load_weights
+from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.models.fuse import fuse_model
 from kdlnet.types import ImageSize, Preprocess, RawPredictions
 from kdlnet.utils.device import find_device, prepare
@@ -28,6 +30,7 @@ class Runtime:
     [0, 1] (:mod:`kdlnet.inference.views` makes them), and returns RawPredictions there, without
     features.
 
+    ``rule`` is the file's own, and ``calibration`` says how it was chosen, empty where none was.
     ``name`` is a key of RUNTIMES, ``version`` that of the library behind it. ``fused`` says what
     runs, ``file_fused`` what the file holds. ``fixed_size``: only ``preprocess.image_size`` fits.
     ``with_boxes`` also returns the boxes (B, A, 4) that the file itself decodes, for programs other
@@ -41,7 +44,8 @@ class Runtime:
     model: str
     names: tuple[str, ...]
     preprocess: Preprocess
-    thresholds: dict[str, float]
+    rule: VerdictRule
+    calibration: dict[str, Any]
     fused: bool
     file_fused: bool
     fixed_size: bool
@@ -92,7 +96,8 @@ def _open_torch(path: Path, device: str, fuse: bool, image_size: ImageSize | Non
         model=weights.model,
         names=weights.names,
         preprocess=contract,
-        thresholds=weights.thresholds,
+        rule=weights.rule,
+        calibration=weights.calibration,
         fused=fuse or weights.fused,
         file_fused=weights.fused,
         fixed_size=False,
@@ -125,7 +130,8 @@ def _open_onnx(path: Path, device: str, fuse: bool, image_size: ImageSize | None
         model=header["model"],
         names=tuple(header["names"]),
         preprocess=contract,
-        thresholds=header["thresholds"],
+        rule=VerdictRule.of_weights(header["thresholds"], header["names"]),
+        calibration=header.get("calibration", {}),
         fused=True,
         file_fused=True,
         fixed_size=True,

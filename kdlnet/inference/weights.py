@@ -18,6 +18,7 @@ from kdlnet import __version__
 from kdlnet.config import parse_image_size
 from kdlnet.errors import WeightsError
 from kdlnet.inference.kinds import KINDS, WEIGHTS_KINDS, kind_of
+from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.models.fuse import fuse_model
 from kdlnet.models.network import Network
 from kdlnet.models.zoo import MODELS, ModelArguments, build_model
@@ -37,8 +38,9 @@ _META = ("model", "arguments", "names", "preprocess", "fused", "thresholds", "me
 class Weights:
     """A detector with all that inference needs to know about it.
 
-    ``thresholds`` maps names such as ``score`` to numbers; ``training`` is what resume needs, empty
-    in best.pt; ``path`` is the file it came from; ``purpose`` is ``detect`` or :data:`START`.
+    ``thresholds`` are what :meth:`VerdictRule.of_weights` reads, and ``calibration`` says how they
+    were chosen, empty where no calibration did; ``training`` is what resume needs, empty in
+    best.pt; ``path`` is the file it came from; ``purpose`` is ``detect`` or :data:`START`.
     """
 
     detector: Network
@@ -47,11 +49,17 @@ class Weights:
     names: tuple[str, ...]
     preprocess: Preprocess
     fused: bool = False
-    thresholds: dict[str, float] = field(default_factory=dict)
+    thresholds: dict[str, Any] = field(default_factory=dict)
+    calibration: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     path: Path | None = None
     purpose: str = "detect"
+
+    @property
+    def rule(self) -> VerdictRule:
+        """Which boxes make a part NG or UNSURE."""
+        return VerdictRule.of_weights(self.thresholds, self.names)
 
     def describe(self) -> dict[str, Any]:
         """All but the tensors, as builtins."""
@@ -62,6 +70,7 @@ class Weights:
             "preprocess": self.preprocess.to_dict(),
             "fused": self.fused,
             "thresholds": dict(self.thresholds),
+            "calibration": dict(self.calibration),
             "metrics": dict(self.metrics),
             "purpose": self.purpose,
         }
@@ -198,18 +207,21 @@ def _fitted(content: dict[str, Any]) -> Weights:
     if purpose != START:
         _check_names(arguments, names)
     _check_contract(arguments, preprocess)
-    return Weights(
+    weights = Weights(
         detector=detector.eval(),
         model=content["model"],
         arguments=arguments,
         names=names,
         preprocess=preprocess,
         fused=bool(content["fused"]),
-        thresholds={key: float(value) for key, value in content["thresholds"].items()},
+        thresholds=dict(content["thresholds"]),
+        calibration=dict(content.get("calibration", {})),
         metrics=dict(content["metrics"]),
         training=content.get("training", {}),
         purpose=purpose,
     )
+    _ = weights.rule  # raises where the thresholds are none
+    return weights
 
 
 def _check_names(arguments: ModelArguments, names: tuple[str, ...]) -> None:

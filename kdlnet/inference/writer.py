@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -26,7 +26,9 @@ from kdlnet.utils.output import Place
 
 KINDS = ("images", "txt", "json", "csv", "crops")
 _Grow = Callable[[Prediction], None]
-_COLUMNS = ("name", "index", "timestamp", "class", "label", "score", "x1", "y1", "x2", "y2")
+_IMAGE = ("name", "index", "timestamp")
+_COLUMNS = (*_IMAGE, "class", "label", "score", "x1", "y1", "x2", "y2", "verdict")
+_VERDICT = (*_IMAGE, "verdict", "boxes")
 
 
 def check_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
@@ -43,10 +45,10 @@ class PredictionWriter:
     """Writes predictions into a folder, made at the first of them. A context.
 
     ``images/STEM.jpg`` is the drawn image, ``labels/STEM.txt`` its YOLO rows with the score last,
-    ``crops/CLASS/STEM-N.png`` box N in native depth. ``predictions.csv`` and, for sources that
-    come frame by frame (``lines``), ``predictions.jsonl`` grow with each image; so does
-    ``predictions.json``, a complete document at any time. Raises KdlnetError for what cannot be
-    written.
+    ``crops/CLASS/STEM-N.png`` box N in native depth. ``predictions.csv`` (a line a box) and
+    ``verdicts.csv`` (a line an image) and, for sources that come frame by frame (``lines``),
+    ``predictions.jsonl`` grow with each image; so does ``predictions.json``, a complete document at
+    any time. Raises KdlnetError for what cannot be written.
     """
 
     def __init__(
@@ -95,16 +97,17 @@ class PredictionWriter:
         self.folder = folder = self._place.make()
         write_yaml(folder / "config.yaml", self._settings)
         if "csv" in self._kinds:
-            self._growing.append(self._csv(folder / "predictions.csv"))
+            self._growing.append(self._csv(folder / "predictions.csv", _COLUMNS, csv_rows))
+            self._growing.append(self._csv(folder / "verdicts.csv", _VERDICT, verdict_row))
         if "json" in self._kinds:
             name, grow = ("jsonl", self._jsonl) if self._lines else ("json", self._json)
             self._growing.append(grow(folder / f"predictions.{name}"))
         return folder
 
-    def _csv(self, path: Path) -> _Grow:
+    def _csv(self, path: Path, columns: Sequence[str], rows: Callable[[Prediction], str]) -> _Grow:
         append = self._text(path)
-        append(",".join(_COLUMNS) + "\n")
-        return lambda prediction: append(csv_rows(prediction))
+        append(",".join(columns) + "\n")
+        return lambda prediction: append(rows(prediction))
 
     def _jsonl(self, path: Path) -> _Grow:
         append = self._text(path)
@@ -165,13 +168,26 @@ def yolo_rows(prediction: Prediction) -> str:
 
 def csv_rows(prediction: Prediction) -> str:
     """One line a box; an image without boxes has none."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     values = prediction.to_dict()
-    for box in values["boxes"]:
-        moment = "" if values["timestamp"] is None else values["timestamp"]
-        head = (values["name"], values["index"], moment)
-        writer.writerow((*head, box["class"], box["label"], box["score"], *box["box"]))
+    return _csv_text(
+        (*_head(values), box["class"], box["label"], box["score"], *box["box"], box["verdict"])
+        for box in values["boxes"]
+    )
+
+
+def verdict_row(prediction: Prediction) -> str:
+    """The line of one image: its verdict and how many boxes it rests on."""
+    values = prediction.to_dict()
+    return _csv_text([(*_head(values), values["verdict"], len(prediction))])
+
+
+def _head(values: dict[str, Any]) -> tuple[object, ...]:
+    return values["name"], values["index"], values["timestamp"]
+
+
+def _csv_text(rows: Iterable[Sequence[object]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
 
 

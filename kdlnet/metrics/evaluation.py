@@ -9,6 +9,7 @@ from typing import Any
 from kdlnet.metrics.analysis import Analysis
 from kdlnet.metrics.average_precision import AveragePrecision
 from kdlnet.metrics.errors import OperatingPoint
+from kdlnet.metrics.rates import VerdictReport
 from kdlnet.types import Preprocess
 
 
@@ -19,9 +20,9 @@ class EvalResult:
     ``folder`` holds metrics.json and the pictures. ``fused`` says what the file holds.
     ``operating_point`` is at the score with the best F1 over all classes, ``best_scores`` are those
     of each class. ``analysis`` holds all else that the boxes tell. ``confusion`` has a row for
-    each true class and a column for each predicted one, the background last. ``left_out`` has a
-    line for each image that was not used, ``label_problems`` one for each label row that was
-    dropped or clipped.
+    each true class and a column for each predicted one, the background last. ``verdicts`` are
+    those of the rule in the file. ``left_out`` has a line for each image that was not used,
+    ``label_problems`` one for each label row that was dropped or clipped.
     """
 
     folder: Path
@@ -30,6 +31,7 @@ class EvalResult:
     operating_point: OperatingPoint
     best_scores: dict[str, float]
     confusion: list[list[int]]
+    verdicts: VerdictReport
     images_per_second: float
     seconds: float
     weights: Path
@@ -72,4 +74,5 @@ class EvalResult:
             "operating_point": self.operating_point.to_dict(),
             "best_f1_score_per_class": self.best_scores,
             "confusion": self.confusion,
+            "verdicts": self.verdicts.to_dict(),
         }

@@ -1,10 +1,16 @@
-"""The one rule by which boxes make an image NG, for every verb and every runtime."""
+"""The one rule by which boxes make a part OK, NG or UNSURE, for every verb and every runtime.
+
+Scores and thresholds meet in float32, the type in which a network scores: a box that is kept for
+its score is never too low for the verdict by a rounding. A score that is not a number reaches every
+threshold, so that a broken network passes no part.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,33 +18,184 @@ from numpy.typing import ArrayLike, NDArray
 DEFAULT_SCORE = 0.25
 """From this score on a box counts where neither a person nor the weights say otherwise."""
 
-Verdict = Literal["OK", "NG"]
+Verdict = Literal["OK", "UNSURE", "NG"]
+VERDICTS: tuple[Verdict, ...] = ("OK", "UNSURE", "NG")
+
+Scores = NDArray[np.float32]
+
+
+class Found(Protocol):
+    """Boxes of one image: (N, 4) xyxy in pixels of the original image, scores (N,), labels (N,)."""
+
+    @property
+    def boxes(self) -> NDArray[Any]: ...
+
+    @property
+    def scores(self) -> NDArray[Any]: ...
+
+    @property
+    def labels(self) -> NDArray[np.int64]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ClassRule:
+    """When boxes of one class make a part NG, and when a person has to look.
+
+    A box counts for NG from ``score`` on and for UNSURE from ``unsure`` on (None: there is no
+    UNSURE), if it has ``min_area`` square pixels and a longer side of ``min_length`` pixels of the
+    original image. It takes ``min_count`` such boxes. A score above 1 is reached by no box.
+
+    Raises ValueError for values out of range.
+    """
+
+    score: float = DEFAULT_SCORE
+    unsure: float | None = None
+    min_area: float = 0.0
+    min_length: float = 0.0
+    min_count: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("score", "unsure", "min_area", "min_length", "min_count"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{name} {value} of a verdict: allowed is 0 or more")
+        if self.unsure is not None and self.unsure > self.score:
+            raise ValueError(f"unsure from {self.unsure} on, above the score {self.score} of NG")
+        if self.min_count != int(self.min_count) or self.min_count < 1:
+            raise ValueError(f"min_count {self.min_count} of a verdict: allowed is 1 or more")
+        object.__setattr__(self, "min_count", int(self.min_count))
+
+    @property
+    def lower(self) -> float:
+        """The score from which a box is no longer passed over."""
+        return self.score if self.unsure is None else self.unsure
+
+    def to_dict(self) -> dict[str, float]:
+        """``score``, and of the rest what is not the default."""
+        usual = {field.name: field.default for field in fields(self)}
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if name == "score" or value != usual[name]
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class VerdictRule:
-    """NG when a box reaches its threshold, OK when none does. ``score`` is that of all classes.
+    """NG when the boxes of a class ask for it, else UNSURE when some do, else OK.
 
-    Scores and thresholds meet in float32, the type in which a network scores: a box that is kept
-    for its score is never too low for the verdict by a rounding.
+    ``classes`` has a ClassRule for each label, or a single one that holds for every label.
+
+    >>> VerdictRule.at(0.4).classes
+    (ClassRule(score=0.4, unsure=None, min_area=0.0, min_length=0.0, min_count=1),)
     """
 
-    score: float = DEFAULT_SCORE
+    classes: tuple[ClassRule, ...] = (ClassRule(),)
 
     @classmethod
-    def of_weights(cls, thresholds: Mapping[str, float]) -> VerdictRule:
-        """The rule that a weights file stores as its ``thresholds``, the default for an empty one.
+    def at(cls, score: float) -> VerdictRule:
+        """NG from ``score`` on, whatever the class."""
+        return cls((ClassRule(score),))
 
-        >>> VerdictRule.of_weights({"score": 0.4}).verdict([0.3], [0])
-        'OK'
+    @classmethod
+    def of_weights(cls, thresholds: Mapping[str, Any], names: Sequence[str]) -> VerdictRule:
+        """The rule that a file with the classes ``names`` stores as its ``thresholds``.
+
+        It has the keys of a ClassRule, or ``classes`` with such by name; empty means the default.
+        Raises ValueError, TypeError or KeyError for what is no rule.
         """
-        return cls(float(thresholds.get("score", DEFAULT_SCORE)))
+        if "classes" not in thresholds:
+            return cls((ClassRule(**thresholds),))
+        by_name = thresholds["classes"]
+        return cls(tuple(ClassRule(**by_name[name]) for name in names) or (ClassRule(),))
 
-    def reached(self, scores: ArrayLike, labels: ArrayLike) -> NDArray[np.bool_]:
-        """Which boxes count, (N,), by their scores (N,) and classes (N,)."""
-        reached: NDArray[np.bool_] = np.asarray(scores, np.float32) >= np.float32(self.score)
-        return reached
+    def to_dict(self, names: Sequence[str]) -> dict[str, Any]:
+        """What :meth:`of_weights` reads, as builtins. ``score`` is always there."""
+        first = self.classes[0]
+        if all(rule == first for rule in self.classes):
+            return dict(first.to_dict())
+        rules = {name: rule.to_dict() for name, rule in zip(names, self.classes, strict=True)}
+        return {"score": self.score, "classes": rules}
 
-    def verdict(self, scores: ArrayLike, labels: ArrayLike) -> Verdict:
-        """The verdict on an image with boxes of these scores (N,) and classes (N,)."""
-        return "NG" if self.reached(scores, labels).any() else "OK"
+    def of(self, label: int) -> ClassRule:
+        """The rule of one class. Raises IndexError for a label that has none."""
+        return self.classes[label if len(self.classes) > 1 else 0]
+
+    @property
+    def score(self) -> float:
+        """The lowest score that makes a part NG."""
+        return min(rule.score for rule in self.classes)
+
+    @property
+    def lowest(self) -> float:
+        """The lowest score of a box that is not passed over."""
+        return min(rule.lower for rule in self.classes)
+
+    @property
+    def asks(self) -> bool:
+        """Whether a part can be UNSURE."""
+        return any(rule.lower < rule.score for rule in self.classes)
+
+    def kept(self, scores: ArrayLike, labels: ArrayLike) -> NDArray[np.bool_]:
+        """Which boxes are not passed over, (N,): they reach the lower score of their class."""
+        return self._reach(scores, labels, "lower")
+
+    def box_verdicts(self, found: Found) -> list[Verdict]:
+        """What each box (N,) says on its own, ``min_count`` aside."""
+        large = self._large(found)
+        ng = self._reach(found.scores, found.labels, "score") & large
+        unsure = self._reach(found.scores, found.labels, "lower") & large
+        return [VERDICTS[2 if a else int(b)] for a, b in zip(ng, unsure, strict=True)]
+
+    def verdict(self, found: Found) -> Verdict:
+        """The verdict on an image with these boxes."""
+        classes = max(len(self.classes), 1 + int(np.max(found.labels, initial=0)))
+        return VERDICTS[int(self.judge(self.part_scores(found, classes)))]
+
+    def part_scores(self, found: Found, classes: int) -> Scores:
+        """(C,): the highest threshold of each class at which its boxes still count.
+
+        It is the score of the ``min_count``-th best box that is large enough; -inf where there are
+        not so many. Verdicts on an image rest on these numbers alone, see :meth:`judge`.
+        """
+        scores = _ranked(found.scores)
+        large = self._large(found)
+        best = np.full(classes, -np.inf, np.float32)
+        for label in np.unique(found.labels[large]).tolist():
+            count = self.of(label).min_count
+            own = np.sort(scores[large & (found.labels == label)])
+            if len(own) >= count:
+                best[label] = own[-count]
+        return best
+
+    def judge(self, part_scores: Scores) -> NDArray[np.int64]:
+        """Positions in VERDICTS (...,) for scores of parts (..., C)."""
+        classes = range(part_scores.shape[-1])
+        upper = np.array([self.of(label).score for label in classes], np.float32)
+        lower = np.array([self.of(label).lower for label in classes], np.float32)
+        ng, unsure = (part_scores >= upper).any(-1), (part_scores >= lower).any(-1)
+        return np.where(ng, 2, np.where(unsure, 1, 0)).astype(np.int64)
+
+    def _reach(self, scores: ArrayLike, labels: ArrayLike, name: str) -> NDArray[np.bool_]:
+        return np.asarray(_ranked(scores) >= self._column(labels, name).astype(np.float32))
+
+    def _column(self, labels: ArrayLike, name: str) -> NDArray[np.float64]:
+        """A number of the rule of each label."""
+        values = np.array([getattr(rule, name) for rule in self.classes], np.float64)
+        rows = np.asarray(labels, np.int64)
+        return values[rows if len(values) > 1 else np.zeros_like(rows)]
+
+    def _large(self, found: Found) -> NDArray[np.bool_]:
+        """Which boxes (N,) have the least area and length of their class."""
+        boxes = np.asarray(found.boxes, np.float64).reshape(-1, 4)
+        sides = boxes[:, 2:] - boxes[:, :2]
+        area, length = sides.prod(axis=1), sides.max(axis=1, initial=-np.inf)
+        small = area < self._column(found.labels, "min_area")
+        small |= length < self._column(found.labels, "min_length")
+        return np.asarray(~small)
+
+
+def _ranked(scores: ArrayLike) -> Scores:
+    """Scores in the type of a network, those that are no number above all."""
+    values = np.asarray(scores, np.float32)
+    return np.where(np.isnan(values), np.float32(np.inf), values)

@@ -23,7 +23,6 @@ from kdlnet.inference.pipeline import IOU_THRESHOLD, Pipeline
 from kdlnet.inference.probe_images import describe_files, find_images, readable
 from kdlnet.inference.runtimes import Runtime, open_runtime, thread_count
 from kdlnet.inference.views import FrameViews
-from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.types import ImageSize
 from kdlnet.utils.device import synchronize
 from kdlnet.utils.environment import environment, processor_name
@@ -178,7 +177,7 @@ def _files(runtime: Runtime, paths: Sequence[Path], workload: Workload) -> Call:
         runtime,
         contract.image_size,
         runtime.device,
-        score_threshold=_score(runtime),
+        rule=runtime.rule,
         batch=workload.batch if contract.tiling is None else max(workload.batch, _TILES),
     )
 
@@ -191,11 +190,6 @@ def _files(runtime: Runtime, paths: Sequence[Path], workload: Workload) -> Call:
         return clock.spent | {"total": sum(clock.spent.values())}, found
 
     return call
-
-
-def _score(runtime: Runtime) -> float:
-    """As for predict."""
-    return VerdictRule.of_weights(runtime.thresholds).score
 
 
 def _forward(runtime: Runtime) -> Call:
@@ -250,7 +244,7 @@ def _measure(
         images_per_second=speed["total"],
         infer_images_per_second=speed["infer"],
         boxes_per_image=boxes / workload.calls / workload.batch if files else None,
-        score_threshold=_score(runtime) if files else None,
+        score_threshold=runtime.rule.lowest if files else None,
         iou_threshold=IOU_THRESHOLD if files else None,
         paper=None if files else {**PAPER, **_comparable(name)},
         environment=environment(),

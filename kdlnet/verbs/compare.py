@@ -20,11 +20,18 @@ from kdlnet.metrics.average_precision import AveragePrecision, average_precision
 from kdlnet.metrics.intervals import Difference, paired_bootstrap
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.table import Table, tabulate
-from kdlnet.metrics.verdict import Verdict, VerdictRule
+from kdlnet.metrics.verdict import Verdict
 from kdlnet.report.comparison import difference_plot
 from kdlnet.utils.environment import environment
 from kdlnet.utils.files import write_json
 from kdlnet.utils.output import new_folder
+
+_PAIRS: dict[tuple[Verdict, Verdict], str] = {
+    ("NG", "NG"): "both NG",
+    ("NG", "OK"): "only A NG",
+    ("OK", "NG"): "only B NG",
+    ("OK", "OK"): "both OK",
+}
 
 
 @dataclass(frozen=True)
@@ -42,8 +49,8 @@ class Comparison:
     """B minus A. ``differences`` by figure: ``ap``, ``ap50``, ``recall``.
 
     ``per_class`` holds AP of A and B, means over the pairs, and how many true ``boxes`` it rests
-    on. ``flips`` counts images by what A and B say of them at their own thresholds: ``defective``
-    and ``good`` (no true box) apart.
+    on. ``flips`` counts images by what A and B say of them by their own rules: ``defective`` and
+    ``good`` (no true box) apart; pairs with UNSURE are named where they occur.
     """
 
     folder: Path
@@ -189,8 +196,7 @@ def _measure(
     dataset, _ = open_split(runtime, info, split, None, False, on_event)
     results = detect(runtime, dataset, batch, runtime.device, on_event=on_event)
     precision = average_precision(results, runtime.names)
-    rule = VerdictRule.of_weights(runtime.thresholds)
-    verdicts = [rule.verdict(result.scores, result.labels) for result in results]
+    verdicts = [runtime.rule.verdict(result) for result in results]
     table = tabulate(_in_order(results, runtime.names, info.names), len(info.names))
     return Measured(path, precision, table, verdicts), [result.name for result in results]
 
@@ -233,19 +239,12 @@ def _flips(
     pairs: Sequence[tuple[Measured, Measured]], defective: Sequence[bool]
 ) -> dict[str, dict[str, int]]:
     """Images by verdict of A and B, those with a true box and those without apart."""
-    counts = {
-        kind: {"both NG": 0, "only A NG": 0, "only B NG": 0, "both OK": 0}
-        for kind in ("defective", "good")
-    }
+    counts = {kind: dict.fromkeys(_PAIRS.values(), 0) for kind in ("defective", "good")}
     for one, two in pairs:
         for has_defect, first, second in zip(defective, one.verdicts, two.verdicts, strict=True):
-            pair = {
-                ("NG", "NG"): "both NG",
-                ("NG", "OK"): "only A NG",
-                ("OK", "NG"): "only B NG",
-                ("OK", "OK"): "both OK",
-            }[first, second]
-            counts["defective" if has_defect else "good"][pair] += 1
+            kind = counts["defective" if has_defect else "good"]
+            pair = _PAIRS.get((first, second)) or f"A {first}, B {second}"
+            kind[pair] = kind.get(pair, 0) + 1
     return counts
 
 

@@ -19,7 +19,6 @@ from kdlnet.inference.parity import SURE_SCORE, Parity, compare, with_boxes
 from kdlnet.inference.probe_images import check_count, made_up_inputs, proof_split
 from kdlnet.inference.runtimes import open_runtime
 from kdlnet.inference.weights import Weights, load_weights
-from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.models.fuse import fuse_model
 from kdlnet.types import ImageSize
 from kdlnet.utils.device import prepare
@@ -130,7 +129,7 @@ def _prove(
         made_up_inputs(contract) if dataset is None else dataset,
         names=weights.names,
         image_size=contract.image_size,
-        rule=VerdictRule.of_weights(weights.thresholds),
+        rule=weights.rule,
         tolerance=exporter.tolerance,
         task=f"compare torch and {format}",
         on_event=on_event,

@@ -20,7 +20,6 @@ from kdlnet.inference.kinds import is_weights_name
 from kdlnet.inference.parity import SURE_SCORE, Parity, Tolerance, compare, with_boxes
 from kdlnet.inference.probe_images import check_count, proof_split, random_inputs
 from kdlnet.inference.weights import Weights, load_weights, save_weights
-from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.models.fuse import fuse_model
 from kdlnet.models.network import Network
 from kdlnet.utils.device import find_device, prepare, synchronize
@@ -124,7 +123,7 @@ def _certify(
         random_inputs(contract, device) if dataset is None else dataset,
         names=before.names,
         image_size=contract.image_size,
-        rule=VerdictRule.of_weights(before.thresholds),
+        rule=before.rule,
         tolerance=Tolerance(),
         device=device,
         on_event=on_event,

@@ -42,13 +42,15 @@ OnPrediction = Callable[[Prediction], None]
 class PredictResult:
     """What was found. ``boxes`` counts by class name (0 too); ``skipped`` is a line a file.
 
-    ``ng`` images have a box, ``ok`` images none. ``stages`` are mean seconds an image; ``seconds``
-    is the wall time with reading and writing. ``folder`` is None where no file was asked for.
+    ``ok``, ``unsure`` and ``ng`` count images by verdict. ``stages`` are mean seconds an
+    image; ``seconds`` is the wall time with reading and writing. ``folder`` is None where no file
+    was asked for.
     """
 
     folder: Path | None
     images: int
     ok: int
+    unsure: int
     ng: int
     boxes: dict[str, int]
     skipped: tuple[str, ...]
@@ -65,6 +67,7 @@ class PredictResult:
             "folder": None if self.folder is None else str(self.folder),
             "images": self.images,
             "ok": self.ok,
+            "unsure": self.unsure,
             "ng": self.ng,
             "boxes": dict(self.boxes),
             "skipped": list(self.skipped),
@@ -175,7 +178,7 @@ class _Tally:
         self._skipped: list[str] = []
         self._boxes: Counter[str] = Counter()
         self._seconds: Counter[str] = Counter()
-        self._images = self._ng = 0
+        self._verdicts: Counter[str] = Counter()
 
     def hear(self, event: object) -> None:
         if isinstance(event, Skipped):
@@ -184,34 +187,35 @@ class _Tally:
         self._on_event(event)
 
     def count(self, prediction: Prediction) -> None:
-        self._images += 1
-        self._ng += prediction.verdict == "NG"
+        self._verdicts[prediction.verdict] += 1
         self._boxes.update(prediction.counts())
         self._seconds.update(prediction.seconds)
         if self._source.total is not None:
-            done = min(self._images + len(self._skipped), self._source.total)
+            done = min(self._verdicts.total() + len(self._skipped), self._source.total)
             self._on_event(Progress("predict", done, self._source.total))
 
     def noted(self, error: BaseException, folder: Path | None) -> BaseException:
         """The error, which also says where the results up to it are."""
-        if folder is None or not self._images:
+        if folder is None or not self._verdicts:
             return error
-        kept = f"the results of {self._images} images before it are in {folder}"
+        kept = f"the results of {self._verdicts.total()} images before it are in {folder}"
         if isinstance(error, KeyboardInterrupt):
             error.add_note(kept)
             return error
         return type(error)(f"{error} ({kept})")
 
     def result(self, folder: Path | None, names: Sequence[str]) -> PredictResult:
+        images = self._verdicts.total()
         return PredictResult(
             folder,
-            self._images,
-            self._images - self._ng,
-            self._ng,
+            images,
+            self._verdicts["OK"],
+            self._verdicts["UNSURE"],
+            self._verdicts["NG"],
             {name: self._boxes[name] for name in names},
             tuple(self._skipped),
             time.perf_counter() - self._began,
-            {stage: total / self._images for stage, total in self._seconds.items()},
+            {stage: total / images for stage, total in self._seconds.items()},
         )
 
 
@@ -223,7 +227,7 @@ def _settings(weights: Path, source: Source, predictor: Predictor) -> dict[str, 
         "names": list(predictor.names),
         "classes": None if predictor.classes is None else list(predictor.classes),
         "preprocess": predictor.preprocess.to_dict(),
-        "score_threshold": predictor.score_threshold,
+        "thresholds": predictor.rule.to_dict(predictor.names),
         "iou_threshold": predictor.iou_threshold,
         "max_detections": predictor.max_detections,
         "device": str(predictor.device),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kdlnet.curation.groups import find_groups, name_below
+from kdlnet.curation.groups import find_groups, lots_of, name_below
 from kdlnet.data.catalog import find_dataset
 from kdlnet.data.folders import image_folders
 from kdlnet.events import Listener, ignore
@@ -25,6 +25,7 @@ from kdlnet.metrics.average_precision import (
 from kdlnet.metrics.errors import find_errors
 from kdlnet.metrics.evaluation import EvalResult
 from kdlnet.metrics.intervals import Interval
+from kdlnet.metrics.rates import PartRates, Rate, VerdictReport, measure
 from kdlnet.report.validation import draw_validation
 from kdlnet.types import ImageSize
 from kdlnet.utils.device import synchronize
@@ -32,7 +33,16 @@ from kdlnet.utils.environment import environment
 from kdlnet.utils.files import write_json
 from kdlnet.utils.output import new_folder
 
-__all__ = ["AveragePrecision", "ClassPrecision", "EvalResult", "Interval", "validate"]
+__all__ = [
+    "AveragePrecision",
+    "ClassPrecision",
+    "EvalResult",
+    "Interval",
+    "PartRates",
+    "Rate",
+    "VerdictReport",
+    "validate",
+]
 
 
 def validate(
@@ -55,6 +65,7 @@ def validate(
     max_detections: int = MAX_DETECTIONS,
     strict: bool = False,
     pictures: bool = True,
+    lot_by: str | None = None,
     on_event: Listener = ignore,
 ) -> EvalResult:
     """Measures ``weights`` on a split and writes metrics.json, curves and pictures.
@@ -65,6 +76,8 @@ def validate(
     :func:`~kdlnet.images.contract.adjusted`; the figures are those of whole images all the same.
     ``group_by`` names images that belong together, for the intervals, see
     :func:`~kdlnet.curation.groups.find_groups`: by default each image stands for itself.
+    ``lot_by`` is a rule on the image names by which verdicts are counted apart, see
+    :func:`~kdlnet.curation.groups.groups_by_rule`.
     Raises WeightsError, DataError or ConfigError for what cannot be used.
     """
     runtime = open_runtime(weights, device=device, fuse=False, image_size=image_size)
@@ -73,6 +86,7 @@ def validate(
     dataset, loaded = open_split(runtime, info, split, contract, strict, on_event)
     names = [name_below(path, info.root) for path in dataset.paths]
     groups = np.unique(find_groups(group_by, names, dataset.paths), return_inverse=True)[1].tolist()
+    lots = lots_of(dataset.paths, info.root, lot_by)
     reads = [weights, info.source]
     default = Path("runs/val") / info.name
     images, wholes = dataset.paths, image_folders(info)
@@ -92,6 +106,7 @@ def validate(
         operating_point=errors.operating_point,
         best_scores=errors.best_scores,
         confusion=errors.confusion.tolist(),
+        verdicts=measure(results, runtime.rule, runtime.names, lots),
         images_per_second=len(results) / seconds,
         seconds=seconds,
         weights=weights,

@@ -20,7 +20,9 @@ from kdlnet.metrics.analysis import analyse
 from kdlnet.metrics.average_precision import AveragePrecision, ClassPrecision
 from kdlnet.metrics.errors import OperatingPoint
 from kdlnet.metrics.evaluation import EvalResult
+from kdlnet.metrics.rates import measure
 from kdlnet.metrics.result import ImageResult
+from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.types import Preprocess
 from kdlnet_cli.main import main
 
@@ -101,6 +103,7 @@ def evaluation(weights: Path) -> EvalResult:
         operating_point=OperatingPoint(0.5, 0.5, true=9, false=1, missed=3),
         best_scores={"scratch": 0.5},
         confusion=[[9, 0, 3], [0, 0, 0], [1, 0, 0]],
+        verdicts=measure([], VerdictRule(), ("scratch", "pit")),
         images_per_second=2.667,
         seconds=values["seconds"],
         weights=weights,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +15,11 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 import pytest
+
+from kdlnet.inference.predictor import Predictor
+from kdlnet.inference.weights import load_weights, save_weights
+
+from ..support.weights_file import make_file
 
 if TYPE_CHECKING:
     from .conftest import Command
@@ -63,7 +70,10 @@ def test_the_document(kdlnet: Command, weights: Path, images: Path) -> None:
     run = kdlnet("predict --save none --json --weights", weights, *sorted(images.glob("0*.png")))
     assert run.code == 0, run.err
     facts = run.document
-    assert facts["images"] == len(facts["predictions"]) == facts["ok"] + facts["ng"] == 3
+    assert (
+        facts["images"] == len(facts["predictions"]) == facts["ok"] + facts["ng"] == 3
+        and facts["unsure"] == 0
+    )
     assert facts["folder"] is None and facts["skipped"] == []
     assert run.out == json.dumps(facts, indent=2) + "\n" and list(facts)[-1] == "predictions"
     assert not Path("runs").exists()
@@ -83,7 +93,10 @@ def test_plain_lines_and_options_that_reach_the_engine(
         "config.yaml",
         "labels",
         "predictions.csv",
+        "verdicts.csv",
     }
+    verdicts = Path("o/verdicts.csv").read_text().splitlines()
+    assert verdicts[0] == "name,index,timestamp,verdict,boxes" and len(verdicts) == 4
     rows = [path.read_text().splitlines() for path in Path("o/labels").iterdir()]
     assert len(rows) == 3 and all(len(boxes) <= 2 for boxes in rows)
     assert "iou_threshold: 0.5" in Path("o/config.yaml").read_text()
@@ -260,3 +273,42 @@ def test_weights_that_are_none(kdlnet: Command, images: Path, content: bytes) ->
     run = kdlnet("predict parts --weights w.onnx")
     assert run.code == 1
     assert "w.onnx" in run.error or "kdlnet[export]" in run.error
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_verdicts_are_counted_and_can_fail_the_command(
+    kdlnet: Command, images: Path, tmp_path: Path
+) -> None:
+    """Three parts: with a rule between their scores one is OK, one UNSURE, one NG."""
+    file = make_file(tmp_path / "busy.pt")
+    line = "predict parts --quiet --json --overwrite --out o --save json,csv --weights"
+    plain = Predictor.load(file, score_threshold=0.001).predict(sorted(images.glob("0*.png")))
+    best = sorted(float(one.scores[0]) for one in plain)
+    unsure, ng = (best[0] + best[1]) / 2, (best[1] + best[2]) / 2
+    rule = {"score": ng, "unsure": unsure}
+    save_weights(tmp_path / "ruled.pt", replace(load_weights(file), thresholds=rule))
+    line = f"{line} ruled.pt"
+    run = kdlnet(line)
+    facts = run.document
+    assert run.code == 0 and (facts["ok"], facts["unsure"], facts["ng"]) == (1, 1, 1)
+    assert "3 images: 1 OK, 1 UNSURE, 1 NG; 1 skipped" in run.err
+    rows = table(Path("o/verdicts.csv"))
+    assert sorted(row["verdict"] for row in rows) == ["NG", "OK", "UNSURE"]
+    assert [row["verdict"] for row in rows] == [one["verdict"] for one in facts["predictions"]]
+    counted = {row["name"]: int(row["boxes"]) for row in rows}
+    boxes = table(Path("o/predictions.csv"))
+    assert len(boxes) == sum(counted.values()) > 0
+    assert {row["verdict"] for row in boxes} == {"UNSURE", "NG"}
+    failed = kdlnet(f"{line} --fail-on ng")
+    assert failed.code == 4 and failed.document["ng"] == 1  # the document comes all the same
+    strict = kdlnet(f"{line} --score 0.9999999 --fail-on ng")
+    assert strict.code == 0 and strict.document["ok"] == 3
+    # A part that could not be read was judged by nobody.
+    assert kdlnet(f"{line} --score 0.9999999 --fail-on unsure").code == 4
+    (images / "zero.png").unlink()
+    assert kdlnet(f"{line} --score 0.9999999 --fail-on unsure").code == 0
+    assert kdlnet(f"{line} --fail-on ok").code == 2

@@ -52,7 +52,7 @@ def _compared(
         images,  # type: ignore[arg-type]
         names=weights.names,
         image_size=weights.preprocess.image_size,
-        rule=VerdictRule(score_threshold),
+        rule=VerdictRule.at(score_threshold),
         tolerance=tolerance or Tolerance(),
     )
 
@@ -174,7 +174,7 @@ def test_rounding_may_choose_between_equals(weights: Weights) -> None:
     pair = answer(logits), answer(logits.flip(1))
     kept = [select_detections(network(torch.empty(0)), (64, 64), 0.05)[0].boxes for network in pair]
     assert len(kept[0]) == len(kept[1]) == 1 and not torch.equal(*kept)
-    usual = {"names": ("a", "b"), "image_size": (64, 64), "rule": VerdictRule(0.4)}
+    usual = {"names": ("a", "b"), "image_size": (64, 64), "rule": VerdictRule.at(0.4)}
     images = [torch.zeros(1, 3, 64, 64)]
     before, after = pair
     found = compare(before, with_boxes(after), images, tolerance=Tolerance(), **usual)  # type: ignore[arg-type]

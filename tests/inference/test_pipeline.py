@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,11 +24,13 @@ from kdlnet.inference.runtimes import Runtime, open_runtime, thread_count
 from kdlnet.inference.views import DatasetViews, FrameViews
 from kdlnet.inference.weights import load_weights, save_weights
 from kdlnet.metrics.evaluation import EvalResult
+from kdlnet.metrics.verdict import ClassRule, VerdictRule
 from kdlnet.types import DetectionArrays, Tiling
 from kdlnet.verbs import bench as bench_module
 from kdlnet.verbs.bench import Workload
 from kdlnet.verbs.compare import compare
 from kdlnet.verbs.export import EXPORTERS, export
+from kdlnet.verbs.fuse import fuse
 from kdlnet.verbs.val import validate
 
 from ..support.weights_file import make_file
@@ -62,7 +65,9 @@ def seen(runtime: Runtime, tiling: Tiling | None) -> Runtime:
 
 def found(runtime: Runtime, paths: list[Path], batch: int = 16) -> list[DetectionArrays]:
     contract = runtime.preprocess
-    pipeline = Pipeline(runtime, contract.image_size, runtime.device, SCORE, batch=batch)
+    pipeline = Pipeline(
+        runtime, contract.image_size, runtime.device, VerdictRule.at(SCORE), batch=batch
+    )
     return list(pipeline.detect(FrameViews([read_image(path) for path in paths], contract)))
 
 
@@ -82,7 +87,7 @@ def test_predict_val_and_bench_find_the_same(file: Path, dataset: Path, tiles: s
     tiling, paths = TILES[tiles], images_of(dataset)
     runtime = seen(open_runtime(file, device="cpu"), tiling)
     predictor = Predictor(
-        runtime, runtime.names, runtime.preprocess, runtime.device, SCORE, batch=16
+        runtime, runtime.names, runtime.preprocess, runtime.device, VerdictRule.at(SCORE), batch=16
     )
     predicted = predictor.predict(paths)
     split, _ = open_split(runtime, find_dataset(str(dataset)), "val", None, False, ignore)
@@ -130,7 +135,9 @@ def test_boxes_are_float64_in_the_original_and_no_class_is_made_up(
         for each in found(seen(runtime, tiling), paths):
             kinds = [str(array.dtype) for array in (each.boxes, each.scores, each.labels)]
             assert kinds == ["float64", "float64", "int64"]
-    pipeline = Pipeline(runtime, runtime.preprocess.image_size, runtime.device, SCORE, labels=(1,))
+    pipeline = Pipeline(
+        runtime, runtime.preprocess.image_size, runtime.device, VerdictRule.at(SCORE), labels=(1,)
+    )
     views = FrameViews([read_image(path) for path in paths], runtime.preprocess)
     labels = [label for each in pipeline.detect(views) for label in each.labels.tolist()]
     assert set(labels) == {1}
@@ -199,3 +206,42 @@ def test_verdicts_of_predict_and_compare_are_one(file: Path, dataset: Path, tmp_
     )  # fmt: skip
     flips = sides.flips["defective"]["both NG"] + sides.flips["good"]["both NG"]
     assert flips == verdicts.count("NG")
+
+
+def test_every_runtime_obeys_the_stored_rule(file: Path, dataset: Path, tmp_path: Path) -> None:
+    """Two thresholds a class, sizes and counts: the same boxes and verdicts wherever they run."""
+    for package in EXPORTERS["onnx"].packages:
+        pytest.importorskip(package)
+    paths = images_of(dataset)
+    plain = Predictor.load(file, device="cpu", score_threshold=0.001).predict(paths)
+    best = np.array([max(one.scores[one.labels == 1], default=0.0) for one in plain])
+    low, high = (float(np.mean(np.sort(best)[n : n + 2])) for n in (0, len(best) // 2))
+    rule = VerdictRule((ClassRule(1.5, min_count=2), ClassRule(high, low, min_length=2.0)))
+    note = {"split": "val"}
+    ruled = replace(
+        load_weights(file), thresholds=rule.to_dict(("square", "disc")), calibration=note
+    )
+    save_weights(tmp_path / "a.pt", ruled)
+    save_weights(tmp_path / "a.safetensors", load_weights(tmp_path / "a.pt"))
+    fuse(tmp_path / "a.safetensors")
+    export(tmp_path / "a-fused.safetensors", out=tmp_path / "a.onnx")
+    wanted = ["NG" if one >= high else "UNSURE" if one >= low else "OK" for one in best]
+    assert len(set(wanted)) == 3
+    for name in ("a.pt", "a.safetensors", "a-fused.safetensors", "a.onnx"):
+        runtime = open_runtime(tmp_path / name)
+        assert runtime.rule == rule and runtime.calibration == note
+        predicted = Predictor.load(tmp_path / name).predict(paths)
+        assert [one.verdict for one in predicted] == wanted, name
+        for one, all_boxes in zip(predicted, plain, strict=True):
+            assert len(one) == (all_boxes.scores[all_boxes.labels == 1] >= low).sum()
+            assert set(one.labels.tolist()) <= {1}  # the other class reaches its threshold nowhere
+    measured = validate(tmp_path / "a.onnx", data=str(dataset), out=tmp_path / "val")
+    whole = measured.verdicts.overall
+    for verdict in ("OK", "UNSURE", "NG"):
+        assert whole.defective[verdict] + whole.good[verdict] == wanted.count(verdict)
+    sides = compare(
+        [tmp_path / "a.pt"], [tmp_path / "a.onnx"], data=str(dataset), rounds=5, out=tmp_path / "c"
+    )
+    flips = sum((Counter(counts) for counts in sides.flips.values()), Counter())
+    assert flips["A UNSURE, B UNSURE"] == wanted.count("UNSURE")
+    assert flips["both NG"] == wanted.count("NG") and flips["both OK"] == wanted.count("OK")

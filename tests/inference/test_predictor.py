@@ -24,6 +24,7 @@ from kdlnet.inference.prediction import Prediction
 from kdlnet.inference.predictor import Predictor, Skipped, batches
 from kdlnet.inference.weights import load_weights, save_weights
 from kdlnet.inference.writer import yolo_rows
+from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.models.fuse import fuse_model
 from kdlnet.types import Preprocess
 
@@ -46,7 +47,7 @@ def test_boxes_are_in_pixels_of_the_original(predictor: Predictor) -> None:
 
     Input x 24 lies 24 - 16 = 8 pixels into the image of width 32, so at 16 of 64.
     """
-    (prediction,) = replace(predictor, score_threshold=0.5).predict(grey(255, 128, 64))
+    (prediction,) = replace(predictor, rule=VerdictRule.at(0.5)).predict(grey(255, 128, 64))
     assert prediction.size == (128, 64)
     assert prediction.boxes.tolist() == [[16.0, 48.0, 48.0, 80.0]]
     assert prediction.labels.tolist() == [0]
@@ -56,7 +57,7 @@ def test_boxes_are_in_pixels_of_the_original(predictor: Predictor) -> None:
 
 
 def test_a_prediction_prints_counts_and_draws(predictor: Predictor) -> None:
-    both = replace(predictor, score_threshold=0.0)
+    both = replace(predictor, rule=VerdictRule.at(0.0))
     image = np.full((64, 64, 3), 178, np.uint8)
     (prediction,) = both.predict(image)
     assert str(prediction) == "array 0: NG, 1 square (best 0.70), 1 disc (best 0.30)"
@@ -73,7 +74,7 @@ def test_a_prediction_prints_counts_and_draws(predictor: Predictor) -> None:
 
 
 def test_an_image_without_boxes_is_ok(predictor: Predictor) -> None:
-    (prediction,) = replace(predictor, score_threshold=0.999).predict(grey(255))
+    (prediction,) = replace(predictor, rule=VerdictRule.at(0.999)).predict(grey(255))
     assert (len(prediction), prediction.verdict) == (0, "OK")
     assert str(prediction) == "array 0: OK, no boxes"
     assert prediction.to_numpy().shape == (0, 6) and prediction.to_dict()["boxes"] == []
@@ -82,7 +83,7 @@ def test_an_image_without_boxes_is_ok(predictor: Predictor) -> None:
 
 
 def test_the_class_filter_keeps_labels_and_knows_the_names(predictor: Predictor) -> None:
-    only = replace(predictor, score_threshold=0.0, classes=("disc",))
+    only = replace(predictor, rule=VerdictRule.at(0.0), classes=("disc",))
     (prediction,) = only.predict(grey(200))
     assert prediction.labels.tolist() == [1]
     assert prediction.counts() == {"disc": 1}
@@ -93,7 +94,6 @@ def test_the_class_filter_keeps_labels_and_knows_the_names(predictor: Predictor)
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
-        ("score_threshold", 1.5),
         ("iou_threshold", 0.0),
         ("max_detections", 0),
         ("batch", 0),
@@ -140,13 +140,13 @@ def test_fused_weights_find_the_same(
 
 
 def test_load_takes_the_stored_threshold(file: Path, tmp_path: Path) -> None:
-    assert Predictor.load(file, device="cpu").score_threshold == 0.25
+    assert Predictor.load(file, device="cpu").rule == VerdictRule.at(0.25)
     save_weights(tmp_path / "a.pt", replace(load_weights(file), thresholds={"score": 0.4}))
-    assert Predictor.load(tmp_path / "a.pt", device="cpu").score_threshold == 0.4
+    assert Predictor.load(tmp_path / "a.pt", device="cpu").rule == VerdictRule.at(0.4)
     given = Predictor.load(
         tmp_path / "a.pt", device="cpu", score_threshold=0.1, image_size=(32, 96)
     )
-    assert given.score_threshold == 0.1 and given.preprocess.image_size == (32, 96)
+    assert given.rule == VerdictRule.at(0.1) and given.preprocess.image_size == (32, 96)
 
 
 @pytest.mark.slow

@@ -107,6 +107,9 @@ def test_a_newer_format_and_wrong_tensors(weights: Weights, tmp_path: Path) -> N
         ("preprocess", {"image_size": [64, 64], "channels": 1, "window": [0, 0], "pad": 0.4}),
         ("preprocess", {"image_size": [64, 64], "channels": 3, "window": [0, 255], "pad": 0.4}),
         ("model", ["lightnet-n"]),
+        ("thresholds", {"score": "high"}),
+        ("thresholds", {"score": 0.2, "unsure": 0.4}),
+        ("thresholds", {"classes": {"other": {"score": 0.2}}}),
     ],
 )
 def test_a_file_that_contradicts_itself(

@@ -18,6 +18,7 @@ from kdlnet.inference import writer as writer_module
 from kdlnet.inference.prediction import Prediction
 from kdlnet.inference.predictor import Predictor
 from kdlnet.inference.writer import crop, yolo_rows
+from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.utils.output import Place
 from kdlnet.verbs.predict import predict_files
 
@@ -80,7 +81,7 @@ def test_all_files_of_a_run(file: Path, parts: Path) -> None:
 
 
 def test_yolo_rows_give_the_boxes_back(predictor: Predictor) -> None:
-    (prediction,) = replace(predictor, score_threshold=0.5).predict(grey(255, 128, 64))
+    (prediction,) = replace(predictor, rule=VerdictRule.at(0.5)).predict(grey(255, 128, 64))
     label, cx, cy, width, height, score = map(float, yolo_rows(prediction).split())
     assert (label, cx * 64, cy * 128, width * 64, height * 128) == (0, 32, 64, 32, 32)
     assert score == pytest.approx(float(prediction.scores[0]), abs=1e-7)
@@ -89,7 +90,7 @@ def test_yolo_rows_give_the_boxes_back(predictor: Predictor) -> None:
 def test_crops_keep_the_native_depth(predictor: Predictor, tmp_path: Path) -> None:
     image = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64) * 16
     cv2.imwrite(str(tmp_path / "deep.png"), image)
-    deep = replace(predictor, score_threshold=0.5)
+    deep = replace(predictor, rule=VerdictRule.at(0.5))
     with writer_module.PredictionWriter(["crops"], Place(tmp_path / "out")) as writer:
         for prediction in deep.stream(tmp_path / "deep.png", on_event=lambda event: None):
             writer.write(prediction)

@@ -20,6 +20,7 @@ from kdlnet.inference.evaluate import detect
 from kdlnet.inference.predictor import Predictor
 from kdlnet.inference.weights import load_weights, save_weights
 from kdlnet.metrics.average_precision import average_precision
+from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.types import Preprocess, Tiling
 from kdlnet.verbs.bench import Workload, bench
 from kdlnet.verbs.distill import teacher_defaults
@@ -43,7 +44,7 @@ def deep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def predictor(contract: Preprocess = CONTRACT, **values: object) -> Predictor:
-    return Predictor(bright, ("square",), contract, score_threshold=0.2, **values)
+    return Predictor(bright, ("square",), contract, rule=VerdictRule.at(0.2), **values)
 
 
 @pytest.mark.parametrize("overlap", [0.0, 0.2, 0.5])

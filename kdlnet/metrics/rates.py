@@ -1,0 +1,278 @@
+"""Parts that were passed, rejected or left to a person: rates with exact intervals.
+
+A part is one image. It is defective when its true boxes ask for it by the same rule that judges
+predictions, their score aside: a rule that tolerates small boxes tolerates small truths, too.
+Every class and every threshold is judged from one table (:class:`Parts`), so that other thresholds,
+lots or resamples cost no new look at the boxes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import betaincinv
+
+from kdlnet.metrics.result import ImageResult
+from kdlnet.metrics.verdict import VERDICTS, Scores, Verdict, VerdictRule
+from kdlnet.types import DetectionArrays
+
+LEVEL = 0.95
+Mask = NDArray[np.bool_]
+
+
+def clopper_pearson(count: int, of: int, level: float = LEVEL) -> tuple[float, float]:
+    """The exact two-sided interval of a rate (Clopper and Pearson, Biometrika 26, 1934).
+
+    ``count`` of ``of`` were seen; (0, 1) when ``of`` is 0.
+    """
+    tail = (1 - level) / 2
+    low = 0.0 if count == 0 else float(betaincinv(count, of - count + 1, tail))
+    high = 1.0 if count == of else float(betaincinv(count + 1, of - count, 1 - tail))
+    return low, high
+
+
+def parts_needed(limit: float, level: float = LEVEL) -> int | None:
+    """How many parts without an event bound its rate by ``limit``; None when none are enough.
+
+    >>> parts_needed(0.01), clopper_pearson(0, 368)[1] <= 0.01 < clopper_pearson(0, 367)[1]
+    (368, True)
+    """
+    if limit <= 0:
+        return None
+    if limit >= 1:
+        return 0
+    # Of n parts without an event the interval ends where (1 - limit) ** n is one tail.
+    return math.ceil(math.log((1 - level) / 2) / math.log1p(-limit))
+
+
+def events_allowed(of: int, limit: float, level: float = LEVEL) -> int | None:
+    """The most events in ``of`` parts whose interval ends at ``limit`` or below; None when none."""
+    low, high = -1, of  # the end rises with the count: halve the range
+    while low < high:
+        middle = (low + high + 1) // 2
+        if clopper_pearson(middle, of, level)[1] <= limit:
+            low = middle
+        else:
+            high = middle - 1
+    return None if low < 0 or not of else low
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """``count`` of ``of`` parts; ``low`` and ``high`` are the ends of the exact 95 % interval.
+
+    Without parts the rate is not known: ``value`` is None and the interval is all of [0, 1].
+    """
+
+    count: int
+    of: int
+
+    @property
+    def value(self) -> float | None:
+        return self.count / self.of if self.of else None
+
+    @property
+    def low(self) -> float:
+        return clopper_pearson(self.count, self.of)[0]
+
+    @property
+    def high(self) -> float:
+        return clopper_pearson(self.count, self.of)[1]
+
+    def to_dict(self) -> dict[str, float | None]:
+        """Builtins; ``rate``, ``low`` and ``high`` are None without parts."""
+        known = self.value is not None
+        ends = {"low": self.low if known else None, "high": self.high if known else None}
+        return {"count": self.count, "of": self.of, "rate": self.value, **ends}
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return "not known"
+        interval = f"{self.low:.3f} to {self.high:.3f}"
+        return f"{self.value:.3f} ({self.count} of {self.of}; 95 % interval {interval})"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a rule has to judge: ``scores`` (n, C) and which classes each part ``shows`` (n, C).
+
+    Scores are those of :meth:`VerdictRule.part_scores`. Only the least area, length and count of
+    the rule went into both, none of its thresholds.
+    """
+
+    scores: Scores
+    shows: Mask
+
+    @property
+    def defective(self) -> Mask:
+        """(n,)"""
+        return np.asarray(self.shows.any(axis=1))
+
+    def __getitem__(self, rows: Mask) -> Parts:
+        return Parts(self.scores[rows], self.shows[rows])
+
+
+def tabulate_parts(results: Sequence[ImageResult], rule: VerdictRule, classes: int) -> Parts:
+    """One row an image, in their order."""
+    scores = [rule.part_scores(result, classes) for result in results]
+    shown = [rule.part_scores(_truth(result), classes) for result in results]
+    table = np.array(scores, np.float32).reshape(-1, classes)
+    return Parts(table, np.isfinite(np.array(shown, np.float32).reshape(-1, classes)))
+
+
+def _truth(result: ImageResult) -> DetectionArrays:
+    """True boxes as if they were found with certainty."""
+    scores = np.ones(len(result.truth_labels))
+    return DetectionArrays(result.truth_boxes, scores, result.truth_labels)
+
+
+Counts = dict[Verdict, int]
+
+
+@dataclass(frozen=True, slots=True)
+class PartRates:
+    """Verdicts on ``defective`` and on ``good`` parts, counted."""
+
+    defective: Counts
+    good: Counts
+
+    @property
+    def escape(self) -> Rate:
+        """Defective parts that were passed as OK."""
+        return Rate(self.defective["OK"], sum(self.defective.values()))
+
+    @property
+    def overkill(self) -> Rate:
+        """Good parts that were rejected as NG."""
+        return Rate(self.good["NG"], sum(self.good.values()))
+
+    @property
+    def unsure(self) -> Rate:
+        """Parts, good or not, that a person has to look at."""
+        both = self.defective["UNSURE"] + self.good["UNSURE"]
+        return Rate(both, sum(self.defective.values()) + sum(self.good.values()))
+
+    def to_dict(self) -> dict[str, Any]:
+        rates = {"escape": self.escape, "overkill": self.overkill, "unsure": self.unsure}
+        counts = {"defective": dict(self.defective), "good": dict(self.good)}
+        return {**{name: rate.to_dict() for name, rate in rates.items()}, **counts}
+
+
+@dataclass(frozen=True)
+class VerdictReport:
+    """Rates of one rule on one set of parts.
+
+    ``per_class`` judges the parts that show a class: they escape when they are passed as OK,
+    whatever box of whatever class would have caught them. Its good parts are all good ones, and
+    NG among these only where boxes of this class alone ask for it. ``per_lot`` is empty where no
+    lots were given.
+    """
+
+    rule: dict[str, Any]
+    overall: PartRates
+    per_class: dict[str, PartRates]
+    per_lot: dict[str, PartRates]
+
+    @property
+    def unknown(self) -> dict[str, str]:
+        """Why a rate cannot be known, by rate."""
+        reasons = {
+            "escape": "no image shows a defect, so that none could be passed",
+            "overkill": "no image is a good part (without a true box), so that none could be "
+            "rejected",
+        }
+        rates = {"escape": self.overall.escape, "overkill": self.overall.overkill}
+        return {name: reasons[name] for name, rate in rates.items() if not rate.of}
+
+    @property
+    def sample(self) -> dict[str, Any]:
+        """What so many parts could prove at best; ``needed`` counts parts without an event."""
+        found = {"escape": self.overall.escape, "overkill": self.overall.overkill}
+        return {
+            "level": LEVEL,
+            "parts": {name: rate.of for name, rate in found.items()},
+            "bound_at_zero": {
+                name: clopper_pearson(0, rate.of)[1] if rate.of else None
+                for name, rate in found.items()
+            },
+            "needed": {str(limit): parts_needed(limit) for limit in (0.05, 0.01, 0.005, 0.001)},
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Builtins, ready for JSON."""
+        return {
+            "rule": self.rule,
+            "overall": self.overall.to_dict(),
+            "per_class": {name: rates.to_dict() for name, rates in self.per_class.items()},
+            "per_lot": {name: rates.to_dict() for name, rates in self.per_lot.items()},
+            "unknown": self.unknown,
+            "sample": self.sample,
+        }
+
+    def lines(self) -> list[str]:
+        """The same for people, a line a rate, and what the sample can prove."""
+        return [
+            f"escape (defective part passed): {self._told('escape')}",
+            f"overkill (good part rejected): {self._told('overkill')}",
+            *([f"unsure: {self.overall.unsure}"] if self.overall.unsure.count else []),
+            *self._proofs(),
+        ]
+
+    def _told(self, name: str) -> str:
+        reason = self.unknown.get(name)
+        return f"not known: {reason}" if reason else str(getattr(self.overall, name))
+
+    def _proofs(self) -> Iterable[str]:
+        kinds = {"escape": "defective", "overkill": "good"}
+        for name, kind in kinds.items():
+            rate: Rate = getattr(self.overall, name)
+            if rate.of:
+                bound = clopper_pearson(0, rate.of)[1]
+                yield (
+                    f"{rate.of} {kind} parts prove at best {name} below {bound:.3f} (without one); "
+                    f"below 0.010 takes {parts_needed(0.01)}"
+                )
+
+
+def measure(
+    results: Sequence[ImageResult],
+    rule: VerdictRule,
+    names: Sequence[str],
+    lots: Sequence[str] | None = None,
+) -> VerdictReport:
+    """Judges every image; ``lots`` names the lot of each."""
+    parts = tabulate_parts(results, rule, len(names))
+    return VerdictReport(
+        rule.to_dict(names),
+        count_verdicts(parts, rule),
+        {name: _of_class(parts, rule, label) for label, name in enumerate(names)},
+        {
+            lot: count_verdicts(parts[np.array([one == lot for one in lots])], rule)
+            for lot in sorted(set(lots))
+        }
+        if lots is not None
+        else {},
+    )
+
+
+def count_verdicts(parts: Parts, rule: VerdictRule) -> PartRates:
+    """The verdicts on all parts."""
+    found = rule.judge(parts.scores)
+    return PartRates(_counts(found[parts.defective]), _counts(found[~parts.defective]))
+
+
+def _of_class(parts: Parts, rule: VerdictRule, label: int) -> PartRates:
+    alone = np.full_like(parts.scores, -np.inf)
+    alone[:, label] = parts.scores[:, label]
+    shown = rule.judge(parts.scores)[parts.shows[:, label]]
+    return PartRates(_counts(shown), _counts(rule.judge(alone)[~parts.defective]))
+
+
+def _counts(verdicts: NDArray[np.int64]) -> Counts:
+    counted = np.bincount(verdicts, minlength=len(VERDICTS)).tolist()
+    return dict(zip(VERDICTS, counted, strict=True))

@@ -1,0 +1,147 @@
+"""Rates of parts against counting by hand, and their intervals against scipy's and the tails."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from scipy.stats import binom, binomtest
+
+from kdlnet.metrics.rates import (
+    Rate,
+    clopper_pearson,
+    events_allowed,
+    measure,
+    parts_needed,
+)
+from kdlnet.metrics.result import ImageResult
+from kdlnet.metrics.verdict import ClassRule, VerdictRule
+
+NAMES = ("crack", "pore")
+BOX = [0.0, 0.0, 10.0, 10.0]
+
+
+def part(scores: dict[int, float], truths: tuple[int, ...] = (), name: str = "") -> ImageResult:
+    """An image with a box of each of these scores by label, and true boxes of these labels."""
+    return ImageResult(
+        [BOX] * len(scores),
+        list(scores.values()),
+        list(scores),
+        [BOX] * len(truths),
+        list(truths),
+        (64, 64),
+        name,
+    )
+
+
+@pytest.mark.parametrize(
+    ("count", "of"), [(0, 1), (1, 1), (0, 144), (3, 144), (76, 76), (380, 760)]
+)
+def test_intervals_are_those_of_scipy(count: int, of: int) -> None:
+    wanted = binomtest(count, of).proportion_ci(0.95, method="exact")
+    assert clopper_pearson(count, of) == pytest.approx((wanted.low, wanted.high), abs=1e-12)
+
+
+def test_an_interval_ends_where_its_count_becomes_too_rare() -> None:
+    low, high = clopper_pearson(3, 144)
+    assert binom.cdf(3, 144, high) == pytest.approx(0.025)
+    assert binom.sf(2, 144, low) == pytest.approx(0.025)
+    assert clopper_pearson(0, 0) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("limit", [0.3, 0.05, 0.01, 0.001])
+def test_the_sample_that_proves_a_limit(limit: float) -> None:
+    needed = parts_needed(limit)
+    assert needed is not None
+    assert clopper_pearson(0, needed)[1] <= limit < clopper_pearson(0, needed - 1)[1]
+    assert events_allowed(needed, limit) == 0 and events_allowed(needed - 1, limit) is None
+    for of in (0, 1, 50, 400):
+        fitting = [count for count in range(of + 1) if clopper_pearson(count, of)[1] <= limit]
+        assert events_allowed(of, limit) == (max(fitting) if fitting and of else None)
+
+
+def test_no_sample_proves_that_nothing_ever_happens() -> None:
+    assert parts_needed(0.0) is None and parts_needed(1.0) == 0
+    assert events_allowed(1000, 0.0) is None and events_allowed(10, 1.0) == 10
+
+
+def test_a_rate_without_parts_is_not_known() -> None:
+    assert Rate(0, 0).value is None and str(Rate(0, 0)) == "not known"
+    assert Rate(0, 0).to_dict() == {"count": 0, "of": 0, "rate": None, "low": None, "high": None}
+    assert str(Rate(1, 4)) == "0.250 (1 of 4; 95 % interval 0.006 to 0.806)"
+
+
+RULE = VerdictRule((ClassRule(0.5, 0.3), ClassRule(0.8)))
+RESULTS = [
+    part({0: 0.5}, (0,)),  # NG, rightly
+    part({1: 0.9}, (0,)),  # a crack that a box of another class catches: it does not escape
+    part({0: 0.4, 1: 0.7}, (1,)),  # UNSURE
+    part({1: 0.79}, (0, 1)),  # shows both and is passed
+    part({}, (1,)),  # passed
+    part({0: 0.6}),  # good, rejected as a crack
+    part({1: 0.8}),  # good, rejected as a pore
+    part({0: 0.3}),  # good, UNSURE
+    part({}),  # good, OK
+]
+
+
+def test_escape_overkill_and_unsure_by_hand() -> None:
+    found = measure(RESULTS, RULE, NAMES)
+    whole, crack, pore = found.overall, found.per_class["crack"], found.per_class["pore"]
+    assert (whole.escape, whole.overkill, whole.unsure) == (Rate(2, 5), Rate(2, 4), Rate(2, 9))
+    assert (crack.escape, pore.escape) == (Rate(1, 3), Rate(2, 3))
+    assert (crack.overkill, pore.overkill) == (Rate(1, 4), Rate(1, 4))
+    assert pore.defective == {"OK": 2, "UNSURE": 1, "NG": 0}
+    assert found.unknown == {} and found.per_lot == {}
+    assert found.sample["parts"] == {"escape": 5, "overkill": 4}
+    assert found.sample["needed"]["0.01"] == 368
+    assert found.sample["bound_at_zero"]["escape"] == pytest.approx(1 - 0.025 ** (1 / 5))
+    text = "\n".join(found.lines())
+    assert "escape (defective part passed): 0.400 (2 of 5; 95 % interval 0.053 to 0.853)" in text
+    assert "5 defective parts prove at best escape below 0.522" in text
+    json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_lots_are_counted_apart() -> None:
+    found = measure(RESULTS, RULE, NAMES, [*"aaabb", *"aabb"])
+    assert list(found.per_lot) == ["a", "b"]
+    assert found.per_lot["a"].escape == Rate(0, 3) and found.per_lot["b"].escape == Rate(2, 2)
+    assert found.per_lot["a"].overkill == Rate(2, 2) and found.per_lot["b"].overkill == Rate(0, 2)
+
+
+def test_a_truth_that_the_rule_tolerates_makes_no_defective_part() -> None:
+    """By a rule from 200 square pixels or two cracks on, one box of 100 is a good part."""
+    results = [part({0: 0.9}, (0,))]
+    assert measure(results, VerdictRule.at(0.5), NAMES).overall.escape == Rate(0, 1)
+    for rule in (ClassRule(0.5, min_area=200), ClassRule(0.5, min_count=2)):
+        found = measure(results, VerdictRule((rule,)), NAMES).overall
+        assert found.escape == Rate(0, 0) and found.overkill == Rate(0, 1)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("results", "unknown"),
+    [
+        ([], {"escape", "overkill"}),
+        ([part({0: 0.9}), part({})], {"escape"}),
+        ([part({0: 0.9}, (0,)), part({}, (0,))], {"overkill"}),
+        ([part({0: np.nan}, (0,)), part({1: np.nan})], set()),
+    ],
+)
+def test_what_cannot_be_known_is_told(results: list[ImageResult], unknown: set[str]) -> None:
+    found = measure(results, RULE, NAMES)
+    assert set(found.unknown) == unknown
+    values = found.to_dict()
+    for name in ("escape", "overkill"):
+        assert (values["overall"][name]["rate"] is None) == (name in unknown)
+    assert sum("not known: no image" in line for line in found.lines()) == len(unknown)
+    json.dumps(values, allow_nan=False)
+
+
+def test_one_class_and_equal_scores() -> None:
+    results = [part({0: 0.5}, (0,)) for _ in range(3)] + [part({0: 0.5})]
+    at, above = VerdictRule.at(0.5), VerdictRule.at(float(np.nextafter(np.float32(0.5), 1)))
+    assert measure(results, at, ("crack",)).overall.escape == Rate(0, 3)
+    assert measure(results, at, ("crack",)).overall.overkill == Rate(1, 1)
+    assert measure(results, above, ("crack",)).overall.escape == Rate(3, 3)
