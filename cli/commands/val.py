@@ -26,6 +26,7 @@ from ..options import (
     Tile,
     Weights,
     Window,
+    above_zero,
     given,
     one_weights,
     option,
@@ -58,6 +59,15 @@ def val(
     tile: Tile = None,
     overlap: Overlap = None,
     group_by: GroupBy = None,
+    mm_per_pixel: Annotated[
+        float | None,
+        option(
+            "--mm-per-pixel",
+            metavar="MM",
+            callback=above_zero,
+            help="Size of a pixel of the original image: defect sizes in mm too.",
+        ),
+    ] = None,
     batch: Batch = None,
     device: Device = None,
     pictures: Annotated[
@@ -99,7 +109,8 @@ def val(
                 strict=strict,
                 **seeing(image_size, window, tile, overlap),
                 **given(split=split, data_root=data_root, group_by=group_by, batch=batch),
-                **given(device=device, out=out, pictures=pictures, lot_by=lot_by),
+                **given(device=device, out=out, pictures=pictures),
+                **given(lot_by=lot_by, mm_per_pixel=mm_per_pixel),
             )
         _show(console, result)
 
@@ -112,6 +123,7 @@ def _show(console: Console, result: EvalResult) -> None:
     cells = ", ".join(f"{name} {figure(value)}" for name, value in found.per_size.items())
     console.say(f"AP by size: {cells}")
     console.say(_headline(result))
+    console.say(_inspection(result))
     show_verdicts(console, result.verdicts)
     problems = f", {len(result.problems)} problems in the data" if result.problems else ""
     console.say(f"{found.images} images{problems}; all is in {shown(result.folder)}")
@@ -165,3 +177,25 @@ def _cell(value: Interval) -> str:
     if value.low is None:
         return f"{figure(value.value)} (no interval: {value.reason})"
     return f"{figure(value.value)} ({figure(value.low)} to {figure(value.high)})"
+
+
+def _inspection(result: EvalResult) -> str:
+    """FROC, POD and calibration on one line each."""
+    found = result.analysis
+    size = found.pod.a90_95
+    if size.px is None:
+        a90_95 = f"a90/95 not defined: {size.reason}"
+    else:
+        in_mm = "" if size.mm is None else f" ({size.mm:.2f} mm)"
+        a90_95 = (
+            f"a90/95 {size.px:.1f} px{in_mm}: larger defects are found with 90 % at 95 % confidence"
+        )
+    ece = found.calibration.overall
+    calibrated = f"{figure(ece.ece)}" if ece.ece is not None else f"not defined: {ece.reason}"
+    return "\n".join(
+        (
+            f"FROC, mean recall at 1/8 to 8 false calls an image: {_cell(found.froc.overall.mean)}",
+            a90_95,
+            f"calibration error of the scores: {calibrated}",
+        )
+    )

@@ -171,6 +171,12 @@ def _curve(name: str, truths: int, scores: Floats, true: NDArray[np.bool_]) -> C
     )
 
 
+def class_ap(true: NDArray[np.bool_], truths: int) -> float:
+    """AP of one class with that many true boxes, its detections (N,) standing by falling score."""
+    hits = np.cumsum(true, dtype=np.int64)
+    return float(_interpolate(hits / truths, hits / np.arange(1, len(true) + 1)).mean())
+
+
 def _interpolate(recall: Floats, precision: Floats) -> Floats:
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
     first = np.searchsorted(recall, RECALL_STEPS, side="left")

@@ -12,6 +12,9 @@ from kdlnet.metrics.errors import OperatingPoint
 from kdlnet.metrics.rates import VerdictReport
 from kdlnet.types import Preprocess
 
+SCHEMA = 1
+"""Of metrics.json, see docs/metrics.md: one more where a key goes or changes its meaning."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvalResult:
@@ -53,8 +56,9 @@ class EvalResult:
         return [*self.left_out, *self.label_problems]
 
     def to_dict(self) -> dict[str, Any]:
-        """What metrics.json holds: builtins, always the same keys."""
+        """What metrics.json holds: builtins, always the same keys (docs/metrics.md)."""
         return {
+            "schema": SCHEMA,
             **self.precision.to_dict(),
             **self.analysis.to_dict(),
             "images_per_second": round(self.images_per_second, 2),

@@ -99,6 +99,11 @@ class Difference:
         return {**asdict(self), "shown": self.shown}
 
 
+def group_numbers(groups: Sequence[int] | None, images: int) -> Ints:
+    """The group of each image as an array; None: every image is its own."""
+    return np.arange(images) if groups is None else np.asarray(groups, dtype=np.int64)
+
+
 def draw_weights(groups: Ints, rounds: int, seed: int = 0) -> Floats:
     """How often each image counts in each round: (rounds, images) from a number an image.
 
@@ -131,7 +136,7 @@ def set_intervals(
     A figure of 0 or 1 in every round tells no spread: its other end is where a rate would lie of
     which each of the groups is one exact trial (Clopper and Pearson 1934).
     """
-    group = _numbers(groups, len(table.truths))
+    group = group_numbers(groups, len(table.truths))
     whole = figures_by_class(table, np.ones((1, len(group))))
     drawn = figures_by_class(table, draw_weights(group, rounds, seed))
     support = [_support(truths, group) for truths in table.truths.T]
@@ -151,6 +156,28 @@ def set_intervals(
     return SetIntervals(FigureIntervals(overall, *everything), per_class, len(group), count, rounds)
 
 
+def interval(value: float, drawn: Floats, groups: int, freedom: float | None = None) -> Interval:
+    """The 95 % interval of a share from its values in the rounds (R,), nan where there was none.
+
+    It rests on that many ``groups``; ``freedom`` is one less unless given. See
+    :func:`set_intervals`.
+    """
+    freedom = groups - 1.0 if freedom is None else freedom
+    if groups == 0:
+        return Interval(None, None, None, "no true box")
+    if groups == 1:
+        return Interval(value, None, None, "it rests on one image or group")
+    known = drawn[~np.isnan(drawn)]
+    if not 0 < value < 1:
+        bound = _EDGE ** (1 / groups)
+        low, high = (bound, 1.0) if value >= 1 else (0.0, 1 - bound)
+        return Interval(value, float(low), float(high))
+    error = float(known.std()) * np.sqrt((freedom + 1) / freedom) / (value * (1 - value))
+    reach = float(student.ppf(1 - _EDGE, freedom)) * error
+    middle = logit(value)
+    return Interval(value, float(expit(middle - reach)), float(expit(middle + reach)))
+
+
 def paired_bootstrap(
     pairs: Sequence[tuple[Table, Table]],
     groups: Sequence[int] | None = None,
@@ -164,7 +191,7 @@ def paired_bootstrap(
     (``groups``: a number an image) are drawn together. The interval holds the middle 95 % of the
     rounds (percentile bootstrap, Efron and Tibshirani 1993, chapter 13).
     """
-    group = _numbers(groups, len(pairs[0][0].truths))
+    group = group_numbers(groups, len(pairs[0][0].truths))
     weights = draw_weights(group, rounds, seed)
     times = np.array([_pairs_drawn(len(pairs), seed, index) for index in range(rounds)])
     whole, drawn = np.zeros((2, len(FIGURES))), np.zeros((rounds, len(FIGURES)))
@@ -193,10 +220,6 @@ def _of_pair(pair: tuple[Table, Table], weights: Floats) -> Floats:
     return np.stack([mean_over_classes(figures_by_class(table, weights)) for table in pair])
 
 
-def _numbers(groups: Sequence[int] | None, images: int) -> Ints:
-    return np.arange(images) if groups is None else np.asarray(groups, dtype=np.int64)
-
-
 def _support(truths: Ints, group: Ints) -> tuple[int, int, int]:
     """Boxes, and the images and groups that they are in."""
     having = truths > 0
@@ -209,25 +232,9 @@ def _intervals(
     """From figures (5,), those of each round (R, 5) and degrees of freedom (5,)."""
     free = np.full(len(FIGURES), groups - 1.0) if freedom is None else freedom
     return {
-        name: _interval(float(value[i]), drawn[:, i], groups, float(free[i]))
+        name: interval(float(value[i]), drawn[:, i], groups, float(free[i]))
         for i, name in enumerate(FIGURES)
     }
-
-
-def _interval(value: float, drawn: Floats, groups: int, freedom: float) -> Interval:
-    if groups == 0:
-        return Interval(None, None, None, "no true box")
-    if groups == 1:
-        return Interval(value, None, None, "all true boxes are in one image or group")
-    known = drawn[~np.isnan(drawn)]
-    if not 0 < value < 1:
-        bound = _EDGE ** (1 / groups)
-        low, high = (bound, 1.0) if value >= 1 else (0.0, 1 - bound)
-        return Interval(value, float(low), float(high))
-    error = float(known.std()) * np.sqrt((freedom + 1) / freedom) / (value * (1 - value))
-    reach = float(student.ppf(1 - _EDGE, freedom)) * error
-    middle = logit(value)
-    return Interval(value, float(expit(middle - reach)), float(expit(middle + reach)))
 
 
 def _freedom(drawn: Floats, groups: Ints) -> Floats:

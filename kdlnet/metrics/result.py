@@ -21,7 +21,8 @@ class ImageResult:
     ``labels`` (N,) in [0, C); ``truth_boxes`` (T, 4) and ``truth_labels`` (T,) likewise.
     ``size`` is (H, W); ``name`` says which image it is. N and T may be 0.
 
-    Arrays and sequences of other dtypes are converted; ValueError when the lengths disagree.
+    Arrays and sequences of other dtypes are converted; ValueError when the lengths disagree. A
+    detection whose score or corners are not finite is none and is left out.
     """
 
     boxes: Floats
@@ -45,6 +46,10 @@ class ImageResult:
         counts = len(self.boxes), len(self.scores), len(self.labels)
         if len(set(counts)) != 1:
             raise ValueError(f"{self.name}: boxes, scores and labels have {counts} entries")
+        finite = np.isfinite(self.scores) & np.isfinite(self.boxes).all(axis=1)
+        if not finite.all():
+            for field in ("boxes", "scores", "labels"):
+                object.__setattr__(self, field, getattr(self, field)[finite])
         if len(self.truth_boxes) != len(self.truth_labels):
             raise ValueError(
                 f"{self.name}: {len(self.truth_boxes)} true boxes, {len(self.truth_labels)} labels"

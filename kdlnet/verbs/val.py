@@ -56,6 +56,7 @@ def validate(
     tile: TileChoice = None,
     overlap: float | None = None,
     group_by: str | None = None,
+    mm_per_pixel: float | None = None,
     batch: int = 16,
     device: str = "auto",
     out: Path | None = None,
@@ -78,6 +79,7 @@ def validate(
     :func:`~kdlnet.curation.groups.find_groups`: by default each image stands for itself.
     ``lot_by`` is a rule on the image names by which verdicts are counted apart, see
     :func:`~kdlnet.curation.groups.groups_by_rule`.
+    ``mm_per_pixel`` of the original image gives the sizes of defects in mm, too.
     Raises WeightsError, DataError or ConfigError for what cannot be used.
     """
     runtime = open_runtime(weights, device=device, fuse=False, image_size=image_size)
@@ -102,7 +104,7 @@ def validate(
     result = EvalResult(
         folder=folder,
         precision=average_precision(results, runtime.names, max_detections),
-        analysis=analyse(results, runtime.names, groups, max_detections),
+        analysis=analyse(results, runtime.names, errors, groups, max_detections, mm_per_pixel),
         operating_point=errors.operating_point,
         best_scores=errors.best_scores,
         confusion=errors.confusion.tolist(),

@@ -18,7 +18,7 @@ import pytest
 from kdlnet import events
 from kdlnet.metrics.analysis import analyse
 from kdlnet.metrics.average_precision import AveragePrecision, ClassPrecision
-from kdlnet.metrics.errors import OperatingPoint
+from kdlnet.metrics.errors import OperatingPoint, find_errors
 from kdlnet.metrics.evaluation import EvalResult
 from kdlnet.metrics.rates import measure
 from kdlnet.metrics.result import ImageResult
@@ -85,6 +85,7 @@ def evaluation(weights: Path) -> EvalResult:
     """The same figures as a validation gives them."""
     values = metrics()
     scratch, pit = values["per_class"].values()
+    names = ("scratch", "pit")
     result = ImageResult([[0, 0, 9, 9]], [0.9], [0], [[0, 0, 9, 9]], [0], (10, 10))
     overall = {name: scratch[name] for name in ("ap", "ap50", "ap75", "recall", "truths")}
     return EvalResult(
@@ -99,7 +100,7 @@ def evaluation(weights: Path) -> EvalResult:
             per_size=values["per_size"],
             images=values["images"],
         ),
-        analysis=analyse([result], ("scratch", "pit")),
+        analysis=analyse([result], names, find_errors([result], names)),
         operating_point=OperatingPoint(0.5, 0.5, true=9, false=1, missed=3),
         best_scores={"scratch": 0.5},
         confusion=[[9, 0, 3], [0, 0, 0], [1, 0, 0]],

@@ -180,7 +180,7 @@ def test_what_leaves_no_spread_is_bounded_or_told() -> None:
     blank = ImageResult([], [], [], [], [], (10, 10))
     alone = set_intervals(tabulate([one, blank], 1), ["a"], rounds=20).overall.figures["ap"]
     assert (alone.value, alone.low, alone.high) == (1, None, None)
-    assert alone.reason == "all true boxes are in one image or group"
+    assert alone.reason == "it rests on one image or group"
     # All of 20 images are right: where a share of 0.025^(1/20) = 0.8316 is right, 2.5 % of the
     # samples look like this one.
     perfect = set_intervals(tabulate([one] * 20, 1), ["a"], rounds=20).overall.figures["ap"]

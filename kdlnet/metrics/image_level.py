@@ -1,0 +1,94 @@
+"""What one threshold for whole images can do: good parts passed, defective ones caught.
+
+The score of an image is that of its highest box, of any class, and 0 without a box; an image is
+defective when it has a true box. PGn and PBn as anomalib names them: of the good parts, how many
+pass when the threshold may miss n % of the defective ones; of the defective ones, how many are
+caught when it may reject n % of the good ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdlnet.metrics.intervals import ROUNDS, Interval, draw_weights, group_numbers, interval
+from kdlnet.metrics.result import Floats, ImageResult
+
+SHARES = (0.0, 1.0, 5.0)
+"""n of PGn and PBn, in percent."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLevel:
+    """``pg`` and ``pb`` by n in percent, chosen and counted on the same images."""
+
+    pg: dict[str, Interval]
+    pb: dict[str, Interval]
+    good: int
+    defective: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Builtins, ready for JSON."""
+        return {
+            "pg": {n: value.to_dict() for n, value in self.pg.items()},
+            "pb": {n: value.to_dict() for n, value in self.pb.items()},
+            "good": self.good,
+            "defective": self.defective,
+        }
+
+
+def image_level(
+    results: Sequence[ImageResult],
+    groups: Sequence[int] | None = None,
+    rounds: int = ROUNDS,
+    seed: int = 0,
+) -> ImageLevel:
+    """PGn and PBn with 95 % intervals over images or groups."""
+    scores = np.array([result.scores.max(initial=0.0) for result in results])
+    bad = np.array([len(result.truth_boxes) > 0 for result in results], dtype=bool)
+    group = group_numbers(groups, len(results))
+    weights = draw_weights(group, rounds, seed)
+    counts = len(np.unique(group[~bad])), len(np.unique(group[bad]))
+
+    def share(kept: NDArray[np.bool_], by: Floats, n: float, groups_kept: int) -> Interval:
+        if not all(counts):
+            return Interval(
+                None, None, None, "no good image" if counts[1] else "no defective image"
+            )
+        value = float(passed(by, kept, np.ones((1, len(by))), n)[0])
+        drawn = passed(by, kept, weights, n)
+        return interval(value, drawn, groups_kept, max(1, min(counts) - 1))
+
+    return ImageLevel(
+        {f"{n:g}": share(~bad, scores, n, counts[0]) for n in SHARES},
+        {f"{n:g}": share(bad, -scores, n, counts[1]) for n in SHARES},
+        int((~bad).sum()),
+        int(bad.sum()),
+    )
+
+
+def passed(scores: Floats, kept: NDArray[np.bool_], weights: Floats, percent: float) -> Floats:
+    """Of the images ``kept``, the share (R,) below the highest threshold that loses few others.
+
+    At most ``percent`` of the others are below it as well. Image i counts ``weights[r, i]`` times
+    (R, images); nan where one of the kinds was not drawn.
+    """
+    order = np.argsort(scores, kind="stable")
+    mine, values, ranked = kept[order], scores[order], weights[:, order]
+    first = np.searchsorted(values, values, side="left")  # equal scores stand or fall together
+    below = [
+        np.concatenate([np.zeros((len(weights), 1)), np.cumsum(ranked * kind, axis=1)], axis=1)
+        for kind in (mine, ~mine)
+    ]
+    total, others = below[0][:, -1], below[1][:, -1]
+    fits = below[1][:, first] <= percent / 100 * others[:, None] + 1e-9
+    usable = fits & ~mine & (ranked > 0)
+    last = usable.shape[1] - 1 - np.argmax(usable[:, ::-1], axis=1)
+    reached = np.take_along_axis(below[0], first[last][:, None], axis=1)[:, 0]
+    known = (total > 0) & (others > 0)
+    share: Floats = np.divide(reached, total, out=np.full(len(total), np.nan), where=known)
+    return share
