@@ -123,7 +123,8 @@ def _show(console: Console, result: EvalResult) -> None:
     cells = ", ".join(f"{name} {figure(value)}" for name, value in found.per_size.items())
     console.say(f"AP by size: {cells}")
     console.say(_headline(result))
-    console.say(_inspection(result))
+    for line in _inspection(result):
+        console.say(line)
     show_verdicts(console, result.verdicts)
     problems = f", {len(result.problems)} problems in the data" if result.problems else ""
     console.say(f"{found.images} images{problems}; all is in {shown(result.folder)}")
@@ -179,23 +180,18 @@ def _cell(value: Interval) -> str:
     return f"{figure(value.value)} ({figure(value.low)} to {figure(value.high)})"
 
 
-def _inspection(result: EvalResult) -> str:
-    """FROC, POD and calibration on one line each."""
+def _inspection(result: EvalResult) -> tuple[str, ...]:
+    """FROC, POD and calibration, a line each."""
     found = result.analysis
-    size = found.pod.a90_95
+    size, ece = found.pod.a90_95, found.calibration.overall
     if size.px is None:
-        a90_95 = f"a90/95 not defined: {size.reason}"
+        a90_95 = f"not defined: {size.reason}"
     else:
         in_mm = "" if size.mm is None else f" ({size.mm:.2f} mm)"
-        a90_95 = (
-            f"a90/95 {size.px:.1f} px{in_mm}: larger defects are found with 90 % at 95 % confidence"
-        )
-    ece = found.calibration.overall
-    calibrated = f"{figure(ece.ece)}" if ece.ece is not None else f"not defined: {ece.reason}"
-    return "\n".join(
-        (
-            f"FROC, mean recall at 1/8 to 8 false calls an image: {_cell(found.froc.overall.mean)}",
-            a90_95,
-            f"calibration error of the scores: {calibrated}",
-        )
+        a90_95 = f"{size.px:.1f} px{in_mm}, from there on 90 % are found, at 95 % confidence"
+    calibrated = figure(ece.ece) if ece.reason is None else f"not defined: {ece.reason}"
+    return (
+        f"FROC, mean recall at 1/8 to 8 false calls an image: {_cell(found.froc.overall.mean)}",
+        f"a90/95 {a90_95}",
+        f"calibration error of the scores: {calibrated}",
     )

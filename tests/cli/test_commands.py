@@ -205,14 +205,22 @@ def test_val(kdlnet: Command, engine: FakeEngine) -> None:
     assert ["all", "12", "0.500", "0.750", "0.500", "0.600"] in cells
     assert ["pit", "0", "-", "-", "-", "-"] in cells
     assert "AP by size: small 0.250, medium -, large 1.000" in run.out
+    assert "AP 1.000 (no interval: it rests on one image or group)" in run.out
+    assert "a90/95 not defined: all 1 true boxes are found" in run.out
+    assert "calibration error of the scores: 0.100" in run.out
     assert "runs/val/set" in run.out
     assert "4 images, 1 problems in the data" in run.out
     assert run.err == "warning: a label was clipped\n"
 
 
 def test_val_document(kdlnet: Command, engine: FakeEngine) -> None:
-    run = kdlnet("val", "--weights", "b.pt", "--data", "set", "--json", "--no-pictures")
+    run = kdlnet(
+        "val", "--weights", "b.pt", "--data", "set", "--json", "--no-pictures", "--mm-per-pixel", 0.05,
+        "--group-by", "duplicates",
+    )  # fmt: skip
     assert engine.call["pictures"] is False
+    assert (engine.call["mm_per_pixel"], engine.call["group_by"]) == (0.05, "duplicates")
+    assert run.document["schema"] == 1 and run.document["intervals"]["groups"] == 1
     assert run.document["per_class"]["pit"]["ap"] is None
     assert run.document["folder"] == "runs/val/set"
     assert run.document["problems"] == ["labels/a.txt:1: outside, clipped"]
