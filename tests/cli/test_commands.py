@@ -215,8 +215,8 @@ def test_val(kdlnet: Command, engine: FakeEngine) -> None:
 
 def test_val_document(kdlnet: Command, engine: FakeEngine) -> None:
     run = kdlnet(
-        "val", "--weights", "b.pt", "--data", "set", "--json", "--no-pictures", "--mm-per-pixel", 0.05,
-        "--group-by", "duplicates",
+        "val", "--weights", "b.pt", "--data", "set", "--json", "--no-pictures",
+        "--mm-per-pixel", 0.05, "--group-by", "duplicates",
     )  # fmt: skip
     assert engine.call["pictures"] is False
     assert (engine.call["mm_per_pixel"], engine.call["group_by"]) == (0.05, "duplicates")
