@@ -131,11 +131,17 @@ DataRoot = Annotated[
     option("--data-root", metavar="DIR", help="Folder of the images [$KDLNET_DATA or here]."),
 ]
 Model = Annotated[
-    str | None, option("--model", metavar="NAME", help="See 'kdlnet models' [lightnet].")
+    str | None,
+    option("--model", metavar="NAME", help="See 'kdlnet models' [lightnet-n on a CPU]."),
 ]
 Epochs = Annotated[
     int | None,
-    option("--epochs", metavar="N", callback=at_least_one, help="Passes over the data [100]."),
+    option(
+        "--epochs",
+        metavar="N",
+        callback=at_least_one,
+        help="Passes over the data [suits it].",
+    ),
 ]
 Init = Annotated[
     Path | None,
@@ -162,7 +168,11 @@ Device = Annotated[
 ]
 ImageSize = Annotated[
     str | None,
-    option("--image-size", metavar="N|HxW", help="Network input, multiples of 32 [640]."),
+    option("--image-size", metavar="N|HxW", help="Network input, multiples of 32 [the weights']."),
+]
+TrainSize = Annotated[
+    str | None,
+    option("--image-size", metavar="N|HxW", help="Network input, multiples of 32 [suits data]."),
 ]
 Window = Annotated[
     str | None,
@@ -177,7 +187,8 @@ Overlap = Annotated[
     option("--overlap", metavar="SHARE", help="Of neighbouring tiles [the weights', else 0.2]."),
 ]
 TrainTile = Annotated[
-    str | None, option("--tile", metavar="N|HxW", help="Train on tiles of N pixels [whole images].")
+    str | None,
+    option("--tile", metavar="N|HxW", help="Train on tiles of N pixels [suits data]."),
 ]
 TrainOverlap = Annotated[
     float | None, option("--overlap", metavar="SHARE", help="Of neighbouring tiles [0.2].")

@@ -12,7 +12,6 @@ from ..options import (
     DataRoot,
     Device,
     Epochs,
-    ImageSize,
     Init,
     Json,
     Model,
@@ -24,6 +23,7 @@ from ..options import (
     Strict,
     Time,
     TrainOverlap,
+    TrainSize,
     TrainTile,
     given,
 )
@@ -35,7 +35,7 @@ def train(
     data: Data = None,
     data_root: DataRoot = None,
     epochs: Epochs = None,
-    image_size: ImageSize = None,
+    image_size: TrainSize = None,
     tile: TrainTile = None,
     overlap: TrainOverlap = None,
     batch: Batch = None,
@@ -55,10 +55,12 @@ def train(
 ) -> None:
     """Train a detector from labelled images.
 
+    What is not given suits the dataset: size, tiles, epochs, batch (docs/defaults.md).
     The run folder (runs/train/NAME unless --out) gets weights/best.pt, weights/last.pt,
     config.yaml, results.csv, environment.json and plots.
 
     \b
+    kdlnet train --data neu-det
     kdlnet train --model lightnet-n --data neu-det --image-size 224
     kdlnet train --resume runs/train/neu-det
     """

@@ -25,6 +25,7 @@ from kdlnet.training.series import (
     student_of_series,
     teacher_of_series,
 )
+from kdlnet.training.suited import suited
 from kdlnet.training.taught import named_teachers
 from kdlnet.utils.files import write_json
 from kdlnet.verbs.compare import Comparison, compare
@@ -91,6 +92,7 @@ def measure_gain(
         if found is None or not found[1].seeds:
             raise ConfigError(f"{str(resume)!r} is no folder of kdlnet distill --baseline")
         return _compared(*found, RunFolder(resume), on_event)
+    config = suited(config, init, on_event)
     teachers = teachers or named_teachers(config)
     for path in teachers:
         spent_by(path)

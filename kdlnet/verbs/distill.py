@@ -14,6 +14,7 @@ from kdlnet.inference.weights import load_weights
 from kdlnet.training.run import TrainResult
 from kdlnet.training.run_folder import RunFolder
 from kdlnet.training.series import Series, begin_series, check_series, resumed_series, run_series
+from kdlnet.training.suited import suited
 from kdlnet.training.taught import named_teachers, resumed_taught_run, taught_run
 
 RECIPES: dict[str, dict[str, Any]] = {
@@ -80,6 +81,7 @@ def distill(
         if found is not None:
             return run_series(*found, RunFolder(resume), on_event)
         return resumed_taught_run(resume, config, on_event)
+    config = suited(config, init, on_event)
     teachers = teachers or named_teachers(config)
     series = Series(
         teachers=tuple(teachers),

@@ -8,6 +8,7 @@ from kdlnet.config import TrainConfig
 from kdlnet.events import Listener, ignore
 from kdlnet.training.run import TrainResult, plain_run, resumed_plain_run
 from kdlnet.training.run_folder import RunFolder
+from kdlnet.training.suited import suited
 
 __all__ = ["RunFolder", "TrainResult", "train"]
 
@@ -23,10 +24,12 @@ def train(
 ) -> TrainResult:
     """Trains a detector and leaves a run folder with weights/best.pt and weights/last.pt.
 
+    What ``config`` was not given is chosen from the dataset, see docs/defaults.md.
     ``resume`` is a run folder or its last.pt: the run goes on there with its own config, its
     dataset, if ``config`` names one, where that says: it may have been moved since. ``init``
     are weights to start from. Raises ConfigError, DataError or WeightsError before the first step.
     """
     if resume is not None:
         return resumed_plain_run(resume, config, on_event)
+    config = suited(config, init, on_event)
     return plain_run(config, init=init, out=out, overwrite=overwrite, on_event=on_event)

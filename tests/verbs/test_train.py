@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from kdlnet.config import TrainConfig, build_config
+from kdlnet.config import TrainConfig, build_config, load_config
 from kdlnet.errors import DataError, KdlnetError, WeightsError
 from kdlnet.events import EpochDone, Message, RunFinished, RunStarted, StepDone, ignore
 from kdlnet.inference.weights import load_weights
@@ -117,8 +117,8 @@ def test_kill_9_in_a_write_leaves_the_checkpoint_before_it(
     config: TrainConfig, finished: tuple[TrainResult, list[object]], tmp_path: Path
 ) -> None:
     """Killed while the second epoch is written: the first is there, and all ends the same."""
-    scratch = config.changed(model={"start": "none"})
-    write_yaml(tmp_path / "config.yaml", scratch.to_dict())
+    chosen = load_config(finished[0].folder / "config.yaml")
+    write_yaml(tmp_path / "config.yaml", chosen.changed(model={"start": "none"}).to_dict())
     command = [sys.executable, "-m", "tests.support.stops_in_write"]
     command += [str(tmp_path / "config.yaml"), str(tmp_path / "run"), "3"]  # the first is the start
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as child:

@@ -1,0 +1,107 @@
+"""Settings that nobody gave are chosen from the dataset; what was given stays."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from kdlnet.config import TrainConfig, build_config
+from kdlnet.events import Message
+from kdlnet.training.suited import suited
+
+
+def _set(folder: Path, images: int, size: tuple[int, int], box: int, good: int = 0) -> Path:
+    """A dataset of black images (H, W) with a box of ``box`` pixels each but on ``good`` ones."""
+    height, width = size
+    (folder / "images").mkdir(parents=True)
+    (folder / "labels").mkdir()
+    png = cv2.imencode(".png", np.zeros((height, width), np.uint8))[1].tobytes()
+    for i in range(images):
+        (folder / "images" / f"{i}.png").write_bytes(png)
+        row = "" if i < good else f"0 0.5 0.5 {box / width} {box / height}\n"
+        (folder / "labels" / f"{i}.txt").write_text(row)
+    (folder / "data.yaml").write_text("train: images\nval: images\nnames: [pit]\n")
+    return folder / "data.yaml"
+
+
+def _chosen(data: Path, **given: object) -> tuple[TrainConfig, str]:
+    told: list[str] = []
+
+    def hear(event: object) -> None:
+        assert isinstance(event, Message)
+        told.append(event.text)
+
+    config = build_config({"data": {"name": str(data)}, "device": "cpu", **given})
+    return suited(config, None, hear), "\n".join(told)
+
+
+@pytest.mark.parametrize(
+    ("size", "box", "image_size", "tile"),
+    [
+        ((200, 200), 30, (192, 192), None),  # as large as it is
+        ((200, 200), 100, (128, 128), None),  # large defects: less will do, but not nothing
+        ((1000, 1000), 100, (320, 320), None),
+        ((400, 1000), 100, (128, 320), None),  # wide images: a wide input
+        ((480, 640), 10, (640, 640), None),  # small defects in an image that fits: all of it
+        ((1200, 1600), 20, (320, 320), (320, 320)),
+        ((2400, 3200), 40, (320, 320), (640, 640)),
+        ((1200, 1600), 8, (320, 320), (128, 128)),
+    ],
+)
+def test_size_and_tiles_follow_images_and_boxes(
+    tmp_path: Path,
+    size: tuple[int, int],
+    box: int,
+    image_size: tuple[int, int],
+    tile: tuple[int, int] | None,
+) -> None:
+    config, told = _chosen(_set(tmp_path / "set", 3, size, box))
+    assert (config.image_size, config.tile.size) == (image_size, tile)
+    assert f"images {size[1]} pixels wide and {size[0]} high" in told
+    assert f"of {box} pixels or more" in told
+
+
+@pytest.mark.parametrize(
+    ("images", "batch", "epochs"), [(200, 16, 300), (100, 8, 300), (9, 4, 300)]
+)
+def test_small_sets_get_small_batches(tmp_path: Path, images: int, batch: int, epochs: int) -> None:
+    config, _ = _chosen(_set(tmp_path / "set", images, (64, 64), 20))
+    assert (config.batch, config.epochs, config.val_every) == (batch, epochs, 5)
+
+
+def test_defects_are_copied_where_many_parts_are_good(tmp_path: Path) -> None:
+    assert _chosen(_set(tmp_path / "few", 8, (64, 64), 20, good=1))[0].augment.copy_paste == 0
+    config, told = _chosen(_set(tmp_path / "many", 8, (64, 64), 20, good=2))
+    assert config.augment.copy_paste == 0.5 and "25% are good parts" in told
+
+
+def test_what_was_given_stays_and_is_not_talked_about(tmp_path: Path) -> None:
+    given = {
+        "model": {"name": "lightnet"},
+        "image_size": 64,
+        "epochs": 3,
+        "batch": 2,
+        "val_every": 1,
+        "augment": {"copy_paste": 0.0},
+    }
+    config, told = _chosen(_set(tmp_path / "set", 8, (64, 64), 20, good=4), **given)
+    assert told == ""
+    assert (config.model.name, config.image_size, config.epochs) == ("lightnet", (64, 64), 3)
+    assert (config.batch, config.val_every, config.augment.copy_paste) == (2, 1, 0.0)
+
+
+def test_a_size_that_was_given_is_the_size_of_whole_images(tmp_path: Path) -> None:
+    data = _set(tmp_path / "set", 3, (1200, 1600), 20)
+    assert _chosen(data, image_size=640)[0].tile.size is None
+    assert _chosen(data, tile={"size": 800})[0].image_size == (640, 640)
+
+
+def test_a_budget_of_time_needs_no_epochs(tmp_path: Path) -> None:
+    _, told = _chosen(_set(tmp_path / "set", 3, (64, 64), 20), time=60.0)
+    assert "epochs" not in told
+
+
+def test_a_set_without_boxes_is_left_to_the_training_to_refuse(tmp_path: Path) -> None:
+    config, told = _chosen(_set(tmp_path / "set", 3, (64, 64), 20, good=3))
+    assert told == "" and config.image_size == (640, 640)
