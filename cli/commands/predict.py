@@ -30,6 +30,7 @@ from ..options import (
     option,
     seeing,
 )
+from ..watching import answer_folder, refuse_beside_watch
 
 if TYPE_CHECKING:
     from kdlnet.verbs.predict import Prediction, PredictResult, Source
@@ -89,6 +90,14 @@ FailOn = Annotated[
         help="Exit code 4: ng, where an image is NG; unsure, where one is not OK or not read.",
     ),
 ]
+Watch = Annotated[
+    Path | None,
+    option("--watch", metavar="DIR", help="Answer images of this folder as they come."),
+]
+Settle = Annotated[
+    float | None,
+    option("--settle", metavar="S", help="With --watch: seconds without a change [0.5]."),
+]
 Strict = Annotated[bool, option("--strict", help="An unreadable image fails the run.")]
 
 
@@ -109,6 +118,8 @@ def predict(
     out: Out = None,
     overwrite: Overwrite = False,
     fail_on: FailOn = None,
+    watch: Watch = None,
+    settle: Settle = None,
     strict: Strict = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -124,7 +135,19 @@ def predict(
     kdlnet predict parts/ --weights best.pt
     kdlnet predict lot-7/ --weights best.pt --fail-on ng
     kdlnet predict rtsp://camera/1 --weights best.pt --save csv --json
+    kdlnet predict --watch line-3/ --weights best.pt --out verdicts/
     """
+    seen = given(score_threshold=score, iou_threshold=iou, max_detections=max_detections)
+    seen |= given(classes=_names(classes), batch=batch, device=device)
+    seen |= seeing(image_size, window, tile, overlap)
+    if watch is not None:
+        refused = {"a source": source, "--fail-on": fail_on, "--overwrite": overwrite}
+        refuse_beside_watch({**refused, "--strict": strict})
+        file, kinds = one_weights(None, weights), _names(save)
+        answer_folder(watch, file, kinds, settle, seen, out, as_json=as_json, quiet=quiet)
+        return
+    if settle is not None:
+        raise UsageProblem("--settle belongs to --watch: add it, or leave it out")
     if not source:
         raise UsageProblem("no source: give an image, a folder, a video or a camera number")
     file = one_weights(None, weights)
@@ -154,10 +177,8 @@ def predict(
                 on_prediction=tell,
                 overwrite=overwrite,
                 strict=strict,
-                **given(score_threshold=score, iou_threshold=iou, max_detections=max_detections),
-                **given(classes=_names(classes), save=_names(save), batch=batch, device=device),
-                **seeing(image_size, window, tile, overlap),
-                **given(out=out),
+                **seen,
+                **given(save=_names(save), out=out),
             )
         _show(console, opened, result)
         if opened.kind == "images":

@@ -1,0 +1,85 @@
+"""Images that appear in a folder, told when they are complete."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from kdlnet.images.folder import images_below
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What tells one content of a file from the next: ``size`` in bytes, ``changed`` in ns."""
+
+    size: int
+    changed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A complete image: ``path``, its ``name`` below the watched folder, and its stamp.
+
+    ``still`` counts the seconds for which it has not changed.
+    """
+
+    path: Path
+    name: str
+    stamp: Stamp
+    still: float
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """That of a file as it is now; None where it is gone, renamed or deleted."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return Stamp(facts.st_size, facts.st_mtime_ns)
+
+
+class FolderWatch:
+    """Images in ``folder`` and below, hidden files and kdlnet's own results left out.
+
+    A file is complete when it has not changed for ``settle`` seconds by this machine's clock, which
+    need not be that of the file server. One whose content changes is new. Polling, since network
+    drives send no events.
+    """
+
+    def __init__(self, folder: Path, settle: float) -> None:
+        self.folder = folder
+        self.settle = settle
+        self._seen: dict[str, tuple[Stamp, float]] = {}
+        self._done: dict[str, Stamp] = {}
+
+    def look(self) -> dict[str, Stamp]:
+        """Every image that is there now. What is gone is forgotten, so memory stays flat."""
+        now = time.monotonic()
+        found: dict[str, Stamp] = {}
+        for path in images_below(self.folder):
+            stamp = stamp_of(path)
+            if stamp is not None:
+                found[path.relative_to(self.folder).as_posix()] = stamp
+        before = self._seen
+        self._seen = {
+            name: before[name] if name in before and before[name][0] == stamp else (stamp, now)
+            for name, stamp in found.items()
+        }
+        self._done = {name: stamp for name, stamp in self._done.items() if name in found}
+        return found
+
+    def done(self, name: str, stamp: Stamp) -> None:
+        """This content of the file is answered."""
+        self._done[name] = stamp
+
+    def complete(self) -> list[Arrival]:
+        """Complete images without an answer, those that changed first before the others."""
+        self.look()
+        now = time.monotonic()
+        ready = [
+            Arrival(self.folder / name, name, stamp, now - since)
+            for name, (stamp, since) in self._seen.items()
+            if self._done.get(name) != stamp and now - since >= self.settle
+        ]
+        return sorted(ready, key=lambda one: (one.stamp.changed, one.name))

@@ -1,0 +1,134 @@
+"""What went by, day by day: one CSV row an image, appended at once, read back after a restart."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from kdlnet.errors import KdlnetError
+from kdlnet.images.watch import Stamp
+from kdlnet.utils.manifest import record
+
+COLUMNS = ("time", "name", "size", "changed", "verdict", "boxes", "class", "score", "latency")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The answer to one image. ``label`` and ``score`` are of the box with the highest score.
+
+    ``latency`` in seconds from the file's last change, by its server's clock, to the answer.
+    """
+
+    name: str
+    stamp: Stamp
+    verdict: str
+    boxes: int = 0
+    label: str = ""
+    score: float | None = None
+    latency: float = 0.0
+
+    def __str__(self) -> str:
+        best = (
+            ""
+            if self.score is None
+            else f" ({self.boxes} boxes, best {self.label} {self.score:.2f})"
+        )
+        return f"{self.name}: {self.verdict}{best}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return {**asdict(self), "latency": round(self.latency, 3)}
+
+
+class DayBook:
+    """``YYYY-MM-DD.csv`` files in ``folder``, a row an image by the local time of its answer."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.day = ""
+        self.counts: Counter[str] = Counter()
+
+    def answered(self, present: dict[str, Stamp]) -> Iterator[tuple[str, Stamp]]:
+        """Those of the ``present`` images that have an answer, from the newest day backwards.
+
+        As soon as all are found no older day is read.
+        """
+        open_names = set(present)
+        for file in sorted(self.folder.glob("????-??-??.csv"), reverse=True):
+            if not open_names:
+                return
+            for name, stamp, _ in _rows(file):
+                if name in open_names and present[name] == stamp:
+                    open_names.discard(name)
+                    yield name, stamp
+
+    def add(self, entry: Entry, now: datetime) -> None:
+        """Appends the row of an image. Raises KdlnetError when it cannot be written."""
+        self.turn(now)
+        file = self.folder / f"{self.day}.csv"
+        score = "" if entry.score is None else f"{entry.score:.5f}"
+        when, stamp = now.isoformat(timespec="milliseconds"), entry.stamp
+        answer = (entry.verdict, entry.boxes, entry.label, score, f"{entry.latency:.3f}")
+        _append(file, (when, entry.name, stamp.size, stamp.changed, *answer))
+        self.counts[entry.verdict] += 1
+
+    def turn(self, now: datetime) -> str | None:
+        """Goes on to the day of ``now``; the line of the day before, None where it is the same."""
+        today = now.strftime("%Y-%m-%d")
+        if today == self.day:
+            return None
+        line = self.line() if self.day else None
+        self.day = today
+        rows = _rows(self.folder / f"{today}.csv")
+        self.counts = Counter(verdict for _, _, verdict in rows)
+        return line
+
+    def line(self) -> str:
+        """The day so far in one line."""
+        total = sum(self.counts.values())
+        parts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(self.counts.items()))
+        return f"{self.day}: {total} images" + (f", {parts}" if parts else "")
+
+
+def _rows(file: Path) -> Iterator[tuple[str, Stamp, str]]:
+    """Name, stamp and verdict of each whole row; the last may be torn by a kill."""
+    try:
+        text = file.read_text(encoding="utf-8", errors="surrogateescape")
+    except FileNotFoundError:
+        return
+    for row in csv.DictReader(io.StringIO(text)):
+        try:
+            stamp = Stamp(int(row["size"]), int(row["changed"]))
+            if row["latency"] is None:
+                continue
+            yield row["name"], stamp, row["verdict"]
+        except (TypeError, ValueError, KeyError):
+            continue
+
+
+def _append(file: Path, values: tuple[object, ...]) -> None:
+    """One row in one write, after the header where the file is new and on a line of its own."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    try:
+        with file.open("ab+") as book:
+            size = book.tell()
+            if not size:
+                record(file, grows=True)
+                rows.writerow(COLUMNS)
+            else:
+                book.seek(size - 1)
+                if book.read(1) != b"\n":  # a kill tore the last row
+                    text.write("\n")
+            rows.writerow(values)
+            book.write(text.getvalue().encode("utf-8", "surrogateescape"))
+    except OSError as error:
+        raise KdlnetError(
+            f"cannot write {str(file)!r}: {error.strerror or error}; free some space there"
+        ) from None

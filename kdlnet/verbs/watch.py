@@ -1,0 +1,231 @@
+"""``kdlnet predict --watch``: the images of a line, answered as they come."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import yaml
+
+from kdlnet import __version__
+from kdlnet.errors import ConfigError, DataError
+from kdlnet.events import Listener, Message, ignore
+from kdlnet.images.frame import Frame
+from kdlnet.images.read import read_image
+from kdlnet.images.watch import Arrival, FolderWatch, stamp_of
+from kdlnet.inference.daybook import DayBook, Entry
+from kdlnet.inference.prediction import Prediction
+from kdlnet.inference.predictor import Predictor, batches
+from kdlnet.report.images import save_image
+from kdlnet.utils.files import write_atomic, write_yaml
+from kdlnet.utils.lock import alone_in
+from kdlnet.utils.manifest import MARK
+from kdlnet.utils.output import Place, keep_out_of
+
+__all__ = ["SETTLE", "Entry", "Predictor", "WatchResult", "watch_folder"]
+
+SETTLE = 0.5
+"""Seconds without a change after which a file is complete."""
+_PATIENCE = 5.0  # seconds after which a file that cannot be read will not get better
+_LONGEST = 200  # bytes of a name to which suffixes are added
+OnAnswer = Callable[[Entry], None]
+
+
+@dataclass(frozen=True)
+class WatchResult:
+    """``folder`` has the answers; ``images`` counts those of this call by verdict."""
+
+    folder: Path
+    images: dict[str, int]
+
+
+def watch_folder(
+    predictor: Predictor,
+    weights: Path,
+    source: Path,
+    *,
+    out: Path | None = None,
+    pictures: bool = False,
+    settle: float = SETTLE,
+    stop: Event | None = None,
+    on_event: Listener = ignore,
+    on_answer: OnAnswer = lambda entry: None,
+) -> WatchResult:
+    """Answers every image of ``source`` once, those that are there and those that come.
+
+    ``out``, or runs/watch/NAME, gets ``verdicts/NAME.json`` for each image (NAME with its suffix),
+    written in one step, a row in ``YYYY-MM-DD.csv``, and with ``pictures`` ``images/NAME.jpg``.
+    A folder of an earlier watch of ``source`` is continued: what has an answer gets no other,
+    unless the file changed. A complete file that cannot be read is UNREADABLE after five seconds.
+    Ends once ``stop`` is set and what is complete by then is answered.
+
+    Raises DataError for folders that will not do, KdlnetError when another process works there or
+    an answer cannot be written.
+    """
+    _check(source, settle)
+    folder = _folder(source, out)
+    with alone_in(folder):
+        write_yaml(folder / "watch.yaml", _settings(predictor, weights, source))
+        watch, book = FolderWatch(source, settle), DayBook(folder)
+        for name, stamp in book.answered(watch.look()):
+            watch.done(name, stamp)
+        desk = _Desk(predictor, weights, watch, book, pictures, on_event, on_answer)
+        stop = stop or Event()
+        while True:
+            last = stop.is_set()
+            began = time.monotonic()
+            desk.answer(watch.complete())
+            line = book.turn(_now())
+            if line is not None:
+                on_event(Message(line))
+            if last:
+                break
+            # A look at a full folder takes a while: it is not looked at all the time.
+            stop.wait(max(settle / 2, 3 * (time.monotonic() - began)))
+        on_event(Message(book.line()))
+    return WatchResult(folder, dict(desk.images))
+
+
+class _Desk:
+    """Takes arrivals to their answers."""
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        weights: Path,
+        watch: FolderWatch,
+        book: DayBook,
+        pictures: bool,
+        on_event: Listener,
+        on_answer: OnAnswer,
+    ) -> None:
+        self.predictor = predictor
+        self.weights = weights
+        self.watch = watch
+        self.book = book
+        self.pictures = pictures
+        self.on_event = on_event
+        self.on_answer = on_answer
+        self.images: dict[str, int] = {}
+
+    def answer(self, arrivals: list[Arrival]) -> None:
+        """Answers all of them, ``batch`` at once where several wait."""
+        waiting = {arrival.name: arrival for arrival in arrivals}
+        for frames in batches(self._frames(arrivals), self.predictor.batch):
+            for prediction in self.predictor.detect(frames):
+                self._predicted(waiting[prediction.name], prediction)
+
+    def _frames(self, arrivals: list[Arrival]) -> Iterator[Frame]:
+        for arrival in arrivals:
+            began = time.perf_counter()
+            try:
+                image = read_image(arrival.path)
+            except DataError as error:
+                if arrival.path.exists() and arrival.still >= _PATIENCE:
+                    self._unreadable(arrival, str(error))
+                continue
+            seconds = time.perf_counter() - began
+            if stamp_of(arrival.path) != arrival.stamp:
+                continue  # it changed while it was read: another time
+            yield Frame(arrival.name, arrival.name, image, seconds=seconds, path=arrival.path)
+
+    def _predicted(self, arrival: Arrival, prediction: Prediction) -> None:
+        best = int(prediction.scores.argmax()) if len(prediction) else None
+        if self.pictures:
+            save_image(self._file("images", arrival.name, ".jpg"), prediction.draw())
+        entry = Entry(
+            arrival.name,
+            arrival.stamp,
+            prediction.verdict,
+            len(prediction),
+            "" if best is None else prediction.names[int(prediction.labels[best])],
+            None if best is None else float(prediction.scores[best]),
+            _latency(arrival),
+        )
+        self._write(arrival, entry, prediction.to_dict())
+
+    def _unreadable(self, arrival: Arrival, reason: str) -> None:
+        entry = Entry(arrival.name, arrival.stamp, "UNREADABLE", latency=_latency(arrival))
+        self.on_event(Message(f"unreadable: {reason}", "warning"))
+        self._write(arrival, entry, {"name": arrival.name, "verdict": entry.verdict, "why": reason})
+
+    def _write(self, arrival: Arrival, entry: Entry, values: dict[str, Any]) -> None:
+        """The answer first, then the row that says it is given: a kill between repeats it."""
+        now = _now()
+        values |= {"time": now.isoformat(timespec="milliseconds"), "weights": str(self.weights)}
+        text = json.dumps(values, ensure_ascii=False) + "\n"
+        path = self._file("verdicts", arrival.name, ".json")
+        write_atomic(path, text.encode("utf-8", "surrogateescape"))
+        line = self.book.turn(now)
+        if line is not None:
+            self.on_event(Message(line))
+        self.book.add(entry, now)
+        self.watch.done(arrival.name, arrival.stamp)
+        self.images[entry.verdict] = self.images.get(entry.verdict, 0) + 1
+        self.on_answer(entry)
+
+    def _file(self, kind: str, name: str, suffix: str) -> Path:
+        """Where an answer lies. Of a name that would grow too long a digest is the rest."""
+        *parents, last = name.split("/")
+        data = os.fsencode(last)
+        if len(data) > _LONGEST:
+            start = data[: _LONGEST - 17].decode("utf-8", "ignore")
+            last = f"{start}-{sha256(data).hexdigest()[:16]}"
+        return self.book.folder.joinpath(kind, *parents, last + suffix)
+
+
+def _check(source: Path, settle: float) -> None:
+    if not source.is_dir():
+        raise DataError(f"--watch {str(source)!r} is no folder: make it first, or name another")
+    if not 0 < settle <= 3600:
+        raise ConfigError(f"--settle {settle:g}: give seconds above 0, up to 3600")
+
+
+def _folder(source: Path, out: Path | None) -> Path:
+    """The folder of the answers: that of an earlier watch of ``source``, or a new one."""
+    place = Place(Path("runs/watch") / source.resolve().name, out, folders=(source,))
+    folder = place.folder
+    settings = folder / "watch.yaml"
+    if settings.is_file() and (folder / MARK).is_file():
+        keep_out_of(folder, [source])
+        before = _source_of(settings)
+        if before == str(source.resolve()):
+            return folder
+        raise DataError(
+            f"{str(folder)!r} has the answers to {before!r}: choose another --out for "
+            f"{str(source)!r}"
+        )
+    return place.make()
+
+
+def _source_of(settings: Path) -> str:
+    try:
+        return str(yaml.safe_load(settings.read_text(encoding="utf-8"))["source"])
+    except (yaml.YAMLError, KeyError, TypeError, ValueError):
+        return ""
+
+
+def _settings(predictor: Predictor, weights: Path, source: Path) -> dict[str, Any]:
+    return {
+        "kdlnet": __version__,
+        "source": str(source.resolve()),
+        "weights": str(weights),
+        "names": list(predictor.names),
+        "preprocess": predictor.preprocess.to_dict(),
+    }
+
+
+def _latency(arrival: Arrival) -> float:
+    return max(0.0, time.time() - arrival.stamp.changed / 1e9)
+
+
+def _now() -> datetime:
+    return datetime.now().astimezone()

@@ -1,0 +1,253 @@
+"""A folder that a line writes into: each complete image answered once, whatever the writer does."""
+
+from __future__ import annotations
+
+import csv
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from kdlnet.errors import ConfigError, DataError, KdlnetError
+from kdlnet.events import Message
+from kdlnet.images.watch import FolderWatch, Stamp
+from kdlnet.inference.daybook import DayBook, Entry
+from kdlnet.verbs import watch as watching
+from kdlnet.verbs.watch import watch_folder
+
+from ..support.blob_network import make_predictor
+
+SETTLE = 0.1
+
+
+def _png(seed: int) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 255, (64, 64), np.uint8)
+    return cv2.imencode(".png", pixels)[1].tobytes()
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> Path:
+    (tmp_path / "line").mkdir()
+    return tmp_path / "line"
+
+
+@contextmanager
+def _at_work(line: Path, **options: object) -> Iterator[list[Entry]]:
+    """A watch in a thread of its own; leaving it waits until what is complete is answered."""
+    answers: list[Entry] = []
+    errors: list[BaseException] = []
+    stop = threading.Event()
+
+    def work() -> None:
+        try:
+            watch_folder(
+                make_predictor(),
+                Path("w.pt"),
+                line,
+                **{"out": line.parent / "out", "settle": SETTLE, **options},  # type: ignore[arg-type]
+                stop=stop,
+                on_answer=answers.append,
+            )
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield answers
+    finally:
+        stop.set()
+        thread.join(60)
+    assert not thread.is_alive()
+    if errors:
+        raise errors[0]
+
+
+def _wait(condition: Callable[[], bool], seconds: float = 30) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def _rows(out: Path) -> list[dict[str, str]]:
+    text = "".join(file.read_text() for file in sorted(out.glob("????-??-??.csv")))
+    return list(csv.DictReader(text.splitlines()))
+
+
+def test_each_image_is_answered_once_and_a_restart_goes_on(line: Path) -> None:
+    (line / "before.png").write_bytes(_png(0))
+    with _at_work(line) as answers:
+        (line / "sub").mkdir()
+        (line / "sub" / "new.png").write_bytes(_png(1))
+        _wait(lambda: len(answers) == 2)
+        time.sleep(4 * SETTLE)
+    out = line.parent / "out"
+    assert sorted(entry.name for entry in answers) == ["before.png", "sub/new.png"]
+    answer = json.loads((out / "verdicts" / "sub" / "new.png.json").read_text())
+    assert answer["verdict"] in ("OK", "NG") and answer["weights"] == "w.pt"
+    assert [row["name"] for row in _rows(out)] == [entry.name for entry in answers]
+    (line / "third.png").write_bytes(_png(2))
+    with _at_work(line) as answers:
+        _wait(lambda: len(answers) == 1)
+        time.sleep(4 * SETTLE)
+    assert [entry.name for entry in answers] == ["third.png"]
+    assert len(_rows(out)) == 3
+
+
+def test_a_slow_writer_is_waited_for(line: Path) -> None:
+    data = _png(3)
+    with _at_work(line) as answers, (line / "slow.png").open("wb") as file:
+        for start in range(0, len(data), 512):
+            file.write(data[start : start + 512])
+            file.flush()
+            time.sleep(SETTLE / 4)
+        assert not answers
+        file.close()
+        _wait(lambda: len(answers) == 1)
+    assert answers[0].verdict != "UNREADABLE"
+
+
+def test_a_pause_in_the_middle_of_a_file_is_no_verdict(line: Path) -> None:
+    data = _png(4)
+    with _at_work(line) as answers:
+        (line / "paused.png").write_bytes(data[:700])
+        time.sleep(6 * SETTLE)
+        assert not answers
+        (line / "paused.png").write_bytes(data)
+        _wait(lambda: len(answers) == 1)
+    assert answers[0].verdict != "UNREADABLE"
+
+
+def test_what_stays_unreadable_is_said(line: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "_PATIENCE", 0.3)
+    (line / "torn.png").write_bytes(_png(5)[:700])
+    with _at_work(line) as answers:
+        _wait(lambda: len(answers) == 1)
+        time.sleep(4 * SETTLE)
+    assert [entry.verdict for entry in answers] == ["UNREADABLE"]
+    answer = json.loads((line.parent / "out" / "verdicts" / "torn.png.json").read_text())
+    assert "torn.png" in answer["why"]
+
+
+def test_a_new_content_under_an_old_name_is_a_new_image(line: Path) -> None:
+    (line / "latest.png").write_bytes(_png(6))
+    with _at_work(line) as answers:
+        _wait(lambda: len(answers) == 1)
+        (line / "latest.png").write_bytes(_png(7))
+        _wait(lambda: len(answers) == 2)
+    assert len({entry.stamp for entry in answers}) == 2
+
+
+def test_renames_and_deletions_on_the_way(line: Path) -> None:
+    with _at_work(line) as answers:
+        for number in range(30):
+            hidden = line / f".{number}.part"
+            hidden.write_bytes(_png(number))
+            hidden.rename(line / f"{number}.png")
+            if number % 3 == 0:
+                (line / f"{number}.png").unlink(missing_ok=True)
+        kept = {f"{number}.png" for number in range(30) if number % 3}
+        _wait(lambda: kept <= {entry.name for entry in answers})
+    assert len(answers) == len({entry.name for entry in answers})
+    assert not [entry for entry in answers if entry.verdict == "UNREADABLE"]
+
+
+def test_a_flood_is_answered_in_batches_to_the_end(line: Path) -> None:
+    for number in range(120):
+        (line / f"{number:03}.png").write_bytes(_png(number % 5))
+    with _at_work(line) as answers:
+        _wait(lambda: bool(answers))
+    assert sorted(entry.name for entry in answers) == [f"{number:03}.png" for number in range(120)]
+
+
+def test_two_watches_of_one_folder_of_answers(line: Path) -> None:
+    (line / "a.png").write_bytes(_png(0))
+    with _at_work(line) as answers:
+        _wait(lambda: bool(answers))
+        with pytest.raises(KdlnetError, match="another kdlnet is at work"), _at_work(line):
+            pass
+    other = line.parent / "other"
+    other.mkdir()
+    with pytest.raises(DataError, match=r"has the answers to .*line"), _at_work(other):
+        pass
+
+
+def test_what_cannot_be_watched(line: Path) -> None:
+    with pytest.raises(DataError, match="is no folder"), _at_work(line / "none", out=None):
+        pass
+    with pytest.raises(DataError, match="nothing is ever written"), _at_work(line, out=line / "o"):
+        pass
+    with pytest.raises(ConfigError, match="--settle 0"), _at_work(line, settle=0):
+        pass
+
+
+def test_long_names_have_answers_of_their_own(line: Path) -> None:
+    names = [f"{'ü' * 120}{number}.png" for number in range(2)]
+    for name in names:
+        (line / name).write_bytes(_png(0))
+    with _at_work(line) as answers:
+        _wait(lambda: len(answers) == 2)
+    files = list((line.parent / "out" / "verdicts").iterdir())
+    assert sorted(json.loads(file.read_text())["name"] for file in files) == names
+
+
+def test_the_book_of_a_day_survives_a_torn_row_and_counts_on(tmp_path: Path) -> None:
+    today = datetime(2026, 3, 1, 12).astimezone()
+    book = DayBook(tmp_path)
+    for number in range(3):
+        book.add(Entry(f"{number}.png", Stamp(number, 10), "NG" if number else "OK"), today)
+    file = tmp_path / "2026-03-01.csv"
+    file.write_bytes(file.read_bytes()[:-8])
+    again = DayBook(tmp_path)
+    again.turn(today)
+    assert again.line() == "2026-03-01: 2 images, 1 NG, 1 OK"
+    present = {f"{number}.png": Stamp(number, 10) for number in range(3)}
+    assert dict(again.answered(present)) == {"0.png": Stamp(0, 10), "1.png": Stamp(1, 10)}
+    again.add(Entry("2.png", Stamp(2, 10), "NG"), today)
+    assert set(dict(again.answered(present))) == set(present)
+    tomorrow = today + timedelta(days=1)
+    assert again.turn(tomorrow) == "2026-03-01: 3 images, 2 NG, 1 OK"
+    assert again.line() == "2026-03-02: 0 images"
+
+
+def test_names_with_line_breaks_and_commas_are_found_again(tmp_path: Path) -> None:
+    name, now = 'a,"b"\nc.png', datetime(2026, 3, 1).astimezone()
+    DayBook(tmp_path).add(Entry(name, Stamp(1, 2), "OK"), now)
+    assert dict(DayBook(tmp_path).answered({name: Stamp(1, 2)})) == {name: Stamp(1, 2)}
+    assert not dict(DayBook(tmp_path).answered({name: Stamp(1, 3)}))
+
+
+def test_memory_holds_only_what_is_there(line: Path) -> None:
+    watch = FolderWatch(line, SETTLE)
+    for number in range(5):
+        (line / f"{number}.png").write_bytes(b"x")
+        name, stamp = next(iter(watch.look().items()))
+        watch.done(name, stamp)
+        (line / f"{number}.png").unlink()
+    watch.look()
+    assert not watch._seen and not watch._done
+
+
+def test_a_day_that_ends_is_told_in_a_line(line: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    now = [datetime(2026, 3, 1, 23, 59).astimezone()]
+    monkeypatch.setattr(watching, "_now", lambda: now[0])
+
+    def hear(event: object) -> None:
+        if isinstance(event, Message):
+            told.append(event.text)
+
+    (line / "a.png").write_bytes(_png(0))
+    with _at_work(line, on_event=hear) as answers:
+        _wait(lambda: len(answers) == 1)
+        now[0] += timedelta(minutes=2)
+        _wait(lambda: bool(told))
+    assert told[0].startswith("2026-03-01: 1 images, 1 ") and told[1] == "2026-03-02: 0 images"
