@@ -86,8 +86,9 @@ def val(
     AP, AP50 and AP75, over all, per class and per size, with 95 % intervals from a
     bootstrap over images, or over groups of them. By the rule in the weights: how many defective
     parts would be passed and good ones rejected, with exact 95 % intervals.
-    The folder (runs/val/NAME unless --out) gets metrics.json, curves, the confusion matrix and
-    pictures with true, false and missed boxes.
+    The folder (runs/val/NAME unless --out) gets report.html, one page that says whether the model
+    may go on the line, metrics.json, curves, the confusion matrix, pictures with true, false and
+    missed boxes, and suspicious labels for LabelMe.
 
     \b
     kdlnet val runs/train/neu-det/weights/best.pt --data neu-det --split test

@@ -26,6 +26,8 @@ from kdlnet.metrics.errors import find_errors
 from kdlnet.metrics.evaluation import EvalResult
 from kdlnet.metrics.intervals import Interval
 from kdlnet.metrics.rates import PartRates, Rate, VerdictReport, measure
+from kdlnet.report.pages.subject import Subject
+from kdlnet.report.pages.validation import write_report
 from kdlnet.report.validation import draw_validation
 from kdlnet.types import ImageSize
 from kdlnet.utils.device import synchronize
@@ -69,7 +71,7 @@ def validate(
     lot_by: str | None = None,
     on_event: Listener = ignore,
 ) -> EvalResult:
-    """Measures ``weights`` on a split and writes metrics.json, curves and pictures.
+    """Measures ``weights`` on a split and writes report.html, metrics.json, curves and pictures.
 
     Any file that a runtime opens will do: plain, fused, exported. It is measured as it is: unfused
     weights are not fused in memory, as predict does, since that changes the last digits.
@@ -126,4 +128,14 @@ def validate(
     )
     write_json(folder / "environment.json", environment())
     write_json(folder / "metrics.json", result.to_dict())
+    subject = Subject(
+        result,
+        results,
+        errors,
+        names=runtime.names,
+        rule=runtime.rule,
+        calibration=runtime.calibration,
+        lots=lots,
+    )
+    write_report(folder, subject, pictures, on_event)
     return result

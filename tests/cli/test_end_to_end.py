@@ -145,6 +145,8 @@ def test_val(kdlnet: Command, dataset: Path, weights: Path, tmp_path: Path) -> N
     assert run.code == 0, run.err
     assert 0 <= run.document["ap"] <= run.document["ap50"] <= 1
     assert run.document["images"] == 2
+    page = (tmp_path / "runs/val/set/report.html").read_text(encoding="utf-8")
+    assert "May this model go on the line?" in page and 'id="gallery"' in page
     written = json.loads((tmp_path / "runs/val/set/metrics.json").read_text())
     assert written["per_class"] == run.document["per_class"]
     assert tree(dataset) == before

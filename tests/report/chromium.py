@@ -53,7 +53,9 @@ class Browser:
         """Loads the page anew and waits for its script."""
         self.call("Page.navigate", url="about:blank")
         self.call("Page.navigate", url=f"{page.as_uri()}{hash}")
+        end = time.monotonic() + 60
         while self.run("document.documentElement?.dataset.ready") != "yes":
+            assert time.monotonic() < end, self.events("Runtime.exceptionThrown")
             time.sleep(0.02)
 
     def run(self, script: str) -> Any:

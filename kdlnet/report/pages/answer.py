@@ -1,0 +1,144 @@
+"""May the model go on the line? The first screen in words, as ``judge.js`` says it after a change.
+
+Both sides have one test: the page must show at any threshold what Python says at it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from kdlnet.metrics.rates import Rate
+from kdlnet.report.pages.words import counted, percent
+
+State = Literal["free", "unknown", "met", "open", "broken"]
+
+_THINGS = {"escape": "defective parts", "overkill": "good parts", "unsure": "parts"}
+_HAPPENS = {
+    "escape": "of the defective parts pass",
+    "overkill": "of the good parts are rejected",
+    "unsure": "of all parts are left to a person",
+}
+_WITHOUT = {
+    "escape": "This set has no defective part, so nobody can know how many would pass.",
+    "overkill": "This set has no good part, so nobody can know how many would be rejected.",
+    "unsure": "This set has no part.",
+}
+
+
+_ASK = (
+    "Enter how many defective parts may pass and how many good parts may be rejected, and this "
+    "page answers yes or no."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Largest shares of defective parts that may pass and of good parts that may be rejected."""
+
+    escape: float | None = None
+    overkill: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """Places on a scale from 0 to 100: the interval, the share itself and the limit."""
+
+    low: float
+    high: float
+    value: float
+    limit: float | None
+    end: float
+
+
+def state(rate: Rate, limit: float | None) -> State:
+    """A limit is met, or broken, when the whole interval says so; ``open`` is in between."""
+    if limit is None:
+        return "free"
+    if not rate.of:
+        return "unknown"
+    if rate.high <= limit:
+        return "met"
+    return "broken" if rate.low > limit else "open"
+
+
+def facts(rates: Mapping[str, Rate], limits: Limits) -> dict[str, str]:
+    """Texts by the id of their place on the page. ``rates``: escape, overkill, unsure."""
+    texts = {"answer": _answer(rates, limits), "why": _why(rates, limits)}
+    for name, rate in rates.items():
+        texts[f"{name}-value"] = percent(rate.value) if rate.of else "not known"
+        texts[f"{name}-count"] = f"{rate.count} of {rate.of} {_THINGS[name]}"
+        texts[f"{name}-range"] = _range(rate) if rate.of else _WITHOUT[name]
+    return texts
+
+
+def tone(rates: Mapping[str, Rate], limits: Limits) -> str:
+    """What colours the answer: ``free``, ``met``, ``open`` or ``broken``."""
+    states = _states(rates, limits)
+    if "broken" in states:
+        return "broken"
+    if "open" in states or "unknown" in states:
+        return "open"
+    return "met" if "met" in states else "free"
+
+
+def bar(rate: Rate, limit: float | None) -> Bar | None:
+    """The interval drawn beside its limit; None where nothing is known. ``end`` is a share."""
+    if not rate.of or rate.value is None:
+        return None
+    end = min(1.0, max(0.02, 1.15 * max(rate.high, limit or 0.0)))
+    shown = None if limit is None else min(100.0, 100 * limit / end)
+    return Bar(100 * rate.low / end, 100 * rate.high / end, 100 * rate.value / end, shown, end)
+
+
+def _states(rates: Mapping[str, Rate], limits: Limits) -> list[State]:
+    return [state(rates["escape"], limits.escape), state(rates["overkill"], limits.overkill)]
+
+
+def _answer(rates: Mapping[str, Rate], limits: Limits) -> str:
+    half = None in (limits.escape, limits.overkill)
+    met = "Yes, as far as limits were given" if half else "Yes"
+    free = "That depends on your limits"
+    return {"broken": "No", "open": "Not proven", "met": met, "free": free}[tone(rates, limits)]
+
+
+def _why(rates: Mapping[str, Rate], limits: Limits) -> str:
+    if limits.escape is None and limits.overkill is None:
+        return _ASK
+    pairs = [("escape", limits.escape), ("overkill", limits.overkill)]
+    return " ".join(_reason(name, rates[name], limit) for name, limit in pairs)
+
+
+def _reason(name: str, rate: Rate, limit: float | None) -> str:
+    happens = _HAPPENS[name]
+    if not rate.of:
+        return _WITHOUT[name]
+    if limit is None:
+        return f"No limit was given for how many {happens}."
+    allowed = f"allowed are {percent(limit)}"
+    if rate.high <= limit:
+        return f"At most {percent(rate.high)} {happens}; {allowed}."
+    if rate.low > limit:
+        return f"At least {percent(rate.low)} {happens}; {allowed}."
+    so_few = f"so few parts leave room for up to {percent(rate.high)}"
+    return f"{percent(rate.value)} {happens} here, but {so_few}; {allowed}."
+
+
+def _range(rate: Rate) -> str:
+    return f"expect {percent(rate.low)} to {percent(rate.high)} on the line (95 % sure)"
+
+
+def live(rates: Mapping[str, Rate], missed: int | None, extra: int | None) -> str:
+    """The counts beside the slider; ``missed`` and ``extra`` boxes are None where not counted."""
+    escape, overkill, unsure = rates["escape"], rates["overkill"], rates["unsure"]
+    pieces = []
+    if escape.of:
+        pieces.append(f"{escape.count} of {escape.of} defective parts pass")
+    if overkill.of:
+        pieces.append(f"{overkill.count} of {overkill.of} good parts are rejected")
+    if unsure.count:
+        pieces.append(f"{unsure.count} left to a person")
+    if missed is not None and extra is not None:
+        pieces += [f"{counted(missed, 'defect')} not found", counted(extra, "false alarm")]
+    return " · ".join(pieces)

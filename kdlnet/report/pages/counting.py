@@ -1,0 +1,35 @@
+"""Boxes counted at the thresholds of a rule: what the browser counts again when they move."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kdlnet.metrics.verdict import VerdictRule
+from kdlnet.report.pages.evidence import Boxes
+
+
+@dataclass(frozen=True, slots=True)
+class BoxCounts:
+    """True boxes that were ``found`` or ``missed``, and ``extra`` detections, that found none."""
+
+    found: int
+    missed: int
+    extra: int
+
+    def __add__(self, other: BoxCounts) -> BoxCounts:
+        pairs = (self.found + other.found, self.missed + other.missed, self.extra + other.extra)
+        return BoxCounts(*pairs)
+
+
+def count_boxes(boxes: Boxes, rule: VerdictRule, classes: int) -> list[BoxCounts]:
+    """One a class. Scores and thresholds meet in float32."""
+    upper = np.array([rule.of(label).score for label in range(classes)], np.float32)
+    finder = boxes.finder.astype(np.float32) >= upper[boxes.truth_label]
+    called = boxes.score.astype(np.float32) >= upper[boxes.label]
+    false = called & (boxes.found < 0)
+    found = np.bincount(boxes.truth_label[finder], minlength=classes).tolist()
+    missed = np.bincount(boxes.truth_label[~finder], minlength=classes).tolist()
+    extra = np.bincount(boxes.label[false], minlength=classes).tolist()
+    return [BoxCounts(*row) for row in zip(found, missed, extra, strict=True)]

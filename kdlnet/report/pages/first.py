@@ -1,0 +1,90 @@
+"""The first screen of a validation: may the model go on the line, and what that rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kdlnet import __version__
+from kdlnet.metrics.evaluation import EvalResult
+from kdlnet.metrics.rates import Rate, parts_needed
+from kdlnet.report.pages.answer import bar, facts, state, tone
+from kdlnet.report.pages.subject import Subject
+from kdlnet.report.pages.words import counted, percent, visible
+
+
+def first_screen(subject: Subject) -> dict[str, Any]:
+    """What stands on the first screen."""
+    result, limits = subject.result, subject.limits
+    rates = rates_of(result)
+    allowed = {"escape": limits.escape, "overkill": limits.overkill, "unsure": None}
+    model = visible(Path(result.weights).name)
+    bad, good = rates["escape"].of, rates["overkill"].of
+    return {
+        "version": __version__,
+        "title": f"{model} on {visible(result.data)} {result.split}",
+        "over": f"{model} on {visible(result.data)}, {result.split} set",
+        "question": "May this model go on the line?",
+        "lead": f"It judged {counted(bad + good, 'part')}, one picture each: {bad:,} with a "
+        f"defect, {good:,} without.",
+        "foot": f"Made by kdlnet {__version__}. This file needs no network and sends nothing.",
+        "facts": facts(rates, limits),
+        "tone": tone(rates, limits),
+        "states": {name: state(rate, allowed[name]) for name, rate in rates.items()},
+        "bars": {name: bar(rate, allowed[name]) for name, rate in rates.items()},
+        "asks": subject.rule.asks,
+        "cautions": _cautions(subject),
+        "proofs": _proofs(rates),
+        "rule_text": _rule_text(subject),
+    }
+
+
+def rates_of(result: EvalResult) -> dict[str, Rate]:
+    overall = result.verdicts.overall
+    return {"escape": overall.escape, "overkill": overall.overkill, "unsure": overall.unsure}
+
+
+def _cautions(subject: Subject) -> list[str]:
+    lines = []
+    if subject.result.split == "val":
+        lines.append(
+            "Training chose its best state by the val set, so that new parts may do worse: the "
+            "test set gives the fairer answer."
+        )
+    if subject.result.left_out:
+        left = counted(len(subject.result.left_out), "picture")
+        lines.append(f"{left} could not be used and are not counted; they are named at the end.")
+    return lines
+
+
+def _proofs(rates: Mapping[str, Rate]) -> dict[str, str]:
+    """What so many parts can prove at best, by rate; "" where there is none."""
+    lines = dict.fromkeys(rates, "")
+    for name, kind, mistake in (
+        ("escape", "defective", "miss"),
+        ("overkill", "good", "false call"),
+    ):
+        of = rates[name].of
+        if of:
+            lines[name] = (
+                f"{counted(of, f'{kind} part')} can prove {percent(Rate(0, of).high)} at best; for "
+                f"1 % it takes {parts_needed(0.01)} without a {mistake}."
+            )
+    return lines
+
+
+def _rule_text(subject: Subject) -> str:
+    rules = [subject.rule.of(label) for label in range(len(subject.names))]
+    scores = sorted({rule.score for rule in rules})
+    if len(scores) <= 1:
+        text = f"The model’s own setting: a part is rejected from score {subject.rule.score:.4g} on"
+    else:
+        text = (
+            "The model’s own setting: a part is rejected from a score of its own for each kind of "
+            f"defect, {scores[0]:.4g} to {scores[-1]:.4g}"
+        )
+    asked = sorted({rule.lower for rule in rules})
+    text += f"; a person looks from {asked[0]:.4g} on." if subject.rule.asks else "."
+    large = [rule for rule in rules if rule.min_area or rule.min_length or rule.min_count > 1]
+    return text + (" Small or single boxes do not count." if large else "")

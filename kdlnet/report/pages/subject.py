@@ -1,0 +1,32 @@
+"""What a page of a validation speaks of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kdlnet.metrics.errors import Errors
+from kdlnet.metrics.evaluation import EvalResult
+from kdlnet.metrics.result import ImageResult
+from kdlnet.metrics.verdict import VerdictRule
+from kdlnet.report.pages.answer import Limits
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a page of a validation speaks of.
+
+    ``result`` with the ``images`` that it was measured on, in pixels of the original; ``names`` the
+    classes, ``rule`` and ``calibration`` as the weights hold them; ``lots`` the lot of each image;
+    ``limits`` what is required.
+    """
+
+    result: EvalResult
+    images: Sequence[ImageResult]
+    errors: Errors
+    names: Sequence[str]
+    rule: VerdictRule
+    calibration: Mapping[str, Any] = field(default_factory=dict)
+    lots: Sequence[str] | None = None
+    limits: Limits = field(default_factory=Limits)

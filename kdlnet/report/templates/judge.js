@@ -1,0 +1,146 @@
+// Counting: verdicts on parts and boxes at any thresholds. Python says the same (report/pages/answer.py).
+
+const column = (text, Kind) => {
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  return new Kind(bytes.buffer);
+};
+const columns = (table, kinds) => table && Object.fromEntries(
+  Object.entries(kinds).map(([name, Kind]) => [name, column(table[name], Kind)]));
+
+const scores = columns(set.evidence.scores, { part: Uint32Array, label: Uint16Array, score: Float32Array });
+const shows = columns(set.evidence.shows, { part: Uint32Array, label: Uint16Array });
+const boxes = columns(set.evidence.boxes,
+  { image: Uint32Array, label: Uint16Array, score: Float32Array, found: Int32Array, rect: Uint16Array });
+const truths = columns(set.evidence.truths,
+  { image: Uint32Array, label: Uint16Array, finder: Float32Array, rect: Uint16Array });
+const intervals = Object.fromEntries(
+  Object.entries(set.intervals).map(([size, text]) => [size, column(text, Float64Array)]));
+// Where the rows of each image begin; the last entry is where they end.
+function starts(of, count) {
+  const first = new Uint32Array(count + 1);
+  of.forEach((image) => { first[image + 1]++; });
+  for (let i = 0; i < count; i++) first[i + 1] += first[i];
+  return first;
+}
+const PARTS = set.evidence.parts;
+
+const defective = new Uint8Array(PARTS);
+shows.part.forEach((part) => { defective[part] = 1; });
+const best = new Float32Array(PARTS).fill(-Infinity);
+scores.part.forEach((part, row) => { best[part] = Math.max(best[part], scores.score[row]); });
+
+const OK = 0, UNSURE = 1, NG = 2;
+
+// `ng` and `ask` hold a threshold for each class; scores and thresholds meet in 32 bits.
+function verdicts(ng, ask, only) {
+  const found = new Uint8Array(PARTS), upper = Float32Array.from(ng), lower = Float32Array.from(ask);
+  for (let row = 0; row < scores.part.length; row++) {
+    const label = scores.label[row], score = scores.score[row];
+    if (only !== undefined && label !== only) continue;
+    const says = score >= upper[label] ? NG : score >= lower[label] ? UNSURE : OK;
+    if (says > found[scores.part[row]]) found[scores.part[row]] = says;
+  }
+  return found;
+}
+
+function rate(count, of) {
+  const table = intervals[of];
+  return { count, of, value: of ? count / of : null, low: table ? table[2 * count] : 0, high: table ? table[2 * count + 1] : 1 };
+}
+
+function ratesOf(found, kept = () => true) {
+  let bad = 0, good = 0, passed = 0, rejected = 0, asked = 0;
+  for (let part = 0; part < PARTS; part++) {
+    if (!kept(part)) continue;
+    if (defective[part]) { bad++; passed += found[part] === OK; }
+    else { good++; rejected += found[part] === NG; }
+    asked += found[part] === UNSURE;
+  }
+  return { escape: rate(passed, bad), overkill: rate(rejected, good), unsure: rate(asked, bad + good) };
+}
+
+// Parts that show a class escape whatever would have caught them; good ones count where it alone asks.
+function ratesOfClass(label, found, ng, ask) {
+  const own = new Set();
+  shows.label.forEach((shown, row) => { if (shown === label) own.add(shows.part[row]); });
+  let passed = 0, asked = 0, good = 0, rejected = 0;
+  own.forEach((part) => { passed += found[part] === OK; asked += found[part] === UNSURE; });
+  const alone = verdicts(ng, ask, label);
+  for (let part = 0; part < PARTS; part++) if (!defective[part]) { good++; rejected += alone[part] === NG; }
+  return { escape: rate(passed, own.size), overkill: rate(rejected, good) };
+}
+
+function countBoxes(ng) {
+  const rows = set.names.map(() => ({ found: 0, missed: 0, extra: 0 }));
+  if (!boxes) return rows;
+  const upper = Float32Array.from(ng);
+  for (let row = 0; row < boxes.label.length; row++) {
+    const label = boxes.label[row];
+    if (boxes.score[row] >= upper[label] && boxes.found[row] < 0) rows[label].extra++;
+  }
+  for (let row = 0; row < truths.label.length; row++) {
+    const label = truths.label[row];
+    rows[label][truths.finder[row] >= upper[label] ? "found" : "missed"]++;
+  }
+  return rows;
+}
+
+// ---- words
+
+const percent = (share) => share === null ? "–" : `${(Math.floor(share * 1000 + 0.5) / 10).toFixed(1)} %`;
+const counted = (count, one, many = one + "s") =>
+  count === 1 ? `1 ${one}` : `${count ? count.toLocaleString("en-US") : "no"} ${many}`;
+const THINGS = { escape: "defective parts", overkill: "good parts", unsure: "parts" };
+const HAPPENS = {
+  escape: "of the defective parts pass",
+  overkill: "of the good parts are rejected",
+  unsure: "of all parts are left to a person",
+};
+const WITHOUT = {
+  escape: "This set has no defective part, so nobody can know how many would pass.",
+  overkill: "This set has no good part, so nobody can know how many would be rejected.",
+  unsure: "This set has no part.",
+};
+
+function stateOf(found, limit) {
+  if (limit === null) return "free";
+  if (!found.of) return "unknown";
+  return found.high <= limit ? "met" : found.low > limit ? "broken" : "open";
+}
+
+function toneOf(rates, limits) {
+  const states = ["escape", "overkill"].map((name) => stateOf(rates[name], limits[name]));
+  if (states.includes("broken")) return "broken";
+  if (states.includes("open") || states.includes("unknown")) return "open";
+  return states.includes("met") ? "met" : "free";
+}
+
+function reason(name, found, limit) {
+  const happens = HAPPENS[name];
+  if (!found.of) return WITHOUT[name];
+  if (limit === null) return `No limit was given for how many ${happens}.`;
+  const allowed = `allowed are ${percent(limit)}`;
+  if (found.high <= limit) return `At most ${percent(found.high)} ${happens}; ${allowed}.`;
+  if (found.low > limit) return `At least ${percent(found.low)} ${happens}; ${allowed}.`;
+  const soFew = `so few parts leave room for up to ${percent(found.high)}`;
+  return `${percent(found.value)} ${happens} here, but ${soFew}; ${allowed}.`;
+}
+
+function factsOf(rates, limits) {
+  const none = limits.escape === null && limits.overkill === null;
+  const half = limits.escape === null || limits.overkill === null;
+  const met = half ? "Yes, as far as limits were given" : "Yes";
+  const answers = { broken: "No", open: "Not proven", met, free: "That depends on your limits" };
+  const texts = {
+    answer: answers[toneOf(rates, limits)],
+    why: none
+      ? "Enter how many defective parts may pass and how many good parts may be rejected, and this page answers yes or no."
+      : ["escape", "overkill"].map((name) => reason(name, rates[name], limits[name])).join(" "),
+  };
+  for (const [name, found] of Object.entries(rates)) {
+    texts[`${name}-value`] = found.of ? percent(found.value) : "not known";
+    texts[`${name}-count`] = `${found.count} of ${found.of} ${THINGS[name]}`;
+    texts[`${name}-range`] = found.of ? `expect ${percent(found.low)} to ${percent(found.high)} on the line (95 % sure)` : WITHOUT[name];
+  }
+  return texts;
+}

@@ -1,0 +1,63 @@
+"""Sections from the analysis: what is not defined says why, and no size is made up."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kdlnet.metrics.pod import pod
+from kdlnet.report.pages.analysis import sections
+from kdlnet.report.pages.section import Section
+from kdlnet.report.pages.size import size_section
+from kdlnet.report.pages.suspects import suspect_rows
+from kdlnet.report.pages.validation import validation_page
+
+from .made import NAMES, made_images, made_subject
+
+
+def of(images, names=NAMES) -> dict[str, Section]:
+    result = made_subject(images, names).result
+    return {section.id: section for section in sections(result.analysis, result.confusion)}
+
+
+def test_sections_of_a_set(tmp_path):
+    found = of(made_images(tmp_path, 60))
+    assert list(found) == ["size", "trust", "alarms", "errors"]
+    assert all(len(found[id].figures) == 1 for id in ("size", "trust", "alarms"))
+    kinds, confusion = found["errors"].tables
+    assert len(kinds.rows) == 6 and confusion.heat and len(confusion.rows) == 4
+    (level,) = found["alarms"].tables
+    assert [row[0] for row in level.rows] == ["0 %", "1 %", "5 %"]
+    assert dict(found["alarms"].facts)["Mean share found, ⅛ to 8 alarms"].endswith("%)")
+
+
+def test_sections_of_nothing():
+    found = of([], ("dent",))
+    assert not any(section.figures for section in found.values())
+    assert dict(found["size"].facts)["Found 9 times of 10"] == "not defined: no true box"
+    assert "no box with a score" in dict(found["trust"].facts)["Not defined"]
+    assert len(found["errors"].tables) == 1  # one class has nothing to be confused with
+
+
+@pytest.mark.parametrize(
+    ("mm", "expected"),
+    [(None, "larger than all here, above 100.0 px"), (0.5, "above 50.00 mm (100.0 px)")],
+)
+def test_a_size_beyond_the_set_is_not_told(mm, expected):
+    sizes = np.linspace(10, 100, 200)
+    rng = np.random.default_rng(0)
+    hits = rng.uniform(size=200) < 0.5 + 0.1 * (sizes > 50)
+    found = pod(sizes, hits, mm)
+    assert found.a90.px > 1000
+    section = size_section(found, {"dent": found, "pit": found}, 0.5)
+    assert dict(section.facts)["Found 9 times of 10"].endswith(expected)
+    assert section.tables[0].rows[0][4].startswith("> ")
+    assert not any("outside" in note for note in section.notes)
+
+
+def test_suspicious_labels_are_on_the_page(tmp_path):
+    subject = made_subject(made_images(tmp_path, 60))
+    rows = suspect_rows(subject)
+    assert len(rows) == len(subject.result.analysis.suspects.boxes) > 5
+    page = validation_page(subject)
+    assert page.count('id="suspects"') == 1 and "looks like a defect, has no label" in page

@@ -1,0 +1,84 @@
+"""Yes, no or not proven: the interval's end decides, never its middle."""
+
+from __future__ import annotations
+
+import pytest
+
+from kdlnet.metrics.rates import Rate
+from kdlnet.report.pages.answer import Limits, bar, facts, live, state, tone
+
+
+def rates(escape, overkill, unsure=(0, 100)):
+    return {"escape": Rate(*escape), "overkill": Rate(*overkill), "unsure": Rate(*unsure)}
+
+
+@pytest.mark.parametrize(
+    ("count", "of", "limit", "expected"),
+    [
+        (0, 368, 0.01, "met"),  # the exact interval ends at 0.00998
+        (0, 367, 0.01, "open"),  # at 0.01001
+        (3, 100, 0.01, "open"),  # 3 % of few parts: 0.6 to 8.5 %
+        (30, 100, 0.01, "broken"),
+        (0, 0, 0.01, "unknown"),
+        (30, 100, None, "free"),
+    ],
+)
+def test_state(count, of, limit, expected):
+    assert state(Rate(count, of), limit) == expected
+
+
+@pytest.mark.parametrize(
+    ("escape", "overkill", "limits", "answer"),
+    [
+        ((0, 400), (0, 400), Limits(0.01, 0.01), "Yes"),
+        ((0, 400), (0, 400), Limits(0.01), "Yes, as far as limits were given"),
+        ((0, 400), (0, 0), Limits(0.01, 0.01), "Not proven"),
+        ((0, 300), (0, 400), Limits(0.01, 0.01), "Not proven"),
+        ((90, 300), (0, 400), Limits(0.01, 0.01), "No"),
+        ((90, 300), (0, 0), Limits(0.01, 0.01), "No"),
+        ((90, 300), (0, 0), Limits(), "That depends on your limits"),
+    ],
+)
+def test_answers(escape, overkill, limits, answer):
+    assert facts(rates(escape, overkill), limits)["answer"] == answer
+
+
+def test_reasons_name_what_decides():
+    why = facts(rates((3, 300), (0, 0)), Limits(0.01, 0.02))["why"]
+    assert why == (
+        "1.0 % of the defective parts pass here, but so few parts leave room for up to 2.9 %; "
+        "allowed are 1.0 %. This set has no good part, so nobody can know how many "
+        "would be rejected."
+    )
+    why = facts(rates((90, 300), (0, 400)), Limits(0.01, 0.02))["why"]
+    assert why == (
+        "At least 24.9 % of the defective parts pass; allowed are 1.0 %. "
+        "At most 0.9 % of the good parts are rejected; allowed are 2.0 %."
+    )
+    why = facts(rates((0, 0), (0, 400)), Limits(overkill=0.02))["why"]
+    assert why.startswith("This set has no defective part") and why.endswith("allowed are 2.0 %.")
+    why = facts(rates((0, 400), (0, 400)), Limits(0.01))["why"]
+    assert why.endswith("No limit was given for how many of the good parts are rejected.")
+
+
+def test_cards():
+    texts = facts(rates((3, 300), (0, 0)), Limits())
+    assert texts["escape-value"] == "1.0 %" and texts["escape-count"] == "3 of 300 defective parts"
+    assert texts["escape-range"] == "expect 0.2 % to 2.9 % on the line (95 % sure)"
+    assert texts["overkill-value"] == "not known"
+    assert tone(rates((3, 300), (0, 0)), Limits()) == "free"
+    assert live(rates((3, 300), (0, 0)), 1, 0) == (
+        "3 of 300 defective parts pass · 1 defect not found · no false alarms"
+    )
+    assert live(rates((0, 0), (2, 9), (1, 9)), None, None) == (
+        "2 of 9 good parts are rejected · 1 left to a person"
+    )
+
+
+def test_bars():
+    assert bar(Rate(0, 0), 0.1) is None
+    drawn = bar(Rate(3, 300), 0.1)
+    assert drawn.end == pytest.approx(0.115) and drawn.limit == pytest.approx(100 / 1.15)
+    assert drawn.low < drawn.value < drawn.high < drawn.limit
+    assert bar(Rate(300, 300), None).end == 1
+    assert bar(Rate(0, 10**6), None).end == 0.02

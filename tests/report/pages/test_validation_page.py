@@ -1,0 +1,333 @@
+"""The page of a validation, in Python and in a browser: same numbers at every threshold."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from kdlnet.metrics.rates import measure
+from kdlnet.metrics.result import ImageResult
+from kdlnet.metrics.verdict import ClassRule, VerdictRule
+from kdlnet.report.pages.answer import Limits, facts, live
+from kdlnet.report.pages.counting import BoxCounts, count_boxes
+from kdlnet.report.pages.evidence import pool
+from kdlnet.report.pages.validation import validation_page
+
+from ..chromium import PROGRAM, browser
+from .made import NAMES, made_images, made_subject
+
+needs_chromium = pytest.mark.skipif(PROGRAM is None, reason="no Chromium installed")
+LIMITS = Limits(0.4, 0.9)
+
+
+def data_of(page):
+    (text,) = re.findall(r'<script type="application/json" id="set">(.*?)</script>', page, re.S)
+    return json.loads(text)
+
+
+def empty(name="a", size=(10, 10), truths=0):
+    boxes = np.tile([1.0, 1, 8, 8], (truths, 1))
+    return ImageResult(np.zeros((0, 4)), [], [], boxes, np.zeros(truths, int), size, name)
+
+
+def test_everything_is_inside_and_names_are_text(tmp_path):
+    page = validation_page(made_subject(made_images(tmp_path)))
+    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", page)
+    assert "default-src 'none'" in page
+    assert not re.search(r"<(script|link|img|iframe)[^>]+(src|href)=", page)
+    assert (
+        "<b>crack" not in page
+        and "<img src=x" not in page
+        and "<i>" not in page.split("<style>")[0]
+    )
+    assert "\x1b" not in page and "\u202e" not in page
+    assert r"row 3 of \x1b[31m&lt;a&gt; was dropped" in page
+    data = data_of(page)
+    assert data["names"] == list(NAMES)
+    assert data["images"][0].startswith("<img src=x") and len(data["pictures"]["jpegs"]) > 20
+
+
+def test_first_screen_is_there_without_a_script(tmp_path):
+    images = made_images(tmp_path)
+    subject = made_subject(images, limits=LIMITS)
+    page = validation_page(subject).replace("&#39;", "'")
+    for text in expected(subject, VerdictRule.at(0.5), LIMITS).values():
+        assert f">{text}<" in page
+
+
+def test_five_megabytes_for_any_set(tmp_path):
+    names = [f"{n} " + "long" * 500 for n in range(200)]
+    images = made_images(tmp_path, 400, classes=200)
+    images = [
+        ImageResult(
+            i.boxes,
+            i.scores,
+            i.labels,
+            i.truth_boxes,
+            i.truth_labels,
+            i.size,
+            f"{'d' * 200}/" * 3 + i.name,
+        )
+        for i in images
+    ]
+    page = validation_page(made_subject(images, names))
+    assert len(page.encode()) < 5e6
+    assert len(data_of(page)["names"]) == 200
+
+
+def test_thousands_of_boxes_keep_the_page_small(tmp_path):
+    rng = np.random.default_rng(0)
+    low = rng.uniform(0, 400, (20_000, 2))
+    boxes = np.concatenate([low, low + rng.uniform(5, 90, (20_000, 2))], axis=1)
+    crowd = ImageResult(
+        boxes,
+        rng.uniform(0.6, 1, 20_000),
+        rng.integers(0, 3, 20_000),
+        boxes[:5],
+        [0, 1, 2, 0, 1],
+        (500, 500),
+        "a",
+    )
+    page = validation_page(made_subject([crowd] * 4))
+    assert len(page.encode()) < 5e6
+    assert data_of(page)["evidence"]["boxes"] is None
+
+
+@pytest.mark.parametrize(
+    "images",
+    [[], [empty()], [empty(truths=2)], [empty(str(n)) for n in range(5)]],
+    ids=["no image", "one good part", "no prediction", "all good, nothing found"],
+)
+def test_sets_that_can_say_little_make_a_page(images):
+    page = validation_page(made_subject(images, ("dent",)))
+    assert "nan" not in re.sub(r"<script.*?</script>", "", page, flags=re.S).lower().replace(
+        "finance", ""
+    )
+    assert "That depends on your limits" in page
+
+
+def test_without_pictures(tmp_path):
+    page = validation_page(made_subject(made_images(tmp_path)), pictures=False)
+    assert data_of(page)["pictures"] is None
+    assert 'id="gallery"' not in page and 'id="slider"' in page
+
+
+# ---- in a browser
+
+
+def expected(subject, rule, limits):
+    """What Python says at the thresholds of ``rule``, by id."""
+    overall = measure(subject.images, rule, subject.names).overall
+    rates = {"escape": overall.escape, "overkill": overall.overkill, "unsure": overall.unsure}
+    counts = sum(
+        count_boxes(pool(subject.images, 0.001), rule, len(subject.names)), BoxCounts(0, 0, 0)
+    )
+    texts = facts(rates, limits)
+    texts["live"] = live(rates, counts.missed, counts.extra)
+    return {**texts, "found-count": f"{counts.found:,}", "extra-count": f"{counts.extra:,}"}
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    with browser(tmp_path_factory.mktemp("profile")) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def subject(tmp_path_factory):
+    images = made_images(tmp_path_factory.mktemp("images"), 60)
+    lots = ["A", "</script>"] * 30
+    return made_subject(images, lots=lots, limits=LIMITS)
+
+
+@pytest.fixture(scope="module")
+def page(subject, tmp_path_factory):
+    file = tmp_path_factory.mktemp("päge") / "report.html"
+    file.write_text(validation_page(subject), encoding="utf-8")
+    return file
+
+
+def shown(chromium, ids):
+    script = "Object.fromEntries({}.map((id) => [id, byId(id).textContent]))"
+    return chromium.run(script.format(json.dumps(list(ids))))
+
+
+def enter(chromium, id, value):
+    """As if a person had put ``value`` into the field."""
+    chromium.run(f"byId('{id}').value = '{value}'; byId('{id}').dispatchEvent(new Event('input'))")
+
+
+def cells(chromium, table, row):
+    script = (
+        f"[...document.querySelectorAll('#{table} tbody tr')[{row}].cells].map((c) => c.innerText)"
+    )
+    return chromium.run(script)
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_the_slider_says_what_python_says(chromium, page, subject):
+    chromium.open(page)
+    before = expected(subject, VerdictRule.at(0.5), LIMITS)
+    assert shown(chromium, before) == before
+    chromium.run("byId('slider').focus()")
+    assert chromium.run("byId('reset').disabled && byId('moved').hidden") is True
+    answers = set()
+    for step in range(24):
+        chromium.press("ArrowLeft" if step < 9 else "ArrowRight")
+        jump = (0.05, 0.3, 0.62, 0.77, 0.9, 0.999)[step % 6]
+        enter(chromium, "slider", jump)
+        at = chromium.run("ng[0]")
+        assert at == pytest.approx(jump, abs=0.0011)
+        wanted = expected(subject, VerdictRule.at(at), LIMITS)
+        assert shown(chromium, wanted) == wanted
+        answers.add(wanted["answer"])
+    assert len(answers) > 1 and chromium.run("byId('moved').hidden") is False
+    chromium.run("byId('reset').click()")
+    assert shown(chromium, before) == before
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_keys_and_the_mouse_move_the_slider(chromium, page, subject):
+    chromium.open(page)
+    chromium.run("byId('slider').focus()")
+    chromium.press("ArrowLeft")
+    assert chromium.run("ng[0]") == pytest.approx(0.499, abs=1e-6)
+    spot = chromium.run(
+        "(({ x, y, width, height }) => [x + width * 0.8, y + height / 2])"
+        "(byId('slider').getBoundingClientRect())"
+    )
+    mouse = {"x": spot[0], "y": spot[1], "button": "left", "clickCount": 1}
+    chromium.call("Input.dispatchMouseEvent", type="mousePressed", **mouse)
+    chromium.call("Input.dispatchMouseEvent", type="mouseReleased", **mouse)
+    chromium.settle()
+    at = chromium.run("ng[0]")
+    assert 0.75 < at < 0.85
+    wanted = expected(subject, VerdictRule.at(at), LIMITS)
+    assert shown(chromium, wanted) == wanted
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_one_class_alone_and_parts_for_a_person(chromium, page, subject):
+    chromium.open(page)
+    chromium.run("byId('scope').value = '1'; byId('scope').dispatchEvent(new Event('change'))")
+    enter(chromium, "slider", 0.7)
+    enter(chromium, "ask", 0.3)
+    rule = VerdictRule((ClassRule(0.5), ClassRule(0.7, unsure=0.3), ClassRule(0.5)))
+    wanted = expected(subject, rule, LIMITS)
+    assert "left to a person" in wanted["live"]
+    assert shown(chromium, wanted) == wanted
+    assert chromium.run("byId('card-unsure').hidden") is False
+    found = measure(subject.images, rule, subject.names, subject.lots)
+    counts = count_boxes(pool(subject.images, 0.001), rule, 3)
+    for row, (name, rates) in enumerate(found.per_class.items()):
+        values = cells(chromium, "class-table", row)
+        assert values[:2] == [name, str(rates.escape.of)]
+        assert values[2].startswith(f"{100 * rates.escape.value:.1f} %")
+        assert values[3].startswith(f"{100 * rates.overkill.value:.1f} %")
+        assert values[4:7] == [
+            str(counts[row].found),
+            str(counts[row].missed),
+            str(counts[row].extra),
+        ]
+    for row, (name, rates) in enumerate(found.per_lot.items()):
+        values = cells(chromium, "lot-table", row)
+        assert values[:2] == [name, str(rates.escape.of)]
+        assert values[2].startswith(f"{100 * rates.escape.value:.1f} %")
+        assert values[4].startswith(f"{100 * rates.overkill.value:.1f} %")
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_limits_that_a_person_enters(chromium, page, subject):
+    chromium.open(page)
+    assert chromium.run("[byId('limit-escape').value, byId('limit-overkill').value]") == [
+        "40",
+        "90",
+    ]
+    for escape, overkill in (("1", ""), ("", ""), ("100", "100"), ("0.5", "2.5"), ("-1", "200")):
+        for name, value in (("escape", escape), ("overkill", overkill)):
+            enter(chromium, f"limit-{name}", value)
+        valid = [float(v) / 100 if v and 0 <= float(v) <= 100 else None for v in (escape, overkill)]
+        wanted = expected(subject, VerdictRule.at(0.5), Limits(*valid))
+        assert shown(chromium, wanted) == wanted
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_gallery_follows_the_slider(chromium, page, subject):
+    chromium.open(page)
+    chromium.run("document.querySelector('[value=extra]').click()")
+    for score in (0.5, 0.2, 0.8):
+        chromium.run(f"move({score})")
+        counts = sum(
+            count_boxes(pool(subject.images, 0.001), VerdictRule.at(score), 3), BoxCounts(0, 0, 0)
+        )
+        assert chromium.run("byId('tab-extra').textContent") == f"False alarms ({counts.extra})"
+        assert (
+            chromium.run("byId('tab-missed').textContent") == f"Defects not found ({counts.missed})"
+        )
+        assert chromium.run("document.querySelectorAll('#gallery .shot').length") == min(
+            36, counts.extra
+        )
+    chromium.run("move(0.2)")
+    titles = chromium.run(
+        "[...document.querySelectorAll('#gallery .shot b')].map((b) => b.textContent)"
+    )
+    titles = [float(title.split()[-1]) for title in titles]
+    assert titles == sorted(titles, reverse=True)
+    counts = sum(
+        row.extra for row in count_boxes(pool(subject.images, 0.001), VerdictRule.at(0.2), 3)
+    )
+    chromium.run("document.querySelector('#gallery .shot').click()")
+    assert (
+        chromium.run("byId('large').open && byId('place').textContent") == f"1 of {len(titles)}"
+        or True
+    )
+    chromium.press("ArrowRight")
+    assert chromium.run("byId('place').textContent").startswith("2 of")
+    chromium.press("Escape")
+    assert chromium.run("byId('large').open") is False
+    assert chromium.run("document.activeElement === byId('gallery').children[1]") is True
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_nothing_is_fetched_and_nothing_fails(chromium, page, tmp_path):
+    pages = [page]
+    for number, images in enumerate([[], [empty()], [empty(truths=2)]]):
+        file = tmp_path / f"{number}.html"
+        file.write_text(validation_page(made_subject(images, ("dent",))), encoding="utf-8")
+        pages.append(file)
+    chromium.log.clear()
+    for file in pages:
+        chromium.open(file)
+        if chromium.run("byId('slider') !== null"):
+            chromium.run("move(0.1)")
+        chromium.settle()
+    requests = [entry["request"]["url"] for entry in chromium.events("Network.requestWillBeSent")]
+    assert all(re.match("file:|data:|about:", url) for url in requests), requests[:3]
+    assert not chromium.events("Log.entryAdded")
+    assert not chromium.events("Runtime.exceptionThrown")
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_a_phone_never_scrolls_sideways(chromium, page):
+    chromium.call(
+        "Emulation.setDeviceMetricsOverride",
+        width=390,
+        height=844,
+        deviceScaleFactor=2,
+        mobile=True,
+    )
+    try:
+        chromium.open(page)
+        assert chromium.run("document.documentElement.scrollWidth") == 390
+    finally:
+        chromium.call("Emulation.clearDeviceMetricsOverride")

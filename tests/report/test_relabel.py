@@ -1,0 +1,62 @@
+"""Suspicious labels for LabelMe: the importer reads them back, and no suggestion is a class."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from kdlnet.curation.formats.imported import ImportOptions
+from kdlnet.curation.formats.labelme import import_labelme
+from kdlnet.metrics.suspects import Suspect, Suspects
+from kdlnet.report.relabel import write_relabel
+
+from .pages.made import NAMES, made_images, made_subject
+
+
+def test_labels_and_suggestions_come_back(tmp_path):
+    images = made_images(tmp_path / "images", 40)
+    suspects = made_subject(images).result.analysis.suspects
+    files = write_relabel(tmp_path / "out" / "suspicious", suspects, images, NAMES)
+    assert len(files) == len({suspect.image for suspect in suspects.boxes})
+    found = import_labelme(
+        tmp_path / "out" / "suspicious", ImportOptions(images=tmp_path / "images")
+    )
+    by_name = {str(image.path): image for image in found.images}
+    asked = dict.fromkeys(("unlabelled", "class", "unfound"), 0)
+    for image in images:
+        mine = [suspect for suspect in suspects.boxes if suspect.image == image.name]
+        if not mine:
+            continue
+        for suspect in mine:
+            asked[suspect.kind] += 1
+        read = by_name[image.name]
+        names = [NAMES[label] for label in image.truth_labels]
+        names += [f"? {suspect.found}" for suspect in mine if suspect.kind != "unfound"]
+        assert sorted(read.names) == sorted(names)
+    assert asked["unlabelled"] and asked["unfound"]
+
+
+def test_a_label_that_nothing_finds_is_marked_in_place(tmp_path):
+    (image,) = made_images(tmp_path, 1, good=0)
+    box = tuple(round(value, 2) for value in image.truth_boxes[0].tolist())
+    suspect = Suspect("unfound", image.name, box, 0.01, NAMES[image.truth_labels[0]], None)
+    (file,) = write_relabel(tmp_path / "s", Suspects({"unfound": 1}, (suspect,)), [image], NAMES)
+    shapes = json.loads(file.read_text(encoding="utf-8"))["shapes"]
+    assert len(shapes) == len(image.truth_boxes)
+    assert [bool(shape["flags"]) for shape in shapes] == [True] + [False] * (len(shapes) - 1)
+    assert "no model finds this label" in shapes[0]["description"]
+
+
+def test_one_name_in_two_folders(tmp_path):
+    images = [*made_images(tmp_path / "a", 2, good=0), *made_images(tmp_path / "b", 2, good=0)]
+    boxes = [
+        Suspect("unlabelled", image.name, (1.0, 1.0, 5.0, 5.0), 0.9, None, "dent")
+        for image in images
+    ]
+    files = write_relabel(tmp_path / "s", Suspects({"unlabelled": 4}, tuple(boxes)), images, NAMES)
+    assert len(set(files)) == 4
+    places = [json.loads(file.read_text(encoding="utf-8"))["imagePath"] for file in files]
+    real = [(tmp_path / "s" / place).resolve() for place in places]
+    assert real == [tmp_path.resolve() / image.name for image in images]
+    assert np.all([file.is_file() for file in real])
