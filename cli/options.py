@@ -80,8 +80,7 @@ def seeing(
     image_size: str | None, window: str | None, tile: str | None, overlap: float | None
 ) -> dict[str, Any]:
     """How images are seen, where it was given. Raises ConfigError for what cannot be read."""
-    from kdlnet.config import parse_image_size
-    from kdlnet.utils.parse import parse_tile, parse_window
+    from kdlnet.utils.parse import parse_image_size, parse_tile, parse_window
 
     return given(
         image_size=None if image_size is None else parse_image_size(image_size),

@@ -11,9 +11,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from kdlnet.errors import ConfigError
 from kdlnet.settings import build_settings, changed, load_settings
-from kdlnet.utils.parse import parse_sides, parse_tile, parse_window
+from kdlnet.utils.parse import parse_image_size, parse_tile, parse_window
 
 
 class _Section(BaseModel):
@@ -233,20 +232,6 @@ class TrainConfig(_Section):
     def changed(self, **values: Any) -> TrainConfig:
         """With other ``values``, those of a section as a dict. Raises ConfigError for a bad one."""
         return changed(self, values)
-
-
-def parse_image_size(value: Any) -> tuple[int, int]:
-    """(H, W) from ``640``, ``"640"``, ``"480x640"`` (H x W) or a pair; checked against stride 32.
-
-    Raises ConfigError for anything that is not a positive multiple of 32.
-    """
-    sides = parse_sides(value)
-    if sides is None or any(side < 32 or side % 32 for side in sides):
-        raise ConfigError(
-            f"image size {value!r}: give one multiple of 32 or HxW, both multiples of 32, "
-            "for example 640 or 480x640"
-        )
-    return sides
 
 
 def load_config(

@@ -187,6 +187,16 @@ class RawPredictions:
 
 
 @dataclass(frozen=True, slots=True)
+class RawArrays:
+    """What an exported network returns, in numpy: :class:`RawPredictions` without features."""
+
+    logits: NDArray[np.float32]
+    bins: NDArray[np.float32]
+    points: NDArray[np.float32]
+    strides: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
 class Detections:
     """Boxes of one image by falling score, as the network's device holds them.
 

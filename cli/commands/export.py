@@ -60,7 +60,7 @@ def export(
     """
     file = one_weights(weights_file, weights)
     with Console(as_json=as_json, quiet=quiet) as console:
-        from kdlnet.config import parse_image_size
+        from kdlnet.utils.parse import parse_image_size
         from kdlnet.verbs.export import export as run_export
 
         from ..progress import EventPrinter

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
-import torch
 
 from kdlnet.data.catalog import DatasetInfo
 from kdlnet.data.dataset import DetectionDataset, Split, load_split
@@ -15,11 +14,12 @@ from kdlnet.data.labels import ImageLabels
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, Message, Progress, ignore
 from kdlnet.images.window import fit_depth, image_depth, other_depth
+from kdlnet.inference.engine import Engine
 from kdlnet.inference.pipeline import IOU_THRESHOLD, MAX_DETECTIONS, Pipeline
-from kdlnet.inference.views import DatasetViews
+from kdlnet.inference.views import Seen
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.verdict import VerdictRule
-from kdlnet.types import DetectionArrays, Forward, Preprocess
+from kdlnet.types import DetectionArrays, Preprocess
 
 VAL_SCORE = 0.001
 """Boxes from this score on enter the figures of a validation."""
@@ -35,11 +35,23 @@ class Reader(Protocol):
     def preprocess(self) -> Preprocess: ...
 
 
+class DatasetViews:
+    """Views of a dataset, letterboxed already."""
+
+    def __init__(self, dataset: DetectionDataset) -> None:
+        self.image_of = [sample.image for sample in dataset.samples]
+        self.tiles = [sample.tile for sample in dataset.samples]
+        self._dataset = dataset
+
+    def load(self, rows: range) -> Seen:
+        geometries = [self._dataset.samples[row].letterbox for row in rows]
+        return self._dataset.images[rows].numpy(), self._dataset.preprocess, geometries
+
+
 def detect(
-    network: Forward,
+    engine: Engine,
     dataset: DetectionDataset,
     batch: int,
-    device: torch.device,
     score_threshold: float = VAL_SCORE,
     iou_threshold: float = IOU_THRESHOLD,
     max_detections: int = MAX_DETECTIONS,
@@ -47,14 +59,13 @@ def detect(
 ) -> list[ImageResult]:
     """Detections of every image beside its truth, boxes in pixels of the original image.
 
-    Those of tiles are merged: results are whole images. ``network`` is a Runtime, or a model in
-    eval mode.
+    Those of tiles are merged: results are whole images.
     """
     size = dataset.preprocess.image_size
     limits = VerdictRule.at(score_threshold), iou_threshold, max_detections
     views = DatasetViews(dataset)
     images = dict.fromkeys(views.image_of)
-    found = Pipeline(network, size, device, *limits, batch).detect(views)
+    found = Pipeline(engine, size, *limits, batch).detect(views)
     results: list[ImageResult] = []
     for image, detections in zip(images, found, strict=True):
         results.append(_result(dataset, image, detections))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kdlnet.inference.kinds import KINDS, FileKind
-from kdlnet.inference.onnx_file import OPSET, write_onnx
+from kdlnet.inference.onnx_export import OPSET, write_onnx
 from kdlnet.inference.parity import Tolerance
 from kdlnet.inference.weights import Weights
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +16,8 @@ from kdlnet.events import Listener, Progress, ignore
 from kdlnet.inference.evaluate import detect
 from kdlnet.inference.pipeline import IOU_THRESHOLD
 from kdlnet.inference.probe_images import MADE_UP_IMAGES
+from kdlnet.inference.runtimes import Runtime
+from kdlnet.inference.torch_engine import TorchEngine
 from kdlnet.metrics.average_precision import average_precision
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.verdict import VerdictRule
@@ -122,6 +125,24 @@ def with_boxes(forward: Forward) -> WithBoxes:
     def answer(images: Tensor) -> tuple[RawPredictions, Tensor]:
         raw = forward(images)
         return raw, decode_boxes(raw)
+
+    return answer
+
+
+def answers_of(runtime: Runtime) -> WithBoxes:
+    """What the file of a runtime says, as tensors on the CPU.
+
+    The boxes are those that it decodes itself, where it does.
+    """
+    own = runtime.with_boxes
+    if own is None:
+        return with_boxes(runtime.engine.run)
+
+    def answer(images: Tensor) -> tuple[RawPredictions, Tensor]:
+        raw, boxes = own(np.ascontiguousarray(images.numpy()))
+        parts = (raw.logits, raw.bins, raw.points, raw.strides, boxes)
+        logits, bins, points, strides, decoded = map(torch.from_numpy, parts)
+        return RawPredictions(logits, bins, points, strides), decoded
 
     return answer
 
@@ -282,7 +303,7 @@ def _on_dataset(
     pair(dataset.batch(range(1), device).images)
     pair.boxes = 0  # this image comes again
     before, after = (
-        detect(network, dataset, _BATCH, device, on_event=_titled(title, on_event))
+        detect(TorchEngine(network, device), dataset, _BATCH, on_event=_titled(title, on_event))
         for network, title in ((pair.before, "answers before"), (pair, task))
     )
     flips = sum(pair.flipped(a, b) for a, b in zip(before, after, strict=True))

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-import torch
+import numpy as np
 
 from kdlnet.images.tiles import Tile, merge_tiles
 from kdlnet.inference.clock import Laps
+from kdlnet.inference.engine import Engine
 from kdlnet.inference.views import Views
 from kdlnet.metrics.verdict import VerdictRule
-from kdlnet.ops.nms import select_detections
-from kdlnet.types import DetectionArrays, Detections, Forward, ImageSize, RawPredictions
-from kdlnet.utils.device import synchronize
+from kdlnet.types import DetectionArrays, ImageSize
 
 IOU_THRESHOLD = 0.65
 """Two boxes of one class that overlap by this much are one."""
@@ -24,22 +24,19 @@ MAX_DETECTIONS = 300
 class Pipeline:
     """Tiles, letterbox, network, suppression, back to the original image, tiles merged.
 
-    ``network`` maps images (B, channels, H, W) of ``input_size`` on ``device`` to RawPredictions
-    there: a Runtime, or a model in eval mode. It gets ``batch`` views at once. Boxes that ``rule``
-    passes over for their score are left out; with ``labels`` those of other classes, too, before
-    the suppression.
+    ``engine`` has the network, which takes images of ``input_size``; it gets ``batch`` views at
+    once. Boxes that ``rule`` passes over for their score are left out; with ``labels`` those of
+    other classes, too, before the suppression.
     """
 
-    network: Forward
+    engine: Engine
     input_size: ImageSize
-    device: torch.device
     rule: VerdictRule = field(default_factory=VerdictRule)
     iou_threshold: float = IOU_THRESHOLD
     max_detections: int = MAX_DETECTIONS
     batch: int = 16
     labels: tuple[int, ...] | None = None
 
-    @torch.no_grad()
     def detect(self, views: Views, clock: Laps | None = None) -> Iterator[DetectionArrays]:
         """Detections of each image in turn, boxes in pixels of the original image.
 
@@ -51,9 +48,10 @@ class Pipeline:
         count = len(views.image_of)
         for start in range(0, count, self.batch):
             rows = range(start, min(start + self.batch, count))
-            images, geometries = views.load(rows, self.device)
+            pixels, contract, geometries = views.load(rows)
+            images = self.engine.load(pixels, contract)
             self._end(clock, "preprocess")
-            raw = self.network(images)
+            raw = self.engine.run(images)
             self._end(clock, "infer")
             whole = []
             for row, found, geometry in zip(rows, self._select(raw), geometries, strict=True):
@@ -71,21 +69,20 @@ class Pipeline:
     def _end(self, clock: Laps | None, stage: str) -> None:
         """Ends a lap, where there is a clock, once the device has done all it was given."""
         if clock is not None:
-            synchronize(self.device)
+            self.engine.wait()
             clock.end(stage)
 
-    def _select(self, raw: RawPredictions) -> list[Detections]:
+    def _select(self, raw: Any) -> list[DetectionArrays]:
         limits = (self.rule.lowest, self.iou_threshold, self.max_detections)
         if self.labels is None:
-            return select_detections(raw, self.input_size, *limits)
-        kept = torch.tensor(self.labels, device=raw.logits.device)
-        some = replace(raw, logits=raw.logits[..., kept])
-        found = select_detections(some, self.input_size, *limits)
-        return [Detections(each.boxes, each.scores, kept[each.labels]) for each in found]
+            return self.engine.select(raw, self.input_size, *limits)
+        some = replace(raw, logits=raw.logits[..., list(self.labels)])
+        found = self.engine.select(some, self.input_size, *limits)
+        kept = np.array(self.labels)
+        return [DetectionArrays(one.boxes, one.scores, kept[one.labels]) for one in found]
 
-    def _kept(self, found: Detections) -> DetectionArrays:
-        arrays = found.arrays()
-        return arrays[self.rule.kept(arrays.scores, arrays.labels)]
+    def _kept(self, found: DetectionArrays) -> DetectionArrays:
+        return found[self.rule.kept(found.scores, found.labels)]
 
     def _merge(self, parts: list[DetectionArrays], tiles: list[Tile | None]) -> DetectionArrays:
         return merge_tiles(parts, tiles, self.iou_threshold, self.max_detections)

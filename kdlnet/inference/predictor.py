@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from kdlnet.errors import ConfigError, DataError, unknown
@@ -19,12 +18,13 @@ from kdlnet.images.read import ImageArray
 from kdlnet.images.sources import TIMEOUT, Source, SourceLike, open_source
 from kdlnet.images.window import Window, bits, fit_depth, other_depth
 from kdlnet.inference.clock import STAGES, Laps
+from kdlnet.inference.engine import Engine
 from kdlnet.inference.pipeline import IOU_THRESHOLD, MAX_DETECTIONS, Pipeline
 from kdlnet.inference.prediction import Prediction
 from kdlnet.inference.runtimes import open_runtime
 from kdlnet.inference.views import FrameViews
 from kdlnet.metrics.verdict import VerdictRule
-from kdlnet.types import DetectionArrays, Forward, ImageSize, Preprocess
+from kdlnet.types import DetectionArrays, ImageSize, Preprocess
 
 _BATCH_BYTES = 512 * 2**20  # pixels of a batch's originals: few large boards, many small crops
 
@@ -48,9 +48,9 @@ def warn_user(event: object) -> None:
 class Predictor:
     """A network with all it takes to turn images into boxes.
 
-    ``network`` maps images (B, channels, H, W) in [0, 1] on ``device`` to RawPredictions; a
-    detector in eval mode, or another runtime. ``rule`` says which boxes are kept, and which of them
-    make a part NG or UNSURE. ``classes`` names those that count, None for all.
+    ``engine`` holds the network: a TorchEngine of a detector in eval mode, or that of another
+    runtime. ``rule`` says which boxes are kept, and which of them make a part NG or UNSURE.
+    ``classes`` names those that count, None for all.
     Raises ConfigError for a value out of range and for an unknown class.
 
     >>> detector = Detector.load("best.pt")  # doctest: +SKIP
@@ -58,10 +58,9 @@ class Predictor:
     ...     print(prediction)
     """
 
-    network: Forward
+    engine: Engine
     names: tuple[str, ...]
     preprocess: Preprocess
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     rule: VerdictRule = field(default_factory=VerdictRule)
     iou_threshold: float = IOU_THRESHOLD
     max_detections: int = MAX_DETECTIONS
@@ -111,10 +110,9 @@ class Predictor:
             _check("score", score_threshold, 0 <= score_threshold < 1, "0 or more, below 1")
             rule = VerdictRule.at(score_threshold)
         return cls(
-            runtime,
+            runtime.engine,
             runtime.names,
             adjusted(runtime.preprocess, None, window, tile, overlap),
-            runtime.device,
             rule,
             iou_threshold,
             max_detections,
@@ -197,9 +195,8 @@ class Predictor:
         if self.classes is not None:
             labels = tuple(sorted({self.names.index(name) for name in self.classes}))
         return Pipeline(
-            self.network,
+            self.engine,
             self.preprocess.image_size,
-            self.device,
             rule=self.rule,
             iou_threshold=self.iou_threshold,
             max_detections=self.max_detections,

@@ -1,32 +1,24 @@
-"""Images to measure and to prove with: of a split, of a folder, or made up."""
+"""Images to measure with: of a split, of a folder, or made up."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import torch
-from torch import Tensor
 
 from kdlnet.curation.synth.image import draw_image
 from kdlnet.data.catalog import find_dataset, list_images
-from kdlnet.data.dataset import DetectionDataset
-from kdlnet.errors import ConfigError, DataError, KdlnetError
+from kdlnet.errors import ConfigError, DataError
 from kdlnet.events import Listener, Message
 from kdlnet.images.folder import images_below
 from kdlnet.images.read import IMAGE_SUFFIXES, ImageArray, image_size, read_image
-from kdlnet.inference.evaluate import open_split
-from kdlnet.inference.views import tiles_of, to_input
-from kdlnet.inference.weights import Weights
-from kdlnet.types import ImageSize, Preprocess
+from kdlnet.types import ImageSize
 
 MADE_UP_IMAGES = 32
 """Images of a proof without real ones."""
-_LEAST_IMAGES = 32
-_BATCH = 8
 _SMALLEST_SIDE = 96  # pixels that a made-up surface with defects needs
 
 
@@ -94,64 +86,6 @@ def made_up_images(count: int, size: ImageSize) -> list[ImageArray]:
     """
     height, width = (max(side, _SMALLEST_SIDE) for side in size)
     return [draw_image(0, index, (height, width)).image[:, :, None] for index in range(count)]
-
-
-def check_count(images: int | None) -> None:
-    """Raises KdlnetError where ``images`` are too few for a proof."""
-    if images is not None and images < _LEAST_IMAGES:
-        raise KdlnetError(f"{images} images are no proof: give --images {_LEAST_IMAGES} or more")
-
-
-def proof_split(
-    weights: Weights,
-    data: str | None,
-    data_root: Path | None,
-    split: str,
-    images: int | None,
-    instead: str,
-    on_event: Listener,
-) -> DetectionDataset | None:
-    """``images`` of the ``split`` of ``data``, spread over it, to prove with; None without data.
-
-    ``instead`` says which images take their place. Raises DataError as val does.
-    """
-    if data is None:
-        text = f"no --data given: the proof runs on {instead} images, not on real ones"
-        on_event(Message(text, "warning"))
-        return None
-    info = find_dataset(data, data_root)
-    dataset, _ = open_split(weights, info, split, None, False, on_event, limit=images)
-    if len(dataset.paths) < _LEAST_IMAGES:
-        text = f"the proof runs on {len(dataset.paths)} images, all of {split!r}"
-        on_event(Message(text, "warning"))
-    return dataset
-
-
-def made_up_inputs(contract: Preprocess) -> Iterator[Tensor]:
-    """Batches of network input from made-up images, the first of a single one.
-
-    Where there are tiles, the one in the middle: what the network sees, at its scale.
-    """
-    images = made_up_images(MADE_UP_IMAGES, contract.image_size)
-    views = [tiles_of(image, contract) for image in images]
-    tiles = [view[len(view) // 2] for view in views]
-    for start, end in _spans():
-        yield to_input(images[start:end], contract, "cpu", tiles[start:end])[0]
-
-
-def random_inputs(contract: Preprocess, device: torch.device) -> Iterator[Tensor]:
-    """Batches of noise as network input, the first of a single one, always the same."""
-    for start, end in _spans():
-        generator = torch.Generator().manual_seed(start)
-        shape = (end - start, contract.channels, *contract.image_size)
-        images = torch.rand(shape, generator=generator)
-        yield images.to(device, memory_format=torch.channels_last)
-
-
-def _spans() -> list[tuple[int, int]]:
-    """From and to of each batch: one image, then batches, since any number must do."""
-    starts = [0, *range(1, MADE_UP_IMAGES, _BATCH)]
-    return list(zip(starts, [*starts[1:], MADE_UP_IMAGES], strict=True))
 
 
 def _write_made_up(folder: Path, size: ImageSize, count: int = 8) -> list[Path]:

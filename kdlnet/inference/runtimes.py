@@ -1,45 +1,41 @@
-"""Networks ready to run, whatever their file: images in, RawPredictions out."""
+"""Networks ready to run, whatever their file."""
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
-import torch
-from torch import Tensor
 
-from kdlnet.errors import ConfigError, WeightsError, unknown
+from kdlnet.errors import ConfigError, KdlnetError, unknown
+from kdlnet.inference.engine import Engine
 from kdlnet.inference.kinds import KINDS, kind_of
-from kdlnet.inference.onnx_file import read_onnx
-from kdlnet.inference.weights import load_weights
 from kdlnet.metrics.verdict import VerdictRule
-from kdlnet.models.fuse import fuse_model
-from kdlnet.types import ImageSize, Preprocess, RawPredictions
-from kdlnet.utils.device import find_device, prepare
+from kdlnet.types import ImageSize, Preprocess
 
 
 @dataclass(frozen=True)
 class Runtime:
     """A network that is ready to run, and what one must know to feed it and read its answer.
 
-    ``runtime(images)`` takes images (B, channels, H, W) float32 on ``device``, the window mapped to
-    [0, 1] (:mod:`kdlnet.inference.views` makes them), and returns RawPredictions there, without
-    features.
-
     ``rule`` is the file's own, and ``calibration`` says how it was chosen, empty where none was.
-    ``name`` is a key of RUNTIMES, ``version`` that of the library behind it. ``fused`` says what
-    runs, ``file_fused`` what the file holds. ``fixed_size``: only ``preprocess.image_size`` fits.
-    ``with_boxes`` also returns the boxes (B, A, 4) that the file itself decodes, for programs other
-    than kdlnet; None where it decodes none.
+    ``name`` is a key of RUNTIMES, ``version`` that of the library behind it; ``device_name`` is the
+    chip. ``fused`` says what runs, ``file_fused`` what the file holds. ``fixed_size``: only
+    ``preprocess.image_size`` fits. ``with_boxes`` takes what ``engine.load`` makes and returns the
+    network's answer and the boxes (B, A, 4) that the file itself decodes, for programs other than
+    kdlnet; None where it decodes none.
     """
 
     name: str
     version: str
-    device: torch.device
+    engine: Engine
+    device_name: str
+    threads: int
     path: Path
     model: str
     names: tuple[str, ...]
@@ -49,12 +45,30 @@ class Runtime:
     fused: bool
     file_fused: bool
     fixed_size: bool
-    forward: Callable[[Tensor], RawPredictions]
-    with_boxes: Callable[[Tensor], tuple[RawPredictions, Tensor]] | None = None
+    precision: str = "float32"
+    with_boxes: Callable[[Any], tuple[Any, Any]] | None = None
 
-    @torch.inference_mode()
-    def __call__(self, images: Tensor) -> RawPredictions:
-        return self.forward(images)
+    @property
+    def device(self) -> str:
+        """Where it runs, as people name it."""
+        return str(self.engine.device)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How a file is to be opened.
+
+    ``fuse`` folds an unfused weights file in memory; ``image_size`` replaces the one in the file.
+    ``threads`` None is what the runtime takes by itself.
+    """
+
+    device: str = "auto"
+    fuse: bool = True
+    image_size: ImageSize | None = None
+    threads: int | None = None
+
+
+Opener = Callable[[Path, Wanted], Runtime]
 
 
 def open_runtime(
@@ -64,99 +78,59 @@ def open_runtime(
     runtime: str | None = None,
     fuse: bool = True,
     image_size: ImageSize | None = None,
+    threads: int | None = None,
 ) -> Runtime:
-    """The network in ``path`` on ``device``, by default in the runtime that its content asks for.
+    """The network in ``path``, by default in the runtime that its content asks for; see Wanted.
 
-    ``fuse`` folds an unfused weights file in memory; ``image_size`` replaces the one in the file.
     Raises WeightsError for a file that cannot be used, ConfigError for a runtime, device or size
-    that does not fit, KdlnetError when an optional package is missing.
+    that does not fit, KdlnetError when a package is missing.
     """
     kind = kind_of(path)
     name = runtime or (KINDS[kind].runtime if kind else "torch")
     if name not in RUNTIMES:
         raise ConfigError(unknown("runtime", name, RUNTIMES))
-    return RUNTIMES[name](path, device, fuse, image_size)
-
-
-def _open_torch(path: Path, device: str, fuse: bool, image_size: ImageSize | None) -> Runtime:
-    target = find_device(device)
-    prepare(target)
-    weights = load_weights(path, target)
-    detector = weights.detector
-    if fuse and not weights.fused:
-        detector = fuse_model(detector).to(memory_format=torch.channels_last)
-    contract = weights.preprocess
-    if image_size is not None:
-        contract = replace(contract, image_size=image_size)
-    return Runtime(
-        name="torch",
-        version=torch.__version__,
-        device=target,
-        path=path,
-        model=weights.model,
-        names=weights.names,
-        preprocess=contract,
-        rule=weights.rule,
-        calibration=weights.calibration,
-        fused=fuse or weights.fused,
-        file_fused=weights.fused,
-        fixed_size=False,
-        forward=detector,
-    )
-
-
-def _open_onnx(path: Path, device: str, fuse: bool, image_size: ImageSize | None) -> Runtime:
-    if device not in ("auto", "cpu"):
-        raise ConfigError(
-            f"device {device!r}: ONNX files run on the CPU here; use auto or cpu, or the .pt file"
-        )
-    if not path.exists():
-        raise WeightsError(f"ONNX file {str(path)!r} does not exist")
-    if path.is_dir():
-        raise WeightsError(f"{str(path)!r} is a folder; give an ONNX file of kdlnet export")
-    forward, header = read_onnx(path)
-    contract = Preprocess.from_dict(header["preprocess"])
-    height, width = contract.image_size
-    if image_size not in (None, (height, width)):
-        raise ConfigError(
-            f"{str(path)!r} takes images of {height}x{width} only: leave --image-size out, or "
-            "export the weights again with another one"
-        )
-    return Runtime(
-        name="onnxruntime",
-        version=forward.version,
-        device=torch.device("cpu"),
-        path=path,
-        model=header["model"],
-        names=tuple(header["names"]),
-        preprocess=contract,
-        rule=VerdictRule.of_weights(header["thresholds"], header["names"]),
-        calibration=header.get("calibration", {}),
-        fused=True,
-        file_fused=True,
-        fixed_size=True,
-        forward=forward,
-        with_boxes=forward.with_boxes,
-    )
+    return RUNTIMES[name](path, Wanted(device, fuse, image_size, threads))
 
 
 @contextmanager
 def thread_count(count: int | None) -> Iterator[None]:
-    """torch and OpenCV with ``count`` threads, as before afterwards; None leaves them."""
-    before = torch.get_num_threads(), cv2.getNumThreads()
+    """OpenCV, and torch where it is in use, with ``count`` threads, as before afterwards.
+
+    None leaves them. Other runtimes take their number when a file is opened.
+    """
+    torch = sys.modules.get("torch")
+    before = cv2.getNumThreads(), torch.get_num_threads() if torch else 0
     if count is not None:
-        torch.set_num_threads(count)
         cv2.setNumThreads(count)
+        if torch:
+            torch.set_num_threads(count)
     try:
         yield
     finally:
         if count is not None:
-            torch.set_num_threads(before[0])
-            cv2.setNumThreads(before[1])
+            cv2.setNumThreads(before[0])
+            if torch:
+                torch.set_num_threads(before[1])
 
 
-RUNTIMES: dict[str, Callable[[Path, str, bool, ImageSize | None], Runtime]] = {
-    "torch": _open_torch,
-    "onnxruntime": _open_onnx,
+def _of(module: str) -> Opener:
+    """``open_file`` of a module whose packages need not be installed: imported when called."""
+
+    def open_file(path: Path, wanted: Wanted) -> Runtime:
+        try:
+            opener: Opener = importlib.import_module(module).open_file
+        except ModuleNotFoundError as error:
+            raise KdlnetError(
+                f"{str(path)!r} needs the package {error.name!r}, which is not installed: install "
+                "all of kdlnet (pip install kdlnet), or export the weights where that is done"
+            ) from None
+        return opener(path, wanted)
+
+    return open_file
+
+
+RUNTIMES: dict[str, Opener] = {
+    "torch": _of("kdlnet.inference.torch_runtime"),
+    "onnxruntime": _of("kdlnet.inference.onnx_runtime"),
 }
-"""By name: (path, device, fuse, image size) to a Runtime."""
+"""By name: what opens a file."""

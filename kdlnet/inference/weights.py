@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from kdlnet import __version__
-from kdlnet.config import parse_image_size
 from kdlnet.errors import WeightsError
 from kdlnet.inference.kinds import KINDS, WEIGHTS_KINDS, kind_of
 from kdlnet.metrics.verdict import VerdictRule
@@ -24,6 +23,7 @@ from kdlnet.models.network import Network
 from kdlnet.models.zoo import MODELS, ModelArguments, build_model
 from kdlnet.types import Preprocess
 from kdlnet.utils.files import write_atomic
+from kdlnet.utils.parse import parse_image_size
 from kdlnet.utils.seal import SEAL, is_damaged, sealed
 
 FORMAT = 1

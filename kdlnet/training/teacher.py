@@ -11,6 +11,7 @@ from torch import Tensor
 from kdlnet.errors import WeightsError
 from kdlnet.events import Listener, Message
 from kdlnet.inference.evaluate import detect
+from kdlnet.inference.torch_engine import TorchEngine
 from kdlnet.inference.weights import Weights, load_weights
 from kdlnet.metrics.average_precision import AveragePrecision, average_precision
 from kdlnet.models.fuse import fuse_model
@@ -181,7 +182,7 @@ def _check_features(teachers: Sequence[Weights], parts: RunParts) -> None:
 
 
 def _on_val(teacher: Callable[[Tensor], RawPredictions], parts: RunParts) -> AveragePrecision:
-    results = detect(teacher, parts.val, parts.config.batch, parts.device)
+    results = detect(TorchEngine(teacher, parts.device), parts.val, parts.config.batch)
     return average_precision(results, parts.info.names)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kdlnet.inference.evaluate import detect
+from kdlnet.inference.torch_engine import TorchEngine
 from kdlnet.metrics.average_precision import average_precision
 from kdlnet.metrics.curves import curves
 from kdlnet.training.parts import RunParts
@@ -18,7 +19,8 @@ class Validation:
     def __call__(self) -> dict[str, float | None]:
         """AP, AP50 and AP75; the score with the best F1 becomes the threshold."""
         parts = self.parts
-        results = detect(parts.average.model, parts.val, parts.config.batch, parts.device)
+        engine = TorchEngine(parts.average.model, parts.device)
+        results = detect(engine, parts.val, parts.config.batch)
         measured = average_precision(results, parts.info.names)
         best = curves(results, parts.info.names).overall.best
         self.thresholds = {} if best is None else {"score": round(best.score, 4)}

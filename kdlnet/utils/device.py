@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import sys
 from collections.abc import Iterator
 
 import torch
 
 from kdlnet.errors import ConfigError, unknown
+from kdlnet.utils.environment import processor_name
+from kdlnet.utils.memory import keep_freed_memory
 
 
 def find_device(name: str) -> torch.device:
@@ -39,6 +39,13 @@ def available_devices() -> list[str]:
     return names
 
 
+def device_name(device: torch.device) -> str:
+    """The name of the chip that ``device`` is."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return processor_name()
+
+
 def prepare(device: torch.device) -> None:
     """Flushes denormals (a BatchNorm stack can run 100 times slower with them) and picks kernels.
 
@@ -46,23 +53,11 @@ def prepare(device: torch.device) -> None:
     """
     torch.set_flush_denormal(True)
     if device.type == "cpu":
-        _keep_freed_memory()
+        keep_freed_memory()
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
         torch.backends.cudnn.benchmark = True
-
-
-def _keep_freed_memory() -> None:
-    """Lets glibc reuse freed memory instead of returning it to the system after every tensor.
-
-    Fresh pages cost a training step on a CPU 7 to 14 %. Elsewhere nothing is done. The numbers of
-    the two settings, M_TRIM_THRESHOLD and M_MMAP_THRESHOLD, are those of malloc.h.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        mallopt(-1, 2**31 - 1)
-        mallopt(-3, 2**30)
 
 
 def synchronize(device: torch.device) -> None:

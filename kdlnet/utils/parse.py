@@ -27,6 +27,20 @@ def parse_sides(value: Any) -> tuple[int, int] | None:
     return (numbers[0], numbers[1]) if len(numbers) == 2 else None
 
 
+def parse_image_size(value: Any) -> tuple[int, int]:
+    """(H, W) from ``640``, ``"640"``, ``"480x640"`` (H x W) or a pair; checked against stride 32.
+
+    Raises ConfigError for anything that is not a positive multiple of 32.
+    """
+    sides = parse_sides(value)
+    if sides is None or any(side < 32 or side % 32 for side in sides):
+        raise ConfigError(
+            f"image size {value!r}: give one multiple of 32 or HxW, both multiples of 32, "
+            "for example 640 or 480x640"
+        )
+    return sides
+
+
 def parse_window(value: Any) -> tuple[float, float]:
     """The intensities (low, high) of ``"0-4095"`` or of a pair.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
+import numpy as np
 from numpy.typing import NDArray
 
 from kdlnet.errors import ConfigError, unknown
@@ -24,8 +24,7 @@ from kdlnet.inference.probe_images import describe_files, find_images, readable
 from kdlnet.inference.runtimes import Runtime, open_runtime, thread_count
 from kdlnet.inference.views import FrameViews
 from kdlnet.types import ImageSize
-from kdlnet.utils.device import synchronize
-from kdlnet.utils.environment import environment, processor_name
+from kdlnet.utils.environment import environment
 
 __all__ = ["PAPER", "PROTOCOLS", "BenchResult", "Workload", "bench", "kind_of"]
 
@@ -127,13 +126,15 @@ def bench(
     if protocol == "paper":
         given = any(value is not None for value in (source, data, window, tile, overlap))
         _check_paper(workload, fuse, given)
+    began = time.perf_counter()
+    runtime = open_runtime(
+        weights, device=device, fuse=fuse, image_size=image_size, threads=threads
+    )
     with thread_count(threads), TemporaryDirectory() as folder:
-        began = time.perf_counter()
-        runtime = open_runtime(weights, device=device, fuse=fuse, image_size=image_size)
         size = PAPER_SIZE if protocol == "paper" and not runtime.fixed_size else None
         contract = adjusted(runtime.preprocess, image_size or size, window, tile, overlap)
         runtime = replace(runtime, preprocess=contract)
-        synchronize(runtime.device)
+        runtime.engine.wait()
         load_ms = 1e3 * (time.perf_counter() - began)
         images, call = {}, _forward(runtime)
         if protocol == "files":
@@ -149,13 +150,6 @@ def bench(
             on_event(Message(text))
         on_event(Message(f"measuring {workload.calls} calls, after {workload.warmup} to warm up"))
         return _measure(runtime, protocol, workload, load_ms, images, call)
-
-
-def device_name(device: torch.device) -> str:
-    """The name of the chip that ``device`` is."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return processor_name()
 
 
 def _check_paper(workload: Workload, fuse: bool, given: bool) -> None:
@@ -174,9 +168,8 @@ def _files(runtime: Runtime, paths: Sequence[Path], workload: Workload) -> Call:
     """From files to boxes, one after the other: nothing overlaps."""
     contract = runtime.preprocess
     pipeline = Pipeline(
-        runtime,
+        runtime.engine,
         contract.image_size,
-        runtime.device,
         rule=runtime.rule,
         batch=workload.batch if contract.tiling is None else max(workload.batch, _TILES),
     )
@@ -194,15 +187,16 @@ def _files(runtime: Runtime, paths: Sequence[Path], workload: Workload) -> Call:
 
 def _forward(runtime: Runtime) -> Call:
     """The forward pass of one image of noise. No boxes are made."""
-    contract = runtime.preprocess
-    image = torch.rand(1, contract.channels, *contract.image_size).to(runtime.device)
-    image = image.contiguous(memory_format=torch.channels_last)
+    contract, engine = runtime.preprocess, runtime.engine
+    shape = (1, *contract.image_size, contract.channels)
+    noise = np.random.default_rng(0).random(shape, np.float32)
+    image = engine.load(noise, replace(contract, window=(0.0, 1.0), depth=None))
 
     def call(number: int) -> tuple[dict[str, float], list[NDArray[Any]]]:
-        synchronize(runtime.device)
+        engine.wait()
         began = time.perf_counter()
-        runtime(image)
-        synchronize(runtime.device)
+        engine.run(image)
+        engine.wait()
         spent = 1e3 * (time.perf_counter() - began)
         return {"infer": spent, "total": spent}, []
 
@@ -218,7 +212,6 @@ def _measure(
     call: Call,
 ) -> BenchResult:
     first, stages, boxes = _repeat(call, workload)
-    name = device_name(runtime.device)
     files = protocol == "files"
     speed = {stage: 1e3 * workload.batch / stages[stage].mean for stage in ("total", "infer")}
     return BenchResult(
@@ -226,12 +219,12 @@ def _measure(
         weights=str(runtime.path),
         model=runtime.model,
         runtime=f"{runtime.name} {runtime.version}",
-        precision="float32 (TF32)" if runtime.device.type == "cuda" else "float32",
+        precision=runtime.precision,
         fused=runtime.fused,
         file_fused=runtime.file_fused,
-        device=str(runtime.device),
-        device_name=name,
-        threads=torch.get_num_threads(),
+        device=runtime.device,
+        device_name=runtime.device_name,
+        threads=runtime.threads,
         image_size=runtime.preprocess.image_size,
         preprocess=runtime.preprocess.to_dict(),
         batch=workload.batch,
@@ -246,7 +239,7 @@ def _measure(
         boxes_per_image=boxes / workload.calls / workload.batch if files else None,
         score_threshold=runtime.rule.lowest if files else None,
         iou_threshold=IOU_THRESHOLD if files else None,
-        paper=None if files else {**PAPER, **_comparable(name)},
+        paper=None if files else {**PAPER, **_comparable(runtime.device_name)},
         environment=environment(),
     )
 

@@ -194,7 +194,7 @@ def _measure(
             f"{', '.join(info.names)}: compare weights of the same classes"
         )
     dataset, _ = open_split(runtime, info, split, None, False, on_event)
-    results = detect(runtime, dataset, batch, runtime.device, on_event=on_event)
+    results = detect(runtime.engine, dataset, batch, on_event=on_event)
     precision = average_precision(results, runtime.names)
     verdicts = [runtime.rule.verdict(result) for result in results]
     table = tabulate(_in_order(results, runtime.names, info.names), len(info.names))

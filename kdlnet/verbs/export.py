@@ -15,8 +15,8 @@ from kdlnet.events import Listener, Message, ignore
 from kdlnet.inference.certificate import check_free, publish
 from kdlnet.inference.exporters import EXPORTERS, Exporter
 from kdlnet.inference.kinds import WEIGHTS_KINDS, kind_of
-from kdlnet.inference.parity import SURE_SCORE, Parity, compare, with_boxes
-from kdlnet.inference.probe_images import check_count, made_up_inputs, proof_split
+from kdlnet.inference.parity import SURE_SCORE, Parity, answers_of, compare
+from kdlnet.inference.proof_images import check_count, made_up_inputs, proof_split
 from kdlnet.inference.runtimes import open_runtime
 from kdlnet.inference.weights import Weights, load_weights
 from kdlnet.models.fuse import fuse_model
@@ -125,7 +125,7 @@ def _prove(
     runtime = open_runtime(staged[0], device="cpu", runtime=exporter.kind.runtime)
     parity = compare(
         weights.detector,
-        runtime.with_boxes or with_boxes(runtime),
+        answers_of(runtime),
         made_up_inputs(contract) if dataset is None else dataset,
         names=weights.names,
         image_size=contract.image_size,

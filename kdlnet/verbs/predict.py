@@ -230,5 +230,5 @@ def _settings(weights: Path, source: Source, predictor: Predictor) -> dict[str, 
         "thresholds": predictor.rule.to_dict(predictor.names),
         "iou_threshold": predictor.iou_threshold,
         "max_detections": predictor.max_detections,
-        "device": str(predictor.device),
+        "device": str(predictor.engine.device),
     }

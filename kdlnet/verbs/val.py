@@ -30,7 +30,6 @@ from kdlnet.report.pages.subject import Subject
 from kdlnet.report.pages.validation import write_report
 from kdlnet.report.validation import draw_validation
 from kdlnet.types import ImageSize
-from kdlnet.utils.device import synchronize
 from kdlnet.utils.environment import environment
 from kdlnet.utils.files import write_json
 from kdlnet.utils.output import new_folder
@@ -97,8 +96,8 @@ def validate(
     folder = new_folder(default, out, overwrite, reads=reads, images=images, folders=wholes)
     began = time.perf_counter()
     limits = score_threshold, iou_threshold, max_detections
-    results = detect(runtime, dataset, batch, runtime.device, *limits, on_event)
-    synchronize(runtime.device)
+    results = detect(runtime.engine, dataset, batch, *limits, on_event)
+    runtime.engine.wait()
     seconds = time.perf_counter() - began
     errors = find_errors(results, runtime.names)
     if pictures:
@@ -122,7 +121,7 @@ def validate(
         score_threshold=score_threshold,
         iou_threshold=iou_threshold,
         max_detections=max_detections,
-        device=str(runtime.device),
+        device=runtime.device,
         left_out=[*loaded.left_out, *dataset.unreadable],
         label_problems=[str(problem) for problem in loaded.problems],
     )

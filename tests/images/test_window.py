@@ -14,7 +14,7 @@ from kdlnet.data.dataset import DetectionDataset, Split
 from kdlnet.data.labels import ImageLabels
 from kdlnet.errors import DataError
 from kdlnet.images.window import fit_depth, image_depth, measured_window
-from kdlnet.inference.views import to_input
+from kdlnet.inference.torch_engine import to_input
 from kdlnet.types import Preprocess
 
 

@@ -10,21 +10,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from kdlnet.data.catalog import find_dataset, list_images
 from kdlnet.errors import ConfigError
 from kdlnet.events import ignore
 from kdlnet.images.read import read_image
 from kdlnet.inference.clock import STAGES, Laps
-from kdlnet.inference.evaluate import detect, open_split
+from kdlnet.inference.evaluate import DatasetViews, detect, open_split
 from kdlnet.inference.pipeline import Pipeline
 from kdlnet.inference.predictor import Predictor
 from kdlnet.inference.runtimes import Runtime, open_runtime, thread_count
-from kdlnet.inference.views import DatasetViews, FrameViews
+from kdlnet.inference.torch_engine import TorchEngine
+from kdlnet.inference.views import FrameViews
 from kdlnet.inference.weights import load_weights, save_weights
 from kdlnet.metrics.evaluation import EvalResult
 from kdlnet.metrics.verdict import ClassRule, VerdictRule
+from kdlnet.models.network import Network
 from kdlnet.types import DetectionArrays, Tiling
 from kdlnet.verbs import bench as bench_module
 from kdlnet.verbs.bench import Workload
@@ -65,9 +66,8 @@ def seen(runtime: Runtime, tiling: Tiling | None) -> Runtime:
 
 def found(runtime: Runtime, paths: list[Path], batch: int = 16) -> list[DetectionArrays]:
     contract = runtime.preprocess
-    pipeline = Pipeline(
-        runtime, contract.image_size, runtime.device, VerdictRule.at(SCORE), batch=batch
-    )
+    rule = VerdictRule.at(SCORE)
+    pipeline = Pipeline(runtime.engine, contract.image_size, rule, batch=batch)
     return list(pipeline.detect(FrameViews([read_image(path) for path in paths], contract)))
 
 
@@ -86,12 +86,11 @@ def test_predict_val_and_bench_find_the_same(file: Path, dataset: Path, tiles: s
     """To the bit where the batches are the same."""
     tiling, paths = TILES[tiles], images_of(dataset)
     runtime = seen(open_runtime(file, device="cpu"), tiling)
-    predictor = Predictor(
-        runtime, runtime.names, runtime.preprocess, runtime.device, VerdictRule.at(SCORE), batch=16
-    )
+    rule = VerdictRule.at(SCORE)
+    predictor = Predictor(runtime.engine, runtime.names, runtime.preprocess, rule, batch=16)
     predicted = predictor.predict(paths)
     split, _ = open_split(runtime, find_dataset(str(dataset)), "val", None, False, ignore)
-    measured = detect(runtime, split, 16, runtime.device, SCORE)
+    measured = detect(runtime.engine, split, 16, SCORE)
     _, timed = bench_module._files(runtime, paths, Workload(batch=len(paths)))(0)
     assert sum(len(one) for one in predicted) > 12
     assert tiling is None or len(split) > 2 * len(paths)
@@ -116,15 +115,15 @@ def test_batch_and_threads_change_nothing(file: Path, dataset: Path, tiles: str)
 
 
 def test_frames_and_datasets_are_seen_alike(file: Path, dataset: Path) -> None:
-    """The same tensor, whether letterboxed now or at the start."""
+    """The same pixels, whether letterboxed now or at the start."""
     runtime = seen(open_runtime(file, device="cpu"), TILES["tiled"])
     split, _ = open_split(runtime, find_dataset(str(dataset)), "val", None, False, ignore)
     images = [read_image(path) for path in images_of(dataset)]
     one, two = DatasetViews(split), FrameViews(images, runtime.preprocess)
     assert list(one.image_of) == two.image_of and list(one.tiles) == two.tiles
     rows = range(3, 9)
-    (ours, places), (theirs, others) = (views.load(rows, runtime.device) for views in (one, two))
-    assert torch.equal(ours, theirs) and list(places) == others
+    (ours, contract, places), (theirs, other, others) = (views.load(rows) for views in (one, two))
+    assert np.array_equal(ours, theirs) and contract == other and list(places) == others
 
 
 def test_boxes_are_float64_in_the_original_and_no_class_is_made_up(
@@ -135,9 +134,8 @@ def test_boxes_are_float64_in_the_original_and_no_class_is_made_up(
         for each in found(seen(runtime, tiling), paths):
             kinds = [str(array.dtype) for array in (each.boxes, each.scores, each.labels)]
             assert kinds == ["float64", "float64", "int64"]
-    pipeline = Pipeline(
-        runtime, runtime.preprocess.image_size, runtime.device, VerdictRule.at(SCORE), labels=(1,)
-    )
+    rule, size = VerdictRule.at(SCORE), runtime.preprocess.image_size
+    pipeline = Pipeline(runtime.engine, size, rule, labels=(1,))
     views = FrameViews([read_image(path) for path in paths], runtime.preprocess)
     labels = [label for each in pipeline.detect(views) for label in each.labels.tolist()]
     assert set(labels) == {1}
@@ -146,7 +144,7 @@ def test_boxes_are_float64_in_the_original_and_no_class_is_made_up(
 def test_the_clock_leaves_out_what_the_caller_does(file: Path, dataset: Path) -> None:
     runtime = open_runtime(file, device="cpu")
     views = FrameViews([read_image(images_of(dataset)[0])] * 4, runtime.preprocess)
-    pipeline = Pipeline(runtime, runtime.preprocess.image_size, runtime.device, batch=1)
+    pipeline = Pipeline(runtime.engine, runtime.preprocess.image_size, batch=1)
     began, clock = time.perf_counter(), Laps()
     for _ in pipeline.detect(views, clock):
         time.sleep(0.2)
@@ -198,7 +196,10 @@ def test_verdicts_of_predict_and_compare_are_one(file: Path, dataset: Path, tmp_
     save_weights(tmp_path / "a.pt", replace(load_weights(file), thresholds={"score": score}))
     verdicts = [one.verdict for one in Predictor.load(tmp_path / "a.pt").predict(paths)]
     assert verdicts.count("NG") == len(paths) - len(paths) // 2
-    weights = replace(load_weights(tmp_path / "a.pt"), detector=open_runtime(file).forward)
+    engine = open_runtime(file).engine
+    assert isinstance(engine, TorchEngine) and isinstance(engine.network, Network)
+    fused = engine.network
+    weights = replace(load_weights(tmp_path / "a.pt"), detector=fused)
     save_weights(tmp_path / "fused.pt", replace(weights, fused=True))
     sides = compare(
         [tmp_path / "fused.pt"], [tmp_path / "fused.pt"], data=str(dataset), rounds=5,

@@ -11,7 +11,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 
 import kdlnet
 from kdlnet.data.catalog import find_dataset, list_images
@@ -19,9 +18,10 @@ from kdlnet.errors import ConfigError, DataError, WeightsError
 from kdlnet.events import Message
 from kdlnet.images.frame import Frame
 from kdlnet.inference.evaluate import detect, open_split
-from kdlnet.inference.onnx_file import write_onnx
+from kdlnet.inference.onnx_export import write_onnx
 from kdlnet.inference.prediction import Prediction
 from kdlnet.inference.predictor import Predictor, Skipped, batches
+from kdlnet.inference.torch_engine import TorchEngine
 from kdlnet.inference.weights import load_weights, save_weights
 from kdlnet.inference.writer import yolo_rows
 from kdlnet.metrics.verdict import VerdictRule
@@ -111,7 +111,7 @@ def test_the_same_boxes_as_val(file: Path, dataset: Path, batch: int) -> None:
     weights = load_weights(file)
     info = find_dataset(str(dataset))
     split, _ = open_split(weights, info, "val", None, False, lambda event: None)
-    wanted = detect(weights.detector, split, 4, torch.device("cpu"), 0.25)
+    wanted = detect(TorchEngine(weights.detector), split, 4, 0.25)
     found = Predictor.load(file, device="cpu", batch=batch).predict(list_images(info, "val"))
     assert sum(len(one) for one in found) > 12
     for ours, theirs in zip(found, wanted, strict=True):

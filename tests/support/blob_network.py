@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from kdlnet.inference.predictor import Predictor
+from kdlnet.inference.torch_engine import TorchEngine
 from kdlnet.types import Preprocess, RawPredictions
 
 from .weights_file import NAMES
@@ -25,7 +26,7 @@ def blob(images: torch.Tensor) -> RawPredictions:
 
 def make_predictor() -> Predictor:
     """Of :func:`blob`, one channel, 64 x 64."""
-    return Predictor(blob, NAMES, Preprocess((64, 64), 1))
+    return Predictor(TorchEngine(blob), NAMES, Preprocess((64, 64), 1))
 
 
 def grey(value: int, height: int = 64, width: int = 64, dtype=np.uint8):

@@ -18,10 +18,12 @@ import torch
 from kdlnet.data.catalog import find_dataset
 from kdlnet.errors import ConfigError, DataError, KdlnetError, WeightsError
 from kdlnet.events import Message, ignore
-from kdlnet.inference import pipeline, views
+from kdlnet.inference import torch_engine, views
 from kdlnet.inference.clock import STAGES, timing
+from kdlnet.inference.engine import Engine
 from kdlnet.inference.evaluate import detect, open_split
 from kdlnet.inference.runtimes import Runtime, open_runtime
+from kdlnet.inference.torch_engine import TorchEngine
 from kdlnet.inference.weights import load_weights, save_weights
 from kdlnet.models.fuse import fuse_model, is_fused
 from kdlnet.types import RawPredictions
@@ -78,8 +80,8 @@ def test_the_total_is_the_whole_call(file: Path) -> None:
     ("stage", "name"),
     [
         ("decode", "kdlnet.verbs.bench.read_image"),
-        ("preprocess", "kdlnet.inference.views.to_input"),
-        ("postprocess", "kdlnet.inference.pipeline.select_detections"),
+        ("preprocess", "kdlnet.inference.views.to_pixels"),
+        ("postprocess", "kdlnet.inference.torch_engine.select_detections"),
     ],
 )
 def test_time_goes_to_the_stage_that_spends_it(
@@ -113,12 +115,12 @@ def test_one_call_is_its_own_percentiles() -> None:
 def test_the_clock_waits_for_the_device(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A GPU answers before it is done: the wait must come before the mark, in each stage."""
     order: list[str] = []
-    runtime = replace(open_runtime(file), forward=_noted(order, open_runtime(file)))
+    runtime = open_runtime(file)
+    runtime = replace(runtime, engine=_noted(order, runtime.engine))
     monkeypatch.setattr(module, "open_runtime", lambda *a, **k: runtime)
-    for place in (module, pipeline):
-        monkeypatch.setattr(place, "synchronize", lambda device: order.append("wait"))
-    real = views.to_input
-    monkeypatch.setattr(views, "to_input", lambda *a: (order.append("input"), real(*a))[1])
+    monkeypatch.setattr(torch_engine, "synchronize", lambda device: order.append("wait"))
+    real = views.to_pixels
+    monkeypatch.setattr(views, "to_pixels", lambda *a: (order.append("input"), real(*a))[1])
     bench(file, workload=Workload(calls=1, warmup=0))
     assert order == ["wait", *["input", "wait", "network", "wait"] * 2]
     order.clear()
@@ -126,19 +128,20 @@ def test_the_clock_waits_for_the_device(file: Path, monkeypatch: pytest.MonkeyPa
     assert order == ["wait", *["wait", "network", "wait"] * 2]
 
 
-def _noted(order: list[str], runtime: Runtime) -> Callable[[torch.Tensor], RawPredictions]:
+def _noted(order: list[str], engine: Engine) -> TorchEngine:
     def forward(images: torch.Tensor) -> RawPredictions:
         order.append("network")
-        return runtime(images)
+        raw: RawPredictions = engine.run(images)
+        return raw
 
-    return forward
+    return TorchEngine(forward)
 
 
 def test_the_boxes_are_those_of_validation(file: Path, dataset: Path) -> None:
     """What is timed is the whole way: the same boxes as val, from the same files."""
     weights, info = load_weights(file), find_dataset(str(dataset))
     split, _ = open_split(weights, info, "val", None, False, ignore)
-    wanted = detect(weights.detector, split, 4, torch.device("cpu"), score_threshold=0.4)
+    wanted = detect(TorchEngine(weights.detector), split, 4, score_threshold=0.4)
     assert sum(len(result.scores) for result in wanted) > 12
     call = module._files(open_runtime(file, fuse=False), split.paths, Workload(batch=4))
     for number in range(3):
@@ -170,8 +173,9 @@ def test_no_fuse_measures_the_file_as_it_is(file: Path, opened: list[Runtime]) -
 
 
 def _is_fused(runtime: Runtime) -> bool:
-    assert isinstance(runtime.forward, torch.nn.Module)
-    return is_fused(runtime.forward)
+    assert isinstance(runtime.engine, TorchEngine)
+    assert isinstance(runtime.engine.network, torch.nn.Module)
+    return is_fused(runtime.engine.network)
 
 
 def test_threads_are_those_asked_for_and_go_back(file: Path) -> None:
@@ -224,7 +228,8 @@ def test_the_papers_protocol(file: Path, opened: list[Runtime]) -> None:
 def test_only_the_papers_device_is_comparable(
     file: Path, monkeypatch: pytest.MonkeyPatch, name: str, same: bool
 ) -> None:
-    monkeypatch.setattr(module, "device_name", lambda device: name)
+    runtime = replace(open_runtime(file, image_size=SIZE), device_name=name)
+    monkeypatch.setattr(module, "open_runtime", lambda *a, **k: runtime)
     result = bench(file, protocol="paper", workload=Workload(calls=1, warmup=0), image_size=SIZE)
     assert result.image_size == SIZE
     assert result.paper is not None and result.paper["comparable"] is same

@@ -17,15 +17,15 @@ from kdlnet.errors import ConfigError, KdlnetError, ProofFailed, WeightsError
 from kdlnet.events import Message
 from kdlnet.inference.exporters import EXPORTERS, Exporter
 from kdlnet.inference.kinds import FileKind
-from kdlnet.inference.onnx_file import write_onnx
+from kdlnet.inference.onnx_export import write_onnx
 from kdlnet.inference.parity import Tolerance
-from kdlnet.inference.runtimes import RUNTIMES, Runtime, open_runtime
+from kdlnet.inference.runtimes import RUNTIMES, Runtime, Wanted, open_runtime
 from kdlnet.inference.weights import Weights, load_weights, save_weights
 from kdlnet.models.fuse import fuse_model
 from kdlnet.models.network import Network
 from kdlnet.models.zoo import ModelArguments, build_model
 from kdlnet.ops.decode import decode_boxes
-from kdlnet.types import ImageSize, Preprocess, RawPredictions
+from kdlnet.types import Preprocess, RawArrays
 from kdlnet.verbs import export as module
 from kdlnet.verbs.export import ExportCertificate, export
 
@@ -58,15 +58,15 @@ def ready(exported: tuple[Path, ExportCertificate], monkeypatch: pytest.MonkeyPa
     return content
 
 
-Answer = tuple[RawPredictions, torch.Tensor]
+Answer = tuple[RawArrays, np.ndarray]
 
 
 def _spoil(monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Answer], Answer]) -> None:
     """ONNX files answer as ``spoil`` changes it."""
     opener = RUNTIMES["onnxruntime"]
 
-    def spoiled(path: Path, device: str, fuse: bool, image_size: ImageSize | None) -> Runtime:
-        runtime = opener(path, device, fuse, image_size)
+    def spoiled(path: Path, wanted: Wanted) -> Runtime:
+        runtime = opener(path, wanted)
         answers = runtime.with_boxes
         assert answers is not None
         return replace(runtime, with_boxes=lambda images: spoil(answers(images)))
@@ -98,9 +98,9 @@ def test_any_batch_gives_what_torch_gives(
     images = torch.rand(batch, 3, *SIZE)
     with torch.no_grad():
         wanted = load_weights(path.with_suffix(".pt")).detector(images)
-    found = open_runtime(path)(images)
+    found = open_runtime(path).engine.run(images.numpy())
     for name in ("logits", "bins", "points", "strides"):
-        torch.testing.assert_close(getattr(found, name), getattr(wanted, name), atol=1e-3, rtol=0)
+        np.testing.assert_allclose(getattr(found, name), getattr(wanted, name), atol=1e-3)
 
 
 def test_other_programs_find_boxes_and_facts(exported: tuple[Path, ExportCertificate]) -> None:
@@ -422,7 +422,8 @@ def test_other_models_export(name: str, tmp_path: Path) -> None:
     weights = Weights(detector.eval(), name, arguments, ("x",), Preprocess((64, 64), 1))
     save_weights(tmp_path / "best.pt", weights)
     assert export(tmp_path / "best.pt").passed
-    assert open_runtime(tmp_path / "best.onnx")(torch.rand(2, 1, 64, 64)).logits.shape[0] == 2
+    images = np.zeros((2, 1, 64, 64), np.float32)
+    assert open_runtime(tmp_path / "best.onnx").engine.run(images).logits.shape[0] == 2
 
 
 def test_the_same_weights_give_the_same_bytes(exported: tuple[Path, ExportCertificate]) -> None:

@@ -18,6 +18,7 @@ from kdlnet.errors import ConfigError, DataError
 from kdlnet.events import Message
 from kdlnet.inference.evaluate import detect
 from kdlnet.inference.predictor import Predictor
+from kdlnet.inference.torch_engine import TorchEngine
 from kdlnet.inference.weights import load_weights, save_weights
 from kdlnet.metrics.average_precision import average_precision
 from kdlnet.metrics.verdict import VerdictRule
@@ -44,7 +45,8 @@ def deep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def predictor(contract: Preprocess = CONTRACT, **values: object) -> Predictor:
-    return Predictor(bright, ("square",), contract, rule=VerdictRule.at(0.2), **values)
+    rule = VerdictRule.at(0.2)
+    return Predictor(TorchEngine(bright), ("square",), contract, rule=rule, **values)
 
 
 @pytest.mark.parametrize("overlap", [0.0, 0.2, 0.5])
@@ -53,7 +55,7 @@ def test_metrics_are_those_of_whole_images(boards: Path, overlap: float) -> None
     contract = replace(CONTRACT, tiling=Tiling((64, 64), overlap))
     dataset = DetectionDataset(load_split(find_dataset(str(boards)), "val"), contract)
     assert len(dataset) > 3 * len(dataset.paths)
-    results = detect(bright, dataset, 5, torch.device("cpu"), 0.2)
+    results = detect(TorchEngine(bright), dataset, 5, 0.2)
     assert [Path(result.name).name for result in results] == ["0.png", "1.png", "2.png"]
     assert {result.size for result in results} == {(150, 210)}
     assert [len(result.scores) for result in results] == [len(r.truth_boxes) for r in results]
@@ -64,14 +66,16 @@ def test_metrics_are_those_of_whole_images(boards: Path, overlap: float) -> None
 def test_predict_finds_the_same_whatever_the_batch(boards: Path, batch: int) -> None:
     info = find_dataset(str(boards))
     dataset = DetectionDataset(load_split(info, "val"), CONTRACT)
-    wanted = detect(bright, dataset, 16, torch.device("cpu"), 0.2)
+    wanted = detect(TorchEngine(bright), dataset, 16, 0.2)
     calls: list[int] = []
 
     def counting(images: torch.Tensor):
         calls.append(len(images))
         return bright(images)
 
-    found = replace(predictor(batch=batch), network=counting).predict(list_images(info, "val"))
+    found = replace(predictor(batch=batch), engine=TorchEngine(counting)).predict(
+        list_images(info, "val")
+    )
     for ours, theirs in zip(found, wanted, strict=True):
         np.testing.assert_allclose(ours.boxes, theirs.boxes, atol=1e-4)
         np.testing.assert_allclose(ours.scores, theirs.scores, atol=1e-6)

@@ -1,0 +1,76 @@
+"""Who does the arithmetic: a network, what comes before it and what after, in one kind of array."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdlnet.images.read import ImageArray
+from kdlnet.images.unit import to_planes
+from kdlnet.ops.arrays import select_detections
+from kdlnet.types import DetectionArrays, ImageSize, Preprocess, RawArrays
+
+
+class Engine(Protocol):
+    """A network on one device. What it takes and answers, tensors or arrays, only it looks into."""
+
+    @property
+    def device(self) -> object:
+        """Where it runs; its text is the name that people give it."""
+
+    def load(self, pixels: ImageArray, preprocess: Preprocess) -> Any:
+        """Network input of native pixels (B, H, W, c); c is 1, or the network's channels."""
+
+    def run(self, images: Any) -> Any:
+        """What the network answers: RawPredictions or RawArrays."""
+
+    def select(
+        self,
+        raw: Any,
+        input_size: ImageSize,
+        score_threshold: float,
+        iou_threshold: float,
+        max_detections: int,
+    ) -> list[DetectionArrays]:
+        """Boxes of each image after suppression, in pixels of the network input."""
+
+    def wait(self) -> None:
+        """Returns once the device has done all it was given."""
+
+
+@dataclass(frozen=True)
+class ArrayEngine:
+    """A network that another runtime runs, in numpy; nothing here needs torch.
+
+    ``network`` maps images (B, channels, H, W) float32 to RawArrays.
+    """
+
+    network: Callable[[NDArray[np.float32]], RawArrays]
+    device: str = "cpu"
+
+    def load(self, pixels: ImageArray, preprocess: Preprocess) -> NDArray[np.float32]:
+        return to_planes(pixels, preprocess)
+
+    def run(self, images: NDArray[np.float32]) -> RawArrays:
+        return self.network(images)
+
+    def select(
+        self,
+        raw: RawArrays,
+        input_size: ImageSize,
+        score_threshold: float,
+        iou_threshold: float,
+        max_detections: int,
+    ) -> list[DetectionArrays]:
+        limits = score_threshold, iou_threshold, max_detections
+        return [
+            select_detections(logits, bins, raw.points, raw.strides, input_size, *limits)
+            for logits, bins in zip(raw.logits, raw.bins, strict=True)
+        ]
+
+    def wait(self) -> None:
+        """Another runtime answers when it is done."""

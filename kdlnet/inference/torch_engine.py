@@ -1,0 +1,75 @@
+"""A torch network as an engine of the pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from kdlnet.data.dataset import to_network, to_unit
+from kdlnet.images.read import ImageArray
+from kdlnet.images.tiles import Tile
+from kdlnet.inference.views import to_pixels
+from kdlnet.ops.nms import select_detections
+from kdlnet.types import (
+    DetectionArrays,
+    Forward,
+    ImageSize,
+    Letterbox,
+    Preprocess,
+    RawPredictions,
+)
+from kdlnet.utils.device import synchronize
+
+
+@dataclass(frozen=True)
+class TorchEngine:
+    """``network``, in eval mode, maps images (B, channels, H, W) on ``device`` to RawPredictions.
+
+    Pixels travel in their native type; grey images with one channel.
+    """
+
+    network: Forward
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def load(self, pixels: ImageArray, preprocess: Preprocess) -> Tensor:
+        return _load(pixels, preprocess, self.device)
+
+    @torch.inference_mode()
+    def run(self, images: Tensor) -> RawPredictions:
+        return self.network(images)
+
+    @torch.inference_mode()
+    def select(
+        self,
+        raw: RawPredictions,
+        input_size: ImageSize,
+        score_threshold: float,
+        iou_threshold: float,
+        max_detections: int,
+    ) -> list[DetectionArrays]:
+        limits = score_threshold, iou_threshold, max_detections
+        return [found.arrays() for found in select_detections(raw, input_size, *limits)]
+
+    def wait(self) -> None:
+        synchronize(self.device)
+
+
+def to_input(
+    images: Sequence[ImageArray],
+    preprocess: Preprocess,
+    tiles: Sequence[Tile | None] | None = None,
+) -> tuple[Tensor, list[Letterbox]]:
+    """Images as ``read_image`` gives them to network input (B, channels, H, W) on the CPU.
+
+    The same steps as for predict, val and training. Beside the input the geometry of each.
+    """
+    pixels, contract, geometries = to_pixels(images, preprocess, tiles)
+    return _load(pixels, contract, torch.device("cpu")), geometries
+
+
+def _load(pixels: ImageArray, preprocess: Preprocess, device: torch.device) -> Tensor:
+    batch = torch.from_numpy(pixels).to(device, non_blocking=True).permute(0, 3, 1, 2)
+    return to_network(to_unit(batch, preprocess), preprocess.channels)
