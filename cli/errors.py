@@ -106,6 +106,11 @@ def _mendable(error: BaseException) -> str | None:
             f"OpenCV lacks a system library ({text}); install libgl1 and libglib2.0-0, "
             "or replace opencv-python by opencv-python-headless"
         )
+    if isinstance(error, ModuleNotFoundError) and error.name and "kdlnet" not in error.name:
+        return (
+            f"this needs the package {error.name.split('.')[0]!r}, which is not installed here: "
+            "install all of kdlnet (pip install kdlnet)"
+        )
     # Told by name, since torch may not be loaded: its error for a full GPU, and for a full RAM.
     full = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     if full or "DefaultCPUAllocator" in text:

@@ -141,6 +141,17 @@ def test_console_script(installed: Path, tmp_path: Path) -> None:
     assert "train" in listed
 
 
+def test_a_runner_asks_for_what_kdlnet_asks_for() -> None:
+    """The same lower bounds; opencv comes without its windows."""
+    config = configparser.ConfigParser()
+    config.read(REPOSITORY / "setup.cfg", encoding="utf-8")
+    core = set(config["options"]["install_requires"].split())
+    exported = set(config["options.extras_require"]["export"].split())
+    lines = (REPOSITORY / "requirements-run.txt").read_text(encoding="utf-8").splitlines()
+    asked = {line.replace("-headless", "") for line in lines if not line.startswith("#")}
+    assert asked <= core | exported and "numpy>=1.26" in asked
+
+
 def test_version_has_a_heading_in_the_changelog() -> None:
     changelog = (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")
     assert re.search(rf"^## {re.escape(kdlnet.__version__)}\b", changelog, re.MULTILINE)

@@ -11,12 +11,10 @@ from ..options import Json, Quiet
 def env(as_json: Json = False, quiet: Quiet = False) -> None:
     """Show versions, devices and threads."""
     with Console(as_json=as_json, quiet=quiet) as console:
-        from kdlnet.utils.device import available_devices
-        from kdlnet.utils.environment import environment
+        from kdlnet.verbs.env import environment
 
         facts = environment()
         del facts["command"]
-        facts["devices"] = available_devices()
         console.table(
             ("part", "<found"),
             [(name.replace("_", " "), _text(value)) for name, value in facts.items()],

@@ -19,6 +19,7 @@ from kdlnet.inference.exporters import EXPORTERS, Exporter
 from kdlnet.inference.kinds import FileKind
 from kdlnet.inference.onnx_export import write_onnx
 from kdlnet.inference.parity import Tolerance
+from kdlnet.inference.predictor import Predictor
 from kdlnet.inference.runtimes import RUNTIMES, Runtime, Wanted, open_runtime
 from kdlnet.inference.weights import Weights, load_weights, save_weights
 from kdlnet.models.fuse import fuse_model
@@ -30,6 +31,7 @@ from kdlnet.verbs import export as module
 from kdlnet.verbs.export import ExportCertificate, export
 
 from ..support.weights_file import SIZE, make_weights
+from ..support.without_torch import run_without_torch
 
 
 @pytest.fixture
@@ -118,6 +120,41 @@ def test_other_programs_find_boxes_and_facts(exported: tuple[Path, ExportCertifi
     # Points of a 64 x 96 image: 8 * 12 + 4 * 6 + 2 * 3.
     assert logits.shape == (2, 126, 2)
     np.testing.assert_allclose(boxes, decode_boxes(raw), atol=1e-2)
+
+
+def test_an_exported_file_runs_where_torch_is_not_installed(
+    exported: tuple[Path, ExportCertificate], dataset: Path, tmp_path: Path
+) -> None:
+    """The same boxes as the weights in torch, on whole images and on tiles, and drawn."""
+    path, _ = exported
+    images = dataset.parent / "images" / "val"
+    for number, more in enumerate([(), ("--tile", "48x32", "--save", "images,crops")]):
+        choice = {"tile": (48, 32)} if more else {}
+        predictor = Predictor.load(path.with_suffix(".pt"), device="cpu", **choice)
+        wanted = predictor.predict(images)
+        code, found, told = run_without_torch(
+            tmp_path, "predict", images, "--weights", path, "--out", str(number), *more
+        )
+        assert (code, told) == (0, told) and len(found["predictions"]) == len(wanted) == 12
+        assert sum(len(each) for each in wanted) > 12
+        for ours, theirs in zip(found["predictions"], wanted, strict=True):
+            assert ours["verdict"] == theirs.verdict
+            assert [box["label"] for box in ours["boxes"]] == theirs.labels.tolist()
+            boxes = np.array([box["box"] for box in ours["boxes"]]).reshape(-1, 4)
+            np.testing.assert_allclose(boxes, theirs.boxes, atol=1e-2)
+    code, facts, told = run_without_torch(tmp_path, "bench", path, images, "--calls", 2)
+    assert code == 0 and facts["runtime"].startswith("onnxruntime"), told
+    assert facts["images"]["count"] == 2 and facts["boxes_per_image"] > 1
+    assert run_without_torch(tmp_path, "env")[1]["devices"] == ["cpu"]
+
+
+def test_what_needs_torch_says_so(file: Path, tmp_path: Path) -> None:
+    lines = {"torch": ("predict", file, "--weights", file), "": ("val", file, "--data", "x")}
+    for name, line in lines.items():
+        code, found, _ = run_without_torch(tmp_path, *line)
+        assert code == 1 and name in found["error"]["message"], found
+        assert "not installed" in found["error"]["message"]
+    assert not list(tmp_path.glob("*.log"))
 
 
 def test_no_path_of_this_machine_is_in_the_file(exported: tuple[Path, ExportCertificate]) -> None:
