@@ -136,8 +136,9 @@ def _truth_rows(results: Sequence[ImageResult]) -> list[dict[str, Any]]:
 def _detection_rows(results: Sequence[ImageResult]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for image, result in enumerate(results, start=1):
-        boxes = _rows(image, result.boxes, result.labels)
-        for row, score in zip(boxes, result.scores.tolist(), strict=True):
+        usable = result.usable
+        boxes = _rows(image, result.boxes[usable], result.labels[usable])
+        for row, score in zip(boxes, result.scores[usable].tolist(), strict=True):
             row["score"] = score
             rows.append(row)
     return _numbered(rows)

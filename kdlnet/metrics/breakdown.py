@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdlnet.metrics.curves import class_ap, limit_per_class
-from kdlnet.metrics.matching import assign, by_score
+from kdlnet.metrics.matching import assign, by_score, ranked
 from kdlnet.metrics.result import Floats, ImageResult, Ints, box_iou
 
 KINDS = ("class", "localization", "both", "duplicate", "background", "missed")
@@ -66,7 +66,7 @@ class Breakdown:
 
 def sort_errors(result: ImageResult, iou: float = 0.5, max_detections: int = 300) -> Sorted:
     """The kind of every detection of one image."""
-    order = limit_per_class(by_score(result.scores), result.labels, max_detections)
+    order = limit_per_class(ranked(result), result.labels, max_detections)
     overlap = box_iou(result.boxes[order], result.truth_boxes)
     same = result.labels[order][:, None] == result.truth_labels[None, :]
     found = assign(np.where(same, overlap, -1.0), iou)

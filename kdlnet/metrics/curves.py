@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdlnet.metrics.matching import assign, by_score, class_iou
+from kdlnet.metrics.matching import assign, by_score, class_iou, ranked
 from kdlnet.metrics.result import Floats, ImageResult, Ints
 
 RECALL_STEPS: Floats = np.linspace(0.0, 1.0, 101)
@@ -119,7 +119,7 @@ def rank(
     scores, labels, images, true = [], [], [], []
     truths = np.zeros((len(results), classes), dtype=np.int64)
     for index, result in enumerate(results):
-        order = limit_per_class(by_score(result.scores), result.labels, max_detections)
+        order = limit_per_class(ranked(result), result.labels, max_detections)
         scores.append(result.scores[order])
         labels.append(result.labels[order])
         images.append(np.full(len(order), index))

@@ -48,7 +48,7 @@ def image_level(
     seed: int = 0,
 ) -> ImageLevel:
     """PGn and PBn with 95 % intervals over images or groups."""
-    scores = np.array([result.scores.max(initial=0.0) for result in results])
+    scores = np.array([_score(result) for result in results])
     bad = np.array([len(result.truth_boxes) > 0 for result in results], dtype=bool)
     group = group_numbers(groups, len(results))
     weights = draw_weights(group, rounds, seed)
@@ -69,6 +69,11 @@ def image_level(
         int((~bad).sum()),
         int(bad.sum()),
     )
+
+
+def _score(result: ImageResult) -> float:
+    """Of an image; above all where a detection has no finite score, as for its verdict."""
+    return float(result.scores.max(initial=0.0)) if result.usable.all() else np.inf
 
 
 def passed(scores: Floats, kept: NDArray[np.bool_], weights: Floats, percent: float) -> Floats:

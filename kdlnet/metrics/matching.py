@@ -33,7 +33,7 @@ def match(
     result: ImageResult, iou_threshold: float = 0.5, score_threshold: float = DEFAULT_SCORE
 ) -> Match:
     """True, false and missed boxes of one image among the detections with at least that score."""
-    order = by_score(result.scores)
+    order = ranked(result)
     order = order[result.scores[order] >= score_threshold]
     found = assign(class_iou(result, order), iou_threshold)
     hit = found >= 0
@@ -44,6 +44,12 @@ def match(
 def by_score(scores: Floats) -> Ints:
     """Positions by falling score; equal scores keep their order."""
     return np.argsort(-scores, kind="stable")
+
+
+def ranked(result: ImageResult) -> Ints:
+    """Positions of the usable detections of one image by falling score."""
+    order = by_score(result.scores)
+    return order[result.usable[order]]
 
 
 def class_iou(result: ImageResult, order: Ints) -> Floats:

@@ -21,8 +21,9 @@ class ImageResult:
     ``labels`` (N,) in [0, C); ``truth_boxes`` (T, 4) and ``truth_labels`` (T,) likewise.
     ``size`` is (H, W); ``name`` says which image it is. N and T may be 0.
 
-    Arrays and sequences of other dtypes are converted; ValueError when the lengths disagree. A
-    detection whose score or corners are not finite is none and is left out.
+    Arrays and sequences of other dtypes are converted; ValueError when the lengths disagree. Scores
+    and corners that are not finite may occur: such a detection finds nothing and is no false call
+    either, but makes a part NG (:mod:`kdlnet.metrics.verdict`).
     """
 
     boxes: Floats
@@ -46,14 +47,16 @@ class ImageResult:
         counts = len(self.boxes), len(self.scores), len(self.labels)
         if len(set(counts)) != 1:
             raise ValueError(f"{self.name}: boxes, scores and labels have {counts} entries")
-        finite = np.isfinite(self.scores) & np.isfinite(self.boxes).all(axis=1)
-        if not finite.all():
-            for field in ("boxes", "scores", "labels"):
-                object.__setattr__(self, field, getattr(self, field)[finite])
         if len(self.truth_boxes) != len(self.truth_labels):
             raise ValueError(
                 f"{self.name}: {len(self.truth_boxes)} true boxes, {len(self.truth_labels)} labels"
             )
+
+    @property
+    def usable(self) -> NDArray[np.bool_]:
+        """Which detections (N,) have a finite score and finite corners."""
+        usable: NDArray[np.bool_] = np.isfinite(self.scores) & np.isfinite(self.boxes).all(axis=1)
+        return usable
 
 
 def box_iou(a: Floats, b: Floats) -> Floats:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from kdlnet.metrics.curves import RECALL_STEPS, limit_per_class
-from kdlnet.metrics.matching import assign, by_score, class_iou
+from kdlnet.metrics.matching import assign, by_score, class_iou, ranked
 from kdlnet.metrics.result import Floats, ImageResult, Ints
 
 FIGURES = ("ap", "ap50", "ap75", "recall", "recall50")
@@ -55,7 +55,7 @@ def tabulate(results: Sequence[ImageResult], classes: int, max_detections: int =
     scores, labels, images, hits = [np.zeros(0)], [np.zeros(0, np.int64)], [], []
     truths = np.zeros((len(results), classes), dtype=np.int64)
     for index, result in enumerate(results):
-        order = limit_per_class(by_score(result.scores), result.labels, max_detections)
+        order = limit_per_class(ranked(result), result.labels, max_detections)
         iou = class_iou(result, order)
         scores.append(result.scores[order])
         labels.append(result.labels[order])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from kdlnet.metrics.analysis import analyse
+from kdlnet.metrics.average_precision import average_precision
 from kdlnet.metrics.errors import find_errors
 from kdlnet.metrics.result import ImageResult
 
@@ -67,9 +68,20 @@ def test_hostile_sets_are_judged(name: str) -> None:
     assert absent == {"px": None, "mm": None, "reason": "no true box"}
 
 
-def test_nan_is_no_detection() -> None:
-    result = ImageResult([BOX, AWAY], [np.nan, 0.5], [0, 1], [BOX], [0], (100, 100))
-    assert (result.scores.tolist(), result.labels.tolist()) == ([0.5], [1])
+def test_a_detection_without_a_number_finds_nothing_and_stops_the_part() -> None:
+    """Figures are those without it; at image level it is above every threshold."""
+    broken = ImageResult([BOX, AWAY, BOX], [np.nan, 0.5, 0.9], [0, 0, 0], [BOX], [0], (100, 100))
+    infinite = ImageResult([[np.inf, 0, 9, 9]], [0.9], [0], [], [], (100, 100))
+    names, clean = ("pit",), ImageResult([AWAY, BOX], [0.5, 0.9], [0, 0], [BOX], [0], (100, 100))
+    without = [clean, image(0, 0), image(1, 0)]
+    found, expected = judged([broken, infinite, image(1, 0)], names), judged(without, names)
+    assert found.pop("image_level")["pb"]["0"]["value"] == 0
+    assert expected.pop("image_level")["pb"]["0"]["value"] == 0
+    assert found == expected
+    one, other = ([broken, infinite, image(1, 0)], without)
+    assert average_precision(one, names) == average_precision(other, names)
+    assert judged([broken, infinite], names)["image_level"]["pb"]["0"]["value"] == 0
+    assert judged(without[:2], names)["image_level"]["pb"]["0"]["value"] == 1
 
 
 def test_thousands_of_boxes_in_an_image() -> None:
