@@ -29,7 +29,7 @@ from ..options import (
 from .data_split import GroupBy
 
 if TYPE_CHECKING:
-    from kdlnet.verbs.compare import Comparison
+    from kdlnet.verbs.compare import ClassDifference, Comparison, Difference, McNemar
 
 Side = Annotated[
     str,
@@ -59,9 +59,10 @@ def compare(
 ) -> None:
     """Compare two weights on the same images.
 
-    Differences of AP, AP50 and recall with 95 % intervals from a paired bootstrap over
-    images, and the images whose verdict changes. Several files a side, joined by commas,
-    are seeds: their differences are averaged. Exported files will do.
+    Differences of AP, AP50, AP75 and recall with 95 % intervals from a paired bootstrap
+    over images, the images whose verdict changes with an exact test, and how far the scores
+    are shifted. Several files a side, joined by commas, are seeds: their differences are
+    averaged. Exported files will do.
 
     \b
     kdlnet compare baseline/best.pt student/best.pt --data neu-det --split test
@@ -89,24 +90,32 @@ def compare(
 
 def show_comparison(console: Console, result: Comparison) -> None:
     """The differences, verdict flips and the verdict."""
-    rows = [
-        (
-            name,
-            figure(value.a),
-            figure(value.b),
-            f"{value.difference:+.3f}",
-            f"{value.low:+.3f} to {value.high:+.3f}",
-        )
-        for name, value in result.differences.items()
-    ]
-    rows += [
-        (f"{name}, {found['boxes']} boxes", figure(found["a"]), figure(found["b"]), "", "")
-        for name, found in result.per_class.items()
-    ]
+    rows = [_row(name, value) for name, value in result.differences.items()]
+    rows += [_class_row(name, found) for name, found in result.per_class.items()]
     console.table(("", "A", "B", "difference", "95 % interval"), rows)
-    for kind, counts in result.flips.items():
+    for kind, counts in result.flips.counts.items():
         if any(counts.values()):
             cells = ", ".join(f"{name} {count}" for name, count in counts.items())
-            console.say(f"{kind} images: {cells}")
+            console.say(f"{kind} images: {cells}{_chance(result.flips.tests[kind])}")
+    for shift in result.shifts:
+        console.say(f"scores: {shift.words}")
     console.say(f"{result.images} images of {result.split}; all is in {shown(result.folder)}")
     console.say(result.verdict, "bold")
+
+
+def _row(name: str, value: Difference) -> tuple[str, ...]:
+    interval = f"{value.low:+.3f} to {value.high:+.3f}"
+    return name, figure(value.a), figure(value.b), f"{value.difference:+.3f}", interval
+
+
+def _class_row(name: str, found: ClassDifference) -> tuple[str, ...]:
+    title = f"{name}, {found.boxes} boxes"
+    if found.reason:
+        return title, "", "", "", found.reason
+    return _row(title, found.figures["ap"])
+
+
+def _chance(test: McNemar) -> str:
+    if test.p is None or not test.only_a + test.only_b:
+        return ""
+    return f"; stopped by A alone {test.only_a}, by B alone {test.only_b}, McNemar p {test.p:.3g}"

@@ -1,4 +1,4 @@
-"""How sure a figure is, and a difference: the bootstrap over images, or over groups of them.
+"""How sure a figure is: the bootstrap over images, or over groups of them.
 
 Whole images are drawn with replacement, all of a group together, and the figures of each drawn set
 are counted in a table that was matched once (:mod:`~kdlnet.metrics.table`).
@@ -77,31 +77,14 @@ class SetIntervals:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """B minus A of one figure with its 95 % interval; ``a`` and ``b`` are means over the pairs.
-
-    ``shown`` is True when the interval does not hold zero.
-    """
-
-    a: float
-    b: float
-    difference: float
-    low: float
-    high: float
-
-    @property
-    def shown(self) -> bool:
-        return self.low > 0 or self.high < 0
-
-    def to_dict(self) -> dict[str, Any]:
-        """Builtins, ready for JSON."""
-        return {**asdict(self), "shown": self.shown}
-
-
 def group_numbers(groups: Sequence[int] | None, images: int) -> Ints:
     """The group of each image as an array; None: every image is its own."""
     return np.arange(images) if groups is None else np.asarray(groups, dtype=np.int64)
+
+
+def generator(seed: int, index: int) -> np.random.Generator:
+    """Random numbers of one round: of the seed and its number alone."""
+    return np.random.Generator(np.random.Philox(key=np.array([seed, index], np.uint64)))
 
 
 def draw_weights(groups: Ints, rounds: int, seed: int = 0) -> Floats:
@@ -114,8 +97,14 @@ def draw_weights(groups: Ints, rounds: int, seed: int = 0) -> Floats:
     copies = np.empty((rounds, len(number)))
     share = np.full(len(number), 1 / max(1, len(number)))
     for index in range(rounds if len(number) else 0):
-        copies[index] = _generator(seed, index).multinomial(len(number), share)
+        copies[index] = generator(seed, index).multinomial(len(number), share)
     return copies[:, group]
+
+
+def support(truths: Ints, group: Ints) -> tuple[int, int, int]:
+    """Boxes, and the images and groups that they are in."""
+    having = truths > 0
+    return int(truths.sum()), int(having.sum()), len(np.unique(group[having]))
 
 
 def set_intervals(
@@ -139,13 +128,13 @@ def set_intervals(
     group = group_numbers(groups, len(table.truths))
     whole = figures_by_class(table, np.ones((1, len(group))))
     drawn = figures_by_class(table, draw_weights(group, rounds, seed))
-    support = [_support(truths, group) for truths in table.truths.T]
+    rests_on = [support(truths, group) for truths in table.truths.T]
     per_class = {
-        name: FigureIntervals(_intervals(whole[0, c], drawn[:, c], support[c][2]), *support[c])
+        name: FigureIntervals(_intervals(whole[0, c], drawn[:, c], rests_on[c][2]), *rests_on[c])
         for c, name in enumerate(names)
     }
-    everything = _support(table.truths.sum(axis=1), group)
-    sizes = np.array([found[2] for found in support])
+    everything = support(table.truths.sum(axis=1), group)
+    sizes = np.array([found[2] for found in rests_on])
     overall = _intervals(
         mean_over_classes(whole)[0],
         mean_over_classes(drawn),
@@ -176,54 +165,6 @@ def interval(value: float, drawn: Floats, groups: int, freedom: float | None = N
     reach = float(student.ppf(1 - _EDGE, freedom)) * error
     middle = logit(value)
     return Interval(value, float(expit(middle - reach)), float(expit(middle + reach)))
-
-
-def paired_bootstrap(
-    pairs: Sequence[tuple[Table, Table]],
-    groups: Sequence[int] | None = None,
-    rounds: int = ROUNDS,
-    seed: int = 0,
-) -> dict[str, Difference]:
-    """B minus A over images, and over pairs where there are several (one a training seed).
-
-    ``pairs`` are tables (A, B) of the same images. In each round images are drawn with
-    replacement, the same for A and B and for all pairs; so are the pairs. Images of one group
-    (``groups``: a number an image) are drawn together. The interval holds the middle 95 % of the
-    rounds (percentile bootstrap, Efron and Tibshirani 1993, chapter 13).
-    """
-    group = group_numbers(groups, len(pairs[0][0].truths))
-    weights = draw_weights(group, rounds, seed)
-    times = np.array([_pairs_drawn(len(pairs), seed, index) for index in range(rounds)])
-    whole, drawn = np.zeros((2, len(FIGURES))), np.zeros((rounds, len(FIGURES)))
-    for number, pair in enumerate(pairs):
-        whole += _of_pair(pair, np.ones((1, len(group))))[:, 0] / len(pairs)
-        a, b = _of_pair(pair, weights)
-        drawn += times[:, [number]] * (b - a) / len(pairs)
-    low, high = np.nanpercentile(drawn, [100 * _EDGE, 100 * (1 - _EDGE)], axis=0)
-    return {
-        name: Difference(*(float(value[i]) for value in (*whole, whole[1] - whole[0], low, high)))
-        for i, name in enumerate(FIGURES)
-    }
-
-
-def _generator(seed: int, index: int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(key=np.array([seed, index], np.uint64)))
-
-
-def _pairs_drawn(count: int, seed: int, index: int) -> Ints:
-    drawn = _generator(seed, index + 2**32).integers(count, size=count)
-    return np.bincount(drawn, minlength=count)
-
-
-def _of_pair(pair: tuple[Table, Table], weights: Floats) -> Floats:
-    """(2, R, 5): figures of A and of B."""
-    return np.stack([mean_over_classes(figures_by_class(table, weights)) for table in pair])
-
-
-def _support(truths: Ints, group: Ints) -> tuple[int, int, int]:
-    """Boxes, and the images and groups that they are in."""
-    having = truths > 0
-    return int(truths.sum()), int(having.sum()), len(np.unique(group[having]))
 
 
 def _intervals(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from kdlnet.metrics.intervals import Difference
+from kdlnet.metrics.paired import Difference
 from kdlnet.report.figure import FAINT, INK, line_colors, new_figure, save_figure, tidy
 
 _LABELS = {"ap": "AP", "ap50": "AP50", "ap75": "AP75", "recall50": "recall at IoU 0.5"}

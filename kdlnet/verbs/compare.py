@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,80 +17,37 @@ from kdlnet.events import Listener, Message, ignore
 from kdlnet.inference.evaluate import detect, open_split
 from kdlnet.inference.runtimes import open_runtime
 from kdlnet.metrics.average_precision import AveragePrecision, average_precision
-from kdlnet.metrics.intervals import Difference, paired_bootstrap
+from kdlnet.metrics.comparison import Comparison
+from kdlnet.metrics.flips import Flip, McNemar, find_flips
+from kdlnet.metrics.paired import ClassDifference, Difference, paired_intervals
 from kdlnet.metrics.result import ImageResult
+from kdlnet.metrics.shift import score_shift
 from kdlnet.metrics.table import Table, tabulate
 from kdlnet.metrics.verdict import Verdict
 from kdlnet.report.comparison import difference_plot
+from kdlnet.report.flips import Sides, draw_flips
 from kdlnet.utils.environment import environment
 from kdlnet.utils.files import write_json
 from kdlnet.utils.output import new_folder
 
-_PAIRS: dict[tuple[Verdict, Verdict], str] = {
-    ("NG", "NG"): "both NG",
-    ("NG", "OK"): "only A NG",
-    ("OK", "NG"): "only B NG",
-    ("OK", "OK"): "both OK",
-}
+__all__ = ["ClassDifference", "Comparison", "Difference", "McNemar", "compare"]
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One file on the split: its figures, matches, and its verdict on each image."""
+    """One file on the split: its figures, what it found, matches, its verdict on each image.
+
+    ``threshold`` is the lowest score that makes a part NG. Labels are counted as in the
+    dataset; ``window`` is how grey levels are shown.
+    """
 
     weights: Path
     precision: AveragePrecision
+    results: list[ImageResult]
     table: Table
     verdicts: list[Verdict]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """B minus A. ``differences`` by figure: ``ap``, ``ap50``, ``recall``.
-
-    ``per_class`` holds AP of A and B, means over the pairs, and how many true ``boxes`` it rests
-    on. ``flips`` counts images by what A and B say of them by their own rules: ``defective`` and
-    ``good`` (no true box) apart; pairs with UNSURE are named where they occur.
-    """
-
-    folder: Path
-    a: list[Path]
-    b: list[Path]
-    data: str
-    split: str
-    images: int
-    groups: int
-    rounds: int
-    differences: dict[str, Difference]
-    per_class: dict[str, dict[str, float | None]]
-    flips: dict[str, dict[str, int]]
-    figures: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def verdict(self) -> str:
-        """One line: which is better in AP, or that none is shown to be."""
-        ap = self.differences["ap"]
-        facts = f"AP {ap.difference:+.3f}, 95 % interval {ap.low:+.3f} to {ap.high:+.3f}"
-        if not ap.shown:
-            return f"no gain shown: {facts} holds zero"
-        return f"{'B' if ap.difference > 0 else 'A'} is better: {facts}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Builtins, ready for JSON."""
-        return {
-            "verdict": self.verdict,
-            "a": [str(path) for path in self.a],
-            "b": [str(path) for path in self.b],
-            "data": self.data,
-            "split": self.split,
-            "images": self.images,
-            "groups": self.groups,
-            "rounds": self.rounds,
-            "differences": {name: d.to_dict() for name, d in self.differences.items()},
-            "per_class": self.per_class,
-            "flips": self.flips,
-            "figures": self.figures,
-        }
+    threshold: float
+    window: tuple[float, float] | None
 
 
 def compare(
@@ -109,7 +66,7 @@ def compare(
     overwrite: bool = False,
     on_event: Listener = ignore,
 ) -> Comparison:
-    """Measures ``a`` and ``b`` on one split and leaves comparison.json and a picture.
+    """Measures ``a`` and ``b`` on one split; leaves comparison.json, a plot, pictures of flips.
 
     They are any files that a runtime opens, exported ones too, and are measured as they are.
     Several files a side are the same training with several seeds, in the same order on both sides:
@@ -131,24 +88,51 @@ def compare(
     folder = new_folder(default, out, overwrite, reads=reads, images=image_paths, folders=wholes)
     on_event(Message(f"{rounds} resamples of {len(names)} images in {len(set(groups))} groups"))
     truths = [bool(count) for count in tables[0][0].truths.sum(axis=1)]
+    gains = paired_intervals(tables, info.names, groups, rounds, seed)
+    seen = [(one.verdicts, two.verdicts) for one, two in pairs]
     result = Comparison(
-        folder,
-        list(a),
-        list(b),
-        info.name,
-        split,
-        len(names),
-        len(set(groups)),
-        rounds,
-        paired_bootstrap(tables, groups, rounds, seed),
-        _per_class(pairs),
-        _flips(pairs, truths),
-        [_row(measured[path]) for path in measured],
+        folder=folder,
+        a=list(a),
+        b=list(b),
+        data=info.name,
+        split=split,
+        images=len(names),
+        groups=len(set(groups)),
+        rounds=rounds,
+        differences=gains.overall,
+        per_class=gains.per_class,
+        flips=find_flips(seen, truths, names),
+        shifts=[
+            score_shift(one.results, two.results, one.threshold, groups, rounds, seed)
+            for one, two in pairs
+        ],
+        figures=[_row(measured[path]) for path in measured],
     )
     difference_plot(result.folder / "comparison.png", result.differences, result.verdict)
+    _draw(result, pairs, names, info, on_event)
     write_json(result.folder / "environment.json", environment())
     write_json(result.folder / "comparison.json", result.to_dict())
     return result
+
+
+def _draw(
+    result: Comparison,
+    pairs: Sequence[tuple[Measured, Measured]],
+    names: Sequence[str],
+    info: DatasetInfo,
+    on_event: Listener,
+) -> None:
+    """Pictures of the flips into the folder ``flips``."""
+    row = {name: index for index, name in enumerate(names)}
+
+    def sides(flip: Flip) -> Sides:
+        one, two = pairs[flip.pair]
+        index = row[flip.image]
+        return (one.results[index], one.threshold), (two.results[index], two.threshold)
+
+    window = pairs[0][0].window
+    folder = result.folder / "flips"
+    draw_flips(folder, result.flips.images, sides, info.names, window, on_event)
 
 
 def _check_sides(a: Sequence[Path], b: Sequence[Path]) -> None:
@@ -197,8 +181,12 @@ def _measure(
     results = detect(runtime.engine, dataset, batch, on_event=on_event)
     precision = average_precision(results, runtime.names)
     verdicts = [runtime.rule.verdict(result) for result in results]
-    table = tabulate(_in_order(results, runtime.names, info.names), len(info.names))
-    return Measured(path, precision, table, verdicts), [result.name for result in results]
+    ordered = _in_order(results, runtime.names, info.names)
+    table = tabulate(ordered, len(info.names))
+    found = Measured(
+        path, precision, ordered, table, verdicts, runtime.rule.score, dataset.preprocess.window
+    )
+    return found, [result.name for result in results]
 
 
 def _in_order(
@@ -222,37 +210,13 @@ def _in_order(
     ]
 
 
-def _per_class(pairs: Sequence[tuple[Measured, Measured]]) -> dict[str, dict[str, float | None]]:
-    rows: dict[str, dict[str, float | None]] = {}
-    for name, first in pairs[0][0].precision.per_class.items():
-        a, b = ([pair[side].precision.per_class[name].ap for pair in pairs] for side in (0, 1))
-        rows[name] = {"a": _mean(a), "b": _mean(b), "boxes": first.truths}
-    return rows
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
-
-
-def _flips(
-    pairs: Sequence[tuple[Measured, Measured]], defective: Sequence[bool]
-) -> dict[str, dict[str, int]]:
-    """Images by verdict of A and B, those with a true box and those without apart."""
-    counts = {kind: dict.fromkeys(_PAIRS.values(), 0) for kind in ("defective", "good")}
-    for one, two in pairs:
-        for has_defect, first, second in zip(defective, one.verdicts, two.verdicts, strict=True):
-            kind = counts["defective" if has_defect else "good"]
-            pair = _PAIRS.get((first, second)) or f"A {first}, B {second}"
-            kind[pair] = kind.get(pair, 0) + 1
-    return counts
-
-
 def _row(measured: Measured) -> dict[str, Any]:
     found = measured.precision
     return {
         "weights": str(measured.weights),
         "ap": found.ap,
         "ap50": found.ap50,
+        "ap75": found.ap75,
         "recall": found.recall,
+        "recall50": found.recall50,
     }

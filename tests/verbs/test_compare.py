@@ -53,23 +53,31 @@ def test_figures_are_those_of_val_and_the_loss_is_shown(
     for path, value in ((good, ap.a), (other, ap.b)):
         measured = validate(path, data=str(dataset), out=tmp_path / path.stem, pictures=False)
         assert value == pytest.approx(measured.precision.ap, abs=1e-9)
+        if path == good:
+            measured_a = measured.precision
     assert ap.a > 0.2 and ap.shown and result.verdict.startswith("A is better: AP -")
     written = json.loads((tmp_path / "run" / "comparison.json").read_text())
     assert written["differences"]["ap"]["low"] == ap.low and written["images"] == 12
     assert (tmp_path / "run" / "comparison.png").stat().st_size > 5000
-    assert sum(result.flips["defective"].values()) == 9
-    assert sum(result.flips["good"].values()) == 3
+    assert sum(result.flips.counts["defective"].values()) == 9
+    assert sum(result.flips.counts["good"].values()) == 3
+    pictures = list((tmp_path / "run" / "flips").glob("*.png"))
+    assert len(pictures) == len(result.flips.images) == len(written["flips"]["images"])
+    assert written["schema"] == 1 and written["score_shift"][0]["words"]
     labels = [file.read_text() for file in (dataset.parent / "labels").iterdir()]
     rows = [row.split()[0] for text in labels for row in text.splitlines()]
     counts = {name: rows.count(str(label)) for label, name in enumerate(("square", "disc"))}
-    assert {name: found["boxes"] for name, found in result.per_class.items()} == counts
+    assert {name: found.boxes for name, found in result.per_class.items()} == counts
+    for name, found in result.per_class.items():
+        assert found.figures["ap75"].a == pytest.approx(measured_a.per_class[name].ap75)
 
 
 def test_the_same_weights_show_no_gain(judged: tuple[Path, Path, Path], tmp_path: Path) -> None:
     good, _, dataset = judged
     result = compare([good, good], [good, good], data=str(dataset), out=tmp_path / "run", rounds=20)
     assert result.verdict.startswith("no gain shown: AP +0.000")
-    assert result.flips["defective"]["only A NG"] == result.flips["good"]["only B NG"] == 0
+    assert result.flips.images == ()
+    assert result.flips.tests["defective"].p is None  # two pairs
 
 
 def test_groups_and_what_cannot_be_compared(

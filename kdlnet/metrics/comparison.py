@@ -1,0 +1,67 @@
+"""The result of a comparison, as Python reads it and as comparison.json holds it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kdlnet.metrics.flips import Flips
+from kdlnet.metrics.paired import ClassDifference, Difference
+from kdlnet.metrics.shift import ScoreShift
+
+SCHEMA = 1
+"""Of comparison.json, see docs/metrics.md."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """B minus A on one split.
+
+    ``differences`` by figure (``ap``, ``ap50``, ``ap75``, ``recall``, ``recall50``), means over the
+    pairs, and the same of each class in ``per_class``. ``flips`` are the images by what A and B
+    say of them at their own thresholds, ``shifts`` of the scores one a pair, ``figures`` a row for
+    each file.
+    """
+
+    folder: Path
+    a: list[Path]
+    b: list[Path]
+    data: str
+    split: str
+    images: int
+    groups: int
+    rounds: int
+    differences: dict[str, Difference]
+    per_class: dict[str, ClassDifference]
+    flips: Flips
+    shifts: list[ScoreShift]
+    figures: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def verdict(self) -> str:
+        """One line: which is better in AP, or that none is shown to be."""
+        ap = self.differences["ap"]
+        facts = f"AP {ap.difference:+.3f}, 95 % interval {ap.low:+.3f} to {ap.high:+.3f}"
+        if not ap.shown:
+            return f"no gain shown: {facts} holds zero"
+        return f"{'B' if ap.difference > 0 else 'A'} is better: {facts}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """What comparison.json holds: builtins, always the same keys (docs/metrics.md)."""
+        return {
+            "schema": SCHEMA,
+            "verdict": self.verdict,
+            "a": [str(path) for path in self.a],
+            "b": [str(path) for path in self.b],
+            "data": self.data,
+            "split": self.split,
+            "images": self.images,
+            "groups": self.groups,
+            "rounds": self.rounds,
+            "differences": {name: d.to_dict() for name, d in self.differences.items()},
+            "per_class": {name: d.to_dict() for name, d in self.per_class.items()},
+            "flips": self.flips.to_dict(),
+            "score_shift": [shift.to_dict() for shift in self.shifts],
+            "figures": self.figures,
+        }

@@ -1,0 +1,126 @@
+"""How sure a difference between two detectors is that saw the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import t as student
+
+from kdlnet.metrics.intervals import LEVEL, ROUNDS, draw_weights, generator, group_numbers, support
+from kdlnet.metrics.result import Floats, Ints
+from kdlnet.metrics.table import FIGURES, Table, figures_by_class, mean_over_classes
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """B minus A of one figure with its 95 % interval; ``a`` and ``b`` are means over the pairs.
+
+    ``shown`` is True when the interval does not hold zero.
+    """
+
+    a: float
+    b: float
+    difference: float
+    low: float
+    high: float
+
+    @property
+    def shown(self) -> bool:
+        return self.low > 0 or self.high < 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Builtins, ready for JSON."""
+        return {**asdict(self), "shown": self.shown}
+
+
+@dataclass(frozen=True, slots=True)
+class ClassDifference:
+    """One class: ``figures`` by name, empty where there is a ``reason`` why they tell nothing."""
+
+    figures: dict[str, Difference]
+    boxes: int
+    groups: int
+    reason: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Builtins, ready for JSON; the figures are None where there is a reason."""
+        values = {name: self.figures.get(name) for name in FIGURES}
+        figures = {name: value and value.to_dict() for name, value in values.items()}
+        return {**figures, "boxes": self.boxes, "groups": self.groups, "reason": self.reason}
+
+
+@dataclass(frozen=True, slots=True)
+class PairedIntervals:
+    """Differences over all classes, by figure, and of each class."""
+
+    overall: dict[str, Difference]
+    per_class: dict[str, ClassDifference]
+
+
+def paired_intervals(
+    pairs: Sequence[tuple[Table, Table]],
+    names: Sequence[str],
+    groups: Sequence[int] | None = None,
+    rounds: int = ROUNDS,
+    seed: int = 0,
+) -> PairedIntervals:
+    """B minus A over images, and over pairs where there are several (one a training seed).
+
+    ``pairs`` are tables (A, B) of the same images. In each round images are drawn with
+    replacement, the same for A and B and for all pairs; so are the pairs. Images of one group
+    (``groups``: a number an image) are drawn together. The interval is the difference and Student's
+    t times its standard error over the rounds: in sets of 20 to 50 images it holds the true
+    difference in 93 to 96 % of the trials, the middle 95 % of the rounds only in 89 to 94 %.
+    """
+    truths = pairs[0][0].truths
+    group = group_numbers(groups, len(truths))
+    weights = draw_weights(group, rounds, seed)
+    times = np.array([_pairs_drawn(len(pairs), seed, index) for index in range(rounds)])
+    whole: Floats = np.zeros((2, 1 + len(names), len(FIGURES)))
+    drawn: Floats = np.zeros((rounds, 1 + len(names), len(FIGURES)))
+    for number, (a, b) in enumerate(pairs):
+        one = np.ones((1, len(group)))
+        whole += np.concatenate([_figures(a, one), _figures(b, one)]) / len(pairs)
+        share = times[:, number, None, None] / len(pairs)
+        drawn += share * (_figures(b, weights) - _figures(a, weights))
+    _, _, count = support(truths.sum(axis=1), group)
+    per_class = {}
+    for c, name in enumerate(names, start=1):
+        boxes, _, having = support(truths[:, c - 1], group)
+        reason = _why_nothing(having)
+        found = {} if reason else _differences(whole[:, c], drawn[:, c], having)
+        per_class[name] = ClassDifference(found, boxes, having, reason)
+    return PairedIntervals(_differences(whole[:, 0], drawn[:, 0], count), per_class)
+
+
+def _figures(table: Table, weights: Floats) -> Floats:
+    """(R, 1 + C, 5): over all classes, then of each."""
+    figures = figures_by_class(table, weights)
+    return np.concatenate([mean_over_classes(figures)[:, None], figures], axis=1)
+
+
+def _pairs_drawn(count: int, seed: int, index: int) -> Ints:
+    drawn = generator(seed, index + 2**32).integers(count, size=count)
+    return np.bincount(drawn, minlength=count)
+
+
+def _why_nothing(groups: int) -> str | None:
+    if groups == 0:
+        return "no true box"
+    return "it rests on one image or group" if groups == 1 else None
+
+
+def _differences(whole: Floats, drawn: Floats, groups: int) -> dict[str, Difference]:
+    """From the figures of A and B (2, 5) and the differences of each round (R, 5)."""
+    freedom = max(1, groups - 1)
+    known = [drawn[~np.isnan(drawn[:, i]), i] for i in range(len(FIGURES))]
+    error = np.array([values.std() if len(values) else 0.0 for values in known])
+    reach = student.ppf((1 + LEVEL) / 2, freedom) * error * np.sqrt((freedom + 1) / freedom)
+    gap = whole[1] - whole[0]
+    rows = zip(
+        FIGURES, *whole, gap, np.maximum(gap - reach, -1), np.minimum(gap + reach, 1), strict=True
+    )
+    return {name: Difference(*map(float, values)) for name, *values in rows}

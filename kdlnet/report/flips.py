@@ -1,0 +1,47 @@
+"""Parts on which two detectors disagree, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from kdlnet.events import Listener, Progress, ignore
+from kdlnet.images.read import read_image
+from kdlnet.metrics.flips import Flip
+from kdlnet.metrics.matching import match
+from kdlnet.metrics.result import ImageResult
+from kdlnet.report.draw import draw_match
+from kdlnet.report.images import save_image
+from kdlnet.report.sheet import contact_sheet
+
+_PICTURES = 24
+
+Side = tuple[ImageResult, float]
+Sides = tuple[Side, Side]
+
+
+def draw_flips(
+    folder: Path,
+    flips: Sequence[Flip],
+    sides: Callable[[Flip], Sides],
+    names: Sequence[str],
+    window: tuple[float, float] | None = None,
+    on_event: Listener = ignore,
+) -> None:
+    """Pictures of the first flips into ``folder``, defective parts first, A left and B right.
+
+    ``sides`` gives what A and B found on the image of a flip, and from which score on.
+    """
+    order = sorted(flips, key=lambda flip: not flip.defective)[:_PICTURES]
+    for number, flip in enumerate(order, start=1):
+        found = sides(flip)
+        path = Path(found[0][0].name)
+        image = read_image(path)
+        drawn = [
+            draw_match(image, result, match(result, 0.5, score), names, window=window)
+            for result, score in found
+        ]
+        captions = [f"A: {flip.a}", f"B: {flip.b}"]
+        sheet = contact_sheet(drawn, captions, columns=2, cell=480)
+        save_image(folder / f"{number:02d}-{path.stem}.png", sheet)
+        on_event(Progress("draw flips", number, len(order)))

@@ -1,0 +1,143 @@
+"""Differences of two detectors on the same images: sign, width, coverage, classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kdlnet.metrics.average_precision import average_precision
+from kdlnet.metrics.paired import Difference, paired_intervals
+from kdlnet.metrics.result import ImageResult
+from kdlnet.metrics.table import FIGURES, IOUS, Table, class_table, tabulate, weighted_figures
+
+from .test_average_precision import NAMES
+from .test_intervals import _results
+
+
+def paired(
+    pairs: Sequence[tuple[Table, Table]], groups: Sequence[int] | None = None, **more: Any
+) -> dict[str, Difference]:
+    return paired_intervals(pairs, NAMES, groups, **more).overall
+
+
+def _worse(result: ImageResult, share: float, seed: int) -> ImageResult:
+    """The same image with a share of its detections lost."""
+    keep = np.random.default_rng(seed).random(len(result.scores)) >= share
+    return ImageResult(
+        result.boxes[keep],
+        result.scores[keep],
+        result.labels[keep],
+        result.truth_boxes,
+        result.truth_labels,
+        result.size,
+        result.name,
+    )
+
+
+def test_the_same_model_twice_shows_nothing() -> None:
+    table = tabulate(_results(1), len(NAMES))
+    for value in paired([(table, table)], rounds=50).values():
+        assert (value.difference, value.low, value.high, value.shown) == (0, 0, 0, False)
+
+
+def test_a_clear_loss_is_shown_and_has_its_sign() -> None:
+    good = _results(3, 60)
+    bad = [_worse(result, 0.5, index) for index, result in enumerate(good)]
+    tables = tabulate(good, len(NAMES)), tabulate(bad, len(NAMES))
+    found = paired([tables], rounds=200)
+    assert found["ap"].shown and found["ap"].high < 0
+    assert found["ap"].low < found["ap"].difference < found["ap"].high
+    back = paired([tables[::-1]], rounds=200)["ap"]
+    assert back.difference == pytest.approx(-found["ap"].difference)
+    assert (back.low, back.high) == pytest.approx((-found["ap"].high, -found["ap"].low))
+    assert paired([tables], rounds=200)["ap"] == found["ap"]
+
+
+def _simulated(rng: np.random.Generator, images: int) -> tuple[Table, Table]:
+    """B sees what A sees a little better; both call the same noise, mostly."""
+    ease, sides, counts = rng.normal(size=images), ([], []), []
+    for rate in (0.9, 0.5):
+        truths = rng.poisson(rate * np.exp(0.5 * rng.normal(size=images) - 0.125))
+        counts.append(truths)
+        owner = np.repeat(np.arange(images), truths)
+        shared = 1 + 0.6 * ease[owner] + 0.8 * rng.normal(size=len(owner))
+        noise = np.repeat(np.arange(images), rng.poisson(0.8, images))
+        for side, tables in enumerate(sides):
+            quality = shared + 0.4 * side + 0.6 * rng.normal(size=len(owner))
+            seen = quality > -0.3
+            iou = 0.45 + 0.5 / (1 + np.exp(-0.8 * quality - 0.7 * rng.normal(size=len(owner))))
+            scores = quality + 0.7 * rng.normal(size=len(owner))
+            called = noise[rng.random(len(noise)) < 0.7]
+            score = np.concatenate([scores[seen], rng.normal(-0.6, 1, len(called))])
+            order = np.argsort(-score)
+            reached = np.concatenate([iou[seen], np.zeros(len(called))])[order]
+            hits = reached[None] >= np.array(IOUS)[:, None]
+            tables.append(class_table(np.concatenate([owner[seen], called])[order], hits, truths))
+    a, b = (Table(tuple(tables), np.stack(counts, axis=1)) for tables in sides)
+    return a, b
+
+
+@pytest.mark.slow
+def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
+    """1000 sets of 40 images: 95 % of the intervals hold the difference of the population."""
+    rng = np.random.default_rng(5)
+    gains = []
+    for _ in range(40):
+        a, b = (weighted_figures(table, np.ones(5000)) for table in _simulated(rng, 5000))
+        gains.append(b - a)
+    truth = dict(zip(FIGURES, np.mean(gains, axis=0), strict=True))
+    held = dict.fromkeys(FIGURES, 0)
+    for trial in range(1000):
+        found = paired_intervals([_simulated(rng, 40)], ("a", "b"), rounds=200, seed=trial)
+        for name, value in found.overall.items():
+            held[name] += value.low <= truth[name] <= value.high
+    for name in ("ap", "ap50", "ap75", "recall"):
+        assert 0.93 <= held[name] / 1000 <= 0.97, (name, held)
+    assert held["recall50"] >= 900, held  # few boxes decide: nine in ten are found by both
+
+
+def test_images_of_a_group_are_drawn_together() -> None:
+    """Every image five times is no more evidence: by groups the interval stays as wide."""
+    good = _results(5, 20)
+    bad = [_worse(result, 0.3, index) for index, result in enumerate(good)]
+
+    def width(times: int, groups: list[int] | None) -> float:
+        tables = tabulate(good * times, len(NAMES)), tabulate(bad * times, len(NAMES))
+        found = paired([tables], groups, rounds=300)["ap"]
+        return found.high - found.low
+
+    alone = width(1, None)
+    assert width(5, list(range(20)) * 5) == pytest.approx(alone, rel=0.15)
+    assert width(5, None) < 0.7 * alone
+
+
+def test_pairs_are_averaged_and_drawn_too() -> None:
+    good = _results(5, 20)
+    bad = [_worse(result, 0.6, index) for index, result in enumerate(good)]
+    up = tabulate(bad, len(NAMES)), tabulate(good, len(NAMES))
+    one = paired([up], rounds=100)["ap"]
+    both = paired([up, up[::-1]], rounds=100)["ap"]
+    assert one.shown and not both.shown
+    assert both.difference == pytest.approx(0, abs=1e-12)
+    assert both.a == pytest.approx((one.a + one.b) / 2)
+
+
+def test_classes_have_differences_where_they_tell_something() -> None:
+    good = _results(3, 30)
+    bad = [_worse(result, 0.5, index) for index, result in enumerate(good)]
+    tables = tabulate(good, len(NAMES)), tabulate(bad, len(NAMES))
+    found = paired_intervals([tables], NAMES, rounds=100).per_class
+    for name in ("scratch", "pit", "stain"):
+        expected = [average_precision(results, NAMES).per_class[name] for results in (good, bad)]
+        for figure in FIGURES:
+            value = found[name].figures[figure]
+            assert value.a == pytest.approx(getattr(expected[0], figure))
+            assert value.b == pytest.approx(getattr(expected[1], figure))
+            assert value.low <= value.difference <= value.high
+        assert found[name].boxes == expected[0].truths
+    assert found["never"].to_dict() == {
+        **dict.fromkeys(FIGURES), "boxes": 0, "groups": 0, "reason": "no true box"
+    }  # fmt: skip
