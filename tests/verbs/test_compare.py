@@ -28,6 +28,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     weights = load_weights(good)
     for layer in weights.detector.head.box_bins.parameters():
         layer.data += 5 * torch.randn(layer.shape, generator=torch.Generator().manual_seed(1))
+    weights.thresholds = {"score": 2.0}  # no box counts: every part is OK
     save_weights(other, weights)
     for kind in ("images", "labels"):
         (folder / kind).mkdir()
@@ -62,7 +63,8 @@ def test_figures_are_those_of_val_and_the_loss_is_shown(
     assert sum(result.flips.counts["defective"].values()) == 9
     assert sum(result.flips.counts["good"].values()) == 3
     pictures = list((tmp_path / "run" / "flips").glob("*.png"))
-    assert len(pictures) == len(result.flips.images) == len(written["flips"]["images"])
+    assert {flip.b for flip in result.flips.images} == {"OK"}
+    assert 0 < len(pictures) == len(result.flips.images) == len(written["flips"]["images"])
     assert written["schema"] == 1 and written["score_shift"][0]["words"]
     labels = [file.read_text() for file in (dataset.parent / "labels").iterdir()]
     rows = [row.split()[0] for text in labels for row in text.splitlines()]
