@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from kdlnet.utils.files import shown
@@ -75,6 +76,14 @@ def val(
         option("--pictures/--no-pictures", help="Draw what was found and missed [on]."),
     ] = None,
     lot_by: LotBy = None,
+    folds: Annotated[
+        Path | None,
+        option(
+            "--folds",
+            metavar="RUNS",
+            help="Pool fold-1, fold-2 ... of this folder, each on its part of --data.",
+        ),
+    ] = None,
     out: Out = None,
     overwrite: Overwrite = False,
     strict: Strict = False,
@@ -92,8 +101,11 @@ def val(
 
     \b
     kdlnet val runs/train/neu-det/weights/best.pt --data neu-det --split test
+    kdlnet val --folds runs/folds --data folds
     """
-    file = one_weights(weights_file, weights)
+    if folds is not None and (weights_file or weights):
+        raise UsageProblem("--folds and weights exclude each other: leave one out")
+    file = one_weights(weights_file, weights) if folds is None else folds
     if data is None:
         raise UsageProblem("no dataset: give --data, a name in datasets.yaml or a data.yaml")
     with Console(as_json=as_json, quiet=quiet) as console:
@@ -112,6 +124,7 @@ def val(
                 **given(split=split, data_root=data_root, group_by=group_by, batch=batch),
                 **given(device=device, out=out, pictures=pictures),
                 **given(lot_by=lot_by, mm_per_pixel=mm_per_pixel),
+                **given(folds=True if folds is not None else None),
             )
         _show(console, result)
 
@@ -121,6 +134,12 @@ def _show(console: Console, result: EvalResult) -> None:
     rows = [_row("all", found)]
     rows += [_row(name, values) for name, values in found.per_class.items()]
     console.table(("class", "boxes", "AP", "AP50", "AP75", "recall"), rows)
+    if result.folds:
+        parts = [
+            (fold.data.parent.name, *map(figure, (fold.images, fold.boxes, fold.ap, fold.ap50)))
+            for fold in result.folds
+        ]
+        console.table(("fold", "images", "boxes", "AP", "AP50"), parts)
     cells = ", ".join(f"{name} {figure(value)}" for name, value in found.per_size.items())
     console.say(f"AP by size: {cells}")
     console.say(_headline(result))

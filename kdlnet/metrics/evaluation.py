@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,22 @@ from kdlnet.types import Preprocess
 
 SCHEMA = 1
 """Of metrics.json, see docs/metrics.md: one more where a key goes or changes its meaning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """What one part of a cross-validation came to: ``boxes`` true ones in ``images``."""
+
+    weights: Path
+    data: Path
+    images: int
+    boxes: int
+    ap: float | None
+    ap50: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Builtins, ready for JSON."""
+        return {**asdict(self), "weights": str(self.weights), "data": str(self.data)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +65,7 @@ class EvalResult:
     device: str
     left_out: list[str]
     label_problems: list[str]
+    folds: list[Fold] = field(default_factory=list)
 
     @property
     def problems(self) -> list[str]:
@@ -75,6 +92,7 @@ class EvalResult:
             "device": self.device,
             "left_out": self.left_out,
             "label_problems": self.label_problems,
+            "folds": [fold.to_dict() for fold in self.folds],
             "operating_point": self.operating_point.to_dict(),
             "best_f1_score_per_class": self.best_scores,
             "confusion": self.confusion,

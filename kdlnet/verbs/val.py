@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from kdlnet.curation.groups import find_groups, lots_of, name_below
-from kdlnet.data.catalog import find_dataset
+from kdlnet.data.catalog import DatasetInfo, find_dataset
+from kdlnet.data.dataset import DetectionDataset, Split
 from kdlnet.data.folders import image_folders
+from kdlnet.errors import DataError, WeightsError
 from kdlnet.events import Listener, ignore
 from kdlnet.images.contract import TileChoice, adjusted
 from kdlnet.images.window import Window
 from kdlnet.inference.evaluate import VAL_SCORE, detect, open_split
+from kdlnet.inference.folds import find_folds
 from kdlnet.inference.pipeline import IOU_THRESHOLD, MAX_DETECTIONS
-from kdlnet.inference.runtimes import open_runtime
+from kdlnet.inference.runtimes import Runtime, open_runtime
 from kdlnet.metrics.analysis import analyse
 from kdlnet.metrics.average_precision import (
     AveragePrecision,
@@ -23,9 +29,10 @@ from kdlnet.metrics.average_precision import (
     average_precision,
 )
 from kdlnet.metrics.errors import find_errors
-from kdlnet.metrics.evaluation import EvalResult
+from kdlnet.metrics.evaluation import EvalResult, Fold
 from kdlnet.metrics.intervals import Interval
 from kdlnet.metrics.rates import PartRates, Rate, VerdictReport, measure
+from kdlnet.metrics.result import ImageResult
 from kdlnet.report.pages.subject import Subject
 from kdlnet.report.pages.validation import write_report
 from kdlnet.report.validation import draw_validation
@@ -68,6 +75,7 @@ def validate(
     strict: bool = False,
     pictures: bool = True,
     lot_by: str | None = None,
+    folds: bool = False,
     on_event: Listener = ignore,
 ) -> EvalResult:
     """Measures ``weights`` on a split and writes report.html, metrics.json, curves and pictures.
@@ -81,27 +89,30 @@ def validate(
     ``lot_by`` is a rule on the image names by which verdicts are counted apart, see
     :func:`~kdlnet.curation.groups.groups_by_rule`.
     ``mm_per_pixel`` of the original image gives the sizes of defects in mm, too.
+    With ``folds`` both are folders, see :func:`~kdlnet.inference.folds.find_folds`: each file is
+    measured on the part that it never saw, and the figures are of all parts together.
     Raises WeightsError, DataError or ConfigError for what cannot be used.
     """
-    runtime = open_runtime(weights, device=device, fuse=False, image_size=image_size)
-    info = find_dataset(data, data_root)
-    contract = adjusted(runtime.preprocess, None, window, tile, overlap)
-    dataset, loaded = open_split(runtime, info, split, contract, strict, on_event)
-    names = [name_below(path, info.root) for path in dataset.paths]
-    groups = np.unique(find_groups(group_by, names, dataset.paths), return_inverse=True)[1].tolist()
-    lots = lots_of(dataset.paths, info.root, lot_by)
-    reads = [weights, info.source]
-    default = Path("runs/val") / info.name
-    images, wholes = dataset.paths, image_folders(info)
-    folder = new_folder(default, out, overwrite, reads=reads, images=images, folders=wholes)
+    pairs = find_folds(weights, Path(data)) if folds else [(weights, data)]
+    seen = _Seeing(image_size, window, tile, overlap)
+    parts = [
+        _open(file, find_dataset(name, data_root), split, device, strict, seen, on_event)
+        for file, name in pairs
+    ]
+    _require_alike(parts)
+    runtime, contract = parts[0].runtime, parts[0].dataset.preprocess
+    groups, lots = _groups(parts, group_by), _lots(parts, lot_by)
+    title = Path(data).name if folds else parts[0].info.name
+    folder = _folder(parts, title, out, overwrite)
     began = time.perf_counter()
     limits = score_threshold, iou_threshold, max_detections
-    results = detect(runtime.engine, dataset, batch, *limits, on_event)
+    found = [detect(part.runtime.engine, part.dataset, batch, *limits, on_event) for part in parts]
+    results = [result for each in found for result in each]
     runtime.engine.wait()
     seconds = time.perf_counter() - began
     errors = find_errors(results, runtime.names)
     if pictures:
-        draw_validation(folder, results, errors, runtime.names, dataset.preprocess, on_event)
+        draw_validation(folder, results, errors, runtime.names, contract, on_event)
     result = EvalResult(
         folder=folder,
         precision=average_precision(results, runtime.names, max_detections),
@@ -115,15 +126,16 @@ def validate(
         weights=weights,
         model=runtime.model,
         fused=runtime.file_fused,
-        data=info.name,
+        data=title,
         split=split,
-        preprocess=dataset.preprocess,
+        preprocess=contract,
         score_threshold=score_threshold,
         iou_threshold=iou_threshold,
         max_detections=max_detections,
         device=runtime.device,
-        left_out=[*loaded.left_out, *dataset.unreadable],
-        label_problems=[str(problem) for problem in loaded.problems],
+        left_out=[line for part in parts for line in part.left_out],
+        label_problems=[str(problem) for part in parts for problem in part.loaded.problems],
+        folds=_each_fold(parts, found, max_detections) if folds else [],
     )
     write_json(folder / "environment.json", environment())
     write_json(folder / "metrics.json", result.to_dict())
@@ -138,3 +150,108 @@ def validate(
     )
     write_report(folder, subject, pictures, on_event)
     return result
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A file and the split that it is measured on."""
+
+    file: Path
+    runtime: Runtime
+    info: DatasetInfo
+    dataset: DetectionDataset
+    loaded: Split
+
+    @property
+    def left_out(self) -> list[str]:
+        """A line for each image that is not used."""
+        return [*self.loaded.left_out, *self.dataset.unreadable]
+
+
+@dataclass(frozen=True)
+class _Seeing:
+    """What is asked for in place of what a file holds."""
+
+    image_size: ImageSize | None
+    window: Window | None
+    tile: TileChoice
+    overlap: float | None
+
+
+def _open(
+    file: Path,
+    info: DatasetInfo,
+    split: str,
+    device: str,
+    strict: bool,
+    seen: _Seeing,
+    on_event: Listener,
+) -> _Part:
+    runtime = open_runtime(file, device=device, fuse=False, image_size=seen.image_size)
+    contract = adjusted(runtime.preprocess, None, seen.window, seen.tile, seen.overlap)
+    dataset, loaded = open_split(runtime, info, split, contract, strict, on_event)
+    return _Part(file, runtime, info, dataset, loaded)
+
+
+def _folder(parts: Sequence[_Part], title: str, out: Path | None, overwrite: bool) -> Path:
+    return new_folder(
+        Path("runs/val") / title,
+        out,
+        overwrite,
+        reads=[path for part in parts for path in (part.file, part.info.source)],
+        images=[path for part in parts for path in part.dataset.paths],
+        folders=[folder for part in parts for folder in image_folders(part.info)],
+    )
+
+
+def _groups(parts: Sequence[_Part], group_by: str | None) -> list[int]:
+    """The group of each image, as numbers from 0."""
+    images = [path for part in parts for path in part.dataset.paths]
+    names = [name_below(path, part.info.root) for part in parts for path in part.dataset.paths]
+    groups = find_groups(group_by, names, images)
+    numbers: list[int] = np.unique(groups, return_inverse=True)[1].tolist()
+    return numbers
+
+
+def _lots(parts: Sequence[_Part], lot_by: str | None) -> list[str] | None:
+    """The lot of each image, None without a rule."""
+    if lot_by is None:
+        return None
+    found = [lots_of(part.dataset.paths, part.info.root, lot_by) or [] for part in parts]
+    return [lot for lots in found for lot in lots]
+
+
+def _require_alike(parts: Sequence[_Part]) -> None:
+    """Raises WeightsError where files of folds cannot be judged as one, DataError for a leak."""
+    first, *others = parts
+    for other in others:
+        if (other.runtime.names, other.runtime.rule) != (first.runtime.names, first.runtime.rule):
+            raise WeightsError(
+                f"{str(first.file)!r} and {str(other.file)!r} differ in their classes or "
+                "thresholds: pool files that were trained alike"
+            )
+    images = Counter(path.resolve() for part in parts for path in part.dataset.paths)
+    image, count = max(images.items(), key=lambda item: item[1])
+    if count > 1:
+        raise DataError(
+            f"image {str(image)!r} is in {count} folds: make them with kdlnet data split --folds"
+        )
+
+
+def _each_fold(
+    parts: Sequence[_Part], found: Sequence[list[ImageResult]], max_detections: int
+) -> list[Fold]:
+    folds = []
+    for part, results in zip(parts, found, strict=True):
+        figures = average_precision(results, part.runtime.names, max_detections)
+        folds.append(
+            Fold(
+                part.file,
+                part.info.source,
+                figures.images,
+                figures.truths,
+                figures.ap,
+                figures.ap50,
+            )
+        )
+    return folds

@@ -1,0 +1,91 @@
+"""A cross-validation judged as one set: each image by the training that never saw it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from kdlnet.errors import DataError, WeightsError
+from kdlnet.verbs.split import split_dataset
+from kdlnet.verbs.val import validate
+
+from ..support.weights_file import NAMES, make_file
+
+
+@pytest.fixture
+def folds(tmp_path: Path) -> Path:
+    """Eleven images in three folds, and a training of each in runs/."""
+    (tmp_path / "set" / "images").mkdir(parents=True)
+    (tmp_path / "set" / "labels").mkdir()
+    for number in range(11):
+        pixels = np.random.default_rng(number).integers(0, 255, (64, 64), np.uint8)
+        cv2.imwrite(str(tmp_path / "set" / "images" / f"{number}.png"), pixels)
+        row = f"{number % 2} 0.5 0.5 0.5 0.5\n"
+        (tmp_path / "set" / "labels" / f"{number}.txt").write_text(row)
+    text = f"train: images\nval: images\nnames: [{', '.join(NAMES)}]\n"
+    (tmp_path / "set" / "data.yaml").write_text(text)
+    split_dataset(str(tmp_path / "set" / "data.yaml"), tmp_path / "folds", folds=3)
+    for number in (1, 2, 3):
+        weights = tmp_path / "runs" / f"fold-{number}" / "weights"
+        weights.mkdir(parents=True)
+        make_file(weights / "best.pt")
+    return tmp_path / "folds"
+
+
+def _pooled(folds: Path, out: str = "val") -> object:
+    place = {"out": folds.parent / out, "device": "cpu", "pictures": False}
+    return validate(folds.parent / "runs", data=str(folds), folds=True, **place)  # type: ignore[arg-type]
+
+
+def test_figures_are_of_all_parts_together(folds: Path) -> None:
+    pooled = _pooled(folds)
+    whole = validate(
+        folds.parent / "runs" / "fold-1" / "weights" / "best.pt",
+        data=str(folds.parent / "set"),
+        out=folds.parent / "whole",
+        device="cpu",
+        pictures=False,
+    )
+    assert (pooled.precision.images, pooled.precision.truths) == (11, 11)
+    assert pooled.precision.ap == pytest.approx(whole.precision.ap, abs=1e-6)
+    assert [fold.images for fold in pooled.folds] == [4, 4, 3]
+    written = json.loads((folds.parent / "val" / "metrics.json").read_text())
+    assert [fold["ap"] for fold in written["folds"]] == [fold.ap for fold in pooled.folds]
+    alone = validate(
+        folds.parent / "runs" / "fold-2" / "weights" / "best.pt",
+        data=str(folds / "fold-2"),
+        out=folds.parent / "alone",
+        device="cpu",
+        pictures=False,
+    )
+    assert alone.precision.ap == pooled.folds[1].ap and alone.folds == []
+
+
+def test_what_is_missing_is_named_with_its_command(folds: Path) -> None:
+    shutil.rmtree(folds.parent / "runs" / "fold-2")
+    with pytest.raises(WeightsError, match=r"fold-2.*does not exist: kdlnet train --data"):
+        _pooled(folds)
+    with pytest.raises(DataError, match="no folders fold-1, fold-2: make them with"):
+        validate(folds.parent / "runs", data=str(folds.parent / "set"), folds=True)
+
+
+def test_an_image_in_two_folds_is_refused(folds: Path) -> None:
+    shutil.copy(folds / "fold-1" / "val.txt", folds / "fold-3" / "val.txt")
+    with pytest.raises(DataError, match="is in 2 folds"):
+        _pooled(folds)
+
+
+def test_files_of_other_classes_are_not_pooled(folds: Path) -> None:
+    from kdlnet.inference.weights import load_weights, save_weights
+
+    file = folds.parent / "runs" / "fold-3" / "weights" / "best.pt"
+    weights = load_weights(file)
+    weights.thresholds = {"score": 0.4}
+    save_weights(file, weights)
+    with pytest.raises(WeightsError, match="differ in their classes or thresholds"):
+        _pooled(folds)
