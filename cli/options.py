@@ -107,7 +107,9 @@ WeightsArgument = Annotated[
 RunnableArgument = Annotated[
     Path | None,
     typer.Argument(
-        metavar="WEIGHTS", help="Weights file, or an exported one (.pt, .onnx).", show_default=False
+        metavar="WEIGHTS",
+        help="Weights file, exported one (.pt, .onnx), or name of released weights.",
+        show_default=False,
     ),
 ]
 Weights = Annotated[

@@ -56,7 +56,7 @@ Sources = Annotated[
 ]
 Weights = Annotated[
     Path | None,
-    option("--weights", metavar="FILE", help="Weights: plain, fused, exported. Required."),
+    option("--weights", metavar="FILE", help="Weights file or name of released ones. Required."),
 ]
 Save = Annotated[
     str | None,

@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from kdlnet.inference.weights import START
+START = "start"
+"""The purpose of weights that only trainings take: a backbone and a neck, and no class yet."""
 
 _MANIFEST = "weights/manifest.yaml"
 
@@ -19,6 +20,26 @@ def find_start(model: str, block: str) -> Path | None:
         if entry.get("purpose") == START and (entry["model"], entry["block"]) == (model, block):
             return folder / str(entry["file"])
     return None
+
+
+def find_released(name: str) -> Path | None:
+    """The released file ``name``, without its suffix; None where none is called so."""
+    return _by_name().get(name)
+
+
+def released_or_file(path: Path) -> Path:
+    """``path``, or the released file of that name where nothing lies at it."""
+    return path if path.exists() else find_released(str(path)) or path
+
+
+def released_names() -> list[str]:
+    """The names of all released weights that detect something."""
+    return [name for name in _by_name() if not name.endswith(f"-{START}")]
+
+
+def _by_name() -> dict[str, Path]:
+    files = [folder / str(entry["file"]) for folder, entry in _entries()]
+    return {file.stem: file for file in files}
 
 
 @cache

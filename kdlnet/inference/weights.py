@@ -17,6 +17,7 @@ from torch import Tensor
 from kdlnet import __version__
 from kdlnet.errors import WeightsError
 from kdlnet.inference.kinds import KINDS, WEIGHTS_KINDS, kind_of
+from kdlnet.inference.released import START, released_names, released_or_file
 from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.models.fuse import fuse_model
 from kdlnet.models.network import Network
@@ -28,9 +29,6 @@ from kdlnet.utils.seal import SEAL, is_damaged, sealed
 
 FORMAT = 1
 _FOLDER = 0x10  # the attribute of MS-DOS, which torch's reader of archives goes by
-START = "start"
-"""The purpose of weights that only trainings take: a backbone and a neck, and no class yet."""
-
 _META = ("model", "arguments", "names", "preprocess", "fused", "thresholds", "metrics")
 
 
@@ -95,6 +93,9 @@ def save_weights(path: Path, weights: Weights) -> None:
 def load_weights(path: Path, device: torch.device | str = "cpu", *, start: bool = False) -> Weights:
     """Reads a weights file, whatever its suffix; the detector is in eval mode on ``device``.
 
+    Where there is no such file, ``path`` may be the name of released weights, such as
+    ``lightnet-n-neu-det``.
+
     Nothing in the file can run code. Raises WeightsError for a file that is missing, damaged, no
     weights file, unsafe, from a newer format, or whose tensors do not fit its model, and for a
     start, which has no classes, unless ``start`` allows it.
@@ -122,8 +123,9 @@ def load_weights(path: Path, device: torch.device | str = "cpu", *, start: bool 
 
 
 def _read(path: Path) -> dict[str, Any]:
+    path = released_or_file(path)
     if not path.exists():
-        raise WeightsError(f"weights file {str(path)!r} does not exist")
+        raise _missing(path)
     if path.is_dir():
         raise WeightsError(f"{str(path)!r} is a folder; give a weights file such as best.pt in it")
     kind = kind_of(path)
@@ -152,6 +154,13 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
     with safetensors.safe_open(path, framework="pt") as file:
         header = json.loads((file.metadata() or {}).get("kdlnet", "{}"))
         return {**dict(header), "state": {key: file.get_tensor(key) for key in file.keys()}}  # noqa: SIM118
+
+
+def _missing(path: Path) -> WeightsError:
+    hint = ""
+    if path.parent == Path() and not path.suffix:
+        hint = f", nor are there released weights of that name: {', '.join(released_names())}"
+    return WeightsError(f"weights file {str(path)!r} does not exist{hint}")
 
 
 def _read_torch(path: Path) -> Any:

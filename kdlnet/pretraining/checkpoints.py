@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from kdlnet.errors import WeightsError
-from kdlnet.inference.weights import START, Weights
+from kdlnet.inference.released import START
+from kdlnet.inference.weights import Weights
 from kdlnet.models.zoo import ModelArguments
 from kdlnet.pretraining.mimic import Mimic
 from kdlnet.pretraining.settings import PretrainConfig

@@ -15,8 +15,8 @@ from kdlnet.data.labels import FEW, count_boxes
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, Message, Progress
 from kdlnet.images.window import image_depth, measured_window
-from kdlnet.inference.released import find_start
-from kdlnet.inference.weights import START, Weights, load_weights, transfer
+from kdlnet.inference.released import START, find_start
+from kdlnet.inference.weights import Weights, load_weights, transfer
 from kdlnet.models.network import Network
 from kdlnet.models.zoo import ModelArguments, build_model
 from kdlnet.training.average import WeightAverage

@@ -8,6 +8,7 @@ from pathlib import Path
 from kdlnet.config import TrainConfig
 from kdlnet.errors import ConfigError
 from kdlnet.events import Listener, Message
+from kdlnet.inference.released import released_or_file
 from kdlnet.inference.weights import load_weights
 from kdlnet.losses.distill_loss import TERMS, DistillLoss, Form
 from kdlnet.training.checkpoints import last_weights, saved_config
@@ -28,7 +29,7 @@ def taught_run(
     on_event: Listener,
 ) -> TrainResult:
     """A new run under ``teachers``, averaged; ``init`` are weights the student starts from."""
-    names = [str(teacher.absolute()) for teacher in teachers]
+    names = [str(released_or_file(teacher).absolute()) for teacher in teachers]
     parts = prepare_run(config.changed(distill={"teachers": names}), None, init, on_event)
     teacher = _teacher(parts, teachers, on_event)
     folder = run_folder(parts, Path("runs/distill"), out, overwrite, reads=[*teachers, init])
