@@ -16,7 +16,8 @@ from kdlnet.errors import DataError
 from kdlnet.events import Listener, Message, Progress
 from kdlnet.images.window import image_depth, measured_window
 from kdlnet.inference.released import START, find_start
-from kdlnet.inference.weights import Weights, load_weights, transfer
+from kdlnet.inference.transfer import transfer
+from kdlnet.inference.weights import Weights, load_weights
 from kdlnet.models.network import Network
 from kdlnet.models.zoo import ModelArguments, build_model
 from kdlnet.training.average import WeightAverage

@@ -7,7 +7,8 @@ import torch
 
 from kdlnet.errors import ConfigError, KdlnetError, WeightsError
 from kdlnet.events import EpochDone, Message
-from kdlnet.inference.weights import load_weights, transfer
+from kdlnet.inference.transfer import transfer
+from kdlnet.inference.weights import load_weights
 from kdlnet.models.zoo import ModelArguments, build_model
 from kdlnet.pretraining import course
 from kdlnet.pretraining.settings import PretrainConfig
