@@ -24,6 +24,7 @@ from kdlnet.metrics.logit_fit import LogitFit, fit_end, fit_logit, log_likelihoo
 from kdlnet.metrics.result import Floats
 
 _DEVIANCE = float(chi2.ppf(0.90, 1))  # one-sided 95 %
+_END = float(chi2.ppf(0.98, 1))  # an end is believed at 1 %: it lies at the border of its range
 _BINS = 8
 _POINTS = 25
 _FEW = 60  # targets that MIL-HDBK-1823A asks for at least
@@ -109,8 +110,8 @@ def pod(sizes: Floats, hits: NDArray[np.bool_], mm_per_pixel: float | None = Non
     x, y = np.log(sizes), hits.astype(np.float64)
     reason = _why_no_fit(x, y)
     fit = None if reason else fit_logit(x, y)
-    if fit is not None and fit.slope <= 0:
-        reason = "larger defects are not found more often"
+    if fit is not None:
+        reason = _why_no_growth(y, fit)
     floor = ceiling = None
     found = [DefectSize(None, None, reason)] * 3
     notes: tuple[str, ...] = ()
@@ -152,10 +153,19 @@ def _why_no_fit(x: Floats, hits: Floats) -> str | None:
     return None
 
 
+def _why_no_growth(hits: Floats, fit: LogitFit) -> str | None:
+    if fit.slope <= 0:
+        return "larger defects are not found more often"
+    flat = log_likelihood(np.full(len(hits), logit(hits.mean())), hits)
+    if 2 * (fit.likelihood - flat) <= _DEVIANCE:
+        return "that larger defects are found more often is not shown at 95 %"
+    return None
+
+
 def _end(x: Floats, hits: Floats, fit: LogitFit, end: str) -> float:
-    """Where the curve ends; 0 or 1 unless another end is significant (5 %, at the border)."""
+    """Where the curve ends; 0 or 1 unless another end fits significantly better."""
     value, likelihood = fit_end(x, hits, fit, end)
-    if 2 * (likelihood - fit.likelihood) > _DEVIANCE:
+    if 2 * (likelihood - fit.likelihood) > _END:
         return value
     return 1.0 if end == "ceiling" else 0.0
 
@@ -181,10 +191,6 @@ def _size(fit: LogitFit, share: float, floor: float, ceiling: float) -> DefectSi
 def _bound(x: Floats, hits: Floats, fit: LogitFit) -> DefectSize:
     """a90/95: the size above a90 at which lines with POD 0.9 have just become implausible."""
     level = float(logit(0.9))
-    flat = log_likelihood(np.full(len(x), logit(hits.mean())), hits)
-    if 2 * (fit.likelihood - flat) <= _DEVIANCE:
-        reason = "that POD grows with size is not shown at 95 %"
-        return DefectSize(None, None, reason)
     begin = (level - fit.intercept) / fit.slope
 
     def beyond(ahead: float) -> float:

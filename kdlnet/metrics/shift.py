@@ -50,11 +50,11 @@ class ScoreShift:
         """What that means for a threshold, in one or two sentences."""
         if self.mean is None or self.low is None or self.high is None:
             return f"no common scores: {self.reason}"
-        side = "higher" if self.mean > 0 else "lower"
-        first = (
-            f"B scores the same boxes {abs(self.mean):.3f} {side} than A "
-            f"(95 % interval {self.low:+.3f} to {self.high:+.3f})"
-        )
+        side = f"{abs(self.mean):.3f} {'higher' if self.mean > 0 else 'lower'} than A"
+        if abs(self.mean) < 0.0005:
+            side = "as A does"
+        interval = f"(95 % interval {self.low:+.3f} to {self.high:+.3f})"
+        first = f"B scores the same boxes {side} {interval}"
         if abs(self.mean) < _SMALL or self.low <= 0 <= self.high:
             return f"{first}: no shift that matters"
         if self.threshold_b is None:

@@ -110,10 +110,16 @@ def test_where_there_is_no_fit_it_says_why(sizes: list, hits: list, reason: str)
     json.dumps(found.to_dict(), allow_nan=False)
 
 
-def test_a_weak_trend_has_an_a90_but_no_bound() -> None:
+def test_a_trend_that_may_be_chance_is_no_curve() -> None:
     sizes = np.array([10, 12, 14, 16, 18, 20.0])
     found = pod(sizes, np.array([0, 1, 0, 1, 0, 1], bool))
-    assert found.a90.px > 20 and found.a90_95.px is None
-    assert "not shown" in found.a90_95.reason
-    assert any("asks for 60" in note for note in found.notes)
-    assert any(note.startswith("a90 is outside") for note in found.notes)
+    assert found.a50.px is found.a90.px is found.a90_95.px is None
+    assert "not shown at 95 %" in found.a90_95.reason and found.slope is None
+
+
+def test_few_boxes_and_sizes_beyond_them_are_noted() -> None:
+    sizes = np.array([10, 11, 12, 13, 14, 15, 16, 17, 18, 19.0])
+    found = pod(sizes, np.array([0, 0, 0, 1, 0, 0, 1, 0, 1, 1], bool))
+    assert found.a90_95.px > found.a90.px > 19
+    assert found.notes[0] == "10 true boxes; MIL-HDBK-1823A asks for 60 at least"
+    assert any(note.startswith("a90/95 is outside") for note in found.notes)
