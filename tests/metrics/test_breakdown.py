@@ -77,10 +77,12 @@ def test_of_several_near_finds_one_is_mended_and_none_at_a_found_box() -> None:
     found = breakdown(images, [sort_errors(images[0])], 1, 0.5).kinds
     assert found["localization"].ap50_gain == 1 and found["localization"].count == 2
     assert found["missed"].count == 0  # a localization error stands at it
-    taken = [result([BOX, SHIFTED], [0.9, 0.95], [0, 0], [BOX], [0])]
-    assert breakdown(taken, [sort_errors(taken[0])], 1, 0.5).kinds[
-        "localization"
-    ].ap50_gain == pytest.approx(0.5)  # the higher one goes; it does not become a second find
+    # Beside a find the error goes: it must not find the box a second time for the missed one.
+    taken = [result([BOX, SHIFTED], [0.9, 0.8], [0, 0], [BOX, AWAY], [0, 0])]
+    assert breakdown(taken, [sort_errors(taken[0])], 1, 0.5).kinds["localization"].ap50_gain == 0
+    above = [result([SHIFTED, BOX], [0.9, 0.8], [0, 0], [BOX], [0])]
+    gain = breakdown(above, [sort_errors(above[0])], 1, 0.5).kinds["localization"].ap50_gain
+    assert gain == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -106,6 +108,7 @@ def test_calibration_by_hand() -> None:
     assert (found.bins[8].boxes, found.bins[8].true) == (4, 0.5)
     assert found.bins[9].boxes == 1  # 1.0 belongs to the last bin
     assert found.bins[5].score is None
+    assert reliability(np.array([0.5]), np.array([True])).bins[5].boxes == 1  # its lower end
     empty = reliability(np.zeros(0), np.zeros(0, bool))
     assert (empty.ece, empty.reason) == (None, "no box with a score from 0.1 on")
 
