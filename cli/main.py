@@ -18,6 +18,7 @@ from kdlnet import __version__
 
 from .commands import (
     bench,
+    calibrate,
     compare,
     data,
     data_check,
@@ -52,6 +53,7 @@ app.command()(train.train)
 app.command()(distill.distill)
 app.command()(pretrain.pretrain)
 app.command()(val.val)
+app.command()(calibrate.calibrate)
 app.command()(compare.compare)
 app.command()(predict.predict)
 app.command()(fuse.fuse)

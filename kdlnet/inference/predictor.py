@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,8 +51,8 @@ class Predictor:
 
     ``engine`` holds the network: a TorchEngine of a detector in eval mode, or that of another
     runtime. ``rule`` says which boxes are kept, and which of them make a part NG or UNSURE.
-    ``classes`` names those that count, None for all.
-    Raises ConfigError for a value out of range and for an unknown class.
+    ``classes`` names those that count, None for all. ``calibration`` says how the rule was chosen,
+    empty where none did. Raises ConfigError for a value out of range and for an unknown class.
 
     >>> detector = Detector.load("best.pt")  # doctest: +SKIP
     >>> for prediction in detector.predict("parts/"):  # doctest: +SKIP
@@ -66,6 +67,7 @@ class Predictor:
     max_detections: int = MAX_DETECTIONS
     batch: int = 16
     classes: tuple[str, ...] | None = None
+    calibration: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check("IoU", self.iou_threshold, 0 < self.iou_threshold <= 1, "above 0, up to 1")
@@ -105,10 +107,10 @@ class Predictor:
         WeightsError or ConfigError, KdlnetError where ONNX Runtime is not installed.
         """
         runtime = open_runtime(Path(path), device=device, image_size=image_size)
-        rule = runtime.rule
+        rule, calibration = runtime.rule, runtime.calibration
         if score_threshold is not None:
             _check("score", score_threshold, 0 <= score_threshold < 1, "0 or more, below 1")
-            rule = VerdictRule.at(score_threshold)
+            rule, calibration = VerdictRule.at(score_threshold), {}
         return cls(
             runtime.engine,
             runtime.names,
@@ -118,6 +120,7 @@ class Predictor:
             max_detections,
             batch,
             None if classes is None else tuple(classes),
+            calibration,
         )
 
     def predict(

@@ -80,12 +80,26 @@ def save_weights(path: Path, weights: Weights) -> None:
         for key, value in weights.detector.state_dict().items()
     }
     header = {"format": FORMAT, "kdlnet": __version__, **weights.describe()}
+    _write(path, {**header, "state": state, "training": weights.training})
+
+
+def copy_weights(source: Path, path: Path, **facts: Any) -> None:
+    """Writes ``source`` again with other ``facts``, keys of Weights.describe.
+
+    The tensors stay as they are stored, to the bit; what resume needs is left out. Raises
+    KdlnetError when it cannot.
+    """
+    _write(path, {**_read(source), **facts, "kdlnet": __version__, "training": {}})
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
     if path.suffix.lower() == ".safetensors":
+        header = {key: content[key] for key in content if key not in ("state", "training", *SEAL)}
         facts = {"kdlnet": json.dumps({**SEAL, **header})}
-        write_atomic(path, sealed(safetensors.torch.save(state, facts)))
+        write_atomic(path, sealed(safetensors.torch.save(content["state"], facts)))
         return
     buffer = io.BytesIO()
-    torch.save({**header, "state": state, "training": weights.training}, buffer)
+    torch.save({key: content[key] for key in content if key not in SEAL}, buffer)
     write_atomic(path, buffer.getvalue())
 
 

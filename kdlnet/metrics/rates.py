@@ -147,6 +147,11 @@ class PartRates:
         return Rate(self.defective["OK"], sum(self.defective.values()))
 
     @property
+    def caught(self) -> Rate:
+        """Defective parts that are NG: the recall of parts."""
+        return Rate(self.defective["NG"], sum(self.defective.values()))
+
+    @property
     def overkill(self) -> Rate:
         """Good parts that were rejected as NG."""
         return Rate(self.good["NG"], sum(self.good.values()))

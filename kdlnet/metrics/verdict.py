@@ -84,13 +84,18 @@ class ClassRule:
 class VerdictRule:
     """NG when the boxes of a class ask for it, else UNSURE when some do, else OK.
 
-    ``classes`` has a ClassRule for each label, or a single one that holds for every label.
+    ``classes`` has a ClassRule for each label, or a single one that holds for every label, to which
+    equal ones are shortened.
 
     >>> VerdictRule.at(0.4).classes
     (ClassRule(score=0.4, unsure=None, min_area=0.0, min_length=0.0, min_count=1),)
     """
 
     classes: tuple[ClassRule, ...] = (ClassRule(),)
+
+    def __post_init__(self) -> None:
+        if len(set(self.classes)) == 1:
+            object.__setattr__(self, "classes", self.classes[:1])
 
     @classmethod
     def at(cls, score: float) -> VerdictRule:
@@ -111,9 +116,8 @@ class VerdictRule:
 
     def to_dict(self, names: Sequence[str]) -> dict[str, Any]:
         """What :meth:`of_weights` reads, as builtins. ``score`` is always there."""
-        first = self.classes[0]
-        if all(rule == first for rule in self.classes):
-            return dict(first.to_dict())
+        if len(self.classes) == 1:
+            return dict(self.classes[0].to_dict())
         rules = {name: rule.to_dict() for name, rule in zip(names, self.classes, strict=True)}
         return {"score": self.score, "classes": rules}
 

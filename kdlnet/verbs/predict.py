@@ -125,6 +125,11 @@ def predict_files(
         batch=batch,
         classes=classes,
     )
+    if _seen_otherwise(predictor):
+        text = (
+            "images are seen at another size, window or tiles than when the thresholds were chosen"
+        )
+        on_event(Message(f"{text}: their rates do not hold; see kdlnet calibrate", "warning"))
     lines = opened.kind != "images"
     settings = _settings(weights, opened, predictor)
     tally = _Tally(opened, on_event)
@@ -217,6 +222,12 @@ class _Tally:
             time.perf_counter() - self._began,
             {stage: total / images for stage, total in self._seconds.items()},
         )
+
+
+def _seen_otherwise(predictor: Predictor) -> bool:
+    """Whether calibrated thresholds are asked about images as they were not calibrated for."""
+    chosen_for = predictor.calibration.get("preprocess")
+    return chosen_for is not None and chosen_for != predictor.preprocess.to_dict()
 
 
 def _settings(weights: Path, source: Source, predictor: Predictor) -> dict[str, Any]:

@@ -1,0 +1,290 @@
+"""Thresholds that meet a requirement, in a copy of the weights: what ``kdlnet calibrate`` does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from kdlnet import __version__
+from kdlnet.curation.groups import lots_of
+from kdlnet.data.catalog import DatasetInfo, find_dataset
+from kdlnet.data.digest import images_digest
+from kdlnet.errors import ConfigError, DataError, KdlnetError, WeightsError, unknown
+from kdlnet.events import Listener, Message, ignore
+from kdlnet.inference.evaluate import detect, open_split
+from kdlnet.inference.kinds import is_weights_name
+from kdlnet.inference.released import released_or_file
+from kdlnet.inference.runtimes import Runtime, open_runtime
+from kdlnet.inference.weights import copy_weights, load_weights
+from kdlnet.metrics.curves import curves
+from kdlnet.metrics.operating_point import Costs, Goal, Unsure, choose
+from kdlnet.metrics.rates import PartRates, Rate, VerdictReport, measure, tabulate_parts
+from kdlnet.metrics.requirement import Check, checks
+from kdlnet.metrics.result import ImageResult
+from kdlnet.metrics.verdict import VerdictRule
+
+__all__ = [
+    "Calibration",
+    "Costs",
+    "Goal",
+    "Outcome",
+    "PartRates",
+    "Rate",
+    "Unsure",
+    "VerdictReport",
+    "calibrate",
+]
+
+NO_REPORT = "none"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the new rule does on one split: rates, and the requirement held against them."""
+
+    split: str
+    images: int
+    digest: str
+    verdicts: VerdictReport
+    checks: list[Check]
+    expected_cost: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Builtins, ready for JSON."""
+        return {
+            "split": self.split,
+            "images": self.images,
+            "digest": self.digest,
+            "verdicts": self.verdicts.to_dict(),
+            "checks": [check.to_dict() for check in self.checks],
+            "expected_cost": self.expected_cost,
+        }
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The new rule, and what it does on the images that chose it and on others.
+
+    ``reported`` is None where no second split was looked at. ``path`` is the copy of ``weights``.
+    """
+
+    weights: Path
+    path: Path
+    data: str
+    goal: Goal
+    unsure: Unsure | None
+    rule: VerdictRule
+    names: tuple[str, ...]
+    preprocess: dict[str, Any]
+    chosen: Outcome
+    reported: Outcome | None
+
+    def facts(self) -> dict[str, Any]:
+        """What the copy carries: builtins."""
+        return {
+            "kdlnet": __version__,
+            "weights": self.weights.name,
+            "data": self.data,
+            "preprocess": self.preprocess,
+            "goal": asdict(self.goal),
+            "unsure": None if self.unsure is None else asdict(self.unsure),
+            "thresholds": self.rule.to_dict(self.names),
+            "chosen_on": self.chosen.to_dict(),
+            "reported_on": None if self.reported is None else self.reported.to_dict(),
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Builtins, ready for JSON."""
+        return {"calibrated": str(self.path), **self.facts()}
+
+
+def calibrate(
+    weights: Path,
+    goal: Goal,
+    *,
+    data: str,
+    data_root: Path | None = None,
+    unsure: Unsure | None = None,
+    sizes: Mapping[str, Mapping[str, float]] | None = None,
+    split: str = "val",
+    report: str | None = None,
+    lot_by: str | None = None,
+    batch: int = 16,
+    device: str = "auto",
+    out: Path | None = None,
+    overwrite: bool = False,
+    on_event: Listener = ignore,
+) -> Calibration:
+    """Chooses thresholds for ``goal`` on a split and writes a copy of ``weights`` with them.
+
+    ``sizes`` maps ``min_area``, ``min_length`` and ``min_count`` to values by class name, "" for
+    all classes; what is not given stays as in the file. The rates are reported on the split
+    ``report``: by default on test where the dataset has one, "none" on no other. The copy is
+    ``out``, by default ``<name>-calibrated`` beside the weights.
+
+    Raises ConfigError for values out of range, DataError where the split cannot support the choice,
+    KdlnetError where the copy would replace what is there.
+    """
+    path = _target(weights, out, overwrite)
+    loaded = load_weights(weights)
+    _check(goal, unsure, loaded.names)
+    base = _sized(loaded.rule, loaded.names, sizes or {})
+    runtime = open_runtime(weights, device=device, fuse=False)
+    info = find_dataset(data, data_root)
+    if split == "train":
+        on_event(
+            Message("chosen on images that the model has learned: others score lower", "warning")
+        )
+    found = _Seen.of(runtime, info, split, lot_by, batch, on_event)
+    try:
+        parts = tabulate_parts(found.results, base, len(loaded.names))
+        rule = choose(parts, loaded.names, goal, unsure, base, _best_f1(found, loaded.names, goal))
+    except DataError as error:
+        raise DataError(f"split {split!r} of {info.name}: {error}") from None
+    other = _other(info, split, report)
+    seen = None if other is None else _Seen.of(runtime, info, other, lot_by, batch, on_event)
+    result = Calibration(
+        weights,
+        path,
+        info.name,
+        goal,
+        unsure,
+        rule,
+        loaded.names,
+        runtime.preprocess.to_dict(),
+        found.outcome(rule, loaded.names, goal, unsure),
+        None if seen is None else seen.outcome(rule, loaded.names, goal, unsure),
+    )
+    copy_weights(weights, path, thresholds=rule.to_dict(loaded.names), calibration=result.facts())
+    return result
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A split with all that was found on it."""
+
+    split: str
+    digest: str
+    results: list[ImageResult]
+    lots: list[str] | None
+
+    @classmethod
+    def of(
+        cls,
+        runtime: Runtime,
+        info: DatasetInfo,
+        split: str,
+        lot_by: str | None,
+        batch: int,
+        on_event: Listener,
+    ) -> _Seen:
+        dataset, _ = open_split(runtime, info, split, None, False, on_event)
+        lots = lots_of(dataset.paths, info.root, lot_by)
+        results = detect(runtime.engine, dataset, batch, on_event=on_event)
+        return cls(split, images_digest(dataset.paths), results, lots)
+
+    def outcome(
+        self, rule: VerdictRule, names: Sequence[str], goal: Goal, unsure: Unsure | None
+    ) -> Outcome:
+        verdicts = measure(self.results, rule, names, self.lots)
+        missed, rejected = verdicts.overall.escape, verdicts.overall.overkill
+        cost = None
+        if goal.costs is not None and missed.of and rejected.of:
+            cost = goal.costs.expected(missed, rejected)
+        held = checks(goal, unsure, verdicts)
+        return Outcome(self.split, len(self.results), self.digest, verdicts, held, cost)
+
+
+def _target(weights: Path, out: Path | None, overwrite: bool) -> Path:
+    """Where the copy goes. Only weights are ever replaced, and never the original."""
+    suffix = weights.suffix if is_weights_name(weights) else ".pt"
+    path = out or weights.with_name(f"{weights.stem}-calibrated{suffix}")
+    if not is_weights_name(path) or path.resolve() == released_or_file(weights).resolve():
+        raise KdlnetError(
+            f"--out {str(path)!r}: name another file than the weights, with the suffix .pt or "
+            ".safetensors"
+        )
+    if os.path.lexists(path):
+        if not overwrite:
+            raise KdlnetError(f"{str(path)!r} exists: name another --out or add --overwrite")
+        try:
+            load_weights(path, start=True)
+        except WeightsError:
+            raise KdlnetError(
+                f"{str(path)!r} holds no weights and was left alone: name another --out"
+            ) from None
+    return path
+
+
+def _check(goal: Goal, unsure: Unsure | None, names: Sequence[str]) -> None:
+    """Raises ConfigError for values out of range and unknown classes."""
+    for name in goal.by_class:
+        if name not in names:
+            raise ConfigError(unknown("class", name, names))
+    limits = [value for value in (goal.limit, *goal.by_class.values()) if value is not None]
+    if goal.kind in ("recall", "overkill"):
+        for value in limits:
+            _share(goal.kind, value, goal.kind == "recall")
+        if not limits:
+            raise ConfigError(f"no limit for the {goal.kind}: give a share of the parts")
+    if goal.kind == "cost":
+        if goal.costs is None or goal.per_class:
+            raise ConfigError("a cost is that of a whole part: leave --per-class out")
+        _share("defect rate", goal.costs.defect_rate, False)
+        for name in ("escape", "overkill"):
+            value = getattr(goal.costs, name)
+            if not 0 <= value < float("inf"):
+                raise ConfigError(f"cost {name}={value}: allowed is 0 or more")
+    if unsure is not None:
+        if (unsure.recall is None) == (unsure.share is None):
+            raise ConfigError("unsure takes a recall or a share, one of the two")
+        if unsure.recall is not None:
+            _share("unsure recall", unsure.recall, True)
+        if unsure.share is not None:
+            _share("unsure share", unsure.share, False)
+
+
+def _share(name: str, value: float, above: bool) -> None:
+    if not (0 < value <= 1 if above else 0 <= value < 1):
+        allowed = "above 0, up to 1" if above else "0 or more, below 1"
+        raise ConfigError(f"{name} {value}: allowed is {allowed}")
+
+
+def _sized(
+    rule: VerdictRule, names: Sequence[str], sizes: Mapping[str, Mapping[str, float]]
+) -> VerdictRule:
+    """The rule with other sizes and counts. Raises ConfigError."""
+    for by_class in sizes.values():
+        for name in by_class:
+            if name and name not in names:
+                raise ConfigError(unknown("class", name, names))
+    rules = []
+    for label, name in enumerate(names):
+        changed = {
+            size: by_class.get(name, by_class.get("", getattr(rule.of(label), size)))
+            for size, by_class in sizes.items()
+        }
+        try:
+            rules.append(replace(rule.of(label), **changed))
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+    return VerdictRule(tuple(rules))
+
+
+def _best_f1(found: _Seen, names: Sequence[str], goal: Goal) -> list[float | None]:
+    """The score of the best F1 of each class and, last, of all boxes together."""
+    if goal.kind != "f1":
+        return []
+    measured = curves(found.results, names)
+    best = [one.best for one in (*measured.per_class, measured.overall)]
+    return [None if one is None else one.score for one in best]
+
+
+def _other(info: DatasetInfo, split: str, report: str | None) -> str | None:
+    """The split to report on, None for no other than that which chooses."""
+    if report is None:
+        return "test" if info.splits.get("test") and split != "test" else None
+    return None if report in (NO_REPORT, split) else report

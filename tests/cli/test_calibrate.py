@@ -1,0 +1,97 @@
+"""``kdlnet calibrate``: how limits are written, what is said, what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kdlnet.inference.weights import load_weights
+
+from ..support.weights_file import make_file
+
+if TYPE_CHECKING:
+    from .conftest import Command
+
+LABELS = "0 0.5 0.5 0.2 0.2\n"
+
+
+@pytest.fixture
+def parts(dataset: Path, tmp_path: Path) -> str:
+    """The made-up set with the class names of the weights; every second part of val is good."""
+    folder = tmp_path / "parts"
+    (folder / "labels").mkdir(parents=True)
+    images = sorted((dataset / "images").rglob("*.png"))
+    for image in images:
+        (folder / "images").mkdir(exist_ok=True)
+        (folder / "images" / image.name).write_bytes(image.read_bytes())
+        row = LABELS if images.index(image) % 2 else ""
+        (folder / "labels" / f"{image.stem}.txt").write_text(row)
+    text = "train: images\nval: images\ntest: images\nnames: [square, disc]\n"
+    (folder / "data.yaml").write_text(text)
+    return "parts/data.yaml"
+
+
+def test_the_choice_is_told_and_written(kdlnet: Command, parts: str, tmp_path: Path) -> None:
+    file = make_file(tmp_path / "best.pt")
+    run = kdlnet(f"calibrate best.pt --data {parts} --min-recall 0.5 --quiet")
+    assert run.code == 0, run.err
+    assert "all classes: NG from score " in run.out
+    assert "chosen on val, 12 images" in run.out and "reported on test, 12 images" in run.out
+    assert "at least 0.5 is met" in run.out
+    assert "calibrated best-calibrated.pt" in run.out and file.exists()
+    stored = load_weights(tmp_path / "best-calibrated.pt")
+    assert stored.calibration["goal"]["limit"] == 0.5 and stored.thresholds["score"] != 0.25
+    val = kdlnet(f"val best-calibrated.pt --data {parts} --quiet --no-pictures --out v")
+    written = json.loads(Path("v/metrics.json").read_text())["verdicts"]
+    assert val.code == 0 and written == stored.calibration["chosen_on"]["verdicts"]
+    seen = kdlnet("predict parts/images --save none --weights best-calibrated.pt --image-size 96")
+    assert seen.code == 0 and "thresholds were chosen: their rates do not hold" in seen.err
+    seen = kdlnet("predict parts/images --save none --weights best-calibrated.pt")
+    assert seen.code == 0 and seen.err == ""
+    again = kdlnet(f"calibrate best.pt --data {parts} --min-recall 0.5")
+    assert again.code == 1 and "exists" in again.error
+
+
+def test_limits_by_class_sizes_and_unsure(kdlnet: Command, parts: str, tmp_path: Path) -> None:
+    make_file(tmp_path / "best.pt")
+    line = f"calibrate best.pt --data {parts} --json --report none --overwrite"
+    facts = kdlnet(f"{line} --min-recall square=0.5 --min-area 4 --min-count disc=3").document
+    assert facts["goal"]["by_class"] == {"square": 0.5} and facts["reported_on"] is None
+    rules = facts["thresholds"]["classes"]
+    assert rules["disc"] == {"score": 0.25, "min_area": 4.0, "min_count": 3}
+    assert rules["square"]["min_area"] == 4.0 and "min_count" not in rules["square"]
+    facts = kdlnet(f"{line} --max-overkill 0.2 --unsure share=0.5").document
+    assert facts["unsure"] == {"recall": None, "share": 0.5}
+    assert len(facts["chosen_on"]["checks"]) == 2
+    facts = kdlnet(f"{line} --cost escape=200,overkill=1 --defect-rate 0.005").document
+    assert facts["goal"]["costs"] == {"escape": 200.0, "overkill": 1.0, "defect_rate": 0.005}
+    assert facts["chosen_on"]["expected_cost"] is not None
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("", "0 goals"),
+        ("--f1 --min-recall 0.9", "2 goals"),
+        ("--min-recall high", "write a number"),
+        ("--min-recall 0.9 --min-recall 0.8", "twice for all classes"),
+        ("--cost 200", "write escape=200"),
+        ("--cost escape=1,overkill=2", "go together"),
+        ("--f1 --defect-rate 0.1", "go together"),
+        ("--f1 --unsure 0.9", "write recall="),
+        ("--f1 --min-area pit=", "write a number"),
+    ],
+)
+def test_wrong_usage(kdlnet: Command, flags: str, words: str) -> None:
+    run = kdlnet(f"calibrate best.pt --data set {flags}")
+    if "--cost 200" in flags:
+        run = kdlnet(f"calibrate best.pt --data set {flags} --defect-rate 0.1")
+    assert run.code == 2 and words in run.error
+
+
+def test_it_needs_a_dataset(kdlnet: Command) -> None:
+    run = kdlnet("calibrate best.pt --f1")
+    assert run.code == 2 and "no dataset" in run.error
