@@ -25,6 +25,7 @@ from kdlnet.metrics.result import Floats
 
 _DEVIANCE = float(chi2.ppf(0.90, 1))  # one-sided 95 %
 _END = float(chi2.ppf(0.98, 1))  # an end is believed at 1 %: it lies at the border of its range
+_FAR = 10.0  # no size beyond so many times the largest box is read off the curve
 _BINS = 8
 _POINTS = 25
 _FEW = 60  # targets that MIL-HDBK-1823A asks for at least
@@ -117,7 +118,10 @@ def pod(sizes: Floats, hits: NDArray[np.bool_], mm_per_pixel: float | None = Non
     notes: tuple[str, ...] = ()
     if fit is not None and not reason:
         floor, ceiling = _end(x, y, fit, "floor"), _end(x, y, fit, "ceiling")
-        found = [_in_mm(size, mm_per_pixel) for size in _sizes(x, y, fit, floor, ceiling)]
+        found = [
+            _in_mm(_within(size, float(sizes.max())), mm_per_pixel)
+            for size in _sizes(x, y, fit, floor, ceiling)
+        ]
         notes = _notes(sizes, floor, ceiling, found)
     else:
         fit = None
@@ -204,6 +208,13 @@ def _bound(x: Floats, hits: Floats, fit: LogitFit) -> DefectSize:
         if reach > 100:
             return DefectSize(None, None, "the lower 95 % bound of POD never reaches 0.9")
     return DefectSize(float(np.exp(begin + brentq(beyond, 0.0, reach, xtol=1e-9))))
+
+
+def _within(size: DefectSize, largest: float) -> DefectSize:
+    if size.px is None or size.px <= _FAR * largest:
+        return size
+    reason = f"beyond {_FAR:g} times the largest true box, {largest:.1f} px"
+    return DefectSize(None, None, reason)
 
 
 def _in_mm(size: DefectSize, mm_per_pixel: float | None) -> DefectSize:

@@ -123,3 +123,13 @@ def test_few_boxes_and_sizes_beyond_them_are_noted() -> None:
     assert found.a90_95.px > found.a90.px > 19
     assert found.notes[0] == "10 true boxes; MIL-HDBK-1823A asks for 60 at least"
     assert any(note.startswith("a90/95 is outside") for note in found.notes)
+
+
+def test_a_size_far_beyond_the_set_is_not_read_off_the_curve() -> None:
+    """Sizes from 20 to 30 px only, POD from 0.55 to 0.75: 0.9 would be a guess."""
+    sizes = np.linspace(20, 30, 400)
+    hits = np.random.default_rng(6).random(400) < np.linspace(0.6, 0.72, 400)
+    found = pod(sizes, hits)
+    assert found.a50.px is not None
+    assert found.a90_95.px is None
+    assert found.a90_95.reason == "beyond 10 times the largest true box, 30.0 px"
