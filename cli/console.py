@@ -78,8 +78,8 @@ class Console:
     def table(self, heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """A compact table for people; with ``--json`` the document says the same.
 
-        The first column is text, figures of the others end at the right. A head that starts with
-        ``<`` makes its column text, too.
+        The first column is text and takes half of the width at most, figures of the others end at
+        the right. A head that starts with ``<`` makes its column text, too.
         """
         if self._as_json:
             return
@@ -91,7 +91,12 @@ class Console:
         for index, head in enumerate(heads):
             text = index == 0 or head.startswith("<")
             name = Text(printable(head.removeprefix("<")))  # a class name may be among the heads
-            grid.add_column(name, justify="left" if text else "right", no_wrap=index == 0)
+            grid.add_column(
+                name,
+                justify="left" if text else "right",
+                no_wrap=index == 0,
+                max_width=self.screen.width // 2 if index == 0 else None,
+            )
         for row in rows:
             grid.add_row(*(Text(printable(str(cell))) for cell in row))
         self.screen.print(grid)

@@ -235,11 +235,14 @@ def synth(
 
 def show_report(console: Console, report: ConvertReport) -> None:
     """What was written, as a table and warnings, or as the document."""
+    splits = report.splits.values()
     rows = [
-        (name, counts.images, counts.good, counts.boxes, *counts.classes.values())
-        for name, counts in report.splits.items()
+        ("images", *(counts.images for counts in splits)),
+        ("good parts", *(counts.good for counts in splits)),
+        ("boxes", *(counts.boxes for counts in splits)),
+        *((name, *(counts.classes[name] for counts in splits)) for name in report.names),
     ]
-    console.table(("split", "images", "good", "boxes", *report.names), rows)
+    console.table(("", *report.splits), rows)
     if report.converted:
         console.say(f"converted: {_counted(report.converted)}")
     for what, counts in (

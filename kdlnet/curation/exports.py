@@ -6,6 +6,7 @@ Pixels are written to a thousandth, so COCO and VOC keep boxes to within 0.001 p
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -18,11 +19,13 @@ import numpy as np
 from kdlnet.curation.formats.imported import ImportedImage
 from kdlnet.curation.writer import write_index
 from kdlnet.data.labels import write_rows
+from kdlnet.errors import DataError
 
 Items = Sequence[tuple[ImportedImage, Path]]
 """Images and their paths below the image folder, no two with one stem."""
 
 _DECIMALS = 3
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029\ufffe\uffff]")
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,15 @@ def write_coco(folder: Path, names: Sequence[str], splits: Mapping[str, Items]) 
 def write_voc(folder: Path, names: Sequence[str], splits: Mapping[str, Items]) -> None:
     """An XML file an image, ``ImageSets/Main/SPLIT.txt``, and the class order in classes.txt.
 
-    Pixels count from 1 and the last one belongs to the box, as in the challenge.
+    Pixels count from 1 and the last one belongs to the box, as in the challenge. Raises DataError
+    for a class whose name XML or a line of classes.txt cannot hold.
     """
+    for name in names:
+        if _CONTROL.search(name):
+            raise DataError(
+                f"class {name!r} holds a control character, which VOC cannot: rename it, "
+                "or write another form with --to"
+            )
     lists = folder / "ImageSets" / "Main"
     lists.mkdir(parents=True)
     for split, items in splits.items():

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from kdlnet.data.cache import ImageStore, Sample
 from kdlnet.data.catalog import DatasetInfo, label_path, list_images, unread_pictures
-from kdlnet.data.label_files import LabelReader, all_images, find_unread
+from kdlnet.data.label_files import LabelReader, all_images, conversion, find_unread
 from kdlnet.data.labels import (
     ImageLabels,
     LabelProblem,
@@ -101,6 +101,8 @@ def _why_left_out(
     image: Path, labels: ImageLabels, problems: list[LabelProblem], elsewhere: Path | None
 ) -> str:
     if elsewhere is not None:
+        if command := conversion(elsewhere):
+            return f"{image}: its labels {str(elsewhere)!r} are another tool's: use {command}"
         return f"{image}: its labels {str(elsewhere)!r} belong in {str(label_path(image))!r}"
     reason = reason_to_leave_out(len(labels.labels), problems)
     return f"{image}: {reason}" if reason else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,6 +16,9 @@ from kdlnet.errors import DataError
 from kdlnet.images.read import IMAGE_SUFFIXES
 
 _IMAGE_FOLDERS = frozenset({"images", "image", "imgs", "img", "jpegimages"})
+_TOOLS = {".xml": "voc", ".json": "labelme"}
+"""Suffixes of other tools' label files, one an image, and what `data convert` calls them."""
+_LABELS = frozenset({".txt", *_TOOLS})
 _MOST_FOLDERS = 200  # beside a folder of images; a place with more is no dataset's
 
 
@@ -49,8 +53,9 @@ class Unread:
     """Label files with boxes in them that no image is read with.
 
     ``elsewhere`` names for an image without a label file the one of its name that lies in another
-    place or is called a little differently; ``ownerless`` are those, beside the label files that
-    are looked for, whose name no image has, and ``missing`` counts the images they may belong to.
+    place, is called a little differently or is another tool's; ``ownerless`` are those, beside the
+    label files that are looked for, whose name no image has, and ``missing`` counts the images they
+    may belong to.
     """
 
     elsewhere: dict[Path, Path] = field(default_factory=dict)
@@ -61,11 +66,9 @@ class Unread:
         """What to say of them before a split of so many ``images`` is used."""
         lines = []
         if self.elsewhere:
-            image, file = next(iter(self.elsewhere.items()))
             lines.append(
                 f"{len(self.elsewhere)} of {images} images are left out: their label files are not "
-                f"where they are looked for, first {str(file)!r}, which belongs in "
-                f"{str(label_path(image))!r}: move or rename them"
+                f"where they are looked for, first {self.first()}"
             )
         if self.ownerless:
             lines.append(
@@ -75,12 +78,26 @@ class Unread:
             )
         return lines
 
+    def first(self) -> str:
+        """One of ``elsewhere`` and what to do."""
+        image, file = next(iter(self.elsewhere.items()))
+        if command := conversion(file):
+            return f"{str(file)!r}, another tool's: use {command}"
+        return f"{str(file)!r}, which belongs in {str(label_path(image))!r}: move or rename them"
+
+
+def conversion(file: Path) -> str:
+    """The command for a label file of another tool, "" for one of ours."""
+    tool = _TOOLS.get(file.suffix.lower())
+    return f"kdlnet data convert {tool}" if tool else ""
+
 
 def find_unread(images: Sequence[Path], listed: Iterable[Path], reader: LabelReader) -> Unread:
     """The label files that ``images`` may have missed; ``listed`` are all images of the dataset.
 
     Where the label file of an image belongs, beside the image, and in the folders beside that
-    of the images is looked for a name that differs in case, Unicode form or suffix.
+    of the images is looked for a name that differs in case, Unicode form or suffix; also for the
+    files of VOC and LabelMe.
     """
     missing = [image for image in images if not label_path(image).is_file()]
     if not missing:
@@ -132,19 +149,22 @@ class _Search:
             for key, files in self._in(labels).texts.items():
                 if key not in owned:
                     lost.update(file for file in files if file not in found)
-        return sorted(file for file in lost if self._has_boxes(file))
+        ours = (file for file in lost if not conversion(file))
+        return sorted(file for file in ours if self._has_boxes(file))
 
     def _in(self, folder: Path) -> _Contents:
         if folder not in self._contents:
             self._contents[folder] = here = _Contents()
             for name in _names(folder):
-                if name.lower().endswith(".txt"):
+                if Path(name).suffix.lower() in _LABELS:
                     here.texts.setdefault(_key(name), []).append(folder / name)
                 elif Path(name).suffix.lower() in IMAGE_SUFFIXES:
                     here.pictures.add(_key(name))
         return self._contents[folder]
 
     def _has_boxes(self, file: Path) -> bool:
+        if conversion(file):
+            return _has_shapes(file)
         try:
             return len(self._reader.read(file)[0].labels) > 0
         except DataError:
@@ -157,6 +177,18 @@ class _Contents:
 
     texts: dict[str, list[Path]] = field(default_factory=dict)
     pictures: set[str] = field(default_factory=set)
+
+
+def _has_shapes(file: Path) -> bool:
+    """Whether a file of another tool holds something drawn; one with notes about it does not."""
+    try:
+        content = file.read_bytes()
+        if file.suffix.lower() == ".xml":
+            return b"<annotation" in content and b"<object" in content
+        values = json.loads(content)
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(values, dict) and bool(values.get("shapes"))
 
 
 def _places(image: Path) -> Iterator[Path]:
@@ -190,5 +222,6 @@ def _names(folder: Path, folders: bool = False) -> list[str]:
 
 def _key(name: str) -> str:
     """What the names of an image and of its labels have in common, however they are written."""
-    plain = unicodedata.normalize("NFC", name).casefold().removesuffix(".txt")
+    plain = unicodedata.normalize("NFC", name).casefold()
+    plain = next((plain.removesuffix(end) for end in _LABELS if plain.endswith(end)), plain)
     return Path(plain).stem if Path(plain).suffix in IMAGE_SUFFIXES else plain

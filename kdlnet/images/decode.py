@@ -6,7 +6,8 @@ of colour. TIFF: :mod:`kdlnet.images.tiff_pixels`.
 
 What no decoder can see, for want of check sums: changed bytes in uncompressed pixels (BMP, TIFF),
 in LZW, packbits and WebP where they still decode, and most single flipped bits of a JPEG. Of PNG
-and deflate all is seen.
+and deflate all is seen. Holes of zeros tell nothing there either: a black picture is made of them,
+and flat WebP pictures hold hundreds of zero bytes in a row.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-import simplejpeg
 from numpy.typing import NDArray
 
 from kdlnet.images.bmp import read_masked
 from kdlnet.images.header import MOST_PIXELS, SCAN, Header, Unfit, jpeg_segments, png_chunks
+from kdlnet.images.jpeg import strict_jpeg
 from kdlnet.images.quiet import quiet
 from kdlnet.images.strangers import what_it_is
 from kdlnet.images.tiff_pixels import read_tiff
@@ -31,6 +32,7 @@ ImageArray = NDArray[Any]
 _FLAGS = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 _DAMAGED = "is truncated or damaged: copy it again or remove it"
 _KEPT = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
+_CMYK = 4  # bands
 _END = b"\xff\xd9"
 # Remarks on how a JPEG was made; its pixels are whole.
 _HARMLESS = ("Invalid SOS parameters", "Unknown Adobe color transform", "Warning: unknown JFIF")
@@ -48,7 +50,7 @@ def decode(data: bytes, header: Header) -> ImageArray:
         raise Unfit(f"has pixels of type {image.dtype}: save it with 8 or 16 bits")
     if header.size not in (None, image.shape[:2]):
         raise Unfit(_DAMAGED)
-    return _upright(image, header.turn)
+    return upright(image, header.turn)
 
 
 def _check(data: bytes, header: Header) -> None:
@@ -69,45 +71,38 @@ def _check(data: bytes, header: Header) -> None:
 
 
 def _jpeg(data: bytes) -> ImageArray:
-    found = _strict_jpeg(data)
+    found = strict_jpeg(data)
     if not isinstance(found, str):
-        return found
+        return _rgb(found, data)
     if found.startswith(_HARMLESS):
         return _opencv(data)
     scan = next((start for kind, start, _ in jpeg_segments(data) if kind == SCAN), None)
     if scan is None:
         raise Unfit(_DAMAGED)
     if data.find(_END, scan) < 0:
-        whole = _strict_jpeg(data + _END)  # where only the end mark is missing, nothing is lost
+        whole = strict_jpeg(data + _END)  # where only the end mark is missing, nothing is lost
         if isinstance(whole, str):
             raise Unfit("is truncated: copy it again or remove it")
-        return whole
+        return _rgb(whole, data)
     if found.startswith("Unsupported JPEG"):
         raise Unfit(f"is a JPEG of a kind that is not read ({found}): save it as a usual one")
     raise Unfit(f"is damaged ({found}): copy it again or remove it")
 
 
-def _strict_jpeg(data: bytes) -> ImageArray | str:
-    """The pixels, or what libjpeg says about data that it would fill in."""
-    try:
-        space = simplejpeg.decode_jpeg_header(data)[2]
-        if space in ("CMYK", "YCCK"):
-            simplejpeg.decode_jpeg(data, "CMYK")  # for what it says
-            return _opencv(data)
-        found: ImageArray = simplejpeg.decode_jpeg(data, "GRAY" if space == "Gray" else "RGB")
-    except ValueError as error:
-        return str(error)
-    return found
+def _rgb(found: ImageArray, data: bytes) -> ImageArray:
+    return _opencv(data) if found.shape[2] == _CMYK else found
 
 
 def _png(data: bytes) -> ImageArray:
     """Without notes, colour profiles and alpha of palettes, over which libraries stumble aloud."""
     view = memoryview(data)
-    parts = [view[:8]]
+    parts, left_out = [view[:8]], False
     for kind, start, length in png_chunks(data):
         if kind in _KEPT:
             parts.append(view[start - 8 : start + length + 4])
-    image = _opencv(b"".join(parts))
+        else:
+            left_out = True
+    image = _opencv(b"".join(parts) if left_out else data)
     return image[:, :, :1] if data[_PNG_COLOURS] == _GREY_AND_ALPHA else image
 
 
@@ -139,7 +134,7 @@ def _opencv(data: bytes) -> ImageArray:
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def _upright(image: ImageArray, turn: int) -> ImageArray:
+def upright(image: ImageArray, turn: int) -> ImageArray:
     """The image as EXIF's orientation says that it is seen."""
     if turn in (3, 7):
         image = image[::-1, ::-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import mmap
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from kdlnet.errors import DataError
 from kdlnet.images.decode import ImageArray as ImageArray
-from kdlnet.images.decode import decode
+from kdlnet.images.decode import decode, upright
 from kdlnet.images.header import Unfit, look
 from kdlnet.types import ImageSize
 
@@ -55,13 +56,18 @@ def image_size(path: Path) -> ImageSize:
 def palette_indices(path: Path) -> ImageArray | None:
     """The indices (H, W, 1) uint8 of an image with a palette, None for one without.
 
-    Nothing is turned by EXIF. Raises DataError for an image that is cut off or cannot be read.
+    Turned as :func:`read_image` turns. Raises DataError for an image that is cut off or cannot be
+    read.
     """
     limit = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = None  # large boards are the trade here, not an attack
+    data = _read_bytes(path)
     try:
-        with Image.open(path) as image:
-            return np.asarray(image)[:, :, None] if image.mode == "P" else None
+        with Image.open(io.BytesIO(data)) as image:
+            if image.mode != "P":
+                return None
+            indices = np.asarray(image)[:, :, None]
+            return indices if image.format == "TIFF" else upright(indices, look(data).turn)
     except UnidentifiedImageError:  # none of Pillow's, so nothing with a palette
         return None
     except (OSError, SyntaxError, ValueError) as error:

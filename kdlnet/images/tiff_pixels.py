@@ -20,6 +20,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from kdlnet.images import tiff
 from kdlnet.images.header import Unfit
+from kdlnet.images.jpeg import FILLED, strict_jpeg
 from kdlnet.images.quiet import quiet
 from kdlnet.images.tiff import Directories, Tags
 
@@ -28,7 +29,7 @@ Array = NDArray[Any]
 _GREY = (0, 1)  # photometric: white is zero, black is zero
 _RGB, _PALETTE, _CMYK, _YCBCR = 2, 3, 5, 6
 _WHITE_IS_ZERO, _ASSOCIATED, _SEPARATE, _DIFFERENCES = 0, 1, 2, 2
-_NONE, _LZW, _PACKBITS, _DEFLATE = 1, 5, 32773, (8, 32946)
+_NONE, _LZW, _JPEG, _PACKBITS, _DEFLATE = 1, 5, 7, 32773, (8, 32946)
 _BYTEWISE = frozenset(
     {_NONE, _LZW, _PACKBITS, *_DEFLATE, 34925, 50000}
 )  # the last: LZMA, Zstandard
@@ -55,6 +56,8 @@ def read_tiff(data: bytes) -> Array:
     if form is None or len(data) > _LARGEST:
         raise Unfit("is larger than 4 GB: cut it into parts")
     if page.compression not in _BYTEWISE or page.photometric in (_CMYK, _YCBCR):
+        if page.compression == _JPEG:
+            _check_jpeg(page, data)
         return _native(_picture_page(data, tags))
     samples = page.samples(data, form)
     colours = samples[..., : page.colours]
@@ -88,10 +91,14 @@ class _Page:
     def one(self, tag: int, default: int) -> int:
         return (self.tags.get(tag) or (default,))[0]
 
-    def blocks(self, number: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Where the strips or tiles of plane ``number`` lie, and their sizes in bytes."""
+    def blocks(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Where the strips or tiles of all planes lie, and their sizes in bytes."""
         offsets = self.tags.get(tiff.TILES if self.tiled else tiff.STRIPS, ())
-        sizes = self.tags.get(tiff.TILE_BYTES if self.tiled else tiff.STRIP_BYTES, ())
+        return offsets, self.tags.get(tiff.TILE_BYTES if self.tiled else tiff.STRIP_BYTES, ())
+
+    def blocks_of(self, number: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Those of plane ``number``."""
+        offsets, sizes = self.blocks()
         each = len(offsets) // (self.bands if self.separate else 1)
         part = slice(number * each, (number + 1) * each)
         return offsets[part], sizes[part]
@@ -190,7 +197,7 @@ def _inflated(page: _Page, data: bytes, number: int, across: int, row: int) -> N
         raise Unfit(_DAMAGED)
     found = np.empty((page.height, row), np.uint8)
     places = [(y, x) for y in range(0, page.height, high) for x in range(0, row, wide)]
-    offsets, sizes = page.blocks(number)
+    offsets, sizes = page.blocks_of(number)
     if min(len(offsets), len(sizes)) < len(places):
         raise Unfit(_DAMAGED)
     for (y, x), offset, size in zip(places, offsets, sizes, strict=False):
@@ -203,6 +210,16 @@ def _inflated(page: _Page, data: bytes, number: int, across: int, row: int) -> N
         block = np.frombuffer(content, np.uint8, rows * wide).reshape(rows, wide)
         found[y : y + high, x : x + wide] = block[: page.height - y, : row - x]
     return found
+
+
+def _check_jpeg(page: _Page, data: bytes) -> None:
+    """Raises Unfit for a block that Pillow would fill in without a word."""
+    tables = bytes(page.tags.get(tiff.JPEG_TABLES, ()))[:-2]  # of all blocks, and an end mark
+    for offset, size in zip(*page.blocks(), strict=False):
+        block = data[offset : offset + size]
+        said = strict_jpeg(tables + block[2:] if tables else block)
+        if isinstance(said, str) and said.startswith(FILLED):
+            raise Unfit(f"is damaged ({said}): copy it again or remove it")
 
 
 def _inflate(content: bytes, size: int) -> bytes:
@@ -231,7 +248,7 @@ def _by_opencv(data: bytes) -> NDArray[np.uint8]:
 
 def _shown_as(page: _Page, data: bytes, number: int, across: int, width: int, bits: int) -> bytes:
     """The file with a directory that shows one plane as a grey picture of ``bits``."""
-    offsets, sizes = page.blocks(number)
+    offsets, sizes = page.blocks_of(number)
     tags: Tags = {
         tiff.WIDTH: (width,),
         tiff.HEIGHT: (page.height,),

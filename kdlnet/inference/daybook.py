@@ -14,6 +14,7 @@ from typing import Any
 from kdlnet.errors import KdlnetError
 from kdlnet.images.watch import Stamp
 from kdlnet.utils.manifest import record
+from kdlnet.utils.table import csv_text, path_cell, text_cell
 
 COLUMNS = ("time", "name", "size", "changed", "verdict", "boxes", "class", "score", "latency")
 
@@ -74,8 +75,8 @@ class DayBook:
         file = self.folder / f"{self.day}.csv"
         score = "" if entry.score is None else f"{entry.score:.5f}"
         when, stamp = now.isoformat(timespec="milliseconds"), entry.stamp
-        answer = (entry.verdict, entry.boxes, entry.label, score, f"{entry.latency:.3f}")
-        _append(file, (when, entry.name, stamp.size, stamp.changed, *answer))
+        answer = (entry.verdict, entry.boxes, text_cell(entry.label), score, f"{entry.latency:.3f}")
+        _append(file, (when, path_cell(entry.name), stamp.size, stamp.changed, *answer))
         self.counts[entry.verdict] += 1
 
     def turn(self, now: datetime) -> str | None:
@@ -99,35 +100,33 @@ class DayBook:
 def _rows(file: Path) -> Iterator[tuple[str, Stamp, str]]:
     """Name, stamp and verdict of each whole row; the last may be torn by a kill."""
     try:
-        text = file.read_text(encoding="utf-8", errors="surrogateescape")
+        text = file.read_bytes().decode("utf-8", "surrogateescape")  # a name may hold \r
     except FileNotFoundError:
         return
-    for row in csv.DictReader(io.StringIO(text)):
+    for row in csv.DictReader(io.StringIO(text, newline="")):
         try:
             stamp = Stamp(int(row["size"]), int(row["changed"]))
             if row["latency"] is None:
                 continue
-            yield row["name"], stamp, row["verdict"]
+            yield row["name"].removeprefix("./"), stamp, row["verdict"]
         except (TypeError, ValueError, KeyError):
             continue
 
 
 def _append(file: Path, values: tuple[object, ...]) -> None:
     """One row in one write, after the header where the file is new and on a line of its own."""
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
+    text = ""
     try:
         with file.open("ab+") as book:
             size = book.tell()
             if not size:
                 record(file, grows=True)
-                rows.writerow(COLUMNS)
+                text = csv_text([COLUMNS])
             else:
                 book.seek(size - 1)
                 if book.read(1) != b"\n":  # a kill tore the last row
-                    text.write("\n")
-            rows.writerow(values)
-            book.write(text.getvalue().encode("utf-8", "surrogateescape"))
+                    text = "\n"
+            book.write((text + csv_text([values])).encode("utf-8", "surrogateescape"))
     except OSError as error:
         raise KdlnetError(
             f"cannot write {str(file)!r}: {error.strerror or error}; free some space there"

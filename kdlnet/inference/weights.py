@@ -27,6 +27,7 @@ from kdlnet.utils.parse import parse_image_size
 from kdlnet.utils.seal import SEAL, is_damaged, sealed
 
 FORMAT = 1
+_MOST_PIXELS = 2**28  # of a network's input
 _FOLDER = 0x10  # the attribute of MS-DOS, which torch's reader of archives goes by
 _META = ("model", "arguments", "names", "preprocess", "fused", "thresholds", "metrics")
 
@@ -220,15 +221,15 @@ def _assemble(path: Path, content: dict[str, Any]) -> Weights:
 def _fitted(content: dict[str, Any]) -> Weights:
     """The model with its tensors. Raises all kinds of errors where they do not fit."""
     arguments = ModelArguments(**content["arguments"])
+    names, preprocess = tuple(content["names"]), Preprocess.from_dict(content["preprocess"])
+    purpose = str(content.get("purpose", "detect"))
+    # Before the network is built: a number in the header must not fill the memory.
+    _check_names(arguments, names if purpose != START else ("",))
+    _check_contract(arguments, preprocess)
     detector = build_model(content["model"], arguments, seed=0)
     if content["fused"]:
         detector = fuse_model(detector)
     detector.load_state_dict(content["state"])
-    names, preprocess = tuple(content["names"]), Preprocess.from_dict(content["preprocess"])
-    purpose = str(content.get("purpose", "detect"))
-    if purpose != START:
-        _check_names(arguments, names)
-    _check_contract(arguments, preprocess)
     weights = Weights(
         detector=detector.eval(),
         model=content["model"],
@@ -258,4 +259,6 @@ def _check_contract(arguments: ModelArguments, contract: Preprocess) -> None:
         raise ValueError(f"{contract.channels} channels for a model of {arguments.channels}")
     if contract.window[0] >= contract.window[1]:
         raise ValueError(f"an empty intensity window {contract.window}")
-    parse_image_size(list(contract.image_size))
+    height, width = parse_image_size(list(contract.image_size))
+    if height * width > _MOST_PIXELS:
+        raise ValueError(f"an input of {width} x {height} pixels")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -23,8 +21,10 @@ from kdlnet.utils.files import write_atomic, write_yaml
 from kdlnet.utils.json_list import JsonList
 from kdlnet.utils.manifest import record
 from kdlnet.utils.output import Place
+from kdlnet.utils.table import csv_text, path_cell, text_cell
 
 KINDS = ("images", "txt", "json", "csv", "crops")
+_LONGEST_NAME = 120  # bytes; file systems take 255
 _Grow = Callable[[Prediction], None]
 _IMAGE = ("name", "index", "timestamp")
 _COLUMNS = (*_IMAGE, "class", "label", "score", "x1", "y1", "x2", "y2", "verdict")
@@ -169,8 +169,15 @@ def yolo_rows(prediction: Prediction) -> str:
 def csv_rows(prediction: Prediction) -> str:
     """One line a box; an image without boxes has none."""
     values = prediction.to_dict()
-    return _csv_text(
-        (*_head(values), box["class"], box["label"], box["score"], *box["box"], box["verdict"])
+    return csv_text(
+        (
+            *_head(values),
+            text_cell(box["class"]),
+            box["label"],
+            box["score"],
+            *box["box"],
+            box["verdict"],
+        )
         for box in values["boxes"]
     )
 
@@ -178,17 +185,11 @@ def csv_rows(prediction: Prediction) -> str:
 def verdict_row(prediction: Prediction) -> str:
     """The line of one image: its verdict and how many boxes it rests on."""
     values = prediction.to_dict()
-    return _csv_text([(*_head(values), values["verdict"], len(prediction))])
+    return csv_text([(*_head(values), values["verdict"], len(prediction))])
 
 
 def _head(values: dict[str, Any]) -> tuple[object, ...]:
-    return values["name"], values["index"], values["timestamp"]
-
-
-def _csv_text(rows: Iterable[Sequence[object]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
+    return path_cell(values["name"]), values["index"], values["timestamp"]
 
 
 def crop(image: ImageArray, box: Sequence[float]) -> ImageArray:
@@ -206,7 +207,7 @@ def _write_crops(folder: Path, stem: str, prediction: Prediction) -> None:
     for n, (box, label) in enumerate(
         zip(prediction.boxes.tolist(), prediction.labels, strict=True), start=1
     ):
-        name = re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", prediction.names[label]).strip(". ") or "_"
+        name = _folder_name(prediction.names[label])
         pixels = np.ascontiguousarray(crop(image, box))
         if pixels.shape[2] == 3:
             pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
@@ -214,6 +215,12 @@ def _write_crops(folder: Path, stem: str, prediction: Prediction) -> None:
         if not done:
             raise KdlnetError(f"cannot write the crop {n} of {prediction.name!r} as PNG")
         write_atomic(folder / name / f"{stem}-{n}.png", data.tobytes())
+
+
+def _folder_name(name: str) -> str:
+    """A class as a folder, on any system."""
+    plain = re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", name)
+    return plain.encode()[:_LONGEST_NAME].decode(errors="ignore").strip(". ") or "_"
 
 
 @contextmanager

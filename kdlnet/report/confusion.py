@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 
 from kdlnet.metrics.result import Floats, Ints
-from kdlnet.report.figure import INK, font, new_figure, save_figure, tidy
+from kdlnet.report.figure import INK, LONGEST, font, new_figure, save_figure, tidy
 
 _BLUES = LinearSegmentedColormap.from_list("paper", ["#ffffff", "#9ecae1", "#2171b5", "#08306b"])
 _LINE = "#e6e6e6"
@@ -29,7 +29,7 @@ def confusion_matrix(path: Path, matrix: Ints, names: Sequence[str]) -> None:
     shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
     inch = max(0.24, min(0.75, 7.0 / cells))
     size = max(5.5, min(11.0, inch * 16))
-    names_inch = max(len(name) for name in [*names, "false call"]) * size * 0.6 / 72
+    names_inch = min(LONGEST, max(len(name) for name in [*names, "false call"])) * size * 0.6 / 72
     height = cells * inch + 0.8 + names_inch
     figure = new_figure(cells * inch + 1.6 + names_inch, height)
     axes = figure.add_subplot()

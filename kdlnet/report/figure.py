@@ -17,6 +17,8 @@ from kdlnet.utils.files import write_atomic
 DPI = 150
 INK = "#222222"
 FAINT = "#b0b0b0"
+LONGEST = 48
+"""Letters of a text in a plot, or a name would leave it no room."""
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -41,9 +43,10 @@ def tidy(axes: Axes, title: str = "", x: str = "", y: str = "") -> None:
 def font(text: str, size: float) -> tuple[str, FontProperties]:
     """``text`` in letters that exist and the font that has them; ``size`` in points.
 
-    Class names are data: no letter of them is read as matplotlib's own mark-up.
+    Class names are data: no letter of them is read as matplotlib's own mark-up, and a long one
+    is cut.
     """
-    file, shown = font_for(text)
+    file, shown = font_for(text if len(text) <= LONGEST else text[: LONGEST - 1] + "…")
     return shown.replace("$", r"\$"), FontProperties(fname=file, size=size)
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from kdlnet.curation.checks import choose_checks, run_checks
 from kdlnet.curation.checks.survey import Survey, list_dataset, take_survey
@@ -19,6 +17,7 @@ from kdlnet.report.findings import finding_picture
 from kdlnet.report.images import save_image
 from kdlnet.utils.files import write_atomic, write_json
 from kdlnet.utils.output import Place
+from kdlnet.utils.table import csv_text, path_cell
 
 _PICTURES_A_CHECK = 3
 
@@ -140,15 +139,10 @@ def _groups_table(survey: Survey) -> str:
         for number, group in enumerate(survey.groups, start=1)
         for position in group
     }
-    text = io.StringIO()
-    # A carriage return, which a name may hold, is not quoted by itself.
-    returns = any("\r" in survey.below(image) for image in survey.images)
-    quoting: Literal[0, 1] = csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL
-    writer = csv.writer(text, lineterminator="\n", quoting=quoting)
-    writer.writerow(("image", "group"))
+    rows: list[tuple[str, object]] = [("image", "group")]
     following = len(survey.groups)
     for position, image in enumerate(survey.images):
         if position not in group_of:
             following += 1
-        writer.writerow((survey.below(image), group_of.get(position, following)))
-    return text.getvalue()
+        rows.append((path_cell(survey.below(image)), group_of.get(position, following)))
+    return csv_text(rows)

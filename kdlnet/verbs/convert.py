@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from kdlnet.curation.exports import EXPORTERS
-from kdlnet.curation.formats import IMPORTERS, ONE_FILE, OPTIONS_OF
+from kdlnet.curation.formats import IMPORTERS, ONE_FILE, OPTIONS_OF, READS
 from kdlnet.curation.formats.imported import ImportOptions, ImportResult, leave_out_partial
 from kdlnet.curation.placement import Placement, place_images, read_lists
 from kdlnet.curation.writer import (
@@ -27,7 +27,15 @@ from kdlnet.curation.writer import (
 from kdlnet.data.labels import LabelProblem
 from kdlnet.errors import DataError, unknown
 from kdlnet.events import Listener, Progress, ignore
-from kdlnet.images.folder import images_below, results_lines, unread_below, unread_line
+from kdlnet.images.folder import (
+    files_below,
+    images_below,
+    results_lines,
+    unread_below,
+    unread_line,
+)
+from kdlnet.images.read import IMAGE_SUFFIXES
+from kdlnet.utils.manifest import REPORT_NAME
 from kdlnet.utils.output import keep_apart, whole_folder
 
 __all__ = [
@@ -41,6 +49,11 @@ __all__ = [
 ]
 
 _EXAMPLES_A_REASON = 5
+_ANNOTATIONS = frozenset(
+    ".xml .json .jsonl .ndjson .geojson .csv .tsv .xlsx .parquet .tfrecord .record .rec .mat "  # noqa: SIM905
+    ".npz .h5 .hdf5 .pkl".split()
+)
+_TEXTS = frozenset({".txt", ".yaml", ".yml"})
 _NOT_LISTED = "not in a split"
 
 
@@ -110,7 +123,7 @@ def read_source(
     imported = IMPORTERS[format](source, replace(options, images=images))
     warnings = (
         *imported.warnings,
-        *_not_read(roots),
+        *_not_read(format, roots),
         *_outside(imported, roots),
         *_results_among(roots),
     )
@@ -146,11 +159,31 @@ def write_dataset(
     return report
 
 
-def _not_read(roots: Sequence[Path]) -> Iterator[str]:
-    """A line for pictures in forms that are not read."""
+def _not_read(format: str, roots: Sequence[Path]) -> Iterator[str]:
+    """Lines for pictures and annotations in forms that are not read."""
     counts = sum((unread_below(root) for root in roots[:1]), Counter[str]())
     if counts:
         yield unread_line(counts)
+    others = _annotations_below(roots[-1], READS[format])
+    if others:
+        found = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
+        yield f"annotations that an import of {format} does not read: {found}"
+
+
+def _annotations_below(folder: Path, read: Set[str]) -> Counter[str]:
+    """How many files with each suffix may say of images what is in them, those ``read`` apart.
+
+    A text, which may be anything, does when it is called like an image.
+    """
+    files = [file for file in files_below(folder) if file.name != REPORT_NAME]
+    images = {file.stem for file in files if file.suffix.lower() in IMAGE_SUFFIXES}
+    suffixes = ((file, file.suffix.lower()) for file in files)
+    return Counter(
+        suffix
+        for file, suffix in suffixes
+        if suffix not in read
+        and (suffix in _ANNOTATIONS or (suffix in _TEXTS and file.stem in images))
+    )
 
 
 def _outside(imported: ImportResult, roots: Sequence[Path]) -> Iterator[str]:

@@ -139,3 +139,41 @@ def test_keypoints_of_the_data_yaml(tmp_path):
     split = load(make(tmp_path, files, "train: images\nkpt_shape: [2, 3]"))
     np.testing.assert_allclose(split.labels[0].boxes, [[0.4, 0.35, 0.6, 0.65]])
     assert split.warnings == []
+
+
+LABELME = '{"shapes": [{"label": "pit", "points": [[1, 2], [3, 4]], "shape_type": "rectangle"}]}'
+VOC = "<annotation><object><name>pit</name></object></annotation>"
+
+
+@pytest.mark.parametrize(
+    ("stray", "text", "tool"),
+    [
+        ("images/p0.json", LABELME, "labelme"),
+        ("labels/p0.json", LABELME, "labelme"),
+        ("images/p0.XML", VOC, "voc"),
+        ("Annotations/p0.xml", VOC, "voc"),
+    ],
+)
+def test_what_another_tool_marked_makes_no_good_part(tmp_path, stray, text, tool):
+    root = make(tmp_path, {**pictures(3), "labels/p1.txt": ROW, stray: text})
+    split = load(root)
+    assert [path.name for path in split.paths] == ["p1.png", "p2.png"]
+    (left_out,) = split.left_out
+    assert str(root / stray) in left_out and f"use kdlnet data convert {tool}" in left_out
+    assert any(f"first {str(root / stray)!r}, another tool's" in line for line in split.warnings)
+
+
+@pytest.mark.parametrize(
+    ("stray", "text"),
+    [
+        ("images/p0.json", '{"exposure": 3}'),
+        ("images/p0.json", '{"shapes": []}'),
+        ("images/p0.json", "not JSON"),
+        ("images/p1.json", LABELME),  # p1 has its label file
+        ("images/p0.xml", "<camera/>"),
+        ("labels/q.json", LABELME),
+    ],
+)
+def test_notes_about_an_image_are_no_labels(tmp_path, stray, text):
+    split = load(make(tmp_path, {**pictures(3), "labels/p1.txt": ROW, stray: text}))
+    assert len(split.paths) == 3 and not split.left_out

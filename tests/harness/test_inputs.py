@@ -7,6 +7,7 @@ import hashlib
 import os
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,9 +23,11 @@ from ..support.weights_file import make_weights
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 TRAIN = "--image-size 64 --batch 4 --epochs 1 --device cpu --data in/set/data.yaml"
+PRETRAIN = "--image-size 64 --views 1 --batch 8 --epochs 1 --device cpu"
 LINES = (
     f"train --model lightnet-n {TRAIN}",
     f"train --model lightnet-n {TRAIN} --init in/weights.pt --out out/again",
+    f"pretrain --images in/set/images --teacher in/weights.pt --model lightnet-n {PRETRAIN}",
     f"distill --student lightnet-n {TRAIN}",
     "val in/weights.pt --data in/set/data.yaml",
     "compare in/weights.pt in/weights.pt --data in/set/data.yaml",
@@ -61,16 +64,37 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Nothing gets through; who tried is in the list."""
+    tried: list[object] = []
+
+    def refuse(*arguments: object, **_: object) -> None:
+        tried.append(arguments)
+        raise OSError("no network in this test")
+
+    for name in ("connect", "connect_ex", "sendto"):
+        monkeypatch.setattr(socket.socket, name, refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    return tried
+
+
 @pytest.mark.parametrize("line", LINES)
 def test_no_verb_touches_what_it_reads(
-    line: str, inputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    line: str,
+    inputs: Path,
+    no_network: list[object],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    """Nor does one look for a network."""
     monkeypatch.chdir(inputs)
     before = prints(inputs / "in")
     assert main([*shlex.split(line), "--quiet"]) == 0, capsys.readouterr().err
     assert prints(inputs / "in") == before
     places = {path.name for path in inputs.iterdir()}
     assert places <= {"in", "out", "runs"}, "something was written beside the usual places"
+    assert no_network == []
 
 
 @pytest.fixture(scope="module")

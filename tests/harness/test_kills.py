@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ import pytest
 import torch
 
 from kdlnet.inference.weights import load_weights
+from kdlnet.utils.manifest import DATASET_MARK, MARK
 
 from ..support.squares import make_dataset
 from ..support.weights_file import make_weights
@@ -31,6 +33,8 @@ pytestmark = pytest.mark.slow
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 ROUNDS = 2
 """Kills of each verb with each signal; every killed training is killed once more on its way."""
+MANY = 120
+"""Images that predict goes through."""
 LONGEST = 300  # seconds for one command on a loaded machine
 TIMES = {"seconds", "images_per_second"}  # columns of results.csv that no two runs share
 
@@ -55,6 +59,13 @@ def _distill(*more: str, epochs: int = 3) -> Callable[[Path, Path], list[str]]:
     return start
 
 
+def _pretrain(data: Path, out: Path) -> list[str]:
+    images, teacher = data.parent / "images" / "train", data.parents[1] / "weights.pt"
+    line = f"pretrain --images {images} --teacher {teacher} --model lightnet-n --image-size 64"
+    more = f"--views 8 --batch 8 --epochs 6 --device cpu --quiet --out {out}"
+    return [*line.split(), *more.split()]
+
+
 TRAININGS = {
     "train": Training(
         lambda data, out: ["train", "--model", "lightnet-n", *_settings(data, out)],
@@ -66,6 +77,7 @@ TRAININGS = {
     "baseline": Training(
         _distill("--baseline", epochs=2), lambda out: ["distill", "--resume", str(out), "--quiet"]
     ),
+    "pretrain": Training(_pretrain, lambda out: ["pretrain", "--resume", str(out), "--quiet"]),
 }
 
 
@@ -100,14 +112,23 @@ def _strike(arguments: Sequence[str], folder: Path, blow: int, after: float) -> 
     return running.returncode, said.decode()
 
 
+def _strike_after(arguments: Sequence[str], folder: Path, seen: Callable[[], bool]) -> None:
+    """Presses Ctrl-C as soon as something is ``seen``."""
+    running = _command(arguments, folder)
+    while not seen() and running.poll() is None:
+        time.sleep(0.2)
+    running.send_signal(signal.SIGINT)
+    running.communicate(timeout=LONGEST)
+
+
 def _prints(out: Path) -> dict[str, str]:
     """A hash for each weights file and table below ``out``: what is left out is time."""
     found = {}
     for file in sorted(out.rglob("*.pt")):
-        weights = load_weights(file)
+        weights = load_weights(file, start=True)
         tensors = dict(weights.detector.state_dict())
-        if weights.training:
-            tensors |= {f"trained {k}": v for k, v in weights.training["detector"].items()}
+        for part in ("detector", "student", "average"):
+            tensors |= {f"{part} {k}": v for k, v in weights.training.get(part, {}).items()}
         digest = hashlib.sha256()
         for name in sorted(tensors):
             digest.update(name.encode() + tensors[name].contiguous().numpy().tobytes())
@@ -123,7 +144,7 @@ def _prints(out: Path) -> dict[str, str]:
 
 def _leavings(folder: Path) -> list[str]:
     """Temporary files and unfinished folders below ``folder``."""
-    hidden = [path for path in folder.rglob(".*") if path.name != ".kdlnet"]
+    hidden = [path for path in folder.rglob(".*") if path.name not in (MARK, DATASET_MARK)]
     return [str(path.relative_to(folder)) for path in hidden]
 
 
@@ -166,7 +187,7 @@ def test_a_stopped_predict_leaves_whole_files(blow: signal.Signals, place: Path)
     if not images.exists():
         images.mkdir()
         sources = sorted((place / "data/images").rglob("*.png"))
-        for number in range(400):
+        for number in range(MANY):
             os.link(sources[number % len(sources)], images / f"{number}.png")
     line = ["predict", str(images), "--weights", str(place / "weights.pt"), "--device", "cpu"]
     line += ["--save", "images,txt,json,csv", "--quiet", "--out"]
@@ -185,7 +206,7 @@ def test_a_stopped_predict_leaves_whole_files(blow: signal.Signals, place: Path)
             assert {len(row) for row in rows} <= {6}
         _run([*line, str(out), "--overwrite"], place)
         document = json.loads((out / "predictions.json").read_text())
-        assert len(document["predictions"]) == 400
+        assert len(document["predictions"]) == MANY
     assert _leavings(place) == []
 
 
@@ -205,24 +226,25 @@ def test_a_stopped_convert_leaves_all_or_nothing(blow: signal.Signals, place: Pa
 
 
 def test_two_resumes_of_one_run_at_once(place: Path) -> None:
-    """The second is refused with a line; the first ends as if it had been alone."""
+    """The second is refused with a line and writes nothing; the first ends as if it were alone."""
     data, out = place / "data" / "data.yaml", place / "twice"
-    line = ["train", "--model", "lightnet-n", *_settings(data, out, epochs=60)]
-    running = _command(line, place)
-    deadline = time.monotonic() + LONGEST
-    while not (out / "results.csv").is_file() and time.monotonic() < deadline:
-        time.sleep(0.2)
-    running.send_signal(signal.SIGINT)
-    running.communicate(timeout=LONGEST)
-    first = _command(["train", "--resume", str(out), "--quiet"], place)
+    line = ["train", "--model", "lightnet-n", *_settings(data, out, epochs=2000)]
+    _strike_after(line, place, lambda: (out / "results.csv").is_file())
+    settings = (out / "config.yaml").read_bytes()
+    shutil.copytree(data.parent, place / "copy")
+    resume = ["train", "--resume", str(out), "--quiet"]
+    first = _command(resume, place)
     rows = len((out / "results.csv").read_text().splitlines())
     while len((out / "results.csv").read_text().splitlines()) == rows and first.poll() is None:
         time.sleep(0.2)
-    code, said = _strike(["train", "--resume", str(out), "--quiet"], place, signal.SIGKILL, LONGEST)
+    moved = [*resume, "--data", str(place / "copy" / "data.yaml")]
+    code, said = _strike(moved, place, signal.SIGKILL, LONGEST)
+    assert (code, len(said.strip().splitlines())) == (1, 1), said
+    assert "another kdlnet is at work" in said
+    assert first.poll() is None, "the first ended too soon for this test"
+    first.send_signal(signal.SIGINT)
     _, complaint = first.communicate(timeout=LONGEST)
-    assert (first.returncode, complaint) == (0, b"")
-    assert code == 1
-    assert len(said.strip().splitlines()) == 1
-    assert torch.isfinite(
-        next(iter(load_weights(out / "weights/best.pt").detector.parameters()))
-    ).all()
+    assert first.returncode == 130, complaint.decode()
+    assert (out / "config.yaml").read_bytes() == settings
+    detector = load_weights(out / "weights/last.pt").detector
+    assert torch.isfinite(next(iter(detector.parameters()))).all()

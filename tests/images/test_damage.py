@@ -56,6 +56,8 @@ SEEN = {  # the least share of damage that is refused: all where there are check
     ("lzw", "hole"): 0.9,
     ("lzw", "cut"): 1.0,
     ("tiff", "cut"): 1.0,
+    ("jpeg in tiff", "hole"): 0.4,
+    ("jpeg in tiff", "cut"): 1.0,
     ("webp", "cut"): 1.0,
     ("bmp", "cut"): 1.0,
 }
@@ -65,6 +67,7 @@ FILES = {
     "progressive": ("jpeg", {"quality": 90, "progressive": True}),
     "deflate": ("tiff", {"compression": "tiff_adobe_deflate"}),
     "lzw": ("tiff", {"compression": "tiff_lzw"}),
+    "jpeg in tiff": ("tiff", {"compression": "jpeg"}),
     "tiff": ("tiff", {}),
     "webp": ("webp", {}),
     "bmp": ("bmp", {}),

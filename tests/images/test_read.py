@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from kdlnet.errors import DataError
-from kdlnet.images.read import image_size, is_grey, read_image, to_channels
+from kdlnet.images.read import image_size, is_grey, palette_indices, read_image, to_channels
 
 
 def picture(height=40, width=60, channels=3, dtype=np.uint8):
@@ -244,3 +244,20 @@ def test_image_in_memory_equals_pillow(tmp_path):
     Image.fromarray(picture()).save(buffer, "png")
     (tmp_path / "a.png").write_bytes(buffer.getvalue())
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), picture())
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_indices_of_a_palette_are_turned_as_the_picture_is(tmp_path, suffix, turn):
+    indices = np.random.default_rng(turn).integers(0, 200, (6, 9)).astype(np.uint8)
+    picture = Image.frombytes("P", (9, 6), indices.tobytes())
+    picture.putpalette([value for value in range(256) for _ in range(3)])
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    picture.save(tmp_path / f"a{suffix}", exif=exif)
+    found = palette_indices(tmp_path / f"a{suffix}")
+    assert found is not None
+    assert np.array_equal(found, read_image(tmp_path / f"a{suffix}")[:, :, :1])
+    assert (
+        found.shape[:2] == image_size(tmp_path / f"a{suffix}") == ((6, 9) if turn < 5 else (9, 6))
+    )

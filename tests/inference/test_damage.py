@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,8 @@ from kdlnet.inference.weights import Weights, load_weights, save_weights
 from kdlnet.models.zoo import ModelArguments, build_model
 from kdlnet.types import Preprocess
 from kdlnet.utils import seal
+
+from ..support.weights_file import make_weights
 
 
 @pytest.fixture(scope="module")
@@ -139,3 +144,55 @@ def test_a_tensor_marked_as_a_folder_is_not_believed(weights: Weights, tmp_path:
     file.write_bytes(content)
     with pytest.raises(WeightsError, match="is damaged"):
         load_weights(file)
+
+
+BOMBS = """
+import resource, sys
+from pathlib import Path
+from kdlnet.errors import WeightsError
+from kdlnet.inference.weights import load_weights
+
+load_weights(Path(sys.argv[1]))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for file in sys.argv[2:]:
+    try:
+        load_weights(Path(file), start=True)
+    except WeightsError as error:
+        assert "\\n" not in str(error), error
+    else:
+        raise SystemExit(file + " was read")
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+def test_bombs_are_refused_before_they_fill_the_memory(tmp_path: Path) -> None:
+    """Numbers that stand for gigabytes: packed zeros, sizes of entries, classes and inputs."""
+    sound = make_weights(tmp_path / "sound.pt")
+    content = torch.load(sound, weights_only=True)
+    with zipfile.ZipFile(tmp_path / "packed.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        with zipfile.ZipFile(sound) as whole:
+            for name in whole.namelist():
+                archive.writestr(name, whole.read(name))
+        archive.writestr("archive/data/999", bytes(2**28))
+    for name, changed in {
+        "classes": {"arguments": {**content["arguments"], "num_classes": 2 * 10**6}},
+        "start": {
+            "arguments": {**content["arguments"], "num_classes": 2 * 10**6},
+            "names": [],
+            "purpose": "start",
+        },
+        "channels": {"arguments": {**content["arguments"], "channels": 2 * 10**6}},
+        "input": {"preprocess": {**content["preprocess"], "image_size": [2**20, 2**20]}},
+        "view": {"state": {"x": torch.zeros(1).expand(2**40)}},
+    }.items():
+        torch.save({**content, **changed}, tmp_path / f"{name}.pt")
+    header = b'{"x":{"dtype":"F32","shape":[1099511627776],"data_offsets":[0,4398046511104]}}'
+    for name, length in {"header": 2**60, "shape": len(header)}.items():
+        data = length.to_bytes(8, "little") + header + bytes(64)
+        (tmp_path / f"{name}.safetensors").write_bytes(data)
+    bombs = [str(path) for path in sorted(tmp_path.iterdir()) if path != sound]
+    assert len(bombs) == 8
+    line = [sys.executable, "-c", BOMBS, str(sound), *bombs]
+    run = subprocess.run(line, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr + run.stdout
+    assert int(run.stdout) < 100, "megabytes"

@@ -30,9 +30,10 @@ def save_busy(
     contract: Preprocess,
     spread: float = 1.0,
     thresholds: dict[str, float] | None = None,
+    names: tuple[str, ...] = NAMES,
 ) -> Path:
     """Saves a `lightnet-n` whose logits are far apart; ``spread`` multiplies those of the bins."""
-    arguments = ModelArguments(len(NAMES))
+    arguments = ModelArguments(len(names))
     detector = build_model("lightnet-n", arguments, seed=0)
     torch.manual_seed(0)
     for _ in range(4):
@@ -43,7 +44,7 @@ def save_busy(
     for layer in detector.head.box_bins:
         layer.weight.data *= spread
     weights = Weights(
-        detector.eval(), "lightnet-n", arguments, NAMES, contract, thresholds=thresholds or {}
+        detector.eval(), "lightnet-n", arguments, names, contract, thresholds=thresholds or {}
     )
     save_weights(path, weights)
     return path

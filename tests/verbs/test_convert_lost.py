@@ -317,6 +317,60 @@ def test_shares_among_pixels_are_no_boxes(source, kind):
     assert set(found) == {"b"} and report.dropped == {"shares": 1}
 
 
+def large(source, format, *sides):
+    """Two images of 640 x 480 with one box, x1 y1 x2 y2."""
+    for name in "ab":
+        save_image(source / f"{name}.png", 480, 640)
+    x1, y1, x2, y2 = sides
+    size = {"imageHeight": 480, "imageWidth": 640}
+    if format == "coco":
+        images = [{"id": n, "file_name": f"{name}.png"} for n, name in enumerate("ab", start=1)]
+        box = [x1, y1, x2 - x1, y2 - y1]
+        coco(source, *({"bbox": box, "image_id": n} for n in (1, 2)), images=images)
+    elif format == "labelme":
+        for name in "ab":
+            labelme(source, shape("rectangle", [[x1, y1], [x2, y2]]), name=name, **size)
+    elif format == "cvat":
+        box = f'<box label="dent" xtl="{x1}" ytl="{y1}" xbr="{x2}" ybr="{y2}"/>'
+        images = "".join(f'<image name="{name}.png">{box}</image>' for name in "ab")
+        (source / "annotations.xml").write_text(f"<annotations>{images}</annotations>")
+    else:
+        for name in "ab":
+            save_xml(source / f"{name}.xml", [("dent", x1, y1, x2, y2)], (480, 640))
+
+
+@pytest.mark.parametrize("format", ["coco", "labelme", "cvat", "voc"])
+def test_percents_throughout_a_source_are_refused(source, format):
+    large(source, format, 12.5, 20.25, 62.5, 100.0)
+    with pytest.raises(DataError, match=r"640 x 480.*look like percents.*round them to whole ones"):
+        boxes_of(source, format)
+
+
+@pytest.mark.parametrize(
+    "sides", [(12, 20, 62, 100), (12.5, 20.25, 62.5, 140.0)], ids=["whole", "past 100"]
+)
+def test_pixels_in_a_corner_are_pixels(source, sides):
+    large(source, "labelme", *sides)
+    assert boxes_of(source, "labelme")[1].boxes == 2
+
+
+def test_boxes_in_the_middle_of_small_images_are_pixels(source):
+    """Of 200 images all within 0 to 100, as the boxes of small parts in their middle are."""
+    for n in range(200):
+        save_image(source / f"{n}.png", 128, 128)
+        content = {"imageHeight": 128, "imageWidth": 128}
+        labelme(source, shape("rectangle", [[40.5, 50], [90, 99.5]]), name=str(n), **content)
+    assert boxes_of(source, "labelme")[1].boxes == 200
+
+
+def test_annotations_that_are_not_read_are_counted(source):
+    for name in ("a.xml", "b.XML", "all.csv", "a.txt", "notes.txt", "c.md"):
+        (source / name).write_text("x")
+    labelme(source, shape("rectangle", [[1, 2], [9, 8]]))
+    (line,) = boxes_of(source, "labelme")[1].warnings
+    assert line.endswith("an import of labelme does not read: 1 .csv, 1 .txt, 2 .xml")
+
+
 def test_the_first_pixel_alone_is_a_box_and_no_share(source):
     labelme(source, shape("rectangle", [[0, 0], [1, 1]]))
     assert boxes_of(source, "labelme")[0]["a"] == [(0, 0, 1, 1)]

@@ -12,6 +12,7 @@ from kdlnet.curation.checks.survey import ImageFacts, Pixels, Survey, readable
 from kdlnet.curation.findings import Finding, Severity
 from kdlnet.curation.groups import name_below
 from kdlnet.data.catalog import label_path
+from kdlnet.data.label_files import conversion
 from kdlnet.data.labels import FEW, ImageLabels, count_boxes, reason_to_leave_out
 
 LEAST_SIDE, LEAST_SIZE = 3.0, 8.0  # pixels of the network input; size is the root of the area
@@ -59,6 +60,8 @@ def check_orphans(survey: Survey) -> Iterator[Finding]:
             found, asked = (name_below(place, survey.root) for place in (file, wanted))
         message = f"its labels {found!a} are not found: the image asks for {asked!a}"
         fix = "move or rename the label file; of names that look the same, bring both to NFC"
+        if command := conversion(file):
+            message, fix = f"its labels {found!a} are another tool's", f"use {command}"
         yield Finding("orphans", "error", message, image.split, path, file.name, fix)
     known = {label_path(path) for path in by_path}
     passed = known | set(survey.unread.elsewhere.values())

@@ -27,6 +27,16 @@ IMPORTERS: dict[str, Importer] = {
 # Those whose source may be a file: the one that holds all annotations, or the data.yaml.
 ONE_FILE = frozenset({"coco", "cvat", "yolo"})
 
+# Suffixes of the annotation files that each format reads.
+READS: dict[str, frozenset[str]] = {
+    "voc": frozenset({".xml"}),
+    "coco": frozenset({".json"}),
+    "labelme": frozenset({".json"}),
+    "cvat": frozenset({".xml"}),
+    "masks": frozenset(),
+    "yolo": frozenset({".txt", ".yaml", ".yml"}),
+}
+
 # The formats that read each field of ImportOptions.
 OPTIONS_OF: dict[str, tuple[str, ...]] = {
     "origin": ("voc",),

@@ -12,6 +12,7 @@ import numpy as np
 
 from kdlnet.curation.formats.imported import NO_ANNOTATION, ImportedImage
 from kdlnet.curation.formats.shapes import LINE, POINTS, STRETCHED, Box, Shape, thick
+from kdlnet.curation.formats.units import are_shares, is_share, refuse_percents
 from kdlnet.data.labels import LabelProblem
 from kdlnet.errors import DataError
 from kdlnet.images.header import look
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from kdlnet.types import ImageSize
 
 _ROUNDING = 0.01  # pixels past the border that tools with two decimals write
-_PAST_ONE = 0.01  # shares past the border, likewise
-_REACH = 1.0  # of what is not stretched, such as a circle around a corner
 
 
 @dataclass(frozen=True)
@@ -41,15 +40,6 @@ class Annotation:
     problems: Sequence[LabelProblem] = ()
 
 
-def are_shares(annotations: Iterable[Annotation]) -> bool:
-    """Whether a source has shares of the image (0 to 1) where its format has pixels.
-
-    So it has when every box ends there and one of them between two pixels.
-    """
-    shapes = [shape for annotation in annotations for shape in annotation.shapes]
-    return all(map(_within_one, shapes)) and any(map(_broken, shapes))
-
-
 def import_annotations(
     annotations: Sequence[Annotation], origin: int = 0
 ) -> list[ImportedImage | LabelProblem]:
@@ -57,9 +47,11 @@ def import_annotations(
 
     ``origin`` is the number of the first pixel; with 1 the right and lower pixels belong to the
     box. Shares of the image become pixels where the whole source has them; among pixels they are
-    dropped.
+    dropped. Raises DataError for percents.
     """
-    shares = are_shares(annotations)
+    shares = are_shares(shape for annotation in annotations for shape in annotation.shapes)
+    if not shares:
+        refuse_percents(((one.image, one.shapes) for one in annotations), size_of)
     return [_import(annotation, 0 if shares else origin, shares) for annotation in annotations]
 
 
@@ -138,9 +130,9 @@ def _in_pixels(
     kept: list[Shape] = []
     problems = []
     for shape in shapes:
-        is_share = shares or (_within_one(shape) and _broken(shape))
+        odd = shares or is_share(shape)
         scaled = shares and shape.kind in STRETCHED
-        if is_share:
+        if odd:
             problems.append(
                 LabelProblem(
                     file, shape.line, "shares", _said(shape), "repaired" if scaled else "dropped"
@@ -149,22 +141,13 @@ def _in_pixels(
         if scaled:
             x1, y1, x2, y2 = shape.box
             kept.append(replace(shape, box=(x1 * width, y1 * height, x2 * width, y2 * height)))
-        elif not is_share:
+        elif not odd:
             kept.append(shape)
     return kept, problems
 
 
 def _said(shape: Shape) -> str:
     return f"{shape.name} " + " ".join(f"{side:g}" for side in shape.box)
-
-
-def _within_one(shape: Shape) -> bool:
-    past = _PAST_ONE if shape.kind in STRETCHED else _REACH
-    return min(shape.box) >= -past and max(shape.box) <= 1 + past
-
-
-def _broken(shape: Shape) -> bool:
-    return any(side % 1 for side in shape.box)
 
 
 def _grouped(shapes: Iterable[Shape]) -> list[Shape]:
