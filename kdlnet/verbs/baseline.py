@@ -11,6 +11,7 @@ from kdlnet.config import TrainConfig
 from kdlnet.data.dataset import load_split
 from kdlnet.errors import ConfigError, DataError
 from kdlnet.events import Listener, Message, ignore
+from kdlnet.training.gain_page import write_gain_page
 from kdlnet.training.parts import find_data
 from kdlnet.training.run import TrainResult
 from kdlnet.training.run_folder import RunFolder
@@ -123,6 +124,7 @@ class _Round:
     student: TrainResult
     baseline: TrainResult
     teachers: Spent
+    taught_by: tuple[Path, ...]
 
 
 def _compared(config: TrainConfig, series: Series, folder: RunFolder, on_event: Listener) -> Gain:
@@ -153,6 +155,12 @@ def _measured(config: TrainConfig, series: Series, folder: RunFolder, on_event: 
     }
     gain = Gain(folder.path, comparison, rounds[-1].student, spent)
     write_json(folder.gain, gain.to_dict())
+    arms = {
+        "Teacher": list(dict.fromkeys(path for done in rounds for path in done.taught_by)),
+        "Student": [done.student.best for done in rounds],
+        "Baseline": [done.baseline.best for done in rounds],
+    }
+    write_gain_page(folder, config, arms, comparison)
     return gain
 
 
@@ -169,7 +177,7 @@ def _round(
     student = student_of_series(settings, teachers, series, place.student(), on_event)
     alone = _with_budget(settings, cost + spent_by(student.best))
     baseline = plain_of_series(alone, series, place.baseline, on_event)
-    return _Round(student, baseline, cost)
+    return _Round(student, baseline, cost, tuple(teachers))
 
 
 def _require_boxes(config: TrainConfig, split: str) -> None:

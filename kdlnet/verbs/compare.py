@@ -26,6 +26,7 @@ from kdlnet.metrics.table import Table, tabulate
 from kdlnet.metrics.verdict import Verdict
 from kdlnet.report.comparison import difference_plot
 from kdlnet.report.flips import Sides, draw_flips
+from kdlnet.report.pages.comparison import Compared, Side, write_comparison
 from kdlnet.utils.environment import environment
 from kdlnet.utils.files import write_json
 from kdlnet.utils.output import new_folder
@@ -66,7 +67,7 @@ def compare(
     overwrite: bool = False,
     on_event: Listener = ignore,
 ) -> Comparison:
-    """Measures ``a`` and ``b`` on one split; leaves comparison.json, a plot, pictures of flips.
+    """Measures ``a`` and ``b`` on one split; leaves report.html, comparison.json, pictures.
 
     They are any files that a runtime opens, exported ones too, and are measured as they are.
     Several files a side are the same training with several seeds, in the same order on both sides:
@@ -122,7 +123,7 @@ def _draw(
     info: DatasetInfo,
     on_event: Listener,
 ) -> None:
-    """Pictures of the flips into the folder ``flips``."""
+    """Pictures of the flips into the folder ``flips``, and the page."""
     row = {name: index for index, name in enumerate(names)}
 
     def sides(flip: Flip) -> Sides:
@@ -133,6 +134,12 @@ def _draw(
     window = pairs[0][0].window
     folder = result.folder / "flips"
     draw_flips(folder, result.flips.images, sides, info.names, window, on_event)
+    judged = [
+        tuple(Side(found.results, found.verdicts, found.threshold) for found in pair)
+        for pair in pairs
+    ]
+    subject = Compared(result, [(one, two) for one, two in judged], names, info.names, window)
+    write_comparison(result.folder, subject, on_event)
 
 
 def _check_sides(a: Sequence[Path], b: Sequence[Path]) -> None:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kdlnet.config import TrainConfig
+from kdlnet.config import TrainConfig, load_config
 from kdlnet.errors import ConfigError, unknown
 from kdlnet.events import Listener, ignore
 from kdlnet.images.window import full_window
 from kdlnet.inference.weights import load_weights
+from kdlnet.training.gain_page import arms_of, write_gain_page
 from kdlnet.training.run import TrainResult
 from kdlnet.training.run_folder import RunFolder
 from kdlnet.training.series import Series, begin_series, check_series, resumed_series, run_series
@@ -63,7 +64,7 @@ def distill(
     init: Path | None = None,
     on_event: Listener = ignore,
 ) -> TrainResult:
-    """Trains the detector of ``config`` under ``teachers``; the run folder is as train's.
+    """Trains the detector of ``config`` under ``teachers``; the folder is as train's, with a page.
 
     Several teachers are averaged. Without one, one is trained first, with the same settings and
     another seed, of the structure ``teacher_model`` or the student's; with ``distill.own_average``
@@ -76,23 +77,42 @@ def distill(
     first step for a teacher that does not fit: a missing class, other strides, another
     preprocessing.
     """
-    if resume is not None:
-        found = resumed_series(resume, config)
-        if found is not None:
-            return run_series(*found, RunFolder(resume), on_event)
-        return resumed_taught_run(resume, config, on_event)
-    config = suited(config, init, on_event)
-    teachers = teachers or named_teachers(config)
-    series = Series(
-        teachers=tuple(teachers),
-        teacher_model=teacher_model,
-        init=init,
-        generations=generations,
-    )
+    if resume is None:
+        series = Series(
+            teachers=tuple(teachers),
+            teacher_model=teacher_model,
+            init=init,
+            generations=generations,
+        )
+        result = _begun(config, series, out, overwrite, on_event)
+    else:
+        result = _resumed(config, resume, on_event)
+    run = RunFolder(result.folder)
+    settings = load_config(run.config)
+    place, arms = arms_of(run, settings)
+    write_gain_page(place, settings, arms)
+    return result
+
+
+def _resumed(config: TrainConfig, resume: Path, on_event: Listener) -> TrainResult:
+    found = resumed_series(resume, config)
+    if found is not None:
+        return run_series(*found, RunFolder(resume), on_event)
+    return resumed_taught_run(resume, config, on_event)
+
+
+def _begun(
+    config: TrainConfig, series: Series, out: Path | None, overwrite: bool, on_event: Listener
+) -> TrainResult:
+    config = suited(config, series.init, on_event)
+    if not series.teachers:
+        named = tuple(path.absolute() for path in named_teachers(config))
+        series = series.model_copy(update={"teachers": named})
+    teachers = series.teachers
     check_series(series, config)
-    if config.distill.own_average or (teachers and generations == 1):
+    if config.distill.own_average or (teachers and series.generations == 1):
         return taught_run(
-            config, teachers, init=init, out=out, overwrite=overwrite, on_event=on_event
+            config, teachers, init=series.init, out=out, overwrite=overwrite, on_event=on_event
         )
     config, folder = begin_series(series, "distill", config, out, overwrite)
     return run_series(config, series, folder, on_event)

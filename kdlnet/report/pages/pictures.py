@@ -38,7 +38,7 @@ _READERS = 2
 Region = tuple[int, int, int, int]
 Key = tuple[str, int]
 """What a picture is of: ``("part", image)``, ``("truth", row)``, ``("box", row)``, ..."""
-KINDS = ("part", "truth", "box", "suspect")
+KINDS = ("part", "truth", "box", "suspect", "flip")
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,8 @@ class Table:
 class Section:
     """What is shown under one heading; ``name`` is that in the list of sections.
 
-    ``gallery`` is the id of a grid of pictures that a script fills.
+    ``keys`` explain the lines in pictures (class of the style sheet, words). ``gallery`` is the id
+    of a grid of pictures that a script fills.
     """
 
     id: str
@@ -53,6 +54,7 @@ class Section:
     facts: tuple[tuple[str, str], ...] = ()
     tables: tuple[Table, ...] = ()
     notes: tuple[str, ...] = ()
+    keys: tuple[tuple[str, str], ...] = ()
     gallery: str = ""
 
 

@@ -1,0 +1,299 @@
+"""``report.html`` of a comparison: is B better than A, on which parts, and how sure is that?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kdlnet import __version__
+from kdlnet.events import Listener, ignore
+from kdlnet.metrics.comparison import Comparison
+from kdlnet.metrics.flips import Flip, McNemar
+from kdlnet.metrics.paired import Difference
+from kdlnet.metrics.rates import Rate
+from kdlnet.metrics.result import ImageResult
+from kdlnet.metrics.shift import ScoreShift
+from kdlnet.metrics.verdict import Verdict
+from kdlnet.report.pages.pictures import Cut, Key, Pictures, draw, whole
+from kdlnet.report.pages.render import MEGABYTES, render
+from kdlnet.report.pages.section import Cell, Figure, Section, Table, drawn
+from kdlnet.report.pages.svg import Axis, Line
+from kdlnet.report.pages.words import common_folder, counted, figure, visible
+from kdlnet.utils.files import write_atomic
+
+_MOST_FLIPS = 300
+_MOST_BOXES = 40  # of one side on one picture
+_FIGURES = {
+    "ap": "AP",
+    "ap50": "AP50",
+    "ap75": "AP75",
+    "recall": "recall",
+    "recall50": "recall50",
+}
+Context = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Side:
+    """What one file says: ``results`` and ``verdicts`` of the images, in the order of the other's.
+
+    ``threshold`` is the lowest score that makes a part NG.
+    """
+
+    results: Sequence[ImageResult]
+    verdicts: Sequence[Verdict]
+    threshold: float
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What the page speaks of. ``pairs`` are A and B, one a seed; ``images`` the names in flips."""
+
+    result: Comparison
+    pairs: Sequence[tuple[Side, Side]]
+    images: Sequence[str]
+    names: Sequence[str]
+    window: tuple[float, float] | None = None
+
+
+def write_comparison(folder: Path, subject: Compared, on_event: Listener = ignore) -> None:
+    """``report.html`` into ``folder``."""
+    write_atomic(folder / "report.html", comparison_page(subject, on_event).encode())
+
+
+def comparison_page(subject: Compared, on_event: Listener = ignore) -> str:
+    """The page, with pictures of the parts on which A and B disagree."""
+    flips = sorted(subject.result.flips.images, key=lambda flip: not flip.defective)[:_MOST_FLIPS]
+    place = {name: row for row, name in enumerate(subject.images)}
+    rows = [place[flip.image] for flip in flips]
+    first = subject.pairs[0][0].results
+    asked: dict[Key, Cut] = {
+        ("flip", number): whole(row, first[row].size) for number, row in enumerate(rows)
+    }
+    context = {**_first(subject.result, subject), "sections": list(_sections(subject.result))}
+    context["data"] = {
+        "flips": _flip_rows(subject, flips, rows),
+        "pictures": Pictures((), (), {}).to_dict(),
+    }
+    left = MEGABYTES * 1e6 - len(render("comparison.html", **context).encode())
+    paths = [Path(result.name) for result in first]
+    context["data"]["pictures"] = draw(asked, paths, left, subject.window, on_event).to_dict()
+    return render("comparison.html", **context)
+
+
+def _first(result: Comparison, subject: Compared) -> Context:
+    ap = result.differences["ap"]
+    better = "B" if ap.difference > 0 else "A"
+    answer = f"{better} is better" if ap.shown else "No difference is shown"
+    seeds = f", {len(result.a)} seeds each" if len(result.a) > 1 else ""
+    return {
+        "version": __version__,
+        "title": f"A and B on {visible(result.data)} {result.split}",
+        "over": f"{visible(result.data)}, {result.split} set, "
+        f"{counted(result.images, 'picture')}{seeds}",
+        "question": "Which of the two is better?",
+        "lead": "Both judged the same parts, each by its own setting.",
+        "sides": [
+            ("A", [visible(str(path)) for path in result.a]),
+            ("B", [visible(str(path)) for path in result.b]),
+        ],
+        "foot": f"Made by kdlnet {__version__}. This file needs no network and sends nothing.",
+        "answer": answer,
+        "tone": ("met" if ap.difference > 0 else "broken") if ap.shown else "free",
+        "why": _why(ap),
+        "cards": list(_cards(subject)),
+        "notes": [shift.words for shift in result.shifts[:1]],
+    }
+
+
+def _why(ap: Difference) -> str:
+    ends = f"in truth {ap.low:+.3f} to {ap.high:+.3f} (95 % sure)"
+    facts = (
+        f"Precision (AP) is {ap.a:.3f} for A and {ap.b:.3f} for B: {ap.difference:+.3f}, {ends}."
+    )
+    return facts if ap.shown else f"{facts} That may be chance: no difference lies within."
+
+
+def _cards(subject: Compared) -> Iterator[Context]:
+    tests = subject.result.flips.tests
+    for kind, title, bad in (
+        ("defective", "Defective parts that pass", True),
+        ("good", "Good parts that are rejected", False),
+    ):
+        a, b = (_rate(subject, side, bad) for side in (0, 1))
+        yield {"title": title, "a": a, "b": b, "test": _test(tests[kind], bad) if a.of else ""}
+
+
+def _rate(subject: Compared, side: int, bad: bool) -> Rate:
+    """Of one side, over all pairs."""
+    count = of = 0
+    for pair in subject.pairs:
+        for result, verdict in zip(pair[side].results, pair[side].verdicts, strict=True):
+            if bool(len(result.truth_labels)) == bad:
+                of += 1
+                count += verdict == ("OK" if bad else "NG")
+    return Rate(count, of)
+
+
+def _test(found: McNemar, bad: bool) -> str:
+    """Who alone stops what, and whether that is chance."""
+    only = f"Stopped by A alone: {found.only_a}, by B alone: {found.only_b}."
+    if found.p is None:
+        return f"{only} Whether that is chance is not tested: {visible(found.reason or '')}."
+    if found.only_a + found.only_b == 0:
+        return "They agree on every one."
+    chance = f"p = {found.p:.3g} (McNemar’s exact test)"
+    return f"{only} {'More than chance' if found.p < 0.05 else 'May be chance'}: {chance}."
+
+
+def differences_section(found: dict[str, Difference]) -> Section:
+    """All figures of A and B, and B minus A with intervals."""
+    return Section(
+        id="differences",
+        name="Differences",
+        title="How much better, and how sure is that?",
+        lead="B minus A. Where the line does not cross zero, a difference is shown.",
+        figures=(_differences(found),),
+        tables=(_table(found),),
+    )
+
+
+def _sections(result: Comparison) -> Iterator[Section]:
+    yield differences_section(result.differences)
+    yield Section(
+        id="flips",
+        name="Parts that change",
+        title="Parts on which they disagree",
+        lead="The boxes of both, from their own settings on.",
+        keys=(("side-a", "A"), ("side-b", "B"), ("missed", "labelled")),
+        tables=(_counts(result),),
+        gallery="flip-grid" if result.flips.images else "",
+    )
+    yield Section(
+        id="kinds",
+        name="Kinds of defect",
+        title="Kinds of defect",
+        lead="The same for each kind; intervals are wide where a kind has few boxes.",
+        tables=(_classes(result),),
+    )
+    yield _shift_section(result.shifts)
+
+
+def _differences(found: dict[str, Difference]) -> Figure:
+    rows = list(reversed(list(found.items())))
+    reach = 1.15 * max(0.005, *(abs(v) for _, d in rows for v in (d.low, d.high, d.difference)))
+    step = round(reach / 2, 3) or 0.002
+    marks = tuple((value, f"{value:+.3g}" if value else "0") for value in (-step, 0.0, step))
+    x = Axis("B minus A", -reach, reach, marks)
+    ticks = tuple(
+        (float(number), _FIGURES.get(name, name)) for number, (name, _) in enumerate(rows)
+    )
+    y = Axis("", -0.6, len(rows) - 0.4, ticks)
+    lines = []
+    for number, (_, d) in enumerate(rows):
+        kind = "s2" if d.shown and d.difference > 0 else "escape" if d.shown else "ideal-dot"
+        lines.append(Line("", [d.low, d.high], [number, number], kind))
+        lines.append(Line("", [d.difference], [number], kind, dots=[6], line=False))
+    return drawn("Differences with 95 % intervals", x, y, lines, [(0.0, "")])
+
+
+def _table(found: dict[str, Difference]) -> Table:
+    rows = tuple((_FIGURES.get(name, name), *_cells(value)) for name, value in found.items())
+    return Table(("", "A", "B", "B minus A"), rows)
+
+
+def _cells(d: Difference) -> tuple[str | Cell, ...]:
+    ends = Cell(f"{d.difference:+.3f}", f"{d.low:+.3f} to {d.high:+.3f}")
+    return figure(d.a), figure(d.b), ends
+
+
+def _counts(result: Comparison) -> Table:
+    heads = list(dict.fromkeys(name for counts in result.flips.counts.values() for name in counts))
+    rows = tuple(
+        (f"{kind} parts", *(f"{counts.get(name, 0)}" for name in heads))
+        for kind, counts in result.flips.counts.items()
+    )
+    return Table(("", *heads), rows, "NG: rejected, OK: passed")
+
+
+def _classes(result: Comparison) -> Table:
+    rows = []
+    for name, found in result.per_class.items():
+        ap = found.figures.get("ap")
+        cells = ("–", "–", visible(found.reason or "–")) if ap is None else _cells(ap)
+        rows.append((visible(name), f"{found.boxes}", *cells))
+    return Table(("Kind", "Labelled", "AP of A", "AP of B", "B minus A"), tuple(rows))
+
+
+def _shift_section(shifts: Sequence[ScoreShift]) -> Section:
+    rows = []
+    for number, s in enumerate(shifts, start=1):
+        pair = f", pair {number}" if len(shifts) > 1 else ""
+        rows.append(
+            (f"A at its own score{pair}", f"{s.threshold_a:.3f}", f"{s.found_a}", f"{s.false_a}")
+        )
+        rows.append(
+            (
+                f"B at the score of A{pair}",
+                f"{s.threshold_a:.3f}",
+                f"{s.carried}",
+                f"{s.carried_false}",
+            )
+        )
+        if s.threshold_b is not None:
+            own = f"B where it finds as many{pair}"
+            rows.append((own, f"{s.threshold_b:.3f}", f"{s.found_b}", f"{s.false_b}"))
+    return Section(
+        id="shift",
+        name="Scores",
+        title="May B keep the setting of A?",
+        lead="Two models of equal precision may score very differently; then the old setting lets "
+        "more pass or rejects more.",
+        notes=tuple(shift.words for shift in shifts[:5]),
+        tables=(Table(("", "Score", "Defects found", "False alarms"), tuple(rows)),),
+    )
+
+
+def _flip_rows(subject: Compared, flips: Sequence[Flip], rows: Sequence[int]) -> list[Context]:
+    start = len(common_folder(subject.images))
+    found = []
+    for flip, row in zip(flips, rows, strict=True):
+        pair = f"pair {flip.pair + 1}, " if len(subject.pairs) > 1 else ""
+        kind = "defective" if flip.defective else "good"
+        boxes = _truth(subject, row)
+        for letter, side in zip("AB", subject.pairs[flip.pair], strict=True):
+            boxes += _boxes(side.results[row], side.threshold, letter, subject.names)
+        title = f"{pair}{kind}: A says {flip.a}, B says {flip.b}"
+        found.append({"name": visible(flip.image[start:]), "title": title, "boxes": boxes})
+    return found
+
+
+def _truth(subject: Compared, row: int) -> list[Context]:
+    result = subject.pairs[0][0].results[row]
+    return [
+        _box(box, "missed", f"labelled {visible(subject.names[label])}")
+        for box, label in zip(result.truth_boxes, result.truth_labels, strict=True)
+    ][:_MOST_BOXES]
+
+
+def _boxes(
+    result: ImageResult, threshold: float, letter: str, names: Sequence[str]
+) -> list[Context]:
+    order = np.argsort(-result.scores, kind="stable")[:_MOST_BOXES]
+    return [
+        _box(
+            result.boxes[i],
+            f"side-{letter.lower()}",
+            f"{letter}: {visible(names[result.labels[i]])}, score {result.scores[i]:.3f}",
+        )
+        for i in order
+        if np.float32(result.scores[i]) >= np.float32(threshold)
+    ]
+
+
+def _box(box: Any, state: str, text: str) -> Context:
+    return {"box": [round(float(value), 1) for value in box], "state": state, "text": text}

@@ -1,0 +1,143 @@
+"""``report.html`` of a distillation: what the student gained over its teacher, or alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kdlnet import __version__
+from kdlnet.metrics.comparison import Comparison
+from kdlnet.report.pages.comparison import differences_section
+from kdlnet.report.pages.render import render
+from kdlnet.report.pages.section import Section, drawn
+from kdlnet.report.pages.svg import Axis, Line, style
+from kdlnet.report.pages.words import counted, figure, visible
+from kdlnet.utils.files import write_atomic
+
+_MOST_LINES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One training: its ``role``, its weights, what its best epoch reached on val and when.
+
+    ``curve`` are (epoch, AP); ``seconds`` of wall time; None for what is not known.
+    """
+
+    role: str
+    weights: Path
+    ap: float | None
+    ap50: float | None
+    epochs: int | None
+    seconds: float | None
+    curve: Sequence[tuple[int, float]] = ()
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """``arms`` in the order of their training; ``comparison`` of baselines (A) and students (B)."""
+
+    data: str
+    arms: Sequence[Arm]
+    settings: Sequence[tuple[str, str]]
+    comparison: Comparison | None = None
+
+
+def write_distillation(folder: Path, subject: Distilled) -> None:
+    """``report.html`` into ``folder``."""
+    write_atomic(folder / "report.html", distillation_page(subject).encode())
+
+
+def distillation_page(subject: Distilled) -> str:
+    """The page; it has no pictures and no script of its own."""
+    arms = subject.arms
+    sections = [_curves(arms)] if any(arm.curve for arm in arms) else []
+    if subject.comparison is not None:
+        sections.insert(0, differences_section(subject.comparison.differences))
+    answer, why, tone = _answer(subject)
+    return render(
+        "distillation.html",
+        version=__version__,
+        title=f"Distillation on {visible(subject.data)}",
+        over=f"{visible(subject.data)}, {counted(len(arms), 'training')}",
+        question="What did the student gain?",
+        lead="A teacher was trained first; the student learned from labels and from its answers.",
+        foot=f"Made by kdlnet {__version__}. This file needs no network and sends nothing.",
+        answer=answer,
+        why=why,
+        tone=tone,
+        arms=[_card(arm) for arm in arms],
+        compared=subject.comparison is not None,
+        sections=sections,
+        settings=subject.settings,
+        data={},
+    )
+
+
+def _answer(subject: Distilled) -> tuple[str, str, str]:
+    """In few words, in many, and the colour."""
+    if subject.comparison is not None:
+        ap = subject.comparison.differences["ap"]
+        facts = (
+            f"Precision (AP) is {ap.a:.3f} for a plain training as long as teacher and student "
+            f"together, and {ap.b:.3f} for the student: {ap.difference:+.3f}, in truth "
+            f"{ap.low:+.3f} to {ap.high:+.3f} (95 % sure)."
+        )
+        if not ap.shown:
+            return "No gain is shown", facts, "free"
+        gained = ap.difference > 0
+        return ("A gain" if gained else "A loss"), facts, "met" if gained else "broken"
+    students = [
+        arm.ap for arm in subject.arms if arm.role.startswith("Student") and arm.ap is not None
+    ]
+    teachers = [arm.ap for arm in subject.arms if arm.role == "Teacher" and arm.ap is not None]
+    if not students or not teachers:
+        return "Not known", "The precision of teacher or student is not known.", "free"
+    gain = students[-1] - max(teachers)
+    facts = (
+        f"Precision (AP) on val is {max(teachers):.3f} for the teacher and {students[-1]:.3f} for "
+        "the student. Whether one plain training as long as both reaches the same, only kdlnet "
+        "distill --baseline tells."
+    )
+    return f"{gain:+.3f} over its teacher", facts, "free"
+
+
+def _card(arm: Arm) -> dict[str, Any]:
+    spent = [] if arm.epochs is None else [counted(arm.epochs, "epoch")]
+    if arm.seconds is not None:
+        spent.append(f"{arm.seconds / 60:.1f} minutes")
+    return {
+        "role": arm.role,
+        "ap": figure(arm.ap),
+        "ap50": figure(arm.ap50),
+        "spent": ", ".join(spent),
+        "weights": visible(str(arm.weights)),
+    }
+
+
+def _curves(arms: Sequence[Arm]) -> Section:
+    lines = [
+        Line(
+            arm.role, [epoch for epoch, _ in arm.curve], [ap for _, ap in arm.curve], style(number)
+        )
+        for number, arm in enumerate([arm for arm in arms if arm.curve][:_MOST_LINES])
+    ]
+    last = max(max(line.x) for line in lines)
+    best = max(max(line.y) for line in lines)
+    top = max(0.05, 1.1 * best)
+    x = Axis(
+        "epoch",
+        0,
+        max(1.0, last),
+        tuple((v, f"{v:.0f}") for v in (0.0, last / 2, last) if v or not last),
+    )
+    y = Axis("AP on val", 0, top, tuple((top * k / 4, f"{top * k / 4:.2f}") for k in range(5)))
+    return Section(
+        id="curves",
+        name="On the way",
+        title="On the way",
+        lead="Precision (AP) on val after each epoch.",
+        figures=(drawn("AP on val over epochs", x, y, lines),),
+    )

@@ -1,0 +1,147 @@
+"""The page of a comparison: what Python found, and pictures of the parts that change."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kdlnet.metrics.comparison import Comparison
+from kdlnet.metrics.flips import find_flips
+from kdlnet.metrics.paired import paired_intervals
+from kdlnet.metrics.result import ImageResult
+from kdlnet.metrics.shift import score_shift
+from kdlnet.metrics.table import tabulate
+from kdlnet.metrics.verdict import VerdictRule
+from kdlnet.report.pages.comparison import Compared, Side, comparison_page
+
+from ..chromium import PROGRAM, browser
+from .made import NAMES, made_images
+
+
+def other(images, seed=1):
+    """The same images as another detector sees them."""
+    rng = np.random.default_rng(seed)
+    return [
+        replace(
+            image, scores=np.clip(image.scores * rng.uniform(0.5, 1.2, len(image.scores)), 0, 1)
+        )
+        for image in images
+    ]
+
+
+def compared(a, b, names=NAMES, seeds=1):
+    rule = VerdictRule.at(0.5)
+    sides = [Side(found, [rule.verdict(image) for image in found], 0.5) for found in (a, b)]
+    pairs = [(sides[0], sides[1])] * seeds
+    tables = [tuple(tabulate(side.results, len(names)) for side in pair) for pair in pairs]
+    images = [f"images/{Path(image.name).name}" for image in a]
+    truths = [bool(len(image.truth_labels)) for image in a]
+    gains = paired_intervals(tables, names, None, 100, 0)
+    result = Comparison(
+        folder=Path("x"),
+        a=[Path("a <i>.pt")] * seeds,
+        b=[Path("b.pt")] * seeds,
+        data="set",
+        split="test",
+        images=len(a),
+        groups=len(a),
+        rounds=100,
+        differences=gains.overall,
+        per_class=gains.per_class,
+        flips=find_flips([(p[0].verdicts, p[1].verdicts) for p in pairs], truths, images),
+        shifts=[score_shift(p[0].results, p[1].results, 0.5, None, 50) for p in pairs],
+    )
+    return Compared(result, pairs, images, names)
+
+
+def data_of(page):
+    (text,) = re.findall(r'<script type="application/json" id="set">(.*?)</script>', page, re.S)
+    return json.loads(text)
+
+
+def test_figures_and_flips_are_those_of_the_comparison(tmp_path):
+    images = made_images(tmp_path, 40)
+    subject = compared(images, other(images))
+    page = comparison_page(subject)
+    ap = subject.result.differences["ap"]
+    assert f"{ap.difference:+.3f}" in page and (" is better<" in page) == ap.shown
+    data = data_of(page)
+    flips = subject.result.flips.images
+    assert len(data["flips"]) == len(flips) > 3
+    assert [flip["title"].split(":")[0] for flip in data["flips"]] == sorted(
+        "defective" if flip.defective else "good" for flip in flips
+    )
+    row = subject.images.index(sorted(flips, key=lambda flip: not flip.defective)[0].image)
+    texts = [box["text"] for box in data["flips"][0]["boxes"]]
+    for letter, side in zip("AB", subject.pairs[0], strict=True):
+        count = int((side.results[row].scores >= 0.5).sum())
+        assert sum(text.startswith(f"{letter}: ") for text in texts) == count
+    assert len(data["pictures"]["flip"]) == len(flips)
+    passed = sum(
+        v == "OK" and len(i.truth_labels) > 0
+        for v, i in zip(subject.pairs[0][1].verdicts, images, strict=True)
+    )
+    of = sum(len(i.truth_labels) > 0 for i in images)
+    assert f"{passed} of {of}" in page
+
+
+def test_hostile_names_stay_text_and_nothing_is_loaded(tmp_path):
+    images = made_images(tmp_path, 30)
+    page = comparison_page(compared(images, other(images)))
+    assert "<b>crack" not in page and "<i>" not in page.split("</style>")[1]
+    assert "<img src=x" not in page and "\x1b" not in page and "\u202e" not in page
+    assert "default-src 'none'" in page
+    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", page)
+
+
+def test_the_same_twice_and_several_seeds(tmp_path):
+    images = made_images(tmp_path, 12)
+    page = comparison_page(compared(images, images))
+    assert "No difference is shown" in page and "They agree on every one." in page
+    assert 'id="flip-grid"' not in page
+    page = comparison_page(compared(images, other(images), seeds=2))
+    assert "2 seeds each" in page and "several pairs" in page and "pair 2, " in page
+
+
+def test_one_class_and_no_good_part(tmp_path):
+    images = made_images(tmp_path, 6, good=0, classes=1)
+    page = comparison_page(compared(images, other(images), ("dent",)))
+    assert page.count("not known") == 1 and "This set has no such part." in page
+
+
+def test_five_megabytes(tmp_path):
+    images = made_images(tmp_path, 30)
+    big = [
+        ImageResult(
+            np.tile(i.boxes, (40, 1)), np.tile(i.scores, 40), np.tile(i.labels, 40),
+            i.truth_boxes, i.truth_labels, i.size, i.name,
+        )
+        for i in images
+    ]  # fmt: skip
+    assert len(comparison_page(compared(big * 15, other(big) * 15)).encode()) < 5e6
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(PROGRAM is None, reason="no Chromium installed")
+def test_flips_open_large(tmp_path):
+    images = made_images(tmp_path / "images", 40)
+    file = tmp_path / "report.html"
+    file.write_text(comparison_page(compared(images, other(images))), encoding="utf-8")
+    with browser(tmp_path / "profile") as chromium:
+        chromium.open(file)
+        count = chromium.run("byId('flip-grid').children.length")
+        assert count == len(data_of(file.read_text(encoding="utf-8"))["flips"])
+        chromium.run("byId('flip-grid').children[1].click()")
+        assert chromium.run("byId('place').textContent") == f"2 of {count}"
+        chromium.press("ArrowLeft")
+        assert "A says" in chromium.run("byId('large-title').textContent")
+        lines = chromium.run("document.querySelectorAll('#large-frame rect.line').length")
+        assert lines == chromium.run("byId('large-boxes').children.length") > 0
+        chromium.press("Escape")
+        assert not chromium.events("Runtime.exceptionThrown")
+        assert not chromium.events("Log.entryAdded")

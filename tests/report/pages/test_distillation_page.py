@@ -1,0 +1,52 @@
+"""The page of a distillation: gain over the teacher, or over a baseline where there is one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kdlnet.metrics.paired import Difference
+from kdlnet.report.pages.distillation import Arm, Distilled, distillation_page
+
+from .made import made_images
+from .test_comparison_page import compared, other
+
+
+def arm(role, ap, curve=((1, 0.1), (2, 0.2))):
+    return Arm(role, Path(f"{role}/<b>best.pt"), ap, 0.5, 2, 90.0, curve)
+
+
+def page(arms, comparison=None):
+    return distillation_page(Distilled("set <i>", arms, [("Data", "x")], comparison))
+
+
+def test_gain_over_the_teacher():
+    text = page([arm("Teacher", 0.25), arm("Student", 0.31)])
+    assert "+0.060 over its teacher" in text and "--baseline" in text
+    assert "2 epochs, 1.5 minutes" in text and "<b>best" not in text
+    assert text.count('class="line s') == 2
+
+
+def test_what_is_not_known():
+    bare = Arm("Teacher", Path("t.pt"), None, None, None, None)
+    text = page([bare, arm("Student", 0.31, ())])
+    assert "Not known" in text and "On the way" not in text
+    assert page([]) and page([arm("Student", 0.2, ((1, 0.0),))])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "gain", "answer"),
+    [
+        (0.01, 0.05, 0.03, "A gain"),
+        (-0.05, -0.01, -0.03, "A loss"),
+        (-0.01, 0.03, 0.01, "No gain is shown"),
+    ],
+)
+def test_against_a_baseline_the_interval_decides(tmp_path, low, high, gain, answer):
+    images = made_images(tmp_path, 8)
+    found = compared(images, other(images)).result
+    found.differences["ap"] = Difference(0.2, 0.2 + gain, gain, low, high)
+    text = page([arm("Teacher", 0.2), arm("Student", 0.2 + gain), arm("Baseline", 0.2)], found)
+    assert f'<p class="answer">{answer}</p>' in text
+    assert 'href="comparison/report.html"' in text
