@@ -33,6 +33,7 @@ from kdlnet.metrics.evaluation import EvalResult, Fold
 from kdlnet.metrics.intervals import Interval
 from kdlnet.metrics.rates import PartRates, Rate, VerdictReport, measure
 from kdlnet.metrics.result import ImageResult
+from kdlnet.report.pages.calibrated import limits_of
 from kdlnet.report.pages.subject import Subject
 from kdlnet.report.pages.validation import write_report
 from kdlnet.report.validation import draw_validation
@@ -147,6 +148,7 @@ def validate(
         rule=runtime.rule,
         calibration=runtime.calibration,
         lots=lots,
+        limits=limits_of(runtime.calibration),
     )
     write_report(folder, subject, pictures, on_event)
     return result

@@ -10,6 +10,7 @@ from kdlnet import __version__
 from kdlnet.metrics.evaluation import EvalResult
 from kdlnet.metrics.rates import Rate, parts_needed
 from kdlnet.report.pages.answer import bar, facts, state, tone
+from kdlnet.report.pages.calibrated import chosen_on, words_of
 from kdlnet.report.pages.subject import Subject
 from kdlnet.report.pages.words import counted, percent, visible
 
@@ -52,6 +53,11 @@ def _cautions(subject: Subject) -> list[str]:
             "Training chose its best state by the val set, so that new parts may do worse: the "
             "test set gives the fairer answer."
         )
+    if chosen_on(subject.calibration) == (subject.result.data, subject.result.split):
+        lines.append(
+            "The setting was chosen on these very parts and does better on them than on new ones: "
+            "measure on a set that had no say."
+        )
     if subject.result.left_out:
         left = counted(len(subject.result.left_out), "picture")
         lines.append(f"{left} could not be used and are not counted; they are named at the end.")
@@ -86,5 +92,6 @@ def _rule_text(subject: Subject) -> str:
         )
     asked = sorted({rule.lower for rule in rules})
     text += f"; a person looks from {asked[0]:.4g} on." if subject.rule.asks else "."
+    text = f"{text} {words_of(subject.calibration)}".rstrip()
     large = [rule for rule in rules if rule.min_area or rule.min_length or rule.min_count > 1]
     return text + (" Small or single boxes do not count." if large else "")
