@@ -44,11 +44,10 @@ def test_sections_of_nothing():
     [(None, "larger than all here, above 100.0 px"), (0.5, "above 50.00 mm (100.0 px)")],
 )
 def test_a_size_beyond_the_set_is_not_told(mm, expected):
-    sizes = np.linspace(10, 100, 200)
-    rng = np.random.default_rng(0)
-    hits = rng.uniform(size=200) < 0.5 + 0.1 * (sizes > 50)
-    found = pod(sizes, hits, mm)
-    assert found.a90.px > 1000
+    sizes = np.geomspace(10, 100, 3000)
+    rising = 1 / (1 + np.exp(1 - 0.5 * np.log(sizes)))  # 0.54 to 0.79; 0.9 at 600 px
+    found = pod(sizes, np.random.default_rng(0).uniform(size=3000) < rising, mm)
+    assert found.a90.px is not None and found.a90.px > 200
     section = size_section(found, {"dent": found, "pit": found}, 0.5)
     assert dict(section.facts)["Found 9 times of 10"].endswith(expected)
     assert section.tables[0].rows[0][4].startswith("> ")
