@@ -108,7 +108,7 @@ RunnableArgument = Annotated[
     Path | None,
     typer.Argument(
         metavar="WEIGHTS",
-        help="Weights file, exported one (.pt, .onnx), or name of released weights.",
+        help="Weights, an exported file (.pt, .onnx, .xml), or released weights by name.",
         show_default=False,
     ),
 ]
@@ -165,7 +165,8 @@ LotBy = Annotated[
     option("--lot-by", metavar="REGEX", help="Verdicts by lot: the one group, in file names."),
 ]
 Device = Annotated[
-    str | None, option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N [auto].")
+    str | None,
+    option("--device", metavar="NAME", help="auto, cpu, cuda:N; OpenVINO: gpu, npu [auto]."),
 ]
 ImageSize = Annotated[
     str | None,

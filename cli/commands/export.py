@@ -28,7 +28,7 @@ def export(
     weights_file: WeightsArgument = None,
     weights: Weights = None,
     format: Annotated[
-        str | None, option("--format", metavar="NAME", help="Only onnx for now [onnx].")
+        str | None, option("--format", metavar="NAME", help="onnx or openvino [onnx].")
     ] = None,
     data: Data = None,
     data_root: DataRoot = None,
@@ -41,19 +41,23 @@ def export(
         str | None,
         option("--image-size", metavar="N|HxW", help="Network input [that of the weights]."),
     ] = None,
+    half: Annotated[bool, option("--half", help="Numbers of 16 bits (openvino).")] = False,
+    device: Annotated[
+        str | None, option("--device", metavar="NAME", help="Where the proof runs: gpu, npu [cpu].")
+    ] = None,
     out: Annotated[
         Path | None,
-        option("--out", metavar="FILE", help="Exported file [NAME.onnx beside WEIGHTS]."),
+        option("--out", metavar="FILE", help="Exported file [beside WEIGHTS]."),
     ] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write weights, fused, as ONNX and prove that the answers are the same.
+    """Write weights, fused, as ONNX or OpenVINO and prove that the answers are the same.
 
     The proof runs on real images with --data, else on made-up ones; its certificate is kept beside
     the file. When it fails the exit code is 4 and no file is written.
-    Needs: pip install 'kdlnet[export]'
+    Needs: pip install 'kdlnet[export]', for OpenVINO 'kdlnet[openvino]'
 
     \b
     kdlnet export runs/train/neu-det/weights/best.pt --data neu-det
@@ -71,8 +75,9 @@ def export(
                 file,
                 on_event=printer,
                 overwrite=overwrite,
+                half=half,
                 **given(format=format, data=data, data_root=data_root, split=split),
-                **given(images=images, image_size=size, out=out),
+                **given(images=images, image_size=size, device=device, out=out),
             )
         _show(console, certificate)
 
@@ -80,15 +85,17 @@ def export(
 def _show(console: Console, certificate: ExportCertificate) -> None:
     facts = certificate.to_dict()
     kind = "real" if facts["real_images"] else "made-up"
+    tolerance = facts["tolerance"]
+    allowed = "" if tolerance is None else f" (allowed {tolerance:.1e})"
     boxes = f"the same {facts['boxes_compared']} boxes" if facts["boxes_compared"] else "no boxes"
     console.say(
         f"proof on {facts['images']} {kind} images in {facts['runtime']}: {boxes}, largest logit "
-        f"error {facts['largest_logit_error']:.1e} (allowed {facts['tolerance']:.1e})"
+        f"error {facts['largest_logit_error']:.1e}{allowed}"
     )
     height, width = facts["image_size"]
     console.say(
-        f"takes   images (any batch, {height}x{width}); opset {facts['opset']}, "
-        f"{facts['bytes'] / 1e6:.1f} MB"
+        f"takes   images (any batch, {height}x{width}); {facts['bytes'] / 1e6:.1f} MB; "
+        f"proved on {facts['device']} in {facts['precision']}"
     )
     console.say(f"written {facts['exported']}", "bold")
     console.document(facts)

@@ -35,10 +35,16 @@ def _is_onnx(head: bytes) -> bool:
     return len(head) > 1 and head[0] == 8 and 0 < head[1] < 32
 
 
+def _is_openvino(head: bytes) -> bool:
+    """XML, the first element a net. Label files and results are XML, too."""
+    return head.lstrip().startswith(b"<?xml") and b"<net " in head
+
+
 KINDS: dict[str, FileKind] = {
     "torch": FileKind("a weights file", (".pt",), "torch", lambda head: head[:4] == b"PK\x03\x04"),
     "safetensors": FileKind("a weights file", (".safetensors",), "torch", _is_safetensors),
     "onnx": FileKind("an ONNX file", (".onnx",), "onnxruntime", _is_onnx),
+    "openvino": FileKind("an OpenVINO file", (".xml", ".bin"), "openvino", _is_openvino),
 }
 """By name. That of an exported kind is the name of its format."""
 

@@ -27,20 +27,21 @@ OPSET = 18
 
 def write_onnx(weights: Weights, path: Path) -> None:
     """A fused detector as ONNX: any batch, fixed height and width, all facts in the metadata."""
-    write_atomic(path, sealed(onnx_bytes(weights)))
+    onnx = optional_package("onnx", "--format onnx")
+    model = onnx_model(weights)
+    onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(header_of(weights))})
+    write_atomic(path, sealed(model.SerializeToString()))
 
 
-def onnx_bytes(weights: Weights) -> bytes:
-    """The file, with the place of its checksum still empty."""
+def onnx_model(weights: Weights) -> Any:
+    """The network alone, as onnx holds it in memory."""
     onnx = optional_package("onnx", "an export")
     detector = copy.deepcopy(weights.detector).to(memory_format=torch.contiguous_format)
     model = _exported(detector, weights.preprocess)
     _drop_traces(model)
-    onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(header_of(weights))})
     model.producer_name, model.producer_version = "kdlnet", __version__
     onnx.checker.check_model(model)
-    content: bytes = model.SerializeToString()
-    return content
+    return model
 
 
 def header_of(weights: Weights) -> dict[str, Any]:

@@ -132,5 +132,6 @@ def _of(module: str) -> Opener:
 RUNTIMES: dict[str, Opener] = {
     "torch": _of("kdlnet.inference.torch_runtime"),
     "onnxruntime": _of("kdlnet.inference.onnx_runtime"),
+    "openvino": _of("kdlnet.inference.openvino_runtime"),
 }
 """By name: what opens a file."""

@@ -7,6 +7,9 @@ from typing import Any
 
 from kdlnet.errors import KdlnetError
 
+_EXTRAS = {"openvino": "openvino"}
+"""Of setup.cfg, by package; the others are in ``export``."""
+
 
 def optional_package(name: str, purpose: str) -> Any:
     """The imported package ``name``. Raises KdlnetError with the command that installs it."""
@@ -15,5 +18,5 @@ def optional_package(name: str, purpose: str) -> Any:
     except ImportError:
         raise KdlnetError(
             f"{purpose} needs the package {name!r}, which is not installed: "
-            "pip install 'kdlnet[export]'"
+            f"pip install 'kdlnet[{_EXTRAS.get(name, 'export')}]'"
         ) from None

@@ -8,8 +8,9 @@ import re
 SEAL = {"sha256": "0" * 64}
 """Goes into the JSON header of a file that is to be sealed."""
 
-# In a header that is itself a string within JSON the quotes are escaped.
-_PLACE = re.compile(rb'sha256\\?": \\?"(.{64})', re.DOTALL)
+# In a header that is itself a string within JSON or XML the quotes are escaped.
+_QUOTE = rb'(?:\\?"|&quot;)'
+_PLACE = re.compile(rb"sha256" + _QUOTE + rb": " + _QUOTE + rb"(.{64})", re.DOTALL)
 
 
 def sealed(content: bytes) -> bytes:

@@ -13,11 +13,11 @@ from kdlnet.data.dataset import DetectionDataset
 from kdlnet.errors import ConfigError, KdlnetError, ProofFailed, WeightsError, unknown
 from kdlnet.events import Listener, Message, ignore
 from kdlnet.inference.certificate import check_free, publish
-from kdlnet.inference.exporters import EXPORTERS, Exporter
+from kdlnet.inference.exporters import EXPORTERS, HALF, Exporter
 from kdlnet.inference.kinds import WEIGHTS_KINDS, kind_of
 from kdlnet.inference.parity import SURE_SCORE, Parity, answers_of, compare
 from kdlnet.inference.proof_images import check_count, made_up_inputs, proof_split
-from kdlnet.inference.runtimes import open_runtime
+from kdlnet.inference.runtimes import Runtime, open_runtime
 from kdlnet.inference.weights import Weights, load_weights
 from kdlnet.models.fuse import fuse_model
 from kdlnet.types import ImageSize
@@ -33,7 +33,8 @@ class ExportCertificate(Parity):
     """What was compared, and the result.
 
     The weights ran in torch as they are in their file, the exported one in ``runtime``. ``bytes``
-    are those of all its files, ``facts`` what the format adds.
+    are those of all its files, ``device`` and ``precision`` what it ran on and in, ``facts`` what
+    the format adds.
     """
 
     weights: str
@@ -41,6 +42,8 @@ class ExportCertificate(Parity):
     format: str
     bytes: int
     runtime: str
+    device: str
+    precision: str
     facts: dict[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
@@ -57,6 +60,8 @@ def export(
     split: str = "val",
     images: int = IMAGES,
     image_size: ImageSize | None = None,
+    half: bool = False,
+    device: str = "cpu",
     out: Path | None = None,
     overwrite: bool = False,
     on_event: Listener = ignore,
@@ -64,13 +69,13 @@ def export(
     """Writes ``weights``, fused, in another format, once the answers are proved to be the same.
 
     The proof runs on ``images`` of the ``split`` of ``data``, spread over it, or on made-up ones
-    without ``data``. The file is ``out``, by default the weights' name with the format's suffix;
-    its certificate lies beside it as ``<name>.json``. Raises ProofFailed, and leaves the disk as
-    it was, when the answers differ; KdlnetError when an optional package is missing.
+    without ``data``, and on ``device``, where the file is to run: an integrated GPU or an NPU may
+    answer otherwise than the CPU. ``half`` stores numbers in 16 bits. The file is ``out``, by
+    default the weights' name with the format's suffix; its certificate lies beside it as
+    ``<name>.json``. Raises ProofFailed, and leaves the disk as it was, when the answers differ;
+    KdlnetError when an optional package is missing.
     """
-    if format not in EXPORTERS:
-        raise ConfigError(unknown("format", format, EXPORTERS))
-    exporter = EXPORTERS[format]
+    exporter = _exporter(format, half)
     path, certificate_path = _targets(weights, exporter, out)
     check_free(exporter.kind.files(path), certificate_path, overwrite)
     for package in exporter.packages:
@@ -85,9 +90,23 @@ def export(
     with TemporaryDirectory() as staging:
         staged = exporter.kind.files(Path(staging, path.name))
         exporter.write(fused, staged[0])
-        certificate = _prove(loaded, format, path, staged, dataset, on_event)
+        runtime = open_runtime(staged[0], device=device, runtime=exporter.kind.runtime)
+        certificate = _prove(loaded, format, exporter, runtime, path, dataset, on_event)
         publish(staged, path.parent, certificate_path, certificate.to_dict())
     return certificate
+
+
+def _exporter(format: str, half: bool) -> Exporter:
+    """That of ``format``. Raises ConfigError for an unknown one and for one without ``half``."""
+    if format not in EXPORTERS:
+        raise ConfigError(unknown("format", format, EXPORTERS))
+    exporter = EXPORTERS[format]
+    if not half:
+        return exporter
+    if exporter.half is None:
+        able = ", ".join(name for name, one in EXPORTERS.items() if one.half)
+        raise ConfigError(f"--half: {format} is written in 32 bits only; formats with it: {able}")
+    return exporter.half
 
 
 def _targets(weights: Path, exporter: Exporter, out: Path | None) -> tuple[Path, Path]:
@@ -115,14 +134,15 @@ def _fused(weights: Weights, on_event: Listener) -> Weights:
 def _prove(
     weights: Weights,
     format: str,
+    exporter: Exporter,
+    runtime: Runtime,
     path: Path,
-    staged: list[Path],
     dataset: DetectionDataset | None,
     on_event: Listener,
 ) -> ExportCertificate:
-    """The certificate of the ``staged`` files. Raises ProofFailed when it does not pass."""
-    exporter, contract = EXPORTERS[format], weights.preprocess
-    runtime = open_runtime(staged[0], device="cpu", runtime=exporter.kind.runtime)
+    """The certificate of what ``runtime`` runs. Raises ProofFailed when it does not pass."""
+    contract = weights.preprocess
+    exact = runtime.precision == "float32" or exporter.half is None
     parity = compare(
         weights.detector,
         answers_of(runtime),
@@ -130,7 +150,7 @@ def _prove(
         names=weights.names,
         image_size=contract.image_size,
         rule=weights.rule,
-        tolerance=exporter.tolerance,
+        tolerance=exporter.tolerance if exact else HALF,
         task=f"compare torch and {format}",
         on_event=on_event,
     )
@@ -139,8 +159,10 @@ def _prove(
         weights=str(weights.path),
         exported=str(path),
         format=format,
-        bytes=sum(file.stat().st_size for file in staged),
+        bytes=sum(file.stat().st_size for file in exporter.kind.files(runtime.path)),
         runtime=f"{runtime.name} {runtime.version}",
+        device=f"{runtime.device}: {runtime.device_name}",
+        precision=runtime.precision,
         facts=exporter.facts,
     )
     _judge(certificate, on_event)

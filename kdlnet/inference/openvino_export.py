@@ -1,0 +1,33 @@
+"""Weights as OpenVINO: its own converter reads the ONNX network, all facts stand in the .xml."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from kdlnet.inference.exported import METADATA_KEY
+from kdlnet.inference.onnx_export import header_of, onnx_model
+from kdlnet.inference.weights import Weights
+from kdlnet.utils.files import write_atomic
+from kdlnet.utils.packages import optional_package
+from kdlnet.utils.seal import sealed
+
+
+def write_openvino(weights: Weights, path: Path, half: bool = False) -> None:
+    """A fused detector as ``path`` and, beside it, the numbers as ``.bin``: any batch.
+
+    ``half`` stores the numbers in 16 bits.
+    """
+    openvino = optional_package("openvino", "--format openvino")
+    network = onnx_model(weights).SerializeToString()
+    model = openvino.Core().read_model(model=network, weights=b"")
+    model.set_rt_info(json.dumps(header_of(weights)), [METADATA_KEY])
+    numbers = path.with_suffix(".bin")
+    with TemporaryDirectory() as folder:
+        raw = Path(folder, path.name)
+        openvino.save_model(model, raw, compress_to_fp16=half)
+        content = raw.with_suffix(".bin").read_bytes()
+        graph = sealed(raw.read_bytes() + content)[: raw.stat().st_size]
+    write_atomic(numbers, content)
+    write_atomic(path, graph)

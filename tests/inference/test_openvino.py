@@ -1,0 +1,154 @@
+"""OpenVINO files: written with proof, read like any other network."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from kdlnet.data.catalog import find_dataset, list_images
+from kdlnet.errors import ConfigError, KdlnetError, WeightsError
+from kdlnet.inference.exporters import EXPORTERS, HALF
+from kdlnet.inference.kinds import kind_of
+from kdlnet.inference.predictor import Predictor
+from kdlnet.inference.runtimes import open_runtime
+from kdlnet.inference.weights import load_weights
+from kdlnet.verbs import export as module
+from kdlnet.verbs.export import ExportCertificate, export
+
+from ..support.weights_file import SIZE, make_weights
+from ..support.without_torch import run_without_torch
+
+openvino = pytest.importorskip("openvino")
+pytest.importorskip("onnxscript")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ExportCertificate]:
+    """best.xml and best.bin beside the best.pt they were made from, and their certificate."""
+    file = make_weights(tmp_path_factory.mktemp("openvino") / "best.pt")
+    return file.with_suffix(".xml"), export(file, format="openvino")
+
+
+@pytest.fixture
+def copy(made: tuple[Path, ExportCertificate], tmp_path: Path) -> Path:
+    for name in ("best.xml", "best.bin"):
+        shutil.copy(made[0].with_name(name), tmp_path / name)
+    return tmp_path / "best.xml"
+
+
+def test_the_files_and_their_certificate(made: tuple[Path, ExportCertificate]) -> None:
+    path, proof = made
+    assert proof.passed and proof.images == 32 and proof.boxes_compared > 32
+    assert proof.runtime.startswith("openvino") and proof.precision == "float32"
+    assert proof.device.startswith("cpu: ")
+    names = ["best.bin", "best.pt", "best.xml", "best.xml.json"]
+    assert sorted(file.name for file in path.parent.iterdir()) == names
+    assert proof.bytes == sum(path.with_suffix(end).stat().st_size for end in (".xml", ".bin"))
+    assert json.loads(path.with_name("best.xml.json").read_text())["device"] == proof.device
+    assert str(Path.cwd()).encode() not in path.read_bytes() and b".py" not in path.read_bytes()
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_any_batch_gives_what_torch_gives(made: tuple[Path, ExportCertificate], batch: int) -> None:
+    path, _ = made
+    runtime = open_runtime(path, device="cpu", threads=1)
+    assert (runtime.name, runtime.fixed_size, runtime.threads) == ("openvino", True, 1)
+    images = torch.rand(batch, 3, *SIZE)
+    with torch.no_grad():
+        wanted = load_weights(path.with_suffix(".pt")).detector(images)
+    first = runtime.engine.run(images.numpy())
+    runtime.engine.run(np.zeros_like(images.numpy()))  # must not write into the first answer
+    for name in ("logits", "bins", "points", "strides"):
+        np.testing.assert_allclose(getattr(first, name), getattr(wanted, name), atol=1e-3)
+
+
+def test_predict_and_bench_need_no_torch(
+    made: tuple[Path, ExportCertificate], dataset: Path, tmp_path: Path
+) -> None:
+    path, _ = made
+    images = list_images(find_dataset(str(dataset)), "val")
+    wanted = Predictor.load(path.with_suffix(".pt"), device="cpu").predict(images)
+    code, found, told = run_without_torch(tmp_path, "predict", *images, "--weights", path)
+    assert code == 0, told
+    assert sum(len(each) for each in wanted) > 12
+    for ours, theirs in zip(found["predictions"], wanted, strict=True):
+        assert [box["label"] for box in ours["boxes"]] == theirs.labels.tolist()
+        boxes = np.array([box["box"] for box in ours["boxes"]]).reshape(-1, 4)
+        np.testing.assert_allclose(boxes, theirs.boxes, atol=1e-2)
+    code, facts, told = run_without_torch(
+        tmp_path, "bench", path, "--calls", 2, "--threads", 1, "--batch", 2
+    )
+    assert code == 0 and facts["runtime"].startswith("openvino"), told
+    assert (facts["threads"], facts["device"]) == (1, "cpu") and facts["device_name"]
+
+
+@pytest.mark.parametrize("suffix", [".xml", ".bin"])
+def test_a_damaged_byte_of_either_file_is_noticed(copy: Path, suffix: str) -> None:
+    file = copy.with_suffix(suffix)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"best\.xml' is damaged"):
+        open_runtime(copy)
+
+
+def test_what_cannot_be_opened_is_told_in_one_line(copy: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"device 'gpu'.*cpu"):
+        open_runtime(copy, device="gpu")
+    with pytest.raises(ConfigError, match="64x96 only"):
+        open_runtime(copy, image_size=(64, 64))
+    head = b'<?xml version="1.0"?>\n<net name="a" version="11">'
+    (tmp_path / "a.xml").write_bytes(head)
+    (tmp_path / "a.bin").touch()
+    assert kind_of(tmp_path / "a.xml") == "openvino"
+    with pytest.raises(WeightsError, match="not a readable OpenVINO file") as caught:
+        open_runtime(tmp_path / "a.xml")
+    assert "\n" not in str(caught.value)
+    copy.with_suffix(".bin").unlink()
+    with pytest.raises(WeightsError, match=r"best\.bin' does not exist"):
+        open_runtime(copy)
+
+
+def test_other_tools_files_are_told(tmp_path: Path) -> None:
+    x = openvino.opset13.parameter([1, 3, 8, 8], name="images")
+    openvino.save_model(openvino.Model([openvino.opset13.relu(x)], [x], "o"), tmp_path / "o.xml")
+    with pytest.raises(WeightsError, match="an OpenVINO file of another tool"):
+        open_runtime(tmp_path / "o.xml")
+
+
+def test_half_is_half_and_judged_by_boxes_and_verdicts(
+    made: tuple[Path, ExportCertificate], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path, whole = made
+    proof = export(path.with_suffix(".pt"), format="openvino", half=True, out=tmp_path / "h.xml")
+    assert proof.passed and proof.tolerance is None and proof.flips_allowed == 0
+    assert proof.bytes < 0.6 * whole.bytes and proof.largest_logit_error > whole.largest_logit_error
+    with pytest.raises(ConfigError, match=r"--half: onnx .* openvino"):
+        export(path.with_suffix(".pt"), half=True)
+
+
+def test_half_precision_of_a_device_is_not_judged_by_digits(
+    made: tuple[Path, ExportCertificate],
+) -> None:
+    """As that of a GPU: the file is the same, what runs it computes in 16 bits."""
+    path, _ = made
+    runtime = replace(open_runtime(path), precision="float16")
+    weights = load_weights(path.with_suffix(".pt"))
+    exporter = EXPORTERS["openvino"]
+    proof = module._prove(weights, "openvino", exporter, runtime, path, None, lambda event: None)
+    assert proof.tolerance is None and proof.box_tolerance == HALF.box_pixels
+
+
+def test_without_the_package_one_line_says_how_to_get_it(
+    made: tuple[Path, ExportCertificate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(KdlnetError, match=r"pip install 'kdlnet\[openvino\]'"):
+        open_runtime(made[0])

@@ -1,0 +1,76 @@
+"""docs/client.cpp, compiled: its boxes are those of kdlnet, from the same file and images."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from kdlnet.inference.openvino_export import write_openvino
+from kdlnet.inference.predictor import Predictor
+from kdlnet.inference.weights import load_weights
+from kdlnet.models.fuse import fuse_model
+
+from .support.weights_file import make_weights
+
+SOURCE = Path(__file__).resolve().parents[1] / "docs" / "client.cpp"
+
+
+def openvino_folder() -> Path | None:
+    """The Python package of OpenVINO, where it holds headers and libraries."""
+    spec = importlib.util.find_spec("openvino")
+    folders = (spec.submodule_search_locations or ()) if spec else ()
+    return next((Path(one) for one in folders if Path(one, "include/openvino").is_dir()), None)
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    compiler, folder = shutil.which("g++"), openvino_folder()
+    if compiler is None or folder is None:
+        pytest.skip("no g++, or no headers of OpenVINO")
+    (library,) = (folder / "libs").glob("libopenvino.so.*")
+    program = tmp_path_factory.mktemp("client") / "client"
+    where = ["-I", folder / "include", library, f"-Wl,-rpath,{folder / 'libs'}"]
+    line = [compiler, "-O2", "-std=c++17", "-Wall", "-Werror", SOURCE, *where, "-o", program]
+    subprocess.run(list(map(str, line)), check=True)
+    return program
+
+
+def picture(folder: Path, height: int, width: int, channels: int) -> Path:
+    """A smooth image with a bright spot, as PGM or PPM."""
+    random = np.random.default_rng(height)
+    coarse = random.integers(0, 256, (6, 8, channels)).astype(np.uint8)
+    image = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    path = folder / f"{height}.{'ppm' if channels == 3 else 'pgm'}"
+    cv2.imwrite(str(path), image)
+    return path
+
+
+@pytest.mark.slow
+def test_a_client_in_another_language_finds_the_same(client: Path, tmp_path: Path) -> None:
+    """The network's size, smaller, larger by a whole and by a broken factor; grey and colour."""
+    assert len(SOURCE.read_text(encoding="utf-8").splitlines()) <= 200
+    pytest.importorskip("onnxscript")
+    weights = load_weights(make_weights(tmp_path / "best.pt"))
+    weights.detector, weights.fused = fuse_model(weights.detector), True
+    write_openvino(weights, tmp_path / "best.xml")
+    predictor = Predictor.load(tmp_path / "best.xml")
+    sizes = [(64, 96, 3), (128, 192, 1), (150, 170, 3), (40, 90, 3), (300, 100, 1)]
+    files = [picture(tmp_path, *size) for size in sizes]
+    for file in files:
+        image = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+        image = image[:, :, None] if image.ndim == 2 else image[:, :, ::-1].copy()
+        (wanted,) = predictor.predict(image)
+        line = [str(client), str(tmp_path / "best.xml"), str(file)]
+        done = subprocess.run(line, capture_output=True, text=True, check=True)
+        *rows, verdict = done.stdout.split("\n")[:-1]
+        found = np.array([row.split() for row in rows], float).reshape(-1, 6)
+        assert verdict == wanted.verdict and len(wanted) > 3
+        assert found[:, 0].tolist() == wanted.labels.tolist()
+        np.testing.assert_allclose(found[:, 1], wanted.scores, atol=2e-3)
+        np.testing.assert_allclose(found[:, 2:], wanted.boxes, atol=0.1)
