@@ -182,7 +182,7 @@ def test_val_and_compare_take_an_exported_file(
     sides = compare([file], [exported], data=str(dataset), rounds=20, out=tmp_path / "compare")
     assert sides.differences["ap"].a == one.precision.ap
     assert sides.differences["ap"].b == two.precision.ap
-    for counts in sides.flips.values():
+    for counts in sides.flips.counts.values():
         assert counts["only A NG"] == counts["only B NG"] == 0
     with pytest.raises(ConfigError, match="64x64 only"):
         validate(exported, data=str(dataset), image_size=(96, 96), out=tmp_path / "x")
@@ -205,7 +205,7 @@ def test_verdicts_of_predict_and_compare_are_one(file: Path, dataset: Path, tmp_
         [tmp_path / "fused.pt"], [tmp_path / "fused.pt"], data=str(dataset), rounds=5,
         out=tmp_path / "compare",
     )  # fmt: skip
-    flips = sides.flips["defective"]["both NG"] + sides.flips["good"]["both NG"]
+    flips = sides.flips.counts["defective"]["both NG"] + sides.flips.counts["good"]["both NG"]
     assert flips == verdicts.count("NG")
 
 
@@ -243,6 +243,6 @@ def test_every_runtime_obeys_the_stored_rule(file: Path, dataset: Path, tmp_path
     sides = compare(
         [tmp_path / "a.pt"], [tmp_path / "a.onnx"], data=str(dataset), rounds=5, out=tmp_path / "c"
     )
-    flips = sum((Counter(counts) for counts in sides.flips.values()), Counter())
+    flips = sum((Counter(counts) for counts in sides.flips.counts.values()), Counter())
     assert flips["A UNSURE, B UNSURE"] == wanted.count("UNSURE")
     assert flips["both NG"] == wanted.count("NG") and flips["both OK"] == wanted.count("OK")
