@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from kdlnet.errors import WeightsError
 from kdlnet.images.tiles import Tile, merge_tiles
 from kdlnet.inference.clock import Laps
 from kdlnet.inference.engine import Engine
@@ -41,7 +42,8 @@ class Pipeline:
         """Detections of each image in turn, boxes in pixels of the original image.
 
         ``clock`` gets what the stages take, waiting for the device at their ends; what the caller
-        does between two images is in none of them.
+        does between two images is in none of them. Raises WeightsError for a network that answers
+        with NaN: no box would come of it, and every part would pass.
         """
         parts: list[DetectionArrays] = []
         tiles: list[Tile | None] = []
@@ -53,6 +55,7 @@ class Pipeline:
             self._end(clock, "preprocess")
             raw = self.engine.run(images)
             self._end(clock, "infer")
+            _require_numbers(raw)
             whole = []
             for row, found, geometry in zip(rows, self._select(raw), geometries, strict=True):
                 parts.append(geometry.detections(self._kept(found)))
@@ -86,3 +89,12 @@ class Pipeline:
 
     def _merge(self, parts: list[DetectionArrays], tiles: list[Tile | None]) -> DetectionArrays:
         return merge_tiles(parts, tiles, self.iou_threshold, self.max_detections)
+
+
+def _require_numbers(raw: Any) -> None:
+    """Raises WeightsError for NaN, which is unequal to itself in torch and in numpy alike."""
+    if bool((raw.logits != raw.logits).any()) or bool((raw.bins != raw.bins).any()):
+        raise WeightsError(
+            "the network answered with NaN, so no verdict can be given: its file is damaged, or this "
+            "device is not precise enough for it; try --device cpu or the file it was made from"
+        )

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from kdlnet.data.catalog import find_dataset, list_images
-from kdlnet.errors import ConfigError
+from kdlnet.errors import ConfigError, WeightsError
 from kdlnet.events import ignore
 from kdlnet.images.read import read_image
 from kdlnet.inference.clock import STAGES, Laps
@@ -26,7 +27,7 @@ from kdlnet.inference.weights import load_weights, save_weights
 from kdlnet.metrics.evaluation import EvalResult
 from kdlnet.metrics.verdict import ClassRule, VerdictRule
 from kdlnet.models.network import Network
-from kdlnet.types import DetectionArrays, Tiling
+from kdlnet.types import DetectionArrays, RawPredictions, Tiling
 from kdlnet.verbs import bench as bench_module
 from kdlnet.verbs.bench import Workload
 from kdlnet.verbs.compare import compare
@@ -34,6 +35,7 @@ from kdlnet.verbs.export import EXPORTERS, export
 from kdlnet.verbs.fuse import fuse
 from kdlnet.verbs.val import validate
 
+from ..support.blob_network import blob, grey, make_predictor
 from ..support.weights_file import make_file
 
 TILES = {"whole": None, "tiled": Tiling((48, 32), 0.2)}
@@ -246,3 +248,15 @@ def test_every_runtime_obeys_the_stored_rule(file: Path, dataset: Path, tmp_path
     flips = sum((Counter(counts) for counts in sides.flips.counts.values()), Counter())
     assert flips["A UNSURE, B UNSURE"] == wanted.count("UNSURE")
     assert flips["both NG"] == wanted.count("NG") and flips["both OK"] == wanted.count("OK")
+
+
+@pytest.mark.parametrize("part", ["logits", "bins"])
+def test_a_network_that_answers_nan_passes_no_part(part: str) -> None:
+    def broken(images: torch.Tensor) -> RawPredictions:
+        raw = blob(images)
+        getattr(raw, part)[..., -1] = torch.nan
+        return raw
+
+    predictor = replace(make_predictor(), engine=TorchEngine(broken))
+    with pytest.raises(WeightsError, match="answered with NaN, so no verdict can be given"):
+        predictor.predict(grey(255))
