@@ -95,6 +95,6 @@ def _require_numbers(raw: Any) -> None:
     """Raises WeightsError for NaN, which is unequal to itself in torch and in numpy alike."""
     if bool((raw.logits != raw.logits).any()) or bool((raw.bins != raw.bins).any()):
         raise WeightsError(
-            "the network answered with NaN, so no verdict can be given: its file is damaged, or this "
-            "device is not precise enough for it; try --device cpu or the file it was made from"
+            "the network answered with NaN, so no verdict can be given: its file is damaged, or "
+            "this device is not precise enough for it; try --device cpu or the file it came from"
         )
