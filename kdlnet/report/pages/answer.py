@@ -80,7 +80,9 @@ def tone(rates: Mapping[str, Rate], limits: Limits) -> str:
         return "broken"
     if "open" in states or "unknown" in states:
         return "open"
-    return "met" if "met" in states else "free"
+    if "met" not in states:
+        return "free"
+    return "open" if _half(limits) else "met"
 
 
 def bar(rate: Rate, limit: float | None) -> Bar | None:
@@ -92,15 +94,20 @@ def bar(rate: Rate, limit: float | None) -> Bar | None:
     return Bar(100 * rate.low / end, 100 * rate.high / end, 100 * rate.value / end, shown, end)
 
 
+def _half(limits: Limits) -> bool:
+    """One limit alone says nothing: a model that rejects everything lets no defect pass."""
+    return (limits.escape is None) != (limits.overkill is None)
+
+
 def _states(rates: Mapping[str, Rate], limits: Limits) -> list[State]:
     return [state(rates["escape"], limits.escape), state(rates["overkill"], limits.overkill)]
 
 
 def _answer(rates: Mapping[str, Rate], limits: Limits) -> str:
-    half = None in (limits.escape, limits.overkill)
-    met = "Yes, as far as limits were given" if half else "Yes"
     free = "That depends on your limits"
-    return {"broken": "No", "open": "Not proven", "met": met, "free": free}[tone(rates, limits)]
+    if _half(limits) and "met" in _states(rates, limits):
+        return "Not yet: one limit is missing"
+    return {"broken": "No", "open": "Not proven", "met": "Yes", "free": free}[tone(rates, limits)]
 
 
 def _why(rates: Mapping[str, Rate], limits: Limits) -> str:
@@ -116,7 +123,7 @@ def _reason(name: str, rate: Rate, limit: float | None) -> str:
         return _WITHOUT[name]
     if limit is None:
         return f"No limit was given for how many {happens}."
-    allowed = f"allowed are {percent(limit)}"
+    allowed = f"your limit is {percent(limit)}"
     if rate.high <= limit:
         return f"At most {percent(rate.high)} {happens}; {allowed}."
     if rate.low > limit:

@@ -27,8 +27,8 @@ def first_screen(subject: Subject) -> dict[str, Any]:
         "title": f"{model} on {visible(result.data)} {result.split}",
         "over": f"{model} on {visible(result.data)}, {result.split} set",
         "question": "May this model go on the line?",
-        "lead": f"It judged {counted(bad + good, 'part')}, one picture each: {bad:,} with a "
-        f"defect, {good:,} without.",
+        "lead": f"It judged {counted(bad + good, 'part')}, one picture each: {bad or 'none'} "
+        f"with a defect, {good or 'none'} without.",
         "foot": f"Made by kdlnet {__version__}. This file needs no network and sends nothing.",
         "facts": facts(rates, limits),
         "tone": tone(rates, limits),
@@ -50,8 +50,8 @@ def _cautions(subject: Subject) -> list[str]:
     lines = []
     if subject.result.split == "val":
         lines.append(
-            "Training chose its best state by the val set, so that new parts may do worse: the "
-            "test set gives the fairer answer."
+            "These parts helped to choose the model, so that new parts may do worse. The test set "
+            "gives the fairer answer."
         )
     if chosen_on(subject.calibration) == (subject.result.data, subject.result.split):
         lines.append(
@@ -67,15 +67,15 @@ def _cautions(subject: Subject) -> list[str]:
 def _proofs(rates: Mapping[str, Rate]) -> dict[str, str]:
     """What so many parts can prove at best, by rate; "" where there is none."""
     lines = dict.fromkeys(rates, "")
-    for name, kind, mistake in (
-        ("escape", "defective", "miss"),
-        ("overkill", "good", "false call"),
+    for name, kind, never in (
+        ("escape", "defective", "none of them may pass"),
+        ("overkill", "good", "none of them may be rejected"),
     ):
         of = rates[name].of
         if of:
             lines[name] = (
-                f"{counted(of, f'{kind} part')} can prove {percent(Rate(0, of).high)} at best; for "
-                f"1 % it takes {parts_needed(0.01)} without a {mistake}."
+                f"{counted(of, f'{kind} part')} can prove {percent(Rate(0, of).high)} at best. To "
+                f"prove 1 %, {parts_needed(0.01)} are needed, and {never}."
             )
     return lines
 

@@ -108,18 +108,22 @@ function stateOf(found, limit) {
   return found.high <= limit ? "met" : found.low > limit ? "broken" : "open";
 }
 
+// One limit alone says nothing: a model that rejects everything lets no defect pass.
+const halfOf = (limits) => (limits.escape === null) !== (limits.overkill === null);
+
 function toneOf(rates, limits) {
   const states = ["escape", "overkill"].map((name) => stateOf(rates[name], limits[name]));
   if (states.includes("broken")) return "broken";
   if (states.includes("open") || states.includes("unknown")) return "open";
-  return states.includes("met") ? "met" : "free";
+  if (!states.includes("met")) return "free";
+  return halfOf(limits) ? "open" : "met";
 }
 
 function reason(name, found, limit) {
   const happens = HAPPENS[name];
   if (!found.of) return WITHOUT[name];
   if (limit === null) return `No limit was given for how many ${happens}.`;
-  const allowed = `allowed are ${percent(limit)}`;
+  const allowed = `your limit is ${percent(limit)}`;
   if (found.high <= limit) return `At most ${percent(found.high)} ${happens}; ${allowed}.`;
   if (found.low > limit) return `At least ${percent(found.low)} ${happens}; ${allowed}.`;
   const soFew = `so few parts leave room for up to ${percent(found.high)}`;
@@ -128,11 +132,10 @@ function reason(name, found, limit) {
 
 function factsOf(rates, limits) {
   const none = limits.escape === null && limits.overkill === null;
-  const half = limits.escape === null || limits.overkill === null;
-  const met = half ? "Yes, as far as limits were given" : "Yes";
-  const answers = { broken: "No", open: "Not proven", met, free: "That depends on your limits" };
+  const answers = { broken: "No", open: "Not proven", met: "Yes", free: "That depends on your limits" };
+  const kept = ["escape", "overkill"].some((name) => stateOf(rates[name], limits[name]) === "met");
   const texts = {
-    answer: answers[toneOf(rates, limits)],
+    answer: halfOf(limits) && kept ? "Not yet: one limit is missing" : answers[toneOf(rates, limits)],
     why: none
       ? "Enter how many defective parts may pass and how many good parts may be rejected, and this page answers yes or no."
       : ["escape", "overkill"].map((name) => reason(name, rates[name], limits[name])).join(" "),

@@ -31,7 +31,7 @@ def test_state(count, of, limit, expected):
     ("escape", "overkill", "limits", "answer"),
     [
         ((0, 400), (0, 400), Limits(0.01, 0.01), "Yes"),
-        ((0, 400), (0, 400), Limits(0.01), "Yes, as far as limits were given"),
+        ((0, 400), (0, 400), Limits(0.01), "Not yet: one limit is missing"),
         ((0, 400), (0, 0), Limits(0.01, 0.01), "Not proven"),
         ((0, 300), (0, 400), Limits(0.01, 0.01), "Not proven"),
         ((90, 300), (0, 400), Limits(0.01, 0.01), "No"),
@@ -47,16 +47,16 @@ def test_reasons_name_what_decides():
     why = facts(rates((3, 300), (0, 0)), Limits(0.01, 0.02))["why"]
     assert why == (
         "1.0 % of the defective parts pass here, but so few parts leave room for up to 2.9 %; "
-        "allowed are 1.0 %. This set has no good part, so nobody can know how many "
+        "your limit is 1.0 %. This set has no good part, so nobody can know how many "
         "would be rejected."
     )
     why = facts(rates((90, 300), (0, 400)), Limits(0.01, 0.02))["why"]
     assert why == (
-        "At least 24.9 % of the defective parts pass; allowed are 1.0 %. "
-        "At most 0.9 % of the good parts are rejected; allowed are 2.0 %."
+        "At least 24.9 % of the defective parts pass; your limit is 1.0 %. "
+        "At most 0.9 % of the good parts are rejected; your limit is 2.0 %."
     )
     why = facts(rates((0, 0), (0, 400)), Limits(overkill=0.02))["why"]
-    assert why.startswith("This set has no defective part") and why.endswith("allowed are 2.0 %.")
+    assert why.startswith("This set has no defective part") and why.endswith("your limit is 2.0 %.")
     why = facts(rates((0, 400), (0, 400)), Limits(0.01))["why"]
     assert why.endswith("No limit was given for how many of the good parts are rejected.")
 
