@@ -192,6 +192,18 @@ def test_the_slider_says_what_python_says(chromium, page, subject):
 
 @pytest.mark.slow
 @needs_chromium
+def test_a_score_at_the_threshold_reaches_it(chromium, page, subject):
+    chromium.open(page)
+    best = sorted({float(image.scores.max()) for image in subject.images if len(image.scores)})
+    for score in best[::5]:
+        chromium.run(f"byId('number').value = {score!r}")
+        chromium.run("byId('number').dispatchEvent(new Event('change'))")
+        wanted = expected(subject, VerdictRule.at(score), LIMITS)
+        assert shown(chromium, wanted) == wanted
+
+
+@pytest.mark.slow
+@needs_chromium
 def test_keys_and_the_mouse_move_the_slider(chromium, page, subject):
     chromium.open(page)
     chromium.run("byId('slider').focus()")
