@@ -52,11 +52,14 @@ def picture(folder: Path, height: int, width: int, channels: int) -> Path:
 
 
 @pytest.mark.slow
-def test_a_client_in_another_language_finds_the_same(client: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("channels", [3, 1])
+def test_a_client_in_another_language_finds_the_same(
+    client: Path, tmp_path: Path, channels: int
+) -> None:
     """The network's size, smaller, larger by a whole and by a broken factor; grey and colour."""
     assert len(SOURCE.read_text(encoding="utf-8").splitlines()) <= 200
     pytest.importorskip("onnxscript")
-    weights = load_weights(make_weights(tmp_path / "best.pt"))
+    weights = load_weights(make_weights(tmp_path / "best.pt", channels))
     weights.detector, weights.fused = fuse_model(weights.detector), True
     write_openvino(weights, tmp_path / "best.xml")
     predictor = Predictor.load(tmp_path / "best.xml")
@@ -70,7 +73,7 @@ def test_a_client_in_another_language_finds_the_same(client: Path, tmp_path: Pat
         done = subprocess.run(line, capture_output=True, text=True, check=True)
         *rows, verdict = done.stdout.split("\n")[:-1]
         found = np.array([row.split() for row in rows], float).reshape(-1, 6)
-        assert verdict == wanted.verdict and len(wanted) > 3
+        assert verdict == wanted.verdict and len(wanted) > 1
         assert found[:, 0].tolist() == wanted.labels.tolist()
         np.testing.assert_allclose(found[:, 1], wanted.scores, atol=2e-3)
         np.testing.assert_allclose(found[:, 2:], wanted.boxes, atol=0.1)

@@ -31,7 +31,7 @@ class Exporter:
     half: Exporter | None = None
 
 
-HALF = Tolerance(logits=None, box_pixels=1.0, score=0.02, flips=0.01, ap_loss=0.005)
+HALF = Tolerance(logits=None, box_pixels=2.0, score=0.02, flips=0.01, ap_loss=0.005)
 """For numbers of 16 bits: boxes and verdicts are judged, not digits."""
 
 _CONVERTER = ("onnx", "onnxscript", "openvino")

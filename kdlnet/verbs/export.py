@@ -48,7 +48,8 @@ class ExportCertificate(Parity):
 
     def to_dict(self) -> dict[str, Any]:
         values = super().to_dict()
-        return {**values, **values.pop("facts")}
+        facts: dict[str, Any] = values.pop("facts")
+        return values | facts
 
 
 def export(

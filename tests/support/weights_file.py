@@ -19,9 +19,9 @@ def make_file(path: Path, size: ImageSize = (64, 64)) -> Path:
     return save_busy(path, Preprocess(size))
 
 
-def make_weights(path: Path) -> Path:
+def make_weights(path: Path, channels: int = 3) -> Path:
     """The same, with a window, a threshold of its own and boxes of many sizes."""
-    contract = Preprocess(SIZE, window=(10.0, 240.0))
+    contract = Preprocess(SIZE, channels, window=(10.0, 240.0))
     return save_busy(path, contract, spread=100.0, thresholds={"score": 0.4})
 
 
@@ -33,11 +33,11 @@ def save_busy(
     names: tuple[str, ...] = NAMES,
 ) -> Path:
     """Saves a `lightnet-n` whose logits are far apart; ``spread`` multiplies those of the bins."""
-    arguments = ModelArguments(len(names))
+    arguments = ModelArguments(len(names), channels=contract.channels)
     detector = build_model("lightnet-n", arguments, seed=0)
     torch.manual_seed(0)
     for _ in range(4):
-        detector(torch.rand(4, 3, *contract.image_size))
+        detector(torch.rand(4, contract.channels, *contract.image_size))
     for layer in detector.head.class_logits:
         layer.weight.data *= 30
         layer.bias.data.zero_()
