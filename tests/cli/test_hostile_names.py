@@ -72,11 +72,6 @@ LINES = {
 }
 
 
-@pytest.fixture(scope="module")
-def outs() -> dict[str, Path]:
-    return {}
-
-
 @pytest.mark.filterwarnings("ignore:Glyph:UserWarning")
 @pytest.mark.parametrize("name", LINES)
 def test_nothing_of_them_reaches_the_terminal_as_a_code(
@@ -92,6 +87,8 @@ def test_nothing_of_them_reaches_the_terminal_as_a_code(
         figures = [row.split() for row in run.out.splitlines() if row.startswith("xxx")]
         assert len(figures[0]) > 4, "a long name leaves room for its figures"
     assert {path.name for path in tmp_path.iterdir()} == {"out"}
+    for page in (tmp_path / "out").rglob("*.html"):
+        assert not any("onerror" in names for _, names in elements(page))
 
 
 def test_a_table_of_predictions_holds_no_formula(
@@ -126,6 +123,12 @@ class Tags(HTMLParser):
         self.found.append((tag, tuple(name for name, _ in attrs)))
 
 
+def elements(page: Path) -> list[tuple[str, tuple[str, ...]]]:
+    tags = Tags()
+    tags.feed(page.read_text(encoding="utf-8"))
+    return tags.found
+
+
 def test_a_page_has_the_elements_of_its_template_alone(
     kdlnet: Command, made: Path, tmp_path: Path
 ) -> None:
@@ -138,9 +141,7 @@ def test_a_page_has_the_elements_of_its_template_alone(
     for source in (plain, made / "set"):
         out = tmp_path / source.name
         assert kdlnet(f"data show {source / 'data.yaml'}", "--out", out).code == 0
-        tags = Tags()
-        tags.feed((out / "index.html").read_text(encoding="utf-8"))
-        pages.append(tags.found)
+        pages.append(elements(out / "index.html"))
     assert pages[0] == pages[1]
 
 
