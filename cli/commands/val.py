@@ -92,12 +92,9 @@ def val(
 ) -> None:
     """Measure the precision of weights on a dataset.
 
-    AP, AP50 and AP75, over all, per class and per size, with 95 % intervals from a
-    bootstrap over images, or over groups of them. By the rule in the weights: how many defective
-    parts would be passed and good ones rejected, with exact 95 % intervals.
-    The folder (runs/val/NAME unless --out) gets report.html, one page that says whether the model
-    may go on the line, metrics.json, curves, the confusion matrix, pictures with true, false and
-    missed boxes, and suspicious labels for LabelMe.
+    AP over all, per class and per size, and how many defective parts would pass and good ones be
+    rejected, all with 95 % intervals. The folder (runs/val/NAME unless --out) gets report.html:
+    may it go on the line? Also metrics.json, plots, pictures and suspicious labels.
 
     \b
     kdlnet val runs/train/neu-det/weights/best.pt --data neu-det --split test
