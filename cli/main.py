@@ -15,6 +15,7 @@ import typer
 import typer.main
 
 from kdlnet import __version__
+from kdlnet.errors import KdlnetError
 
 from .commands import (
     bench,
@@ -93,12 +94,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     _open_closed_streams()
     _accept_any_text()
+    stops: list[int] = []
     try:
-        with _stopping_as_on_ctrl_c():
+        with _stopping_as_on_ctrl_c(stops):
             _run(arguments)
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
-        return report(error, arguments)
+        # Stopped in the middle of an import, libraries fail in ways of their own.
+        broken = bool(stops) and not isinstance(error, (KdlnetError, typer.Exit, KeyboardInterrupt))
+        return report(KeyboardInterrupt() if broken else error, arguments)
     return DONE
 
 
@@ -128,16 +132,28 @@ def _open_closed_streams() -> None:
 
 
 @contextlib.contextmanager
-def _stopping_as_on_ctrl_c() -> Iterator[None]:
-    """SIGTERM ends a verb as Ctrl-C does: results are written, unfinished folders removed."""
+def _stopping_as_on_ctrl_c(stops: list[int]) -> Iterator[None]:
+    """SIGTERM ends a verb as Ctrl-C does: results are written, unfinished folders removed.
+
+    ``stops`` gets the signals that came.
+    """
+
+    def stop(number: int, _: object) -> None:
+        stops.append(number)
+        raise KeyboardInterrupt
+
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    numbers = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
+        numbers.append(signal.SIGINT)
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _accept_any_text() -> None:

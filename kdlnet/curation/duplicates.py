@@ -39,7 +39,8 @@ _LEAST_CONTRAST = 0.005  # of SIFT, below its usual 0.04: faint textures are the
 _LEAST_COSINE = 0.8
 _TOLERANCE = 3.0  # pixels of the compared pictures
 _SCALES = (0.5, 2.0)
-_BLOCK = 4096
+_BLOCK = 4096  # descriptors
+_CELLS = 2**23  # similarities that are in memory at once
 _WORKERS = 4
 
 Floats = NDArray[np.float32]
@@ -191,8 +192,9 @@ def _candidates(
     Images with the same number in ``group_of`` are not proposed to each other.
     """
     wanted: set[tuple[int, int]] = set()
-    for start in range(0, len(rows), _BLOCK):
-        block = rows[start : start + _BLOCK]
+    step = max(1, _CELLS // max(1, len(words)))
+    for start in range(0, len(rows), step):
+        block = rows[start : start + step]
         similarity = words[block] @ words.T
         similarity[group_of[block][:, None] == group_of[None, :]] = -1
         nearest = min(_CANDIDATES, len(words))

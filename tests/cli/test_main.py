@@ -196,6 +196,25 @@ def test_sigterm_is_ctrl_c(kdlnet: Command, engine: FakeEngine) -> None:
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_library_that_breaks_when_stopped_is_no_defect(
+    number: signal.Signals, kdlnet: Command, engine: FakeEngine, tmp_path: Path
+) -> None:
+    """As numpy did, stopped in the middle of its import."""
+
+    def break_down() -> None:
+        try:
+            os.kill(os.getpid(), number)
+        except KeyboardInterrupt:
+            raise RecursionError from None
+
+    engine.on_call = break_down
+    run = kdlnet("val best.pt --data neu-det")
+    assert run.code == 130
+    assert run.err.splitlines()[-1] == "interrupted"
+    assert not list(tmp_path.glob("*.log"))
+
+
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_are_no_defect(closed: str, tmp_path: Path) -> None:
     """A file opened later must not take the number of a stream that C libraries print to."""
