@@ -69,15 +69,19 @@ class DayBook:
                     open_names.discard(name)
                     yield name, stamp
 
-    def add(self, entry: Entry, now: datetime) -> None:
-        """Appends the row of an image. Raises KdlnetError when it cannot be written."""
-        self.turn(now)
+    def add(self, entry: Entry, now: datetime) -> str | None:
+        """Appends the row of an image; what :meth:`turn` says of the day before.
+
+        Raises KdlnetError when it cannot be written.
+        """
+        line = self.turn(now)
         file = self.folder / f"{self.day}.csv"
         score = "" if entry.score is None else f"{entry.score:.5f}"
         when, stamp = now.isoformat(timespec="milliseconds"), entry.stamp
         answer = (entry.verdict, entry.boxes, text_cell(entry.label), score, f"{entry.latency:.3f}")
         _append(file, (when, path_cell(entry.name), stamp.size, stamp.changed, *answer))
         self.counts[entry.verdict] += 1
+        return line
 
     def turn(self, now: datetime) -> str | None:
         """Goes on to the day of ``now``; the line of the day before, None where it is the same."""

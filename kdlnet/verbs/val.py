@@ -28,7 +28,7 @@ from kdlnet.metrics.average_precision import (
     ClassPrecision,
     average_precision,
 )
-from kdlnet.metrics.errors import find_errors
+from kdlnet.metrics.errors import Errors, find_errors
 from kdlnet.metrics.evaluation import EvalResult, Fold
 from kdlnet.metrics.intervals import Interval
 from kdlnet.metrics.rates import PartRates, Rate, VerdictReport, measure
@@ -138,8 +138,22 @@ def validate(
         label_problems=[str(problem) for part in parts for problem in part.loaded.problems],
         folds=_each_fold(parts, found, max_detections) if folds else [],
     )
-    write_json(folder / "environment.json", environment())
-    write_json(folder / "metrics.json", result.to_dict())
+    _write(result, results, errors, runtime, lots, pictures, on_event)
+    return result
+
+
+def _write(
+    result: EvalResult,
+    results: list[ImageResult],
+    errors: Errors,
+    runtime: Runtime,
+    lots: list[str] | None,
+    pictures: bool,
+    on_event: Listener,
+) -> None:
+    """The files of a validation but its plots: environment.json, metrics.json, report.html."""
+    write_json(result.folder / "environment.json", environment())
+    write_json(result.folder / "metrics.json", result.to_dict())
     subject = Subject(
         result,
         results,
@@ -150,8 +164,7 @@ def validate(
         lots=lots,
         limits=limits_of(runtime.calibration),
     )
-    write_report(folder, subject, pictures, on_event)
-    return result
+    write_report(result.folder, subject, pictures, on_event)
 
 
 @dataclass(frozen=True)

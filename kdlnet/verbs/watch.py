@@ -164,10 +164,9 @@ class _Desk:
         text = json.dumps(values, ensure_ascii=False) + "\n"
         path = self._file("verdicts", arrival.name, ".json")
         write_atomic(path, text.encode("utf-8", "surrogateescape"))
-        line = self.book.turn(now)
+        line = self.book.add(entry, now)
         if line is not None:
             self.on_event(Message(line))
-        self.book.add(entry, now)
         self.watch.done(arrival.name, arrival.stamp)
         self.images[entry.verdict] = self.images.get(entry.verdict, 0) + 1
         self.on_answer(entry)
