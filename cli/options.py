@@ -119,6 +119,14 @@ Data = Annotated[
     str | None,
     option("--data", metavar="NAME", help="Name in datasets.yaml, a data.yaml or its folder."),
 ]
+DataNames = Annotated[
+    list[str] | None,
+    option(
+        "--data",
+        metavar="NAME",
+        help="Name in datasets.yaml, a data.yaml or its folder; several are joined.",
+    ),
+]
 DataArgument = Annotated[
     str,
     typer.Argument(

@@ -31,7 +31,7 @@ Settings = TypeVar("Settings", bound="BaseModel")
 def config_flags(
     *,
     model: str | None,
-    data: str | None,
+    data: list[str] | None,
     data_root: Path | None,
     cache: str | None,
     strict: bool,
@@ -44,7 +44,7 @@ def config_flags(
     return {
         "model.name": model,
         "model.start": "none" if init == SCRATCH else None,
-        "data.name": data,
+        "data.name": data or None,
         "data.root": str(data_root) if data_root else None,
         "data.cache": cache,
         "data.strict": strict or None,
@@ -95,10 +95,12 @@ def resumed_settings(
 
 def _place(own: TrainConfig, flags: dict[str, Any]) -> DataConfig:
     """The section ``data`` of a run that goes on, with the dataset's place from the flags."""
-    name, root = flags["data.name"], flags["data.root"]
-    if name is None or same(own.data.name, name):
-        name, root = own.data.name, root or own.data.root
-    return own.data.model_copy(update={"name": name, "root": root})
+    from kdlnet.config import DataConfig
+
+    names, root = flags["data.name"], flags["data.root"]
+    if names is None or same(list(own.data.names), names):
+        names, root = own.data.names, root or own.data.root
+    return DataConfig(**own.data.model_dump() | {"name": tuple(names), "root": root})
 
 
 def resumed(

@@ -34,7 +34,7 @@ class ModelConfig(_Section):
 
 
 class DataConfig(_Section):
-    """Where the images are and how they are held.
+    """Where the images are and how they are held. Several names are joined, see docs/concepts.md.
 
     ``cache``: ``ram`` (falls back to ``disk`` past ``cache_gb`` a split), ``disk`` (a memory-mapped
     file in the temporary folder, deleted at the end) or ``none`` (decoded for every batch).
@@ -42,7 +42,7 @@ class DataConfig(_Section):
     measures the training set.
     """
 
-    name: str = ""
+    name: str | tuple[str, ...] = ""
     root: str | None = None
     cache: Literal["ram", "disk", "none"] = "ram"
     cache_gb: float = Field(4.0, gt=0)
@@ -50,6 +50,17 @@ class DataConfig(_Section):
     window: tuple[float, float] | None = None
     train_split: str = "train"
     val_split: str = "val"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all datasets."""
+        return (self.name,) if isinstance(self.name, str) else self.name
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        """One name in a list is that name."""
+        return value if isinstance(value, str) else value[0] if len(value) == 1 else value
 
     @field_validator("window", mode="before")
     @classmethod

@@ -8,7 +8,7 @@ from ..options import (
     Batch,
     Cache,
     ConfigFile,
-    Data,
+    DataNames,
     DataRoot,
     Device,
     Epochs,
@@ -32,7 +32,7 @@ from ..training import config_flags, new_settings, resumed_settings, run, weight
 
 def train(
     model: Model = None,
-    data: Data = None,
+    data: DataNames = None,
     data_root: DataRoot = None,
     epochs: Epochs = None,
     image_size: TrainSize = None,

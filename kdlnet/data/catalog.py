@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kdlnet.data.schema import CatalogEntry, DatasetFile, parse_catalog, parse_dataset
 from kdlnet.errors import DataError, unknown
-from kdlnet.images.folder import glob_root, images_below, outside_results, unread_below
+from kdlnet.images.folder import glob_root, images_below, outside_results
 from kdlnet.images.read import IMAGE_SUFFIXES
 from kdlnet.utils.text import path_lines
 
@@ -26,7 +25,8 @@ class DatasetInfo:
     ``source`` is the YAML file, ``root`` the folder that the split entries are relative to,
     ``splits`` the entries as written, ``channels`` what a model should read (None: not said),
     ``kpt_shape`` how many keypoints of how many numbers follow the boxes (None: none do).
-    ``prepare`` is the command that makes the images available, "" if unknown.
+    ``prepare`` is the command that makes the images available, "" if unknown. ``parts`` are the
+    datasets that this one joins, none if it is one of its own, see :mod:`kdlnet.data.joined`.
     """
 
     name: str
@@ -41,6 +41,12 @@ class DatasetInfo:
     url: str = ""
     terms: str = ""
     prepare: str = ""
+    parts: tuple[DatasetInfo, ...] = ()
+
+    @property
+    def sources(self) -> list[Path]:
+        """The YAML files, one for each dataset that is joined."""
+        return [part.source for part in self.parts or (self,)]
 
 
 def find_dataset(
@@ -88,16 +94,18 @@ def look_up(name: str, catalog: Path | None = None) -> tuple[CatalogEntry | None
 def list_images(info: DatasetInfo, split: str, results: list[Path] | None = None) -> list[Path]:
     """Absolute paths of the split's images, sorted, each once; symbolic links are not followed.
 
-    An entry is a folder (searched recursively), a glob or a .txt list file. Lines of a list are
-    relative to the list's folder if they start with ``./``, else to the dataset's root. ``results``
-    collects folders of results, which are left out.
+    An entry is a folder (searched recursively), a glob or a .txt list, its lines relative to its
+    folder if they start with ``./``, else to the dataset's root. ``results`` collects folders of
+    results, which are left out.
 
-    Raises DataError for an unknown split, a missing entry, images that are listed but missing
-    (first one and count) and a split without images.
+    Raises DataError for an unknown or empty split, a missing entry, and listed images that are not
+    there (first one and count).
     """
     if split not in info.splits:
         hint = f"Add it to {info.source}"
         raise DataError(f"dataset {info.name!r}: " + unknown("split", split, info.splits, hint))
+    if info.parts:
+        return sorted(path for part in info.parts for path in list_images(part, split, results))
     images: set[str] = set()
     for entry in info.splits[split]:
         images.update(_entry_images(info, entry, [] if results is None else results))
@@ -105,15 +113,9 @@ def list_images(info: DatasetInfo, split: str, results: list[Path] | None = None
         where = ", ".join(info.splits[split])
         raise DataError(
             f"split {split!r} of dataset {info.name!r} has no images in {where} below "
-            f"{info.root}: put {_suffixes()} files there"
+            f"{info.root}: put {', '.join(sorted(IMAGE_SUFFIXES))} files there"
         )
     return [Path(image) for image in sorted(images)]
-
-
-def unread_pictures(info: DatasetInfo, split: str) -> Counter[str]:
-    """Files in the folders of a split that are pictures but are not read, by suffix."""
-    folders = (entry_path(info, entry) for entry in info.splits.get(split, ()))
-    return sum((unread_below(folder) for folder in folders if folder.is_dir()), Counter())
 
 
 def label_path(image: Path) -> Path:
@@ -292,7 +294,3 @@ def _missing_entry(info: DatasetInfo, path: Path) -> str:
             f"or ${ROOT_VARIABLE})"
         )
     return f"{str(path)!r} of dataset {info.name!r} does not exist: correct it in {info.source}"
-
-
-def _suffixes() -> str:
-    return ", ".join(sorted(IMAGE_SUFFIXES))

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kdlnet.data.cache import ImageStore, Sample
-from kdlnet.data.catalog import DatasetInfo, label_path, list_images, unread_pictures
+from kdlnet.data.catalog import DatasetInfo, label_path, list_images
+from kdlnet.data.folders import unread_pictures
+from kdlnet.data.joined import put_together
 from kdlnet.data.label_files import LabelReader, all_images, conversion, find_unread
 from kdlnet.data.labels import (
     ImageLabels,
@@ -64,6 +66,8 @@ def load_split(info: DatasetInfo, split: str, strict: bool = False) -> Split:
     A defect that is drawn and not read would be learned as background. Raises DataError also when
     no image is left, and with ``strict`` at the first faulty row or image that would be left out.
     """
+    if info.parts:
+        return put_together([load_split(part, split, strict) for part in info.parts], info)
     results: list[Path] = []
     paths = list_images(info, split, results)
     labels, problems, reader = _labels(info, paths)
@@ -123,6 +127,7 @@ class DetectionDataset:
     ``labels`` (T,) are all targets in pixels of the network input, those of sample i from
     ``first[i]`` to ``first[i + 1]``. ``paths`` are the images, :meth:`samples_of` one of them
     tells what is seen of it. ``unreadable`` holds one line for each image that was left out.
+    ``looked_for`` (N, C) are the classes that each sample is labelled for, None: all for all.
 
     Of tiles, an object is a target where ``min_visible`` of it is seen, and ``background`` limits
     how many empty tiles there are for one with a target; None takes all, so that they cover.
@@ -159,6 +164,7 @@ class DetectionDataset:
         self.first = torch.cat((counts.new_zeros(1), counts.cumsum(0)))
         self.boxes = torch.cat([boxes for boxes, _ in found])
         self.labels = torch.from_numpy(np.concatenate([labels for _, labels in found]))
+        self.looked_for = self._looked_for()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -173,6 +179,19 @@ class DetectionDataset:
         found = self._labels[image]
         return found.boxes * np.array([width, height, width, height]), found.labels
 
+    def known(self, image: int) -> NDArray[np.bool_] | None:
+        """The classes (C,) that one image is labelled for, None: all."""
+        return self._labels[image].looked_for
+
+    def _looked_for(self) -> Tensor | None:
+        known = [found.looked_for for found in self._labels]
+        size = next((len(each) for each in known if each is not None), None)
+        if size is None:
+            return None
+        everything = np.ones(size, bool)
+        rows = [everything if each is None else each for each in known]
+        return torch.from_numpy(np.stack([rows[sample.image] for sample in self.samples]))
+
     def targets(self, indices: Tensor) -> Targets:
         """Targets of the samples at these positions (n,); ``image_index`` counts from 0."""
         counts = self.first[indices + 1] - self.first[indices]
@@ -186,7 +205,13 @@ class DetectionDataset:
         index = torch.tensor(list(indices))
         pixels = self.images[indices].to(device, non_blocking=True).permute(0, 3, 1, 2)
         images = to_network(to_unit(pixels, self.preprocess), self.preprocess.channels)
-        return Batch(images, self.targets(index).to(device), index)
+        return Batch(
+            images, self.targets(index).to(device), index, self.looked_for_in(index, device)
+        )
+
+    def looked_for_in(self, indices: Tensor, device: torch.device | str) -> Tensor | None:
+        """The classes (n, C) that the samples at these positions are labelled for, None: all."""
+        return None if self.looked_for is None else self.looked_for[indices].to(device)
 
     def _least(self, image: int, min_visible: float) -> NDArray[np.float64] | None:
         """The share from which each box of an image is a target of a tile; None without tiles."""

@@ -1,12 +1,13 @@
-"""Folders of a dataset that results must not lie in."""
+"""The folders that a dataset reads: no place for results, and what lies in them unread."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from kdlnet.data.catalog import DatasetInfo, entry_path
-from kdlnet.images.folder import glob_root
+from kdlnet.images.folder import glob_root, unread_below
 
 
 def image_folders(info: DatasetInfo) -> Iterator[Path]:
@@ -17,3 +18,9 @@ def image_folders(info: DatasetInfo) -> Iterator[Path]:
             yield path
         elif "**" in entry:
             yield glob_root(str(path))
+
+
+def unread_pictures(info: DatasetInfo, split: str) -> Counter[str]:
+    """Files in the folders of a split that are pictures but are not read, by suffix."""
+    folders = (entry_path(info, entry) for entry in info.splits.get(split, ()))
+    return sum((unread_below(folder) for folder in folders if folder.is_dir()), Counter())

@@ -72,12 +72,14 @@ class ImageLabels:
 
     ``boxes`` (N, 4) float64 as (x1, y1, x2, y2), shares of the image's width and height in
     [0, 1] with ``x1 < x2`` and ``y1 < y2``; ``labels`` (N,) int64. ``polygons`` of the boxes were
-    drawn as polygons.
+    drawn as polygons. ``looked_for`` (C,) are the classes whose defects are labelled where there
+    are any, None: all of them; of others the image says nothing.
     """
 
     boxes: NDArray[np.float64]
     labels: NDArray[np.int64]
     polygons: int = 0
+    looked_for: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -10,8 +9,7 @@ import numpy as np
 
 from kdlnet.data.catalog import DatasetInfo
 from kdlnet.data.dataset import DetectionDataset, Split, load_split
-from kdlnet.data.labels import ImageLabels
-from kdlnet.errors import DataError
+from kdlnet.data.joined import renumber
 from kdlnet.events import Listener, Message, Progress, ignore
 from kdlnet.images.window import fit_depth, image_depth, other_depth
 from kdlnet.inference.engine import Engine
@@ -59,7 +57,8 @@ def detect(
 ) -> list[ImageResult]:
     """Detections of every image beside its truth, boxes in pixels of the original image.
 
-    Those of tiles are merged: results are whole images.
+    Those of tiles are merged: results are whole images. A box of a class that an image is not
+    labelled for is left out: whether it is right is not known.
     """
     size = dataset.preprocess.image_size
     limits = VerdictRule.at(score_threshold), iou_threshold, max_detections
@@ -74,6 +73,9 @@ def detect(
 
 
 def _result(dataset: DetectionDataset, image: int, found: DetectionArrays) -> ImageResult:
+    known = dataset.known(image)
+    if known is not None:
+        found = found[known[found.labels]]
     return ImageResult(
         found.boxes,
         found.scores,
@@ -107,6 +109,9 @@ def open_split(
         paths, labels = [loaded.paths[i] for i in rows], [loaded.labels[i] for i in rows]
         loaded = replace(loaded, paths=paths, labels=labels)
     loaded = renumber(loaded, info.names, reader.names)
+    if absent := [name for name in reader.names if name not in info.names]:
+        text = f"{info.name} has no class {', '.join(absent)}: boxes of it are not counted"
+        on_event(Message(text))
     wanted = contract or reader.preprocess
     contract = fit_depth(wanted, image_depth(loaded.paths))
     if contract != wanted:
@@ -120,18 +125,3 @@ def open_split(
     for line in dataset.unreadable:
         on_event(Message(f"left out: {line}", "warning"))
     return dataset, loaded
-
-
-def renumber(split: Split, names: Sequence[str], wanted: Sequence[str]) -> Split:
-    """The split with labels counted in ``wanted`` instead of ``names``, matched by class name."""
-    if tuple(names) == tuple(wanted):
-        return split
-    missing = [name for name in names if name not in wanted]
-    if missing:
-        raise DataError(
-            f"the dataset has the class {missing[0]!r}, the weights know {', '.join(wanted)}: "
-            "give a dataset with these class names, or train on this one with --init"
-        )
-    row = np.array([list(wanted).index(name) for name in names], np.int64)
-    labels = [ImageLabels(found.boxes, row[found.labels]) for found in split.labels]
-    return replace(split, labels=labels)

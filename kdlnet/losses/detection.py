@@ -37,29 +37,38 @@ class DetectionLoss:
         self.classification: ClassificationLoss = CLASSIFICATION_LOSSES[classification]
         self.weights = {"class": class_weight, "box": box_weight, "bins": bins_weight}
 
-    def __call__(self, raw: RawPredictions, targets: Targets) -> StepOutput:
+    def __call__(
+        self, raw: RawPredictions, targets: Targets, looked_for: Tensor | None = None
+    ) -> StepOutput:
+        """``looked_for`` (B, C): images are no negatives for classes they are not labelled for."""
         bins, scores = raw.bins.detach().float(), raw.logits.detach().float().sigmoid()
         boxes = decode_boxes(RawPredictions(scores, bins, raw.points, raw.strides))
         assigned = self.assigner(scores, boxes, raw.points, raw.strides, targets)
-        parts = self._terms(raw, assigned)
+        parts = self._terms(raw, assigned, looked_for)
         total = normalizer(assigned.quality.sum())
         parts = {name: value * self.weights[name] / total for name, value in parts.items()}
         loss = torch.stack(list(parts.values())).sum()
         return StepOutput(loss, {name: value.detach() for name, value in parts.items()})
 
-    def _terms(self, raw: RawPredictions, assigned: Assignment) -> dict[str, Tensor]:
+    def _terms(
+        self, raw: RawPredictions, assigned: Assignment, looked_for: Tensor | None
+    ) -> dict[str, Tensor]:
         """Boxes are decoded once more with gradient, on the few foreground points alone."""
         image, point = assigned.foreground.nonzero(as_tuple=True)
         weight = assigned.quality[image, point]
         truth = assigned.boxes[image, point]
         wanted = torch.zeros_like(raw.logits, dtype=torch.float32)
         wanted[image, point, assigned.labels[image, point]] = weight
+        logits = raw.logits
+        if looked_for is not None:
+            counted = looked_for[:, None].expand_as(wanted)
+            logits, wanted = logits[counted], wanted[counted]
         points, strides = raw.points[point], raw.strides[point]
         bins = raw.bins[image, point].float()
         boxes = distances_to_boxes(expected_distances(bins), points, strides)
         distances = boxes_to_distances(truth, points, strides)
         return {
-            "class": self.classification(raw.logits, wanted),
+            "class": self.classification(logits, wanted),
             "box": box_loss(boxes, truth, weight),
             "bins": bins_loss(bins, distances, weight),
         }

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from kdlnet.data.dataset import DetectionDataset, to_network, to_unit
 from kdlnet.training.colour import apply_colour, hue_matrix, saturation_matrix
-from kdlnet.training.sampling import Sampler
+from kdlnet.training.sampling import Partners, Sampler
 from kdlnet.training.warping import (
     Floats,
     is_free,
@@ -94,9 +94,23 @@ class Augmenter:
         return Sampler(np.ones(len(self.dataset))) if self.balance is None else self.balance
 
     @cached_property
-    def _donors(self) -> Sampler:
-        """That of the samples with a box."""
-        return self.sampler.only(np.diff(self.dataset.first.numpy()) > 0)
+    def _partners(self) -> Partners:
+        """What is mixed into others."""
+        return Partners(self.sampler, self._kinds)
+
+    @cached_property
+    def _donors(self) -> Partners:
+        """What defects are copied from: the samples with a box."""
+        return Partners(self.sampler, self._kinds, np.diff(self.dataset.first.numpy()) > 0)
+
+    @cached_property
+    def _kinds(self) -> NDArray[np.int64]:
+        """Of each sample (N,): samples of a kind are labelled for the same classes."""
+        known = self.dataset.looked_for
+        if known is None:
+            return np.zeros(len(self.dataset), np.int64)
+        kinds: NDArray[np.int64] = np.unique(known.numpy(), axis=0, return_inverse=True)[1]
+        return kinds.reshape(-1)
 
     def __call__(
         self, epoch: int, numbers: NDArray[np.int64], mixing: bool, device: torch.device | str
@@ -111,14 +125,16 @@ class Augmenter:
         images, targets = self._warped(indices, tiled, draws, device)
         if mixing:
             pasted = np.flatnonzero(draws["paste"] < self.copy_paste)
-            images, targets = self._paste(images, targets, pasted, draws)
+            images, targets = self._paste(images, targets, pasted, draws, indices)
         gain, shift = self._photometric(draws, images.shape[1])
         images = apply_colour(images, gain.to(device), shift.to(device))
         if mixing:
             mixed = np.flatnonzero(draws["mixup"] < self.mixup)
-            images, targets = self._mixup(images, targets, mixed, draws)
+            images, targets = self._mixup(images, targets, mixed, draws, indices)
         images = to_network(images.clamp_(0, 1), self.dataset.preprocess.channels)
-        return Batch(images, targets.to(device), torch.from_numpy(indices))
+        rows = torch.from_numpy(indices)
+        known = self.dataset.looked_for_in(rows, device)
+        return Batch(images, targets.to(device), rows, known)
 
     def _warped(
         self,
@@ -137,8 +153,10 @@ class Augmenter:
                 continue
             sources = indices[rows][:, None]
             if side == 2:
-                partners = [self.sampler.pick(draws[f"tile{k}"][rows]) for k in (1, 2, 3)]
-                sources = np.stack([indices[rows], *partners], axis=1)
+                others = [
+                    self._partners.pick(draws[f"tile{k}"][rows], indices[rows]) for k in (1, 2, 3)
+                ]
+                sources = np.stack([indices[rows], *others], axis=1)
             matrices = self._affine(draws, size, side)[rows]
             canvas = self._canvas(sources, side, device)
             where = torch.from_numpy(rows)
@@ -208,12 +226,17 @@ class Augmenter:
         return gain, 0.5 * (1 - contrast)
 
     def _mixup(
-        self, images: Tensor, targets: Targets, rows: NDArray[np.int64], draws: Draws
+        self,
+        images: Tensor,
+        targets: Targets,
+        rows: NDArray[np.int64],
+        draws: Draws,
+        indices: NDArray[np.int64],
     ) -> tuple[Tensor, Targets]:
         """Blends the samples ``rows`` with one more image each; both keep their boxes."""
         if not len(rows):
             return images, targets
-        partners = self.sampler.pick(draws["mixup_partner"][rows])
+        partners = self._partners.pick(draws["mixup_partner"][rows], indices[rows])
         share = torch.from_numpy(0.35 + 0.3 * draws["mixup_share"][rows]).float()
         other = self._canvas(partners[:, None], 1, images.device)
         where = torch.from_numpy(rows)
@@ -222,12 +245,18 @@ class Augmenter:
         return images, join([targets, Targets(found.boxes, found.labels, where[found.image_index])])
 
     def _paste(
-        self, images: Tensor, targets: Targets, rows: NDArray[np.int64], draws: Draws
+        self,
+        images: Tensor,
+        targets: Targets,
+        rows: NDArray[np.int64],
+        draws: Draws,
+        indices: NDArray[np.int64],
     ) -> tuple[Tensor, Targets]:
         """Copies one labelled box of another image to a free place of each sample ``rows``."""
-        if not len(rows) or not len(self.dataset.labels):
+        rows = rows[self._donors.exist_for(indices[rows])]
+        if not len(rows):
             return images, targets
-        donors = torch.from_numpy(self._donors.pick(draws["paste_donor"][rows]))
+        donors = torch.from_numpy(self._donors.pick(draws["paste_donor"][rows], indices[rows]))
         counts = self.dataset.first[donors + 1] - self.dataset.first[donors]
         nth = (torch.from_numpy(draws["paste_box"][rows]) * counts).long()
         chosen = self.dataset.first[donors] + nth

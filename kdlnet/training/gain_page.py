@@ -31,13 +31,13 @@ def write_gain_page(
         for number, file in enumerate(files, start=1)
     ]
     settings = [
-        ("Data", str(config.data.name)),
+        ("Data", ", ".join(config.data.names)),
         ("Model of the student", config.model.name),
         ("Picture size", " x ".join(str(side) for side in reversed(config.image_size))),
         ("Teacher’s terms", f"{config.distill.classification}, cross-head {config.distill.cross}"),
         ("Every setting", "config.yaml"),
     ]
-    name = Path(str(config.data.name)).stem
+    name = "+".join(Path(name).stem for name in config.data.names)
     write_distillation(folder.path, Distilled(name, shown, settings, comparison))
 
 

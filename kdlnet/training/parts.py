@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from kdlnet.config import TrainConfig
-from kdlnet.data.catalog import DatasetInfo, find_dataset, label_path, list_images
+from kdlnet.data.catalog import DatasetInfo, label_path, list_images
 from kdlnet.data.dataset import DetectionDataset, Split, load_split
+from kdlnet.data.joined import described, find_datasets
 from kdlnet.data.labels import FEW, count_boxes
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, Message, Progress
@@ -55,6 +57,8 @@ def prepare_run(
     prepare(device)
     config = with_absolute_data(config) if saved is None else with_data_found_again(config)
     info = find_data(config)
+    for line in described(info):
+        on_event(Message(line))
     if saved is not None:
         _require_same_classes(saved, info)
     channels = config.model.channels or info.channels or 3
@@ -115,18 +119,18 @@ def _contract(
     return config, Preprocess(config.image_size, channels, window, depth=depth, tiling=tiling)
 
 
-def run_place(config: TrainConfig, kind: str) -> tuple[Path, Path, list[Path]]:
-    """The usual folder of a run of ``kind``, the dataset's file, and the images to keep out of."""
+def run_place(config: TrainConfig, kind: str) -> tuple[Path, list[Path], list[Path]]:
+    """The usual folder of a run of ``kind``, the dataset's files, and the images to keep out of."""
     info = find_data(config)
     splits = {config.data.train_split, config.data.val_split}
     images = [path for split in splits for path in list_images(info, split)]
-    return Path("runs") / kind / info.name, info.source, images
+    return Path("runs") / kind / info.name, info.sources, images
 
 
 def find_data(config: TrainConfig) -> DatasetInfo:
     """The dataset of a run. Raises DataError where there is none."""
     root = None if config.data.root is None else Path(config.data.root)
-    return find_dataset(config.data.name, root)
+    return find_datasets(config.data.name, root)
 
 
 def _open(
@@ -203,15 +207,20 @@ def at_place_of(place: TrainConfig, config: TrainConfig) -> TrainConfig:
 
 def with_absolute_data(config: TrainConfig) -> TrainConfig:
     """Dataset paths made absolute, so that a run can be resumed from any folder."""
-    name, root = Path(config.data.name), config.data.root
-    changes: dict[str, str] = {}
-    file = name / "data.yaml" if name.is_dir() else name
-    source = find_data(config).source
-    if file.is_file() and file.resolve() == source.resolve():
-        changes["name"] = str(name.absolute())
+    root = config.data.root
+    names = map(_absolute, config.data.names, find_data(config).sources)
+    changes: dict[str, Any] = {"name": tuple(names)}
     if root is not None:
         changes["root"] = str(Path(root).absolute())
     return config.changed(data=changes)
+
+
+def _absolute(name: str, source: Path) -> str:
+    """The ``name`` of a dataset, absolute where it is the path of ``source``."""
+    path = Path(name)
+    file = path / "data.yaml" if path.is_dir() else path
+    same = file.is_file() and file.resolve() == source.resolve()
+    return str(path.absolute()) if same else name
 
 
 def with_data_found_again(config: TrainConfig) -> TrainConfig:

@@ -97,7 +97,7 @@ def run_folder(
 ) -> RunFolder:
     """The folder of a new run, ``out`` or one in ``runs``; replaces none that holds ``reads``."""
     images = [*parts.train.paths, *parts.val.paths]
-    reads = [parts.info.source, *reads]
+    reads = [*parts.info.sources, *reads]
     default, wholes = runs / parts.info.name, image_folders(parts.info)
     folder = RunFolder.new(default, out, overwrite, reads=reads, images=images, folders=wholes)
     folder.begin(parts.config.to_dict())

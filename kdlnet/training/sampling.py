@@ -58,6 +58,34 @@ class Sampler:
         return Sampler(often * (len(often) / often.sum()))
 
 
+class Partners:
+    """Draws for each sample another of its kind, of those that ``may`` (N,) be drawn.
+
+    ``kinds`` (N,) number the samples that go together: what is mixed into an image must be labelled
+    for the same classes, or a part of it would be no proof of what is not there.
+    """
+
+    def __init__(self, sampler: Sampler, kinds: Ints, may: NDArray[np.bool_] | None = None) -> None:
+        self._kinds = kinds
+        self._of: dict[int, Sampler] = {}
+        for kind in np.unique(kinds):
+            some = kinds == kind if may is None else (kinds == kind) & may
+            if some.any():
+                self._of[int(kind)] = sampler if some.all() else sampler.only(some)
+
+    def exist_for(self, positions: Ints) -> NDArray[np.bool_]:
+        """Whether there is one for the samples at ``positions`` (n,)."""
+        return np.isin(self._kinds[positions], list(self._of))
+
+    def pick(self, uniform: Floats, positions: Ints) -> Ints:
+        """Positions (n,) from numbers (n,) in [0, 1), each of the kind of ``positions`` (n,)."""
+        found = np.zeros(len(uniform), np.int64)
+        for kind in np.unique(self._kinds[positions]):
+            rows = self._kinds[positions] == kind
+            found[rows] = self._of[int(kind)].pick(uniform[rows])
+        return found
+
+
 def balanced(dataset: DetectionDataset, defects: float, rare: float) -> Sampler:
     """A sampler under which at least the share ``defects`` of an epoch shows a box.
 

@@ -100,8 +100,8 @@ def begin_series(
     needed = [*series.teachers, *([] if series.init is None else [series.init])]
     for weights in needed:
         load_weights(weights, start=weights == series.init)
-    default, source, images = run_place(config, kind)
-    reads, wholes = [source, *needed], image_folders(find_data(config))
+    default, sources, images = run_place(config, kind)
+    reads, wholes = [*sources, *needed], image_folders(find_data(config))
     folder = RunFolder.new(default, out, overwrite, reads=reads, images=images, folders=wholes)
     config = with_absolute_data(config)
     folder.begin_series(config.to_dict(), series.model_dump(mode="json"))

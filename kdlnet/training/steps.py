@@ -43,7 +43,8 @@ class SupervisedStep:
         self.autocast = autocast
 
     def __call__(self, batch: Batch, progress: float) -> StepOutput:
-        return self.loss(self.predict(self.detector, batch.images), batch.targets)
+        raw = self.predict(self.detector, batch.images)
+        return self.loss(raw, batch.targets, batch.looked_for)
 
     def predict(self, detector: Forward, images: Tensor) -> RawPredictions:
         """Predictions of ``detector`` in the precision of the run."""
@@ -81,7 +82,7 @@ class DistillStep:
         with torch.no_grad():
             taught = self.supervised.predict(self.teacher, batch.images)
         raw = self.supervised.predict(self.supervised.detector, batch.images)
-        labels = self.supervised.loss(raw, batch.targets)
+        labels = self.supervised.loss(raw, batch.targets, batch.looked_for)
         lesson = self.loss(self._seen(raw), taught, progress)
         due = self.count is not None and self.count() % _MEASURE_EVERY == 0
         if not due and self.balance is None:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from kdlnet.curation.groups import find_groups, name_below
-from kdlnet.data.catalog import DatasetInfo, find_dataset
+from kdlnet.data.catalog import DatasetInfo
 from kdlnet.data.folders import image_folders
+from kdlnet.data.joined import find_datasets
 from kdlnet.errors import DataError, WeightsError
 from kdlnet.events import Listener, Message, ignore
 from kdlnet.inference.evaluate import detect, open_split
@@ -55,7 +56,7 @@ def compare(
     a: Sequence[Path],
     b: Sequence[Path],
     *,
-    data: str,
+    data: str | Sequence[str],
     split: str = "val",
     data_root: Path | None = None,
     group_by: str | None = None,
@@ -76,7 +77,7 @@ def compare(
     WeightsError or DataError for what cannot be compared.
     """
     _check_sides(a, b)
-    info = find_dataset(data, data_root)
+    info = find_datasets(data, data_root)
     measured, image_paths = _measure_all([*a, *b], info, split, batch, device, on_event)
     names = [name_below(path, info.root) for path in image_paths]
     groups = np.unique(find_groups(group_by, names, image_paths), return_inverse=True)[1].tolist()
@@ -84,7 +85,7 @@ def compare(
     tables = [(one.table, two.table) for one, two in pairs]
     if not tables[0][0].truths.sum():
         raise DataError(f"split {split!r} of {info.name} has no box: there is nothing to compare")
-    default, reads = Path("runs/compare") / info.name, [*a, *b, info.source]
+    default, reads = Path("runs/compare") / info.name, [*a, *b, *info.sources]
     wholes = image_folders(info)
     folder = new_folder(default, out, overwrite, reads=reads, images=image_paths, folders=wholes)
     on_event(Message(f"{rounds} resamples of {len(names)} images in {len(set(groups))} groups"))

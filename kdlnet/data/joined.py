@@ -1,0 +1,125 @@
+"""Several datasets as one: their classes in one list, told apart by name.
+
+An image is labelled for the classes of its own set alone. Of the others it says nothing: it is no
+proof that their defects are absent, so training and figures leave it out for them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kdlnet.data.catalog import DatasetInfo, entry_path, find_dataset
+from kdlnet.data.labels import ImageLabels
+from kdlnet.errors import DataError
+
+if TYPE_CHECKING:
+    from kdlnet.data.dataset import Split
+
+
+def find_datasets(names: str | Sequence[str], data_root: Path | None = None) -> DatasetInfo:
+    """The dataset of this name, see :func:`find_dataset`, or the one that joins several."""
+    names = [names] if isinstance(names, str) else names
+    found = [find_dataset(name, data_root) for name in names]
+    return found[0] if len(found) == 1 else join(found)
+
+
+def join(parts: Sequence[DatasetInfo]) -> DatasetInfo:
+    """One dataset of all images of ``parts``, with the splits that all of them have.
+
+    A class that several have by the same name is one class. Raises DataError where a dataset is
+    named twice.
+    """
+    named = [(part.source.resolve(), part.name) for part in parts]
+    twice = next(
+        (part for part, key in zip(parts, named, strict=True) if named.count(key) > 1), None
+    )
+    if twice is not None:
+        raise DataError(f"dataset {twice.name!r} is named twice: name each once")
+    splits = [split for split in parts[0].splits if all(split in part.splits for part in parts)]
+    channels = [part.channels for part in parts]
+    return DatasetInfo(
+        name="+".join(part.name for part in parts),
+        source=parts[0].source,
+        root=Path(os.path.commonpath([part.root for part in parts])),
+        names=tuple(dict.fromkeys(name for part in parts for name in part.names)),
+        splits={
+            split: tuple(
+                str(entry_path(part, entry)) for part in parts for entry in part.splits[split]
+            )
+            for split in splits
+        },
+        channels=3 if 3 in channels else None if None in channels else 1,
+        parts=tuple(parts),
+    )
+
+
+def described(info: DatasetInfo) -> list[str]:
+    """Lines that say what was joined, none where nothing was."""
+    if not info.parts:
+        return []
+    sets = ", ".join(f"{part.name} ({len(part.names)})" for part in info.parts)
+    lines = [f"joined {len(info.names)} classes of {sets}; an image counts for those of its set"]
+    shared = [name for name in info.names if sum(name in part.names for part in info.parts) > 1]
+    if shared:
+        lines.append(f"the same class in several sets, since of one name: {', '.join(shared)}")
+    return lines
+
+
+def renumber(split: Split, names: Sequence[str], wanted: Sequence[str]) -> Split:
+    """The split with labels counted in ``wanted`` instead of ``names``, matched by class name.
+
+    Classes of ``wanted`` alone were not looked for. Raises DataError for one of ``names`` alone.
+    """
+    if tuple(names) == tuple(wanted):
+        return split
+    missing = [name for name in names if name not in wanted]
+    if missing:
+        raise DataError(
+            f"the dataset has the class {missing[0]!r}, the weights know {', '.join(wanted)}: "
+            "give a dataset with these class names, or train on this one with --init"
+        )
+    row = np.array([list(wanted).index(name) for name in names], np.int64)
+    known = None if len(names) == len(wanted) else np.isin(np.arange(len(wanted)), row)
+    labels = []
+    for found in split.labels:
+        seen = known
+        if found.looked_for is not None:
+            seen = np.zeros(len(wanted), bool)
+            seen[row] = found.looked_for
+        labels.append(ImageLabels(found.boxes, row[found.labels], found.polygons, seen))
+    return replace(split, labels=labels)
+
+
+def put_together(parts: Sequence[Split], info: DatasetInfo) -> Split:
+    """The same split of all ``info.parts``, with the labels and warnings of each.
+
+    Raises DataError for an image that two of them have.
+    """
+    owner: dict[Path, str] = {}
+    for part, split in zip(info.parts, parts, strict=True):
+        for path in split.paths:
+            if path in owner:
+                raise DataError(
+                    f"{str(path)!r} is in the datasets {owner[path]!r} and {part.name!r}, with one "
+                    "label file for both: give it to one of them"
+                )
+            owner[path] = part.name
+    renumbered = [
+        renumber(split, part.names, info.names)
+        for part, split in zip(info.parts, parts, strict=True)
+    ]
+    first = renumbered[0]
+    return replace(
+        first,
+        paths=[path for split in renumbered for path in split.paths],
+        labels=[labels for split in renumbered for labels in split.labels],
+        problems=[problem for split in renumbered for problem in split.problems],
+        left_out=[line for split in renumbered for line in split.left_out],
+        warnings=[line for split in renumbered for line in split.warnings],
+    )
