@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from kdlnet.data.label_files import LabelReader, all_images, conversion, find_un
 from kdlnet.data.labels import (
     ImageLabels,
     LabelProblem,
+    Split,
     reason_to_leave_out,
     refuse_problems,
     summarize,
@@ -30,22 +30,6 @@ from kdlnet.images.tiles import Tile, cut_boxes, least_visible, tile_grid
 from kdlnet.types import Batch, ImageSize, Preprocess, Targets, Tiling
 
 _NAMED = 5  # images that are left out; the others are counted
-
-
-@dataclass(frozen=True)
-class Split:
-    """Images of one split, their labels, and the label rows that were dropped or clipped.
-
-    ``left_out`` names, one line an image, those that cannot be taken as labelled; they are not
-    among ``paths``. ``warnings`` are lines about the label files and results among the
-    images, the gravest first.
-    """
-
-    paths: list[Path]
-    labels: list[ImageLabels]
-    problems: list[LabelProblem]
-    left_out: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
 
 
 def read_split(info: DatasetInfo, split: str) -> Split:

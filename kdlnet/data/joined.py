@@ -10,16 +10,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kdlnet.data.catalog import DatasetInfo, entry_path, find_dataset
-from kdlnet.data.labels import ImageLabels
+from kdlnet.data.labels import ImageLabels, Split
 from kdlnet.errors import DataError
-
-if TYPE_CHECKING:
-    from kdlnet.data.dataset import Split
 
 
 def find_datasets(names: str | Sequence[str], data_root: Path | None = None) -> DatasetInfo:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -108,6 +108,22 @@ class LabelProblem:
         advice = f" ({self.advice})" if self.advice else ""
         where = self.place(self.file)
         return f"{where}: {self.reason}: {self.value!r}{advice}"
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images of one split, their labels, and the label rows that were dropped or clipped.
+
+    ``left_out`` names, one line an image, those that cannot be taken as labelled; they are not
+    among ``paths``. ``warnings`` are lines about the label files and results among the
+    images, the gravest first.
+    """
+
+    paths: list[Path]
+    labels: list[ImageLabels]
+    problems: list[LabelProblem]
+    left_out: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 _HARMLESS = frozenset({"duplicate", "degenerate", "small region", "tag"})

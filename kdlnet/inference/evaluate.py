@@ -8,8 +8,9 @@ from typing import Protocol
 import numpy as np
 
 from kdlnet.data.catalog import DatasetInfo
-from kdlnet.data.dataset import DetectionDataset, Split, load_split
+from kdlnet.data.dataset import DetectionDataset, load_split
 from kdlnet.data.joined import renumber
+from kdlnet.data.labels import Split
 from kdlnet.events import Listener, Message, Progress, ignore
 from kdlnet.images.window import fit_depth, image_depth, other_depth
 from kdlnet.inference.engine import Engine

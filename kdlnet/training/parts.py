@@ -11,9 +11,9 @@ import torch
 
 from kdlnet.config import TrainConfig
 from kdlnet.data.catalog import DatasetInfo, label_path, list_images
-from kdlnet.data.dataset import DetectionDataset, Split, load_split
+from kdlnet.data.dataset import DetectionDataset, load_split
 from kdlnet.data.joined import described, find_datasets
-from kdlnet.data.labels import FEW, count_boxes
+from kdlnet.data.labels import FEW, Split, count_boxes
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, Message, Progress
 from kdlnet.images.window import image_depth, measured_window

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdlnet.config import TrainConfig
-from kdlnet.data.dataset import Split, load_split
+from kdlnet.data.dataset import load_split
+from kdlnet.data.labels import Split
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, Message
 from kdlnet.images.read import image_size

@@ -12,8 +12,9 @@ import numpy as np
 
 from kdlnet.curation.groups import find_groups, lots_of, name_below
 from kdlnet.data.catalog import DatasetInfo, find_dataset
-from kdlnet.data.dataset import DetectionDataset, Split
+from kdlnet.data.dataset import DetectionDataset
 from kdlnet.data.folders import image_folders
+from kdlnet.data.labels import Split
 from kdlnet.errors import DataError, WeightsError
 from kdlnet.events import Listener, ignore
 from kdlnet.images.contract import TileChoice, adjusted

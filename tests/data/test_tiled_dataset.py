@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from kdlnet.data import cache
-from kdlnet.data.dataset import DetectionDataset, Split
-from kdlnet.data.labels import ImageLabels
+from kdlnet.data.dataset import DetectionDataset
+from kdlnet.data.labels import ImageLabels, Split
 from kdlnet.images.read import ImageArray, read_image
 from kdlnet.training.augment import Augmenter
 from kdlnet.types import Preprocess, Tiling

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from kdlnet.data.cache import ImageStore
-from kdlnet.data.dataset import DetectionDataset, Split
-from kdlnet.data.labels import ImageLabels
+from kdlnet.data.dataset import DetectionDataset
+from kdlnet.data.labels import ImageLabels, Split
 from kdlnet.errors import DataError
 from kdlnet.images.window import fit_depth, image_depth, measured_window
 from kdlnet.inference.torch_engine import to_input

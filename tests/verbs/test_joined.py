@@ -1,0 +1,67 @@
+"""A run on two datasets with other classes, from train to val and after a stop and a move."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from kdlnet.config import TrainConfig, build_config
+from kdlnet.data.catalog import find_dataset
+from kdlnet.errors import DataError
+from kdlnet.events import Message
+from kdlnet.inference.evaluate import detect, open_split
+from kdlnet.inference.runtimes import open_runtime
+from kdlnet.inference.weights import load_weights
+from kdlnet.verbs.train import train
+
+from ..support.interrupt import StopAt
+from ..support.squares import make_dataset
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two sets of the same pictures; the discs of the second are called hole."""
+    folder = tmp_path_factory.mktemp("sets")
+    make_dataset(folder / "a", 8)
+    other = make_dataset(folder / "b", 8)
+    other.write_text(other.read_text().replace("disc", "hole"))
+    return folder
+
+
+def _config(sets: Path, **values: object) -> TrainConfig:
+    names = [str(sets / name / "data.yaml") for name in ("a", "b")]
+    settings = {"model": {"name": "lightnet-n"}, "image_size": 64, "batch": 4, "epochs": 2}
+    return build_config({**settings, "data": {"name": names}, "device": "cpu", **values})
+
+
+def test_a_joined_run_stops_moves_and_goes_on(sets: Path, tmp_path: Path) -> None:
+    shutil.copytree(sets, tmp_path / "sets")
+    config = _config(tmp_path / "sets")
+    with pytest.raises(KeyboardInterrupt):
+        train(config, out=tmp_path / "run", on_event=StopAt(1))
+    (tmp_path / "sets").rename(tmp_path / "moved")
+    with pytest.raises(DataError, match="if it was moved"):
+        train(TrainConfig(), resume=tmp_path / "run")
+    moved = _config(tmp_path / "moved")
+    events: list[object] = []
+    result = train(moved, resume=tmp_path / "run", on_event=events.append)
+    said = [event.text for event in events if isinstance(event, Message)]
+    assert any("joined 3 classes of a (2), b (2)" in line for line in said)
+    assert any(line.endswith("of one name: square") for line in said)
+    weights = load_weights(result.best)
+    assert weights.names == ("square", "disc", "hole")
+
+
+def test_on_one_set_only_boxes_of_its_own_classes_count(sets: Path, tmp_path: Path) -> None:
+    result = train(_config(sets, epochs=1), out=tmp_path / "run")
+    runtime = open_runtime(result.best, device="cpu")
+    said: list[object] = []
+    info = find_dataset(str(sets / "b"))
+    dataset, _ = open_split(runtime, info, "val", None, False, said.append)
+    found = detect(runtime.engine, dataset, 4)
+    assert {int(label) for each in found for label in each.labels} == {0, 2}
+    assert {int(label) for each in found for label in each.truth_labels} == {0, 2}
+    absent = Message("b has no class disc: boxes of it are not counted")
+    assert absent in said
