@@ -46,7 +46,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     no_args_is_help=True,
     help="Train, distill, fuse and run small defect detectors.",
-    epilog="\b\nkdlnet train --model lightnet-n --data neu-det --image-size 224\n"
+    epilog="\b\nkdlnet train --data neu-det\n"
     "kdlnet val runs/train/neu-det/weights/best.pt --data neu-det",
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -63,7 +63,4 @@ def prepare(
         entry = catalog_entry(name)
         console.say(f"terms: {entry.terms}")
         console.say(f"cite: {entry.citation}")
-        if entry.image_size:
-            tile = f" --tile {entry.tile} --overlap {entry.overlap:g}" if entry.tile else ""
-            size = f"--image-size {entry.image_size}{tile}"
-            console.say(f"next: kdlnet train --data {shown(report.folder)} {size}")
+        console.say(f"next: kdlnet train --data {shown(report.folder)}")

@@ -61,7 +61,7 @@ def train(
 
     \b
     kdlnet train --data neu-det
-    kdlnet train --model lightnet-n --data neu-det --image-size 224
+    kdlnet train --data camera1/data.yaml --data camera2/data.yaml --time 60m
     kdlnet train --resume runs/train/neu-det
     """
     flags = config_flags(

@@ -118,7 +118,6 @@ class CatalogEntry(DatasetFile):
 
     ``group`` is a regular expression on the image's path; its first group says what an image
     shows. Images of one group never go to two splits. ``shares`` are those of the splits.
-    ``image_size``, ``tile`` and ``overlap`` (share of a tile) are advice for training.
     """
 
     description: str = ""
@@ -130,9 +129,6 @@ class CatalogEntry(DatasetFile):
     expected: Expected | None = None
     group: str = ""
     shares: dict[Literal["train", "val", "test"], float] = {"train": 0.8, "val": 0.1, "test": 0.1}
-    image_size: int | None = None
-    tile: int | None = None
-    overlap: float | None = None
 
     @field_validator("group")
     @classmethod

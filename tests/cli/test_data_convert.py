@@ -128,9 +128,6 @@ parts:
   expected: {images: 13}
   group: '(\\d+)\\.png'
   shares: {train: 0.5, val: 0.5}
-  image_size: 96
-  tile: 64
-  overlap: 0.25
 """
     (tmp_path / "datasets.yaml").write_text(entry)
     run = kdlnet("data prepare parts --seed 1 --from", dataset)
@@ -140,7 +137,7 @@ parts:
         "dataset parts/data.yaml",
         "terms: free",
         "cite: nobody",
-        "next: kdlnet train --data parts --image-size 96 --tile 64 --overlap 0.25",
+        "next: kdlnet train --data parts",
     ]
     again = kdlnet("data prepare parts --json --from", dataset)
     assert again.code == 1
