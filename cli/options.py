@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -69,6 +70,13 @@ def not_negative(value: int | None) -> int | None:
     if value is not None and value < 0:
         raise typer.BadParameter(f"{value}: give 0 or more")
     return value
+
+
+def refuse_beside(name: str, options: Mapping[str, object]) -> None:
+    """Raises UsageProblem for the first of ``options`` that is given."""
+    for other, value in options.items():
+        if value:
+            raise UsageProblem(f"{name} and {other} exclude each other: leave one out")
 
 
 def given(**values: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
@@ -22,13 +22,6 @@ if TYPE_CHECKING:
     from kdlnet.verbs.watch import Entry
 
 _KINDS = ("images", "json")
-
-
-def refuse_beside_watch(options: Mapping[str, object]) -> None:
-    """Raises UsageProblem for the first of these that is given."""
-    for name, value in options.items():
-        if value:
-            raise UsageProblem(f"--watch and {name} exclude each other: leave one out")
 
 
 def answer_folder(

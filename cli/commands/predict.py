@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kdlnet.utils.files import shown
-
 from ..console import Console, plain
 from ..errors import PROOF, UsageProblem
+from ..merging import merge_folder, show_predicted
 from ..options import (
     Batch,
     Device,
@@ -28,12 +27,13 @@ from ..options import (
     given,
     one_weights,
     option,
+    refuse_beside,
     seeing,
 )
-from ..watching import answer_folder, refuse_beside_watch
+from ..watching import answer_folder
 
 if TYPE_CHECKING:
-    from kdlnet.verbs.predict import Prediction, PredictResult, Source
+    from kdlnet.verbs.predict import Prediction, PredictResult
 
 _FEW = 20  # up to so many images each gets a line of its own
 _FAIL_ON = ("ng", "unsure")
@@ -98,6 +98,14 @@ Settle = Annotated[
     float | None,
     option("--settle", metavar="S", help="With --watch: seconds without a change [0.5]."),
 ]
+ShardPart = Annotated[
+    str | None,
+    option("--shard", metavar="I/N", help="Only part I of N; given again, it goes on. With --out."),
+]
+Merge = Annotated[
+    Path | None,
+    option("--merge", metavar="DIR", help="Make one result of all shards in that --out."),
+]
 Strict = Annotated[bool, option("--strict", help="An unreadable image fails the run.")]
 
 
@@ -120,6 +128,8 @@ def predict(
     fail_on: FailOn = None,
     watch: Watch = None,
     settle: Settle = None,
+    shard: ShardPart = None,
+    merge: Merge = None,
     strict: Strict = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -136,13 +146,26 @@ def predict(
     kdlnet predict lot-7/ --weights best.pt --fail-on ng
     kdlnet predict rtsp://camera/1 --weights best.pt --save csv --json
     kdlnet predict --watch line-3/ --weights best.pt --out verdicts/
+    kdlnet predict all.txt --weights best.pt --out lot/ --shard 1/8
+    kdlnet predict --merge lot/
     """
     seen = given(score_threshold=score, iou_threshold=iou, max_detections=max_detections)
     seen |= given(classes=_names(classes), batch=batch, device=device)
     seen |= seeing(image_size, window, tile, overlap)
+    if merge is not None:
+        refused: dict[str, object] = {"a source": source, "--weights": weights, "--watch": watch}
+        refused |= {
+            "--shard": shard,
+            "--out": out,
+            "--save": save,
+            "a choice of how to predict": seen,
+        }
+        refuse_beside("--merge", refused)
+        _end(merge_folder(merge, as_json=as_json, quiet=quiet), fail_on)
+        return
     if watch is not None:
         refused = {"a source": source, "--fail-on": fail_on, "--overwrite": overwrite}
-        refuse_beside_watch({**refused, "--strict": strict})
+        refuse_beside("--watch", {**refused, "--strict": strict, "--shard": shard})
         file, kinds = one_weights(None, weights), _names(save)
         answer_folder(watch, file, kinds, settle, seen, out, as_json=as_json, quiet=quiet)
         return
@@ -151,18 +174,23 @@ def predict(
     if not source:
         raise UsageProblem("no source: give an image, a folder, a video or a camera number")
     file = one_weights(None, weights)
+    if shard is not None:
+        refuse_beside("--shard", {"--overwrite": overwrite})
     documents = sys.stdout  # inside the console it is stderr with --json
     # The predictions of --json wait here for the figures that stand before them.
     with Console(as_json=as_json, quiet=quiet) as console, TemporaryFile("w+") as found:
-        from kdlnet.verbs.predict import open_source, predict_files
+        from kdlnet.verbs.predict import Shard, open_source, predict_files
 
         from ..progress import EventPrinter
 
+        part = None if shard is None else Shard.read(shard)
         opened = open_source(source[0] if len(source) == 1 else source)
         talks = not quiet and (opened.live or (opened.total or _FEW + 1) <= _FEW)
 
         def tell(prediction: Prediction) -> None:
-            if as_json and opened.kind == "images":
+            if part is not None:
+                pass  # it is in the folder, whatever an earlier call found, too
+            elif as_json and opened.kind == "images":
                 print(json.dumps(plain(prediction.to_dict())), file=found)
             elif as_json:
                 print(json.dumps(plain(prediction.to_dict())), file=documents, flush=True)
@@ -178,12 +206,19 @@ def predict(
                 overwrite=overwrite,
                 strict=strict,
                 **seen,
-                **given(save=_names(save), out=out),
+                **given(save=_names(save), out=out, shard=part),
             )
-        _show(console, opened, result)
-        if opened.kind == "images":
+        show_predicted(console, result, "images" if opened.kind == "images" else "frames")
+        if part is not None:
+            console.document(result.to_dict())
+        elif opened.kind == "images":
             found.seek(0)
             console.document_of(result.to_dict(), "predictions", map(json.loads, found))
+    _end(result, fail_on)
+
+
+def _end(result: PredictResult, fail_on: str | None) -> None:
+    """Raises typer.Exit where the verdicts are such that the command is to fail."""
     if fail_on and (result.ng or (fail_on == "unsure" and (result.unsure or result.skipped))):
         raise typer.Exit(PROOF)
 
@@ -193,17 +228,3 @@ def _names(text: str | None) -> list[str] | None:
     if text is None:
         return None
     return [name for name in map(str.strip, text.split(",")) if name]
-
-
-def _show(console: Console, source: Source, result: PredictResult) -> None:
-    many = len(result.boxes) > _FEW
-    rows = [(name, str(count)) for name, count in result.boxes.items() if count or not many]
-    console.table(("class", "boxes"), [*rows, ("all", str(sum(result.boxes.values())))])
-    kind = "images" if source.kind == "images" else "frames"
-    skipped = f"; {len(result.skipped)} skipped" if result.skipped else ""
-    unsure = f"{result.unsure} UNSURE, " if result.unsure else ""
-    console.say(f"{result.images} {kind}: {result.ok} OK, {unsure}{result.ng} NG{skipped}")
-    stages = ", ".join(f"{stage} {1000 * value:.1f}" for stage, value in result.stages.items())
-    console.say(f"{result.images_per_second:.1f} {kind}/s with all; ms each: {stages}")
-    if result.folder is not None:
-        console.say(f"all is in {shown(result.folder)}")

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import re
-import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -18,35 +14,16 @@ import numpy as np
 from kdlnet.errors import DataError
 from kdlnet.images.folder import glob_root, images_below, outside_results, results_lines
 from kdlnet.images.frame import Frame
-from kdlnet.images.read import IMAGE_SUFFIXES, ImageArray, read_image
-from kdlnet.images.video import camera_frames, count_frames, public, stream_frames, video_frames
+from kdlnet.images.items import VIDEO_SUFFIXES, Item, OnProblem, array_item, file_item, item_frames
+from kdlnet.images.read import IMAGE_SUFFIXES, ImageArray
+from kdlnet.images.video import camera_frames, count_frames, public, stream_frames
 from kdlnet.utils.manifest import MARK
 
 SourceLike = str | Path | int | ImageArray | Sequence["str | Path | ImageArray"]
-OnProblem = Callable[[DataError], None]
 
-VIDEO_SUFFIXES = frozenset(
-    {".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"}
-)
 TIMEOUT = 10.0  # seconds without a frame after which a stream has stalled
 _SCHEMES = ("http://", "https://", "rtsp://", "rtsps://", "rtmp://", "udp://", "tcp://")
-_READERS = 2
-_AHEAD = 4  # images decoded before they are asked for: a board of 100 megapixels is 300 MB
 _ALLOWED = "give an image, a folder, a glob, a .txt list, a video, a camera number or a stream"
-
-
-@dataclass(frozen=True, slots=True)
-class _Item:
-    """An image or video file, or an image in memory, with the ``stem`` of its results."""
-
-    name: str
-    stem: str
-    path: Path | None = None
-    image: ImageArray | None = None
-
-    @property
-    def video(self) -> bool:
-        return self.path is not None and self.path.suffix.lower() in VIDEO_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -55,18 +32,24 @@ class Source:
 
     ``name`` is what was given, without passwords; ``title`` names the folder of the results.
     ``total`` is the number of frames if that is known. A ``live`` source gives frames as they come
-    and may never end. ``files`` were found on disk; ``folders`` are read as wholes, so that results
-    must not lie in them. ``note`` is a line about what was left out, "" for nothing.
+    and may never end. ``folders`` are read as wholes, so that results must not lie in them.
+    ``note`` is a line about what was left out, "" for nothing. ``items`` are the files, and images
+    in memory, by their index.
     """
 
     kind: Literal["images", "video", "camera", "stream"]
     name: str
     title: str
     total: int | None
-    files: tuple[Path, ...]
     read: Callable[[OnProblem], Iterator[Frame]]
     folders: tuple[Path, ...] = ()
     note: str = ""
+    items: tuple[Item, ...] = ()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Those found on disk."""
+        return tuple(item.path for item in self.items if item.path is not None)
 
     @property
     def live(self) -> bool:
@@ -93,7 +76,7 @@ def open_source(source: SourceLike, timeout: float = TIMEOUT) -> Source:
     Raises DataError for what does not exist, holds no image, or is a video that cannot be opened.
     """
     if isinstance(source, np.ndarray):
-        return _of_items([_array_item(source, 0)], "array", "array")
+        return _of_items([array_item(source, 0)], "array", "array")
     if isinstance(source, Sequence) and not isinstance(source, str):
         return _of_entries(source)
     text = str(source)
@@ -104,7 +87,7 @@ def open_source(source: SourceLike, timeout: float = TIMEOUT) -> Source:
     path = Path(text)
     if isinstance(source, int) or (text.isdecimal() and not path.exists()):
         number = int(text)
-        return Source("camera", text, f"camera-{number}", None, (), lambda _: camera_frames(number))
+        return Source("camera", text, f"camera-{number}", None, lambda _: camera_frames(number))
     return _of_path(path, text)
 
 
@@ -134,7 +117,7 @@ def _of_path(path: Path, text: str) -> Source:
         items = _listed(path)
         return _of_items(items, text, path.stem, _parents(items))
     if path.exists():
-        return _of_items([_item(path, path.parent)], text, path.stem)
+        return _of_items([file_item(path, path.parent)], text, path.stem)
     if any(mark in text for mark in "*?["):
         return _of_pattern(text)
     raise DataError(f"source {text!r} does not exist: {_ALLOWED}")
@@ -149,95 +132,62 @@ def _of_pattern(text: str) -> Source:
 
 
 def _of_items(
-    items: list[_Item], name: str, title: str, folders: tuple[Path, ...] = (), note: str = ""
+    items: list[Item], name: str, title: str, folders: tuple[Path, ...] = (), note: str = ""
 ) -> Source:
     if not items:
         raise DataError(f"no images given: {_ALLOWED}")
-    files = tuple(item.path for item in items if item.path is not None)
     total: int | None = len(items)
     if any(item.video for item in items):
-        total = count_frames(files[0]) if len(items) == 1 else None
+        total = count_frames(Path(items[0].name)) if len(items) == 1 else None
     kind: Literal["images", "video"] = "video" if all(item.video for item in items) else "images"
-    read = partial(_item_frames, items)
-    return Source(kind, name, title or "images", total, files, read, folders, note)
+    read = partial(item_frames, items, range(len(items)))
+    title = title or "images"
+    return Source(kind, name, title, total, read, folders, note, tuple(items))
+
+
+def require_images(source: Source) -> None:
+    """Raises DataError for what does not consist of images: frames belong together."""
+    if not source.items or any(item.video for item in source.items):
+        raise DataError(f"{source.name!r} cannot be divided: only images can, no videos or streams")
+
+
+def picked(source: Source, indices: Sequence[int]) -> Source:
+    """Those images of ``source`` alone, with the index they have in it.
+
+    Raises DataError where :func:`require_images` does.
+    """
+    require_images(source)
+    read = partial(item_frames, source.items, indices)
+    return replace(source, total=len(indices), read=read)
 
 
 def _stream(address: str, timeout: float) -> Source:
     name = public(address)
     title = "stream-" + _title(name.split("://", 1)[1])
-    return Source("stream", name, title, None, (), lambda _: stream_frames(address, timeout))
+    return Source("stream", name, title, None, lambda _: stream_frames(address, timeout))
 
 
-def _item_frames(items: Sequence[_Item], on_problem: OnProblem) -> Iterator[Frame]:
-    """Frames of files in order; images are decoded ahead in threads."""
-    coming = iter(enumerate(items))
-    ahead: deque[tuple[int, _Item, Future[tuple[ImageArray, float]] | None]] = deque()
-    with ThreadPoolExecutor(_READERS) as pool:
-        while True:
-            for index, item in islice(coming, _AHEAD - len(ahead)):
-                ahead.append((index, item, None if item.video else pool.submit(_load, item)))
-            if not ahead:
-                return
-            index, item, reading = ahead.popleft()
-            try:
-                if reading is None and item.path is not None:
-                    yield from video_frames(item.path, item.stem)
-                elif reading is not None:
-                    image, seconds = reading.result()
-                    yield Frame(item.name, item.stem, image, index, None, seconds, item.path)
-            except DataError as error:
-                on_problem(error)
-
-
-def _load(item: _Item) -> tuple[ImageArray, float]:
-    began = time.perf_counter()
-    if item.image is not None:
-        return item.image, 0.0
-    image = read_image(Path(item.name) if item.path is None else item.path)
-    return image, time.perf_counter() - began
-
-
-def _item(path: Path, root: Path | None = None) -> _Item:
-    """``root`` is the folder below which results repeat the folders of the source."""
-    root = path.parent if root is None else root
-    inside = path.relative_to(root) if path.is_relative_to(root) else path
-    # Results stay in their folder, whatever a list names.
-    inside = Path(*(part for part in inside.parts if part not in (path.anchor, "..")))
-    return _Item(str(path), inside.with_suffix("").as_posix(), path)
-
-
-def _entry(entry: str | Path | ImageArray, index: int, results: list[Path]) -> list[_Item]:
+def _entry(entry: str | Path | ImageArray, index: int, results: list[Path]) -> list[Item]:
     if isinstance(entry, np.ndarray):
-        return [_array_item(entry, index)]
+        return [array_item(entry, index)]
     path = Path(entry)
-    return _below(path, results) if path.is_dir() else [_item(path)]
+    return _below(path, results) if path.is_dir() else [file_item(path)]
 
 
-def _below(folder: Path, results: list[Path]) -> list[_Item]:
+def _below(folder: Path, results: list[Path]) -> list[Item]:
     if (folder / MARK).exists():
         raise DataError(
             f"{str(folder)!r} is a folder of results ({MARK} is in it), which are no input: name "
             "the folder of the images themselves"
         )
-    return [_item(image, folder) for image in images_below(folder, results)]
+    return [file_item(image, folder) for image in images_below(folder, results)]
 
 
-def _parents(items: Iterable[_Item]) -> tuple[Path, ...]:
-    return tuple({item.path.parent: None for item in items if item.path is not None})
+def _parents(items: Iterable[Item]) -> tuple[Path, ...]:
+    return tuple({Path(item.name).parent: None for item in items if item.image is None})
 
 
-def _array_item(image: ImageArray, index: int) -> _Item:
-    pixels = image[:, :, None] if image.ndim == 2 else image
-    known = pixels.dtype in (np.uint8, np.uint16)
-    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or not known or not pixels.size:
-        raise DataError(
-            f"an array of shape {image.shape} and type {image.dtype} is no image: give (H, W), "
-            "(H, W, 1) or (H, W, 3) in RGB order, uint8 or uint16"
-        )
-    return _Item(f"array {index}", f"{index:06d}", None, np.ascontiguousarray(pixels))
-
-
-def _listed(file: Path) -> list[_Item]:
+def _listed(file: Path) -> list[Item]:
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -247,12 +197,12 @@ def _listed(file: Path) -> list[_Item]:
         raise DataError(f"image list {str(file)!r} is empty: write one path a line into it")
     beside = [file.parent / path for path in paths]
     return [
-        _item(near if near.exists() or not path.exists() else path, file.parent)
+        file_item(near if near.exists() or not path.exists() else path, file.parent)
         for near, path in zip(beside, paths, strict=True)
     ]
 
 
-def _matching(pattern: str, results: list[Path]) -> list[_Item]:
+def _matching(pattern: str, results: list[Path]) -> list[Item]:
     suffixes = IMAGE_SUFFIXES | VIDEO_SUFFIXES
     anchor = Path(pattern).anchor  # Path.glob takes no absolute pattern before Python 3.13
     root = glob_root(pattern)
@@ -264,7 +214,7 @@ def _matching(pattern: str, results: list[Path]) -> list[_Item]:
     ]
     if not found:
         raise DataError(f"nothing matches {pattern!r}: allowed are {_suffixes()} and videos")
-    return [_item(path, root) for path in found]
+    return [file_item(path, root) for path in found]
 
 
 def _title(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from kdlnet.errors import KdlnetError
 from kdlnet.images.watch import Stamp
-from kdlnet.utils.manifest import record
+from kdlnet.utils.files import open_to_grow
 from kdlnet.utils.table import csv_text, path_cell, text_cell
 
 COLUMNS = ("time", "name", "size", "changed", "verdict", "boxes", "class", "score", "latency")
@@ -119,18 +119,10 @@ def _rows(file: Path) -> Iterator[tuple[str, Stamp, str]]:
 
 def _append(file: Path, values: tuple[object, ...]) -> None:
     """One row in one write, after the header where the file is new and on a line of its own."""
-    text = ""
     try:
-        with file.open("ab+") as book:
-            size = book.tell()
-            if not size:
-                record(file, grows=True)
-                text = csv_text([COLUMNS])
-            else:
-                book.seek(size - 1)
-                if book.read(1) != b"\n":  # a kill tore the last row
-                    text = "\n"
-            book.write((text + csv_text([values])).encode("utf-8", "surrogateescape"))
+        with open_to_grow(file) as book:
+            header = "" if book.tell() else csv_text([COLUMNS])
+            book.write((header + csv_text([values])).encode("utf-8", "surrogateescape"))
     except OSError as error:
         raise KdlnetError(
             f"cannot write {str(file)!r}: {error.strerror or error}; free some space there"

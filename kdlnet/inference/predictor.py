@@ -149,13 +149,14 @@ class Predictor:
         *,
         strict: bool = False,
         timeout: float = TIMEOUT,
+        may_be_none: bool = False,
         on_event: Listener = warn_user,
     ) -> Iterator[Prediction]:
         """Predictions one by one, as their images come; each holds its image.
 
         ``source`` as in :func:`~kdlnet.images.sources.open_source`. What cannot be read is skipped
         and told to ``on_event`` as Skipped, or raised with ``strict``. Raises DataError when no
-        image could be read, or a stream fails.
+        image could be read, unless there ``may_be_none``, or a stream fails.
         """
         opened = source if isinstance(source, Source) else open_source(source, timeout)
         problems: list[DataError] = []
@@ -175,7 +176,7 @@ class Predictor:
             for prediction in self.detect(frames):
                 images += 1
                 yield prediction
-        if not images:
+        if not (images or may_be_none):
             more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
             reason = str(problems[0]) if problems else f"{opened.title} gave none"
             raise DataError(f"no image could be read: {reason}{more}")

@@ -16,19 +16,17 @@ import numpy as np
 from kdlnet.errors import ConfigError, KdlnetError, unknown
 from kdlnet.images.read import ImageArray
 from kdlnet.inference.prediction import Prediction
+from kdlnet.inference.shards import ShardBook
+from kdlnet.inference.tables import TABLES
 from kdlnet.report.images import save_image
 from kdlnet.utils.files import write_atomic, write_yaml
 from kdlnet.utils.json_list import JsonList
 from kdlnet.utils.manifest import record
 from kdlnet.utils.output import Place
-from kdlnet.utils.table import csv_text, path_cell, text_cell
 
 KINDS = ("images", "txt", "json", "csv", "crops")
 _LONGEST_NAME = 120  # bytes; file systems take 255
 _Grow = Callable[[Prediction], None]
-_IMAGE = ("name", "index", "timestamp")
-_COLUMNS = (*_IMAGE, "class", "label", "score", "x1", "y1", "x2", "y2", "verdict")
-_VERDICT = (*_IMAGE, "verdict", "boxes")
 
 
 def check_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
@@ -48,7 +46,8 @@ class PredictionWriter:
     ``crops/CLASS/STEM-N.png`` box N in native depth. ``predictions.csv`` (a line a box) and
     ``verdicts.csv`` (a line an image) and, for sources that come frame by frame (``lines``),
     ``predictions.jsonl`` grow with each image; so does ``predictions.json``, a complete document at
-    any time. Raises KdlnetError for what cannot be written.
+    any time. With the ``book`` of a shard it alone grows, in its own folder: what it holds becomes
+    documents and tables when the shards are merged. Raises KdlnetError for what cannot be written.
     """
 
     def __init__(
@@ -57,15 +56,20 @@ class PredictionWriter:
         place: Place,
         lines: bool = False,
         settings: dict[str, Any] | None = None,
+        book: ShardBook | None = None,
     ) -> None:
         self.folder: Path | None = None
         self._kinds = check_kinds(kinds)
         self._place = place
         self._lines = lines
         self._settings = settings or {}
+        self._named = not {"images", "txt", "crops"}.isdisjoint(self._kinds)
         self._stems: set[str] = set()
         self._files = ExitStack()
         self._growing: list[_Grow] = []
+        if book is not None:
+            self.folder = book.folder
+            self._growing.append(book.add)
 
     def __enter__(self) -> PredictionWriter:
         return self
@@ -80,34 +84,38 @@ class PredictionWriter:
 
     def write(self, prediction: Prediction) -> None:
         """All files of one image; it must hold its pixels or name its file."""
-        if not self._kinds:
+        if not (self._kinds or self._growing):
             return
         folder = self.folder or self._start()
-        stem = self._free(prediction.stem)
+        if self._named:
+            self._write_files(folder, prediction)
+        for grow in self._growing:
+            grow(prediction)
+
+    def _write_files(self, folder: Path, prediction: Prediction) -> None:
+        stem = self.name(prediction.stem)
         if "images" in self._kinds:
             save_image(folder / "images" / f"{stem}.jpg", prediction.draw())
         if "txt" in self._kinds:
             write_atomic(folder / "labels" / f"{stem}.txt", yolo_rows(prediction).encode())
         if "crops" in self._kinds:
             _write_crops(folder / "crops", stem, prediction)
-        for grow in self._growing:
-            grow(prediction)
 
     def _start(self) -> Path:
         self.folder = folder = self._place.make()
         write_yaml(folder / "config.yaml", self._settings)
         if "csv" in self._kinds:
-            self._growing.append(self._csv(folder / "predictions.csv", _COLUMNS, csv_rows))
-            self._growing.append(self._csv(folder / "verdicts.csv", _VERDICT, verdict_row))
+            self._growing += [self._csv(folder / name) for name in TABLES]
         if "json" in self._kinds:
             name, grow = ("jsonl", self._jsonl) if self._lines else ("json", self._json)
             self._growing.append(grow(folder / f"predictions.{name}"))
         return folder
 
-    def _csv(self, path: Path, columns: Sequence[str], rows: Callable[[Prediction], str]) -> _Grow:
+    def _csv(self, path: Path) -> _Grow:
+        columns, rows = TABLES[path.name]
         append = self._text(path)
         append(",".join(columns) + "\n")
-        return lambda prediction: append(rows(prediction))
+        return lambda prediction: append(rows(prediction.to_dict()))
 
     def _jsonl(self, path: Path) -> _Grow:
         append = self._text(path)
@@ -143,8 +151,13 @@ class PredictionWriter:
         self._files.callback(record, path)
         self._files.enter_context(file)
 
-    def _free(self, stem: str) -> str:
-        """``stem``, counted up where a.png and a.jpg, or A.png and a.png, would share a file."""
+    def name(self, stem: str) -> str:
+        """``stem``, counted up where a.png and a.jpg, or A.png and a.png, would share a file.
+
+        To be called once an image, in their order, those written by an earlier call included.
+        """
+        if not self._named:
+            return stem
         free, number = stem, 1
         while free.casefold() in self._stems:
             number += 1
@@ -164,32 +177,6 @@ def yolo_rows(prediction: Prediction) -> str:
             prediction.labels.tolist(), np.column_stack(columns).tolist(), strict=True
         )
     )
-
-
-def csv_rows(prediction: Prediction) -> str:
-    """One line a box; an image without boxes has none."""
-    values = prediction.to_dict()
-    return csv_text(
-        (
-            *_head(values),
-            text_cell(box["class"]),
-            box["label"],
-            box["score"],
-            *box["box"],
-            box["verdict"],
-        )
-        for box in values["boxes"]
-    )
-
-
-def verdict_row(prediction: Prediction) -> str:
-    """The line of one image: its verdict and how many boxes it rests on."""
-    values = prediction.to_dict()
-    return csv_text([(*_head(values), values["verdict"], len(prediction))])
-
-
-def _head(values: dict[str, Any]) -> tuple[object, ...]:
-    return path_cell(values["name"]), values["index"], values["timestamp"]
 
 
 def crop(image: ImageArray, box: Sequence[float]) -> ImageArray:

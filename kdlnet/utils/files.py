@@ -7,9 +7,11 @@ import io
 import json
 import os
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import yaml
 
@@ -19,7 +21,14 @@ from kdlnet.utils.manifest import record
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path``: all of it or, after any failure, what was there before.
+    """Write ``data`` to ``path``, see :func:`written_whole`."""
+    with written_whole(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[BinaryIO]:
+    """A file that becomes ``path`` once written: all of it or, after any failure, what was before.
 
     Missing folders are made. The bytes go to a temporary file beside ``path``, are forced to
     the disk and take its name in one step. Raises KdlnetError (disk full, not writable, a
@@ -33,7 +42,7 @@ def write_atomic(path: Path, data: bytes) -> None:
         _clean_once(path.parent.absolute())
         with temporary.open("xb") as file:
             lock(file)
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         record(path, temporary)
@@ -47,6 +56,22 @@ def write_atomic(path: Path, data: bytes) -> None:
     finally:
         # Gone already if all went well; also removed on Ctrl-C.
         _remove(temporary)
+
+
+def open_to_grow(path: Path) -> io.BufferedRandom:
+    """``path`` for whole lines at its end; what a kill left of a last one is a line of its own.
+
+    A new file is noted as ours that grows. Raises OSError.
+    """
+    file = path.open("ab+")
+    size = file.seek(0, os.SEEK_END)
+    if not size:
+        record(path, grows=True)
+        return file
+    file.seek(size - 1)
+    if file.read(1) != b"\n":
+        file.write(b"\n")
+    return file
 
 
 def write_json(path: Path, values: Any) -> None:

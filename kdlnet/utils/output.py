@@ -75,8 +75,7 @@ class Place:
         """
         self.check()
         folder = self.folder
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
+        with _made(folder):
             if self.overwrite and (folder / MARK).exists():
                 with alone_in(folder):
                     pass  # nobody is at work there
@@ -85,11 +84,18 @@ class Place:
             while not _claim(folder):
                 number += 1
                 folder = self.folder.with_name(f"{self.folder.name}-{number}")
-        except OSError as error:
-            raise DataError(
-                f"cannot make the output folder {str(folder)!r}: {error.strerror}; "
-                "choose another --out"
-            ) from None
+        return folder
+
+    def take(self) -> Path:
+        """The folder itself, made, or as kdlnet left it there: for work that goes on.
+
+        Raises DataError where :meth:`check` does, and when it holds something else.
+        """
+        self.check()
+        folder = self.folder
+        with _made(folder):
+            if not (_claim(folder) or (folder / MARK).exists()):
+                raise DataError(f"{str(folder)!r} was not made by kdlnet: choose another --out")
         return folder
 
 
@@ -187,6 +193,18 @@ def _empty(folder: Path) -> None:
     """The mark goes last: a kill on the way leaves a folder that can still be replaced."""
     for path in sorted(folder.iterdir(), key=lambda path: path.name in (MARK, DATASET_MARK)):
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """Makes the folders above ``folder``; says of it what goes wrong."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise DataError(
+            f"cannot make the output folder {str(folder)!r}: {error.strerror}; choose another --out"
+        ) from None
 
 
 def _claim(folder: Path) -> bool:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import time
-from collections import Counter, deque
+from array import array
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from kdlnet import __version__
-from kdlnet.errors import KdlnetError
-from kdlnet.events import Listener, Message, Progress, ignore
+from kdlnet.errors import ConfigError, KdlnetError
+from kdlnet.events import Listener, Message, ignore
 from kdlnet.images.contract import TileChoice
-from kdlnet.images.sources import TIMEOUT, Source, SourceLike, open_source
+from kdlnet.images.sources import TIMEOUT, Source, SourceLike, open_source, picked
 from kdlnet.images.window import Window
 from kdlnet.inference.pipeline import IOU_THRESHOLD, MAX_DETECTIONS
 from kdlnet.inference.prediction import Prediction
-from kdlnet.inference.predictor import Predictor, Skipped
+from kdlnet.inference.predictor import Predictor
+from kdlnet.inference.shards import Shard, ShardBook, kept, shard_settings
+from kdlnet.inference.tally import PredictResult, Tally
 from kdlnet.inference.writer import PredictionWriter, check_kinds
 from kdlnet.types import ImageSize
 from kdlnet.utils.output import Place
@@ -28,6 +31,7 @@ __all__ = [
     "OnPrediction",
     "PredictResult",
     "Prediction",
+    "Shard",
     "Source",
     "open_source",
     "predict_files",
@@ -36,45 +40,6 @@ __all__ = [
 DEFAULT_KINDS = ("images", "json")
 _PENDING = 2  # predictions, with their images, that wait to be drawn and written
 OnPrediction = Callable[[Prediction], None]
-
-
-@dataclass(frozen=True)
-class PredictResult:
-    """What was found. ``boxes`` counts by class name (0 too); ``skipped`` is a line a file.
-
-    ``ok``, ``unsure`` and ``ng`` count images by verdict. ``stages`` are mean seconds an
-    image; ``seconds`` is the wall time with reading and writing. ``folder`` is None where no file
-    was asked for.
-    """
-
-    folder: Path | None
-    images: int
-    ok: int
-    unsure: int
-    ng: int
-    boxes: dict[str, int]
-    skipped: tuple[str, ...]
-    seconds: float
-    stages: dict[str, float]
-
-    @property
-    def images_per_second(self) -> float:
-        return self.images / self.seconds
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON values."""
-        return {
-            "folder": None if self.folder is None else str(self.folder),
-            "images": self.images,
-            "ok": self.ok,
-            "unsure": self.unsure,
-            "ng": self.ng,
-            "boxes": dict(self.boxes),
-            "skipped": list(self.skipped),
-            "seconds": round(self.seconds, 3),
-            "images_per_second": round(self.images_per_second, 2),
-            "stages": {stage: round(seconds, 6) for stage, seconds in self.stages.items()},
-        }
 
 
 def predict_files(
@@ -96,19 +61,25 @@ def predict_files(
     save: Sequence[str] = DEFAULT_KINDS,
     strict: bool = False,
     timeout: float = TIMEOUT,
+    shard: Shard | None = None,
     on_event: Listener = ignore,
     on_prediction: OnPrediction = lambda prediction: None,
 ) -> PredictResult:
     """Predicts all of ``source`` and writes the files in ``save`` (see PredictionWriter).
 
-    The folder is ``out`` or runs/predict/NAME, counted up where it is taken. Raises DataError when
-    no image could be read, WeightsError, ConfigError, or KdlnetError for what cannot be written.
+    The folder is ``out`` or runs/predict/NAME, counted up where it is taken. With ``shard`` only
+    its images are predicted, into a folder of its own in ``out``; called again it goes on where it
+    stopped; :func:`~kdlnet.verbs.merge.merge_shards` puts them together. Raises DataError when no
+    image could be read, WeightsError, ConfigError, or KdlnetError for what cannot be written.
     """
     kinds = check_kinds(save)
+    if shard is not None and out is None:
+        raise ConfigError("a shard needs the folder that all shards go into: give --out")
     opened = source if isinstance(source, Source) else open_source(source, timeout)
-    default, reads = Path("runs/predict") / opened.title, (weights, *opened.files)
+    reads = (weights, *opened.files) if overwrite else (weights,)  # there may be millions
+    default = Path("runs/predict") / opened.title
     place = Place(default, out, overwrite, reads, folders=opened.folders)
-    if kinds:
+    if kinds or shard:
         place.check()
     if opened.note:
         on_event(Message(opened.note, "warning"))
@@ -130,20 +101,58 @@ def predict_files(
             "images are seen at another size, window or tiles than when the thresholds were chosen"
         )
         on_event(Message(f"{text}: their rates do not hold; see kdlnet calibrate", "warning"))
-    lines = opened.kind != "images"
     settings = _settings(weights, opened, predictor)
-    tally = _Tally(opened, on_event)
-    writer = PredictionWriter(kinds, place, lines, settings)
+    run = partial(_run, predictor, strict=strict, on_event=on_event, on_prediction=on_prediction)
+    if shard is None:
+        lines = opened.kind != "images"
+        return run(opened, PredictionWriter(kinds, place, lines, settings))
+    settings |= shard_settings(shard, opened, weights, kinds)
+    folder = replace(place, out=place.take() / shard.title).take()
+    with kept(folder, shard, settings) as book:
+        return run(opened, PredictionWriter(kinds, place, book=book), book)
+
+
+def _run(
+    predictor: Predictor,
+    source: Source,
+    writer: PredictionWriter,
+    book: ShardBook | None = None,
+    *,
+    strict: bool,
+    on_event: Listener,
+    on_prediction: OnPrediction,
+) -> PredictResult:
+    """Predicts ``source``, of a shard what its ``book`` lacks, and writes what is found."""
+    names = [name for name in predictor.names if name in (predictor.classes or predictor.names)]
+    total = source.total if book is None else len(book.shard.indices(len(source.items)))
+    tally = Tally(total, on_event)
+    if book is not None:
+        source = _rest(source, book, writer, tally)
     try:
         with writer, _Behind(writer.write) as write:
-            for prediction in predictor.stream(opened, strict=strict, on_event=tally.hear):
+            stream = predictor.stream(
+                source, strict=strict, may_be_none=book is not None, on_event=tally.hear
+            )
+            for prediction in stream:
                 write(prediction)
                 tally.count(prediction)
                 on_prediction(prediction)
     except (KeyboardInterrupt, KdlnetError) as error:
         raise tally.noted(error, writer.folder) from None
-    counted = [name for name in predictor.names if name in (predictor.classes or predictor.names)]
-    return tally.result(writer.folder, counted)
+    if book is not None:
+        book.end(tally.images, tally.skipped)
+    return tally.result(writer.folder, names)
+
+
+def _rest(source: Source, book: ShardBook, writer: PredictionWriter, tally: Tally) -> Source:
+    """What earlier calls left of a shard; what they found is counted, and keeps its names."""
+    done = bytearray(len(source.items))
+    for values in book.found():
+        done[values["index"]] = True
+        writer.name(source.items[values["index"]].stem)
+        tally.recall(values)
+    left = (index for index in book.shard.indices(len(done)) if not done[index])
+    return picked(source, array("q", left))
 
 
 class _Behind:
@@ -171,57 +180,6 @@ class _Behind:
         if error is None:
             for future in self._pending:
                 future.result()
-
-
-class _Tally:
-    """Counts as predictions come, and tells how far it is."""
-
-    def __init__(self, source: Source, on_event: Listener) -> None:
-        self._source = source
-        self._on_event = on_event
-        self._began = time.perf_counter()
-        self._skipped: list[str] = []
-        self._boxes: Counter[str] = Counter()
-        self._seconds: Counter[str] = Counter()
-        self._verdicts: Counter[str] = Counter()
-
-    def hear(self, event: object) -> None:
-        if isinstance(event, Skipped):
-            self._skipped.append(event.reason)
-            event = Message(f"skipped: {event.reason}", "warning")
-        self._on_event(event)
-
-    def count(self, prediction: Prediction) -> None:
-        self._verdicts[prediction.verdict] += 1
-        self._boxes.update(prediction.counts())
-        self._seconds.update(prediction.seconds)
-        if self._source.total is not None:
-            done = min(self._verdicts.total() + len(self._skipped), self._source.total)
-            self._on_event(Progress("predict", done, self._source.total))
-
-    def noted(self, error: BaseException, folder: Path | None) -> BaseException:
-        """The error, which also says where the results up to it are."""
-        if folder is None or not self._verdicts:
-            return error
-        kept = f"the results of {self._verdicts.total()} images before it are in {folder}"
-        if isinstance(error, KeyboardInterrupt):
-            error.add_note(kept)
-            return error
-        return type(error)(f"{error} ({kept})")
-
-    def result(self, folder: Path | None, names: Sequence[str]) -> PredictResult:
-        images = self._verdicts.total()
-        return PredictResult(
-            folder,
-            images,
-            self._verdicts["OK"],
-            self._verdicts["UNSURE"],
-            self._verdicts["NG"],
-            {name: self._boxes[name] for name in names},
-            tuple(self._skipped),
-            time.perf_counter() - self._began,
-            {stage: total / images for stage, total in self._seconds.items()},
-        )
 
 
 def _seen_otherwise(predictor: Predictor) -> bool:
