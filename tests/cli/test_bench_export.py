@@ -142,6 +142,19 @@ def test_export(kdlnet: Command, weights: Path, dataset: Path, tmp_path: Path) -
     assert "--overwrite" in again.document["error"]["message"]
 
 
+def test_bench_of_two_files_in_turns(
+    kdlnet: Command, exported: Path, weights: Path, dataset: Path
+) -> None:
+    run = kdlnet(
+        f"bench '{weights}' --against '{exported}' --data '{dataset}' --sweep --threads 1 {QUICK}"
+    )
+    assert run.code == 0, run.err
+    assert "times the first's" in run.out and "AP50" in run.out
+    assert "batch  images/s from file to boxes" in run.out
+    assert "threads  ms a call" in run.out and "images/s as predict reads" in run.out
+    assert run.out.count("onnxruntime") == 1
+
+
 def test_bench_of_an_onnx_file(kdlnet: Command, exported: Path, dataset: Path) -> None:
     run = kdlnet(f"bench '{exported}' --data '{dataset}' --json {QUICK}")
     assert run.code == 0, run.err

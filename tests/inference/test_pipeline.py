@@ -24,12 +24,11 @@ from kdlnet.inference.runtimes import Runtime, open_runtime, thread_count
 from kdlnet.inference.torch_engine import TorchEngine
 from kdlnet.inference.views import FrameViews
 from kdlnet.inference.weights import load_weights, save_weights
+from kdlnet.inference.workloads import files_call
 from kdlnet.metrics.evaluation import EvalResult
 from kdlnet.metrics.verdict import ClassRule, VerdictRule
 from kdlnet.models.network import Network
 from kdlnet.types import DetectionArrays, RawPredictions, Tiling
-from kdlnet.verbs import bench as bench_module
-from kdlnet.verbs.bench import Workload
 from kdlnet.verbs.compare import compare
 from kdlnet.verbs.export import EXPORTERS, export
 from kdlnet.verbs.fuse import fuse
@@ -93,7 +92,7 @@ def test_predict_val_and_bench_find_the_same(file: Path, dataset: Path, tiles: s
     predicted = predictor.predict(paths)
     split, _ = open_split(runtime, find_dataset(str(dataset)), "val", None, False, ignore)
     measured = detect(runtime.engine, split, 16, SCORE)
-    _, timed = bench_module._files(runtime, paths, Workload(batch=len(paths)))(0)
+    _, timed = files_call(runtime, paths, len(paths))(0)
     assert sum(len(one) for one in predicted) > 12
     assert tiling is None or len(split) > 2 * len(paths)
     for ours, theirs, boxes in zip(predicted, measured, timed, strict=True):
