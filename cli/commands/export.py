@@ -28,7 +28,7 @@ def export(
     weights_file: WeightsArgument = None,
     weights: Weights = None,
     format: Annotated[
-        str | None, option("--format", metavar="NAME", help="onnx or openvino [onnx].")
+        str | None, option("--format", metavar="NAME", help="onnx, openvino or torchscript [onnx].")
     ] = None,
     data: Data = None,
     data_root: DataRoot = None,
@@ -41,7 +41,14 @@ def export(
         str | None,
         option("--image-size", metavar="N|HxW", help="Network input [that of the weights]."),
     ] = None,
-    half: Annotated[bool, option("--half", help="Numbers of 16 bits (openvino).")] = False,
+    batch: Annotated[
+        int | None,
+        option("--batch", metavar="N", min=1, help="Images the file takes at once [any number]."),
+    ] = None,
+    raw: Annotated[
+        bool, option("--raw", help="Maps of the last convolutions, for NPU compilers.")
+    ] = False,
+    half: Annotated[bool, option("--half", help="Numbers of 16 bits.")] = False,
     device: Annotated[
         str | None, option("--device", metavar="NAME", help="Where the proof runs: gpu, npu [cpu].")
     ] = None,
@@ -53,7 +60,7 @@ def export(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write weights, fused, as ONNX or OpenVINO and prove that the answers are the same.
+    """Write weights, fused, in another format and prove that the answers are the same.
 
     The proof runs on real images with --data, else on made-up ones; its certificate is kept beside
     the file. When it fails the exit code is 4 and no file is written.
@@ -76,6 +83,8 @@ def export(
                 on_event=printer,
                 overwrite=overwrite,
                 half=half,
+                outputs="maps" if raw else "points",
+                batch=batch,
                 **given(format=format, data=data, data_root=data_root, split=split),
                 **given(images=images, image_size=size, device=device, out=out),
             )
@@ -93,8 +102,9 @@ def _show(console: Console, certificate: ExportCertificate) -> None:
         f"error {facts['largest_logit_error']:.1e}{allowed}"
     )
     height, width = facts["image_size"]
+    batch = "any batch" if facts["batch"] is None else f"batch {facts['batch']}"
     console.say(
-        f"takes   images (any batch, {height}x{width}); {facts['bytes'] / 1e6:.1f} MB; "
+        f"takes   images ({batch}, {height}x{width}); {facts['bytes'] / 1e6:.1f} MB; "
         f"proved on {facts['device']} in {facts['precision']}"
     )
     console.say(f"written {facts['exported']}", "bold")

@@ -8,20 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kdlnet.errors import ConfigError, WeightsError
 from kdlnet.inference.engine import ArrayEngine
+from kdlnet.inference.layouts import Answers, Array, Layout
 from kdlnet.inference.runtimes import Runtime, Wanted
 from kdlnet.metrics.verdict import VerdictRule
-from kdlnet.ops.arrays import make_points
 from kdlnet.types import Preprocess, RawArrays
 
 FORMAT = 1
 METADATA_KEY = "kdlnet"
 """Key in a file's metadata under which the header stands, as JSON."""
 
-Array = NDArray[np.float32]
 Run = Callable[[Array, Sequence[str]], Sequence[Array]]
 """Images (B, channels, H, W) and names of outputs to the arrays of these outputs."""
 Shapes = Mapping[str, Sequence[object]]
@@ -44,8 +42,11 @@ def damaged(path: Path) -> WeightsError:
     )
 
 
-def read_header(text: str | None, shapes: Shapes, path: Path, title: str) -> dict[str, Any]:
-    """What kdlnet wrote into the metadata; it must agree with the inputs and outputs."""
+def read_header(text: str | None, shapes: Shapes | None, path: Path, title: str) -> dict[str, Any]:
+    """What kdlnet wrote into the metadata; it must agree with the inputs and outputs.
+
+    ``shapes`` None: the file does not tell them.
+    """
     if text is None:
         raise WeightsError(
             f"{str(path)!r} is {title} of another tool (no {METADATA_KEY!r} in its metadata); "
@@ -68,23 +69,17 @@ def read_header(text: str | None, shapes: Shapes, path: Path, title: str) -> dic
     return header
 
 
-def _fits(shapes: Shapes, header: dict[str, Any]) -> bool:
+def _fits(shapes: Shapes | None, header: dict[str, Any]) -> bool:
     """Whether inputs and outputs have the names and shapes that the metadata asks for.
 
     Raises ValueError, TypeError or KeyError where its thresholds are none.
     """
     contract = Preprocess.from_dict(header["preprocess"])
-    height, width = contract.image_size
-    points = sum((height // stride) * (width // stride) for stride in header["strides"])
-    wanted = {
-        "images": [contract.channels, height, width],
-        "logits": [points, len(header["names"])],
-        "boxes": [points, 4],
-        "bins": [points, 4, header["bins"]],
-    }
+    answers = Answers(header, Layout.of_header(header))
+    wanted = {"images": [contract.channels, *contract.image_size], **answers.shapes}
     VerdictRule.of_weights(header["thresholds"], header["names"])
     texts = isinstance(header["model"], str) and isinstance(header.get("calibration", {}), dict)
-    return texts and {name: list(sizes) for name, sizes in shapes.items()} == wanted
+    return texts and shapes in (None, wanted)
 
 
 def exported_runtime(
@@ -101,7 +96,8 @@ def exported_runtime(
             f"{str(path)!r} takes images of {height}x{width} only: leave --image-size out, or "
             "export the weights again with another one"
         )
-    network = _Network(path, run, header, contract)
+    layout = Layout.of_header(header)
+    network = _Network(path, run, Answers(header, layout), layout.batch)
     return Runtime(
         engine=ArrayEngine(network, device),
         path=path,
@@ -119,26 +115,32 @@ def exported_runtime(
 
 
 class _Network:
-    """``run`` as a function of images (B, channels, H, W) float32."""
+    """``run`` as a function of images (B, channels, H, W) float32, any number of them."""
 
-    def __init__(self, path: Path, run: Run, header: dict[str, Any], contract: Preprocess) -> None:
-        self._path, self._run = path, run
-        height, width = contract.image_size
-        sizes = [(height // stride, width // stride) for stride in header["strides"]]
-        self._grid = make_points(sizes, header["strides"])
+    def __init__(self, path: Path, run: Run, answers: Answers, batch: int | None) -> None:
+        self._path, self._run, self._answers, self._batch = path, run, answers, batch
 
     def __call__(self, images: Array) -> RawArrays:
-        logits, bins = self._answers(images, ("logits", "bins"))
-        return RawArrays(logits, bins, *self._grid)
+        return self._answers.raw(self._found(images, self._answers.needed))
 
     def with_boxes(self, images: Array) -> tuple[RawArrays, Array]:
-        """Also the output ``boxes`` (B, A, 4), in pixels of the network input."""
-        logits, bins, boxes = self._answers(images, ("logits", "bins", "boxes"))
-        return RawArrays(logits, bins, *self._grid), boxes
+        """Also boxes (B, A, 4), in pixels of the network input: the file's own if it has them."""
+        names = tuple(self._answers.shapes)
+        return self._answers.with_boxes(dict(zip(names, self._found(images, names), strict=True)))
 
-    def _answers(self, images: Array, outputs: Sequence[str]) -> Sequence[Array]:
+    def _found(self, images: Array, outputs: Sequence[str]) -> Sequence[Array]:
         try:
-            return self._run(images, outputs)
+            if self._batch in (None, len(images)):
+                return self._run(images, outputs)
+            return self._in_parts(images, outputs, self._batch)
         except Exception as error:  # its classes are many, and derive from Exception alone
             reason = str(error).split("\n")[0]
             raise WeightsError(f"{str(self._path)!r} cannot be run: {reason}") from None
+
+    def _in_parts(self, images: Array, outputs: Sequence[str], size: int) -> list[Array]:
+        """In batches of ``size``, the last one filled up with black images."""
+        count = len(images)
+        more = np.zeros((-count % size, *images.shape[1:]), np.float32)
+        full = np.concatenate((images, more))
+        parts = [self._run(full[i : i + size], outputs) for i in range(0, count, size)]
+        return [np.concatenate(column)[:count] for column in zip(*parts, strict=True)]

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from kdlnet.inference.kinds import KINDS, FileKind
+from kdlnet.inference.layouts import Layout
 from kdlnet.inference.onnx_export import OPSET, write_onnx
 from kdlnet.inference.openvino_export import write_openvino
 from kdlnet.inference.parity import Tolerance
+from kdlnet.inference.torchscript_export import write_torchscript
 from kdlnet.inference.weights import Weights
 
 
 @dataclass(frozen=True)
 class Exporter:
-    """A format. ``write`` puts fused weights into the files of ``kind`` that a path names.
+    """A format. ``write`` puts fused weights into the files of ``kind`` that a path names, with the
+    inputs and outputs of a layout.
 
     The proof runs them in the runtime of ``kind``, within ``tolerance``. ``facts`` go into the
     certificate. ``half`` is the same format with numbers of 16 bits, where it has that.
@@ -25,7 +28,7 @@ class Exporter:
 
     kind: FileKind
     packages: tuple[str, ...]
-    write: Callable[[Weights, Path], None]
+    write: Callable[[Weights, Path, Layout], None]
     tolerance: Tolerance = field(default_factory=Tolerance)
     facts: dict[str, Any] = field(default_factory=dict)
     half: Exporter | None = None
@@ -34,25 +37,19 @@ class Exporter:
 HALF = Tolerance(logits=None, box_pixels=2.0, score=0.02, flips=0.01, ap_loss=0.005)
 """For numbers of 16 bits: boxes and verdicts are judged, not digits."""
 
-_CONVERTER = ("onnx", "onnxscript", "openvino")
+
+def _format(
+    name: str, packages: tuple[str, ...], write: Callable[..., None], **facts: Any
+) -> Exporter:
+    """The format ``name``, whose ``write`` also takes ``half``."""
+    exporter = Exporter(KINDS[name], packages, write, facts=facts)
+    half = replace(exporter, write=partial(write, half=True), tolerance=HALF)
+    return replace(exporter, half=half)
+
 
 EXPORTERS: dict[str, Exporter] = {
-    "onnx": Exporter(
-        KINDS["onnx"],
-        packages=("onnx", "onnxscript", "onnxruntime"),
-        write=write_onnx,
-        facts={"opset": OPSET},
-    ),
-    "openvino": Exporter(
-        KINDS["openvino"],
-        packages=_CONVERTER,
-        write=write_openvino,
-        half=Exporter(
-            KINDS["openvino"],
-            packages=_CONVERTER,
-            write=partial(write_openvino, half=True),
-            tolerance=HALF,
-        ),
-    ),
+    "onnx": _format("onnx", ("onnx", "onnxscript", "onnxruntime"), write_onnx, opset=OPSET),
+    "openvino": _format("openvino", ("onnx", "onnxscript", "openvino"), write_openvino),
+    "torchscript": _format("torchscript", (), write_torchscript),
 }
 """Formats by name, that of their kind of file."""

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from kdlnet.inference.torchscript_file import is_torchscript
+
 
 @dataclass(frozen=True)
 class FileKind:
@@ -41,6 +43,7 @@ def _is_openvino(head: bytes) -> bool:
 
 
 KINDS: dict[str, FileKind] = {
+    "torchscript": FileKind("a TorchScript file", (".torchscript",), "torchscript", is_torchscript),
     "torch": FileKind("a weights file", (".pt",), "torch", lambda head: head[:4] == b"PK\x03\x04"),
     "safetensors": FileKind("a weights file", (".safetensors",), "torch", _is_safetensors),
     "onnx": FileKind("an ONNX file", (".onnx",), "onnxruntime", _is_onnx),

@@ -9,12 +9,12 @@ from typing import Any
 from kdlnet.errors import ConfigError, WeightsError
 from kdlnet.inference.exported import (
     METADATA_KEY,
-    Array,
     damaged,
     exported_file,
     exported_runtime,
     read_header,
 )
+from kdlnet.inference.layouts import Array
 from kdlnet.inference.runtimes import Runtime, Wanted
 from kdlnet.utils.environment import processor_name
 from kdlnet.utils.memory import keep_freed_memory

@@ -6,23 +6,25 @@ import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from kdlnet.inference.export_network import header_of
 from kdlnet.inference.exported import METADATA_KEY
-from kdlnet.inference.onnx_export import header_of, onnx_model
+from kdlnet.inference.layouts import Layout
+from kdlnet.inference.onnx_export import onnx_model
 from kdlnet.inference.weights import Weights
 from kdlnet.utils.files import write_atomic
 from kdlnet.utils.packages import optional_package
 from kdlnet.utils.seal import sealed
 
 
-def write_openvino(weights: Weights, path: Path, half: bool = False) -> None:
-    """A fused detector as ``path`` and, beside it, the numbers as ``.bin``: any batch.
+def write_openvino(weights: Weights, path: Path, layout: Layout, half: bool = False) -> None:
+    """A fused detector as ``path`` and, beside it, the numbers as ``.bin``.
 
     ``half`` stores the numbers in 16 bits.
     """
     openvino = optional_package("openvino", "--format openvino")
-    network = onnx_model(weights).SerializeToString()
+    network = onnx_model(weights, layout).SerializeToString()
     model = openvino.Core().read_model(model=network, weights=b"")
-    model.set_rt_info(json.dumps(header_of(weights)), [METADATA_KEY])
+    model.set_rt_info(json.dumps(header_of(weights, layout)), [METADATA_KEY])
     numbers = path.with_suffix(".bin")
     with TemporaryDirectory() as folder:
         raw = Path(folder, path.name)

@@ -10,13 +10,13 @@ from typing import Any
 from kdlnet.errors import ConfigError, WeightsError, unknown
 from kdlnet.inference.exported import (
     METADATA_KEY,
-    Array,
     Run,
     damaged,
     exported_file,
     exported_runtime,
     read_header,
 )
+from kdlnet.inference.layouts import Array
 from kdlnet.inference.runtimes import Runtime, Wanted
 from kdlnet.utils.memory import keep_freed_memory
 from kdlnet.utils.packages import optional_package
@@ -108,7 +108,8 @@ def _runner(core: Any, model: Any, device: str, threads: int) -> tuple[Run, str]
         # The request owns its answers and writes the next ones in their place.
         return [one.get_tensor(name).data.copy() for name in outputs]
 
-    shape = [1, *(size.get_length() for size in list(model.input("images").partial_shape)[1:])]
+    sizes = list(model.input("images").partial_shape)
+    shape = (1 if size.is_dynamic else size.get_length() for size in sizes)
     compiled = request(tuple(shape)).get_compiled_model()
     kind = compiled.get_property("INFERENCE_PRECISION_HINT")
     return run, {"f32": "float32", "f16": "float16"}.get(kind.get_type_name(), kind.get_type_name())

@@ -133,5 +133,6 @@ RUNTIMES: dict[str, Opener] = {
     "torch": _of("kdlnet.inference.torch_runtime"),
     "onnxruntime": _of("kdlnet.inference.onnx_runtime"),
     "openvino": _of("kdlnet.inference.openvino_runtime"),
+    "torchscript": _of("kdlnet.inference.torchscript_runtime"),
 }
 """By name: what opens a file."""

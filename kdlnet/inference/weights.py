@@ -181,6 +181,11 @@ def _read_torch(path: Path) -> Any:
     if not zipfile.is_zipfile(path):  # an old pickle, or no weights at all: not even tried
         raise pickle.UnpicklingError
     with zipfile.ZipFile(path) as archive:
+        if any(name.endswith("/constants.pkl") for name in archive.namelist()):
+            raise WeightsError(
+                f"{str(path)!r} is TorchScript of another tool: a program, which is never run "
+                "here. Give the weights it was made from"
+            )
         # torch compresses nothing, so that no bomb unpacks here, and looks at no checksum.
         plain = all(map(_is_plain, archive.infolist()))
         if not plain or archive.testzip() is not None:

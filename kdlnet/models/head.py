@@ -41,11 +41,19 @@ class Head(nn.Module):
         self.box_bins = nn.ModuleList(nn.Conv2d(box_width, 4 * bins, 1) for _ in channels)
         self._reset(prior)
 
+    def levels(self, maps: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
+        """Class logits (B, C, H, W) and distance bins (B, 4 R, H, W) of each level."""
+        return [
+            (
+                self.class_logits[i](self.class_blocks[i](x)),
+                self.box_bins[i](self.box_blocks[i](x)),
+            )
+            for i, x in enumerate(maps)
+        ]
+
     def forward(self, maps: Sequence[Tensor]) -> RawPredictions:
-        logits, bins = [], []
-        for i, x in enumerate(maps):
-            logits.append(_flat(self.class_logits[i](self.class_blocks[i](x))))
-            bins.append(_flat(self.box_bins[i](self.box_blocks[i](x))))
+        levels = self.levels(maps)
+        logits, bins = [_flat(x) for x, _ in levels], [_flat(x) for _, x in levels]
         sizes = [(x.shape[-2], x.shape[-1]) for x in maps]
         points, strides = make_points(sizes, self.strides, maps[0].device)
         all_bins = torch.cat(bins, dim=1).unflatten(2, (4, self.bins))

@@ -28,6 +28,13 @@ class Network(nn.Module):
         return self.head.strides
 
     def forward(self, images: Tensor) -> RawPredictions:
-        maps = self.backbone(images)
-        result: RawPredictions = self.head(self.neck(maps[-len(self.strides) :]))
+        result: RawPredictions = self.head(self._neck_maps(images))
         return result
+
+    def levels(self, images: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """What the last convolutions give, level by level: see :meth:`Head.levels`."""
+        return self.head.levels(self._neck_maps(images))
+
+    def _neck_maps(self, images: Tensor) -> list[Tensor]:
+        maps: list[Tensor] = self.neck(self.backbone(images)[-len(self.strides) :])
+        return maps

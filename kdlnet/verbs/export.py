@@ -15,6 +15,7 @@ from kdlnet.events import Listener, Message, ignore
 from kdlnet.inference.certificate import check_free, publish
 from kdlnet.inference.exporters import EXPORTERS, HALF, Exporter
 from kdlnet.inference.kinds import WEIGHTS_KINDS, kind_of
+from kdlnet.inference.layouts import Layout
 from kdlnet.inference.parity import SURE_SCORE, Parity, answers_of, compare
 from kdlnet.inference.proof_images import check_count, made_up_inputs, proof_split
 from kdlnet.inference.runtimes import Runtime, open_runtime
@@ -62,6 +63,8 @@ def export(
     images: int = IMAGES,
     image_size: ImageSize | None = None,
     half: bool = False,
+    outputs: str = "points",
+    batch: int | None = None,
     device: str = "cpu",
     out: Path | None = None,
     overwrite: bool = False,
@@ -71,12 +74,13 @@ def export(
 
     The proof runs on ``images`` of the ``split`` of ``data``, spread over it, or on made-up ones
     without ``data``, and on ``device``, where the file is to run: an integrated GPU or an NPU may
-    answer otherwise than the CPU. ``half`` stores numbers in 16 bits. The file is ``out``, by
+    answer otherwise than the CPU. ``half`` stores numbers in 16 bits. ``outputs`` is one of
+    OUTPUTS, ``batch`` what the file takes at once, None for any. The file is ``out``, by
     default the weights' name with the format's suffix; its certificate lies beside it as
     ``<name>.json``. Raises ProofFailed, and leaves the disk as it was, when the answers differ;
     KdlnetError when an optional package is missing.
     """
-    exporter = _exporter(format, half)
+    exporter, layout = _exporter(format, half), Layout(outputs, batch)
     path, certificate_path = _targets(weights, exporter, out)
     check_free(exporter.kind.files(path), certificate_path, overwrite)
     for package in exporter.packages:
@@ -90,9 +94,9 @@ def export(
     fused = _fused(loaded, on_event)
     with TemporaryDirectory() as staging:
         staged = exporter.kind.files(Path(staging, path.name))
-        exporter.write(fused, staged[0])
+        exporter.write(fused, staged[0], layout)
         runtime = open_runtime(staged[0], device=device, runtime=exporter.kind.runtime)
-        certificate = _prove(loaded, format, exporter, runtime, path, dataset, on_event)
+        certificate = _prove(loaded, format, exporter, layout, runtime, path, dataset, on_event)
         publish(staged, path.parent, certificate_path, certificate.to_dict())
     return certificate
 
@@ -136,6 +140,7 @@ def _prove(
     weights: Weights,
     format: str,
     exporter: Exporter,
+    layout: Layout,
     runtime: Runtime,
     path: Path,
     dataset: DetectionDataset | None,
@@ -164,7 +169,7 @@ def _prove(
         runtime=f"{runtime.name} {runtime.version}",
         device=f"{runtime.device}: {runtime.device_name}",
         precision=runtime.precision,
-        facts=exporter.facts,
+        facts=exporter.facts | layout.to_dict(),
     )
     _judge(certificate, on_event)
     return certificate

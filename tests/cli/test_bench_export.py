@@ -174,7 +174,7 @@ def test_a_failed_proof_is_4_and_leaves_no_file(
     from kdlnet.inference.exporters import EXPORTERS
     from kdlnet.inference.weights import load_weights, save_weights
 
-    def write(weights: object, path: Path) -> None:
+    def write(weights: object, path: Path, layout: object) -> None:
         path.write_bytes(exported.read_bytes())
 
     fake = replace(EXPORTERS["onnx"], write=write)

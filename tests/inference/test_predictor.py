@@ -18,6 +18,7 @@ from kdlnet.errors import ConfigError, DataError, WeightsError
 from kdlnet.events import Message
 from kdlnet.images.frame import Frame
 from kdlnet.inference.evaluate import detect, open_split
+from kdlnet.inference.layouts import Layout
 from kdlnet.inference.onnx_export import write_onnx
 from kdlnet.inference.prediction import Prediction
 from kdlnet.inference.predictor import Predictor, Skipped, batches
@@ -155,7 +156,7 @@ def test_onnx_files_find_the_same(file: Path, dataset: Path, tmp_path: Path) -> 
         pytest.importorskip(package)
     weights = load_weights(file)
     fused = replace(weights, detector=fuse_model(weights.detector), fused=True)
-    write_onnx(fused, tmp_path / "best.onnx")
+    write_onnx(fused, tmp_path / "best.onnx", Layout())
     images = str(dataset.parent / "images/val")
     wanted = Predictor.load(file, device="cpu").predict(images)
     found = Predictor.load(tmp_path / "best.onnx").predict(images)

@@ -17,6 +17,7 @@ from kdlnet.errors import ConfigError, KdlnetError, ProofFailed, WeightsError
 from kdlnet.events import Message
 from kdlnet.inference.exporters import EXPORTERS, Exporter
 from kdlnet.inference.kinds import FileKind
+from kdlnet.inference.layouts import Layout
 from kdlnet.inference.onnx_export import write_onnx
 from kdlnet.inference.parity import Tolerance
 from kdlnet.inference.predictor import Predictor
@@ -53,7 +54,7 @@ def ready(exported: tuple[Path, ExportCertificate], monkeypatch: pytest.MonkeyPa
     """The exporter without the slow step: it takes the bytes made before."""
     content = exported[0].read_bytes()
 
-    def write(weights: Weights, path: Path) -> None:
+    def write(weights: Weights, path: Path, layout: Layout) -> None:
         path.write_bytes(content)
 
     monkeypatch.setitem(EXPORTERS, "onnx", replace(EXPORTERS["onnx"], write=write))
@@ -253,7 +254,7 @@ def test_user_errors(file: Path, ready: bytes, values: dict[str, object], words:
 TWO_FILES = FileKind("a net", (".net", ".bin"), "torch", lambda head: head == b"net")
 
 
-def _write_two(weights: Weights, path: Path) -> None:
+def _write_two(weights: Weights, path: Path, layout: Layout) -> None:
     """A format of two files: the weights themselves, and one beside them."""
     save_weights(path, weights)
     path.with_suffix(".bin").write_bytes(b"beside")
@@ -278,10 +279,10 @@ def test_a_format_brings_its_own_tolerance(
 ) -> None:
     """As of integers: answers differ a little, and verdicts and AP judge them."""
 
-    def coarse(weights: Weights, path: Path) -> None:
+    def coarse(weights: Weights, path: Path, layout: Layout) -> None:
         rough = replace(weights, detector=fuse_model(weights.detector))
         rough.detector.neck.down[0].conv.bias.data += 1e-2  # type: ignore[union-attr]
-        _write_two(rough, path)
+        _write_two(rough, path, layout)
 
     strict = Exporter(TWO_FILES, (), coarse)
     monkeypatch.setitem(EXPORTERS, "net", strict)
@@ -466,5 +467,5 @@ def test_other_models_export(name: str, tmp_path: Path) -> None:
 def test_the_same_weights_give_the_same_bytes(exported: tuple[Path, ExportCertificate]) -> None:
     weights = load_weights(exported[0].with_suffix(".pt"))
     weights.detector, weights.fused = fuse_model(weights.detector), True
-    write_onnx(weights, exported[0].with_name("again.onnx"))
+    write_onnx(weights, exported[0].with_name("again.onnx"), Layout())
     assert exported[0].with_name("again.onnx").read_bytes() == exported[0].read_bytes()

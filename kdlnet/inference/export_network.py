@@ -1,0 +1,87 @@
+"""A detector with the outputs of an exported file, and the facts that go into that file."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kdlnet import __version__
+from kdlnet.inference.exported import FORMAT
+from kdlnet.inference.layouts import Layout
+from kdlnet.inference.weights import Weights
+from kdlnet.models.network import Network
+from kdlnet.ops.decode import distances_to_boxes
+from kdlnet.ops.points import make_points
+from kdlnet.types import ImageSize, RawPredictions
+from kdlnet.utils.seal import SEAL
+
+_ANY = 2
+"""Images to trace with where any number will do: one would be taken for a constant."""
+
+
+def header_of(weights: Weights, layout: Layout) -> dict[str, Any]:
+    """What an exported file says about the network in it, its checksum still zeros."""
+    detector = weights.detector
+    header = {"format": FORMAT, **SEAL, "kdlnet": __version__, **weights.describe()}
+    facts = {"strides": list(detector.strides), "bins": detector.head.bins}
+    return header | facts | layout.to_dict()
+
+
+def network_of(weights: Weights, layout: Layout, half: bool = False) -> nn.Module:
+    """A copy of the fused detector that maps images to a tuple, in the order of the layout.
+
+    Both are float32; ``half`` computes in 16 bits between them, but for the decoding of boxes,
+    whose corners do not fit into 16 bits.
+    """
+    detector = copy.deepcopy(weights.detector).to(memory_format=torch.contiguous_format)
+    if half:
+        detector = detector.half()
+    dtype = torch.float16 if half else torch.float32
+    if layout.outputs == "maps":
+        return _Maps(detector, dtype).eval()
+    return _Points(detector, dtype, weights.preprocess.image_size).eval()
+
+
+def example_of(weights: Weights, layout: Layout) -> Tensor:
+    """Images to trace the network with."""
+    contract = weights.preprocess
+    return torch.zeros(layout.batch or _ANY, contract.channels, *contract.image_size)
+
+
+class _Points(nn.Module):
+    """Logits, boxes and bins of all points."""
+
+    points: Tensor
+    strides: Tensor
+    steps: Tensor
+
+    def __init__(self, detector: Network, dtype: torch.dtype, image_size: ImageSize) -> None:
+        super().__init__()
+        self.detector, self.dtype = detector, dtype
+        sizes = [(image_size[0] // stride, image_size[1] // stride) for stride in detector.strides]
+        points, strides = make_points(sizes, detector.strides)
+        # Numbers of the file: made in the graph they would be bound to one device.
+        self.register_buffer("points", points)
+        self.register_buffer("strides", strides)
+        self.register_buffer("steps", torch.arange(float(detector.head.bins)))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        raw: RawPredictions = self.detector(images.to(self.dtype))
+        logits, bins = raw.logits.float(), raw.bins.float()
+        distances = bins.softmax(dim=-1) @ self.steps
+        return logits, distances_to_boxes(distances, self.points, self.strides), bins
+
+
+class _Maps(nn.Module):
+    """Class logits and bins of each level, as the last convolutions give them."""
+
+    def __init__(self, detector: Network, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.detector, self.dtype = detector, dtype
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        levels = self.detector.levels(images.to(self.dtype))
+        return tuple(level.float() for pair in levels for level in pair)

@@ -1,0 +1,106 @@
+"""What an exported file takes and answers, and how its answer becomes kdlnet's; without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdlnet.ops.arrays import distances_to_boxes, expected_distances, make_points
+from kdlnet.types import Preprocess, RawArrays
+
+Array = NDArray[np.float32]
+
+OUTPUTS = ("points", "maps")
+"""``points``: logits, boxes and bins of all points. ``maps``: what the last convolutions give."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The outputs of a file, one of OUTPUTS, and the images it takes at once, None for any."""
+
+    outputs: str = "points"
+    batch: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"outputs": self.outputs, "batch": self.batch}
+
+    @classmethod
+    def of_header(cls, header: Mapping[str, Any]) -> Layout:
+        """That of a file's header. Raises ValueError for none; files before layouts lack it."""
+        found = cls(header.get("outputs", "points"), header.get("batch"))
+        if found.outputs not in OUTPUTS or not (found.batch is None or found.batch >= 1):
+            raise ValueError(f"{found} is no layout")
+        return found
+
+
+class Answers:
+    """The outputs of a file of ``layout``: their names and shapes, and what they mean.
+
+    ``header`` says the network's input, classes, strides and bins.
+    """
+
+    def __init__(self, header: Mapping[str, Any], layout: Layout) -> None:
+        self._height, self._width = Preprocess.from_dict(header["preprocess"]).image_size
+        self._classes, self._bins = len(header["names"]), int(header["bins"])
+        self._strides = [int(stride) for stride in header["strides"]]
+        self._layout = layout
+        self._grid = make_points(self._sizes, self._strides)
+
+    @property
+    def _sizes(self) -> list[tuple[int, int]]:
+        return [(self._height // stride, self._width // stride) for stride in self._strides]
+
+    @property
+    def shapes(self) -> dict[str, list[int]]:
+        """Sizes by name, in the order of the file, without the batch."""
+        if self._layout.outputs == "maps":
+            return {
+                name: [channels, *size]
+                for stride, size in zip(self._strides, self._sizes, strict=True)
+                for name, channels in zip(
+                    map_names(stride), (self._classes, 4 * self._bins), strict=True
+                )
+            }
+        points = sum(height * width for height, width in self._sizes)
+        return {
+            "logits": [points, self._classes],
+            "boxes": [points, 4],
+            "bins": [points, 4, self._bins],
+        }
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Names of those that kdlnet itself reads; it decodes the boxes from the bins."""
+        return tuple(name for name in self.shapes if name != "boxes")
+
+    def raw(self, found: Sequence[Array]) -> RawArrays:
+        """From the outputs ``needed``."""
+        if self._layout.outputs == "points":
+            logits, bins = found
+        else:
+            logits = np.concatenate([_flat(level) for level in found[::2]], axis=1)
+            flat = np.concatenate([_flat(level) for level in found[1::2]], axis=1)
+            bins = flat.reshape(*flat.shape[:2], 4, self._bins)
+        return RawArrays(logits, bins, *self._grid)
+
+    def with_boxes(self, found: Mapping[str, Array]) -> tuple[RawArrays, Array]:
+        """From all outputs; the boxes (B, A, 4) are the file's own where it has them."""
+        raw = self.raw([found[name] for name in self.needed])
+        if "boxes" in found:
+            return raw, found["boxes"]
+        return raw, distances_to_boxes(expected_distances(raw.bins), raw.points, raw.strides)
+
+
+def map_names(stride: int) -> tuple[str, str]:
+    """The outputs of one level: class logits (B, C, H, W) and bins (B, 4 R, H, W)."""
+    return f"logits_{stride}", f"bins_{stride}"
+
+
+def _flat(level: Array) -> Array:
+    """A map (B, channels, H, W) as its points (B, H W, channels), row by row."""
+    batch, channels = level.shape[:2]
+    return level.reshape(batch, channels, -1).transpose(0, 2, 1)
