@@ -80,7 +80,9 @@ def export(
     ``<name>.json``. Raises ProofFailed, and leaves the disk as it was, when the answers differ;
     KdlnetError when an optional package is missing.
     """
-    exporter, layout = _exporter(format, half), Layout(outputs, batch)
+    layout = Layout(outputs, batch)
+    exporter = _exporter(format, half)
+    exporter = replace(exporter, facts=exporter.facts | layout.to_dict())
     path, certificate_path = _targets(weights, exporter, out)
     check_free(exporter.kind.files(path), certificate_path, overwrite)
     for package in exporter.packages:
@@ -96,7 +98,7 @@ def export(
         staged = exporter.kind.files(Path(staging, path.name))
         exporter.write(fused, staged[0], layout)
         runtime = open_runtime(staged[0], device=device, runtime=exporter.kind.runtime)
-        certificate = _prove(loaded, format, exporter, layout, runtime, path, dataset, on_event)
+        certificate = _prove(loaded, format, exporter, runtime, path, dataset, on_event)
         publish(staged, path.parent, certificate_path, certificate.to_dict())
     return certificate
 
@@ -140,7 +142,6 @@ def _prove(
     weights: Weights,
     format: str,
     exporter: Exporter,
-    layout: Layout,
     runtime: Runtime,
     path: Path,
     dataset: DetectionDataset | None,
@@ -169,7 +170,7 @@ def _prove(
         runtime=f"{runtime.name} {runtime.version}",
         device=f"{runtime.device}: {runtime.device_name}",
         precision=runtime.precision,
-        facts=exporter.facts | layout.to_dict(),
+        facts=exporter.facts,
     )
     _judge(certificate, on_event)
     return certificate
