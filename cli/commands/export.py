@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from ..console import Console
 from ..options import (
@@ -35,7 +35,9 @@ def export(
     split: Split = None,
     images: Annotated[
         int | None,
-        option("--images", metavar="N", help="Images of the proof, 32 or more [64]."),
+        option(
+            "--images", metavar="N", help="Images of the proof, 32 or more [64; with --int8 all]."
+        ),
     ] = None,
     image_size: Annotated[
         str | None,
@@ -49,6 +51,21 @@ def export(
         bool, option("--raw", help="Maps of the last convolutions, for NPU compilers.")
     ] = False,
     half: Annotated[bool, option("--half", help="Numbers of 16 bits.")] = False,
+    int8: Annotated[
+        bool, option("--int8", help="Numbers of 8 bits, calibrated on --data.")
+    ] = False,
+    calibration: Annotated[
+        int | None,
+        option("--calibration", metavar="N", help="Training images for --int8, 100 or more [300]."),
+    ] = None,
+    max_drop: Annotated[
+        str | None,
+        option(
+            "--max-drop",
+            metavar="KEY=VALUE,...",
+            help="What --int8 may lose [ap=0.01,flips=0.01,escape=0.01].",
+        ),
+    ] = None,
     device: Annotated[
         str | None, option("--device", metavar="NAME", help="Where the proof runs: gpu, npu [cpu].")
     ] = None,
@@ -64,19 +81,22 @@ def export(
 
     The proof runs on real images with --data, else on made-up ones; its certificate is kept beside
     the file. When it fails the exit code is 4 and no file is written.
-    Needs: pip install 'kdlnet[export]', for OpenVINO 'kdlnet[openvino]'
+    Needs: pip install 'kdlnet[export]', for OpenVINO 'kdlnet[openvino]', with --int8
+    'kdlnet[int8]'
 
     \b
     kdlnet export runs/train/neu-det/weights/best.pt --data neu-det
+    kdlnet export best.pt --data neu-det --format openvino --int8
     """
     file = one_weights(weights_file, weights)
     with Console(as_json=as_json, quiet=quiet) as console:
-        from kdlnet.utils.parse import parse_image_size
+        from kdlnet.utils.parse import parse_image_size, parse_numbers
         from kdlnet.verbs.export import export as run_export
 
         from ..progress import EventPrinter
 
         size = parse_image_size(image_size) if image_size is not None else None
+        drop = parse_numbers("--max-drop", max_drop) if max_drop is not None else None
         with EventPrinter(console) as printer:
             certificate = run_export(
                 file,
@@ -85,6 +105,8 @@ def export(
                 half=half,
                 outputs="maps" if raw else "points",
                 batch=batch,
+                int8=int8,
+                **given(calibration=calibration, max_drop=drop),
                 **given(format=format, data=data, data_root=data_root, split=split),
                 **given(images=images, image_size=size, device=device, out=out),
             )
@@ -96,11 +118,14 @@ def _show(console: Console, certificate: ExportCertificate) -> None:
     kind = "real" if facts["real_images"] else "made-up"
     tolerance = facts["tolerance"]
     allowed = "" if tolerance is None else f" (allowed {tolerance:.1e})"
-    boxes = f"the same {facts['boxes_compared']} boxes" if facts["boxes_compared"] else "no boxes"
+    same = "the same " if facts["same_boxes"] else ""
+    boxes = f"{same}{facts['boxes_compared']} boxes" if facts["boxes_compared"] else "no boxes"
     console.say(
         f"proof on {facts['images']} {kind} images in {facts['runtime']}: {boxes}, largest logit "
         f"error {facts['largest_logit_error']:.1e}{allowed}"
     )
+    if "int8" in facts:
+        _show_int8(console, facts["int8"])
     height, width = facts["image_size"]
     batch = "any batch" if facts["batch"] is None else f"batch {facts['batch']}"
     console.say(
@@ -109,3 +134,19 @@ def _show(console: Console, certificate: ExportCertificate) -> None:
     )
     console.say(f"written {facts['exported']}", "bold")
     console.document(facts)
+
+
+def _show_int8(console: Console, facts: dict[str, Any]) -> None:
+    gone = [each["layer"] for each in facts["put_back"]]
+    told = f"; put back to float32: {', '.join(gone)}" if gone else ""
+    console.say(f"int8    {facts['layers'] - len(gone)} of {facts['layers']} layers{told}")
+    titles = {"ap": "AP lost", "flips": "verdicts changed", "escape": "escape rose by"}
+    figures = (
+        f"{title} {_figure(facts['drop'][name])} (allowed {facts['max_drop'][name]})"
+        for name, title in titles.items()
+    )
+    console.say(f"lost    {', '.join(figures)}")
+
+
+def _figure(value: float | None) -> str:
+    return "not known" if value is None else f"{value:.4f}"

@@ -79,6 +79,7 @@ def _fits(shapes: Shapes | None, header: dict[str, Any]) -> bool:
     wanted = {"images": [contract.channels, *contract.image_size], **answers.shapes}
     VerdictRule.of_weights(header["thresholds"], header["names"])
     texts = isinstance(header["model"], str) and isinstance(header.get("calibration", {}), dict)
+    texts &= header.get("precision", "int8") == "int8"
     return texts and shapes in (None, wanted)
 
 
@@ -98,6 +99,7 @@ def exported_runtime(
         )
     layout = Layout.of_header(header)
     network = _Network(path, run, Answers(header, layout), layout.batch)
+    about |= {"precision": header["precision"]} if "precision" in header else {}
     return Runtime(
         engine=ArrayEngine(network, device),
         path=path,

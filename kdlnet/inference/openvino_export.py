@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from kdlnet.inference.export_network import header_of
 from kdlnet.inference.exported import METADATA_KEY
@@ -24,7 +25,13 @@ def write_openvino(weights: Weights, path: Path, layout: Layout, half: bool = Fa
     openvino = optional_package("openvino", "--format openvino")
     network = onnx_model(weights, layout).SerializeToString()
     model = openvino.Core().read_model(model=network, weights=b"")
-    model.set_rt_info(json.dumps(header_of(weights, layout)), [METADATA_KEY])
+    save_openvino(model, header_of(weights, layout), path, half)
+
+
+def save_openvino(model: Any, header: dict[str, Any], path: Path, half: bool = False) -> None:
+    """A model that is in memory with its ``header``, sealed; ``half`` as above."""
+    openvino = optional_package("openvino", "--format openvino")
+    model.set_rt_info(json.dumps(header), [METADATA_KEY])
     numbers = path.with_suffix(".bin")
     with TemporaryDirectory() as folder:
         raw = Path(folder, path.name)

@@ -258,7 +258,7 @@ class _Pair:
             same_boxes_needed=tolerance.score is not None,
             score_threshold=self._rule.score,
             verdict_flips=found.flips,
-            flips_allowed=None if allowed is None else math.floor(allowed * found.images),
+            flips_allowed=None if allowed is None else math.floor(allowed * found.images + 1e-9),
             ap_before=found.ap_before,
             ap_after=found.ap_after,
             ap_loss_allowed=tolerance.ap_loss,

@@ -63,3 +63,18 @@ def processor_name() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def sums_8_bits() -> bool:
+    """Whether the processor multiplies 8-bit integers and sums them without running over.
+
+    On x86 that takes VNNI or AMX; older ones sum pairs of products in 16 bits. False where the
+    operating system does not say.
+    """
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return True
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return False
+    return bool(flags & {"avx512_vnni", "avx_vnni", "amx_int8"})

@@ -7,7 +7,7 @@ from typing import Any
 
 from kdlnet.errors import KdlnetError
 
-_EXTRAS = {"openvino": "openvino"}
+_EXTRAS = {"openvino": "openvino", "nncf": "int8"}
 """Of setup.cfg, by package; the others are in ``export``."""
 
 

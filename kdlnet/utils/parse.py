@@ -78,6 +78,20 @@ def parse_tile(value: Any) -> tuple[int, int] | Literal["off"]:
     return sides
 
 
+def parse_numbers(flag: str, value: str) -> dict[str, float]:
+    """Numbers by key of ``"ap=0.01,flips=0.02"``. Raises ConfigError for anything else."""
+    found: dict[str, float] = {}
+    for part in value.split(","):
+        key, sign, number = part.partition("=")
+        try:
+            found[key.strip()] = float(number)
+        except ValueError:
+            sign = ""
+        if not sign:
+            raise ConfigError(f"{flag} {value!r}: give KEY=NUMBER, several with a comma between")
+    return found
+
+
 def first_fault(error: ValidationError) -> str:
     """``key KEY: what is wrong`` of the first value that a file's model refused."""
     first = error.errors()[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +15,7 @@ from kdlnet.errors import ConfigError, KdlnetError, ProofFailed, WeightsError, u
 from kdlnet.events import Listener, Message, ignore
 from kdlnet.inference.certificate import check_free, publish
 from kdlnet.inference.exporters import EXPORTERS, HALF, Exporter
+from kdlnet.inference.int8.plan import CALIBRATION, Int8Plan
 from kdlnet.inference.kinds import WEIGHTS_KINDS, kind_of
 from kdlnet.inference.layouts import Layout
 from kdlnet.inference.parity import SURE_SCORE, Parity, answers_of, compare
@@ -26,7 +28,7 @@ from kdlnet.utils.device import prepare
 from kdlnet.utils.packages import optional_package
 
 IMAGES = 64
-"""Images of the proof, when there are as many."""
+"""Images of the proof, when there are as many; with int8 it takes all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,11 +62,14 @@ def export(
     data: str | None = None,
     data_root: Path | None = None,
     split: str = "val",
-    images: int = IMAGES,
+    images: int | None = None,
     image_size: ImageSize | None = None,
     half: bool = False,
     outputs: str = "points",
     batch: int | None = None,
+    int8: bool = False,
+    calibration: int = CALIBRATION,
+    max_drop: Mapping[str, float] | None = None,
     device: str = "cpu",
     out: Path | None = None,
     overwrite: bool = False,
@@ -75,14 +80,17 @@ def export(
     The proof runs on ``images`` of the ``split`` of ``data``, spread over it, or on made-up ones
     without ``data``, and on ``device``, where the file is to run: an integrated GPU or an NPU may
     answer otherwise than the CPU. ``half`` stores numbers in 16 bits. ``outputs`` is one of
-    OUTPUTS, ``batch`` what the file takes at once, None for any. The file is ``out``, by
-    default the weights' name with the format's suffix; its certificate lies beside it as
+    OUTPUTS, ``batch`` what the file takes at once, None for any. ``int8`` computes in 8 bits, with
+    ranges from ``calibration`` training images of ``data``; what it may lose on the split, all of
+    it by default, is ``max_drop`` (``ap``, ``flips``, ``escape``; see Drop). The file is ``out``,
+    by default the weights' name with the format's suffix; its certificate lies beside it as
     ``<name>.json``. Raises ProofFailed, and leaves the disk as it was, when the answers differ;
     KdlnetError when an optional package is missing.
     """
     layout = Layout(outputs, batch)
     exporter = _exporter(format, half)
     exporter = replace(exporter, facts=exporter.facts | layout.to_dict())
+    plan = Int8Plan.of(format, half, data, data_root, calibration, max_drop) if int8 else None
     path, certificate_path = _targets(weights, exporter, out)
     check_free(exporter.kind.files(path), certificate_path, overwrite)
     for package in exporter.packages:
@@ -92,11 +100,18 @@ def export(
     if image_size is not None:
         loaded.preprocess = replace(loaded.preprocess, image_size=image_size)
     check_count(images)
+    if images is None and plan is None:
+        images = IMAGES
     dataset = proof_split(loaded, data, data_root, split, images, "made-up", on_event)
     fused = _fused(loaded, on_event)
     with TemporaryDirectory() as staging:
         staged = exporter.kind.files(Path(staging, path.name))
-        exporter.write(fused, staged[0], layout)
+        if plan and dataset:
+            exporter = plan.write(
+                exporter, loaded, fused, layout, dataset, staged[0], device, on_event
+            )
+        else:
+            exporter.write(fused, staged[0], layout)
         runtime = open_runtime(staged[0], device=device, runtime=exporter.kind.runtime)
         certificate = _prove(loaded, format, exporter, runtime, path, dataset, on_event)
         publish(staged, path.parent, certificate_path, certificate.to_dict())
