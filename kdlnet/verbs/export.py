@@ -15,7 +15,7 @@ from kdlnet.errors import ConfigError, KdlnetError, ProofFailed, WeightsError, u
 from kdlnet.events import Listener, Message, ignore
 from kdlnet.inference.certificate import check_free, publish
 from kdlnet.inference.exporters import EXPORTERS, HALF, Exporter
-from kdlnet.inference.int8.plan import CALIBRATION, Int8Plan
+from kdlnet.inference.int8.plan import Int8Plan
 from kdlnet.inference.kinds import WEIGHTS_KINDS, kind_of
 from kdlnet.inference.layouts import Layout
 from kdlnet.inference.parity import SURE_SCORE, Parity, answers_of, compare
@@ -68,7 +68,7 @@ def export(
     outputs: str = "points",
     batch: int | None = None,
     int8: bool = False,
-    calibration: int = CALIBRATION,
+    calibration: int | None = None,
     max_drop: Mapping[str, float] | None = None,
     device: str = "cpu",
     out: Path | None = None,
@@ -90,7 +90,7 @@ def export(
     layout = Layout(outputs, batch)
     exporter = _exporter(format, half)
     exporter = replace(exporter, facts=exporter.facts | layout.to_dict())
-    plan = Int8Plan.of(format, half, data, data_root, calibration, max_drop) if int8 else None
+    plan = Int8Plan.of(int8, format, half, data, data_root, calibration, max_drop)
     path, certificate_path = _targets(weights, exporter, out)
     check_free(exporter.kind.files(path), certificate_path, overwrite)
     for package in exporter.packages:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -94,4 +94,3 @@ def calibration_images(
         )
     boxes = dict(zip(split.paths, (each.boxes for each in split.labels), strict=True))
     return Calibration(paths, [boxes[path] for path in paths], weights.preprocess, batch)
-

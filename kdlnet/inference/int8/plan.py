@@ -36,20 +36,26 @@ class Int8Plan:
     @classmethod
     def of(
         cls,
+        wanted: bool,
         format: str,
         half: bool,
         data: str | None,
         data_root: Path | None,
-        images: int,
+        images: int | None,
         max_drop: Mapping[str, float] | None,
-    ) -> Int8Plan:
-        """Raises ConfigError or KdlnetError for what cannot be done."""
+    ) -> Int8Plan | None:
+        """None if 8 bits are not ``wanted``. Raises KdlnetError for what cannot be done."""
+        if not wanted:
+            if images is not None or max_drop is not None:
+                raise ConfigError("--calibration and --max-drop: they belong to --int8")
+            return None
         if half:
             raise ConfigError("--int8 and --half: give one of them")
         if format not in INT8:
             raise ConfigError(f"--int8: not for {format}; formats with it: {', '.join(INT8)}")
         if data is None:
             raise ConfigError("--int8 is calibrated and judged on images: give --data")
+        images = CALIBRATION if images is None else images
         check_count(images)
         plan = cls(format, data, data_root, images, allowed_drop(max_drop or {}))
         if format == "openvino":
@@ -69,9 +75,7 @@ class Int8Plan:
     ) -> Exporter:
         """Writes the files of ``path``; what they are proved with, and what was put back."""
         info = find_dataset(self.data, self.data_root)
-        images = calibration_images(
-            weights, info, self.images, layout.batch or 1, on_event
-        )
+        images = calibration_images(weights, info, self.images, layout.batch or 1, on_event)
         writer = INT8[self.format](fused, layout)
         held = write_int8(
             writer,

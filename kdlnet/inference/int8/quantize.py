@@ -34,7 +34,10 @@ class Int8Writer(Protocol):
         """Into the files that ``path`` names; the layers ``kept`` stay in float32."""
 
 
-INT8: dict[str, Callable[[Weights, Layout], Int8Writer]] = {"onnx": OnnxInt8, "openvino": OpenvinoInt8}
+INT8: dict[str, Callable[[Weights, Layout], Int8Writer]] = {
+    "onnx": OnnxInt8,
+    "openvino": OpenvinoInt8,
+}
 """By the name of the format: what prepares weights for it."""
 
 
