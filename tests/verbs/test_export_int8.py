@@ -16,6 +16,7 @@ from kdlnet.inference.int8 import quantize as module
 from kdlnet.inference.int8.calibration import Calibration
 from kdlnet.inference.int8.drop import Drop
 from kdlnet.inference.int8.sensitivity import layer_names
+from kdlnet.inference.layouts import Layout
 from kdlnet.inference.runtimes import open_runtime
 from kdlnet.inference.weights import Weights, load_weights
 from kdlnet.models.fuse import fuse_model
@@ -145,7 +146,7 @@ def copies(made: Made, monkeypatch: pytest.MonkeyPatch) -> Path:
     if made[0].suffix != ".onnx":
         pytest.skip("once is enough")
 
-    def prepare(weights: Weights) -> _Copies:
+    def prepare(weights: Weights, layout: Layout) -> _Copies:
         return _Copies(made[0])
 
     monkeypatch.setitem(module.INT8, "onnx", prepare)

@@ -14,7 +14,7 @@ from kdlnet.errors import DataError, KdlnetError
 from kdlnet.events import Listener
 from kdlnet.images.read import ImageArray, read_image
 from kdlnet.images.tiles import Tile
-from kdlnet.inference.exported import Array
+from kdlnet.inference.layouts import Array
 from kdlnet.inference.probe_images import readable
 from kdlnet.inference.torch_engine import to_input
 from kdlnet.inference.views import tiles_of
@@ -54,9 +54,9 @@ class Calibration:
             yield to_input(images, self._contract, tiles)[0].contiguous().numpy()
 
     def _tile(self, image: ImageArray, row: int) -> Tile | None:
-        """The tile with the middle of the first box (shares of the image), else another each time."""
+        """The tile with the middle of the first box, else another for each image."""
         tiles, boxes = tiles_of(image, self._contract), self._defects[row]
-        if len(boxes):
+        if len(boxes):  # in shares of the image
             height, width = image.shape[:2]
             x, y = (boxes[0, :2] + boxes[0, 2:]) / 2 * (width, height)
             for tile in tiles:

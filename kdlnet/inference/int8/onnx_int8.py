@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from kdlnet.inference.export_network import header_of
-from kdlnet.inference.exported import METADATA_KEY, Array
+from kdlnet.inference.exported import METADATA_KEY
 from kdlnet.inference.int8.calibration import Calibration
-from kdlnet.inference.layouts import Layout
+from kdlnet.inference.layouts import Array, Layout
 from kdlnet.inference.onnx_export import onnx_model
 from kdlnet.inference.weights import Weights
 from kdlnet.utils.environment import sums_8_bits

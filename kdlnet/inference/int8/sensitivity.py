@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kdlnet.inference.exported import Array
+from kdlnet.inference.layouts import Array
 from kdlnet.models.network import Network
 from kdlnet.nn.conv import ConvAct
 from kdlnet.types import RawPredictions
