@@ -74,7 +74,7 @@ Report = Annotated[
 ]
 OutFile = Annotated[
     Path | None,
-    option("--out", metavar="FILE", help="The copy [NAME-calibrated.pt beside WEIGHTS]."),
+    option("--out", metavar="FILE", help="The copy [NAME-calibrated beside WEIGHTS]."),
 ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,13 +11,12 @@ from kdlnet import __version__
 from kdlnet.curation.groups import lots_of
 from kdlnet.data.catalog import DatasetInfo, find_dataset
 from kdlnet.data.digest import images_digest
-from kdlnet.errors import ConfigError, DataError, KdlnetError, WeightsError, unknown
+from kdlnet.errors import ConfigError, DataError, unknown
 from kdlnet.events import Listener, Message, ignore
+from kdlnet.inference.copies import copy_network, copy_path
 from kdlnet.inference.evaluate import detect, open_split
-from kdlnet.inference.kinds import is_weights_name
 from kdlnet.inference.released import released_or_file
 from kdlnet.inference.runtimes import Runtime, open_runtime
-from kdlnet.inference.weights import copy_weights, load_weights
 from kdlnet.metrics.curves import curves
 from kdlnet.metrics.operating_point import Costs, Goal, Unsure, choose
 from kdlnet.metrics.rates import PartRates, Rate, VerdictReport, measure, tabulate_parts
@@ -128,11 +126,12 @@ def calibrate(
     Raises ConfigError for values out of range, DataError where the split cannot support the choice,
     KdlnetError where the copy would replace what is there.
     """
-    path = _target(weights, out, overwrite)
-    loaded = load_weights(weights)
-    _check(goal, unsure, loaded.names)
-    base = _sized(loaded.rule, loaded.names, sizes or {})
+    file = released_or_file(weights)
+    path = copy_path(weights, file, "calibrated", out, overwrite)
     runtime = open_runtime(weights, device=device, fuse=False)
+    names = runtime.names
+    _check(goal, unsure, names)
+    base = _sized(runtime.rule, names, sizes or {})
     info = find_dataset(data, data_root)
     if split == "train":
         on_event(
@@ -140,8 +139,8 @@ def calibrate(
         )
     found = _Seen.of(runtime, info, split, lot_by, batch, on_event)
     try:
-        parts = tabulate_parts(found.results, base, len(loaded.names))
-        rule = choose(parts, loaded.names, goal, unsure, base, _best_f1(found, loaded.names, goal))
+        parts = tabulate_parts(found.results, base, len(names))
+        rule = choose(parts, names, goal, unsure, base, _best_f1(found, names, goal))
     except DataError as error:
         raise DataError(f"split {split!r} of {info.name}: {error}") from None
     other = _other(info, split, report)
@@ -153,12 +152,13 @@ def calibrate(
         goal,
         unsure,
         rule,
-        loaded.names,
+        names,
         runtime.preprocess.to_dict(),
-        found.outcome(rule, loaded.names, goal, unsure),
-        None if seen is None else seen.outcome(rule, loaded.names, goal, unsure),
+        found.outcome(rule, names, goal, unsure),
+        None if seen is None else seen.outcome(rule, names, goal, unsure),
     )
-    copy_weights(weights, path, thresholds=rule.to_dict(loaded.names), calibration=result.facts())
+    thresholds = rule.to_dict(names)
+    copy_network(file, path, thresholds=thresholds, calibration=result.facts())
     return result
 
 
@@ -196,27 +196,6 @@ class _Seen:
             cost = goal.costs.expected(missed, rejected)
         held = checks(goal, unsure, verdicts)
         return Outcome(self.split, len(self.results), self.digest, verdicts, held, cost)
-
-
-def _target(weights: Path, out: Path | None, overwrite: bool) -> Path:
-    """Where the copy goes. Only weights are ever replaced, and never the original."""
-    suffix = weights.suffix if is_weights_name(weights) else ".pt"
-    path = out or weights.with_name(f"{weights.stem}-calibrated{suffix}")
-    if not is_weights_name(path) or path.resolve() == released_or_file(weights).resolve():
-        raise KdlnetError(
-            f"--out {str(path)!r}: name another file than the weights, with the suffix .pt or "
-            ".safetensors"
-        )
-    if os.path.lexists(path):
-        if not overwrite:
-            raise KdlnetError(f"{str(path)!r} exists: name another --out or add --overwrite")
-        try:
-            load_weights(path, start=True)
-        except WeightsError:
-            raise KdlnetError(
-                f"{str(path)!r} holds no weights and was left alone: name another --out"
-            ) from None
-    return path
 
 
 def _check(goal: Goal, unsure: Unsure | None, names: Sequence[str]) -> None:

@@ -1,0 +1,107 @@
+"""Copies of files that hold a network, with other facts about it: what computes stays."""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from kdlnet import __version__
+from kdlnet.errors import KdlnetError, WeightsError
+from kdlnet.inference.exported import METADATA_KEY
+from kdlnet.inference.kinds import KINDS, WEIGHTS_KINDS, kind_of
+from kdlnet.inference.runtimes import open_runtime
+from kdlnet.inference.torchscript_file import HEADER, pack, unpack
+from kdlnet.inference.weights import copy_weights, load_weights
+from kdlnet.utils.files import write_atomic
+from kdlnet.utils.packages import optional_package
+from kdlnet.utils.seal import SEAL, sealed
+
+Facts = dict[str, Any]
+
+_IN_XML = re.compile(rf'(<{METADATA_KEY} value=")([^"]*)'.encode())
+
+
+def copy_network(source: Path, path: Path, **facts: Any) -> None:
+    """Writes ``source``, weights or an exported file, again with other ``facts`` of its header.
+
+    Its numbers stay as they are stored, to the bit. Raises KdlnetError when it cannot.
+    """
+    kind = kind_of(source)
+    if kind == "onnx":
+        _copy_onnx(source, path, facts)
+    elif kind == "openvino":
+        _copy_openvino(source, path, facts)
+    elif kind == "torchscript":
+        entries = unpack(source.read_bytes())
+        header = _changed(entries[HEADER].decode(), facts)
+        write_atomic(path, pack(entries | {HEADER: header.encode()}))
+    else:
+        copy_weights(source, path, **facts)
+
+
+def copy_path(named: Path, file: Path, title: str, out: Path | None, overwrite: bool) -> Path:
+    """Where the copy of ``file`` goes: ``out``, else its name as ``named``, then ``-title``.
+
+    ``named`` may be that of released weights. Raises KdlnetError where the copy would be of another
+    kind, or replace the original, what is there, or with ``overwrite`` what is no network.
+    """
+    kind = kind_of(file) or "torch"
+    kinds = WEIGHTS_KINDS if kind in WEIGHTS_KINDS else (kind,)
+    allowed = [KINDS[name].suffixes[0] for name in kinds]
+    suffix = named.suffix if named.suffix.lower() in allowed else allowed[0]
+    path = out or named.with_name(f"{named.stem}-{title}{suffix}")
+    if path.suffix.lower() not in allowed or path.resolve() == file.resolve():
+        raise KdlnetError(
+            f"--out {str(path)!r}: name another file than the weights, with the suffix "
+            f"{' or '.join(allowed)}"
+        )
+    there = [each for each in KINDS[kind].files(path) if os.path.lexists(each)]
+    if there and not overwrite:
+        raise KdlnetError(f"{str(there[0])!r} exists: name another --out or add --overwrite")
+    if there:
+        try:
+            _open(path)
+        except WeightsError:
+            raise KdlnetError(
+                f"{str(there[0])!r} holds no weights and was left alone: name another --out"
+            ) from None
+    return path
+
+
+def _open(path: Path) -> None:
+    """Raises WeightsError for a file that holds no network."""
+    if kind_of(path) in WEIGHTS_KINDS:
+        load_weights(path, start=True)
+    else:
+        open_runtime(path, device="cpu")
+
+
+def _changed(header: str, facts: Facts) -> str:
+    """The header with ``facts`` in it, to be sealed anew."""
+    return json.dumps(json.loads(header) | facts | SEAL | {"kdlnet": __version__})
+
+
+def _copy_onnx(source: Path, path: Path, facts: Facts) -> None:
+    onnx = optional_package("onnx", "a copy of an ONNX file")
+    model = onnx.load_from_string(source.read_bytes())
+    notes = {one.key: one.value for one in model.metadata_props}
+    notes[METADATA_KEY] = _changed(notes[METADATA_KEY], facts)
+    onnx.helper.set_model_props(model, notes)
+    write_atomic(path, sealed(model.SerializeToString()))
+
+
+def _copy_openvino(source: Path, path: Path, facts: Facts) -> None:
+    """The header is one attribute in the XML, and is changed there as text."""
+    graph, numbers = (file.read_bytes() for file in KINDS["openvino"].files(source))
+
+    def change(found: re.Match[bytes]) -> bytes:
+        header = _changed(html.unescape(found[2].decode()), facts)
+        return found[1] + html.escape(header).encode()
+
+    graph = _IN_XML.sub(change, graph, count=1)
+    write_atomic(path.with_suffix(".bin"), numbers)
+    write_atomic(path, sealed(graph + numbers)[: len(graph)])
