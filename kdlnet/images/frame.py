@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from kdlnet.images.read import ImageArray
+from kdlnet.types import Letterbox
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A whole image as the network sees it: ``pixels`` (H, W, C) letterboxed, in ``seconds``."""
+
+    pixels: ImageArray
+    geometry: Letterbox
+    seconds: float
+
+
+Prepare = Callable[[ImageArray], Ready]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +30,7 @@ class Frame:
     it. ``index`` is the position in its source or video, from 0. ``timestamp`` counts seconds
     from the start of a video or from the opening of a stream; None for an image. ``seconds`` is
     what reading and decoding took. ``path`` is the image file that can be read again, if any.
+    ``ready`` is set where the thread that read the image was asked to letterbox it, too.
     """
 
     name: str
@@ -25,3 +40,4 @@ class Frame:
     timestamp: float | None = None
     seconds: float = 0.0
     path: Path | None = None
+    ready: Ready | None = None

@@ -7,15 +7,15 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from kdlnet.errors import DataError
-from kdlnet.images.frame import Frame
+from kdlnet.images.frame import Frame, Prepare, Ready
 from kdlnet.images.read import ImageArray, read_image
 from kdlnet.images.video import video_frames
+from kdlnet.utils.threads import usable_threads
 
 OnProblem = Callable[[DataError], None]
 
@@ -23,8 +23,12 @@ VIDEO_SUFFIXES = frozenset(
     {".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"}
 )
 _VIDEO_ENDS = tuple(VIDEO_SUFFIXES)
-_READERS = 2
-_AHEAD = 4  # images decoded before they are asked for: a board of 100 megapixels is 300 MB
+_READERS = 2, 8  # threads, at least and at most
+# Images decoded before they are asked for. A batch or two of small ones; but a board of 100
+# megapixels is 300 MB.
+_FEWEST, _MOST = 4, 32
+_MOST_BYTES = 256 * 2**20
+_SWELL = 20.0  # bytes of pixels from one of a file, until more is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,35 +51,79 @@ class Item:
         return self.image is None and self.name.lower().endswith(_VIDEO_ENDS)
 
 
+@dataclass(frozen=True, slots=True)
+class _Coming:
+    """An item whose pixels are on their way, but for those of a video."""
+
+    index: int
+    item: Item
+    file_bytes: int
+    reading: Future[tuple[ImageArray, float, Ready | None]] | None
+
+
 def item_frames(
-    items: Sequence[Item], indices: Sequence[int], on_problem: OnProblem
+    items: Sequence[Item],
+    indices: Sequence[int],
+    on_problem: OnProblem,
+    prepare: Prepare | None = None,
 ) -> Iterator[Frame]:
-    """Frames of the ``items`` at ``indices``, in order; images are decoded ahead in threads."""
-    coming = ((index, items[index]) for index in indices)
-    ahead: deque[tuple[int, Item, Future[tuple[ImageArray, float]] | None]] = deque()
-    with ThreadPoolExecutor(_READERS) as pool:
+    """Frames of the ``items`` at ``indices``, in order; images are decoded ahead in threads.
+
+    The same threads ``prepare`` them, where it is given.
+    """
+    readers = max(_READERS[0], min(_READERS[1], usable_threads()))
+    left, swell = iter(indices), _SWELL
+    ahead: deque[_Coming] = deque()
+    with ThreadPoolExecutor(readers) as pool:
         while True:
-            for index, item in islice(coming, _AHEAD - len(ahead)):
-                ahead.append((index, item, None if item.video else pool.submit(_load, item)))
+            while _room(ahead, swell) and (index := next(left, None)) is not None:
+                ahead.append(_submitted(pool, index, items[index], prepare))
             if not ahead:
                 return
-            index, item, reading = ahead.popleft()
+            now = ahead.popleft()
+            name, stem, path = now.item.name, now.item.stem, now.item.path
             try:
-                if reading is None and item.path is not None:
-                    yield from video_frames(item.path, item.stem)
-                elif reading is not None:
-                    image, seconds = reading.result()
-                    yield Frame(item.name, item.stem, image, index, None, seconds, item.path)
+                if now.reading is None and path is not None:
+                    yield from video_frames(path, stem)
+                elif now.reading is not None:
+                    image, seconds, ready = now.reading.result()
+                    if now.file_bytes:
+                        swell = max(swell, image.nbytes / now.file_bytes)
+                    yield Frame(name, stem, image, now.index, None, seconds, path, ready)
             except DataError as error:
                 on_problem(error)
 
 
-def _load(item: Item) -> tuple[ImageArray, float]:
-    began = time.perf_counter()
+def _room(ahead: Sequence[_Coming], swell: float) -> bool:
+    """Whether one more may be decoded. ``swell``: bytes of pixels of each byte of a file."""
+    if len(ahead) < _FEWEST:
+        return True
+    return len(ahead) < _MOST and swell * sum(one.file_bytes for one in ahead) < _MOST_BYTES
+
+
+def _submitted(
+    pool: ThreadPoolExecutor, index: int, item: Item, prepare: Prepare | None
+) -> _Coming:
+    if item.video:
+        return _Coming(index, item, 0, None)
+    return _Coming(index, item, _file_bytes(item), pool.submit(_load, item, prepare))
+
+
+def _file_bytes(item: Item) -> int:
+    """0 for an image in memory, which takes no more of it, and for a file that is not there."""
     if item.image is not None:
-        return item.image, 0.0
-    image = read_image(Path(item.name))
-    return image, time.perf_counter() - began
+        return 0
+    try:
+        return Path(item.name).stat().st_size
+    except OSError:
+        return 0
+
+
+def _load(item: Item, prepare: Prepare | None) -> tuple[ImageArray, float, Ready | None]:
+    began = time.perf_counter()
+    image = read_image(Path(item.name)) if item.image is None else item.image
+    seconds = 0.0 if item.image is not None else time.perf_counter() - began
+    return image, seconds, None if prepare is None else prepare(image)
 
 
 def file_item(path: Path, root: Path | None = None) -> Item:

@@ -13,7 +13,7 @@ import numpy as np
 
 from kdlnet.errors import DataError
 from kdlnet.images.folder import glob_root, images_below, outside_results, results_lines
-from kdlnet.images.frame import Frame
+from kdlnet.images.frame import Frame, Prepare
 from kdlnet.images.items import VIDEO_SUFFIXES, Item, OnProblem, array_item, file_item, item_frames
 from kdlnet.images.read import IMAGE_SUFFIXES, ImageArray
 from kdlnet.images.video import camera_frames, count_frames, public, stream_frames
@@ -41,7 +41,7 @@ class Source:
     name: str
     title: str
     total: int | None
-    read: Callable[[OnProblem], Iterator[Frame]]
+    read: Callable[[OnProblem, Prepare | None], Iterator[Frame]]
     folders: tuple[Path, ...] = ()
     note: str = ""
     items: tuple[Item, ...] = ()
@@ -55,13 +55,14 @@ class Source:
     def live(self) -> bool:
         return self.kind in ("camera", "stream")
 
-    def frames(self, on_problem: OnProblem) -> Iterator[Frame]:
+    def frames(self, on_problem: OnProblem, prepare: Prepare | None = None) -> Iterator[Frame]:
         """The frames in order. ``on_problem`` gets one error for each file that cannot be read.
 
         What it raises ends the iteration. A camera that is not there and a stream that cannot be
-        opened, stalls or gives no frame raise DataError here.
+        opened, stalls or gives no frame raise DataError here. Where images are read ahead, their
+        threads ``prepare`` them, too.
         """
-        return self.read(on_problem)
+        return self.read(on_problem, prepare)
 
 
 def open_source(source: SourceLike, timeout: float = TIMEOUT) -> Source:
@@ -87,7 +88,7 @@ def open_source(source: SourceLike, timeout: float = TIMEOUT) -> Source:
     path = Path(text)
     if isinstance(source, int) or (text.isdecimal() and not path.exists()):
         number = int(text)
-        return Source("camera", text, f"camera-{number}", None, lambda _: camera_frames(number))
+        return Source("camera", text, f"camera-{number}", None, lambda *_: camera_frames(number))
     return _of_path(path, text)
 
 
@@ -164,7 +165,7 @@ def picked(source: Source, indices: Sequence[int]) -> Source:
 def _stream(address: str, timeout: float) -> Source:
     name = public(address)
     title = "stream-" + _title(name.split("://", 1)[1])
-    return Source("stream", name, title, None, lambda _: stream_frames(address, timeout))
+    return Source("stream", name, title, None, lambda *_: stream_frames(address, timeout))
 
 
 def _entry(entry: str | Path | ImageArray, index: int, results: list[Path]) -> list[Item]:

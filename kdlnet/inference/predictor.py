@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from kdlnet.errors import ConfigError, DataError, unknown
 from kdlnet.events import Listener, Message
 from kdlnet.images.contract import TileChoice, adjusted
-from kdlnet.images.frame import Frame
+from kdlnet.images.frame import Frame, Prepare
 from kdlnet.images.read import ImageArray
 from kdlnet.images.sources import TIMEOUT, Source, SourceLike, open_source
 from kdlnet.images.window import Window, bits, fit_depth, other_depth
@@ -23,7 +24,7 @@ from kdlnet.inference.engine import Engine
 from kdlnet.inference.pipeline import IOU_THRESHOLD, MAX_DETECTIONS, Pipeline
 from kdlnet.inference.prediction import Prediction
 from kdlnet.inference.runtimes import open_runtime
-from kdlnet.inference.views import FrameViews
+from kdlnet.inference.views import FrameViews, prepare
 from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.types import DetectionArrays, ImageSize, Preprocess
 
@@ -168,7 +169,8 @@ class Predictor:
             on_event(Skipped(str(error)))
 
         images, told = 0, False
-        for frames in batches(opened.frames(skip), 1 if opened.live else self.batch):
+        frames_in_turn = opened.frames(skip, self._prepare())
+        for frames in batches(frames_in_turn, 1 if opened.live else self.batch):
             fitted = self._fitted(frames[0].image)
             if fitted != self.preprocess and not told:
                 told = True
@@ -184,14 +186,22 @@ class Predictor:
     def detect(self, frames: Sequence[Frame]) -> list[Prediction]:
         """Frames to their predictions, in their order; the network gets ``batch`` tiles at once."""
         clock = Laps()
-        views = FrameViews([frame.image for frame in frames], self.preprocess)
+        ready = [frame.ready for frame in frames]
+        views = FrameViews([frame.image for frame in frames], self.preprocess, ready)
         found = list(self._pipeline().detect(views, clock))
         seconds = np.array([clock.spent[stage] for stage in STAGES[1:]]) / 1e3
+        seconds[0] += sum(each.seconds for each in ready if each is not None)
         shares = np.bincount(views.image_of) / len(views.image_of)
         return [
             self._prediction(frame, detections, share * seconds)
             for frame, detections, share in zip(frames, found, shares, strict=True)
         ]
+
+    def _prepare(self) -> Prepare | None:
+        """What the threads that read images do besides: of tiles there would be too many."""
+        if self.preprocess.tiling is not None:
+            return None
+        return partial(prepare, preprocess=self.preprocess)
 
     def _pipeline(self) -> Pipeline:
         """Boxes of classes that do not count are left out before the suppression."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 
+from kdlnet.images.frame import Ready
 from kdlnet.images.letterbox import letterbox
 from kdlnet.images.read import ImageArray, to_channels
 from kdlnet.images.tiles import Tile, tile_grid
@@ -37,33 +39,51 @@ class Views(Protocol):
 class FrameViews:
     """Views of images as ``read_image`` gives them."""
 
-    def __init__(self, images: Sequence[ImageArray], preprocess: Preprocess) -> None:
+    def __init__(
+        self,
+        images: Sequence[ImageArray],
+        preprocess: Preprocess,
+        ready: Sequence[Ready | None] | None = None,
+    ) -> None:
+        """``ready`` are images that were made so by :func:`prepare` already."""
         tiles = [tiles_of(image, preprocess) for image in images]
         self.image_of = [number for number, each in enumerate(tiles) for _ in each]
         self.tiles = [tile for each in tiles for tile in each]
         self._images = images
         self._preprocess = preprocess
+        self._ready = ready or [None] * len(images)
 
     def load(self, rows: range) -> Seen:
-        images = [self._images[self.image_of[row]] for row in rows]
-        return to_pixels(images, self._preprocess, [self.tiles[row] for row in rows])
+        shown = [self.image_of[row] for row in rows]
+        images, ready = [self._images[n] for n in shown], [self._ready[n] for n in shown]
+        return to_pixels(images, self._preprocess, [self.tiles[row] for row in rows], ready)
+
+
+def prepare(image: ImageArray, preprocess: Preprocess) -> Ready:
+    """The whole of ``image`` letterboxed, with the window of its own bit depth."""
+    began = time.perf_counter()
+    pixels, geometry = letterbox(image, fit_depth(preprocess, bits(image.dtype)))
+    return Ready(pixels, geometry, time.perf_counter() - began)
 
 
 def to_pixels(
     images: Sequence[ImageArray],
     preprocess: Preprocess,
     tiles: Sequence[Tile | None] | None = None,
+    ready: Sequence[Ready | None] | None = None,
 ) -> Seen:
     """Images as ``read_image`` gives them, letterboxed; grey ones travel with one channel.
 
-    With ``tiles`` that tile of each image. Another bit depth than that of ``preprocess`` gets a
-    window of its own; where two depths meet in a batch, pixels are mapped to [0, 1] already.
+    With ``tiles`` that tile of each image; what is ``ready`` is not made again. Another bit depth
+    than that of ``preprocess`` gets a window of its own; where two depths meet in a batch, pixels
+    are mapped to [0, 1] already.
     """
-    parts = list(zip(images, tiles or [None] * len(images), strict=True))
+    nothing = [None] * len(images)
+    parts = list(zip(images, tiles or nothing, ready or nothing, strict=True))
     contracts = [fit_depth(preprocess, bits(image.dtype)) for image in images]
     fitted = [
-        letterbox(image, contract, tile)
-        for (image, tile), contract in zip(parts, contracts, strict=True)
+        (done.pixels, done.geometry) if done else letterbox(image, contract, tile)
+        for (image, tile, done), contract in zip(parts, contracts, strict=True)
     ]
     channels = preprocess.channels
     if all(pixels.shape[2] == 1 for pixels, _ in fitted):

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -84,16 +85,24 @@ class PredictionWriter:
 
     def write(self, prediction: Prediction) -> None:
         """All files of one image; it must hold its pixels or name its file."""
+        self.begin(prediction)()
+        self.end(prediction)
+
+    def begin(self, prediction: Prediction) -> Callable[[], None]:
+        """Names the image's own files, in turn; what is returned writes them, in any thread."""
         if not (self._kinds or self._growing):
-            return
+            return lambda: None
         folder = self.folder or self._start()
-        if self._named:
-            self._write_files(folder, prediction)
+        if not self._named:
+            return lambda: None
+        return partial(self._write_files, folder, self.name(prediction.stem), prediction)
+
+    def end(self, prediction: Prediction) -> None:
+        """Adds the image, in turn and once its own files are there, to the files that grow."""
         for grow in self._growing:
             grow(prediction)
 
-    def _write_files(self, folder: Path, prediction: Prediction) -> None:
-        stem = self.name(prediction.stem)
+    def _write_files(self, folder: Path, stem: str, prediction: Prediction) -> None:
         if "images" in self._kinds:
             save_image(folder / "images" / f"{stem}.jpg", prediction.draw())
         if "txt" in self._kinds:

@@ -37,7 +37,7 @@ def draw_marks(image: Image, marks: Sequence[Mark]) -> Image:
     around a box, not on it, and labels stay inside the picture.
     """
     factor = enlargement(*image.shape[:2])
-    picture = enlarge(image, factor).copy()
+    picture = enlarge(image, factor) if factor > 1 else image.copy()
     width = line_width(picture)
     frames = [_frame(picture, mark, factor, width) for mark in marks]
     for mark, frame in zip(reversed(marks), reversed(frames), strict=True):

@@ -31,8 +31,9 @@ def to_display(image: NDArray[Any], window: tuple[float, float] | None = None) -
         low, high = window
         scaled = (pixels.astype(np.float32) - low) * (255.0 / max(high - low, 1e-6))
         pixels = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
-    # repeat copies, once for colour too: the caller may draw on the result.
-    return np.ascontiguousarray(np.repeat(pixels, 3 // pixels.shape[2], axis=2), dtype=np.uint8)
+    # A copy for colour, too: the caller may draw on the result.
+    grey = pixels.shape[2] == 1
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB) if grey else pixels.copy(), np.uint8)
 
 
 def enlargement(height: int, width: int) -> int:
@@ -43,7 +44,10 @@ def enlargement(height: int, width: int) -> int:
 
 def enlarge(image: Image, factor: int) -> Image:
     """Every pixel becomes ``factor`` x ``factor`` pixels: nothing is smoothed away or invented."""
-    return image.repeat(factor, axis=0).repeat(factor, axis=1) if factor > 1 else image
+    if factor == 1:
+        return image
+    size = factor * image.shape[1], factor * image.shape[0]
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
 
 
 def save_image(path: Path, image: Image) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +15,7 @@ from kdlnet.events import Listener, Message, ignore
 from kdlnet.images.contract import TileChoice
 from kdlnet.images.sources import TIMEOUT, Source, SourceLike, open_source, picked
 from kdlnet.images.window import Window
+from kdlnet.inference.behind import Behind
 from kdlnet.inference.pipeline import IOU_THRESHOLD, MAX_DETECTIONS
 from kdlnet.inference.prediction import Prediction
 from kdlnet.inference.predictor import Predictor
@@ -38,7 +37,6 @@ __all__ = [
 ]
 
 DEFAULT_KINDS = ("images", "json")
-_PENDING = 2  # predictions, with their images, that wait to be drawn and written
 OnPrediction = Callable[[Prediction], None]
 
 
@@ -129,7 +127,7 @@ def _run(
     if book is not None:
         source = _rest(source, book, writer, tally)
     try:
-        with writer, _Behind(writer.write) as write:
+        with writer, Behind(writer, predictor.batch) as write:
             stream = predictor.stream(
                 source, strict=strict, may_be_none=book is not None, on_event=tally.hear
             )
@@ -153,33 +151,6 @@ def _rest(source: Source, book: ShardBook, writer: PredictionWriter, tally: Tall
         tally.recall(values)
     left = (index for index in book.shard.indices(len(done)) if not done[index])
     return picked(source, array("q", left))
-
-
-class _Behind:
-    """Calls ``act`` in order in a thread of its own, so that drawing waits for no network.
-
-    A context; leaving it waits for the rest. An error of ``act`` is raised by a later call or at
-    the end.
-    """
-
-    def __init__(self, act: OnPrediction) -> None:
-        self._act = act
-        self._pool = ThreadPoolExecutor(1)
-        self._pending: deque[Future[None]] = deque()
-
-    def __call__(self, prediction: Prediction) -> None:
-        while len(self._pending) >= _PENDING:
-            self._pending.popleft().result()
-        self._pending.append(self._pool.submit(self._act, prediction))
-
-    def __enter__(self) -> _Behind:
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._pool.shutdown(wait=True)
-        if error is None:
-            for future in self._pending:
-                future.result()
 
 
 def _seen_otherwise(predictor: Predictor) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import cv2
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 
 from kdlnet.errors import DataError
+from kdlnet.images import items
+from kdlnet.images.frame import Ready
 from kdlnet.images.sources import open_source
 
 
@@ -161,3 +164,31 @@ def test_videos_among_images_keep_their_order(tree):
     frames, _ = read("parts/b/*")
     assert [frame.stem for frame in frames] == ["a", "b/000000", "b/000001", "c"]
     assert open_source("parts/b/*").total is None
+
+
+def test_small_images_are_read_ahead_and_large_ones_not(monkeypatch) -> None:
+    """By the bytes of their pixels, guessed from those of their files."""
+
+    def coming(count: int, size: int) -> list[items._Coming]:
+        return [items._Coming(n, items.Item("a", "a"), size, None) for n in range(count)]
+
+    assert items._room(coming(31, 10_000), 20.0) and not items._room(coming(32, 10_000), 20.0)
+    # A JPEG of 30 MB is a board of 600 MB or so: four of them, as before.
+    assert items._room(coming(3, 30_000_000), 20.0) and not items._room(coming(4, 30_000_000), 20.0)
+
+
+def test_what_is_read_ahead_comes_in_order_and_prepared(tmp_path: Path) -> None:
+    for n in range(40):
+        cv2.imwrite(str(tmp_path / f"{n:02d}.png"), np.full((8, 8), n, np.uint8))
+    (tmp_path / "07.png").write_bytes(b"")
+    threads, problems = set(), []
+
+    def prepare(image):
+        threads.add(threading.get_ident())
+        return Ready(image + 1, None, 0.0)
+
+    frames = list(open_source(tmp_path).frames(problems.append, prepare))
+    wanted = [n for n in range(40) if n != 7]
+    assert [int(frame.image[0, 0, 0]) for frame in frames] == wanted
+    assert [int(frame.ready.pixels[0, 0, 0]) for frame in frames] == [n + 1 for n in wanted]
+    assert len(problems) == 1 and threading.get_ident() not in threads

@@ -40,6 +40,9 @@ def test_small_images_are_enlarged_by_whole_factors():
     image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
     assert enlarge(image, 3).shape == (6, 6, 3)
     np.testing.assert_array_equal(enlarge(image, 3)[1::3, 1::3], image)
+    for factor in (1, 2, 7, 49, 400):  # 49 * (1 / 49) is a little less than 1
+        wanted = image.repeat(factor, axis=0).repeat(factor, axis=1)
+        np.testing.assert_array_equal(enlarge(image, factor), wanted)
 
 
 @pytest.mark.parametrize("name", ["Größe 划痕.png", "a.jpg"])
