@@ -55,13 +55,15 @@ class Parts:
         self.batches = self._endless(TrainBatches(augmenter, config.batch, run.device))
         self.seconds: dict[str, list[float]] = {}
 
-    def run(self) -> None:
-        """One step, each part timed."""
+    def run(self) -> torch.Tensor:
+        """One step, each part timed; its loss."""
         batch = self._timed("batch", lambda: next(self.batches))
         raw = self._timed("forward", lambda: self.step.predict(self.detector, batch.images))
         output = self._timed("loss", lambda: self.step.loss(raw, batch.targets))
         self._timed("backward", lambda: output.loss.backward())
         self._timed("update", self._update)
+        loss: torch.Tensor = output.loss.detach()
+        return loss
 
     def _update(self) -> None:
         torch.nn.utils.clip_grad_norm_(list(self.detector.parameters()), 10.0, foreach=True)

@@ -228,7 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 for model in options.peers
                 for arm in options.arms
             ]
-        rounds = _time_rounds(sides, counts["train"], options)
+        rounds = time_rounds(sides, counts["train"], options)
     summary = summarize(rounds)
     print(table(summary))
     if options.out is not None:
@@ -244,7 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _time_rounds(
+def time_rounds(
     sides: Sequence[Side], images: int, options: argparse.Namespace
 ) -> list[dict[str, Run]]:
     rounds = []

@@ -1,0 +1,129 @@
+"""A throw-away environment for the peers, and networks of both sides that nobody trained.
+
+The peers run in processes of their own through their documented commands and Python interface:
+none of their code is imported here, and nothing of them is downloaded but their packages.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import venv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kdlnet.inference.exporters import EXPORTERS
+from kdlnet.inference.layouts import Layout
+from kdlnet.inference.weights import Weights, save_weights
+from kdlnet.models.fuse import fuse_model
+from kdlnet.models.zoo import ModelArguments, build_model
+from kdlnet.types import Preprocess
+
+PACKAGES = ("ultralytics", "onnx", "onnxslim", "onnxruntime")
+YOLO = ("yolo26n", "yolo11n")
+SSD = "ssdlite320"
+
+_MAKE = """
+import json, os, sys
+from ultralytics import YOLO
+name, folder, sizes = json.loads(sys.argv[1])
+if not os.path.exists(f"{folder}/{name}.pt"):
+    YOLO(f"{name}.yaml").save(f"{folder}/{name}.pt")
+for size in sizes:
+    model = YOLO(f"{folder}/{name}.pt")
+    made = model.export(format="onnx", imgsz=size, device="cpu")
+    os.replace(made, f"{folder}/{name}-{size}.onnx")
+"""
+_SSD = """
+import sys
+from pathlib import Path
+import torch
+from torchvision.io import ImageReadMode, decode_image, write_jpeg
+from torchvision.models.detection import ssdlite320_mobilenet_v3_large
+from torchvision.utils import draw_bounding_boxes
+source, out = Path(sys.argv[1]), Path(sys.argv[2])
+out.mkdir(parents=True)
+model = ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None).eval()
+for path in sorted(source.iterdir()) if source.is_dir() else [source]:
+    image = decode_image(str(path), ImageReadMode.RGB)
+    with torch.inference_mode():
+        found = model([image / 255])[0]
+    boxes = found["boxes"][found["scores"] > 0.25]
+    write_jpeg(draw_bounding_boxes(image, boxes), str(out / f"{path.stem}.jpg"))
+"""
+
+
+@dataclass(frozen=True)
+class Home:
+    """``folder`` has all files; ``python`` is the peers' interpreter, None without peers."""
+
+    folder: Path
+    python: str | None
+    threads: int
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The two YOLO_ variables keep the peer off the network and out of the home folder."""
+        return {
+            "OMP_NUM_THREADS": str(self.threads),
+            "YOLO_OFFLINE": "true",
+            "YOLO_CONFIG_DIR": str(self.folder),
+        }
+
+    def run(self, command: Sequence[str]) -> None:
+        """Raises RuntimeError with the end of what it said."""
+        done = subprocess.run(
+            command, capture_output=True, text=True, env={**os.environ, **self.environment}
+        )
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command)[:200]}\n{(done.stdout + done.stderr)[-2000:]}")
+
+    def yolo(self) -> str:
+        """The peer's own command."""
+        return str(Path(self.python or "").absolute().with_name("yolo"))
+
+    def ssd(self, source: Path, out: str) -> list[str]:
+        """torchvision has no command: the shortest program that does the same."""
+        return [self.python or "", "-c", _SSD, str(source), out]
+
+
+def make_environment(folder: Path) -> str:
+    """A virtual environment with the peers, made once a folder; its interpreter."""
+    scripts = "Scripts" if os.name == "nt" else "bin"
+    python = folder / scripts / "python"
+    if not (folder / "installed").exists():
+        print(f"installing {', '.join(PACKAGES)} into {folder}", file=sys.stderr)
+        venv.create(folder, with_pip=True, clear=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
+        (folder / "installed").touch()
+    return str(python)
+
+
+def make_peer_files(home: Home, sizes: Sequence[int]) -> Mapping[str, Path]:
+    """``yolo26n`` to its .pt; ONNX files of each size lie beside it, NAME-SIZE.onnx."""
+    for name in YOLO:
+        made = [home.folder / f"{name}-{size}.onnx" for size in sizes]
+        if not all(file.exists() for file in (home.folder / f"{name}.pt", *made)):
+            order = json.dumps([name, str(home.folder), list(sizes)])
+            home.run([home.python or "", "-c", _MAKE, order])
+    return {name: home.folder / f"{name}.pt" for name in YOLO}
+
+
+def make_own_files(home: Home, models: Sequence[str], sizes: Sequence[int]) -> None:
+    """NAME-SIZE.pt, .onnx and .xml, 80 classes as the peers have, without the proof of export."""
+    for name in models:
+        for size in sizes:
+            file = home.folder / f"{name}-{size}.pt"
+            if file.with_suffix(".xml").exists():
+                continue
+            arguments = ModelArguments(80)
+            detector = build_model(name, arguments, seed=0).eval()
+            classes = tuple(f"class {number}" for number in range(80))
+            weights = Weights(detector, name, arguments, classes, Preprocess((size, size)))
+            save_weights(file, weights)
+            weights.detector, weights.fused = fuse_model(detector), True
+            for format, suffix in (("onnx", ".onnx"), ("openvino", ".xml")):
+                EXPORTERS[format].write(weights, file.with_suffix(suffix), Layout())

@@ -1,0 +1,64 @@
+"""Whole commands timed from outside, in turns: wall, processor time and peak memory."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+RESULTS = "@RESULTS@"
+"""Stands in a command for a folder that is new in each run."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of wall and processor time, and the most memory the process held, in MiB."""
+
+    wall: float
+    processor: float
+    peak: float
+
+
+def cost_of(command: Sequence[str], environment: Mapping[str, str]) -> Cost:
+    """Runs ``command`` in an empty folder. Raises RuntimeError with the end of what it said."""
+    with tempfile.TemporaryDirectory(prefix="peers-") as name, tempfile.TemporaryFile() as said:
+        words = [word.replace(RESULTS, str(Path(name) / "results")) for word in command]
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            words, cwd=name, stdout=said, stderr=said, env={**os.environ, **environment}
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            said.seek(0)
+            tail = said.read()[-2000:].decode(errors="replace")
+            raise RuntimeError(f"{' '.join(words)} ended with {process.returncode}\n{tail}")
+    return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def costs_in_turns(
+    commands: Mapping[str, Sequence[str]],
+    rounds: int,
+    environment: Mapping[str, str],
+    warm: bool = True,
+) -> dict[str, list[Cost]]:
+    """A B A B. To be ``warm``, one run of each comes first that does not count."""
+    found: dict[str, list[Cost]] = {name: [] for name in commands}
+    for number in range(-1 if warm else 0, rounds):
+        for name, command in commands.items():
+            cost = cost_of(command, environment)
+            if number >= 0:
+                found[name].append(cost)
+    return found
+
+
+def spread(values: Sequence[float], digits: int = 2) -> str:
+    """``1.20 (1.10 to 1.40)``: median, smallest, largest."""
+    middle, low, high = statistics.median(values), min(values), max(values)
+    return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
