@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import subprocess
+import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 RESULTS = "@RESULTS@"
 """Stands in a command for a folder that is new in each run."""
+
+
+# A process counts the memory of the one it was forked from as its own peak: a small one in between.
+_LAUNCHER = """
+import json, os, subprocess, sys, time
+began = time.perf_counter()
+process = subprocess.Popen(sys.argv[2:])
+_, status, usage = os.wait4(process.pid, 0)
+wall = time.perf_counter() - began
+with open(sys.argv[1], "w") as file:
+    json.dump([wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024], file)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
 
 
 @dataclass(frozen=True)
@@ -28,18 +42,19 @@ def cost_of(command: Sequence[str], environment: Mapping[str, str]) -> Cost:
     """Runs ``command`` in an empty folder. Raises RuntimeError with the end of what it said."""
     with tempfile.TemporaryDirectory(prefix="peers-") as name, tempfile.TemporaryFile() as said:
         words = [word.replace(RESULTS, str(Path(name) / "results")) for word in command]
-        began = time.perf_counter()
-        process = subprocess.Popen(
-            words, cwd=name, stdout=said, stderr=said, env={**os.environ, **environment}
+        figures = Path(name) / "cost.json"
+        done = subprocess.run(
+            [sys.executable, "-S", "-c", _LAUNCHER, str(figures), *words],
+            cwd=name,
+            stdout=said,
+            stderr=said,
+            env={**os.environ, **environment},
         )
-        _, status, usage = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
+        if done.returncode:
             said.seek(0)
             tail = said.read()[-2000:].decode(errors="replace")
-            raise RuntimeError(f"{' '.join(words)} ended with {process.returncode}\n{tail}")
-    return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+            raise RuntimeError(f"{' '.join(words)} ended with {done.returncode}\n{tail}")
+        return Cost(*json.loads(figures.read_text(encoding="utf-8")))
 
 
 def costs_in_turns(
