@@ -21,6 +21,11 @@ from kdlnet import __version__
 from kdlnet.errors import KdlnetError, ProofFailed
 
 DONE, USER, USAGE, DEFECT, PROOF, INTERRUPTED, PIPE = 0, 1, 2, 3, 4, 130, 141
+LOST = 75
+"""Between processes of one command alone: another one has failed, which has the reason."""
+
+TEAM = "KDLNET_TEAM"
+"""In the environment of processes that do one command together, see :mod:`.team`."""
 
 _MENDABLE = {
     errno.ENOSPC: "no space left on the device",
@@ -54,6 +59,8 @@ def report(error: BaseException, argv: Sequence[str]) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":  # its message is the whole help
         _say(str(error))
         return USAGE
+    if type(error).__name__ == "PeerLost" and TEAM in os.environ:
+        return LOST
     code, message = _explain(error, argv)
     if code != INTERRUPTED:
         message = one_line(message)

@@ -38,6 +38,7 @@ from .commands import (
     val,
 )
 from .errors import DONE, report
+from .team import heard_once
 
 PROGRAM = "kdlnet"
 
@@ -96,12 +97,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     _accept_any_text()
     stops: list[int] = []
     try:
-        with _stopping_as_on_ctrl_c(stops):
+        with _stopping_as_on_ctrl_c(stops), heard_once():
             _run(arguments)
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
         # Stopped in the middle of an import, libraries fail in ways of their own.
-        broken = bool(stops) and not isinstance(error, (KdlnetError, typer.Exit, KeyboardInterrupt))
+        known = isinstance(error, (KdlnetError, typer.Exit, KeyboardInterrupt))
+        broken = bool(stops) and (not known or type(error).__name__ == "PeerLost")
         return report(KeyboardInterrupt() if broken else error, arguments)
     return DONE
 
@@ -112,7 +114,7 @@ def _run(arguments: list[str]) -> None:
         command.main(arguments, prog_name=PROGRAM)
         return
     # Not `command.main`: it would end the process itself and swallow Ctrl-C and broken pipes.
-    with command.make_context(PROGRAM, arguments) as context:
+    with command.make_context(PROGRAM, list(arguments), obj=arguments) as context:
         command.invoke(context)
 
 

@@ -218,6 +218,15 @@ Seed = Annotated[
     int | None,
     option("--seed", metavar="N", callback=not_negative, help="Seed of all randomness [0]."),
 ]
+Devices = Annotated[
+    int | None,
+    option(
+        "--devices",
+        metavar="N",
+        callback=at_least_one,
+        help="Share the work among N GPUs, or N processes on a CPU [1].",
+    ),
+]
 Out = Annotated[Path | None, option("--out", metavar="DIR", help="Folder for the results.")]
 Overwrite = Annotated[bool, option("--overwrite", help="Replace results that are there.")]
 Strict = Annotated[bool, option("--strict", help="Bad labels and images fail the run.")]

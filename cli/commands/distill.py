@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
 from ..console import Console, duration
 from ..errors import UsageProblem
 from ..options import (
@@ -15,6 +17,7 @@ from ..options import (
     DataNames,
     DataRoot,
     Device,
+    Devices,
     Epochs,
     Init,
     Json,
@@ -32,6 +35,7 @@ from ..options import (
     option,
     time_option,
 )
+from ..team import as_team
 from ..training import (
     config_flags,
     new_settings,
@@ -116,6 +120,7 @@ def _refuse_clashes(
 
 
 def distill(
+    context: typer.Context,
     teacher: Teachers = None,
     teacher_model: TeacherModel = None,
     student: Student = None,
@@ -132,6 +137,7 @@ def distill(
     batch: Batch = None,
     seed: Seed = None,
     device: Device = None,
+    devices: Devices = None,
     init: Init = None,
     time: Time = None,
     resume: Resume = None,
@@ -171,6 +177,7 @@ def distill(
         time=time,
         init=init,
     )
+    as_team(devices, context)
     own = teacher or teacher_model or recipe or generations or baseline or init
     _refuse_clashes(
         resumed_with=resume is not None and bool(own),

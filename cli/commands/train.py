@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import typer
+
 from ..console import Console
 from ..options import (
     Assignments,
@@ -11,6 +13,7 @@ from ..options import (
     DataNames,
     DataRoot,
     Device,
+    Devices,
     Epochs,
     Init,
     Json,
@@ -27,10 +30,12 @@ from ..options import (
     TrainTile,
     given,
 )
+from ..team import as_team
 from ..training import config_flags, new_settings, resumed_settings, run, weights_of
 
 
 def train(
+    context: typer.Context,
     model: Model = None,
     data: DataNames = None,
     data_root: DataRoot = None,
@@ -41,6 +46,7 @@ def train(
     batch: Batch = None,
     seed: Seed = None,
     device: Device = None,
+    devices: Devices = None,
     time: Time = None,
     init: Init = None,
     resume: Resume = None,
@@ -64,6 +70,7 @@ def train(
     kdlnet train --data camera1/data.yaml --data camera2/data.yaml --time 60m
     kdlnet train --resume runs/train/neu-det
     """
+    as_team(devices, context)
     flags = config_flags(
         model=model,
         data=data,

@@ -35,16 +35,20 @@ class Reader(Protocol):
 
 
 class DatasetViews:
-    """Views of a dataset, letterboxed already."""
+    """Views of a dataset, or of its ``images`` alone, letterboxed already."""
 
-    def __init__(self, dataset: DetectionDataset) -> None:
-        self.image_of = [sample.image for sample in dataset.samples]
-        self.tiles = [sample.tile for sample in dataset.samples]
+    def __init__(self, dataset: DetectionDataset, images: range | None = None) -> None:
+        samples = dataset.samples
+        wanted = range(len(dataset.paths)) if images is None else images
+        self._rows = [row for row, sample in enumerate(samples) if sample.image in wanted]
+        self.image_of = [samples[row].image for row in self._rows]
+        self.tiles = [samples[row].tile for row in self._rows]
         self._dataset = dataset
 
     def load(self, rows: range) -> Seen:
-        geometries = [self._dataset.samples[row].letterbox for row in rows]
-        return self._dataset.images[rows].numpy(), self._dataset.preprocess, geometries
+        chosen = self._rows[rows.start : rows.stop]
+        geometries = [self._dataset.samples[row].letterbox for row in chosen]
+        return self._dataset.images[chosen].numpy(), self._dataset.preprocess, geometries
 
 
 def detect(
@@ -55,21 +59,22 @@ def detect(
     iou_threshold: float = IOU_THRESHOLD,
     max_detections: int = MAX_DETECTIONS,
     on_event: Listener = ignore,
+    images: range | None = None,
 ) -> list[ImageResult]:
-    """Detections of every image beside its truth, boxes in pixels of the original image.
+    """Detections of every image, or of ``images``, beside the truth, in pixels of the original.
 
     Those of tiles are merged: results are whole images. A box of a class that an image is not
     labelled for is left out: whether it is right is not known.
     """
     size = dataset.preprocess.image_size
     limits = VerdictRule.at(score_threshold), iou_threshold, max_detections
-    views = DatasetViews(dataset)
-    images = dict.fromkeys(views.image_of)
+    views = DatasetViews(dataset, images)
+    shown = dict.fromkeys(views.image_of)
     found = Pipeline(engine, size, *limits, batch).detect(views)
     results: list[ImageResult] = []
-    for image, detections in zip(images, found, strict=True):
+    for image, detections in zip(shown, found, strict=True):
         results.append(_result(dataset, image, detections))
-        on_event(Progress("validate", len(results), len(images)))
+        on_event(Progress("validate", len(results), len(shown)))
     return results
 
 

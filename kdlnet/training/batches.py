@@ -12,6 +12,7 @@ from torch import Tensor
 
 from kdlnet.training.augment import Augmenter
 from kdlnet.types import Batch
+from kdlnet.utils.ranks import share
 
 
 class HasImages(Protocol):
@@ -40,7 +41,8 @@ class TrainBatches:
     """``epoch(n, mixing)`` yields the batches of epoch n.
 
     A last batch that would not be full is left out (its images come in another epoch), unless the
-    set is smaller than one batch.
+    set is smaller than one batch. Several ranks share each batch: together they see what one would,
+    in the same order.
     """
 
     def __init__(self, augmenter: Augmenter, batch: int, device: torch.device) -> None:
@@ -57,6 +59,7 @@ class TrainBatches:
 
     def epoch(self, epoch: int, mixing: bool) -> Iterator[Batch]:
         """Batches of ``epoch``, augmented on the training device."""
-        order = self.order(epoch)
+        order, own = self.order(epoch), share(self.batch)
         for start in range(0, len(self) * self.batch, self.batch):
-            yield self.augmenter(epoch, order[start : start + self.batch], mixing, self.device)
+            shown = order[start + own.start : start + own.stop]
+            yield self.augmenter(epoch, shown, mixing, self.device)

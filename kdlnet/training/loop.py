@@ -19,6 +19,7 @@ from kdlnet.training.meter import Meter
 from kdlnet.training.optim import learning_rate
 from kdlnet.training.schedule import RunClock, Schedule
 from kdlnet.training.steps import Step
+from kdlnet.utils.ranks import is_writer, ranks
 
 _EVENT_SECONDS = 0.2
 
@@ -144,7 +145,7 @@ class Loop(Generic[Shown]):
                 self._update(progress)
             meter.add(output, len(batch.images))
             now = time.perf_counter()
-            if now - spoke > _EVENT_SECONDS or last:
+            if is_writer() and (now - spoke > _EVENT_SECONDS or last):
                 spoke = now
                 self.on_event(self._step_event(epoch, number, meter, now - began))
             if self.schedule.time is not None and self.clock.is_over():
@@ -176,7 +177,7 @@ class Loop(Generic[Shown]):
             steps=len(self.batches),
             parts=self._finite(epoch, meter.means()),
             learning_rate=self._lr(),
-            images_per_second=meter.images / seconds,
+            images_per_second=meter.images * ranks() / seconds,
             seconds_left=self.clock.left(),
         )
 

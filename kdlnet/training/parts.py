@@ -24,6 +24,7 @@ from kdlnet.models.network import Network
 from kdlnet.models.zoo import ModelArguments, build_model
 from kdlnet.training.average import WeightAverage
 from kdlnet.training.loop import LoopState
+from kdlnet.training.parallel import require_even
 from kdlnet.types import Preprocess, Tiling
 from kdlnet.utils.device import find_device, prepare
 
@@ -81,6 +82,7 @@ def prepare_run(
     val_set = _open(found, config.data.val_split, contract, config, on_event)
     if saved is None or not len(val_set.labels):
         _say_what_is_rare(found, val_set, config.data.val_split, info, on_event)
+    require_even(min(config.batch, len(train_set)))
     detector.to(device).to(memory_format=torch.channels_last)
     average = WeightAverage(detector, config.optim.ema_decay)
     return RunParts(config, device, info, train_set, val_set, detector, average)

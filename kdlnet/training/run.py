@@ -22,6 +22,7 @@ from kdlnet.training.batches import TrainBatches
 from kdlnet.training.checkpoints import Checkpoints, last_weights, saved_config
 from kdlnet.training.loop import Loop, LoopState
 from kdlnet.training.optim import make_optimizer
+from kdlnet.training.parallel import spread
 from kdlnet.training.parts import RunParts, prepare_run
 from kdlnet.training.run_folder import RunFolder
 from kdlnet.training.sampling import balanced, describe
@@ -30,6 +31,7 @@ from kdlnet.training.steps import Step, SupervisedStep
 from kdlnet.training.validation import Validation
 from kdlnet.types import Batch, Forward
 from kdlnet.utils.device import autocast_dtype
+from kdlnet.utils.ranks import ranks
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def supervised_step(parts: RunParts) -> SupervisedStep:
         settings.box_weight,
         settings.bins_weight,
     )
-    detector: Forward = parts.detector
+    detector: Forward = spread(parts.detector, parts.device)
     if parts.config.compile:
         detector = torch.compile(detector)
     return SupervisedStep(detector, loss, autocast_dtype(parts.config.amp, parts.device))
@@ -219,7 +221,7 @@ def _warn_of_other_images(saved: Weights, parts: RunParts, on_event: Listener) -
 
 
 def _started(parts: RunParts, folder: RunFolder, steps: int) -> RunStarted:
-    cost = model_cost(parts.detector, parts.config.image_size)
+    cost = model_cost(parts.average.model, parts.config.image_size)
     return RunStarted(
         folder=folder.path,
         model=parts.config.model.name,
@@ -227,7 +229,7 @@ def _started(parts: RunParts, folder: RunFolder, steps: int) -> RunStarted:
         gflops=cost.gflops,
         train_images=len(parts.train),
         val_images=len(parts.val),
-        device=str(parts.device),
+        device=str(parts.device) if ranks() == 1 else f"{ranks()} x {parts.device.type}",
         epochs=parts.config.epochs,
         steps_per_epoch=steps,
     )

@@ -26,9 +26,15 @@ from kdlnet.training.run import TrainResult, plain_run, resumed_plain_run
 from kdlnet.training.run_folder import RunFolder
 from kdlnet.training.taught import distill_loss, resumed_taught_run, taught_run
 from kdlnet.utils.parse import first_fault
+from kdlnet.utils.ranks import require_alone
 
 _TEACHER_SEED = 1000
 """Added to the seed of the run for a teacher made on the way: it must not start as its student."""
+
+_ONE = (
+    "several devices share the work of one training, not of a series: train the teacher first, "
+    "then name it with --teacher"
+)
 
 _BEFORE = {"model": {"start": "none"}}
 """What the settings of a series mean where they say nothing: it began before there were starts."""
@@ -73,6 +79,8 @@ def resumed_series(folder: Path, asked: TrainConfig) -> tuple[TrainConfig, Serie
     Each training of the series sees to it that the images there are the same.
     """
     found = saved_series(folder)
+    if found is not None:
+        require_alone(_ONE)
     if found is None or not asked.data.name:
         return found
     return with_data_found_again(at_place_of(asked, found[0])), found[1]
@@ -97,6 +105,7 @@ def begin_series(
 
     Nothing is made when weights that the series needs cannot be read: WeightsError.
     """
+    require_alone(_ONE)
     needed = [*series.teachers, *([] if series.init is None else [series.init])]
     for weights in needed:
         load_weights(weights, start=weights == series.init)

@@ -11,6 +11,7 @@ from torch import Tensor
 from kdlnet.losses.detection import DetectionLoss
 from kdlnet.losses.distill_loss import DistillLoss
 from kdlnet.types import Batch, Forward, RawPredictions, StepOutput
+from kdlnet.utils.ranks import summed
 
 _MEASURE_EVERY = 25
 
@@ -108,10 +109,12 @@ class DistillStep:
 
 
 def gradient_ratio(first: Tensor, second: Tensor, at: tuple[Tensor, ...]) -> Tensor:
-    """Norm of the gradient of ``first`` over that of ``second``, both at the tensors ``at``."""
+    """Norm of the gradient of ``first`` over that of ``second``, both at ``at`` of all ranks."""
     norms = []
     for loss in (first, second):
         gradients = torch.autograd.grad(loss, at, retain_graph=True)
-        norms.append(torch.stack([g.float().norm() for g in gradients]).norm())
+        norms.append(
+            summed(torch.stack([g.float().norm() for g in gradients]).square().sum()).sqrt()
+        )
     ratio: Tensor = norms[0] / norms[1].clamp(min=1e-12)
     return ratio

@@ -6,11 +6,17 @@ from kdlnet.inference.evaluate import detect
 from kdlnet.inference.torch_engine import TorchEngine
 from kdlnet.metrics.average_precision import average_precision
 from kdlnet.metrics.curves import curves
+from kdlnet.metrics.result import ImageResult
 from kdlnet.training.parts import RunParts
+from kdlnet.utils.ranks import as_of_writer, from_writer, gathered, share
 
 
 class Validation:
-    """Called for AP on val. ``thresholds`` are those of the newest call, kept for predict."""
+    """Called for AP on val. ``thresholds`` are those of the newest call, kept for predict.
+
+    Ranks divide the images among them; all know what comes of it. The averaged weights are those
+    of rank 0, whose batch norms have statistics of their own.
+    """
 
     def __init__(self, parts: RunParts) -> None:
         self.parts = parts
@@ -19,9 +25,18 @@ class Validation:
     def __call__(self) -> dict[str, float | None]:
         """AP, AP50 and AP75; the score with the best F1 becomes the threshold."""
         parts = self.parts
+        as_of_writer(parts.average.model.state_dict().values())
         engine = TorchEngine(parts.average.model, parts.device)
-        results = detect(engine, parts.val, parts.config.batch)
+        own = share(len(parts.val.paths))
+        results = gathered(detect(engine, parts.val, parts.config.batch, images=own))
+        figures, self.thresholds = from_writer(lambda: self._measured(results))
+        return figures
+
+    def _measured(
+        self, results: list[ImageResult]
+    ) -> tuple[dict[str, float | None], dict[str, float]]:
+        parts = self.parts
         measured = average_precision(results, parts.info.names)
         best = curves(results, parts.info.names).overall.best
-        self.thresholds = {} if best is None else {"score": round(best.score, 4)}
-        return {"ap": measured.ap, "ap50": measured.ap50, "ap75": measured.ap75}
+        thresholds = {} if best is None else {"score": round(best.score, 4)}
+        return {"ap": measured.ap, "ap50": measured.ap50, "ap75": measured.ap75}, thresholds

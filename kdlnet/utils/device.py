@@ -10,14 +10,19 @@ import torch
 from kdlnet.errors import ConfigError, unknown
 from kdlnet.utils.environment import processor_name
 from kdlnet.utils.memory import keep_freed_memory
+from kdlnet.utils.ranks import local_rank
 
 
 def find_device(name: str) -> torch.device:
     """``auto`` (CUDA, then MPS, then CPU), ``cpu``, ``mps``, ``cuda`` or ``cuda:N``.
 
-    Raises ConfigError for another name and for a device this machine does not have.
+    Of several processes that train together each gets a GPU of its own, or all the CPU. Raises
+    ConfigError for another name and for a device this machine does not have.
     """
     available = available_devices()
+    number = local_rank()
+    if number is not None:
+        return _own_device(name, number, available)
     if name == "auto":
         return torch.device(available[min(1, len(available) - 1)])
     if name.isdigit():
@@ -27,6 +32,20 @@ def find_device(name: str) -> torch.device:
     if name not in available:
         raise ConfigError(unknown("device", name, ["auto", *available]))
     return torch.device(name)
+
+
+def _own_device(name: str, number: int, available: list[str]) -> torch.device:
+    """That of process ``number`` on this machine."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"device {name!r} for several processes: give auto, cpu or cuda")
+    if name == "cpu" or (name == "auto" and "cuda" not in available):
+        return torch.device("cpu")
+    if f"cuda:{number}" not in available:
+        found = sum(device.startswith("cuda:") for device in available)
+        raise ConfigError(
+            f"{number + 1} or more processes here for {found} GPUs: start one for each of them"
+        )
+    return torch.device(f"cuda:{number}")
 
 
 def available_devices() -> list[str]:

@@ -6,14 +6,64 @@ back what it was given, to the bit.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from kdlnet.errors import ConfigError, KdlnetError
+
 Made = TypeVar("Made")
+_ENDS = ("closed by peer", "reset by peer", "broken pipe", "gloo", "nccl", "timed out")
+"""Words by which an error of a connection is known: most backends raise RuntimeError."""
+
+
+class PeerLost(KdlnetError):
+    """Another process of this training has ended. Its own line says why, where it had one."""
+
+
+@contextmanager
+def together(device: torch.device) -> Iterator[None]:
+    """Joins the processes that torchrun started, or ``--devices``, for the block.
+
+    They are told by RANK and WORLD_SIZE in the environment; without them, or inside of another
+    such block, there is nothing to do. Raises PeerLost where one of them ends too soon.
+    """
+    if local_rank() is None or _together():
+        yield
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    try:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        yield
+    except RuntimeError as error:
+        if not (
+            isinstance(error, dist.DistError) or any(end in str(error).lower() for end in _ENDS)
+        ):
+            raise
+        raise PeerLost(
+            "another process of this training ended; go on from last.pt with --resume"
+        ) from None
+    # After an error the others may not answer any more: the end of the process will do.
+    dist.destroy_process_group()
+
+
+def local_rank() -> int | None:
+    """Which of the processes on this machine this is, None where it was started alone."""
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or "RANK" not in os.environ:
+        return None
+    return int(os.environ.get("LOCAL_RANK", os.environ["RANK"]))
+
+
+def require_alone(what_to_do: str) -> None:
+    """Raises ConfigError, which says ``what_to_do``, where several processes were started."""
+    if local_rank() is not None:
+        raise ConfigError(what_to_do)
 
 
 def ranks() -> int:
@@ -21,9 +71,19 @@ def ranks() -> int:
     return dist.get_world_size() if _together() else 1
 
 
+def rank() -> int:
+    """Which of them this is, from 0."""
+    return dist.get_rank() if _together() else 0
+
+
+def share(count: int) -> range:
+    """Which of ``count`` things in a row are this rank's: as many as the others', or one more."""
+    return range(count * rank() // ranks(), count * (rank() + 1) // ranks())
+
+
 def is_writer() -> bool:
     """Whether this process makes folders and writes files: rank 0 alone does."""
-    return not _together() or dist.get_rank() == 0
+    return rank() == 0
 
 
 def summed(value: Tensor) -> Tensor:
@@ -43,6 +103,22 @@ def agreed(value: float) -> float:
     word = torch.tensor([value], dtype=torch.float64, device=device)
     dist.broadcast(word, src=0)
     return float(word)
+
+
+def as_of_writer(values: Iterable[Tensor]) -> None:
+    """Makes ``values`` in place what they are on rank 0. Every rank must call it."""
+    if _together():
+        for value in values:
+            dist.broadcast(value, src=0)
+
+
+def gathered(own: list[Made]) -> list[Made]:
+    """The lists of all ranks, one behind the other, on rank 0; an empty one on the others."""
+    if not _together():
+        return own
+    lists: list[list[Made]] | None = [[] for _ in range(ranks())] if is_writer() else None
+    dist.gather_object(own, lists)
+    return [one for each in lists or () for one in each]
 
 
 def from_writer(make: Callable[[], Made]) -> Made:

@@ -17,6 +17,8 @@ from kdlnet.training.run_folder import RunFolder
 from kdlnet.training.series import Series, begin_series, check_series, resumed_series, run_series
 from kdlnet.training.suited import suited
 from kdlnet.training.taught import named_teachers, resumed_taught_run, taught_run
+from kdlnet.utils.device import find_device
+from kdlnet.utils.ranks import is_writer, together
 
 RECIPES: dict[str, dict[str, Any]] = {
     "kdlnet": {},
@@ -75,23 +77,25 @@ def distill(
     is the result. ``init`` are weights that each of them starts from. ``resume`` goes on with a
     folder's own settings and teachers, as in train. Raises WeightsError or ConfigError before the
     first step for a teacher that does not fit: a missing class, other strides, another
-    preprocessing.
+    preprocessing. Several processes share the work of one training as in train, not of a series.
     """
-    if resume is None:
-        series = Series(
-            teachers=tuple(teachers),
-            teacher_model=teacher_model,
-            init=init,
-            generations=generations,
-        )
-        result = _begun(config, series, out, overwrite, on_event)
-    else:
-        result = _resumed(config, resume, on_event)
-    run = RunFolder(result.folder)
-    settings = load_config(run.config)
-    place, arms = arms_of(run, settings)
-    write_gain_page(place, settings, arms)
-    return result
+    with together(find_device(config.device)):
+        on_event = on_event if is_writer() else ignore
+        if resume is None:
+            series = Series(
+                teachers=tuple(teachers),
+                teacher_model=teacher_model,
+                init=init,
+                generations=generations,
+            )
+            result = _begun(config, series, out, overwrite, on_event)
+        else:
+            result = _resumed(config, resume, on_event)
+        run = RunFolder(result.folder)
+        settings = load_config(run.config)
+        place, arms = arms_of(run, settings)
+        write_gain_page(place, settings, arms)
+        return result
 
 
 def _resumed(config: TrainConfig, resume: Path, on_event: Listener) -> TrainResult:

@@ -26,6 +26,7 @@ from kdlnet.training.run import TrainResult, finished
 from kdlnet.training.run_folder import RunFolder
 from kdlnet.training.schedule import Schedule
 from kdlnet.utils.device import autocast_dtype
+from kdlnet.utils.ranks import require_alone
 
 __all__ = ["PretrainConfig", "pretrain"]
 
@@ -47,6 +48,7 @@ def pretrain(
     its last.pt: the run goes on there with its own config. Raises ConfigError, DataError or
     WeightsError before anything is written.
     """
+    require_alone("pretrain works on one device: start it once, without torchrun")
     saved = None if resume is None else load_weights(last_weights(resume), start=True)
     if saved is not None:
         config = saved_settings(saved)

@@ -9,6 +9,8 @@ from kdlnet.events import Listener, ignore
 from kdlnet.training.run import TrainResult, plain_run, resumed_plain_run
 from kdlnet.training.run_folder import RunFolder
 from kdlnet.training.suited import suited
+from kdlnet.utils.device import find_device
+from kdlnet.utils.ranks import is_writer, together
 
 __all__ = ["RunFolder", "TrainResult", "train"]
 
@@ -27,9 +29,13 @@ def train(
     What ``config`` was not given is chosen from the dataset, see docs/defaults.md.
     ``resume`` is a run folder or its last.pt: the run goes on there with its own config, its
     dataset, if ``config`` names one, where that says: it may have been moved since. ``init``
-    are weights to start from. Raises ConfigError, DataError or WeightsError before the first step.
+    are weights to start from. Several processes that torchrun started train one model: the batch
+    is divided among them, and the first one alone writes and tells. Raises ConfigError, DataError
+    or WeightsError before the first step, PeerLost where one of them ends too soon.
     """
-    if resume is not None:
-        return resumed_plain_run(resume, config, on_event)
-    config = suited(config, init, on_event)
-    return plain_run(config, init=init, out=out, overwrite=overwrite, on_event=on_event)
+    with together(find_device(config.device)):
+        on_event = on_event if is_writer() else ignore
+        if resume is not None:
+            return resumed_plain_run(resume, config, on_event)
+        config = suited(config, init, on_event)
+        return plain_run(config, init=init, out=out, overwrite=overwrite, on_event=on_event)

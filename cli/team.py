@@ -1,0 +1,172 @@
+"""``--devices N``: one command done by N processes, which begin, are watched and end as one.
+
+The processes are told of each other as torchrun does it, so that the library sees no difference.
+Process 0 alone shows anything; what another one says when it fails is kept until it is known
+whether process 0 has said it, too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+import typer
+
+from kdlnet.utils.threads import usable_threads
+
+from .errors import LOST, TEAM, UsageProblem
+
+_GRACE = 15.0  # seconds for the others once one of them has failed
+_LOOK = 0.1
+
+
+def as_team(devices: int | None, context: typer.Context) -> None:
+    """Has ``devices`` processes do the command of ``context``, and ends with their exit code.
+
+    Returns where this process is one of them, or is to work alone.
+    """
+    if devices is None or in_team():
+        return
+    if "RANK" in os.environ:
+        raise UsageProblem("--devices and torchrun exclude each other: leave --devices out")
+    if devices > 1:
+        raise typer.Exit(_Team(devices, context.obj).run())
+
+
+def in_team() -> bool:
+    """Whether this process was started by :func:`as_team`."""
+    return TEAM in os.environ
+
+
+@contextlib.contextmanager
+def heard_once() -> Iterator[None]:
+    """Silences every process of a training but the first; one whose team is gone ends, too."""
+    if in_team():
+        threading.Thread(target=_end_with_team, daemon=True).start()
+    if int(os.environ.get("RANK", "0")) == 0:
+        yield
+        return
+    with (
+        Path(os.devnull).open("w", encoding="utf-8") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+    ):
+        yield
+
+
+def _end_with_team() -> None:
+    """The team writes nothing: its end is the end of standard input."""
+    os.read(0, 1)  # not sys.stdin: its lock would be held when the interpreter ends
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_GRACE)
+    os._exit(LOST)
+
+
+class _Team:
+    def __init__(self, count: int, arguments: Sequence[str]) -> None:
+        self._ends: dict[int, int] = {}  # exit codes in the order of their coming
+        self._said: list[IO[bytes]] = []
+        self._members: list[subprocess.Popen[bytes]] = []
+        shared = {
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(_free_port()),
+            "WORLD_SIZE": str(count),
+            "OMP_NUM_THREADS": str(max(1, usable_threads() // count)),
+            TEAM: "1",
+        }
+        for number in range(count):
+            numbers = {"RANK": str(number), "LOCAL_RANK": str(number)}
+            self._start(arguments, shared | numbers)
+
+    def _start(self, arguments: Sequence[str], environment: dict[str, str]) -> None:
+        said = tempfile.TemporaryFile()  # noqa: SIM115
+        first = not self._members
+        member = subprocess.Popen(
+            [sys.executable, "-m", "kdlnet_cli", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=None if first else subprocess.DEVNULL,
+            stderr=None if first else said,
+            env=os.environ | environment,
+            # Ctrl-C reaches this process alone, or the others would be gone before process 0.
+            process_group=None if sys.platform == "win32" else 0,
+        )
+        self._said.append(said)
+        self._members.append(member)
+
+    def run(self) -> int:
+        """Waits for all; the exit code of the whole."""
+        deadline, stopped = float("inf"), False
+        while len(self._ends) < len(self._members):
+            try:
+                if self._failed() and deadline == float("inf"):
+                    deadline = time.monotonic() + _GRACE
+                if time.monotonic() > deadline:
+                    break
+                time.sleep(_LOOK)
+            except KeyboardInterrupt:  # the first process ends as it does alone
+                self._members[0].send_signal(signal.SIGTERM if stopped else signal.SIGINT)
+                deadline = time.monotonic() + _GRACE if stopped else deadline
+                stopped = True
+        for member in self._members:
+            member.kill()
+            member.wait()
+        return self._outcome()
+
+    def _failed(self) -> bool:
+        """Notes who has ended since the last look; whether any has not ended well."""
+        new = {
+            number: member.poll()
+            for number, member in enumerate(self._members)
+            if number not in self._ends
+        }
+        ended = {number: code for number, code in new.items() if code is not None}
+        # Of several that ended between two looks those that were killed came first.
+        self._ends |= dict(sorted(ended.items(), key=lambda one: one[1]))
+        return any(self._ends.values())
+
+    def _outcome(self) -> int:
+        """The exit code, after the one line that nobody has said yet where something failed."""
+        first = self._ends.get(0, LOST)
+        if first > 0 and first != LOST:
+            return first  # it has said why
+        causes = [number for number, code in self._ends.items() if code not in (0, LOST)]
+        if not causes and all(self._ends.get(n) == 0 for n in range(len(self._members))):
+            return 0
+        code = self._ends[causes[0]] if causes else LOST
+        print(f"error: {self._line(causes)}", file=sys.stderr, flush=True)
+        return code if 0 < code != LOST else 1
+
+    def _line(self, causes: Sequence[int]) -> str:
+        resume = "go on from last.pt with --resume"
+        if not causes:
+            return f"the processes of this training lost each other; {resume}"
+        name = f"process {causes[0] + 1} of {len(self._members)}"
+        code = self._ends[causes[0]]
+        if code < 0:
+            return f"{name} of this training was killed ({_signal(-code)}); {resume}"
+        self._said[causes[0]].seek(0)
+        said = self._said[causes[0]].read().decode(errors="replace").strip().splitlines()
+        return f"{name}: {said[-1].removeprefix('error: ') if said else f'exit code {code}'}"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

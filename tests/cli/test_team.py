@@ -1,0 +1,167 @@
+"""``--devices``: processes that begin and end as one, however they end."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kdlnet.inference.weights import load_weights
+
+from ..support.squares import make_dataset
+
+if TYPE_CHECKING:
+    from .conftest import Command
+
+LONGEST = 300  # seconds for anything on a loaded machine
+DEADLINE = 30  # seconds from the end of one process to that of all
+
+
+@contextmanager
+def _training(folder: Path, line: str) -> Iterator[subprocess.Popen[str]]:
+    """``kdlnet`` in ``folder``; whatever happens, nothing of it is left."""
+    running = subprocess.Popen(
+        [sys.executable, "-m", "kdlnet_cli", *line.split()],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield running
+    finally:
+        running.kill()
+
+
+def _members(team: int) -> list[int]:
+    """The processes that the team started, by their rank."""
+    found = {}
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((place / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            words = (place / "environ").read_bytes().split(b"\0")
+        except (OSError, IndexError, ValueError):
+            continue
+        if parent == team:
+            ranks = [word for word in words if word.startswith(b"RANK=")]
+            found[int(ranks[0].removeprefix(b"RANK=")) if ranks else -1] = int(place.name)
+    return [found[rank] for rank in sorted(found)]
+
+
+def _rows(folder: Path) -> list[dict[str, str]]:
+    try:
+        with (folder / "run/results.csv").open(newline="") as file:
+            return list(csv.DictReader(file))
+    except FileNotFoundError:
+        return []
+
+
+def _wait_for_rows(folder: Path, running: subprocess.Popen[str], count: int) -> None:
+    deadline = time.monotonic() + LONGEST
+    while len(_rows(folder)) < count:
+        assert running.poll() is None, running.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def _gone(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return True
+    return state == "Z"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs Linux")
+def test_a_run_survives_what_happens_to_its_processes(tmp_path: Path) -> None:
+    make_dataset(tmp_path / "data")
+    line = "train --model lightnet-n --data data/data.yaml --image-size 64 --batch 4 --device cpu"
+    line += " --epochs 5000 --init none --quiet --out run --devices 2"
+    resume = "train --resume run --quiet"
+    last = tmp_path / "run/weights/last.pt"
+
+    with _training(tmp_path, line) as running:  # another process than the first is killed
+        _wait_for_rows(tmp_path, running, 2)
+        members = _members(running.pid)
+        os.kill(members[1], signal.SIGKILL)
+        began = time.monotonic()
+        _, said = running.communicate(timeout=LONGEST)
+        assert time.monotonic() - began < DEADLINE
+    complaints = [one for one in said.splitlines() if not one.startswith("warning: ")]
+    assert len(complaints) == 1 and running.returncode == 1, said
+    assert "process 2 of 2 of this training was killed (SIGKILL); go on from" in complaints[0]
+    assert all(map(_gone, members))
+    epoch = load_weights(last).training["state"]["epoch"]
+
+    with _training(tmp_path, f"{resume} --devices 2") as running:  # and the first one
+        _wait_for_rows(tmp_path, running, len(_rows(tmp_path)) + 1)
+        members = _members(running.pid)
+        os.kill(members[0], signal.SIGKILL)
+        began = time.monotonic()
+        _, said = running.communicate(timeout=LONGEST)
+        assert time.monotonic() - began < DEADLINE
+    complaints = [one for one in said.splitlines() if not one.startswith("warning: ")]
+    assert len(complaints) == 1 and "process 1 of 2" in complaints[0], said
+    assert load_weights(last).training["state"]["epoch"] >= epoch
+    assert all(map(_gone, members))
+
+    with _training(tmp_path, resume) as running:  # alone, and stopped as by Ctrl-C
+        _wait_for_rows(tmp_path, running, len(_rows(tmp_path)) + 1)
+        running.send_signal(signal.SIGINT)
+        _, said = running.communicate(timeout=LONGEST)
+    assert running.returncode == 130 and "--resume" in said
+
+    with _training(tmp_path, f"{resume} --devices 2") as running:  # the same with two of them
+        _wait_for_rows(tmp_path, running, len(_rows(tmp_path)) + 1)
+        members = _members(running.pid)
+        running.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        _, said = running.communicate(timeout=LONGEST)
+        assert time.monotonic() - began < DEADLINE
+    assert running.returncode == 130 and said.count("--resume") == 1 and "error" not in said, said
+    assert all(map(_gone, members))
+
+    with _training(tmp_path, f"{resume} --devices 2") as running:  # the team itself is killed
+        _wait_for_rows(tmp_path, running, len(_rows(tmp_path)) + 1)
+        members = _members(running.pid)
+        running.kill()
+        deadline = time.monotonic() + DEADLINE
+        while not all(map(_gone, members)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+    assert all(map(_gone, members))
+    epochs = [int(row["epoch"]) for row in _rows(tmp_path)]
+    assert epochs == list(range(len(epochs)))
+
+
+@pytest.mark.slow
+def test_a_mistake_is_told_once(tmp_path: Path) -> None:
+    make_dataset(tmp_path / "data")
+    line = "train --model lightnet-n --data data/data.yaml --image-size 64 --device cpu --devices 2"
+    for more, complaint in (
+        (" --batch 3 --epochs 1", "error: a batch of 3 images cannot be shared by 2 devices"),
+        (" --device cpu:7", "error: device 'cpu:7' for several processes"),
+    ):
+        with _training(tmp_path, line + more) as running:
+            _, said = running.communicate(timeout=LONGEST)
+        assert running.returncode == 1
+        (error,) = (one for one in said.splitlines() if one.startswith("error: "))
+        assert error.startswith(complaint), said
+
+
+def test_torchrun_has_started_them_already(
+    kdlnet: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "0")
+    result = kdlnet("train --data parts --devices 2")
+    assert result.code == 2 and "--devices and torchrun exclude each other" in result.error
