@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import typer
+
 from kdlnet.utils.files import shown
 
 from ..console import Console, figure
@@ -12,6 +14,7 @@ from ..options import (
     ConfigFile,
     DataRoot,
     Device,
+    Devices,
     Json,
     Out,
     Overwrite,
@@ -24,6 +27,7 @@ from ..options import (
     given,
     option,
 )
+from ..team import as_team
 from ..training import progress, resumed
 
 Images = Annotated[
@@ -76,6 +80,7 @@ CacheGb = Annotated[
 
 
 def pretrain(
+    context: typer.Context,
     images: Images = None,
     data: DataNames = None,
     data_root: DataRoot = None,
@@ -89,6 +94,7 @@ def pretrain(
     cache_gb: CacheGb = None,
     seed: Seed = None,
     device: Device = None,
+    devices: Devices = None,
     resume: Resume = None,
     out: Out = None,
     overwrite: Overwrite = False,
@@ -106,6 +112,7 @@ def pretrain(
     kdlnet pretrain --images line/ --model lightnet-n --time 60m
     kdlnet train --data parts/data.yaml --init runs/pretrain/line/weights/best.pt
     """
+    as_team(devices, context)
     flags = {
         "images": images,
         "data": data,

@@ -14,6 +14,7 @@ from kdlnet.pretraining.lessons import Lessons, to_unit
 from kdlnet.pretraining.mimic import Scale
 from kdlnet.pretraining.teachers import Lesson
 from kdlnet.training.sampling import Sampler
+from kdlnet.utils.ranks import share
 
 _GREY = 0.2  # of the student's views lose a colour that the teacher saw
 _CONTRAST, _BRIGHTNESS = 0.4, 0.3
@@ -33,7 +34,7 @@ class LessonBatches:
     """``epoch(n, mixing)`` yields the batches of epoch n, the same for the same ``seed``.
 
     They show the views ``rows``, in another order and otherwise changed in every epoch. ``mixing``
-    makes no difference: a view is one image.
+    makes no difference: a view is one image. Several ranks share each batch.
     """
 
     def __init__(
@@ -58,8 +59,9 @@ class LessonBatches:
     def epoch(self, epoch: int, mixing: bool) -> Iterator[LessonBatch]:
         """Batches of ``epoch`` on the training device."""
         order = self.rows[Sampler(np.ones(len(self.rows))).order(self.seed, epoch)]
+        own = share(self.batch)
         for start in range(0, len(self) * self.batch, self.batch):
-            rows = np.sort(order[start : start + self.batch])
+            rows = np.sort(order[start + own.start : start + own.stop])
             draws = torch.from_numpy(_draws(self.seed, epoch, rows)).float().to(self.device)
             plain = self.plain(rows)
             yield changed(plain, draws)

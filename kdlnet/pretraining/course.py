@@ -20,6 +20,7 @@ from kdlnet.pretraining.settings import PretrainConfig
 from kdlnet.pretraining.teachers import FeatureTeacher, find_teacher
 from kdlnet.pretraining.views import Cut, Views
 from kdlnet.utils.device import find_device, prepare
+from kdlnet.utils.ranks import from_writer
 
 _TEACHERS_SHARE = 0.25
 """Of the time, at most: a view is worth being asked about where it is then trained on often."""
@@ -54,7 +55,9 @@ def prepare_course(config: PretrainConfig, on_event: Listener) -> Course:
     shapes = lesson_shapes(teacher, config.image_size, device)
     room = bytes_a_view(shapes, config.image_size)
     fitting = int(config.cache_gb * 1e9 / room)
-    views = config.views or _views_an_image(config, len(paths), fitting, teacher, device)
+    views = config.views or from_writer(
+        lambda: _views_an_image(config, len(paths), fitting, teacher, device)
+    )
     if config.views is not None and len(paths) * views > fitting:
         raise ConfigError(
             f"{views} views of {len(paths)} images take {len(paths) * views * room / 1e9:.1f} GB, "

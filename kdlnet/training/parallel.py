@@ -22,8 +22,10 @@ def require_even(batch: int) -> None:
         )
 
 
-def spread(model: nn.Module, device: torch.device) -> nn.Module:
+def spread(model: nn.Module, device: torch.device, *, idle: bool = False) -> nn.Module:
     """``model`` whose gradients are averaged over the ranks; alone it is given back.
+
+    ``idle`` says that some of its parameters are of no use to the loss.
 
     On CUDA its batch norms see the images of all ranks from then on; on a CPU, which torch has no
     such norm for, those of their own rank.
@@ -35,4 +37,4 @@ def spread(model: nn.Module, device: torch.device) -> nn.Module:
     # Of 1x1 kernels in channels_last it finds the strides of the gradient odd: a copy, no error.
     warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     devices = [device] if device.type == "cuda" else None
-    return DistributedDataParallel(model, device_ids=devices)
+    return DistributedDataParallel(model, device_ids=devices, find_unused_parameters=idle)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TypeVar, cast
 
 import torch
@@ -18,6 +19,9 @@ from torch import Tensor
 from kdlnet.errors import ConfigError, KdlnetError
 
 Made = TypeVar("Made")
+_PATIENCE = timedelta(days=1)
+"""For what rank 0 does alone. That a process has died is told by those who started it, at once."""
+
 _ENDS = ("closed by peer", "reset by peer", "broken pipe", "gloo", "nccl", "timed out")
 """Words by which an error of a connection is known: most backends raise RuntimeError."""
 
@@ -39,7 +43,7 @@ def together(device: torch.device) -> Iterator[None]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     try:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
         yield
     except RuntimeError as error:
         if not (

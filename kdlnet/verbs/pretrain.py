@@ -22,11 +22,12 @@ from kdlnet.training.average import WeightAverage
 from kdlnet.training.checkpoints import last_weights
 from kdlnet.training.loop import Loop, LoopState
 from kdlnet.training.optim import make_optimizer
+from kdlnet.training.parallel import require_even, spread
 from kdlnet.training.run import TrainResult, finished
 from kdlnet.training.run_folder import RunFolder
 from kdlnet.training.schedule import Schedule
-from kdlnet.utils.device import autocast_dtype
-from kdlnet.utils.ranks import require_alone
+from kdlnet.utils.device import autocast_dtype, find_device
+from kdlnet.utils.ranks import from_writer, is_writer, ranks, together
 
 __all__ = ["PretrainConfig", "pretrain"]
 
@@ -46,15 +47,27 @@ def pretrain(
 
     Its weights/best.pt is a start for trainings and has no classes. ``resume`` is a run folder or
     its last.pt: the run goes on there with its own config. Raises ConfigError, DataError or
-    WeightsError before anything is written.
+    WeightsError before anything is written. Several processes that torchrun started share the
+    batches; the first one asks the teacher and measures.
     """
-    require_alone("pretrain works on one device: start it once, without torchrun")
+    with together(find_device(config.device)):
+        return _pretrained(config, out, overwrite, resume, on_event if is_writer() else ignore)
+
+
+def _pretrained(
+    config: PretrainConfig,
+    out: Path | None,
+    overwrite: bool,
+    resume: Path | None,
+    on_event: Listener,
+) -> TrainResult:
     saved = None if resume is None else load_weights(last_weights(resume), start=True)
     if saved is not None:
         config = saved_settings(saved)
         if saved.training["over"]:
             return _over(saved)
     course = prepare_course(config, on_event)
+    require_even(min(config.batch, len(course.views.to_learn())))
     folder = _run_folder(course, saved, out, overwrite)
     with folder.held():
         return _taught(course, folder, saved, on_event)
@@ -76,7 +89,8 @@ def _taught(
         checkpoints.save(best=False, over=False)
     else:
         checkpoints.restore(saved)
-    lessons = _lessons(course, folder, on_event)
+    from_writer(lambda: _ask(course, folder, on_event))
+    lessons = _lessons(course, folder)
     batches = LessonBatches(
         lessons,
         measured_scale(lessons.sample()),
@@ -88,7 +102,7 @@ def _taught(
     on_event(_started(course, folder, len(batches)))
     autocast = autocast_dtype(config.amp, course.device)
     loop = Loop(
-        step=MimicStep(student, autocast),
+        step=MimicStep(spread(student, course.device, idle=True), autocast),
         model=student,
         average=average,
         optimizer=optimizer,
@@ -96,12 +110,15 @@ def _taught(
         batches=batches,
         schedule=_schedule(config, lessons.seconds),
         state=state,
-        validate=lambda: explained(average.model, batches, course.views.held_out()),
+        validate=lambda: from_writer(
+            lambda: explained(average.model, batches, course.views.held_out())
+        ),
         save=checkpoints.save,
         on_event=on_event,
     )
     reason = loop.run()
-    shutil.rmtree(folder.path / "cache")
+    if is_writer():
+        shutil.rmtree(folder.path / "cache")
     return finished(folder, state, reason, on_event)
 
 
@@ -129,9 +146,13 @@ def _student(course: Course) -> Mimic:
     return student.to(course.device).to(memory_format=torch.channels_last)
 
 
-def _lessons(course: Course, folder: RunFolder, on_event: Listener) -> Lessons:
+def _lessons(course: Course, folder: RunFolder) -> Lessons:
+    return Lessons(folder.path / "cache", course.views, course.shapes)
+
+
+def _ask(course: Course, folder: RunFolder, on_event: Listener) -> None:
     """Asks the teacher about every view that it has not been asked about."""
-    lessons = Lessons(folder.path / "cache", course.views, course.shapes)
+    lessons = _lessons(course, folder)
     task = f"lessons of {course.teacher.name}"
     lessons.ask(
         course.teacher,
@@ -140,7 +161,6 @@ def _lessons(course: Course, folder: RunFolder, on_event: Listener) -> Lessons:
     )
     for line in course.views.unreadable:
         on_event(Message(f"left out: {line}", "warning"))
-    return lessons
 
 
 def _schedule(config: PretrainConfig, spent: float) -> Schedule:
@@ -178,7 +198,7 @@ def _started(course: Course, folder: RunFolder, steps: int) -> RunStarted:
         gflops=cost.gflops,
         train_images=len(course.views.to_learn()),
         val_images=len(course.views.held_out()),
-        device=str(course.device),
+        device=str(course.device) if ranks() == 1 else f"{ranks()} x {course.device.type}",
         epochs=config.epochs,
         steps_per_epoch=steps,
     )

@@ -12,14 +12,16 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from torch import nn
+from torch import Tensor, nn
 
 from kdlnet.config import TrainConfig, build_config
 from kdlnet.errors import ConfigError
-from kdlnet.events import StepDone
+from kdlnet.events import StepDone, ignore
+from kdlnet.inference.weights import load_weights
 from kdlnet.models.zoo import ModelArguments, build_model
+from kdlnet.pretraining.teachers import TEACHERS, FeatureTeacher
 from kdlnet.training import taught
-from kdlnet.training.parts import RunParts, prepare_run
+from kdlnet.training.parts import prepare_run
 from kdlnet.training.run import run_folder, run_training, supervised_step
 from kdlnet.training.teacher import Ensemble, Member
 from kdlnet.utils.device import find_device
@@ -46,18 +48,41 @@ def _config(folder: Path, **more: Any) -> TrainConfig:
     return build_config(values | more)
 
 
-def _freeze_statistics(parts: RunParts) -> None:
+def _frozen(self: nn.BatchNorm2d, mode: bool = True) -> nn.Module:
     """Batch norms act as in inference: those of a batch would differ from those of its halves."""
-    for module in parts.detector.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.eval()
-            module.train = lambda mode=True, module=module: module  # type: ignore[method-assign]
+    return nn.Module.train(self, False)
+
+
+def _pooled(images: Tensor) -> list[Tensor]:
+    """A teacher that sees brightness and edges, coarser by stride."""
+    both = torch.cat((images, (images - images.roll(1, 3)).abs()), 1)
+    return [nn.functional.avg_pool2d(both, stride) for stride in (8, 16, 32)]
+
+
+def _pretrained(folder: Path, name: str) -> None:
+    """The same of a pre-training."""
+    TEACHERS["pooled"] = lambda device: FeatureTeacher("pooled", _pooled)
+    values = {"images": [str(folder / "data/images/train")], "teacher": "pooled", "views": 2}
+    config = PretrainConfig(**values, image_size=64, batch=8, epochs=2, device="cpu")
+    told: list[object] = []
+    result = pretrain(config, out=folder / name, on_event=told.append)
+    last = load_weights(result.last, start=True).training["student"] if is_writer() else {}
+    _leave(folder, name, [result.metrics], last, told)
+
+
+def _leave(
+    folder: Path, name: str, rows: list[Any], weights: dict[str, Tensor], told: list[object]
+) -> None:
+    """Writes what this process has and was told."""
+    some = {key: value.tolist() for key, value in list(weights.items())[:8]}
+    found = {"rows": rows, "weights": some, "told": len(told)}
+    who = f"{name}-{'first' if is_writer() else 'other'}"
+    (folder / f"{who}.json").write_text(json.dumps(found))
 
 
 def _trained(folder: Path, name: str, config: TrainConfig, distilled: bool) -> None:
     """Trains and writes what this process saw and has; run by each of the processes."""
-    parts = prepare_run(config, None, None, lambda event: None)
-    _freeze_statistics(parts)
+    parts = prepare_run(config, None, None, ignore)
     place = run_folder(parts, folder / name, folder / name, False, reads=[])
     if distilled:
         other = build_model("lightnet-n", ModelArguments(2, 3), seed=7)
@@ -66,25 +91,26 @@ def _trained(folder: Path, name: str, config: TrainConfig, distilled: bool) -> N
         )
     else:
         step = supervised_step(parts)
-    lines = 0
-
-    def hear(event: object) -> None:
-        nonlocal lines
-        lines += isinstance(event, StepDone)
-
-    run_training(parts, step, place, None, hear)
-    who = f"{name}-{'first' if is_writer() else 'other'}"
-    weights = {key: value.tolist() for key, value in list(parts.detector.state_dict().items())[:8]}
-    found = {"rows": parts.state.rows, "weights": weights, "steps told": lines}
-    (folder / f"{who}.json").write_text(json.dumps(found))
+    told: list[object] = []
+    run_training(parts, step, place, None, told.append)
+    told = [event for event in told if isinstance(event, StepDone)]
+    _leave(folder, name, parts.state.rows, parts.detector.state_dict(), told)
 
 
-def _work(rank: int, folder: str, name: str, distilled: bool) -> None:
+def _done(folder: Path, name: str, kind: str) -> None:
+    if kind == "pretrain":
+        _pretrained(folder, name)
+    else:
+        _trained(folder, name, _config(folder), kind == "distill")
+
+
+def _work(rank: int, folder: str, name: str, kind: str) -> None:
+    nn.BatchNorm2d.train = _frozen  # type: ignore[method-assign]
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": Path(folder, "port").read_text()}
     torch.set_num_threads(1)
     with together(find_device("cpu")):
-        _trained(Path(folder), name, _config(Path(folder)), distilled)
+        _done(Path(folder), name, kind)
 
 
 def test_what_several_processes_do_not_share_yet(
@@ -93,8 +119,6 @@ def test_what_several_processes_do_not_share_yet(
     make_dataset(tmp_path / "data")
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ConfigError, match="pretrain works on one device"):
-        pretrain(PretrainConfig())
     with pytest.raises(ConfigError, match="not of a series"):
         measure_gain(_config(tmp_path))
     with pytest.raises(ConfigError, match="give auto, cpu or cuda"):
@@ -106,32 +130,34 @@ def test_what_several_processes_do_not_share_yet(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("distilled", [False, True], ids=["train", "distill"])
+@pytest.mark.parametrize("kind", ["train", "distill", "pretrain"])
 def test_two_processes_train_as_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, distilled: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     make_dataset(tmp_path / "data")
     (tmp_path / "port").write_text(str(_free_port()))
     monkeypatch.syspath_prepend(REPOSITORY)  # the new processes import this file by its name
-    mp.spawn(_work, (str(tmp_path), "two", distilled), nprocs=2)
+    mp.spawn(_work, (str(tmp_path), "two", kind), nprocs=2)
     torch.set_num_threads(1)
-    _trained(tmp_path, "one", _config(tmp_path), distilled)
+    monkeypatch.setattr(nn.BatchNorm2d, "train", _frozen)
+    _done(tmp_path, "one", kind)
     one, first, other = (
         json.loads((tmp_path / f"{name}.json").read_text())
         for name in ("one-first", "two-first", "two-other")
     )
-    assert len(one["rows"]) == len(first["rows"]) == 2
+    assert len(one["rows"]) == len(first["rows"]) > 0
     for alone, row, others in zip(one["rows"], first["rows"], other["rows"], strict=True):
         assert row.keys() == alone.keys()
         for key in row.keys() - {"seconds", "images_per_second"}:
             assert row[key] == pytest.approx(alone[key], rel=1e-5, abs=1e-5), key
             assert row[key] == others[key]
-    assert first["weights"] == other["weights"]
+    if kind != "pretrain":
+        assert first["weights"] == other["weights"]
     for key, value in one["weights"].items():
         torch.testing.assert_close(
             torch.tensor(first["weights"][key]), torch.tensor(value), rtol=1e-3, atol=1e-4
         )
-    assert first["steps told"] and not other["steps told"]
+    assert first["told"] and not other["told"]
     assert not (tmp_path / "two-2").exists()
 
 
