@@ -20,7 +20,7 @@ Nothing here imports torch: a program that reads images and boxes with another r
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -187,6 +187,14 @@ class RawPredictions:
     strides: Tensor
     features: tuple[Tensor, ...] = ()
 
+    def numbers(self) -> tuple[Tensor, Tensor]:
+        """What the network computed."""
+        return self.logits, self.bins
+
+    def of_classes(self, labels: list[int]) -> RawPredictions:
+        """Without the other classes; class i is then ``labels[i]``."""
+        return replace(self, logits=self.logits[..., labels])
+
 
 @dataclass(frozen=True, slots=True)
 class RawArrays:
@@ -196,6 +204,38 @@ class RawArrays:
     bins: NDArray[np.float32]
     points: NDArray[np.float32]
     strides: NDArray[np.float32]
+
+    def numbers(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What the network computed."""
+        return self.logits, self.bins
+
+    def of_classes(self, labels: list[int]) -> RawArrays:
+        """Without the other classes; class i is then ``labels[i]``."""
+        return replace(self, logits=self.logits[..., labels])
+
+
+@dataclass(frozen=True, slots=True)
+class SuppressedArrays:
+    """What a network returns whose file suppresses boxes itself: rows by falling score.
+
+    ``boxes`` (B, N, 4) in pixels of the network input, ``scores`` (B, N), ``labels`` (B, N) int64;
+    rows without a box score 0.
+    """
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+    def numbers(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What the network computed."""
+        return self.boxes, self.scores
+
+    def of_classes(self, labels: list[int]) -> SuppressedArrays:
+        """Without the other classes; class i is then ``labels[i]``."""
+        wanted = np.asarray(labels, np.int64)
+        same = self.labels[..., None] == wanted
+        scores = np.where(same.any(axis=-1), self.scores, np.float32(0))
+        return SuppressedArrays(self.boxes, scores, same.argmax(axis=-1))
 
 
 @dataclass(frozen=True, slots=True)

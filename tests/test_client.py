@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from kdlnet.inference.layouts import Layout
 from kdlnet.inference.openvino_export import write_openvino
 from kdlnet.inference.predictor import Predictor
 from kdlnet.inference.weights import load_weights
@@ -61,7 +62,7 @@ def test_a_client_in_another_language_finds_the_same(
     pytest.importorskip("onnxscript")
     weights = load_weights(make_weights(tmp_path / "best.pt", channels))
     weights.detector, weights.fused = fuse_model(weights.detector), True
-    write_openvino(weights, tmp_path / "best.xml")
+    write_openvino(weights, tmp_path / "best.xml", Layout())
     predictor = Predictor.load(tmp_path / "best.xml")
     sizes = [(64, 96, 3), (128, 192, 1), (150, 170, 3), (40, 90, 3), (300, 100, 1)]
     files = [picture(tmp_path, *size) for size in sizes]

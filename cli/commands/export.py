@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
 from ..console import Console
 from ..options import (
     Data,
@@ -50,6 +52,7 @@ def export(
     raw: Annotated[
         bool, option("--raw", help="Maps of the last convolutions, for NPU compilers.")
     ] = False,
+    nms: Annotated[bool, option("--nms", help="Boxes after suppression (onnx, openvino).")] = False,
     half: Annotated[bool, option("--half", help="Numbers of 16 bits.")] = False,
     int8: Annotated[
         bool, option("--int8", help="Numbers of 8 bits, calibrated on --data.")
@@ -88,6 +91,8 @@ def export(
     kdlnet export runs/train/neu-det/weights/best.pt --data neu-det
     kdlnet export best.pt --data neu-det --format openvino --int8
     """
+    if raw and nms:
+        raise typer.BadParameter("--raw and --nms exclude each other: one is before, one after")
     file = one_weights(weights_file, weights)
     with Console(as_json=as_json, quiet=quiet) as console:
         from kdlnet.utils.parse import parse_image_size, parse_numbers
@@ -103,7 +108,7 @@ def export(
                 on_event=printer,
                 overwrite=overwrite,
                 half=half,
-                outputs="maps" if raw else "points",
+                outputs="maps" if raw else "detections" if nms else "points",
                 batch=batch,
                 int8=int8,
                 **given(calibration=calibration, max_drop=drop),
@@ -113,16 +118,22 @@ def export(
         _show(console, certificate)
 
 
+def _error(facts: dict[str, Any]) -> str:
+    """The largest difference; a file that suppresses boxes itself has no logits."""
+    if facts["largest_logit_error"] is None:
+        return f"largest box error {facts['largest_box_error']:.1e} pixels"
+    tolerance = facts["tolerance"]
+    allowed = "" if tolerance is None else f" (allowed {tolerance:.1e})"
+    return f"largest logit error {facts['largest_logit_error']:.1e}{allowed}"
+
+
 def _show(console: Console, certificate: ExportCertificate) -> None:
     facts = certificate.to_dict()
     kind = "real" if facts["real_images"] else "made-up"
-    tolerance = facts["tolerance"]
-    allowed = "" if tolerance is None else f" (allowed {tolerance:.1e})"
     same = "the same " if facts["same_boxes"] else ""
     boxes = f"{same}{facts['boxes_compared']} boxes" if facts["boxes_compared"] else "no boxes"
     console.say(
-        f"proof on {facts['images']} {kind} images in {facts['runtime']}: {boxes}, largest logit "
-        f"error {facts['largest_logit_error']:.1e}{allowed}"
+        f"proof on {facts['images']} {kind} images in {facts['runtime']}: {boxes}, {_error(facts)}"
     )
     if "int8" in facts:
         _show_int8(console, facts["int8"])

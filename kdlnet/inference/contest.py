@@ -11,7 +11,7 @@ from typing import Any
 from kdlnet.errors import KdlnetError
 from kdlnet.events import Listener, Message
 from kdlnet.inference.clock import STAGES, Timing
-from kdlnet.inference.pipeline import IOU_THRESHOLD
+from kdlnet.inference.limits import IOU_THRESHOLD
 from kdlnet.inference.runtimes import Runtime
 from kdlnet.inference.sweeps import BatchSpeed, ThreadSpeed
 from kdlnet.inference.turns import (

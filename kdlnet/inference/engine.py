@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from kdlnet.images.read import ImageArray
 from kdlnet.images.unit import to_planes
+from kdlnet.inference.suppressed import suppressed_detections
 from kdlnet.ops.arrays import select_detections
-from kdlnet.types import DetectionArrays, ImageSize, Preprocess, RawArrays
+from kdlnet.types import DetectionArrays, ImageSize, Preprocess, RawArrays, SuppressedArrays
 
 
 class Engine(Protocol):
@@ -26,7 +27,7 @@ class Engine(Protocol):
         """Network input of native pixels (B, H, W, c); c is 1, or the network's channels."""
 
     def run(self, images: Any) -> Any:
-        """What the network answers: RawPredictions or RawArrays."""
+        """What the network answers: RawPredictions, RawArrays or SuppressedArrays."""
 
     def select(
         self,
@@ -46,27 +47,29 @@ class Engine(Protocol):
 class ArrayEngine:
     """A network that another runtime runs, in numpy; nothing here needs torch.
 
-    ``network`` maps images (B, channels, H, W) float32 to RawArrays.
+    ``network`` maps images (B, channels, H, W) float32 to RawArrays, or to SuppressedArrays.
     """
 
-    network: Callable[[NDArray[np.float32]], RawArrays]
+    network: Callable[[NDArray[np.float32]], RawArrays | SuppressedArrays]
     device: str = "cpu"
 
     def load(self, pixels: ImageArray, preprocess: Preprocess) -> NDArray[np.float32]:
         return to_planes(pixels, preprocess)
 
-    def run(self, images: NDArray[np.float32]) -> RawArrays:
+    def run(self, images: NDArray[np.float32]) -> RawArrays | SuppressedArrays:
         return self.network(images)
 
     def select(
         self,
-        raw: RawArrays,
+        raw: RawArrays | SuppressedArrays,
         input_size: ImageSize,
         score_threshold: float,
         iou_threshold: float,
         max_detections: int,
     ) -> list[DetectionArrays]:
         limits = score_threshold, iou_threshold, max_detections
+        if isinstance(raw, SuppressedArrays):
+            return suppressed_detections(raw, *limits)
         return [
             select_detections(logits, bins, raw.points, raw.strides, input_size, *limits)
             for logits, bins in zip(raw.logits, raw.bins, strict=True)

@@ -14,7 +14,8 @@ from kdlnet.data.labels import Split
 from kdlnet.events import Listener, Message, Progress, ignore
 from kdlnet.images.window import fit_depth, image_depth, other_depth
 from kdlnet.inference.engine import Engine
-from kdlnet.inference.pipeline import IOU_THRESHOLD, MAX_DETECTIONS, Pipeline
+from kdlnet.inference.limits import IOU_THRESHOLD, MAX_DETECTIONS
+from kdlnet.inference.pipeline import Pipeline
 from kdlnet.inference.views import Seen
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.verdict import VerdictRule

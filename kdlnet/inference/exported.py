@@ -14,7 +14,7 @@ from kdlnet.inference.engine import ArrayEngine
 from kdlnet.inference.layouts import Answers, Array, Layout
 from kdlnet.inference.runtimes import Runtime, Wanted
 from kdlnet.metrics.verdict import VerdictRule
-from kdlnet.types import Preprocess, RawArrays
+from kdlnet.types import Preprocess, RawArrays, SuppressedArrays
 
 FORMAT = 1
 METADATA_KEY = "kdlnet"
@@ -122,10 +122,10 @@ class _Network:
     def __init__(self, path: Path, run: Run, answers: Answers, batch: int | None) -> None:
         self._path, self._run, self._answers, self._batch = path, run, answers, batch
 
-    def __call__(self, images: Array) -> RawArrays:
+    def __call__(self, images: Array) -> RawArrays | SuppressedArrays:
         return self._answers.raw(self._found(images, self._answers.needed))
 
-    def with_boxes(self, images: Array) -> tuple[RawArrays, Array]:
+    def with_boxes(self, images: Array) -> tuple[RawArrays | SuppressedArrays, Array]:
         """Also boxes (B, A, 4), in pixels of the network input: the file's own if it has them."""
         names = tuple(self._answers.shapes)
         return self._answers.with_boxes(dict(zip(names, self._found(images, names), strict=True)))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kdlnet.inference.kinds import KINDS, FileKind
-from kdlnet.inference.layouts import Layout
+from kdlnet.inference.layouts import OUTPUTS, Layout
 from kdlnet.inference.onnx_export import OPSET, write_onnx
 from kdlnet.inference.openvino_export import write_openvino
 from kdlnet.inference.parity import Tolerance
@@ -23,7 +23,8 @@ class Exporter:
     inputs and outputs of a layout.
 
     The proof runs them in the runtime of ``kind``, within ``tolerance``. ``facts`` go into the
-    certificate. ``half`` is the same format with numbers of 16 bits, where it has that.
+    certificate. ``outputs`` are those of OUTPUTS that it can have. ``half`` is the same format with
+    numbers of 16 bits, where it has that.
     """
 
     kind: FileKind
@@ -31,6 +32,7 @@ class Exporter:
     write: Callable[[Weights, Path, Layout], None]
     tolerance: Tolerance = field(default_factory=Tolerance)
     facts: dict[str, Any] = field(default_factory=dict)
+    outputs: tuple[str, ...] = OUTPUTS
     half: Exporter | None = None
 
 
@@ -39,10 +41,14 @@ HALF = Tolerance(logits=None, box_pixels=2.0, score=0.02, flips=0.01, ap_loss=0.
 
 
 def _format(
-    name: str, packages: tuple[str, ...], write: Callable[..., None], **facts: Any
+    name: str,
+    packages: tuple[str, ...],
+    write: Callable[..., None],
+    outputs: tuple[str, ...] = OUTPUTS,
+    **facts: Any,
 ) -> Exporter:
     """The format ``name``, whose ``write`` also takes ``half``."""
-    exporter = Exporter(KINDS[name], packages, write, facts=facts)
+    exporter = Exporter(KINDS[name], packages, write, facts=facts, outputs=outputs)
     half = replace(exporter, write=partial(write, half=True), tolerance=HALF)
     return replace(exporter, half=half)
 
@@ -50,6 +56,6 @@ def _format(
 EXPORTERS: dict[str, Exporter] = {
     "onnx": _format("onnx", ("onnx", "onnxscript", "onnxruntime"), write_onnx, opset=OPSET),
     "openvino": _format("openvino", ("onnx", "onnxscript", "openvino"), write_openvino),
-    "torchscript": _format("torchscript", (), write_torchscript),
+    "torchscript": _format("torchscript", (), write_torchscript, ("points", "maps")),
 }
 """Formats by name, that of their kind of file."""

@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kdlnet.inference.suppressed import rows_of
 from kdlnet.ops.arrays import distances_to_boxes, expected_distances, make_points
-from kdlnet.types import Preprocess, RawArrays
+from kdlnet.types import Preprocess, RawArrays, SuppressedArrays
 
 Array = NDArray[np.float32]
 
-OUTPUTS = ("points", "maps")
-"""``points``: logits, boxes and bins of all points. ``maps``: what the last convolutions give."""
+OUTPUTS = ("points", "maps", "detections")
+"""``points``: logits, boxes and bins of all points. ``maps``: what the last convolutions give.
+``detections``: boxes after the suppression.
+"""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,8 @@ class Answers:
                 )
             }
         points = sum(height * width for height, width in self._sizes)
+        if self._layout.outputs == "detections":
+            return {"detections": [rows_of(points, self._classes), 6]}
         return {
             "logits": [points, self._classes],
             "boxes": [points, 4],
@@ -77,8 +82,10 @@ class Answers:
         """Names of those that kdlnet itself reads; it decodes the boxes from the bins."""
         return tuple(name for name in self.shapes if name != "boxes")
 
-    def raw(self, found: Sequence[Array]) -> RawArrays:
+    def raw(self, found: Sequence[Array]) -> RawArrays | SuppressedArrays:
         """From the outputs ``needed``."""
+        if self._layout.outputs == "detections":
+            return _rows(found[0])
         if self._layout.outputs == "points":
             logits, bins = found
         else:
@@ -87,9 +94,11 @@ class Answers:
             bins = flat.reshape(*flat.shape[:2], 4, self._bins)
         return RawArrays(logits, bins, *self._grid)
 
-    def with_boxes(self, found: Mapping[str, Array]) -> tuple[RawArrays, Array]:
+    def with_boxes(self, found: Mapping[str, Array]) -> tuple[RawArrays | SuppressedArrays, Array]:
         """From all outputs; the boxes (B, A, 4) are the file's own where it has them."""
         raw = self.raw([found[name] for name in self.needed])
+        if isinstance(raw, SuppressedArrays):
+            return raw, raw.boxes
         if "boxes" in found:
             return raw, found["boxes"]
         return raw, distances_to_boxes(expected_distances(raw.bins), raw.points, raw.strides)
@@ -98,6 +107,12 @@ class Answers:
 def map_names(stride: int) -> tuple[str, str]:
     """The outputs of one level: class logits (B, C, H, W) and bins (B, 4 R, H, W)."""
     return f"logits_{stride}", f"bins_{stride}"
+
+
+def _rows(table: Array) -> SuppressedArrays:
+    """Rows (B, N, 6) as what they mean; of a number that is none the label does not matter."""
+    labels = np.nan_to_num(table[..., 5], nan=-1).astype(np.int64)
+    return SuppressedArrays(table[..., :4], table[..., 4], labels)
 
 
 def _flat(level: Array) -> Array:

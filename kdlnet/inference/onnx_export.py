@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from kdlnet.errors import KdlnetError
 from kdlnet.inference.export_network import example_of, header_of, network_of
 from kdlnet.inference.exported import METADATA_KEY
 from kdlnet.inference.layouts import Answers, Layout
+from kdlnet.inference.onnx_nms import with_nms
 from kdlnet.inference.weights import Weights
 from kdlnet.utils.files import write_atomic
 from kdlnet.utils.packages import optional_package
@@ -37,14 +39,19 @@ def write_onnx(weights: Weights, path: Path, layout: Layout, half: bool = False)
 def onnx_model(weights: Weights, layout: Layout, half: bool = False) -> Any:
     """The network alone, as onnx holds it in memory."""
     onnx = optional_package("onnx", "an export")
-    model = _exported(weights, layout, half)
+    suppressed = layout.outputs == "detections"
+    inner = replace(layout, outputs="points") if suppressed else layout
+    outputs = Answers(header_of(weights, inner), inner).shapes
+    model = _exported(weights, inner, list(outputs), half)
     _drop_traces(model)
+    if suppressed:
+        model = with_nms(model, weights.preprocess.image_size, *outputs["logits"])
     model.producer_name, model.producer_version = "kdlnet", __version__
     onnx.checker.check_model(model)
     return model
 
 
-def _exported(weights: Weights, layout: Layout, half: bool) -> Any:
+def _exported(weights: Weights, layout: Layout, outputs: list[str], half: bool) -> Any:
     """The detector as torch's exporter writes it."""
     any_batch = {"images": {0: torch.export.Dim("batch")}}
     with warnings.catch_warnings(), torch.no_grad():
@@ -55,7 +62,7 @@ def _exported(weights: Weights, layout: Layout, half: bool) -> Any:
             dynamo=True,
             verbose=False,
             input_names=["images"],
-            output_names=list(Answers(header_of(weights, layout), layout).shapes),
+            output_names=outputs,
             opset_version=OPSET,
             dynamic_shapes=any_batch if layout.batch is None else None,
         )

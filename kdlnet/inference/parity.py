@@ -13,27 +13,34 @@ from torch import Tensor
 
 from kdlnet.data.dataset import DetectionDataset
 from kdlnet.events import Listener, Progress, ignore
+from kdlnet.inference.alike import SURE_SCORE, contained, farthest, kept_alike
 from kdlnet.inference.evaluate import detect
-from kdlnet.inference.pipeline import IOU_THRESHOLD
+from kdlnet.inference.limits import IOU_THRESHOLD, MAX_DETECTIONS
 from kdlnet.inference.probe_images import MADE_UP_IMAGES
 from kdlnet.inference.runtimes import Runtime
+from kdlnet.inference.suppressed import suppressed_detections
 from kdlnet.inference.torch_engine import TorchEngine
 from kdlnet.metrics.average_precision import average_precision
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.ops.decode import decode_boxes
 from kdlnet.ops.nms import select_detections
-from kdlnet.types import DetectionArrays, Detections, Forward, ImageSize, RawPredictions
+from kdlnet.types import (
+    DetectionArrays,
+    Detections,
+    Forward,
+    ImageSize,
+    RawPredictions,
+    SuppressedArrays,
+)
 from kdlnet.utils.device import exact_float32
 
-SURE_SCORE = 0.05
-"""Boxes that score more must be found by both."""
 _BATCH = 8
 _ALL = 3000  # candidates that are compared: more than the suppression takes
 
 _Scored = DetectionArrays | ImageResult
 
-WithBoxes = Callable[[Tensor], tuple[RawPredictions, Tensor]]
+WithBoxes = Callable[[Tensor], tuple[RawPredictions | SuppressedArrays, Tensor]]
 """Images to predictions and to the boxes (B, A, 4) of all points, in pixels of the input."""
 
 
@@ -58,14 +65,15 @@ class Parity:
     """The differences that were found, and those allowed. ``after`` is compared with ``before``.
 
     Errors are those of class and bin logits and, in pixels of the network input, of the boxes of
-    all points. ``verdict_flips`` counts images on which the verdicts differ; no score below
+    all points; a file that suppresses boxes itself answers no logits (None), and its boxes alone
+    are compared. ``verdict_flips`` counts images on which the verdicts differ; no score below
     ``score_threshold`` makes one NG. AP is None without labelled boxes.
     """
 
     images: int
     real_images: bool
     image_size: ImageSize
-    largest_logit_error: float
+    largest_logit_error: float | None
     largest_logit: float
     tolerance: float | None
     largest_box_error: float
@@ -94,8 +102,13 @@ class Parity:
 
     def describe(self) -> str:
         """The figures in one line, each with what is allowed."""
-        parts = [
-            f"largest logit error {self.largest_logit_error:.2e}{_allowed(self.tolerance, '.2e')}",
+        logits = self.largest_logit_error
+        parts = (
+            []
+            if logits is None
+            else [f"largest logit error {logits:.2e}{_allowed(self.tolerance, '.2e')}"]
+        )
+        parts += [
             f"largest box error {self.largest_box_error:.2e} pixels{_allowed(self.box_tolerance)}",
             f"same boxes: {'yes' if self.same_boxes else 'no'}",
         ]
@@ -111,8 +124,8 @@ class Parity:
         return {**asdict(self), "image_size": list(self.image_size), "passed": self.passed}
 
 
-def _within(error: float, allowed: float | None) -> bool:
-    return math.isfinite(error) and (allowed is None or error <= allowed)
+def _within(error: float | None, allowed: float | None) -> bool:
+    return error is None or (math.isfinite(error) and (allowed is None or error <= allowed))
 
 
 def _allowed(value: float | None, form: str = "") -> str:
@@ -138,8 +151,10 @@ def answers_of(runtime: Runtime) -> WithBoxes:
     if own is None:
         return with_boxes(runtime.engine.run)
 
-    def answer(images: Tensor) -> tuple[RawPredictions, Tensor]:
+    def answer(images: Tensor) -> tuple[RawPredictions | SuppressedArrays, Tensor]:
         raw, boxes = own(np.ascontiguousarray(images.numpy()))
+        if isinstance(raw, SuppressedArrays):
+            return raw, torch.from_numpy(boxes)
         parts = (raw.logits, raw.bins, raw.points, raw.strides, boxes)
         logits, bins, points, strides, decoded = map(torch.from_numpy, parts)
         return RawPredictions(logits, bins, points, strides), decoded
@@ -199,7 +214,6 @@ class _Pair:
         tolerance: Tolerance,
     ) -> None:
         self.before, self.after = before, after
-        self._decode = with_boxes(before)
         self._size, self._rule, self._tolerance = image_size, rule, tolerance
         # Where nothing is judged the usual margins say whether boxes are the same.
         usual = Tolerance()
@@ -209,23 +223,43 @@ class _Pair:
         )
         self._lowest = min(SURE_SCORE - self._margins[1], rule.lowest)
         self.images, self.boxes, self.flips = 0, 0, 0
-        self.logit_error, self.largest, self.box_error = 0.0, 0.0, 0.0
+        self.logit_error: float | None = 0.0
+        self.largest, self.box_error = 0.0, 0.0
         self.same = True
 
-    def __call__(self, images: Tensor) -> RawPredictions:
-        (one, one_boxes), (two, two_boxes) = self._decode(images), self.after(images)
+    def __call__(self, images: Tensor) -> RawPredictions | SuppressedArrays:
+        one, (two, two_boxes) = self.before(images), self.after(images)
+        self.images += len(images)
+        if isinstance(two, SuppressedArrays):
+            self._compare_rows(one, two)
+        else:
+            self._compare_points(one, two, two_boxes)
+        return two
+
+    def _compare_points(self, one: RawPredictions, two: RawPredictions, two_boxes: Tensor) -> None:
         for ours, theirs in ((one.logits, two.logits), (one.bins, two.bins)):
-            self.logit_error = max(self.logit_error, _distance(ours, theirs))
+            self.logit_error = max(self.logit_error or 0.0, _distance(ours, theirs))
             self.largest = max(self.largest, _largest(ours))
-        self.box_error = max(self.box_error, _distance(one_boxes, two_boxes))
+        self.box_error = max(self.box_error, _distance(decode_boxes(one), two_boxes))
         found = (self._found(one), self._found(two), self._candidates(one), self._candidates(two))
         for a, b, all_of_a, all_of_b in zip(*found, strict=True):
             self.same &= contained(a, all_of_b, *self._margins)
             self.same &= contained(b, all_of_a, *self._margins)
             self.boxes += int((a.scores > SURE_SCORE).sum())
             self.flips += self.flipped(a.arrays(), b.arrays())
-        self.images += len(images)
-        return two
+
+    def _compare_rows(self, one: RawPredictions, two: SuppressedArrays) -> None:
+        """Of a file that suppresses boxes itself: each of them and their like, both ways."""
+        self.logit_error = None
+        rows = suppressed_detections(two, self._lowest, IOU_THRESHOLD, MAX_DETECTIONS)
+        for a, b, all_of_a in zip(self._found(one), rows, self._candidates(one), strict=True):
+            found = Detections(*map(torch.from_numpy, (b.boxes, b.scores, b.labels)))
+            error = farthest(found, all_of_a, self._margins[1])
+            if math.isfinite(error):  # one without a like is none of the same boxes
+                self.box_error = max(self.box_error, error)
+            self.same &= error <= self._margins[0] and kept_alike(a, found, *self._margins)
+            self.boxes += int((a.scores > SURE_SCORE).sum())
+            self.flips += self.flipped(a.arrays(), b)
 
     def _found(self, raw: RawPredictions) -> list[Detections]:
         return select_detections(raw, self._size, self._lowest, IOU_THRESHOLD)
@@ -279,19 +313,6 @@ def _largest(values: Tensor) -> float:
     return float(values.abs().max()) if bool(values.isfinite().all()) else 0.0
 
 
-def contained(some: Detections, others: Detections, pixels: float, margin: float) -> bool:
-    """Every box of ``some`` has its like in ``others``.
-
-    Alike are boxes of one label with corners within ``pixels`` and scores within ``margin``.
-    Boxes so close to the score threshold that rounding decides about them do not count.
-    """
-    sure = some.scores > SURE_SCORE
-    near = (some.boxes[sure][:, None] - others.boxes).abs().amax(dim=-1) <= pixels
-    alike = (some.scores[sure][:, None] - others.scores).abs() <= margin
-    label = some.labels[sure][:, None] == others.labels
-    return bool((near & alike & label).any(dim=1).all())
-
-
 def _on_dataset(
     pair: _Pair,
     dataset: DetectionDataset,
@@ -307,7 +328,7 @@ def _on_dataset(
         for network, title in ((pair.before, "answers before"), (pair, task))
     )
     flips = sum(pair.flipped(a, b) for a, b in zip(before, after, strict=True))
-    if not math.isfinite(pair.logit_error):  # no box is worth counting
+    if not math.isfinite((pair.logit_error or 0.0) + pair.box_error):  # no box is worth counting
         return _Effect(len(before), flips)
     return _Effect(len(before), flips, _ap(before, names), _ap(after, names))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,10 @@ from kdlnet.errors import WeightsError
 from kdlnet.images.tiles import Tile, merge_tiles
 from kdlnet.inference.clock import Laps
 from kdlnet.inference.engine import Engine
+from kdlnet.inference.limits import IOU_THRESHOLD, MAX_DETECTIONS
 from kdlnet.inference.views import Views
 from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.types import DetectionArrays, ImageSize
-
-IOU_THRESHOLD = 0.65
-"""Two boxes of one class that overlap by this much are one."""
-MAX_DETECTIONS = 300
 
 
 @dataclass(frozen=True)
@@ -79,8 +76,7 @@ class Pipeline:
         limits = (self.rule.lowest, self.iou_threshold, self.max_detections)
         if self.labels is None:
             return self.engine.select(raw, self.input_size, *limits)
-        some = replace(raw, logits=raw.logits[..., list(self.labels)])
-        found = self.engine.select(some, self.input_size, *limits)
+        found = self.engine.select(raw.of_classes(list(self.labels)), self.input_size, *limits)
         kept = np.array(self.labels)
         return [DetectionArrays(one.boxes, one.scores, kept[one.labels]) for one in found]
 
@@ -93,7 +89,7 @@ class Pipeline:
 
 def _require_numbers(raw: Any) -> None:
     """Raises WeightsError for NaN, which is unequal to itself in torch and in numpy alike."""
-    if bool((raw.logits != raw.logits).any()) or bool((raw.bins != raw.bins).any()):
+    if any(bool((numbers != numbers).any()) for numbers in raw.numbers()):
         raise WeightsError(
             "the network answered with NaN, so no verdict can be given: its file is damaged, or "
             "this device is not precise enough for it; try --device cpu or the file it came from"

@@ -21,7 +21,8 @@ from kdlnet.images.sources import TIMEOUT, Source, SourceLike, open_source
 from kdlnet.images.window import Window, bits, fit_depth, other_depth
 from kdlnet.inference.clock import STAGES, Laps
 from kdlnet.inference.engine import Engine
-from kdlnet.inference.pipeline import IOU_THRESHOLD, MAX_DETECTIONS, Pipeline
+from kdlnet.inference.limits import IOU_THRESHOLD, MAX_DETECTIONS
+from kdlnet.inference.pipeline import Pipeline
 from kdlnet.inference.prediction import Prediction
 from kdlnet.inference.runtimes import open_runtime
 from kdlnet.inference.views import FrameViews, prepare

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -11,15 +11,16 @@ from torch import Tensor
 from kdlnet.data.dataset import to_network, to_unit
 from kdlnet.images.read import ImageArray
 from kdlnet.images.tiles import Tile
+from kdlnet.inference.suppressed import suppressed_detections
 from kdlnet.inference.views import to_pixels
 from kdlnet.ops.nms import select_detections
 from kdlnet.types import (
     DetectionArrays,
-    Forward,
     ImageSize,
     Letterbox,
     Preprocess,
     RawPredictions,
+    SuppressedArrays,
 )
 from kdlnet.utils.device import synchronize
 
@@ -31,26 +32,28 @@ class TorchEngine:
     Pixels travel in their native type; grey images with one channel.
     """
 
-    network: Forward
+    network: Callable[[Tensor], RawPredictions | SuppressedArrays]
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def load(self, pixels: ImageArray, preprocess: Preprocess) -> Tensor:
         return _load(pixels, preprocess, self.device)
 
     @torch.inference_mode()
-    def run(self, images: Tensor) -> RawPredictions:
+    def run(self, images: Tensor) -> RawPredictions | SuppressedArrays:
         return self.network(images)
 
     @torch.inference_mode()
     def select(
         self,
-        raw: RawPredictions,
+        raw: RawPredictions | SuppressedArrays,
         input_size: ImageSize,
         score_threshold: float,
         iou_threshold: float,
         max_detections: int,
     ) -> list[DetectionArrays]:
         limits = score_threshold, iou_threshold, max_detections
+        if isinstance(raw, SuppressedArrays):
+            return suppressed_detections(raw, *limits)
         return [found.arrays() for found in select_detections(raw, input_size, *limits)]
 
     def wait(self) -> None:

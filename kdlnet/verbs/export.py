@@ -13,12 +13,13 @@ import torch
 from kdlnet.data.dataset import DetectionDataset
 from kdlnet.errors import ConfigError, KdlnetError, ProofFailed, WeightsError, unknown
 from kdlnet.events import Listener, Message, ignore
+from kdlnet.inference.alike import SURE_SCORE
 from kdlnet.inference.certificate import check_free, publish
 from kdlnet.inference.exporters import EXPORTERS, HALF, Exporter
 from kdlnet.inference.int8.plan import Int8Plan
 from kdlnet.inference.kinds import WEIGHTS_KINDS, kind_of
-from kdlnet.inference.layouts import Layout
-from kdlnet.inference.parity import SURE_SCORE, Parity, answers_of, compare
+from kdlnet.inference.layouts import OUTPUTS, Layout
+from kdlnet.inference.parity import Parity, answers_of, compare
 from kdlnet.inference.proof_images import check_count, made_up_inputs, proof_split
 from kdlnet.inference.runtimes import Runtime, open_runtime
 from kdlnet.inference.weights import Weights, load_weights
@@ -88,9 +89,9 @@ def export(
     KdlnetError when an optional package is missing.
     """
     layout = Layout(outputs, batch)
-    exporter = _exporter(format, half)
+    exporter = _exporter(format, half, outputs)
     exporter = replace(exporter, facts=exporter.facts | layout.to_dict())
-    plan = Int8Plan.of(int8, format, half, data, data_root, calibration, max_drop)
+    plan = Int8Plan.of(int8, format, half, layout, data, data_root, calibration, max_drop)
     path, certificate_path = _targets(weights, exporter, out)
     check_free(exporter.kind.files(path), certificate_path, overwrite)
     for package in exporter.packages:
@@ -118,11 +119,18 @@ def export(
     return certificate
 
 
-def _exporter(format: str, half: bool) -> Exporter:
-    """That of ``format``. Raises ConfigError for an unknown one and for one without ``half``."""
+def _exporter(format: str, half: bool, outputs: str) -> Exporter:
+    """That of ``format``. Raises ConfigError for an unknown one and for what it cannot do."""
     if format not in EXPORTERS:
         raise ConfigError(unknown("format", format, EXPORTERS))
     exporter = EXPORTERS[format]
+    if outputs not in OUTPUTS:
+        raise ConfigError(unknown("outputs", outputs, OUTPUTS))
+    if outputs not in exporter.outputs:
+        able = ", ".join(name for name, one in EXPORTERS.items() if outputs in one.outputs)
+        raise ConfigError(
+            f"{format} cannot suppress boxes itself (--nms); formats that can: {able}"
+        )
     if not half:
         return exporter
     if exporter.half is None:

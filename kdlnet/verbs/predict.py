@@ -16,7 +16,7 @@ from kdlnet.images.contract import TileChoice
 from kdlnet.images.sources import TIMEOUT, Source, SourceLike, open_source, picked
 from kdlnet.images.window import Window
 from kdlnet.inference.behind import Behind
-from kdlnet.inference.pipeline import IOU_THRESHOLD, MAX_DETECTIONS
+from kdlnet.inference.limits import IOU_THRESHOLD, MAX_DETECTIONS
 from kdlnet.inference.prediction import Prediction
 from kdlnet.inference.predictor import Predictor
 from kdlnet.inference.shards import Shard, ShardBook, kept, shard_settings

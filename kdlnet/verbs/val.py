@@ -21,7 +21,7 @@ from kdlnet.images.contract import TileChoice, adjusted
 from kdlnet.images.window import Window
 from kdlnet.inference.evaluate import VAL_SCORE, detect, open_split
 from kdlnet.inference.folds import find_folds
-from kdlnet.inference.pipeline import IOU_THRESHOLD, MAX_DETECTIONS
+from kdlnet.inference.limits import IOU_THRESHOLD, MAX_DETECTIONS
 from kdlnet.inference.runtimes import Runtime, open_runtime
 from kdlnet.metrics.analysis import analyse
 from kdlnet.metrics.average_precision import (

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from kdlnet.data.catalog import find_dataset
+from kdlnet.inference.alike import contained
 from kdlnet.inference.evaluate import open_split
-from kdlnet.inference.parity import Parity, Tolerance, compare, contained, with_boxes
+from kdlnet.inference.parity import Parity, Tolerance, compare, with_boxes
 from kdlnet.inference.weights import Weights, load_weights
 from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.ops.nms import select_detections

@@ -178,6 +178,8 @@ def test_what_makes_no_sense_is_refused_before_anything_is_read(tmp_path: Path) 
         export(file, int8=True)
     with pytest.raises(ConfigError, match=r"--int8 and --half"):
         export(file, int8=True, half=True, format="openvino", data="neu-det")
+    with pytest.raises(ConfigError, match=r"--int8 and --nms"):
+        export(file, int8=True, outputs="detections", data="neu-det")
     with pytest.raises(KdlnetError, match=r"--calibration 20"):
         export(file, int8=True, data="neu-det", calibration=20)
     with pytest.raises(ConfigError, match="max-drop 'speed'"):

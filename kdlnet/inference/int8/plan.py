@@ -39,6 +39,7 @@ class Int8Plan:
         wanted: bool,
         format: str,
         half: bool,
+        layout: Layout,
         data: str | None,
         data_root: Path | None,
         images: int | None,
@@ -51,6 +52,8 @@ class Int8Plan:
             return None
         if half:
             raise ConfigError("--int8 and --half: give one of them")
+        if layout.outputs == "detections":
+            raise ConfigError("--int8 and --nms: give one of them")
         if format not in INT8:
             raise ConfigError(f"--int8: not for {format}; formats with it: {', '.join(INT8)}")
         if data is None:

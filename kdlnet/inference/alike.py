@@ -1,0 +1,63 @@
+"""Whether the boxes of two networks are the same ones."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from kdlnet.inference.limits import IOU_THRESHOLD
+from kdlnet.ops.boxes import box_iou
+from kdlnet.types import Detections
+
+SURE_SCORE = 0.05
+"""Boxes that score more must be found by both."""
+_ROUNDING = 0.01  # of an overlap
+
+
+def contained(some: Detections, others: Detections, pixels: float, margin: float) -> bool:
+    """Every box of ``some`` has its like in ``others``.
+
+    Alike are boxes of one label with corners within ``pixels`` and scores within ``margin``.
+    Boxes so close to the score threshold that rounding decides about them do not count.
+    """
+    return farthest(some, others, margin) <= pixels
+
+
+def farthest(some: Detections, others: Detections, margin: float) -> float:
+    """The largest distance of a corner from that of the nearest of ``others``, in pixels.
+
+    Of one label, and with scores within ``margin``; infinite where one has none.
+    """
+    return float(_distances(some, others, margin).max()) if _sure(some).any() else 0.0
+
+
+def kept_alike(some: Detections, others: Detections, pixels: float, margin: float) -> bool:
+    """Every box of ``some`` has its like in ``others``, or one there took its place.
+
+    Both were suppressed: of two boxes that overlap and score the same either may be kept.
+    """
+    sure = _sure(some)
+    if not sure.any():
+        return True
+    boxes, scores, labels = some.boxes[sure], some.scores[sure], some.labels[sure]
+    better = others.scores >= scores[:, None] - margin
+    over = box_iou(boxes[:, None], others.boxes) > IOU_THRESHOLD - _ROUNDING
+    replaced = (better & over & (labels[:, None] == others.labels)).any(dim=1)
+    return bool(((_distances(some, others, margin) <= pixels) | replaced).all())
+
+
+def _sure(found: Detections) -> Tensor:
+    return found.scores > SURE_SCORE
+
+
+def _distances(some: Detections, others: Detections, margin: float) -> Tensor:
+    """Of each sure box of ``some`` to the nearest alike of ``others``; infinite without one."""
+    sure = _sure(some)
+    far = (some.boxes[sure][:, None] - others.boxes).abs().amax(dim=-1)
+    alike = (some.scores[sure][:, None] - others.scores).abs() <= margin
+    label = some.labels[sure][:, None] == others.labels
+    far = torch.where(alike & label, far, math.inf)
+    nothing = torch.full((len(far), 1), math.inf)
+    return torch.cat((far, nothing), dim=1).amin(dim=1)
