@@ -70,7 +70,8 @@ def export(
         ),
     ] = None,
     device: Annotated[
-        str | None, option("--device", metavar="NAME", help="Where the proof runs: gpu, npu [cpu].")
+        str | None,
+        option("--device", metavar="NAME", help="Where the proof runs: cuda, gpu, npu [cpu]."),
     ] = None,
     out: Annotated[
         Path | None,

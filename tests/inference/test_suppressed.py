@@ -49,7 +49,7 @@ def test_the_proof_passes_and_says_what_it_could_compare(made: Made) -> None:
     assert "logit" not in proof.describe()
 
 
-@pytest.mark.parametrize("threshold", [LOWEST_SCORE, 0.3, 0.5])
+@pytest.mark.parametrize("threshold", [LOWEST_SCORE, 0.3])
 def test_rows_are_what_kdlnet_finds(made: Made, threshold: float) -> None:
     path, _ = made
     images = torch.rand(3, 3, *SIZE)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -236,6 +237,7 @@ def test_out_names_the_file(file: Path, ready: bytes, tmp_path: Path) -> None:
     ("values", "words"),
     [
         ({"format": "onx"}, ["'onx'", "did you mean 'onnx'"]),
+        ({"format": "tensorrt"}, ["'tensorrt'", "trtexec", "docs/deploy.md"]),
         ({"images": 5}, ["5 images", "32"]),
         ({"out": Path("model.pt")}, ["model.pt", ".onnx"]),
         ({"data": "nowhere/data.yaml"}, ["nowhere/data.yaml"]),
@@ -448,6 +450,46 @@ def test_what_an_onnx_file_cannot_do(exported: tuple[Path, ExportCertificate]) -
     with pytest.raises(ConfigError, match="'cuda'"):
         open_runtime(path, device="cuda")
     assert open_runtime(path, image_size=SIZE).preprocess.image_size == SIZE
+
+
+class _Card:
+    """ONNX Runtime as on a machine with a card; ``starts``: its libraries are there."""
+
+    def __init__(self, package: Any, starts: bool) -> None:
+        self._package, self._starts = package, starts
+        self.asked: list[Any] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._package, name)
+
+    def get_available_providers(self) -> list[str]:
+        return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+    def InferenceSession(self, data: bytes, options: Any, providers: Any, **more: Any) -> Any:
+        self.asked.append(providers)
+        session = self._package.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        if self._starts:
+            session.get_providers = lambda: [name for name, _ in providers]
+        return session
+
+
+@pytest.mark.parametrize("starts", [True, False])
+def test_a_card_is_used_where_it_is_named_and_never_replaced_in_silence(
+    exported: tuple[Path, ExportCertificate], monkeypatch: pytest.MonkeyPatch, starts: bool
+) -> None:
+    card = _Card(pytest.importorskip("onnxruntime"), starts)
+    monkeypatch.setitem(sys.modules, "onnxruntime", card)
+    with pytest.raises(ConfigError, match=r"'tensorrt'.*auto, cpu, cuda; .*onnxruntime-gpu"):
+        open_runtime(exported[0], device="tensorrt")
+    if not starts:
+        with pytest.raises(ConfigError, match=r"'cuda'.*could not start.*use cpu"):
+            open_runtime(exported[0], device="cuda")
+        return
+    runtime = open_runtime(exported[0], device="cuda")
+    assert (runtime.device, runtime.precision) == ("cuda", "float32")
+    names = [name for name, _ in card.asked[-1]]
+    assert names == ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    assert open_runtime(exported[0]).device == "cpu"
 
 
 @pytest.mark.slow
