@@ -123,8 +123,8 @@ def _exporter(format: str, half: bool, outputs: str) -> Exporter:
     """That of ``format``. Raises ConfigError for an unknown one and for what it cannot do."""
     if format == "tensorrt":
         raise ConfigError(
-            "format 'tensorrt': an engine is built on its own card by trtexec from an ONNX file, see "
-            "docs/deploy.md; or run the ONNX file with --device tensorrt"
+            "format 'tensorrt': trtexec builds an engine from an ONNX file on the card it is for, "
+            "see docs/deploy.md; or run the ONNX file with --device tensorrt"
         )
     if format not in EXPORTERS:
         raise ConfigError(unknown("format", format, EXPORTERS))
