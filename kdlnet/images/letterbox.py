@@ -28,7 +28,6 @@ def letterbox(
     frame = preprocess.tiling.size if tile and preprocess.tiling else (height, width)
     input_height, input_width = preprocess.image_size
     new_height, new_width = _fitted((height, width), frame, preprocess.image_size)
-    resized = _resize(part, (new_height, new_width))
     top, left = (input_height - new_height) // 2, (input_width - new_width) // 2
     scale = new_width / width, new_height / height
     geometry = Letterbox(
@@ -38,13 +37,16 @@ def letterbox(
         offset=(left - x1 * scale[0], top - y1 * scale[1]),
     )
     if (new_height, new_width) == preprocess.image_size:
-        return resized, geometry
-    canvas = np.full(
+        return _resize(part, (new_height, new_width)), geometry
+    canvas: ImageArray = np.full(
         (input_height, input_width, image.shape[2]),
         fill_value(image.dtype, preprocess),
         image.dtype,
     )
-    canvas[top : top + new_height, left : left + new_width] = resized
+    inside = canvas[top : top + new_height, left : left + new_width]
+    scaled = _resize(part, (new_height, new_width), inside)
+    if not np.may_share_memory(scaled, inside):
+        inside[:] = scaled
     return canvas, geometry
 
 
@@ -62,10 +64,11 @@ def _fitted(size: ImageSize, frame: ImageSize, box: ImageSize) -> ImageSize:
     return min(height, box[0]), min(width, box[1])
 
 
-def _resize(image: ImageArray, size: ImageSize) -> ImageArray:
+def _resize(image: ImageArray, size: ImageSize, into: ImageArray | None = None) -> ImageArray:
+    """``image`` at ``size``; OpenCV writes it ``into`` an array of that size, if it can."""
     if image.shape[:2] == size:
         return image
     shrinks = size[0] < image.shape[0] or size[1] < image.shape[1]
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    resized = cv2.resize(image, (size[1], size[0]), interpolation=method)
+    resized = cv2.resize(image, (size[1], size[0]), dst=into, interpolation=method)
     return resized.reshape(*size, image.shape[2])  # OpenCV drops a single channel's axis

@@ -182,3 +182,19 @@ def test_a_stalled_stream_keeps_what_was_done(file: Path, tmp_path: Path, monkey
     assert not (folder / "predictions.json").exists()
     assert "secret" not in (folder / "config.yaml").read_text()
     assert len(list(folder.glob("images/*.jpg"))) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
+def test_memory_stays_flat(file: Path, parts: Path) -> None:
+    """Of 10,000 images the last 8,000 take no more memory than the first 2,000."""
+    held: list[int] = []
+
+    def look(prediction: Prediction) -> None:
+        held.append(int(Path("/proc/self/statm").read_text().split()[1]) * 4096)
+
+    listed = Path("list.txt")
+    listed.write_text("parts/a.png\n" * 10_000)
+    predict_files(file, listed, device="cpu", save=["json"], batch=16, on_prediction=look)
+    assert len(held) == 10_000
+    assert max(held) - max(held[:2_000]) < 16 * 2**20, (max(held), max(held[:2_000]))
