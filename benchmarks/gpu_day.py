@@ -93,7 +93,7 @@ def jobs(folder: Path, data: str, scale: Scale, options: Namespace) -> list[Job]
     def run(name: str, verb: str, *more: str) -> list[str]:
         return [*KDLNET, verb, *train, "--out", str(folder / name), *more]
 
-    small = ("--model", "lightnet-n", "--time", scale.minute)
+    small = ("lightnet-n", "--time", scale.minute)
     whole = ("--model", scale.models[0], "--epochs", str(scale.epochs), "--set", "val_every=25")
     found = [
         Job("tests", 60, [sys.executable, "-m", "pytest", "-q", "-m", "gpu", tests]),
@@ -103,9 +103,9 @@ def jobs(folder: Path, data: str, scale: Scale, options: Namespace) -> list[Job]
         Job("neu-det", 150, run("neu-det", "train", *whole), best["neu-det"]),
         Job("steps", 75, [*part, "steps"]),
         Job("throughput", 40, [*part, "throughput"]),
-        Job("train", 70, run("train", "train", *small), best["train"]),
-        Job("distill", 85, run("distill", "distill", "--teacher", str(best["neu-det"]), *small),
-            best["distill"]),
+        Job("train", 70, run("train", "train", "--model", *small), best["train"]),
+        Job("distill", 85, run("distill", "distill", "--teacher", str(best["neu-det"]),
+            "--student", *small), best["distill"]),
     ]  # fmt: skip
     if options.toy:  # the paper's size is 640
         found[2] = Job("paper", 30, [*found[2].command, "--image-size", "64"])
