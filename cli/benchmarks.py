@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .console import Console, figure
@@ -87,18 +88,20 @@ def _show_rivals(console: Console, facts: Facts) -> None:
         return
     rows: Sequence[tuple[Facts, str]] = [(facts, "1")]
     rows = [*rows, *((one["result"], _range(one["ratio"], 2)) for one in rivals)]
+    names = [Path(one["weights"]).name for one, _ in rows]
+    files = names if len(set(names)) == len(names) else [one["weights"] for one, _ in rows]
     console.table(
-        ("file", "<runtime", "ms p50", "times the first's", "images/s", "AP", "AP50"),
+        ("file", "<runtime", "ms p50", "times as long", "images/s", "AP", "AP50"),
         [
             (
-                one["weights"],
-                f"{one['runtime']}, {'x'.join(map(str, one['image_size']))}",
+                file,
+                f"{one['runtime']} {'x'.join(map(str, dict.fromkeys(one['image_size'])))}",
                 figure(one["stages"]["total"]["p50"], 2),
                 ratio,
                 figure(one["images_per_second"], 1),
                 *_accuracy(one["accuracy"]),
             )
-            for one, ratio in rows
+            for file, (one, ratio) in zip(files, rows, strict=True)
         ],
     )
 

@@ -132,7 +132,7 @@ DataNames = Annotated[
     option(
         "--data",
         metavar="NAME",
-        help="Name in datasets.yaml, a data.yaml or its folder; several are joined.",
+        help="Name, data.yaml or its folder. Repeatable.",
     ),
 ]
 DataArgument = Annotated[
@@ -224,7 +224,7 @@ Devices = Annotated[
         "--devices",
         metavar="N",
         callback=at_least_one,
-        help="Share the work among N GPUs, or N processes on a CPU [1].",
+        help="N GPUs, or N processes on a CPU, share the work [1].",
     ),
 ]
 Out = Annotated[Path | None, option("--out", metavar="DIR", help="Folder for the results.")]

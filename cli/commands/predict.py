@@ -142,7 +142,6 @@ def predict(
     frame.
 
     \b
-    kdlnet predict parts/ --weights best.pt
     kdlnet predict lot-7/ --weights best.pt --fail-on ng
     kdlnet predict rtsp://camera/1 --weights best.pt --save csv --json
     kdlnet predict --watch line-3/ --weights best.pt --out verdicts/
