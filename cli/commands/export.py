@@ -149,16 +149,10 @@ def _show(console: Console, certificate: ExportCertificate) -> None:
 
 
 def _show_int8(console: Console, facts: dict[str, Any]) -> None:
+    from kdlnet.verbs.export import Drop
+
     gone = [each["layer"] for each in facts["put_back"]]
     told = f"; put back to float32: {', '.join(gone)}" if gone else ""
     console.say(f"int8    {facts['layers'] - len(gone)} of {facts['layers']} layers{told}")
-    titles = {"ap": "AP lost", "flips": "verdicts changed", "escape": "escape rose by"}
-    figures = (
-        f"{title} {_figure(facts['drop'][name])} (allowed {facts['max_drop'][name]})"
-        for name, title in titles.items()
-    )
-    console.say(f"lost    {', '.join(figures)}")
-
-
-def _figure(value: float | None) -> str:
-    return "not known" if value is None else f"{value:.4f}"
+    lost, allowed = Drop(**facts["drop"]), Drop(**facts["max_drop"])
+    console.say(f"lost    {lost.describe(allowed)}")

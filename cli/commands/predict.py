@@ -187,12 +187,11 @@ def predict(
         talks = not quiet and (opened.live or (opened.total or _FEW + 1) <= _FEW)
 
         def tell(prediction: Prediction) -> None:
-            if part is not None:
-                pass  # it is in the folder, whatever an earlier call found, too
-            elif as_json and opened.kind == "images":
-                print(json.dumps(plain(prediction.to_dict())), file=found)
-            elif as_json:
-                print(json.dumps(plain(prediction.to_dict())), file=documents, flush=True)
+            # What a shard found is in its folder, whatever an earlier call found, too.
+            if as_json and part is None:
+                waits = opened.kind == "images"
+                line = json.dumps(plain(prediction.to_dict()))
+                print(line, file=found if waits else documents, flush=not waits)
             if talks:
                 console.say(str(prediction))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from kdlnet.errors import ConfigError
@@ -12,6 +12,16 @@ from kdlnet.utils.parse import parse_tile
 
 TileChoice = ImageSize | Literal["off"] | None
 """Tiles of (H, W) pixels of the original image, "off" for whole images, None for no change."""
+
+
+@dataclass(frozen=True)
+class Seeing:
+    """What is asked for in place of what a file holds; None: nothing."""
+
+    image_size: ImageSize | None = None
+    window: Window | None = None
+    tile: TileChoice = None
+    overlap: float | None = None
 
 
 def adjusted(

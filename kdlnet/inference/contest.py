@@ -12,6 +12,7 @@ from kdlnet.errors import KdlnetError
 from kdlnet.events import Listener, Message
 from kdlnet.inference.clock import STAGES, Timing
 from kdlnet.inference.limits import IOU_THRESHOLD
+from kdlnet.inference.predictor import Predictor
 from kdlnet.inference.runtimes import Runtime
 from kdlnet.inference.sweeps import BatchSpeed, ThreadSpeed
 from kdlnet.inference.turns import (
@@ -33,7 +34,6 @@ PAPER: dict[str, Any] = {
     "images_per_second": 72.0,
     "device": "RTX 3070 Ti",
 }
-_PREDICT_BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def measure(
 def _overlapped(entries: Sequence[Entry], workload: Workload) -> list[Overlapped | None]:
     if not entries[0].paths:
         return [None] * len(entries)
-    batch = max(_PREDICT_BATCH, workload.batch)
+    batch = max(Predictor.batch, workload.batch)
     count = max(2 * batch, workload.calls * workload.batch // len(workload.turns))
     calls = [overlapped_call(one.runtime, one.paths, count, batch) for one in entries]
     for call in calls:

@@ -11,9 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from kdlnet.errors import KdlnetError
 from kdlnet.images.watch import Stamp
-from kdlnet.utils.files import open_to_grow
+from kdlnet.utils.files import open_to_grow, told
 from kdlnet.utils.table import csv_text, path_cell, text_cell
 
 COLUMNS = ("time", "name", "size", "changed", "verdict", "boxes", "class", "score", "latency")
@@ -119,11 +118,6 @@ def _rows(file: Path) -> Iterator[tuple[str, Stamp, str]]:
 
 def _append(file: Path, values: tuple[object, ...]) -> None:
     """One row in one write, after the header where the file is new and on a line of its own."""
-    try:
-        with open_to_grow(file) as book:
-            header = "" if book.tell() else csv_text([COLUMNS])
-            book.write((header + csv_text([values])).encode("utf-8", "surrogateescape"))
-    except OSError as error:
-        raise KdlnetError(
-            f"cannot write {str(file)!r}: {error.strerror or error}; free some space there"
-        ) from None
+    with told(file, "free some space there"), open_to_grow(file) as book:
+        header = "" if book.tell() else csv_text([COLUMNS])
+        book.write((header + csv_text([values])).encode("utf-8", "surrogateescape"))

@@ -15,11 +15,10 @@ from typing import Any
 
 import yaml
 
-from kdlnet.errors import ConfigError, DataError, KdlnetError
+from kdlnet.errors import ConfigError, DataError
 from kdlnet.images.sources import Source, require_images
-from kdlnet.inference.prediction import Prediction
 from kdlnet.inference.released import released_or_file
-from kdlnet.utils.files import open_to_grow, write_yaml
+from kdlnet.utils.files import open_to_grow, told, write_yaml
 from kdlnet.utils.lock import alone_in
 from kdlnet.utils.manifest import record
 
@@ -33,6 +32,7 @@ SHARD_KEYS = ("save", "shard", "shards", "images", "images_digest", "weights_dig
 
 _GROUP = 256  # lines
 _SECONDS = 2.0
+_ADVICE = "free some space there, then give the same command again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +83,12 @@ class ShardBook:
         """What earlier calls found."""
         return (values for _, values in whole_lines(self.file) if "index" in values)
 
-    def add(self, prediction: Prediction) -> None:
-        """The line of one image. Raises KdlnetError where it cannot be written."""
-        self._write(prediction.to_dict())
+    def add(self, values: Mapping[str, Any]) -> None:
+        """The line of one image, as ``Prediction.to_dict`` gives it.
+
+        Raises KdlnetError where it cannot be written.
+        """
+        self._write(values)
 
     def end(self, images: int, skipped: Sequence[str]) -> None:
         """The line that says that every image was found or, for the reason told, ``skipped``."""
@@ -95,17 +98,17 @@ class ShardBook:
     def sync(self) -> None:
         """Forces to the disk what was added."""
         self._lines, self._synced = 0, time.monotonic()
-        with _told(self.file):
+        with told(self.file, _ADVICE):
             self._open.flush()
             os.fsync(self._open.fileno())
 
     def close(self) -> None:
-        with _told(self.file):
+        with told(self.file, _ADVICE):
             self._open.close()
         record(self.file)
 
     def _write(self, values: Mapping[str, Any]) -> None:
-        with _told(self.file):
+        with told(self.file, _ADVICE):
             self._open.write((json.dumps(values) + "\n").encode())
             self._open.flush()
         self._lines += 1
@@ -201,14 +204,3 @@ def list_digest(source: Source) -> str:
     for item in source.items:
         digest.update(f"{item.stem}{Path(item.name).suffix}\n".encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
-
-
-@contextmanager
-def _told(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise KdlnetError(
-            f"cannot write {str(path)!r}: {error.strerror or error}; free some space there, then "
-            "give the same command again"
-        ) from None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -20,14 +20,14 @@ from kdlnet.inference.prediction import Prediction
 from kdlnet.inference.shards import ShardBook
 from kdlnet.inference.tables import TABLES
 from kdlnet.report.images import save_image
-from kdlnet.utils.files import write_atomic, write_yaml
+from kdlnet.utils.files import told, write_atomic, write_yaml
 from kdlnet.utils.json_list import JsonList
 from kdlnet.utils.manifest import record
 from kdlnet.utils.output import Place
 
 KINDS = ("images", "txt", "json", "csv", "crops")
 _LONGEST_NAME = 120  # bytes; file systems take 255
-_Grow = Callable[[Prediction], None]
+_Grow = Callable[[Mapping[str, Any]], None]
 
 
 def check_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
@@ -99,8 +99,10 @@ class PredictionWriter:
 
     def end(self, prediction: Prediction) -> None:
         """Adds the image, in turn and once its own files are there, to the files that grow."""
-        for grow in self._growing:
-            grow(prediction)
+        if self._growing:
+            values = prediction.to_dict()
+            for grow in self._growing:
+                grow(values)
 
     def _write_files(self, folder: Path, stem: str, prediction: Prediction) -> None:
         if "images" in self._kinds:
@@ -124,31 +126,31 @@ class PredictionWriter:
         columns, rows = TABLES[path.name]
         append = self._text(path)
         append(",".join(columns) + "\n")
-        return lambda prediction: append(rows(prediction.to_dict()))
+        return lambda values: append(rows(values))
 
     def _jsonl(self, path: Path) -> _Grow:
         append = self._text(path)
-        return lambda one: append(json.dumps(one.to_dict(), ensure_ascii=False) + "\n")
+        return lambda values: append(json.dumps(values, ensure_ascii=False) + "\n")
 
     def _json(self, path: Path) -> _Grow:
-        with _told(path):
+        with told(path):
             document = JsonList(path, self._settings, "predictions")
         self._keep(path, document)
 
-        def grow(prediction: Prediction) -> None:
-            with _told(path):
-                document.add(prediction.to_dict())
+        def grow(values: Mapping[str, Any]) -> None:
+            with told(path):
+                document.add(values)
 
         return grow
 
     def _text(self, path: Path) -> Callable[[str], None]:
-        with _told(path):
+        with told(path):
             file = path.open("w", encoding="utf-8", newline="\n")
         self._keep(path, file)
 
         def append(text: str) -> None:
             """Flushed at once: a kill leaves whole lines of all images before it."""
-            with _told(path):
+            with told(path):
                 file.write(text)
                 file.flush()
 
@@ -217,15 +219,3 @@ def _folder_name(name: str) -> str:
     """A class as a folder, on any system."""
     plain = re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", name)
     return plain.encode()[:_LONGEST_NAME].decode(errors="ignore").strip(". ") or "_"
-
-
-@contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Says of ``path`` what goes wrong with it."""
-    try:
-        yield
-    except OSError as error:
-        raise KdlnetError(
-            f"cannot write {str(path)!r}: {error.strerror or error}; "
-            "free some space there or choose another folder with --out"
-        ) from None

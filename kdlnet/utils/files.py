@@ -19,6 +19,8 @@ from kdlnet.errors import KdlnetError
 from kdlnet.utils.leftovers import lock, remove_temporary
 from kdlnet.utils.manifest import record
 
+_ADVICE = "free some space there or choose another folder with --out"
+
 
 def write_atomic(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path``, see :func:`written_whole`."""
@@ -38,24 +40,30 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
         raise KdlnetError(f"cannot write {str(path)!r}: it is a folder; give the name of a file")
     temporary = path.parent / f".kdlnet-{uuid.uuid4().hex}.tmp"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _clean_once(path.parent.absolute())
-        with temporary.open("xb") as file:
-            lock(file)
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        record(path, temporary)
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise KdlnetError(
-            f"cannot write {str(path)!r}: {error.strerror or error}; "
-            "free some space there or choose another folder with --out"
-        ) from None
+        with told(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _clean_once(path.parent.absolute())
+            with temporary.open("xb") as file:
+                lock(file)
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            record(path, temporary)
+            temporary.replace(path)
+            _sync_folder(path.parent)
     finally:
         # Gone already if all went well; also removed on Ctrl-C.
         _remove(temporary)
+
+
+@contextmanager
+def told(path: Path, advice: str = _ADVICE) -> Iterator[None]:
+    """Raises KdlnetError, which names ``path`` and says what to do, in place of an OSError."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise KdlnetError(f"cannot write {str(path)!r}: {reason}; {advice}") from None
 
 
 def open_to_grow(path: Path) -> io.BufferedRandom:

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from kdlnet.errors import ConfigError, unknown
 from kdlnet.events import Listener, Message, ignore
-from kdlnet.images.contract import TileChoice, adjusted
+from kdlnet.images.contract import Seeing, TileChoice, adjusted
 from kdlnet.images.window import Window, fit_depth, image_depth, other_depth
 from kdlnet.inference.contest import PAPER, BenchResult, Entry, Labelled, Rival, measure
 from kdlnet.inference.kinds import kind_of
@@ -29,23 +29,13 @@ _MOST_IMAGES = 256
 
 
 @dataclass(frozen=True)
-class _Seeing:
-    """What is asked for in place of what a file holds."""
-
-    image_size: ImageSize | None = None
-    window: Window | None = None
-    tile: TileChoice = None
-    overlap: float | None = None
-
-
-@dataclass(frozen=True)
 class _How:
     """How files are opened, and for what."""
 
     protocol: str
     device: str
     fuse: bool
-    seeing: _Seeing
+    seeing: Seeing
 
 
 def bench(
@@ -80,7 +70,7 @@ def bench(
     Raises WeightsError, DataError or ConfigError for what cannot be used.
     """
     workload = workload or Workload()
-    how = _How(protocol, device, fuse, _Seeing(image_size, window, tile, overlap))
+    how = _How(protocol, device, fuse, Seeing(image_size, window, tile, overlap))
     _check(how, workload, source is not None or data is not None, sweep)
     opened = [_open(file, how, threads) for file in (weights, *against)]
     with thread_count(threads), TemporaryDirectory() as folder:
@@ -131,7 +121,7 @@ def _check(how: _How, workload: Workload, source: bool, sweep: bool) -> None:
         raise ConfigError(f"batch {workload.batch}: the paper's protocol has 1; leave --batch out")
     if not how.fuse:
         raise ConfigError("the paper's protocol measures the fused network: leave --no-fuse out")
-    if source or sweep or replace(how.seeing, image_size=None) != _Seeing():
+    if source or sweep or replace(how.seeing, image_size=None) != Seeing():
         raise ConfigError(
             "the paper's protocol measures the forward pass alone: leave SOURCE, --data, --sweep, "
             "--window, --tile and --overlap out"

@@ -16,6 +16,7 @@ from kdlnet.events import Listener, Message, ignore
 from kdlnet.inference.alike import SURE_SCORE
 from kdlnet.inference.certificate import check_free, publish
 from kdlnet.inference.exporters import EXPORTERS, HALF, Exporter
+from kdlnet.inference.int8.drop import Drop
 from kdlnet.inference.int8.plan import Int8Plan
 from kdlnet.inference.kinds import WEIGHTS_KINDS, kind_of
 from kdlnet.inference.layouts import OUTPUTS, Layout
@@ -27,6 +28,8 @@ from kdlnet.models.fuse import fuse_model
 from kdlnet.types import ImageSize
 from kdlnet.utils.device import prepare
 from kdlnet.utils.packages import optional_package
+
+__all__ = ["Drop", "ExportCertificate", "export"]
 
 IMAGES = 64
 """Images of the proof, when there are as many; with int8 it takes all."""

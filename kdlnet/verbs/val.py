@@ -17,7 +17,7 @@ from kdlnet.data.folders import image_folders
 from kdlnet.data.labels import Split
 from kdlnet.errors import DataError, WeightsError
 from kdlnet.events import Listener, ignore
-from kdlnet.images.contract import TileChoice, adjusted
+from kdlnet.images.contract import Seeing, TileChoice, adjusted
 from kdlnet.images.window import Window
 from kdlnet.inference.evaluate import VAL_SCORE, detect, open_split
 from kdlnet.inference.folds import find_folds
@@ -96,7 +96,7 @@ def validate(
     Raises WeightsError, DataError or ConfigError for what cannot be used.
     """
     pairs = find_folds(weights, Path(data)) if folds else [(weights, data)]
-    seen = _Seeing(image_size, window, tile, overlap)
+    seen = Seeing(image_size, window, tile, overlap)
     parts = [
         _open(file, find_dataset(name, data_root), split, device, strict, seen, on_event)
         for file, name in pairs
@@ -184,23 +184,13 @@ class _Part:
         return [*self.loaded.left_out, *self.dataset.unreadable]
 
 
-@dataclass(frozen=True)
-class _Seeing:
-    """What is asked for in place of what a file holds."""
-
-    image_size: ImageSize | None
-    window: Window | None
-    tile: TileChoice
-    overlap: float | None
-
-
 def _open(
     file: Path,
     info: DatasetInfo,
     split: str,
     device: str,
     strict: bool,
-    seen: _Seeing,
+    seen: Seeing,
     on_event: Listener,
 ) -> _Part:
     runtime = open_runtime(file, device=device, fuse=False, image_size=seen.image_size)

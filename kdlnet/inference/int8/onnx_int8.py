@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-from kdlnet.inference.export_network import header_of
 from kdlnet.inference.exported import METADATA_KEY
 from kdlnet.inference.int8.calibration import Calibration
+from kdlnet.inference.int8.common import convolutions, int8_header, no_advice, weight_bits
 from kdlnet.inference.layouts import Array, Layout
 from kdlnet.inference.onnx_export import onnx_model
 from kdlnet.inference.weights import Weights
-from kdlnet.utils.environment import sums_8_bits
 from kdlnet.utils.files import write_atomic
 from kdlnet.utils.packages import optional_package
 from kdlnet.utils.seal import sealed
@@ -33,9 +29,9 @@ class OnnxInt8:
     """
 
     def __init__(self, weights: Weights, layout: Layout) -> None:
-        self._header = header_of(weights, layout) | {"precision": "int8"}
+        self._header = int8_header(weights, layout)
         self._model = onnx_model(weights, layout)
-        self.weight_bits = 8 if sums_8_bits() else 7
+        self.weight_bits = weight_bits()
 
     def write(self, path: Path, images: Calibration, kept: Collection[str]) -> None:
         """``kept`` are the layers in float32, as torch names them."""
@@ -55,7 +51,7 @@ class OnnxInt8:
     ) -> None:
         tool = optional_package("onnxruntime.quantization", PURPOSE)
         chosen = convolutions(self._model)
-        with _quiet():
+        with no_advice():
             tool.quantize_static(
                 source,
                 target,
@@ -70,19 +66,6 @@ class OnnxInt8:
             )
 
 
-def convolutions(model: Any) -> dict[str, str]:
-    """Names of the convolution nodes by the layer of the network that each is.
-
-    Only layers that end in an activation: the names of their weights end in ``.conv.weight``.
-    """
-    start, end = "detector.", ".conv.weight"
-    return {
-        node.input[1].removeprefix(start).removesuffix(end): node.name
-        for node in model.graph.node
-        if node.op_type == "Conv" and node.input[1].endswith(end)
-    }
-
-
 class _Reader:
     """Images as ONNX Runtime asks for them."""
 
@@ -92,14 +75,3 @@ class _Reader:
     def get_next(self) -> dict[str, Array] | None:
         image = next(self._images, None)
         return None if image is None else {"images": image}
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the advice of ONNX Runtime to its callers, given as warnings."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import io
-import logging
 import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from kdlnet.inference.export_network import header_of
 from kdlnet.inference.int8.calibration import Calibration
-from kdlnet.inference.int8.onnx_int8 import convolutions
+from kdlnet.inference.int8.common import convolutions, int8_header, no_advice, weight_bits
 from kdlnet.inference.layouts import Layout
 from kdlnet.inference.onnx_export import onnx_model
 from kdlnet.inference.openvino_export import save_openvino
 from kdlnet.inference.weights import Weights
-from kdlnet.utils.environment import sums_8_bits
 from kdlnet.utils.packages import optional_package
 
 PURPOSE = "--int8 in OpenVINO"
@@ -35,11 +32,11 @@ class OpenvinoInt8:
     def __init__(self, weights: Weights, layout: Layout) -> None:
         openvino = optional_package("openvino", PURPOSE)
         network = onnx_model(weights, layout)
-        self._header = header_of(weights, layout) | {"precision": "int8"}
+        self._header = int8_header(weights, layout)
         self._nodes = convolutions(network)
         self._core = openvino.Core()
         self._network = network.SerializeToString()
-        self.weight_bits = 8 if sums_8_bits() else 7
+        self.weight_bits = weight_bits()
 
     def write(self, path: Path, images: Calibration, kept: Collection[str]) -> None:
         """``kept`` are the layers in float32, as torch names them."""
@@ -110,10 +107,5 @@ def require_nncf() -> Any:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without bars and advice of NNCF and of what it imports: stdout may have to be JSON."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        logging.disable(before)
+    with no_advice(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        yield

@@ -27,7 +27,7 @@ def layer_names(fused: Network) -> list[str]:
 
     Those have few channels and are a small part of the work, and rounding there moves every score.
     """
-    return [name for name, module in fused.named_modules() if isinstance(module, ConvAct)]
+    return [name for name, _ in _layers(fused)]
 
 
 @torch.no_grad()
