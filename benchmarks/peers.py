@@ -14,7 +14,8 @@ What is timed, all sides with the same images, image size and threads, in turns 
   within a round; the memory is the process's peak. The peer predicts at its default batch, 1;
 - exported: each side's ONNX files in ONNX Runtime and OpenVINO, batch 1, the network alone;
 - train: train_speed.py's `fast` arms on half of the images, no validation on either side.
-SSDlite sees 320x320 whatever is asked for. Measure on a machine that does nothing else.
+SSDlite sees 320x320 whatever is asked for. What is measured stands in the table and in --out at
+once: a run that is cut keeps it. Measure on a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -28,12 +29,13 @@ import subprocess
 import sys
 import tempfile
 from argparse import Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import train_speed
 from exported_speed import RUNTIMES
+from kdlnet.utils.files import write_json
 from kdlnet.verbs.synth import synthesize
 from peer_home import SSD, YOLO, Home, make_environment, make_own_files, make_peer_files
 from process_clock import RESULTS, Cost, costs_in_turns, spread
@@ -41,6 +43,7 @@ from process_clock import RESULTS, Cost, costs_in_turns, spread
 MODELS = ("lightnet-n", "lightnet")
 PARTS = ("start", "one", "many", "exported", "train")
 KDLNET = (sys.executable, "-m", "kdlnet_cli")
+HEAD = "| what | side | time or rate | peak MiB | time beside the peer's |\n|---|---|---|---|---|"
 EXPORTED_SCRIPT = Path(__file__).with_name("exported_speed.py")
 
 
@@ -111,27 +114,26 @@ def predict_commands(
     return commands
 
 
-def part_start(home: Home, options: Namespace) -> list[Part]:
+def part_start(home: Home, options: Namespace) -> Iterator[Part]:
     commands = {"kdlnet --help": [*KDLNET, "--help"]}
     if options.peers:
         commands["yolo help"] = [home.yolo(), "help"]
     found = costs_in_turns(commands, options.rounds, home.environment, not options.quick)
-    return [Part("command start", "s", _wall(found), [Bar("kdlnet --help", "yolo help", 0.1)])]
+    yield Part("command start", "s", _all(found, "wall"), [Bar("kdlnet --help", "yolo help", 0.1)])
 
 
-def part_one(home: Home, options: Namespace, images: Sequence[Path]) -> list[Part]:
+def part_one(home: Home, options: Namespace, images: Sequence[Path]) -> Iterator[Part]:
     size = options.sizes[0]
     commands = predict_commands(home, size, images[0], YOLO if options.peers else None)
     found = costs_in_turns(commands, options.rounds, home.environment, not options.quick)
     own = [side for side in commands if side.startswith(MODELS[0])]
-    limits = dict(zip(own, (0.5, 0.15, 0.15), strict=True))
-    bars = [Bar(side, YOLO[0], limit) for side, limit in limits.items()]
-    return [Part(f"one image at {size}, start included", "s", _wall(found), bars, {}, _peak(found))]
+    bars = [Bar(side, YOLO[0], limit) for side, limit in zip(own, (0.5, 0.15, 0.15), strict=True)]
+    title = f"one image at {size}, start included"
+    yield Part(title, "s", _all(found, "wall"), bars, {}, _all(found, "peak"))
 
 
-def part_many(home: Home, options: Namespace, images: Sequence[Path]) -> list[Part]:
+def part_many(home: Home, options: Namespace, images: Sequence[Path]) -> Iterator[Part]:
     """At the smallest and the largest size; the larger one on a quarter of the images."""
-    parts = []
     ends = {options.sizes[-1]: (4, 3), options.sizes[0]: (1, 6)}
     for size, (share, factor) in ends.items():
         count = max(2, len(images) // share)
@@ -156,13 +158,11 @@ def part_many(home: Home, options: Namespace, images: Sequence[Path]) -> list[Pa
         rates = {side: [1 / max(t, 1e-9) for t in times] for side, times in each.items()}
         bars = [Bar(side, YOLO[0], 1 / factor) for side in many if side.startswith(MODELS[0])]
         title = f"{count} images at {size}, pictures saved"
-        parts.append(Part(f"{title}, start excluded", "s", each, bars, rates))
-        parts.append(Part(f"{title}, start included", "s", _wall(many), (), {}, _peak(many)))
-    return parts
+        yield Part(f"{title}, start excluded", "s", each, bars, rates)
+        yield Part(f"{title}, start included", "s", _all(many, "wall"), (), {}, _all(many, "peak"))
 
 
-def part_exported(home: Home, options: Namespace) -> list[Part]:
-    parts = []
+def part_exported(home: Home, options: Namespace) -> Iterator[Part]:
     names = [*MODELS, *(YOLO if options.peers else ())]
     for size in options.sizes:
         files = {str(home.folder / f"{name}-{size}.onnx"): name for name in names}
@@ -173,11 +173,10 @@ def part_exported(home: Home, options: Namespace) -> list[Part]:
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             times = {files[file]: values for file, values in json.loads(done.stdout).items()}
             bars = [Bar("lightnet-n", "yolo26n", 0.35), Bar("lightnet", "yolo11n", 0.85)]
-            parts.append(Part(f"exported, {runtime}, {size}, batch 1", "ms", times, bars))
-    return parts
+            yield Part(f"exported, {runtime}, {size}, batch 1", "ms", times, bars)
 
 
-def part_train(home: Home, options: Namespace, data: Path, count: int) -> list[Part]:
+def part_train(home: Home, options: Namespace, data: Path, count: int) -> Iterator[Part]:
     size = options.sizes[0]
     order = Namespace(
         **{**vars(options), "image_size": size, "set": [], "peer_python": home.python, "epochs": 2},
@@ -195,26 +194,20 @@ def part_train(home: Home, options: Namespace, data: Path, count: int) -> list[P
     }
     times = {side: [1 / rate for rate in values] for side, values in rates.items()}
     bars = [Bar("lightnet-n", "yolo26n", 1 / 4), Bar("lightnet", "yolo11n", 1 / 1.5)]
-    return [Part(f"training at {size}, batch {options.batch}", "s", times, bars, rates)]
+    yield Part(f"training at {size}, batch {options.batch}", "s", times, bars, rates)
 
 
-def _wall(found: Mapping[str, Sequence[Cost]]) -> dict[str, list[float]]:
-    return {side: [cost.wall for cost in costs] for side, costs in found.items()}
-
-
-def _peak(found: Mapping[str, Sequence[Cost]]) -> dict[str, list[float]]:
-    return {side: [cost.peak for cost in costs] for side, costs in found.items()}
+def _all(found: Mapping[str, Sequence[Cost]], what: str) -> dict[str, list[float]]:
+    return {side: [getattr(cost, what) for cost in costs] for side, costs in found.items()}
 
 
 def make_images(home: Home, options: Namespace) -> tuple[list[Path], Path, int]:
     """Images to predict; a dataset to train on, which the peers may write beside, and its size."""
-    folder, half = home.folder / "data", home.folder / "half"
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.rmtree(half, ignore_errors=True)
+    folder, half, made = (home.folder / name for name in ("data", "half", "made-up"))
+    for old in (folder, half, made):
+        shutil.rmtree(old, ignore_errors=True)
     data = options.data
     if data is None:
-        made = home.folder / "made-up"
-        shutil.rmtree(made, ignore_errors=True)
         synthesize(made, count=-(-options.images * 5 // 4), image_size=(200, 200))
         data = str(made)
     train_speed.copy_dataset(data, options.data_root, options.images, folder)
@@ -223,28 +216,47 @@ def make_images(home: Home, options: Namespace) -> tuple[list[Path], Path, int]:
     return sorted((folder / "images" / "train").iterdir()), half / "data.yaml", counts["train"]
 
 
-def measure(home: Home, options: Namespace) -> list[Part]:
-    """The parts that were asked for. One that fails is told, and does not stop the others."""
+def measure(home: Home, options: Namespace) -> Iterator[Part]:
+    """What was asked for, as soon as it is there. A part that fails is told and stops no other."""
     make_own_files(home, MODELS, options.sizes)
     if options.peers:
         make_peer_files(home, options.sizes if "exported" in options.parts else ())
     images, data, count = make_images(home, options)
-    jobs: dict[str, Callable[[], list[Part]]] = {
+    jobs: dict[str, Callable[[], Iterable[Part]]] = {
         "start": lambda: part_start(home, options),
         "one": lambda: part_one(home, options, images),
         "many": lambda: part_many(home, options, images),
         "exported": lambda: part_exported(home, options),
         "train": lambda: part_train(home, options, data, count),
     }
-    found = []
     for name in options.parts:
         print(f"measuring: {name}", file=sys.stderr, flush=True)
         try:
-            found += jobs[name]()
+            yield from jobs[name]()
         except (RuntimeError, subprocess.CalledProcessError) as error:
             print(f"{name} failed: {error}", file=sys.stderr, flush=True)
             options.failed.append(name)
-    return found
+
+
+def tell(parts: Iterable[Part], python: str | None, options: Namespace) -> None:
+    """Every part as it comes: its rows on the screen, and all so far in --out, a whole file."""
+    machine, found = train_speed.describe_machine(python), list[Part]()
+
+    def note() -> None:
+        if options.out is not None:
+            settings = {key: str(value) for key, value in vars(options).items()}
+            figures = [asdict(part) for part in found]
+            write_json(options.out, {"machine": machine, "settings": settings, "parts": figures})
+
+    note()
+    print(f"{machine['processor']}, {options.threads} threads; {machine['versions']}; "
+          f"{options.rounds} rounds, median (smallest to largest).\n")  # fmt: skip
+    print(HEAD, flush=True)
+    for part in parts:
+        found.append(part)
+        print("\n".join(part.lines()), flush=True)
+        note()
+    note()  # with what failed
 
 
 def parse_options(arguments: Sequence[str] | None) -> Namespace:
@@ -264,10 +276,10 @@ def parse_options(arguments: Sequence[str] | None) -> Namespace:
     parser.add_argument("--quick", action="store_true", help="toy sizes, no training: does it run?")
     parser.add_argument("--out", type=Path, help="JSON file for everything that was measured")
     options = parser.parse_args(arguments)
+    options.failed = []
     if options.quick:
         options.images, options.sizes, options.rounds, options.calls = 4, [64], 1, 3
         options.parts = [part for part in options.parts if part != "train"]
-    options.failed = []
     return options
 
 
@@ -277,24 +289,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = (options.home or Path(name)).absolute()
         folder.mkdir(parents=True, exist_ok=True)
         python = options.peer_python if options.peers else None
-        if options.peers and python is None:
-            python = make_environment(folder / "environment")
+        if options.peers:
+            python = python or make_environment(folder / "environment")
         home = Home(folder, python, options.threads)
-        parts = measure(home, options)
-    machine = train_speed.describe_machine(python)
-    print(f"{machine['processor']}, {options.threads} threads; {machine['versions']}; "
-          f"{options.rounds} rounds, median (smallest to largest).\n")  # fmt: skip
-    print(
-        "| what | side | time or rate | peak MiB | time beside the peer's |\n|---|---|---|---|---|"
-    )
-    print("\n".join(line for part in parts for line in part.lines()))
-    if options.out is not None:
-        document: dict[str, object] = {
-            "machine": machine,
-            "settings": {k: str(v) for k, v in vars(options).items()},
-        }
-        document["parts"] = [asdict(part) for part in parts]
-        options.out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        tell(measure(home, options), python, options)
     return 1 if options.failed else 0
 
 

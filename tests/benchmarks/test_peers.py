@@ -87,3 +87,25 @@ def test_a_part_that_fails_is_told_and_the_others_go_on(benchmark, monkeypatch, 
     said = capsys.readouterr()
     assert "start failed: no such command" in said.err
     assert "| one | kdlnet | 1.50 (1.50 to 1.50) s |" in said.out
+
+
+def test_a_run_that_is_cut_keeps_what_it_measured(benchmark, monkeypatch, capsys, tmp_path):
+    peers, out = benchmark("peers"), tmp_path / "peers.json"
+    out.write_text("of another day")
+    seen = []
+
+    def many(*_):
+        seen.extend(part["name"] for part in json.loads(out.read_text())["parts"])
+        yield peers.Part("half of many", "s", {"kdlnet": [2.5]})
+        seen.append(capsys.readouterr().out)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(peers, "make_own_files", lambda *_: None)
+    monkeypatch.setattr(peers, "make_images", lambda *_: ([], tmp_path, 0))
+    monkeypatch.setattr(peers, "part_one", lambda *_: [peers.Part("one", "s", {"kdlnet": [1.5]})])
+    monkeypatch.setattr(peers, "part_many", many)
+    with pytest.raises(KeyboardInterrupt):
+        peers.main(["--quick", "--no-peers", "--parts", "one", "many", "--out", str(out)])
+    assert seen[0] == "one" and "| half of many | kdlnet | 2.50" in seen[1]
+    found = json.loads(out.read_text())["parts"]
+    assert [part["name"] for part in found] == ["one", "half of many"]
