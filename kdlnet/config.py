@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from kdlnet.settings import build_settings, changed, load_settings
+from kdlnet.settings import Precision, build_settings, changed, load_settings
 from kdlnet.utils.parse import parse_image_size, parse_tile, parse_window
 
 
@@ -216,7 +216,7 @@ class TrainConfig(_Section):
     batch: int = Field(16, ge=1)
     seed: int = Field(0, ge=0, lt=2**63)
     device: str = "auto"
-    amp: Literal["auto", "off", "bf16", "fp16"] = "auto"
+    amp: Precision = "auto"
     compile: bool = False
     time: float | None = Field(None, gt=0, description="budget of wall time in seconds")
     patience: int = Field(0, ge=0, description="epochs without a better val AP; 0: never stop")

@@ -7,14 +7,20 @@ key.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from kdlnet.errors import ConfigError, unknown
 
 Settings = TypeVar("Settings", bound=BaseModel)
+
+Precision = Annotated[
+    Literal["auto", "off", "bf16", "fp16"],
+    BeforeValidator(lambda value: "off" if value is False else value),
+]
+"""What mixed precision does; YAML reads an unquoted ``off`` as false."""
 
 
 def load_settings(

@@ -47,7 +47,7 @@ class LessonBatches:
         device: torch.device,
     ) -> None:
         self.lessons = lessons
-        self.scale = scale
+        self.scale = scale.to(device)
         self.rows = rows
         self.batch = min(batch, len(rows))
         self.seed = seed

@@ -19,6 +19,7 @@ from kdlnet.utils.files import write_json
 from kdlnet.utils.manifest import record
 
 _ASKED_TOGETHER = 16
+_ASKED_TOGETHER_ON_A_GPU = 128
 _SAVED_EVERY = 64  # batches
 _SAMPLE = 2048  # views that the scale of the channels is measured on
 
@@ -54,8 +55,9 @@ class Lessons:
     def ask(self, teacher: FeatureTeacher, device: torch.device, on_progress: Progress) -> None:
         """Fills the files from ``done`` on."""
         total, spent, began = len(self.views), self.seconds, time.perf_counter()
-        for number, start in enumerate(range(self.done, total, _ASKED_TOGETHER), start=1):
-            rows = slice(start, min(start + _ASKED_TOGETHER, total))
+        together = _ASKED_TOGETHER_ON_A_GPU if device.type == "cuda" else _ASKED_TOGETHER
+        for number, start in enumerate(range(self.done, total, together), start=1):
+            rows = slice(start, min(start + together, total))
             for row in range(rows.start, rows.stop):
                 self._views[row] = self.views[row]
             lesson = teacher(to_unit(torch.from_numpy(self._views[rows])).to(device))

@@ -40,6 +40,13 @@ class Scale:
         ]
         return Lesson(tuple(scaled[:-1]), scaled[-1])
 
+    def to(self, device: torch.device) -> Scale:
+        """The same on ``device``."""
+        means, deviations = (
+            tuple(x.to(device) for x in each) for each in (self.means, self.deviations)
+        )
+        return Scale(means, deviations)
+
 
 def measured_scale(lesson: Lesson) -> Scale:
     """The scale of the channels of ``lesson``, of as many views as there are at hand."""
@@ -95,7 +102,7 @@ def wanted(lesson: Lesson) -> dict[str, Tensor]:
 
 def mimic_loss(guesses: dict[str, Tensor], targets: dict[str, Tensor]) -> StepOutput:
     """The sum of the smooth L1 losses of all names, in the parts backbone, neck and image."""
-    losses = {name: F.smooth_l1_loss(guesses[name], targets[name]) for name in targets}
+    losses = {name: F.smooth_l1_loss(guesses[name].float(), targets[name]) for name in targets}
     parts: dict[str, Tensor] = {}
     for name, loss in losses.items():
         part = part_of(name)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from kdlnet.config import ModelConfig, OptimConfig
+from kdlnet.settings import Precision
 
 
 class PretrainConfig(BaseModel):
@@ -36,7 +37,7 @@ class PretrainConfig(BaseModel):
     batch: int = Field(32, ge=1)
     seed: int = Field(0, ge=0, lt=2**63)
     device: str = "auto"
-    amp: Literal["auto", "off", "bf16", "fp16"] = "auto"
+    amp: Precision = "auto"
     time: float | None = Field(None, gt=0)
     val_every: int = Field(1, ge=1)
 

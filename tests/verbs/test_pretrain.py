@@ -149,3 +149,10 @@ def test_an_unknown_model_is_told_before_anything_is_made(images: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'lightnet-n'"):
         pretrain(settings(images, model={"name": "lightnt-n"}))
     assert not (images.parent / "runs").exists()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("amp", ["auto", "off"])
+def test_a_gpu_learns_too(images: Path, amp: str) -> None:
+    result = pretrain(settings(images, epochs=2, device="cuda", amp=amp))
+    assert result.metrics["explained"] is not None
