@@ -42,7 +42,7 @@ def join(parts: Sequence[DatasetInfo]) -> DatasetInfo:
     return DatasetInfo(
         name="+".join(part.name for part in parts),
         source=parts[0].source,
-        root=Path(os.path.commonpath([part.root for part in parts])),
+        root=_common_root(parts),
         names=tuple(dict.fromkeys(name for part in parts for name in part.names)),
         splits={
             split: tuple(
@@ -53,6 +53,14 @@ def join(parts: Sequence[DatasetInfo]) -> DatasetInfo:
         channels=3 if 3 in channels else None if None in channels else 1,
         parts=tuple(parts),
     )
+
+
+def _common_root(parts: Sequence[DatasetInfo]) -> Path:
+    """The folder around all of ``parts``; that of the first where they are on several drives."""
+    try:
+        return Path(os.path.commonpath([part.root for part in parts]))
+    except ValueError:
+        return parts[0].root
 
 
 def described(info: DatasetInfo) -> list[str]:

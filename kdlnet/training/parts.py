@@ -47,12 +47,16 @@ class RunParts:
 
 
 def prepare_run(
-    config: TrainConfig, saved: Weights | None, init: Path | None, on_event: Listener
+    config: TrainConfig,
+    saved: Weights | None,
+    init: Path | None,
+    on_event: Listener,
+    found: Split | None = None,
 ) -> RunParts:
     """Reads the data and builds the model; writes nothing.
 
     Without ``init`` a new run begins at the released start of its model, unless the settings say
-    otherwise.
+    otherwise. ``found`` is the training split where it was read before.
     """
     device = find_device(config.device)
     prepare(device)
@@ -72,7 +76,7 @@ def prepare_run(
     if start is not None:
         for line in transfer(start, detector, info.names):
             on_event(Message(line if init is not None else f"{line}; --init none: from scratch"))
-    found = load_split(info, config.data.train_split, config.data.strict)
+    found = training_split(config) if found is None else found
     config, contract = _contract(config, channels, found, on_event)
     train_set = _open(found, config.data.train_split, contract, config, on_event, training=True)
     _require_boxes(train_set, info, config)
@@ -133,6 +137,11 @@ def find_data(config: TrainConfig) -> DatasetInfo:
     """The dataset of a run. Raises DataError where there is none."""
     root = None if config.data.root is None else Path(config.data.root)
     return find_datasets(config.data.name, root)
+
+
+def training_split(config: TrainConfig) -> Split:
+    """What a run learns from, read from its files. Raises DataError where that cannot be."""
+    return load_split(find_data(config), config.data.train_split, config.data.strict)
 
 
 def _open(

@@ -11,6 +11,7 @@ import torch
 
 from kdlnet.config import TrainConfig
 from kdlnet.data.folders import image_folders
+from kdlnet.data.labels import Split
 from kdlnet.errors import ConfigError
 from kdlnet.events import Listener, Message, RunFinished, RunStarted, ignore
 from kdlnet.inference.weights import Weights, load_weights
@@ -52,10 +53,14 @@ def plain_run(
     out: Path | None,
     overwrite: bool,
     on_event: Listener,
+    found: Split | None = None,
 ) -> TrainResult:
-    """A new run without a teacher, whatever the settings say of one; ``init`` are weights."""
+    """A new run without a teacher, whatever the settings say of one; ``init`` are weights.
+
+    ``found`` is the training split where it was read before.
+    """
     config = config.changed(distill={"teachers": (), "own_average": False})
-    parts = prepare_run(config, None, init, on_event)
+    parts = prepare_run(config, None, init, on_event, found)
     folder = run_folder(parts, Path("runs/train"), out, overwrite, reads=[init])
     return run_training(parts, supervised_step(parts), folder, None, on_event)
 

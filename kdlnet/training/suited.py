@@ -14,12 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdlnet.config import TrainConfig
-from kdlnet.data.dataset import load_split
 from kdlnet.data.labels import Split
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, Message
 from kdlnet.images.read import image_size
-from kdlnet.training.parts import find_data
 from kdlnet.types import ImageSize
 from kdlnet.utils.device import find_device
 
@@ -60,14 +58,13 @@ class Survey:
         return float(height), float(width)
 
 
-def suited(config: TrainConfig, init: Path | None, on_event: Listener) -> TrainConfig:
-    """``config`` with values that suit its training split wherever it was given none.
+def suited(config: TrainConfig, found: Split, init: Path | None, on_event: Listener) -> TrainConfig:
+    """``config`` with values that suit its training split ``found`` wherever it was given none.
 
     With ``init`` the model is as it stands: it must be that of these weights. Lines through
-    ``on_event`` say what was chosen and why. Raises DataError for a dataset that cannot be read.
+    ``on_event`` say what was chosen and why.
     """
-    info = find_data(config)
-    survey = _survey(load_split(info, config.data.train_split, config.data.strict))
+    survey = _survey(found)
     if survey is None:
         return config
     given = _given(config)

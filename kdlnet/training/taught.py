@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kdlnet.config import TrainConfig
+from kdlnet.data.labels import Split
 from kdlnet.errors import ConfigError
 from kdlnet.events import Listener, Message
 from kdlnet.inference.released import released_or_file
@@ -27,10 +28,14 @@ def taught_run(
     out: Path | None,
     overwrite: bool,
     on_event: Listener,
+    found: Split | None = None,
 ) -> TrainResult:
-    """A new run under ``teachers``, averaged; ``init`` are weights the student starts from."""
+    """A new run under ``teachers``, averaged; ``init`` are weights the student starts from.
+
+    ``found`` is the training split where it was read before.
+    """
     names = [str(released_or_file(teacher).absolute()) for teacher in teachers]
-    parts = prepare_run(config.changed(distill={"teachers": names}), None, init, on_event)
+    parts = prepare_run(config.changed(distill={"teachers": names}), None, init, on_event, found)
     teacher = _teacher(parts, teachers, on_event)
     folder = run_folder(parts, Path("runs/distill"), out, overwrite, reads=[*teachers, init])
     result = run_training(parts, _step(parts, teacher), folder, None, on_event)

@@ -12,6 +12,7 @@ from kdlnet.events import Listener, ignore
 from kdlnet.images.window import full_window
 from kdlnet.inference.weights import load_weights
 from kdlnet.training.gain_page import arms_of, write_gain_page
+from kdlnet.training.parts import training_split
 from kdlnet.training.run import TrainResult
 from kdlnet.training.run_folder import RunFolder
 from kdlnet.training.series import Series, begin_series, check_series, resumed_series, run_series
@@ -108,7 +109,8 @@ def _resumed(config: TrainConfig, resume: Path, on_event: Listener) -> TrainResu
 def _begun(
     config: TrainConfig, series: Series, out: Path | None, overwrite: bool, on_event: Listener
 ) -> TrainResult:
-    config = suited(config, series.init, on_event)
+    found = training_split(config)
+    config = suited(config, found, series.init, on_event)
     if not series.teachers:
         named = tuple(path.absolute() for path in named_teachers(config))
         series = series.model_copy(update={"teachers": named})
@@ -116,7 +118,13 @@ def _begun(
     check_series(series, config)
     if config.distill.own_average or (teachers and series.generations == 1):
         return taught_run(
-            config, teachers, init=series.init, out=out, overwrite=overwrite, on_event=on_event
+            config,
+            teachers,
+            init=series.init,
+            out=out,
+            overwrite=overwrite,
+            on_event=on_event,
+            found=found,
         )
     config, folder = begin_series(series, "distill", config, out, overwrite)
     return run_series(config, series, folder, on_event)

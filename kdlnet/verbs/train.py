@@ -6,6 +6,7 @@ from pathlib import Path
 
 from kdlnet.config import TrainConfig
 from kdlnet.events import Listener, ignore
+from kdlnet.training.parts import training_split
 from kdlnet.training.run import TrainResult, plain_run, resumed_plain_run
 from kdlnet.training.run_folder import RunFolder
 from kdlnet.training.suited import suited
@@ -37,5 +38,8 @@ def train(
         on_event = on_event if is_writer() else ignore
         if resume is not None:
             return resumed_plain_run(resume, config, on_event)
-        config = suited(config, init, on_event)
-        return plain_run(config, init=init, out=out, overwrite=overwrite, on_event=on_event)
+        found = training_split(config)
+        config = suited(config, found, init, on_event)
+        return plain_run(
+            config, init=init, out=out, overwrite=overwrite, on_event=on_event, found=found
+        )

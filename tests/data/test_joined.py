@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ntpath
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 
+from kdlnet.data import joined
+from kdlnet.data.catalog import find_dataset
 from kdlnet.data.dataset import DetectionDataset, load_split
-from kdlnet.data.joined import described, find_datasets, renumber
+from kdlnet.data.joined import described, find_datasets, join, renumber
 from kdlnet.errors import DataError
 from kdlnet.losses.assigner import TaskAlignedAssigner
 from kdlnet.losses.detection import DetectionLoss
@@ -55,6 +58,18 @@ def test_classes_are_joined_by_name_and_images_know_those_of_their_set(
     assert [each.labels.tolist() for each in split.labels] == [[0]] * 3 + [[]] + [[1]] * 3 + [[]]
     known = [None if each.looked_for is None else each.looked_for.tolist() for each in split.labels]
     assert known == [[True, True, False]] * 4 + [[False, True, True]] * 4
+
+
+def test_datasets_on_two_drives_are_joined(
+    two: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of Windows, where no folder is around both."""
+    dark, bright = map(find_dataset, two)
+    assert join([dark, bright]).root == dark.root.parent
+    monkeypatch.setattr(joined.os.path, "commonpath", ntpath.commonpath)
+    parts = [replace(dark, root=Path("C:/dark")), replace(bright, root=Path("D:/bright"))]
+    info = join(parts)
+    assert info.root == Path("C:/dark") and info.names == ("scratch", "pit", "stain")
 
 
 def test_one_dataset_is_itself(two: tuple[str, str]) -> None:

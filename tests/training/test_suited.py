@@ -8,6 +8,7 @@ import pytest
 
 from kdlnet.config import TrainConfig, build_config
 from kdlnet.events import Message
+from kdlnet.training.parts import training_split
 from kdlnet.training.suited import suited
 
 
@@ -33,7 +34,7 @@ def _chosen(data: Path, **given: object) -> tuple[TrainConfig, str]:
         told.append(event.text)
 
     config = build_config({"data": {"name": str(data)}, "device": "cpu", **given})
-    return suited(config, None, hear), "\n".join(told)
+    return suited(config, training_split(config), None, hear), "\n".join(told)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from kdlnet.config import TrainConfig, build_config, load_config
+from kdlnet.data import label_files
 from kdlnet.errors import DataError, KdlnetError, WeightsError
 from kdlnet.events import EpochDone, Message, RunFinished, RunStarted, StepDone, ignore
 from kdlnet.inference.weights import load_weights
@@ -21,11 +23,13 @@ from kdlnet.training.run import TrainResult, supervised_step
 from kdlnet.training.run_folder import RunFolder
 from kdlnet.training.validation import Validation
 from kdlnet.utils.files import write_yaml
+from kdlnet.verbs.distill import distill
 from kdlnet.verbs.train import train
 
 from ..conftest import REPOSITORY
 from ..support.interrupt import StopAt
 from ..support.squares import make_dataset
+from ..support.weights_file import make_file
 
 
 def _changed(config: TrainConfig, **values: object) -> TrainConfig:
@@ -209,6 +213,34 @@ def test_overwrite_spares_a_folder_that_is_no_run(config: TrainConfig, tmp_path:
     with pytest.raises(KdlnetError, match="left alone"):
         train(config, out=tmp_path / "photos", overwrite=True)
     assert (tmp_path / "photos" / "holiday.jpg").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("verb", ["train", "distill"])
+def test_label_files_are_read_once(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    """Not once to choose the settings and once to train."""
+    counts: Counter[Path] = Counter()
+    read = label_files.read_labels
+
+    def counted(file: Path, *more: Any) -> Any:
+        counts[file] += 1
+        return read(file, *more)
+
+    def stop(event: object) -> None:
+        if isinstance(event, RunStarted):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(label_files, "read_labels", counted)
+    config = build_config({"data": {"name": str(dataset)}, "device": "cpu"})
+    with pytest.raises(KeyboardInterrupt):
+        if verb == "train":
+            train(config, out=tmp_path / "run", on_event=stop)
+        else:
+            teacher = make_file(tmp_path / "teacher.pt")
+            distill(config, teachers=[teacher], out=tmp_path / "run", on_event=stop)
+    names = [file for file in counts if file.parent.name == "train"]
+    assert len(names) == 12 and {counts[file] for file in names} == {1}
 
 
 def test_a_time_budget_ends_the_run(config: TrainConfig, tmp_path: Path) -> None:
