@@ -49,6 +49,9 @@ def export(
         int | None,
         option("--batch", metavar="N", min=1, help="Images the file takes at once [any number]."),
     ] = None,
+    dynamic: Annotated[
+        bool, option("--dynamic", help="Any height and width, in steps of 32 (onnx, openvino).")
+    ] = False,
     raw: Annotated[
         bool, option("--raw", help="Maps of the last convolutions, for NPU compilers.")
     ] = False,
@@ -111,6 +114,7 @@ def export(
                 half=half,
                 outputs="maps" if raw else "detections" if nms else "points",
                 batch=batch,
+                dynamic=dynamic,
                 int8=int8,
                 **given(calibration=calibration, max_drop=drop),
                 **given(format=format, data=data, data_root=data_root, split=split),
@@ -131,21 +135,33 @@ def _error(facts: dict[str, Any]) -> str:
 def _show(console: Console, certificate: ExportCertificate) -> None:
     facts = certificate.to_dict()
     kind = "real" if facts["real_images"] else "made-up"
-    same = "the same " if facts["same_boxes"] else ""
-    boxes = f"{same}{facts['boxes_compared']} boxes" if facts["boxes_compared"] else "no boxes"
     console.say(
-        f"proof on {facts['images']} {kind} images in {facts['runtime']}: {boxes}, {_error(facts)}"
+        f"proof on {facts['images']} {kind} images in {facts['runtime']}: {_boxes(facts)}, "
+        f"{_error(facts)}"
     )
+    if "another_size" in facts:
+        _show_another_size(console, facts["another_size"])
     if "int8" in facts:
         _show_int8(console, facts["int8"])
     height, width = facts["image_size"]
     batch = "any batch" if facts["batch"] is None else f"batch {facts['batch']}"
+    size = f"any size, {height}x{width} unless told" if facts["dynamic"] else f"{height}x{width}"
     console.say(
-        f"takes   images ({batch}, {height}x{width}); {facts['bytes'] / 1e6:.1f} MB; "
+        f"takes   images ({batch}, {size}); {facts['bytes'] / 1e6:.1f} MB; "
         f"proved on {facts['device']} in {facts['precision']}"
     )
     console.say(f"written {facts['exported']}", "bold")
     console.document(facts)
+
+
+def _boxes(facts: dict[str, Any]) -> str:
+    same = "the same " if facts["same_boxes"] else ""
+    return f"{same}{facts['boxes_compared']} boxes" if facts["boxes_compared"] else "no boxes"
+
+
+def _show_another_size(console: Console, facts: dict[str, Any]) -> None:
+    height, width = facts["image_size"]
+    console.say(f"at {height}x{width}: {_boxes(facts)}, {_error(facts)}")
 
 
 def _show_int8(console: Console, facts: dict[str, Any]) -> None:

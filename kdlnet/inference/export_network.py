@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from kdlnet.inference.exported import FORMAT
 from kdlnet.inference.layouts import Layout
 from kdlnet.inference.weights import Weights
 from kdlnet.models.network import Network
-from kdlnet.ops.decode import distances_to_boxes
+from kdlnet.ops.decode import decode_boxes, distances_to_boxes
 from kdlnet.ops.points import make_points
 from kdlnet.types import ImageSize, RawPredictions
 from kdlnet.utils.seal import SEAL
@@ -42,6 +43,8 @@ def network_of(weights: Weights, layout: Layout, half: bool = False) -> nn.Modul
     dtype = torch.float16 if half else torch.float32
     if layout.outputs == "maps":
         return _Maps(detector, dtype).eval()
+    if layout.dynamic:
+        return _FreePoints(detector, dtype).eval()
     return _Points(detector, dtype, weights.preprocess.image_size).eval()
 
 
@@ -73,6 +76,19 @@ class _Points(nn.Module):
         logits, bins = raw.logits.float(), raw.bins.float()
         distances = bins.softmax(dim=-1) @ self.steps
         return logits, distances_to_boxes(distances, self.points, self.strides), bins
+
+
+class _FreePoints(nn.Module):
+    """The same for images of any size: where the points lie follows from the maps."""
+
+    def __init__(self, detector: Network, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.detector, self.dtype = detector, dtype
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        raw: RawPredictions = self.detector(images.to(self.dtype))
+        raw = replace(raw, logits=raw.logits.float(), bins=raw.bins.float())
+        return raw.logits, decode_boxes(raw), raw.bins
 
 
 class _Maps(nn.Module):

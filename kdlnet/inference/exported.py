@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,10 @@ import numpy as np
 
 from kdlnet.errors import ConfigError, WeightsError
 from kdlnet.inference.engine import ArrayEngine
-from kdlnet.inference.layouts import Answers, Array, Layout
+from kdlnet.inference.layouts import Answers, Array, Layout, Shapes
 from kdlnet.inference.runtimes import Runtime, Wanted
 from kdlnet.metrics.verdict import VerdictRule
-from kdlnet.types import Preprocess, RawArrays, SuppressedArrays
+from kdlnet.types import ImageSize, Preprocess, RawArrays, SuppressedArrays
 
 FORMAT = 1
 METADATA_KEY = "kdlnet"
@@ -22,8 +23,6 @@ METADATA_KEY = "kdlnet"
 
 Run = Callable[[Array, Sequence[str]], Sequence[Array]]
 """Images (B, channels, H, W) and names of outputs to the arrays of these outputs."""
-Shapes = Mapping[str, Sequence[object]]
-"""Sizes of inputs and outputs by name, without the batch."""
 
 
 def exported_file(path: Path, title: str) -> bytes:
@@ -75,12 +74,33 @@ def _fits(shapes: Shapes | None, header: dict[str, Any]) -> bool:
     Raises ValueError, TypeError or KeyError where its thresholds are none.
     """
     contract = Preprocess.from_dict(header["preprocess"])
-    answers = Answers(header, Layout.of_header(header))
-    wanted = {"images": [contract.channels, *contract.image_size], **answers.shapes}
+    layout = Layout.of_header(header)
+    size = (None, None) if layout.dynamic else contract.image_size
+    wanted = {"images": [contract.channels, *size], **Answers(header, layout).shapes}
     VerdictRule.of_weights(header["thresholds"], header["names"])
     texts = isinstance(header["model"], str) and isinstance(header.get("calibration", {}), dict)
     texts &= header.get("precision", "int8") == "int8"
     return texts and shapes in (None, wanted)
+
+
+def input_size(path: Path, wanted: Wanted, header: dict[str, Any]) -> ImageSize:
+    """(H, W) of the images: what is ``wanted``, else the file's own.
+
+    Raises ConfigError where the file does not take it.
+    """
+    own = Preprocess.from_dict(header["preprocess"]).image_size
+    height, width = wanted.image_size or own
+    if not Layout.of_header(header).dynamic and (height, width) != own:
+        raise ConfigError(
+            f"{str(path)!r} takes images of {own[0]}x{own[1]} only: leave --image-size out, or "
+            "export the weights again with another one or for any (--dynamic)"
+        )
+    step = max(header["strides"])
+    if height < step or width < step or height % step or width % step:
+        raise ConfigError(
+            f"image size {height}x{width}: {str(path)!r} takes multiples of {step} only"
+        )
+    return height, width
 
 
 def exported_runtime(
@@ -88,15 +108,10 @@ def exported_runtime(
 ) -> Runtime:
     """The runtime of a network that ``run`` runs; ``about`` are the other fields of Runtime.
 
-    Raises ConfigError where ``wanted`` asks for another image size than the file's.
+    Raises ConfigError as :func:`input_size` does.
     """
     contract = Preprocess.from_dict(header["preprocess"])
-    height, width = contract.image_size
-    if wanted.image_size not in (None, (height, width)):
-        raise ConfigError(
-            f"{str(path)!r} takes images of {height}x{width} only: leave --image-size out, or "
-            "export the weights again with another one"
-        )
+    contract = replace(contract, image_size=input_size(path, wanted, header))
     layout = Layout.of_header(header)
     network = _Network(path, run, Answers(header, layout), layout.batch)
     about |= {"precision": header["precision"]} if "precision" in header else {}
@@ -110,7 +125,8 @@ def exported_runtime(
         calibration=header.get("calibration", {}),
         fused=True,
         file_fused=True,
-        fixed_size=True,
+        fixed_size=not layout.dynamic,
+        batch=layout.batch,
         with_boxes=network.with_boxes,
         **about,
     )
@@ -123,12 +139,14 @@ class _Network:
         self._path, self._run, self._answers, self._batch = path, run, answers, batch
 
     def __call__(self, images: Array) -> RawArrays | SuppressedArrays:
-        return self._answers.raw(self._found(images, self._answers.needed))
+        found = self._found(images, self._answers.needed)
+        return self._answers.raw(found, images.shape[2:])
 
     def with_boxes(self, images: Array) -> tuple[RawArrays | SuppressedArrays, Array]:
         """Also boxes (B, A, 4), in pixels of the network input: the file's own if it has them."""
         names = tuple(self._answers.shapes)
-        return self._answers.with_boxes(dict(zip(names, self._found(images, names), strict=True)))
+        found = dict(zip(names, self._found(images, names), strict=True))
+        return self._answers.with_boxes(found, images.shape[2:])
 
     def _found(self, images: Array, outputs: Sequence[str]) -> Sequence[Array]:
         try:

@@ -23,7 +23,8 @@ class Exporter:
     inputs and outputs of a layout.
 
     The proof runs them in the runtime of ``kind``, within ``tolerance``. ``facts`` go into the
-    certificate. ``outputs`` are those of OUTPUTS that it can have. ``half`` is the same format with
+    certificate. ``outputs`` are those of OUTPUTS that it can have, ``dynamic`` whether heights and
+    widths can be free. ``half`` is the same format with
     numbers of 16 bits, where it has that.
     """
 
@@ -33,6 +34,7 @@ class Exporter:
     tolerance: Tolerance = field(default_factory=Tolerance)
     facts: dict[str, Any] = field(default_factory=dict)
     outputs: tuple[str, ...] = OUTPUTS
+    dynamic: bool = True
     half: Exporter | None = None
 
 
@@ -45,10 +47,11 @@ def _format(
     packages: tuple[str, ...],
     write: Callable[..., None],
     outputs: tuple[str, ...] = OUTPUTS,
+    dynamic: bool = True,
     **facts: Any,
 ) -> Exporter:
     """The format ``name``, whose ``write`` also takes ``half``."""
-    exporter = Exporter(KINDS[name], packages, write, facts=facts, outputs=outputs)
+    exporter = Exporter(KINDS[name], packages, write, facts=facts, outputs=outputs, dynamic=dynamic)
     half = replace(exporter, write=partial(write, half=True), tolerance=HALF)
     return replace(exporter, half=half)
 
@@ -56,6 +59,6 @@ def _format(
 EXPORTERS: dict[str, Exporter] = {
     "onnx": _format("onnx", ("onnx", "onnxscript", "onnxruntime"), write_onnx, opset=OPSET),
     "openvino": _format("openvino", ("onnx", "onnxscript", "openvino"), write_openvino),
-    "torchscript": _format("torchscript", (), write_torchscript, ("points", "maps")),
+    "torchscript": _format("torchscript", (), write_torchscript, ("points", "maps"), False),
 }
 """Formats by name, that of their kind of file."""

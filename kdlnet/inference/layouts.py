@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,13 @@ from numpy.typing import NDArray
 
 from kdlnet.inference.suppressed import rows_of
 from kdlnet.ops.arrays import distances_to_boxes, expected_distances, make_points
-from kdlnet.types import Preprocess, RawArrays, SuppressedArrays
+from kdlnet.types import ImageSize, Preprocess, RawArrays, SuppressedArrays
+
+_GRIDS = 4  # sizes of images whose points are kept
 
 Array = NDArray[np.float32]
+Shapes = dict[str, list[int | None]]
+"""Sizes of inputs and outputs by name, without the batch; None where any will do."""
 
 OUTPUTS = ("points", "maps", "detections")
 """``points``: logits, boxes and bins of all points. ``maps``: what the last convolutions give.
@@ -23,19 +28,26 @@ OUTPUTS = ("points", "maps", "detections")
 
 @dataclass(frozen=True)
 class Layout:
-    """The outputs of a file, one of OUTPUTS, and the images it takes at once, None for any."""
+    """The outputs of a file, one of OUTPUTS, and the images it takes at once, None for any.
+
+    ``dynamic``: heights and widths are free, in multiples of the largest stride.
+    """
 
     outputs: str = "points"
     batch: int | None = None
+    dynamic: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        return {"outputs": self.outputs, "batch": self.batch}
+        return asdict(self)
 
     @classmethod
     def of_header(cls, header: Mapping[str, Any]) -> Layout:
-        """That of a file's header. Raises ValueError for none; files before layouts lack it."""
-        found = cls(header.get("outputs", "points"), header.get("batch"))
-        if found.outputs not in OUTPUTS or not (found.batch is None or found.batch >= 1):
+        """That of a file's header. Raises ValueError for none; older files lack keys."""
+        found = cls(
+            header.get("outputs", "points"), header.get("batch"), header.get("dynamic", False)
+        )
+        fits = found.outputs in OUTPUTS and isinstance(found.dynamic, bool)
+        if not fits or not (found.batch is None or found.batch >= 1):
             raise ValueError(f"{found} is no layout")
         return found
 
@@ -47,30 +59,35 @@ class Answers:
     """
 
     def __init__(self, header: Mapping[str, Any], layout: Layout) -> None:
-        self._height, self._width = Preprocess.from_dict(header["preprocess"]).image_size
+        self._size = Preprocess.from_dict(header["preprocess"]).image_size
         self._classes, self._bins = len(header["names"]), int(header["bins"])
         self._strides = [int(stride) for stride in header["strides"]]
         self._layout = layout
-        self._grid = make_points(self._sizes, self._strides)
+        self._grid = lru_cache(_GRIDS)(self._make_grid)
+
+    def _sizes(self, image_size: ImageSize) -> list[ImageSize]:
+        height, width = image_size
+        return [(height // stride, width // stride) for stride in self._strides]
+
+    def _make_grid(self, image_size: ImageSize) -> tuple[Array, Array]:
+        return make_points(self._sizes(image_size), self._strides)
 
     @property
-    def _sizes(self) -> list[tuple[int, int]]:
-        return [(self._height // stride, self._width // stride) for stride in self._strides]
-
-    @property
-    def shapes(self) -> dict[str, list[int]]:
-        """Sizes by name, in the order of the file, without the batch."""
+    def shapes(self) -> Shapes:
+        """Sizes by name, in the order of the file, without the batch; None where one is free."""
+        sizes, free = self._sizes(self._size), self._layout.dynamic
         if self._layout.outputs == "maps":
             return {
-                name: [channels, *size]
-                for stride, size in zip(self._strides, self._sizes, strict=True)
+                name: [channels, *((None, None) if free else size)]
+                for stride, size in zip(self._strides, sizes, strict=True)
                 for name, channels in zip(
                     map_names(stride), (self._classes, 4 * self._bins), strict=True
                 )
             }
-        points = sum(height * width for height, width in self._sizes)
+        count = sum(height * width for height, width in sizes)
         if self._layout.outputs == "detections":
-            return {"detections": [rows_of(points, self._classes), 6]}
+            return {"detections": [rows_of(count, self._classes), 6]}
+        points = None if free else count
         return {
             "logits": [points, self._classes],
             "boxes": [points, 4],
@@ -82,8 +99,8 @@ class Answers:
         """Names of those that kdlnet itself reads; it decodes the boxes from the bins."""
         return tuple(name for name in self.shapes if name != "boxes")
 
-    def raw(self, found: Sequence[Array]) -> RawArrays | SuppressedArrays:
-        """From the outputs ``needed``."""
+    def raw(self, found: Sequence[Array], image_size: ImageSize) -> RawArrays | SuppressedArrays:
+        """From the outputs ``needed`` for images of that size."""
         if self._layout.outputs == "detections":
             return _rows(found[0])
         if self._layout.outputs == "points":
@@ -92,11 +109,13 @@ class Answers:
             logits = np.concatenate([_flat(level) for level in found[::2]], axis=1)
             flat = np.concatenate([_flat(level) for level in found[1::2]], axis=1)
             bins = flat.reshape(*flat.shape[:2], 4, self._bins)
-        return RawArrays(logits, bins, *self._grid)
+        return RawArrays(logits, bins, *self._grid(image_size))
 
-    def with_boxes(self, found: Mapping[str, Array]) -> tuple[RawArrays | SuppressedArrays, Array]:
+    def with_boxes(
+        self, found: Mapping[str, Array], image_size: ImageSize
+    ) -> tuple[RawArrays | SuppressedArrays, Array]:
         """From all outputs; the boxes (B, A, 4) are the file's own where it has them."""
-        raw = self.raw([found[name] for name in self.needed])
+        raw = self.raw([found[name] for name in self.needed], image_size)
         if isinstance(raw, SuppressedArrays):
             return raw, raw.boxes
         if "boxes" in found:

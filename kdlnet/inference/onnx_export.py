@@ -25,7 +25,7 @@ OPSET = 18
 
 
 def write_onnx(weights: Weights, path: Path, layout: Layout, half: bool = False) -> None:
-    """A fused detector as ONNX: fixed height and width, all facts in the metadata.
+    """A fused detector as ONNX, all facts in the metadata.
 
     ``half`` computes in 16 bits; images and answers stay float32.
     """
@@ -44,8 +44,10 @@ def onnx_model(weights: Weights, layout: Layout, half: bool = False) -> Any:
     outputs = Answers(header_of(weights, inner), inner).shapes
     model = _exported(weights, inner, list(outputs), half)
     _drop_traces(model)
+    if layout.dynamic:
+        _name_sizes(model.graph)
     if suppressed:
-        model = with_nms(model, weights.preprocess.image_size, *outputs["logits"])
+        model = with_nms(model, weights.preprocess.image_size)
     model.producer_name, model.producer_version = "kdlnet", __version__
     onnx.checker.check_model(model)
     return model
@@ -53,7 +55,6 @@ def onnx_model(weights: Weights, layout: Layout, half: bool = False) -> Any:
 
 def _exported(weights: Weights, layout: Layout, outputs: list[str], half: bool) -> Any:
     """The detector as torch's exporter writes it."""
-    any_batch = {"images": {0: torch.export.Dim("batch")}}
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter's own, about itself
         program = torch.onnx.export(
@@ -64,11 +65,33 @@ def _exported(weights: Weights, layout: Layout, outputs: list[str], half: bool) 
             input_names=["images"],
             output_names=outputs,
             opset_version=OPSET,
-            dynamic_shapes=any_batch if layout.batch is None else None,
+            dynamic_shapes=_free(layout, max(weights.detector.strides)),
         )
     if program is None:
         raise KdlnetError("torch.onnx.export gave no model: use torch 2.6 or newer")
     return program.model_proto
+
+
+def _free(layout: Layout, step: int) -> dict[str, dict[int, Any]] | None:
+    """Which sizes of the images are free, as torch's exporter wants it."""
+    dim = torch.export.Dim
+    free = {0: dim("batch")} if layout.batch is None else {}
+    if layout.dynamic:
+        free |= {2: step * dim("rows"), 3: step * dim("columns")}
+    return {"images": free} if free else None
+
+
+def _name_sizes(graph: Any) -> None:
+    """Gives free heights and widths names that people read, in place of the exporter's terms."""
+    graph.ClearField("value_info")
+    for value in (*graph.input, *graph.output):
+        sizes = value.type.tensor_type.shape.dim
+        stride = value.name.partition("_")[2]
+        if value.name in ("logits", "boxes", "bins"):
+            sizes[1].dim_param = "points"
+        else:
+            over = f"/{stride}" if stride else ""
+            sizes[2].dim_param, sizes[3].dim_param = f"height{over}", f"width{over}"
 
 
 def _drop_traces(model: Any) -> None:

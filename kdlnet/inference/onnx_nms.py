@@ -66,13 +66,15 @@ suppression (float[{batch}, {points}, {classes}] logits, float[{batch}, {points}
 """
 
 
-def with_nms(model: Any, image_size: ImageSize, points: int, classes: int) -> Any:
+def with_nms(model: Any, image_size: ImageSize) -> Any:
     """``model``, whose outputs are those of all points, with the output ``detections`` alone.
 
     (B, N, 6): x1, y1, x2, y2 in pixels of the network input, score, label; by falling score.
     """
     onnx = optional_package("onnx", "--nms")
-    batch = model.graph.input[0].type.tensor_type.shape.dim[0]
+    logits = next(value for value in model.graph.output if value.name == "logits")
+    batch, *sizes = logits.type.tensor_type.shape.dim
+    points, classes = (size.dim_value for size in sizes)
     height, width = image_size
     text = _TEXT.format(
         ir=model.ir_version,

@@ -14,7 +14,7 @@ from kdlnet.inference.exported import (
     exported_runtime,
     read_header,
 )
-from kdlnet.inference.layouts import Array
+from kdlnet.inference.layouts import Array, Shapes
 from kdlnet.inference.runtimes import Runtime, Wanted
 from kdlnet.utils.environment import processor_name
 from kdlnet.utils.memory import keep_freed_memory
@@ -106,6 +106,9 @@ def _metadata(session: Any, path: Path) -> str | None:
     return text
 
 
-def _shapes(session: Any) -> dict[str, list[object]]:
+def _shapes(session: Any) -> Shapes:
     values = (*session.get_inputs(), *session.get_outputs())
-    return {value.name: list(value.shape)[1:] for value in values}
+    return {
+        value.name: [size if isinstance(size, int) else None for size in value.shape[1:]]
+        for value in values
+    }

@@ -26,7 +26,8 @@ class Runtime:
     ``rule`` is the file's own, and ``calibration`` says how it was chosen, empty where none was.
     ``name`` is a key of RUNTIMES, ``version`` that of the library behind it; ``device_name`` is the
     chip. ``fused`` says what runs, ``file_fused`` what the file holds. ``fixed_size``: only
-    ``preprocess.image_size`` fits. ``with_boxes`` takes what ``engine.load`` makes and returns the
+    ``preprocess.image_size`` fits. ``batch`` is what the network takes at once, None for any;
+    others are filled up. ``with_boxes`` takes what ``engine.load`` makes and returns the
     network's answer and the boxes (B, A, 4) that the file itself decodes, for programs other than
     kdlnet; None where it decodes none.
     """
@@ -45,6 +46,7 @@ class Runtime:
     fused: bool
     file_fused: bool
     fixed_size: bool
+    batch: int | None = None
     precision: str = "float32"
     with_boxes: Callable[[Any], tuple[Any, Any]] | None = None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -71,6 +71,7 @@ def export(
     half: bool = False,
     outputs: str = "points",
     batch: int | None = None,
+    dynamic: bool = False,
     int8: bool = False,
     calibration: int | None = None,
     max_drop: Mapping[str, float] | None = None,
@@ -84,15 +85,17 @@ def export(
     The proof runs on ``images`` of the ``split`` of ``data``, spread over it, or on made-up ones
     without ``data``, and on ``device``, where the file is to run: an integrated GPU or an NPU may
     answer otherwise than the CPU. ``half`` stores numbers in 16 bits. ``outputs`` is one of
-    OUTPUTS, ``batch`` what the file takes at once, None for any. ``int8`` computes in 8 bits, with
+    OUTPUTS, ``batch`` what the file takes at once, None for any. ``dynamic``: the file takes any
+    height and width in multiples of the largest stride; the proof runs at ``image_size`` and once
+    more at a larger size that is not square. ``int8`` computes in 8 bits, with
     ranges from ``calibration`` training images of ``data``; what it may lose on the split, all of
     it by default, is ``max_drop`` (``ap``, ``flips``, ``escape``; see Drop). The file is ``out``,
     by default the weights' name with the format's suffix; its certificate lies beside it as
     ``<name>.json``. Raises ProofFailed, and leaves the disk as it was, when the answers differ;
     KdlnetError when an optional package is missing.
     """
-    layout = Layout(outputs, batch)
-    exporter = _exporter(format, half, outputs)
+    layout = Layout(outputs, batch, dynamic)
+    exporter = _exporter(format, half, layout)
     exporter = replace(exporter, facts=exporter.facts | layout.to_dict())
     plan = Int8Plan.of(int8, format, half, layout, data, data_root, calibration, max_drop)
     path, certificate_path = _targets(weights, exporter, out)
@@ -118,11 +121,16 @@ def export(
             exporter.write(fused, staged[0], layout)
         runtime = open_runtime(staged[0], device=device, runtime=exporter.kind.runtime)
         certificate = _prove(loaded, format, exporter, runtime, path, dataset, on_event)
+        if dynamic:
+            other = _of_another_size(loaded)
+            dataset = proof_split(other, data, data_root, split, images, "made-up", ignore)
+            found = _prove(other, format, exporter, runtime, path, dataset, on_event)
+            certificate = replace(certificate, facts=certificate.facts | _another_size(found))
         publish(staged, path.parent, certificate_path, certificate.to_dict())
     return certificate
 
 
-def _exporter(format: str, half: bool, outputs: str) -> Exporter:
+def _exporter(format: str, half: bool, layout: Layout) -> Exporter:
     """That of ``format``. Raises ConfigError for an unknown one and for what it cannot do."""
     if format == "tensorrt":
         raise ConfigError(
@@ -132,6 +140,17 @@ def _exporter(format: str, half: bool, outputs: str) -> Exporter:
     if format not in EXPORTERS:
         raise ConfigError(unknown("format", format, EXPORTERS))
     exporter = EXPORTERS[format]
+    _check_layout(format, exporter, layout)
+    if not half:
+        return exporter
+    if exporter.half is None:
+        able = ", ".join(name for name, one in EXPORTERS.items() if one.half)
+        raise ConfigError(f"--half: {format} is written in 32 bits only; formats with it: {able}")
+    return exporter.half
+
+
+def _check_layout(format: str, exporter: Exporter, layout: Layout) -> None:
+    outputs = layout.outputs
     if outputs not in OUTPUTS:
         raise ConfigError(unknown("outputs", outputs, OUTPUTS))
     if outputs not in exporter.outputs:
@@ -139,12 +158,11 @@ def _exporter(format: str, half: bool, outputs: str) -> Exporter:
         raise ConfigError(
             f"{format} cannot suppress boxes itself (--nms); formats that can: {able}"
         )
-    if not half:
-        return exporter
-    if exporter.half is None:
-        able = ", ".join(name for name, one in EXPORTERS.items() if one.half)
-        raise ConfigError(f"--half: {format} is written in 32 bits only; formats with it: {able}")
-    return exporter.half
+    if layout.dynamic and not exporter.dynamic:
+        able = ", ".join(name for name, one in EXPORTERS.items() if one.dynamic)
+        raise ConfigError(f"--dynamic: {format} has one size; formats that take any: {able}")
+    if layout.dynamic and outputs == "detections":
+        raise ConfigError("--dynamic and --nms: give one of them")
 
 
 def _targets(weights: Path, exporter: Exporter, out: Path | None) -> tuple[Path, Path]:
@@ -169,6 +187,21 @@ def _fused(weights: Weights, on_event: Listener) -> Weights:
     return replace(weights, detector=fuse_model(weights.detector), fused=True)
 
 
+def _of_another_size(weights: Weights) -> Weights:
+    """Weights for larger images that are not square: what is bound to one size shows."""
+    height, width = weights.preprocess.image_size
+    step = max(weights.detector.strides)
+    more = (2 * step, step) if height > width else (step, 2 * step)
+    size = (height + more[0], width + more[1])
+    return replace(weights, preprocess=replace(weights.preprocess, image_size=size))
+
+
+def _another_size(proof: Parity) -> dict[str, Any]:
+    """What was compared there, as a fact of the certificate."""
+    found = proof.to_dict()
+    return {"another_size": {each.name: found[each.name] for each in fields(Parity)}}
+
+
 def _prove(
     weights: Weights,
     format: str,
@@ -189,7 +222,7 @@ def _prove(
         image_size=contract.image_size,
         rule=weights.rule,
         tolerance=exporter.tolerance if exact else HALF,
-        task=f"compare torch and {format}",
+        task="compare torch and {} at {}x{}".format(format, *contract.image_size),
         on_event=on_event,
     )
     certificate = ExportCertificate(
@@ -208,10 +241,11 @@ def _prove(
 
 
 def _judge(proof: ExportCertificate, on_event: Listener) -> None:
+    height, width = proof.image_size
     if not proof.passed:
         raise ProofFailed(
-            f"the exported {proof.weights!r} gives other answers, no file was written: "
-            f"{proof.describe()}"
+            f"the exported {proof.weights!r} gives other answers at {height}x{width}, no file was "
+            f"written: {proof.describe()}"
         )
     if not proof.boxes_compared:
         text = f"no box scores above {SURE_SCORE}: the proof rests on logits and raw boxes"

@@ -80,8 +80,8 @@ def test_the_raw_outputs_are_named_by_stride(file: Path) -> None:
 
 
 def test_a_header_of_another_layout_is_told(file: Path) -> None:
-    assert Layout.of_header({}) == Layout("points", None)  # files before there were layouts
-    for header in ({"outputs": "mapz"}, {"batch": 0}):
+    assert Layout.of_header({}) == Layout("points", None, False)  # files before there were layouts
+    for header in ({"outputs": "mapz"}, {"batch": 0}, {"dynamic": "yes"}):
         with pytest.raises(ValueError, match="no layout"):
             Layout.of_header(header)
     path = _export(file, "onnx", outputs="maps")

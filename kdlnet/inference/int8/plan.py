@@ -54,6 +54,10 @@ class Int8Plan:
             raise ConfigError("--int8 and --half: give one of them")
         if layout.outputs == "detections":
             raise ConfigError("--int8 and --nms: give one of them")
+        if layout.dynamic:
+            raise ConfigError(
+                "--int8 and --dynamic: ranges are taken at one size; give one of them"
+            )
         if format not in INT8:
             raise ConfigError(f"--int8: not for {format}; formats with it: {', '.join(INT8)}")
         if data is None:
