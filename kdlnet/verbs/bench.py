@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -73,6 +74,8 @@ def bench(
     how = _How(protocol, device, fuse, Seeing(image_size, window, tile, overlap))
     _check(how, workload, source is not None or data is not None, sweep)
     opened = [_open(file, how, threads) for file in (weights, *against)]
+    for runtime, _ in opened:
+        _tell_batch(runtime, workload.batch, on_event)
     with thread_count(threads), TemporaryDirectory() as folder:
         if protocol == "paper":
             _tell_fused(opened, on_event)
@@ -146,6 +149,18 @@ def _tell_fused(opened: Sequence[tuple[Runtime, float]], on_event: Listener) -> 
         if runtime.fused and not runtime.file_fused:
             text = f"{str(runtime.path)!r} is not fused: it is fused in memory, as for inference"
             on_event(Message(text))
+
+
+def _tell_batch(runtime: Runtime, batch: int, on_event: Listener) -> None:
+    """Tells where the network takes another number of images at once than are measured."""
+    size = runtime.batch
+    if size is None or batch == size or runtime.preprocess.tiling is not None:
+        return
+    runs, more = math.ceil(batch / size), -batch % size
+    filled = f", filled up with {more} black" if more else ""
+    many = f"{runs} times {size}" if runs > 1 else str(size)
+    text = f"{str(runtime.path)!r} takes batches of {size} only: {batch} run as {many}{filled}"
+    on_event(Message(text, "warning"))
 
 
 def _tell_depth(runtimes: Sequence[Runtime], paths: Sequence[Path], on_event: Listener) -> None:

@@ -24,7 +24,7 @@ from kdlnet.inference.clock import STAGES, timing
 from kdlnet.inference.contest import Entry
 from kdlnet.inference.engine import Engine
 from kdlnet.inference.evaluate import detect, open_split
-from kdlnet.inference.runtimes import Runtime, open_runtime
+from kdlnet.inference.runtimes import RUNTIMES, Runtime, open_runtime
 from kdlnet.inference.torch_engine import TorchEngine
 from kdlnet.inference.turns import warm_up
 from kdlnet.inference.weights import load_weights, save_weights
@@ -401,3 +401,21 @@ def test_on_a_gpu(file: Path) -> None:
     result = bench(file, device="cuda", workload=Workload(batch=2, calls=3, warmup=1))
     assert result.device == "cuda" and result.device_name == torch.cuda.get_device_name()
     assert result.boxes_per_image is not None and result.boxes_per_image > 0
+
+
+@pytest.mark.parametrize(
+    ("batch", "told"),
+    [(1, "1 run as 4, filled up with 3 black"), (6, "6 run as 2 times 4, filled up with 2 black"),
+     (8, "8 run as 2 times 4"), (4, None)],
+)  # fmt: skip
+def test_a_file_of_a_fixed_batch_is_not_filled_up_in_silence(
+    file: Path, batch: int, told: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[object] = []
+    opener = RUNTIMES["torch"]
+    monkeypatch.setitem(
+        RUNTIMES, "torch", lambda path, wanted: replace(opener(path, wanted), batch=4)
+    )
+    bench(file, workload=Workload(batch=batch, calls=1, warmup=0), on_event=events.append)
+    found = [each.text for each in events if isinstance(each, Message) and "batches" in each.text]
+    assert found == ([f"{str(file)!r} takes batches of 4 only: {told}"] if told else [])
