@@ -37,9 +37,7 @@ def export(
     split: Split = None,
     images: Annotated[
         int | None,
-        option(
-            "--images", metavar="N", help="Images of the proof, 32 or more [64; with --int8 all]."
-        ),
+        option("--images", metavar="N", help="Images of the proof, 32 or more [64; --int8: all]."),
     ] = None,
     image_size: Annotated[
         str | None,
@@ -50,7 +48,7 @@ def export(
         option("--batch", metavar="N", min=1, help="Images the file takes at once [any number]."),
     ] = None,
     dynamic: Annotated[
-        bool, option("--dynamic", help="Any height and width, in steps of 32 (onnx, openvino).")
+        bool, option("--dynamic", help="Any height and width (onnx, openvino).")
     ] = False,
     raw: Annotated[
         bool, option("--raw", help="Maps of the last convolutions, for NPU compilers.")

@@ -134,8 +134,9 @@ def _exporter(format: str, half: bool, layout: Layout) -> Exporter:
     """That of ``format``. Raises ConfigError for an unknown one and for what it cannot do."""
     if format == "tensorrt":
         raise ConfigError(
-            "format 'tensorrt': trtexec builds an engine from an ONNX file on the card it is for, "
-            "see docs/deploy.md; or run the ONNX file with --device tensorrt"
+            "format 'tensorrt': an engine is built on the card it is for; leave --format out and "
+            "run the .onnx there with --device tensorrt (needs onnxruntime-gpu and TensorRT), or "
+            "give it to trtexec as docs/deploy.md says"
         )
     if format not in EXPORTERS:
         raise ConfigError(unknown("format", format, EXPORTERS))

@@ -237,7 +237,7 @@ def test_out_names_the_file(file: Path, ready: bytes, tmp_path: Path) -> None:
     ("values", "words"),
     [
         ({"format": "onx"}, ["'onx'", "did you mean 'onnx'"]),
-        ({"format": "tensorrt"}, ["'tensorrt'", "trtexec", "docs/deploy.md"]),
+        ({"format": "tensorrt"}, ["'tensorrt'", "--device tensorrt", "trtexec", "docs/deploy.md"]),
         ({"images": 5}, ["5 images", "32"]),
         ({"out": Path("model.pt")}, ["model.pt", ".onnx"]),
         ({"data": "nowhere/data.yaml"}, ["nowhere/data.yaml"]),
