@@ -1,0 +1,44 @@
+"""Recorded networks, on a GPU alone."""
+
+import pytest
+import torch
+
+from kdlnet.inference.replayed import Replayed
+from kdlnet.models.zoo import ModelArguments, build_model
+from kdlnet.utils.device import exact_float32, prepare
+
+pytestmark = pytest.mark.gpu
+
+
+@pytest.fixture
+def network() -> torch.nn.Module:
+    device = torch.device("cuda")
+    prepare(device)
+    return build_model("lightnet-n", ModelArguments(3), seed=0).eval().to(device)
+
+
+@torch.inference_mode()
+def test_replayed_answers_are_those_of_the_network(network: torch.nn.Module) -> None:
+    replayed = Replayed(network)
+    batches = [torch.rand(count, 3, 64, 96, device="cuda") for count in (2, 2, 2, 1, 2, 2, 1, 1)]
+    answers = [replayed(images) for images in batches]
+    assert len(replayed._recordings) == 2
+    for images, answer in zip(batches, answers, strict=True):  # none was overwritten by a later one
+        wanted = network(images)
+        torch.testing.assert_close(answer.logits, wanted.logits, rtol=0, atol=0)
+        torch.testing.assert_close(answer.bins, wanted.bins, rtol=0, atol=0)
+        assert torch.equal(answer.points, wanted.points)
+
+
+@torch.inference_mode()
+def test_weights_that_change_and_exact_arithmetic_are_seen(network: torch.nn.Module) -> None:
+    replayed, images = Replayed(network), torch.rand(1, 3, 64, 64, device="cuda")
+    before = [replayed(images).logits for _ in range(4)][-1]
+    for value in network.parameters():
+        value.mul_(1.1)
+    assert not torch.equal(replayed(images).logits, before)
+    assert torch.equal(replayed(images).logits, network(images).logits)
+    with exact_float32():
+        exact = [replayed(images).logits for _ in range(4)][-1]
+        assert torch.equal(exact, network(images).logits)
+    assert len(replayed._recordings) == 2
