@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from kdlnet.config import TrainConfig, build_config
-from kdlnet.training import parts
+from kdlnet.inference import onnx_export
+from kdlnet.inference.layouts import Layout
+from kdlnet.inference.weights import Weights
+from kdlnet.models import zoo
+from kdlnet.models.cost import ModelCost, model_cost
+from kdlnet.models.network import Network
+from kdlnet.training import parts, run
+from kdlnet.types import ImageSize
 
 from .support.layouts import save_image, save_xml
 from .support.squares import make_dataset
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+BLANK = cv2.imencode(".png", np.full((1, 1), 255, np.uint8))[1].tobytes()
 
 # Per thread: before the first parallel operation, or half of the pool keeps denormals and crawls.
 torch.set_flush_denormal(True)
@@ -58,6 +73,54 @@ def _trainings_begin_from_scratch() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parts, "find_start", lambda model, block: None)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _a_structure_is_counted_once() -> Iterator[None]:
+    """Every training counts its arithmetic anew, which takes as long as some toy steps."""
+    known: dict[object, ModelCost] = {}
+
+    def counted(detector: Network, image_size: ImageSize) -> ModelCost:
+        shapes = tuple((name, value.shape) for name, value in detector.state_dict().items())
+        if (shapes, image_size) not in known:
+            known[shapes, image_size] = model_cost(detector, image_size)
+        return known[shapes, image_size]
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (run, zoo):
+            patch.setattr(module, "model_cost", counted)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def traced() -> Iterator[dict[object, Any]]:
+    """ONNX networks by what they were traced from: a trace takes seconds, and many are alike."""
+    known: dict[object, Any] = {}
+    trace = onnx_export._exported
+
+    def traced_once(weights: Weights, layout: Layout, outputs: list[str], half: bool) -> Any:
+        state = weights.detector.state_dict().values()
+        numbers = hashlib.sha256(b"".join(value.numpy().tobytes() for value in state)).hexdigest()
+        key = str(weights.detector), numbers, weights.preprocess, layout, half
+        if key not in known:
+            known[key] = trace(weights, layout, outputs, half)
+        return copy.deepcopy(known[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnx_export, "_exported", traced_once)
+        yield known
+
+
+@pytest.fixture(autouse=True)
+def _plots_are_blank(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To draw the curves takes longer than the toy trainings that end with them."""
+    if "real_plots" not in request.fixturenames:
+        monkeypatch.setattr(Figure, "savefig", lambda self, file, **_: file.write(BLANK))
+
+
+@pytest.fixture
+def real_plots() -> None:
+    """For tests of the plots themselves, and of all that a verb leaves."""
 
 
 @pytest.fixture(scope="session")

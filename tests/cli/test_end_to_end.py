@@ -199,7 +199,7 @@ def test_interrupted_training_goes_on(
     """Ctrl-C after the first epoch, then the command that the last line names."""
     line = [sys.executable, "-m", "kdlnet_cli", *training.split(), str(dataset), "--out", "run"]
     process = subprocess.Popen(
-        [*line, "--epochs", "40"],
+        [*line, "--epochs", "16"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -219,4 +219,4 @@ def test_interrupted_training_goes_on(
     assert command == "train --resume run"
     run = kdlnet(f"{command} --json")
     assert run.code == 0, run.err
-    assert epochs_of(tmp_path / "run") == list(range(40))
+    assert epochs_of(tmp_path / "run") == list(range(16))

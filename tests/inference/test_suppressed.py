@@ -21,6 +21,7 @@ from kdlnet.inference.runtimes import Runtime, open_runtime
 from kdlnet.inference.suppressed import LOWEST_SCORE, suppressed_detections
 from kdlnet.inference.views import FrameViews
 from kdlnet.inference.weights import load_weights
+from kdlnet.models.fuse import fuse_model
 from kdlnet.ops.nms import select_detections
 from kdlnet.types import Detections, SuppressedArrays
 from kdlnet.verbs import export as module
@@ -85,7 +86,7 @@ def test_a_number_that_is_none_passes_no_part(made: Made, tmp_path: Path) -> Non
     path, proof = made
     weights = load_weights(path.with_suffix(".pt"))
     weights.detector.head.class_logits[1].bias.data[0] = float("nan")
-    weights.fused = True
+    weights.detector, weights.fused = fuse_model(weights.detector), True
     broken = tmp_path / path.name
     EXPORTERS[proof.format].write(weights, broken, Layout("detections"))
     runtime = open_runtime(broken)

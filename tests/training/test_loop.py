@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -13,10 +14,12 @@ from kdlnet.config import TrainConfig, build_config
 from kdlnet.errors import ConfigError, DataError, KdlnetError, WeightsError
 from kdlnet.events import Message
 from kdlnet.inference.weights import load_weights
+from kdlnet.training import checkpoints
 from kdlnet.training.augment import Augmenter
 from kdlnet.training.average import WeightAverage
 from kdlnet.training.loop import LoopState
 from kdlnet.training.optim import learning_rate, make_optimizer
+from kdlnet.training.run_folder import RunFolder
 from kdlnet.verbs.distill import distill
 from kdlnet.verbs.train import train
 from kdlnet.verbs.val import validate
@@ -101,7 +104,9 @@ def test_the_tail_is_free_of_mosaic(
     tail: float,
     last_mixed: int,
 ) -> None:
-    train(_changed(config, epochs=4, val_every=4, optim={"tail": tail}), out=tmp_path / "run")
+    data = {"name": str(_images(tmp_path / "set"))}  # a step an epoch
+    changed = _changed(config, data=data, epochs=4, val_every=4, optim={"tail": tail})
+    train(changed, out=tmp_path / "run")
     assert {epoch for epoch, mixed in mixing if mixed} == set(range(last_mixed + 1))
 
 
@@ -112,8 +117,11 @@ def test_every_run_ends_with_a_validation_and_a_best_file(
     assert result.best.is_file() and result.metrics["ap"] is not None
 
 
-def test_a_detector_learns_the_toy_set(config: TrainConfig, tmp_path: Path) -> None:
+def test_a_detector_learns_the_toy_set(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Squares and discs are easy: a loop, loss or average that is broken does not get there."""
+    monkeypatch.setattr(checkpoints, "_SHARE", 0.0)  # only its end matters
     plain = {"mosaic": 0.0, "scale": 0.1}
     changed = _changed(config, epochs=40, val_every=40, augment=plain, optim={"lr": 0.005})
     result = train(changed, out=tmp_path / "run")
@@ -177,22 +185,35 @@ def test_a_window_that_is_given_is_kept(config: TrainConfig, tmp_path: Path) -> 
         _changed(config, data={**data, "window": [9, 3]})
 
 
-def test_resume_needs_the_run_around_its_file(config: TrainConfig, tmp_path: Path) -> None:
-    result = train(_changed(config, epochs=1), out=tmp_path / "run")
+@pytest.fixture(scope="module")
+def _finished(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    settings = {"data": {"name": str(dataset)}, "image_size": 64, "batch": 4, "epochs": 1}
+    settings |= {"model": {"name": "lightnet-n"}, "device": "cpu"}
+    return train(build_config(settings), out=tmp_path_factory.mktemp("finished") / "run").folder
+
+
+@pytest.fixture
+def finished(_finished: Path, tmp_path: Path) -> RunFolder:
+    """A run of one epoch with the settings of ``config``."""
+    return RunFolder(shutil.copytree(_finished, tmp_path / "run"))
+
+
+def test_resume_needs_the_run_around_its_file(
+    config: TrainConfig, finished: RunFolder, tmp_path: Path
+) -> None:
     copy = tmp_path / "elsewhere" / "last.pt"
     copy.parent.mkdir()
-    copy.write_bytes(result.last.read_bytes())
+    copy.write_bytes(finished.last.read_bytes())
     with pytest.raises(WeightsError, match="not inside its run folder"):
         train(config, resume=copy)
     assert [path.name for path in copy.parent.iterdir()] == ["last.pt"]
 
 
-def test_resume_refuses_a_config_that_was_edited(config: TrainConfig, tmp_path: Path) -> None:
-    result = train(_changed(config, epochs=1), out=tmp_path / "run")
-    file = result.folder / "config.yaml"
+def test_resume_refuses_a_config_that_was_edited(config: TrainConfig, finished: RunFolder) -> None:
+    file = finished.config
     file.write_text(file.read_text().replace("epochs: 1", "epochs: 9"))
     with pytest.raises(ConfigError, match=r"config\.yaml.*was changed"):
-        train(config, resume=result.folder)
+        train(config, resume=finished.path)
 
 
 def test_resume_after_patience_ends_at_once(config: TrainConfig, tmp_path: Path) -> None:
@@ -203,13 +224,13 @@ def test_resume_after_patience_ends_at_once(config: TrainConfig, tmp_path: Path)
     assert first.last.read_bytes() == before
 
 
-def test_overwrite_does_not_delete_what_is_read(config: TrainConfig, tmp_path: Path) -> None:
-    result = train(_changed(config, epochs=1), out=tmp_path / "run")
+def test_overwrite_does_not_delete_what_is_read(config: TrainConfig, finished: RunFolder) -> None:
+    out, best = finished.path, finished.best
     with pytest.raises(KdlnetError, match="would delete"):
-        train(config, out=tmp_path / "run", overwrite=True, init=result.best)
+        train(config, out=out, overwrite=True, init=best)
     with pytest.raises(KdlnetError, match="would delete"):
-        validate(result.best, data=config.data.name, out=tmp_path / "run", overwrite=True)
-    assert result.best.is_file()
+        validate(best, data=config.data.name, out=out, overwrite=True)
+    assert best.is_file()
 
 
 def test_overwrite_of_the_usual_folder_does_not_delete_what_is_read(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from kdlnet.verbs.distill import distill
 from kdlnet.verbs.train import train
 
 from ..support.interrupt import StopAt
+from ..support.weights_file import make_file
 
 BUSY = "another kdlnet is at work"
 
@@ -44,7 +46,7 @@ def test_a_second_process_is_refused_before_it_writes(
         "series": (distill, distill),
         "baseline": (measure_gain, measure_gain),
     }[verb]
-    more = {"teachers": [train(short, out=tmp_path / "teacher").best]} if verb == "taught" else {}
+    more = {"teachers": [make_file(tmp_path / "teacher.pt")]} if verb == "taught" else {}
     with pytest.raises(KeyboardInterrupt):
         start(short, out=out, on_event=StopAt(1), **more)
     dataset = Path(config.data.name)
@@ -57,5 +59,6 @@ def test_a_second_process_is_refused_before_it_writes(
         with pytest.raises(KdlnetError, match=BUSY):
             start(short, out=out, overwrite=True, **more)
     assert _files(out) == before
-    resume(asked, resume=out)
+    with suppress(KeyboardInterrupt):  # one more epoch of a series is enough
+        resume(asked, resume=out, on_event=StopAt(1))
     assert str(tmp_path / "new") in (out / "config.yaml").read_text()

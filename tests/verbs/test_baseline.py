@@ -18,6 +18,7 @@ from kdlnet.verbs.train import train
 
 from ..support.interrupt import StopAt
 from ..support.squares import make_dataset
+from ..support.weights_file import make_file
 
 
 def _epochs(run: Path) -> int:
@@ -29,7 +30,7 @@ def test_the_baseline_gets_what_teacher_and_student_used(
     config: TrainConfig, tmp_path: Path
 ) -> None:
     short = build_config({**config.to_dict(), "epochs": 1})
-    init = train(short, out=tmp_path / "init").best
+    init = make_file(tmp_path / "init.pt")
     events: list[object] = []
     gain = measure_gain(
         short, seeds=[0, 3], init=init, out=tmp_path / "proof", on_event=events.append

@@ -45,6 +45,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     return good, other, file
 
 
+@pytest.mark.usefixtures("real_plots")
 def test_figures_are_those_of_val_and_the_loss_is_shown(
     judged: tuple[Path, Path, Path], tmp_path: Path
 ) -> None:

@@ -55,12 +55,12 @@ def _state(file: Path) -> dict[str, torch.Tensor]:
 
 def test_the_student_learns_both_and_says_so(config: TrainConfig, tmp_path: Path) -> None:
     events: list[object] = []
+    teacher = _teacher(tmp_path)
+    before = teacher.read_bytes()
     result = distill(
-        _changed(config),
-        teachers=[_teacher(tmp_path)],
-        out=tmp_path / "run",
-        on_event=events.append,
+        _changed(config, epochs=1), teachers=[teacher], out=tmp_path / "run", on_event=events.append
     )
+    assert teacher.read_bytes() == before
     steps = [event for event in events if isinstance(event, StepDone)]
     assert {"class", "box", "bins", "kd_class", "kd_bins"} <= set(steps[0].parts)
     assert steps[0].parts["kd_class"] > 0 and steps[0].parts["kd_bins"] > 0
@@ -76,29 +76,24 @@ def test_the_student_learns_both_and_says_so(config: TrainConfig, tmp_path: Path
 
 
 def test_with_weight_zero_it_is_training_to_the_bit(config: TrainConfig, tmp_path: Path) -> None:
-    changed = _changed(config, distill={"class_weight": 0, "bins_weight": 0})
+    short = _changed(config, epochs=1)
+    changed = _changed(short, epochs=1, distill={"class_weight": 0, "bins_weight": 0})
     taught = distill(changed, teachers=[_teacher(tmp_path)], out=tmp_path / "a")
     plain = train(changed, out=tmp_path / "b")
     one, two = _state(taught.last), _state(plain.last)
     assert one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
     # And with a weight it is not.
-    other = distill(_changed(config), teachers=[_teacher(tmp_path)], out=tmp_path / "c")
+    other = distill(short, teachers=[_teacher(tmp_path)], out=tmp_path / "c")
     assert not all(torch.equal(one[key], value) for key, value in _state(other.last).items())
 
 
-def test_the_teacher_stays_as_it_is(config: TrainConfig, tmp_path: Path) -> None:
-    teacher = _teacher(tmp_path)
-    before = teacher.read_bytes()
-    distill(_changed(config), teachers=[teacher], out=tmp_path / "run")
-    assert teacher.read_bytes() == before
-
-
 def test_resume_with_a_teacher_is_bit_equal(config: TrainConfig, tmp_path: Path) -> None:
+    """It does not start from weights again, either."""
     teacher = _teacher(tmp_path)
-
-    whole = distill(_changed(config), teachers=[teacher], out=tmp_path / "whole")
+    given: dict[str, Any] = {"teachers": [teacher], "init": teacher}
+    whole = distill(_changed(config), **given, out=tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        distill(_changed(config), teachers=[teacher], out=tmp_path / "cut", on_event=StopAt(1))
+        distill(_changed(config), **given, out=tmp_path / "cut", on_event=StopAt(1))
     with pytest.raises(ConfigError, match="kdlnet distill --resume"):
         train(config, resume=tmp_path / "cut")
     resumed = distill(config, resume=tmp_path / "cut")
@@ -189,20 +184,6 @@ def test_a_teacher_that_does_not_fit_stops_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
-def test_without_a_teacher_one_is_made_first(config: TrainConfig, tmp_path: Path) -> None:
-    result = distill(_changed(config, epochs=1), out=tmp_path / "run")
-    assert result.folder == tmp_path / "run" / "student"
-    teacher, student = (
-        tmp_path / "run" / name / "weights" / "last.pt" for name in ("teacher", "student")
-    )
-    start = [
-        torch.load(file, weights_only=True)["training"]["config"] for file in (teacher, student)
-    ]
-    assert start[0]["seed"] != start[1]["seed"]
-    (taught_by,) = start[1]["distill"]["teachers"]
-    assert taught_by.endswith("teacher/weights/best.pt")
-
-
 def test_a_student_takes_structure_and_size_from_its_teacher(tmp_path: Path) -> None:
     base = teacher_defaults(_teacher(tmp_path, size=96))
     made = build_config(base)
@@ -284,14 +265,22 @@ def test_a_teacher_that_lost_its_accuracy_is_warned_of(config: TrainConfig, tmp_
 
 
 def test_a_series_goes_on_where_it_was_cut(config: TrainConfig, tmp_path: Path) -> None:
-    """Cut in its second training: the first is left as it is, the rest is as if never cut."""
+    """Cut in its second training: the first is left as it is, the rest is as if never cut.
+
+    Every training starts from the given weights, that after the cut too.
+    """
+    init = _teacher(tmp_path)
     short = _changed(config)
-    whole = distill(short, generations=2, out=tmp_path / "whole")
+    events: list[object] = []
+    whole = distill(short, generations=2, init=init, out=tmp_path / "whole", on_event=events.append)
+    assert _starts(events) == 3
     with pytest.raises(KeyboardInterrupt):
-        distill(short, generations=2, out=tmp_path / "cut", on_event=StopAt(3))
+        distill(short, generations=2, init=init, out=tmp_path / "cut", on_event=StopAt(3))
     teacher = tmp_path / "cut" / "teacher" / "weights" / "last.pt"
     written = teacher.stat().st_mtime_ns
-    resumed = distill(config, resume=tmp_path / "cut")
+    events.clear()
+    resumed = distill(config, resume=tmp_path / "cut", on_event=events.append)
+    assert _starts(events) == 1  # the second student; the first one goes on
     assert teacher.stat().st_mtime_ns == written
     assert resumed.folder == tmp_path / "cut" / "student-2"
     one, two = _state(whole.last), _state(resumed.last)
@@ -320,26 +309,6 @@ def _starts(events: list[object]) -> int:
     return sum(text.startswith("started from") for text in texts)
 
 
-def test_every_training_of_a_series_starts_from_the_given_weights(
-    config: TrainConfig, tmp_path: Path
-) -> None:
-    """Those after a cut too."""
-    init = _teacher(tmp_path)
-    short = _changed(config)
-    events: list[object] = []
-    whole = distill(short, generations=2, init=init, out=tmp_path / "whole", on_event=events.append)
-    assert _starts(events) == 3
-    fresh = distill(short, generations=2, out=tmp_path / "fresh")
-    with pytest.raises(KeyboardInterrupt):
-        distill(short, generations=2, init=init, out=tmp_path / "cut", on_event=StopAt(3))
-    events.clear()
-    resumed = distill(config, resume=tmp_path / "cut", on_event=events.append)
-    assert _starts(events) == 1  # the second student; the first one goes on
-    one, two, other = _state(whole.last), _state(resumed.last), _state(fresh.last)
-    assert all(torch.equal(one[key], two[key]) for key in one)
-    assert not all(torch.equal(one[key], other[key]) for key in one)
-
-
 def test_the_students_own_average_teaches(config: TrainConfig, tmp_path: Path) -> None:
     """No other training is made; resume is bit-equal; with weights of 0 it is plain training."""
     settings = _changed(config, distill={"own_average": True})
@@ -359,25 +328,18 @@ def test_the_students_own_average_teaches(config: TrainConfig, tmp_path: Path) -
     assert not (tmp_path / "both").exists()
 
 
-def test_a_student_can_start_from_weights(config: TrainConfig, tmp_path: Path) -> None:
-    """Without a step taken it is what it started from; resume does not start it again."""
-    teacher = _teacher(tmp_path)
-    result = distill(
-        _changed(config, epochs=1, optim={"lr": 1e-12, "weight_decay": 0.0}),
-        teachers=[teacher],
-        init=teacher,
-        out=tmp_path / "run",
-    )
-    taught = load_weights(teacher).detector
-    found = load_weights(result.last).detector
-    for (name, one), two in zip(taught.named_parameters(), found.parameters(), strict=True):
-        torch.testing.assert_close(one, two, rtol=0, atol=1e-6, msg=name)
-    short = _changed(config)
-    whole = distill(short, teachers=[teacher], init=teacher, out=tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
-        distill(short, teachers=[teacher], init=teacher, out=tmp_path / "cut", on_event=StopAt(1))
-    one, two = _state(whole.last), _state(distill(config, resume=tmp_path / "cut").last)
-    assert all(torch.equal(one[key], two[key]) for key in one)
+def test_all_trainings_of_a_series_start_from_the_given_weights(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    """Without a step taken they are what they started from."""
+    init = _teacher(tmp_path)
+    still = _changed(config, epochs=1, optim={"lr": 1e-12, "weight_decay": 0.0})
+    distill(still, generations=2, init=init, out=tmp_path / "run")
+    given = load_weights(init).detector
+    for run in ("teacher", "student-1", "student-2"):
+        found = load_weights(tmp_path / "run" / run / "weights" / "last.pt").detector
+        for (name, one), two in zip(given.named_parameters(), found.parameters(), strict=True):
+            torch.testing.assert_close(one, two, rtol=0, atol=1e-6, msg=f"{run}: {name}")
 
 
 @pytest.mark.parametrize("missing", ["init", "teachers"])
@@ -392,14 +354,28 @@ def test_weights_that_are_missing_leave_no_folder(
 
 
 def test_a_larger_model_is_trained_as_the_teacher(config: TrainConfig, tmp_path: Path) -> None:
-    result = distill(_changed(config, epochs=1), teacher_model="lightnet", out=tmp_path / "run")
-    teacher = tmp_path / "run" / "teacher" / "weights" / "best.pt"
-    assert load_weights(teacher).model == "lightnet"
-    assert load_weights(result.best).model == "lightnet-n"
+    """Also after a cut, from nothing."""
+    with pytest.raises(KeyboardInterrupt):
+        distill(
+            _changed(config, epochs=1),
+            teacher_model="lightnet",
+            out=tmp_path / "run",
+            on_event=StopAt(1),
+        )
+    teacher, student = (tmp_path / "run" / name / "weights" for name in ("teacher", "student"))
+    assert load_weights(teacher / "last.pt").model == "lightnet"
     shutil.rmtree(tmp_path / "run" / "teacher")
-    shutil.rmtree(tmp_path / "run" / "student")
-    assert distill(config, resume=tmp_path / "run").best == result.best
-    assert load_weights(teacher).model == "lightnet"
+    result = distill(config, resume=tmp_path / "run")
+    assert result.folder == tmp_path / "run" / "student"
+    assert load_weights(teacher / "best.pt").model == "lightnet"
+    assert load_weights(result.best).model == "lightnet-n"
+    start = [
+        torch.load(place / "last.pt", weights_only=True)["training"]["config"]
+        for place in (teacher, student)
+    ]
+    assert start[0]["seed"] != start[1]["seed"]
+    (taught_by,) = start[1]["distill"]["teachers"]
+    assert taught_by.endswith("teacher/weights/best.pt")
 
 
 @pytest.mark.parametrize(

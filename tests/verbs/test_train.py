@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -190,14 +191,16 @@ def test_another_seed_gives_another_run(
     assert torch.load(other.last, weights_only=True)["training"]["state"]["rows"][0] != first
 
 
-def test_folders_count_up_and_are_kept(config: TrainConfig, tmp_path: Path) -> None:
+def test_folders_count_up_and_are_kept(
+    config: TrainConfig, finished: tuple[TrainResult, list[object]], tmp_path: Path
+) -> None:
     config = _changed(config, epochs=1, val_every=1)
-    one = train(config, out=tmp_path / "run")
+    one = RunFolder(shutil.copytree(finished[0].folder, tmp_path / "run"))
     before = one.best.read_bytes()
     two = train(config, out=tmp_path / "run")
     assert two.folder.name == "run-2" and one.best.read_bytes() == before
     three = train(config, out=tmp_path / "run", overwrite=True)
-    assert three.folder == one.folder
+    assert three.folder == one.path and one.best.read_bytes() != before
 
 
 def test_out_that_is_a_file_is_refused(config: TrainConfig, tmp_path: Path) -> None:
@@ -245,9 +248,9 @@ def test_label_files_are_read_once(
 
 def test_a_time_budget_ends_the_run(config: TrainConfig, tmp_path: Path) -> None:
     events: list[object] = []
-    result = train(_changed(config, time=2.0), out=tmp_path / "run", on_event=events.append)
+    result = train(_changed(config, time=1.0), out=tmp_path / "run", on_event=events.append)
     assert result.reason == "time" and result.best.is_file()
-    assert 2.0 <= events[-1].seconds < 10  # type: ignore[attr-defined]
+    assert 1.0 <= events[-1].seconds < 10  # type: ignore[attr-defined]
 
 
 def test_patience_ends_the_run(config: TrainConfig, tmp_path: Path) -> None:
