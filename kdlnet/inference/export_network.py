@@ -34,24 +34,41 @@ def header_of(weights: Weights, layout: Layout) -> dict[str, Any]:
 def network_of(weights: Weights, layout: Layout, half: bool = False) -> nn.Module:
     """A copy of the fused detector that maps images to a tuple, in the order of the layout.
 
-    Both are float32; ``half`` computes in 16 bits between them, but for the decoding of boxes,
-    whose corners do not fit into 16 bits.
+    Both are float32; ``half`` computes in 16 bits between them, but for the first layer, since
+    images do not fit into 16 bits, and the decoding of boxes, whose corners do not.
     """
     detector = copy.deepcopy(weights.detector).to(memory_format=torch.contiguous_format)
     if half:
+        stem = _Float32(copy.deepcopy(detector.backbone.stem))
         detector = detector.half()
-    dtype = torch.float16 if half else torch.float32
+        detector.backbone.add_module("stem", stem)
     if layout.outputs == "maps":
-        return _Maps(detector, dtype).eval()
+        return _Maps(detector).eval()
     if layout.dynamic:
-        return _FreePoints(detector, dtype).eval()
-    return _Points(detector, dtype, weights.preprocess.image_size).eval()
+        return _FreePoints(detector).eval()
+    return _Points(detector, weights.preprocess.image_size).eval()
 
 
 def example_of(weights: Weights, layout: Layout) -> Tensor:
     """Images to trace the network with."""
     contract = weights.preprocess
     return torch.zeros(layout.batch or _ANY, contract.channels, *contract.image_size)
+
+
+class _Float32(nn.Module):
+    """A layer that computes in 32 bits and answers in 16.
+
+    In 16 bits the upper half of 0 to 1 has 1024 steps: pixels of 8 bits are rounded by up to a
+    sixteenth of a grey level, which moved boxes by 4 pixels, and those of 12 bits lose levels.
+    """
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.layer(x)
+        return found.to(torch.float16)
 
 
 class _Points(nn.Module):
@@ -61,9 +78,9 @@ class _Points(nn.Module):
     strides: Tensor
     steps: Tensor
 
-    def __init__(self, detector: Network, dtype: torch.dtype, image_size: ImageSize) -> None:
+    def __init__(self, detector: Network, image_size: ImageSize) -> None:
         super().__init__()
-        self.detector, self.dtype = detector, dtype
+        self.detector = detector
         sizes = [(image_size[0] // stride, image_size[1] // stride) for stride in detector.strides]
         points, strides = make_points(sizes, detector.strides)
         # Numbers of the file: made in the graph they would be bound to one device.
@@ -72,7 +89,7 @@ class _Points(nn.Module):
         self.register_buffer("steps", torch.arange(float(detector.head.bins)))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        raw: RawPredictions = self.detector(images.to(self.dtype))
+        raw: RawPredictions = self.detector(images)
         logits, bins = raw.logits.float(), raw.bins.float()
         distances = bins.softmax(dim=-1) @ self.steps
         return logits, distances_to_boxes(distances, self.points, self.strides), bins
@@ -81,12 +98,12 @@ class _Points(nn.Module):
 class _FreePoints(nn.Module):
     """The same for images of any size: where the points lie follows from the maps."""
 
-    def __init__(self, detector: Network, dtype: torch.dtype) -> None:
+    def __init__(self, detector: Network) -> None:
         super().__init__()
-        self.detector, self.dtype = detector, dtype
+        self.detector = detector
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        raw: RawPredictions = self.detector(images.to(self.dtype))
+        raw: RawPredictions = self.detector(images)
         raw = replace(raw, logits=raw.logits.float(), bins=raw.bins.float())
         return raw.logits, decode_boxes(raw), raw.bins
 
@@ -94,10 +111,10 @@ class _FreePoints(nn.Module):
 class _Maps(nn.Module):
     """Class logits and bins of each level, as the last convolutions give them."""
 
-    def __init__(self, detector: Network, dtype: torch.dtype) -> None:
+    def __init__(self, detector: Network) -> None:
         super().__init__()
-        self.detector, self.dtype = detector, dtype
+        self.detector = detector
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        levels = self.detector.levels(images.to(self.dtype))
+        levels = self.detector.levels(images)
         return tuple(level.float() for pair in levels for level in pair)

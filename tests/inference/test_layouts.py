@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from kdlnet.errors import WeightsError
+from kdlnet.inference.export_network import network_of
 from kdlnet.inference.exporters import EXPORTERS
 from kdlnet.inference.layouts import Layout
 from kdlnet.inference.runtimes import open_runtime
 from kdlnet.inference.weights import load_weights
+from kdlnet.models.fuse import fuse_model
 from kdlnet.ops.decode import decode_boxes
 from kdlnet.verbs.export import export
 
@@ -56,6 +58,17 @@ def test_half_is_judged_by_boxes_and_verdicts(file: Path, format: str) -> None:
     proof = export(file, format=format, half=True, out=whole.with_stem("half"))
     assert proof.passed and proof.tolerance is None and proof.flips_allowed == 0
     assert 1e-4 < proof.largest_logit_error < 1
+
+
+def test_half_sees_levels_that_16_bits_do_not_hold(file: Path) -> None:
+    """Two images that 16 bits would round to the same."""
+    weights = load_weights(file)
+    weights.detector = fuse_model(weights.detector)
+    images = torch.tensor([1843.0, 1843.4])[:, None, None, None].expand(2, 3, *SIZE) / 2048
+    assert images.half().unique().numel() == 1
+    with torch.no_grad():
+        logits, _, _ = network_of(weights, Layout(), half=True)(images)
+    assert not logits[0].equal(logits[1])
 
 
 def test_the_raw_outputs_are_named_by_stride(file: Path) -> None:
