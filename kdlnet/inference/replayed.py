@@ -41,9 +41,15 @@ class Replayed:
             self._calls[key] += 1
             full = len(self._recordings) == _MOST_RECORDINGS
             if full or self._calls[key] <= _EAGER_CALLS:
-                return replace(self.network(images), features=())
-            self._recordings[key] = _recorded(self.network, images)
+                return self._eager(images)
+            try:
+                self._recordings[key] = _recorded(self.network, images)
+            except RuntimeError:  # no memory for it, say: slower, and the same answers
+                self._recordings[key] = self._eager
         return self._recordings[key](images)
+
+    def _eager(self, images: Tensor) -> RawPredictions:
+        return replace(self.network(images), features=())
 
 
 def _precision() -> tuple[bool, bool]:

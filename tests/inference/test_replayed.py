@@ -1,13 +1,12 @@
-"""Recorded networks, on a GPU alone."""
+"""Recorded networks. Most of it only a GPU can show."""
 
 import pytest
 import torch
 
+from kdlnet.inference import replayed as module
 from kdlnet.inference.replayed import Replayed
 from kdlnet.models.zoo import ModelArguments, build_model
 from kdlnet.utils.device import exact_float32, prepare
-
-pytestmark = pytest.mark.gpu
 
 
 @pytest.fixture
@@ -17,6 +16,7 @@ def network() -> torch.nn.Module:
     return build_model("lightnet-n", ModelArguments(3), seed=0).eval().to(device)
 
 
+@pytest.mark.gpu
 @torch.inference_mode()
 def test_replayed_answers_are_those_of_the_network(network: torch.nn.Module) -> None:
     replayed = Replayed(network)
@@ -30,6 +30,7 @@ def test_replayed_answers_are_those_of_the_network(network: torch.nn.Module) -> 
         assert torch.equal(answer.points, wanted.points)
 
 
+@pytest.mark.gpu
 @torch.inference_mode()
 def test_weights_that_change_and_exact_arithmetic_are_seen(network: torch.nn.Module) -> None:
     replayed, images = Replayed(network), torch.rand(1, 3, 64, 64, device="cuda")
@@ -42,3 +43,19 @@ def test_weights_that_change_and_exact_arithmetic_are_seen(network: torch.nn.Mod
         exact = [replayed(images).logits for _ in range(4)][-1]
         assert torch.equal(exact, network(images).logits)
     assert len(replayed._recordings) == 2
+
+
+@torch.inference_mode()
+def test_what_cannot_be_recorded_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def refuse(network: object, images: torch.Tensor) -> object:
+        asked.append(images.shape)
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(module, "_recorded", refuse)
+    network = build_model("lightnet-n", ModelArguments(3), seed=0).eval()
+    replayed, images = Replayed(network), torch.rand(1, 3, 64, 64)
+    answers = [replayed(images) for _ in range(5)]
+    assert asked == [images.shape]
+    assert all(torch.equal(answer.logits, network(images).logits) for answer in answers)
