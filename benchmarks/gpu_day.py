@@ -138,7 +138,7 @@ def run_job(job: Job, limit: float, out: Path) -> dict[str, Any]:
 def keep_half(best: Path, path: Path) -> str:
     """The weights with their kernels in half precision, as released ones are; or why not."""
     try:
-        weights = load_weights(best)
+        weights = load_weights(best, start=True)
         for value in weights.detector.parameters():
             if value.ndim == 4:
                 value.data = value.data.half()
