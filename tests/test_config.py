@@ -38,3 +38,11 @@ def test_what_is_written_is_read_as_it_was(tmp_path: Path) -> None:
     config = TrainConfig().changed(image_size=(64, 96), tile={"size": (48, 64)}, time=60.5)
     write_yaml(tmp_path / "config.yaml", config.to_dict())
     assert load_config(tmp_path / "config.yaml") == config
+
+
+def test_off_is_off_though_yaml_takes_it_for_false(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("amp: off\n")
+    assert load_config(file, {}, []).amp == load_config(None, {}, ["amp=off"]).amp == "off"
+    with pytest.raises(ConfigError, match="amp = True"):
+        load_config(None, {}, ["amp=on"])
