@@ -7,8 +7,8 @@ out of memory costs its budget and nothing else. NAME.log and, where it has figu
 each lie in --out as soon as it ends, summary.json at the end, and weights in half precision:
 
 - tests: those marked gpu;
-- steps: whole training steps, float32 and mixed precision, plain and through torch.compile, and how
-  far their losses are apart;
+- steps: whole training steps, float32 and mixed precision, plain, recorded as `train` runs them,
+  and through torch.compile, and how far their losses are apart;
 - paper: the forward pass of the fused `lightnet` at 640x640, one image, beside the paper's 72 FPS;
 - throughput: images a second of the fused networks by batch, recorded as `predict` runs them;
 - neu-det: 300 epochs of `lightnet`, timed; its weights teach the last job;
@@ -164,20 +164,23 @@ def part_steps(scale: Scale, data: str, folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for model in scale.models:
         for amp in ("off", "auto"):
-            for compiled in (False, True):
-                key = f"{model}, amp {amp}{', compiled' if compiled else ''}"
-                found[key] = _tried(partial(_steps, scale, data, model, amp, compiled))
+            for mode in ("plain", "recorded", "compiled"):
+                key = f"{model}, amp {amp}, {mode}"
+                found[key] = _tried(partial(_steps, scale, data, model, amp, mode))
                 print(f"{key}: {found[key]}", file=sys.stderr, flush=True)
     return found
 
 
-def _steps(scale: Scale, data: str, model: str, amp: str, compiled: bool) -> dict[str, Any]:
+def _steps(scale: Scale, data: str, model: str, amp: str, mode: str) -> dict[str, Any]:
     flags = {"data.name": data, "model.name": model, "image_size": scale.train_size}
-    flags |= {"batch": scale.train_batch, "device": scale.device, "amp": amp, "compile": compiled}
-    config = load_config(None, flags, [])
+    flags |= {"batch": scale.train_batch, "device": scale.device, "amp": amp}
+    config = load_config(None, {**flags, "compile": mode == "compiled"}, [])
     run = prepare_run(config, None, None, ignore)
     parts = Parts(run, config)
+    if mode == "plain":
+        parts.step.recorded = parts.step.detector
     losses = [float(parts.run()) for _ in range(5)]
+    parts.seconds.clear()
     synchronize(run.device)
     began = time.perf_counter()
     for _ in range(scale.steps):
@@ -185,7 +188,9 @@ def _steps(scale: Scale, data: str, model: str, amp: str, compiled: bool) -> dic
     synchronize(run.device)
     rate = scale.steps * config.batch / (time.perf_counter() - began)
     memory = torch.cuda.max_memory_allocated() / 2**20 if run.device.type == "cuda" else None
-    return {"images_per_second": rate, "first_losses": losses, "peak_mib": memory}
+    parts_ms = {name: 1000 * sum(taken) / len(taken) for name, taken in parts.seconds.items()}
+    found = {"images_per_second": rate, "first_losses": losses, "peak_mib": memory}
+    return {**found, "ms_until_python_goes_on": parts_ms}
 
 
 def part_throughput(scale: Scale, data: str, folder: Path) -> dict[str, Any]:

@@ -58,7 +58,7 @@ class Parts:
     def run(self) -> torch.Tensor:
         """One step, each part timed; its loss."""
         batch = self._timed("batch", lambda: next(self.batches))
-        raw = self._timed("forward", lambda: self.step.predict(self.detector, batch.images))
+        raw = self._timed("forward", lambda: self.step.predict(self.step.recorded, batch.images))
         output = self._timed("loss", lambda: self.step.loss(raw, batch.targets))
         self._timed("backward", lambda: output.loss.backward())
         self._timed("update", self._update)

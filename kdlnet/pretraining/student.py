@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from statistics import fmean
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from kdlnet.pretraining.batches import LessonBatch, LessonBatches
 from kdlnet.pretraining.mimic import mimic_loss, part_of, wanted
@@ -19,7 +20,9 @@ _TOGETHER = 64
 class MimicStep:
     """The loss of a batch of lessons. Needs no boxes."""
 
-    def __init__(self, student: nn.Module, autocast: torch.dtype | None = None) -> None:
+    def __init__(
+        self, student: Callable[[Tensor], dict[str, Tensor]], autocast: torch.dtype | None = None
+    ) -> None:
         self.student = student
         self.autocast = autocast
 

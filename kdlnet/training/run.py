@@ -25,6 +25,7 @@ from kdlnet.training.loop import Loop, LoopState
 from kdlnet.training.optim import make_optimizer
 from kdlnet.training.parallel import spread
 from kdlnet.training.parts import RunParts, prepare_run
+from kdlnet.training.recorded import is_recordable, recorded_detector
 from kdlnet.training.run_folder import RunFolder
 from kdlnet.training.sampling import balanced, describe
 from kdlnet.training.schedule import Schedule
@@ -79,9 +80,9 @@ def resumed_plain_run(resume: Path, asked: TrainConfig, on_event: Listener) -> T
     return run_training(parts, supervised_step(parts), RunFolder.around(file), saved, on_event)
 
 
-def supervised_step(parts: RunParts) -> SupervisedStep:
-    """The step of plain training."""
-    settings = parts.config.loss
+def supervised_step(parts: RunParts, *, features: bool = False) -> SupervisedStep:
+    """The step of plain training; ``features`` says that somebody looks at the neck's maps."""
+    config, settings = parts.config, parts.config.loss
     loss = DetectionLoss(
         TaskAlignedAssigner(settings.topk, settings.alpha, settings.beta),
         settings.classification,
@@ -90,9 +91,12 @@ def supervised_step(parts: RunParts) -> SupervisedStep:
         settings.bins_weight,
     )
     detector: Forward = spread(parts.detector, parts.device)
-    if parts.config.compile:
+    recorded: Forward | None = None
+    if config.compile:
         detector = torch.compile(detector)
-    return SupervisedStep(detector, loss, autocast_dtype(parts.config.amp, parts.device))
+    elif is_recordable(parts.device, config.optim.accumulate):
+        recorded = recorded_detector(parts.detector, features=features)
+    return SupervisedStep(detector, loss, autocast_dtype(config.amp, parts.device), recorded)
 
 
 def run_folder(

@@ -34,17 +34,26 @@ class Teacher(Protocol):
 
 
 class SupervisedStep:
-    """The detector's loss against the labels."""
+    """The detector's loss against the labels.
+
+    ``recorded`` is the same detector with its kernels recorded: nobody can ask for a gradient
+    inside of it.
+    """
 
     def __init__(
-        self, detector: Forward, loss: DetectionLoss, autocast: torch.dtype | None = None
+        self,
+        detector: Forward,
+        loss: DetectionLoss,
+        autocast: torch.dtype | None = None,
+        recorded: Forward | None = None,
     ) -> None:
         self.detector = detector
+        self.recorded = detector if recorded is None else recorded
         self.loss = loss
         self.autocast = autocast
 
     def __call__(self, batch: Batch, progress: float) -> StepOutput:
-        raw = self.predict(self.detector, batch.images)
+        raw = self.predict(self.recorded, batch.images)
         return self.loss(raw, batch.targets, batch.looked_for)
 
     def predict(self, detector: Forward, images: Tensor) -> RawPredictions:
@@ -82,11 +91,13 @@ class DistillStep:
             return self.supervised(batch, progress)
         with torch.no_grad():
             taught = self.supervised.predict(self.teacher, batch.images)
-        raw = self.supervised.predict(self.supervised.detector, batch.images)
+        due = self.count is not None and self.count() % _MEASURE_EVERY == 0
+        measured = due or self.balance is not None
+        detector = self.supervised.detector if measured else self.supervised.recorded
+        raw = self.supervised.predict(detector, batch.images)
         labels = self.supervised.loss(raw, batch.targets, batch.looked_for)
         lesson = self.loss(self._seen(raw), taught, progress)
-        due = self.count is not None and self.count() % _MEASURE_EVERY == 0
-        if not due and self.balance is None:
+        if not measured:
             return StepOutput(labels.loss + lesson.loss, labels.parts | lesson.parts)
         ratio = gradient_ratio(lesson.loss, labels.loss, raw.features)
         if self.balance is not None:

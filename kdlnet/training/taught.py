@@ -86,11 +86,11 @@ def _teacher(parts: RunParts, teachers: Sequence[Path], on_event: Listener) -> E
 
 
 def _step(parts: RunParts, teacher: Ensemble) -> DistillStep:
-    config = parts.config
+    config, loss = parts.config, distill_loss(parts.config)
     return DistillStep(
-        supervised_step(parts),
+        supervised_step(parts, features=loss.uses_features),
         teacher,
-        distill_loss(config),
+        loss,
         balance=config.distill.balance,
         count=None if config.compile else lambda: parts.state.step,
     )

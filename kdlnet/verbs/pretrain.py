@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from kdlnet.events import Listener, Message, Progress, RunStarted, ignore
 from kdlnet.inference.weights import Weights, load_weights
@@ -23,6 +25,7 @@ from kdlnet.training.checkpoints import last_weights
 from kdlnet.training.loop import Loop, LoopState
 from kdlnet.training.optim import make_optimizer
 from kdlnet.training.parallel import require_even, spread
+from kdlnet.training.recorded import Recorded, is_recordable
 from kdlnet.training.run import TrainResult, finished
 from kdlnet.training.run_folder import RunFolder
 from kdlnet.training.schedule import Schedule
@@ -102,7 +105,7 @@ def _taught(
     on_event(_started(course, folder, len(batches)))
     autocast = autocast_dtype(config.amp, course.device)
     loop = Loop(
-        step=MimicStep(spread(student, course.device, idle=True), autocast),
+        step=MimicStep(_forward(student, course), autocast),
         model=student,
         average=average,
         optimizer=optimizer,
@@ -144,6 +147,13 @@ def _student(course: Course) -> Mimic:
         torch.manual_seed(config.seed)
         student = Mimic(build_model(config.model.name, arguments), widths, vector)
     return student.to(course.device).to(memory_format=torch.channels_last)
+
+
+def _forward(student: Mimic, course: Course) -> Callable[[Tensor], dict[str, Tensor]]:
+    """``student`` shared by the ranks, or with its kernels recorded."""
+    if is_recordable(course.device, course.config.optim.accumulate):
+        return Recorded(student)
+    return spread(student, course.device, idle=True)
 
 
 def _lessons(course: Course, folder: RunFolder) -> Lessons:
