@@ -7,6 +7,7 @@ by one. The recordings are those of ``torch.cuda.make_graphed_callables``.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import cast
 
@@ -89,6 +90,8 @@ def _recorded(network: nn.Module, images: Tensor) -> Callable[[Tensor], Answer]:
     before = [value.clone() for value in network.buffers()]
     enabled, dtype = _precision(images)
     kind = images.device.type
+    # The recording keeps its gradients' nodes, which belong to the stream it was recorded on.
+    warnings.filterwarnings("ignore", "The AccumulateGrad node's stream does not match")
     # What autocast rounds once and keeps would be gone when the recording is replayed.
     with torch.autocast(kind, dtype, enabled=enabled, cache_enabled=False):
         replay = torch.cuda.make_graphed_callables(
