@@ -24,6 +24,7 @@ from kdlnet.images.window import bits
 from kdlnet.types import Letterbox, Preprocess
 
 _READERS = 4
+_RESIDENT_SHARE = 0.2
 _AHEAD = 64  # letterboxed images that wait; of tiled ones, as many as there are readers
 
 View = tuple[ImageArray, Letterbox]
@@ -75,6 +76,7 @@ class ImageStore:
         self.channels = 1
         self.dtype: np.dtype[Any] | None = None
         self._pixels: ImageArray | None = None
+        self._resident: Tensor | None = None  # all pixels, on a CUDA device
         self._recent: tuple[int, ImageArray] | None = None  # position among paths, decoded
         self.mode = mode
         self._budget = budget_gb * 1e9
@@ -91,6 +93,25 @@ class ImageStore:
         if self._pixels is not None:
             return torch.from_numpy(self._pixels[np.asarray(indices)])
         return torch.from_numpy(self._decoded_again([int(index) for index in indices]))
+
+    def on(self, device: torch.device | str, indices: NDArray[np.int64]) -> Tensor:
+        """The same on ``device``: a CUDA device with room to spare holds all of them from then on.
+
+        There they need not be copied again in every epoch.
+        """
+        device = torch.device(device)
+        if self._resident is None or self._resident.device.type != device.type:
+            if not self._fits(device):
+                return self[indices].to(device, non_blocking=True)
+            self._resident = torch.from_numpy(self._pixels).to(device)
+        return self._resident[torch.from_numpy(indices).to(self._resident.device)]
+
+    def _fits(self, device: torch.device) -> bool:
+        """Whether ``device`` may hold all pixels: they take a small share of what is free there."""
+        if device.type != "cuda" or self.mode != "ram" or self.dtype != np.uint8:
+            return False
+        free, _ = torch.cuda.mem_get_info(device)
+        return self._pixels is not None and self._pixels.nbytes < _RESIDENT_SHARE * free
 
     def _decoded_again(self, indices: list[int]) -> ImageArray:
         """Pixels (n, H, W, channels) from the files, each decoded once for all of its tiles.

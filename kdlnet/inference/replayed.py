@@ -26,35 +26,51 @@ Network = Callable[[Tensor], RawPredictions]
 class Replayed:
     """``network``, in eval mode on a CUDA device, recorded at the third call of each input shape.
 
-    Answers have no ``features``. Weights may change in place, and nothing else of the network.
+    Answers have ``features`` only where they are asked for. Weights may change in place, and
+    nothing else of the network.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, *, features: bool = False) -> None:
         self.network = network
+        self.features = features
         self._calls: Counter[Hashable] = Counter()
         self._recordings: dict[Hashable, Network] = {}
 
     def __call__(self, images: Tensor) -> RawPredictions:
         """The answer to images (B, channels, H, W)."""
-        key = (images.shape, images.dtype, images.device, *_precision())
+        key = (images.shape, images.dtype, images.device, *_mode(images))
         if key not in self._recordings:
             self._calls[key] += 1
             full = len(self._recordings) == _MOST_RECORDINGS
             if full or self._calls[key] <= _EAGER_CALLS:
                 return self._eager(images)
             try:
-                self._recordings[key] = _recorded(self.network, images)
+                self._recordings[key] = _recorded(self._eager, images)
             except RuntimeError:  # no memory for it, say: slower, and the same answers
                 self._recordings[key] = self._eager
         return self._recordings[key](images)
 
     def _eager(self, images: Tensor) -> RawPredictions:
-        return replace(self.network(images), features=())
+        raw = self.network(images)
+        return raw if self.features else replace(raw, features=())
 
 
-def _precision() -> tuple[bool, bool]:
-    """What else decides which kernels run."""
-    return torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+def uncached(images: Tensor) -> torch.autocast:
+    """Mixed precision as it is, but for weights that autocast rounds once and keeps for a while.
+
+    They would be gone when a recording is replayed.
+    """
+    kind = images.device.type
+    enabled, dtype = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
+    return torch.autocast(kind, dtype, enabled=enabled, cache_enabled=False)
+
+
+def _mode(images: Tensor) -> tuple[object, ...]:
+    """What else decides which kernels run, and on what kind of tensors."""
+    kind = images.device.type
+    exact = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    mixed = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
+    return *exact, *mixed, torch.is_inference_mode_enabled()
 
 
 def _recorded(network: Network, images: Tensor) -> Network:
@@ -67,13 +83,14 @@ def _recorded(network: Network, images: Tensor) -> Network:
             network(shown)
         torch.cuda.current_stream().wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        with uncached(images), torch.cuda.graph(graph, capture_error_mode="thread_local"):
             answer = network(shown)
 
     def replay(images: Tensor) -> RawPredictions:
         shown.copy_(images)
         graph.replay()
         logits, bins = answer.logits.clone(), answer.bins.clone()
-        return replace(answer, logits=logits, bins=bins, features=())
+        features = tuple(x.clone() for x in answer.features)
+        return replace(answer, logits=logits, bins=bins, features=features)
 
     return replay

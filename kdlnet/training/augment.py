@@ -196,7 +196,7 @@ class Augmenter:
 
     def _canvas(self, sources: NDArray[np.int64], side: int, device: torch.device | str) -> Tensor:
         """Unit images (n, channels, side * H, side * W) from sources (n, side * side)."""
-        pixels = self.dataset.images[sources.reshape(-1)].to(device, non_blocking=True)
+        pixels = self.dataset.images.on(device, sources.reshape(-1))
         height, width, channels = pixels.shape[1:]
         pixels = pixels.view(len(sources), side, side, height, width, channels)
         pixels = pixels.permute(0, 5, 1, 3, 2, 4)

@@ -14,6 +14,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from kdlnet.inference.replayed import uncached
 from kdlnet.models.network import Network
 from kdlnet.types import Forward, RawPredictions
 from kdlnet.utils.ranks import ranks
@@ -88,12 +89,9 @@ def _precision(images: Tensor) -> tuple[bool, torch.dtype]:
 def _recorded(network: nn.Module, images: Tensor) -> Callable[[Tensor], Answer]:
     """``network`` for images like ``images``. The passes that warm it up leave no trace in it."""
     before = [value.clone() for value in network.buffers()]
-    enabled, dtype = _precision(images)
-    kind = images.device.type
     # The recording keeps its gradients' nodes, which belong to the stream it was recorded on.
     warnings.filterwarnings("ignore", "The AccumulateGrad node's stream does not match")
-    # What autocast rounds once and keeps would be gone when the recording is replayed.
-    with torch.autocast(kind, dtype, enabled=enabled, cache_enabled=False):
+    with uncached(images):
         replay = torch.cuda.make_graphed_callables(
             _Unpatched(network), (images.clone(),), allow_unused_input=True
         )

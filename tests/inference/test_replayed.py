@@ -45,6 +45,19 @@ def test_weights_that_change_and_exact_arithmetic_are_seen(network: torch.nn.Mod
     assert len(replayed._recordings) == 2
 
 
+@pytest.mark.gpu
+def test_one_network_in_every_mode_it_is_asked_in(network: torch.nn.Module) -> None:
+    replayed, images = Replayed(network, features=True), torch.rand(2, 3, 64, 64, device="cuda")
+    modes = [torch.inference_mode(), torch.no_grad(), torch.autocast("cuda", torch.bfloat16)]
+    for mode in modes:
+        with mode, torch.no_grad():
+            answers = [replayed(images) for _ in range(4)]
+            wanted = network(images)
+        assert torch.equal(answers[-1].logits, wanted.logits)
+        assert all(map(torch.equal, answers[-1].features, wanted.features))
+    assert len(replayed._recordings) == 3
+
+
 @torch.inference_mode()
 def test_what_cannot_be_recorded_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []

@@ -38,6 +38,7 @@ def test_augmentation_is_the_same_on_the_gpu(config: TrainConfig) -> None:
     parts = prepare_run(config, None, None, lambda event: None)
     augment = Augmenter(parts.train, seed=1, **EVERYTHING)  # type: ignore[arg-type]
     cpu, cuda = (augment(0, np.arange(8), True, device) for device in ("cpu", "cuda"))
+    assert parts.train.images._resident is not None  # its pixels were copied there once
     torch.testing.assert_close(cuda.images.cpu(), cpu.images, rtol=0, atol=2e-3)
     torch.testing.assert_close(cuda.targets.boxes.cpu(), cpu.targets.boxes)
 
