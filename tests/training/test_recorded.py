@@ -123,11 +123,11 @@ def _looked(
 def test_a_recorded_training_learns_what_a_plain_one_does(
     config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, amp: str
 ) -> None:
-    config = build_config({**config.to_dict(), "device": "cuda", "amp": amp, "epochs": 3})
+    config = build_config({**config.to_dict(), "device": "cuda", "amp": amp, "epochs": 1})
     recorded = train(config, out=tmp_path / "recorded")
     monkeypatch.setattr(run, "is_recordable", lambda device, accumulate: False)
     plain = train(config, out=tmp_path / "plain")
-    assert recorded.metrics["loss"] == pytest.approx(plain.metrics["loss"], rel=0.05)
+    assert recorded.metrics["loss"] == pytest.approx(plain.metrics["loss"], rel=0.02)
 
 
 @pytest.mark.gpu
