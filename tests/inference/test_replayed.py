@@ -23,6 +23,7 @@ def test_replayed_answers_are_those_of_the_network(network: torch.nn.Module) -> 
     batches = [torch.rand(count, 3, 64, 96, device="cuda") for count in (2, 2, 2, 1, 2, 2, 1, 1)]
     answers = [replayed(images) for images in batches]
     assert len(replayed._recordings) == 2
+    assert replayed._eager not in replayed._recordings.values()
     for images, answer in zip(batches, answers, strict=True):  # none was overwritten by a later one
         wanted = network(images)
         torch.testing.assert_close(answer.logits, wanted.logits, rtol=0, atol=0)
@@ -56,6 +57,7 @@ def test_one_network_in_every_mode_it_is_asked_in(network: torch.nn.Module) -> N
         assert torch.equal(answers[-1].logits, wanted.logits)
         assert all(map(torch.equal, answers[-1].features, wanted.features))
     assert len(replayed._recordings) == 3
+    assert replayed._eager not in replayed._recordings.values()  # each was recorded
 
 
 @torch.inference_mode()

@@ -76,6 +76,8 @@ def detector() -> Network:
 
 @pytest.mark.gpu
 def test_recorded_gradients_are_those_of_the_network(detector: Network) -> None:
+    shown = torch.rand(2, 3, 64, 96, device="cuda")
+    module._recorded(module._Tensors(detector, True), shown)  # raises where nothing is recorded
     forward = recorded_detector(detector, features=True)
     before = {name: value.clone() for name, value in detector.named_buffers()}
     for seed in range(3):
