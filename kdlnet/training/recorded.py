@@ -91,7 +91,7 @@ def _recorded(network: nn.Module, images: Tensor) -> Callable[[Tensor], Answer]:
     before = [value.clone() for value in network.buffers()]
     # The recording keeps its gradients' nodes, which belong to the stream it was recorded on.
     warnings.filterwarnings("ignore", "The AccumulateGrad node's stream does not match")
-    with uncached(images):
+    with torch.cuda.device(images.device), uncached(images):
         replay = torch.cuda.make_graphed_callables(
             _Unpatched(network), (images.clone(),), allow_unused_input=True
         )
