@@ -48,7 +48,7 @@ def export(
         option("--batch", metavar="N", min=1, help="Images the file takes at once [any number]."),
     ] = None,
     dynamic: Annotated[
-        bool, option("--dynamic", help="Any height and width (onnx, openvino).")
+        bool, option("--dynamic", help="Any size in multiples of 32 (onnx, openvino).")
     ] = False,
     raw: Annotated[
         bool, option("--raw", help="Maps of the last convolutions, for NPU compilers.")
@@ -143,7 +143,9 @@ def _show(console: Console, certificate: ExportCertificate) -> None:
         _show_int8(console, facts["int8"])
     height, width = facts["image_size"]
     batch = "any batch" if facts["batch"] is None else f"batch {facts['batch']}"
-    size = f"any size, {height}x{width} unless told" if facts["dynamic"] else f"{height}x{width}"
+    size = f"{height}x{width}"
+    if facts["dynamic"]:
+        size += f" unless told, multiples of {facts['multiples_of']}"
     console.say(
         f"takes   images ({batch}, {size}); {facts['bytes'] / 1e6:.1f} MB; "
         f"proved on {facts['device']} in {facts['precision']}"

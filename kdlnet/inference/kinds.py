@@ -14,12 +14,13 @@ class FileKind:
     """One kind of file.
 
     ``suffixes``: the first is that of the file that is named and opened, files with the others lie
-    beside it. ``runtime`` is a key of RUNTIMES. ``begins`` knows the kind by the first bytes.
+    beside it. ``runtime`` is a key of RUNTIMES, None where kdlnet has none that runs it. ``begins``
+    knows the kind by the first bytes.
     """
 
     title: str
     suffixes: tuple[str, ...]
-    runtime: str
+    runtime: str | None
     begins: Callable[[bytes], bool]
 
     def files(self, path: Path) -> list[Path]:
@@ -48,6 +49,8 @@ KINDS: dict[str, FileKind] = {
     "safetensors": FileKind("a weights file", (".safetensors",), "torch", _is_safetensors),
     "onnx": FileKind("an ONNX file", (".onnx",), "onnxruntime", _is_onnx),
     "openvino": FileKind("an OpenVINO file", (".xml", ".bin"), "openvino", _is_openvino),
+    # How an engine begins is not documented: it is known by its name alone.
+    "tensorrt": FileKind("a TensorRT engine", (".engine",), None, lambda head: False),
 }
 """By name. That of an exported kind is the name of its format."""
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import cv2
 
-from kdlnet.errors import ConfigError, KdlnetError, unknown
+from kdlnet.errors import ConfigError, KdlnetError, WeightsError, unknown
 from kdlnet.inference.engine import Engine
 from kdlnet.inference.kinds import KINDS, kind_of
 from kdlnet.metrics.verdict import VerdictRule
@@ -89,9 +89,23 @@ def open_runtime(
     """
     kind = kind_of(path)
     name = runtime or (KINDS[kind].runtime if kind else "torch")
+    if name is None:
+        raise _engine(path)
     if name not in RUNTIMES:
         raise ConfigError(unknown("runtime", name, RUNTIMES))
     return RUNTIMES[name](path, Wanted(device, fuse, image_size, threads))
+
+
+def _engine(path: Path) -> WeightsError:
+    """What to do with an engine of TensorRT, which kdlnet cannot run."""
+    if not path.is_file():
+        return WeightsError(f"there is no file {str(path)!r}")
+    return WeightsError(
+        f"{str(path)!r} is a TensorRT engine: only TensorRT runs it, on the card and with the "
+        "version it was built for, and kdlnet has no runtime for it. Give the .onnx it was built "
+        "from, with --device tensorrt (onnxruntime-gpu and TensorRT installed) or --device cuda; "
+        "see docs/deploy.md"
+    )
 
 
 @contextmanager

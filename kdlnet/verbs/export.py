@@ -125,7 +125,8 @@ def export(
             other = _of_another_size(loaded)
             dataset = proof_split(other, data, data_root, split, images, "made-up", ignore)
             found = _prove(other, format, exporter, runtime, path, dataset, on_event)
-            certificate = replace(certificate, facts=certificate.facts | _another_size(found))
+            more = _another_size(found) | {"multiples_of": max(loaded.detector.strides)}
+            certificate = replace(certificate, facts=certificate.facts | more)
         publish(staged, path.parent, certificate_path, certificate.to_dict())
     return certificate
 

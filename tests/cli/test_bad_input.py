@@ -72,6 +72,32 @@ def test_bad_weights(
     assert not (bad_weights / "exploded").exists()
 
 
+ENGINE_WORDS = ["TensorRT engine", "no runtime", ".onnx", "--device tensorrt", "docs/deploy.md"]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("predict '{data}' --weights best.engine", ENGINE_WORDS),
+        ("val best.engine --data '{data}'", ENGINE_WORDS),
+        ("bench best.engine '{data}'", ENGINE_WORDS),
+        ("compare '{weights}' best.engine --data '{data}'", ENGINE_WORDS),
+        ("calibrate best.engine --data '{data}' --f1", ENGINE_WORDS),
+        ("fuse best.engine", ["TensorRT engine", "give the .pt"]),
+        ("export best.engine", ["exported file", "give the .pt"]),
+        ("val missing.engine --data '{data}'", ["no file 'missing.engine'"]),
+    ],
+)
+def test_an_engine_of_tensorrt(
+    kdlnet: Command, dataset: Path, weights: Path, tmp_path: Path, line: str, words: list[str]
+) -> None:
+    (tmp_path / "best.engine").write_bytes(b"built on a card")
+    run = kdlnet(line.format(data=dataset, weights=weights))
+    assert run.code == 1
+    assert all(word in run.err.splitlines()[-1] for word in words), run.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.engine"]
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [

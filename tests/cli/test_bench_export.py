@@ -131,8 +131,10 @@ def test_export(kdlnet: Command, weights: Path, dataset: Path, tmp_path: Path) -
     for package in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(package)
     copy = shutil.copy(weights, tmp_path / "best.pt")
-    run = kdlnet(f"export best.pt --format onnx --data '{dataset}' --image-size 64x96")
+    run = kdlnet(f"export best.pt --format onnx --data '{dataset}' --image-size 64x96 --dynamic")
     assert run.code == 0, run.err
+    assert "takes   images (any batch, 64x96 unless told, multiples of 32)" in run.out
+    assert "at 96x160: " in run.out
     assert "proof on 2 real images in onnxruntime" in run.out
     assert run.out.strip().splitlines()[-1] == "written best.onnx"
     facts = json.loads((tmp_path / "best.onnx.json").read_text())

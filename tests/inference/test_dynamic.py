@@ -58,6 +58,7 @@ def test_the_proof_runs_at_two_sizes(files: Files, format: str) -> None:
     path, proof = files[format]
     facts = json.loads(path.with_name(f"{path.name}.json").read_text())
     assert facts["dynamic"] is True and facts["image_size"] == list(SIZE)
+    assert facts["multiples_of"] == 32
     other = facts["another_size"]
     assert other["image_size"] == [96, 160] and other["same_boxes"]
     assert 0 < other["largest_logit_error"] <= other["tolerance"]
