@@ -91,13 +91,15 @@ def _recorded(network: nn.Module, images: Tensor) -> Callable[[Tensor], Answer]:
     before = [value.clone() for value in network.buffers()]
     # The recording keeps its gradients' nodes, which belong to the stream it was recorded on.
     warnings.filterwarnings("ignore", "The AccumulateGrad node's stream does not match")
-    with torch.cuda.device(images.device), uncached(images):
-        replay = torch.cuda.make_graphed_callables(
-            _Unpatched(network), (images.clone(),), allow_unused_input=True
-        )
-    with torch.no_grad():
-        for value, old in zip(network.buffers(), before, strict=True):
-            value.copy_(old)
+    try:
+        with torch.cuda.device(images.device), uncached(images):
+            replay = torch.cuda.make_graphed_callables(
+                _Unpatched(network), (images.clone(),), allow_unused_input=True
+            )
+    finally:
+        with torch.no_grad():
+            for value, old in zip(network.buffers(), before, strict=True):
+                value.copy_(old)
     return cast(Callable[[Tensor], Answer], replay)
 
 
