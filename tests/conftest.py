@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import os
+import signal
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,9 @@ BLANK = cv2.imencode(".png", np.full((1, 1), 255, np.uint8))[1].tobytes()
 
 # Per thread: before the first parallel operation, or half of the pool keeps denormals and crawls.
 torch.set_flush_denormal(True)
+
+# What a shell starts with & ignores Ctrl-C, and so would every command that the tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def data_folder() -> Path:
