@@ -15,7 +15,7 @@ each lie in --out as soon as it ends, summary.json at the end, and weights in ha
 - train, distill: `lightnet-n` for a minute each, alone and under that teacher.
 
 Its parts tests, steps (profiled) and paper were seen on an H200 (RECIPES.md), the others were not.
-One training keeps such a card one sixth busy: for many trainings start many processes, through MPS.
+One training leaves such a card idle most of the time: start many processes, through MPS.
 --toy runs every job on the CPU at sizes of seconds: it shows that they run.
 """
 
@@ -38,7 +38,7 @@ import torch
 
 from kdlnet.config import load_config
 from kdlnet.events import ignore
-from kdlnet.inference.replayed import Replayed
+from kdlnet.inference.replayed import replayed_on
 from kdlnet.inference.weights import Weights, load_weights, save_weights
 from kdlnet.models.fuse import fuse_model
 from kdlnet.models.zoo import ModelArguments, build_model
@@ -215,7 +215,7 @@ def _forward_rate(
     network: torch.nn.Module, images: torch.Tensor, half: bool, steps: int
 ) -> dict[str, Any]:
     images = images.to(memory_format=torch.channels_last)
-    shown = Replayed(network) if images.is_cuda else network
+    shown = replayed_on(images.device, network)
     with torch.autocast(images.device.type, torch.float16, enabled=half):
         for _ in range(4):  # the third call records
             shown(images)

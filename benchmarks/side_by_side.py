@@ -1,10 +1,10 @@
 """Many trainings side by side on one card: seeds, folds, sets, students after their teachers.
 
-    nvidia-cuda-mps-control -d      # NVIDIA's MPS: 1.4 times the images per second
+    nvidia-cuda-mps-control -d      # NVIDIA's MPS
     python benchmarks/side_by_side.py jobs.yaml --out OUT --together 16 --minutes 9
 
-One small network keeps a large card one sixth busy, so a card is shared by as many processes as
-there are cores. jobs.yaml is a list in the order of worth; {runs} is the folder of all runs:
+One small network leaves a large card idle most of the time, so as many processes share it as there
+are cores. jobs.yaml is a list in the order of worth; {runs} is the folder of all runs:
 
     - {name: teacher, command: "train --model lightnet-n --data neu-det --epochs 45"}
     - {name: student, needs: [teacher], command: "distill --student lightnet-n --data neu-det

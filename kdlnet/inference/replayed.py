@@ -23,6 +23,11 @@ _MOST_RECORDINGS = 8
 Network = Callable[[Tensor], RawPredictions]
 
 
+def replayed_on(device: torch.device, network: Network, *, features: bool = False) -> Network:
+    """``network``, in eval mode on ``device``, as quick as it goes there: replayed on CUDA."""
+    return Replayed(network, features=features) if device.type == "cuda" else network
+
+
 class Replayed:
     """``network``, in eval mode on a CUDA device, recorded at the third call of each input shape.
 
@@ -60,17 +65,20 @@ def uncached(images: Tensor) -> torch.autocast:
 
     They would be gone when a recording is replayed.
     """
+    enabled, dtype = mixed_precision(images)
+    return torch.autocast(images.device.type, dtype, enabled=enabled, cache_enabled=False)
+
+
+def mixed_precision(images: Tensor) -> tuple[bool, torch.dtype]:
+    """Whether autocast is on where ``images`` are, and what it rounds to."""
     kind = images.device.type
-    enabled, dtype = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
-    return torch.autocast(kind, dtype, enabled=enabled, cache_enabled=False)
+    return torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
 
 
 def _mode(images: Tensor) -> tuple[object, ...]:
     """What else decides which kernels run, and on what kind of tensors."""
-    kind = images.device.type
     exact = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-    mixed = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
-    return *exact, *mixed, torch.is_inference_mode_enabled()
+    return *exact, *mixed_precision(images), torch.is_inference_mode_enabled()
 
 
 def _recorded(network: Network, images: Tensor) -> Network:

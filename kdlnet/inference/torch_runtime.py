@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from kdlnet.inference.replayed import Replayed
+from kdlnet.inference.replayed import replayed_on
 from kdlnet.inference.runtimes import Runtime, Wanted
 from kdlnet.inference.torch_engine import TorchEngine
 from kdlnet.inference.weights import load_weights
@@ -29,7 +29,7 @@ def open_file(path: Path, wanted: Wanted) -> Runtime:
     return Runtime(
         name="torch",
         version=torch.__version__,
-        engine=TorchEngine(Replayed(detector) if device.type == "cuda" else detector, device),
+        engine=TorchEngine(replayed_on(device, detector), device),
         device_name=device_name(device),
         threads=wanted.threads or torch.get_num_threads(),
         path=path,

@@ -14,7 +14,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from kdlnet.inference.replayed import uncached
+from kdlnet.inference.replayed import mixed_precision, uncached
 from kdlnet.models.network import Network
 from kdlnet.types import Forward, RawPredictions
 from kdlnet.utils.ranks import ranks
@@ -43,7 +43,7 @@ class Recorded:
         self._recorded: tuple[object, Callable[[Tensor], Answer]] | None = None
 
     def __call__(self, images: Tensor) -> Answer:
-        kind = images.shape, images.dtype, _precision(images)
+        kind = images.shape, images.dtype, mixed_precision(images)
         if self._recorded is None:
             try:
                 self._recorded = kind, _recorded(self.network, images)
@@ -79,11 +79,6 @@ class _Tensors(nn.Module):
         maps = {f"map{i}": x for i, x in enumerate(raw.features)} if self.features else {}
         numbers = {"logits": raw.logits, "bins": raw.bins}
         return numbers | {"points": raw.points, "strides": raw.strides} | maps
-
-
-def _precision(images: Tensor) -> tuple[bool, torch.dtype]:
-    kind = images.device.type
-    return torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
 
 
 def _recorded(network: nn.Module, images: Tensor) -> Callable[[Tensor], Answer]:

@@ -11,14 +11,14 @@ from torch import Tensor
 from kdlnet.errors import WeightsError
 from kdlnet.events import Listener, Message
 from kdlnet.inference.evaluate import detect
-from kdlnet.inference.replayed import Replayed
+from kdlnet.inference.replayed import replayed_on
 from kdlnet.inference.torch_engine import TorchEngine
 from kdlnet.inference.weights import Weights, load_weights
 from kdlnet.metrics.average_precision import AveragePrecision, average_precision
 from kdlnet.models.fuse import fuse_model
 from kdlnet.models.network import Network
 from kdlnet.training.parts import RunParts
-from kdlnet.types import Forward, RawPredictions
+from kdlnet.types import RawPredictions
 from kdlnet.utils.files import shown
 
 _LOST = 0.8
@@ -33,9 +33,8 @@ class Member:
     def __init__(self, detector: Network, order: Tensor | None) -> None:
         self.detector = detector
         self.order = order
-        self.forward: Forward = detector
-        if next(detector.parameters()).is_cuda:
-            self.forward = Replayed(detector, features=True)
+        device = next(detector.parameters()).device
+        self.forward = replayed_on(device, detector, features=True)
 
     def __call__(self, images: Tensor) -> RawPredictions:
         return self._ordered(self.forward(images))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from kdlnet.inference.evaluate import detect
-from kdlnet.inference.replayed import Replayed
+from kdlnet.inference.replayed import replayed_on
 from kdlnet.inference.torch_engine import TorchEngine
 from kdlnet.metrics.average_precision import average_precision
 from kdlnet.metrics.curves import curves
 from kdlnet.metrics.result import ImageResult
 from kdlnet.training.parts import RunParts
-from kdlnet.types import Forward
 from kdlnet.utils.ranks import as_of_writer, from_writer, gathered, share
 
 
@@ -23,8 +22,8 @@ class Validation:
     def __init__(self, parts: RunParts) -> None:
         self.parts = parts
         self.thresholds: dict[str, float] = {}
-        average: Forward = parts.average.model  # its weights change in place
-        self._network = Replayed(average) if parts.device.type == "cuda" else average
+        # Recorded once for all epochs: the weights of the average change in place.
+        self._network = replayed_on(parts.device, parts.average.model)
 
     def __call__(self) -> dict[str, float | None]:
         """AP, AP50 and AP75; the score with the best F1 becomes the threshold."""

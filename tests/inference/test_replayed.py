@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from kdlnet.inference import replayed as module
-from kdlnet.inference.replayed import Replayed
+from kdlnet.inference.replayed import Replayed, replayed_on
 from kdlnet.models.zoo import ModelArguments, build_model
 from kdlnet.utils.device import exact_float32, prepare
 
@@ -58,6 +58,13 @@ def test_one_network_in_every_mode_it_is_asked_in(network: torch.nn.Module) -> N
         assert all(map(torch.equal, answers[-1].features, wanted.features))
     assert len(replayed._recordings) == 3
     assert replayed._eager not in replayed._recordings.values()  # each was recorded
+
+
+def test_networks_are_replayed_on_cuda_alone() -> None:
+    network = build_model("lightnet-n", ModelArguments(3), seed=0)
+    assert replayed_on(torch.device("cpu"), network) is network
+    replayed = replayed_on(torch.device("cuda"), network, features=True)
+    assert isinstance(replayed, Replayed) and replayed.features
 
 
 @torch.inference_mode()

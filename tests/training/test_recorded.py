@@ -20,10 +20,12 @@ from kdlnet.verbs.distill import distill
 from kdlnet.verbs.train import train
 
 
-def test_what_is_recorded_and_what_is_not() -> None:
+def test_what_is_recorded_and_what_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     assert is_recordable(torch.device("cuda"), 1)
     assert not is_recordable(torch.device("cuda"), 2)
     assert not is_recordable(torch.device("cpu"), 1)
+    monkeypatch.setattr(module, "ranks", lambda: 2)
+    assert not is_recordable(torch.device("cuda"), 1)
 
 
 class _Named(nn.Module):
