@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -30,17 +31,48 @@ _GRACE = 15.0  # seconds for the others once one of them has failed
 _LOOK = 0.1
 
 
+@dataclass(frozen=True)
+class Work:
+    """What a team does, in words, and what to do when it was cut off.
+
+    With ``leader`` process 0 alone hears of Ctrl-C: it ends the others.
+    """
+
+    name: str
+    again: str
+    leader: bool
+
+
+TRAINING = Work("training", "go on from last.pt with --resume", leader=True)
+PREDICTION = Work("prediction", "give the same command again: it goes on", leader=False)
+
+
 def as_team(devices: int | None, context: typer.Context) -> None:
-    """Has ``devices`` processes do the command of ``context``, and ends with their exit code.
+    """Has ``devices`` processes do the training of ``context``, and ends with their exit code.
 
     Returns where this process is one of them, or is to work alone.
     """
     if devices is None or in_team():
         return
+    if devices > 1:
+        raise typer.Exit(run_team(devices, context, TRAINING))
+    _refuse_torchrun()
+
+
+def run_team(devices: int, context: typer.Context, work: Work) -> int:
+    """Has ``devices`` processes do the command of ``context``; their exit code."""
+    _refuse_torchrun()
+    return _Team(devices, context.obj, work).run()
+
+
+def _refuse_torchrun() -> None:
     if "RANK" in os.environ:
         raise UsageProblem("--devices and torchrun exclude each other: leave --devices out")
-    if devices > 1:
-        raise typer.Exit(_Team(devices, context.obj).run())
+
+
+def own_shard() -> str:
+    """The share of a member of a team, such as 2/8."""
+    return f"{int(os.environ['RANK']) + 1}/{os.environ['WORLD_SIZE']}"
 
 
 def in_team() -> bool:
@@ -50,7 +82,7 @@ def in_team() -> bool:
 
 @contextlib.contextmanager
 def heard_once() -> Iterator[None]:
-    """Silences every process of a training but the first; one whose team is gone ends, too."""
+    """Silences every process of a team but the first; one whose team is gone ends, too."""
     if in_team():
         threading.Thread(target=_end_with_team, daemon=True).start()
     if int(os.environ.get("RANK", "0")) == 0:
@@ -73,7 +105,8 @@ def _end_with_team() -> None:
 
 
 class _Team:
-    def __init__(self, count: int, arguments: Sequence[str]) -> None:
+    def __init__(self, count: int, arguments: Sequence[str], work: Work) -> None:
+        self._work = work
         self._ends: dict[int, int] = {}  # exit codes in the order of their coming
         self._said: list[IO[bytes]] = []
         self._members: list[subprocess.Popen[bytes]] = []
@@ -113,8 +146,9 @@ class _Team:
                 if time.monotonic() > deadline:
                     break
                 time.sleep(_LOOK)
-            except KeyboardInterrupt:  # the first process ends as it does alone
-                self._members[0].send_signal(signal.SIGTERM if stopped else signal.SIGINT)
+            except KeyboardInterrupt:  # they end as they do alone
+                for member in self._members[:1] if self._work.leader else self._members:
+                    member.send_signal(signal.SIGTERM if stopped else signal.SIGINT)
                 deadline = time.monotonic() + _GRACE if stopped else deadline
                 stopped = True
         for member in self._members:
@@ -147,16 +181,16 @@ class _Team:
         return code if 0 < code != LOST else 1
 
     def _line(self, causes: Sequence[int]) -> str:
-        resume = "go on from last.pt with --resume"
+        name, again = self._work.name, self._work.again
         if not causes:
-            return f"the processes of this training lost each other; {resume}"
-        name = f"process {causes[0] + 1} of {len(self._members)}"
+            return f"the processes of this {name} lost each other; {again}"
+        member = f"process {causes[0] + 1} of {len(self._members)}"
         code = self._ends[causes[0]]
         if code < 0:
-            return f"{name} of this training was killed ({_signal(-code)}); {resume}"
+            return f"{member} of this {name} was killed ({_signal(-code)}); {again}"
         self._said[causes[0]].seek(0)
         said = self._said[causes[0]].read().decode(errors="replace").strip().splitlines()
-        return f"{name}: {said[-1].removeprefix('error: ') if said else f'exit code {code}'}"
+        return f"{member}: {said[-1].removeprefix('error: ') if said else f'exit code {code}'}"
 
 
 def _free_port() -> int:

@@ -10,7 +10,6 @@
 #include <cstdio>
 #include <fstream>
 #include <iostream>
-#include <numeric>
 #include <openvino/openvino.hpp>
 #include <stdexcept>
 #include <string>
@@ -18,21 +17,9 @@
 
 using Floats = std::vector<float>;
 
-struct Image {  // rows of pixels, channels side by side, RGB
-    int height, width, channels;
-    std::vector<uint8_t> pixels;
-};
-
-struct Box {
-    double x1, y1, x2, y2;
-    float score;
-    int label;
-};
-
-struct Contract {  // what the header of the file says
-    int height, width, channels;
-    double low, high, pad, score, lower;
-};
+struct Image { int height, width, channels; std::vector<uint8_t> pixels; };  // rows of pixels, channels side by side, RGB
+struct Box { double x1, y1, x2, y2; float score; int label; };
+struct Contract { int height, width, channels; double low, high, pad, score, lower; };  // what the header of the file says
 
 Image read_pnm(const std::string& path) {
     std::ifstream file(path, std::ios::binary);
@@ -123,26 +110,35 @@ Image grey(const Image& image) {
 double overlap(const Box& a, const Box& b) {
     const double w = std::min(a.x2, b.x2) - std::max(a.x1, b.x1), h = std::min(a.y2, b.y2) - std::max(a.y1, b.y1);
     const double inner = std::max(w, 0.0) * std::max(h, 0.0);
-    return inner / ((a.x2 - a.x1) * (a.y2 - a.y1) + (b.x2 - b.x1) * (b.y2 - b.y1) - inner);
+    return inner <= 0 ? 0 : inner / ((a.x2 - a.x1) * (a.y2 - a.y1) + (b.x2 - b.x1) * (b.y2 - b.y1) - inner);
 }
 
-// Contract, 4: candidates, the best of them, suppression within a class.
+// Contract, 4: candidates, the best of them, suppression within a class, the vote.
 std::vector<Box> select(const float* logits, const float* boxes, int points, int classes, const Contract& to) {
-    std::vector<Box> found, kept;
+    const double iou = 0.55, voters = 0.2;
+    std::vector<Box> found, kept, agreed;
     for (int a = 0; a < points; ++a)
         for (int c = 0; c < classes; ++c) {
             const float score = 1 / (1 + std::exp(-logits[a * classes + c]));
-            if (score < float(to.lower)) continue;
+            if (score < voters * to.lower) continue;
             const float* b = boxes + 4 * a;
             found.push_back({std::clamp<double>(b[0], 0, to.width), std::clamp<double>(b[1], 0, to.height), std::clamp<double>(b[2], 0, to.width), std::clamp<double>(b[3], 0, to.height), score, c});
         }
     std::stable_sort(found.begin(), found.end(), [](const Box& a, const Box& b) { return a.score > b.score; });
     if (found.size() > 1000) found.resize(1000);
     for (const Box& box : found) {
-        const bool covered = std::any_of(kept.begin(), kept.end(), [&](const Box& other) { return other.label == box.label && overlap(other, box) > 0.65; });
-        if (!covered && kept.size() < 300) kept.push_back(box);
+        if (box.score < float(to.lower) || kept.size() == 300) break;
+        if (std::none_of(kept.begin(), kept.end(), [&](const Box& other) { return other.label == box.label && overlap(other, box) > iou; })) kept.push_back(box);
     }
-    return kept;
+    for (const Box& box : kept) {
+        double x1 = 0, y1 = 0, x2 = 0, y2 = 0, sum = 0;
+        for (const Box& voter : found) {
+            const double weight = voter.label == box.label ? std::max(overlap(box, voter) - iou, 0.0) * std::max(voter.score - voters * box.score, 0.0) : 0;
+            x1 += weight * voter.x1, y1 += weight * voter.y1, x2 += weight * voter.x2, y2 += weight * voter.y2, sum += weight;
+        }
+        agreed.push_back(sum > 0 ? Box{x1 / sum, y1 / sum, x2 / sum, y2 / sum, box.score, box.label} : box);
+    }
+    return agreed;
 }
 
 int main(int count, char** arguments) try {

@@ -16,6 +16,7 @@ from ..merging import merge_folder, show_predicted
 from ..options import (
     Batch,
     Device,
+    Devices,
     Json,
     Out,
     Overlap,
@@ -30,6 +31,7 @@ from ..options import (
     refuse_beside,
     seeing,
 )
+from ..team import PREDICTION, in_team, own_shard, run_team
 from ..watching import answer_folder
 
 if TYPE_CHECKING:
@@ -68,7 +70,7 @@ Score = Annotated[
 ]
 Iou = Annotated[
     float | None,
-    option("--iou", metavar="IOU", help="Overlap from which two boxes are one [0.65]."),
+    option("--iou", metavar="IOU", help="Overlap from which two boxes are one [0.55]."),
 ]
 MaxDetections = Annotated[
     int | None,
@@ -110,6 +112,7 @@ Strict = Annotated[bool, option("--strict", help="An unreadable image fails the 
 
 
 def predict(
+    context: typer.Context,
     source: Sources = None,
     weights: Weights = None,
     save: Save = None,
@@ -123,6 +126,7 @@ def predict(
     overlap: Overlap = None,
     batch: Batch = None,
     device: Device = None,
+    devices: Devices = None,
     out: Out = None,
     overwrite: Overwrite = False,
     fail_on: FailOn = None,
@@ -145,6 +149,7 @@ def predict(
     kdlnet predict lot-7/ --weights best.pt --fail-on ng
     kdlnet predict rtsp://camera/1 --weights best.pt --save csv --json
     kdlnet predict --watch line-3/ --weights best.pt --out verdicts/
+    kdlnet predict all.txt --weights best.pt --out lot/ --devices 8
     kdlnet predict all.txt --weights best.pt --out lot/ --shard 1/8
     kdlnet predict --merge lot/
     """
@@ -155,6 +160,7 @@ def predict(
         refused: dict[str, object] = {"a source": source, "--weights": weights, "--watch": watch}
         refused |= {
             "--shard": shard,
+            "--devices": devices,
             "--out": out,
             "--save": save,
             "a choice of how to predict": seen,
@@ -164,7 +170,8 @@ def predict(
         return
     if watch is not None:
         refused = {"a source": source, "--fail-on": fail_on, "--overwrite": overwrite}
-        refuse_beside("--watch", {**refused, "--strict": strict, "--shard": shard})
+        refused |= {"--strict": strict, "--shard": shard, "--devices": devices}
+        refuse_beside("--watch", refused)
         file, kinds = one_weights(None, weights), _names(save)
         answer_folder(watch, file, kinds, settle, seen, out, as_json=as_json, quiet=quiet)
         return
@@ -173,6 +180,16 @@ def predict(
     if not source:
         raise UsageProblem("no source: give an image, a folder, a video or a camera number")
     file = one_weights(None, weights)
+    if devices is not None:
+        refuse_beside("--devices", {"--shard": shard, "--overwrite": overwrite})
+        if out is None:
+            raise UsageProblem("--devices needs a folder that all processes write into: give --out")
+        if not in_team():
+            if code := run_team(devices, context, PREDICTION):
+                raise typer.Exit(code)
+            _end(merge_folder(out, as_json=as_json, quiet=quiet), fail_on)
+            return
+        shard = own_shard()
     if shard is not None:
         refuse_beside("--shard", {"--overwrite": overwrite})
     documents = sys.stdout  # inside the console it is stderr with --json
@@ -206,6 +223,8 @@ def predict(
                 **seen,
                 **given(save=_names(save), out=out, shard=part),
             )
+        if in_team():
+            return  # the merge shows what all have found
         show_predicted(console, result, "images" if opened.kind == "images" else "frames")
         if part is not None:
             console.document(result.to_dict())

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from kdlnet.ops.arrays import box_area, box_intersection, box_iou, suppress
 from kdlnet.ops.assignment import best_pairs, connected
+from kdlnet.ops.limits import IOU_THRESHOLD, MAX_DETECTIONS
 from kdlnet.types import DetectionArrays, ImageSize, Tiling
 
 Tile = tuple[int, int, int, int]
@@ -90,8 +91,8 @@ def _visible(
 def merge_tiles(
     parts: Sequence[DetectionArrays],
     tiles: Sequence[Tile | None],
-    iou_threshold: float = 0.65,
-    max_detections: int = 300,
+    iou_threshold: float = IOU_THRESHOLD,
+    max_detections: int = MAX_DETECTIONS,
 ) -> DetectionArrays:
     """One image's boxes from those of its tiles: each object once, and whole.
 

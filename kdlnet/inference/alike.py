@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from kdlnet.inference.limits import IOU_THRESHOLD
 from kdlnet.ops.boxes import box_iou
+from kdlnet.ops.limits import IOU_THRESHOLD
 from kdlnet.types import Detections
 
 SURE_SCORE = 0.05

@@ -11,7 +11,6 @@ from typing import Any
 from kdlnet.errors import KdlnetError
 from kdlnet.events import Listener, Message
 from kdlnet.inference.clock import STAGES, Timing
-from kdlnet.inference.limits import IOU_THRESHOLD
 from kdlnet.inference.predictor import Predictor
 from kdlnet.inference.runtimes import Runtime
 from kdlnet.inference.sweeps import BatchSpeed, ThreadSpeed
@@ -26,6 +25,7 @@ from kdlnet.inference.turns import (
     warm_up,
 )
 from kdlnet.inference.workloads import files_call, forward_call, overlapped_call
+from kdlnet.ops.limits import IOU_THRESHOLD
 from kdlnet.types import ImageSize
 from kdlnet.utils.environment import environment
 

@@ -14,11 +14,11 @@ from kdlnet.data.labels import Split
 from kdlnet.events import Listener, Message, Progress, ignore
 from kdlnet.images.window import fit_depth, image_depth, other_depth
 from kdlnet.inference.engine import Engine
-from kdlnet.inference.limits import IOU_THRESHOLD, MAX_DETECTIONS
 from kdlnet.inference.pipeline import Pipeline
 from kdlnet.inference.views import Seen
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.verdict import VerdictRule
+from kdlnet.ops.limits import IOU_THRESHOLD, MAX_DETECTIONS
 from kdlnet.types import DetectionArrays, Preprocess
 
 VAL_SCORE = 0.001

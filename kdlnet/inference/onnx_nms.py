@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from kdlnet.inference.limits import IOU_THRESHOLD
-from kdlnet.inference.suppressed import LOWEST_SCORE, MAX_CANDIDATES, rows_of
+from kdlnet.inference.suppressed import LOWEST_SCORE, rows_of
+from kdlnet.ops.limits import IOU_THRESHOLD, MAX_CANDIDATES, VOTERS
 from kdlnet.types import ImageSize
 from kdlnet.utils.packages import optional_package
 
 # The steps of select_detections: the best pairs of point and class, their boxes clipped, the
-# suppression within each class, the best that are left. Rows without a box: score 0, label -1.
+# suppression within each class, the best that are left, and the vote: kept boxes (B, rows, 1, 4)
+# against all candidates (B, 1, K, 4). Rows without a box: score 0, label -1.
 # A number that is none spoils all rows of its image: else a broken network would find nothing.
 _TEXT = """
 <ir_version: {ir}, opset_import: ["": {opset}]>
@@ -21,7 +22,8 @@ suppression (float[{batch}, {points}, {classes}] logits, float[{batch}, {points}
  float[4] high = {{{w}, {h}, {w}, {h}}},
  int64 most = {{{rows}}}, float iou = {{{iou}}}, float lowest = {{{lowest}}}, float nothing = {{0}},
  float one = {{1}}, float[2] off_on = {{0, 1}}, int64[1] last = {{-1}}, int64[1] middle = {{1}},
- int64[2] image_and_row = {{0, 2}}, int64[2] spatial = {{1, 2}}>
+ int64[2] image_and_row = {{0, 2}}, int64[2] spatial = {{1, 2}}, int64[1] start = {{0}},
+ int64[1] half = {{2}}, int64[1] whole = {{4}}, float voters = {{{voters}}}, float tiny = {{1e-9}}>
 {{
   pairs = Reshape (logits, flat)
   best, place = TopK <axis = 1, largest = 1, sorted = 1> (pairs, candidates)
@@ -49,7 +51,44 @@ suppression (float[{batch}, {points}, {classes}] logits, float[{batch}, {points}
   final_numbers = GatherND <batch_dims = 1> (numbers, at)
   final_mask = GatherND <batch_dims = 1> (mask, at)
   masks = Unsqueeze (final_mask, last)
-  shown = Mul (final_boxes, masks)
+  one_box = Unsqueeze (final_boxes, half)
+  others = Unsqueeze (clipped, middle)
+  low_corner = Slice (one_box, start, half, last)
+  high_corner = Slice (one_box, half, whole, last)
+  other_low = Slice (others, start, half, last)
+  other_high = Slice (others, half, whole, last)
+  inner_low = Max (low_corner, other_low)
+  inner_high = Min (high_corner, other_high)
+  inner_sides = Sub (inner_high, inner_low)
+  inner_shown = Max (inner_sides, nothing)
+  inner = ReduceProd <keepdims = 0> (inner_shown, last)
+  sides = Sub (high_corner, low_corner)
+  area = ReduceProd <keepdims = 0> (sides, last)
+  other_sides = Sub (other_high, other_low)
+  other_area = ReduceProd <keepdims = 0> (other_sides, last)
+  both = Add (area, other_area)
+  outside = Sub (both, inner)
+  union = Add (outside, tiny)
+  overlap = Div (inner, union)
+  nearer = Sub (overlap, iou)
+  near = Max (nearer, nothing)
+  final_column = Unsqueeze (final, last)
+  least = Mul (final_column, voters)
+  surer = Sub (score_rows, least)
+  sure = Max (surer, nothing)
+  label_row = Unsqueeze (label, middle)
+  kept_number = GatherND <batch_dims = 1> (label, at)
+  kept_label = Unsqueeze (kept_number, last)
+  same_label = Equal (kept_label, label_row)
+  same = Cast <to = 1> (same_label)
+  weight_of_both = Mul (near, sure)
+  weights = Mul (weight_of_both, same)
+  total = ReduceSum <keepdims = 1> (weights, last)
+  sum_of_boxes = MatMul (weights, clipped)
+  mean_box = Div (sum_of_boxes, total)
+  any = Greater (total, nothing)
+  agreed = Where (any, mean_box, final_boxes)
+  shown = Mul (agreed, masks)
   counted = Add (final_numbers, one)
   masked = Mul (counted, final_mask)
   labels = Sub (masked, one)
@@ -85,6 +124,7 @@ def with_nms(model: Any, image_size: ImageSize) -> Any:
         candidates=min(MAX_CANDIDATES, points * classes),
         rows=rows_of(points, classes),
         iou=IOU_THRESHOLD,
+        voters=VOTERS,
         lowest=LOWEST_SCORE,
         h=height,
         w=width,

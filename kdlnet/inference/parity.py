@@ -15,7 +15,6 @@ from kdlnet.data.dataset import DetectionDataset
 from kdlnet.events import Listener, Progress, ignore
 from kdlnet.inference.alike import SURE_SCORE, contained, farthest, kept_alike
 from kdlnet.inference.evaluate import detect
-from kdlnet.inference.limits import IOU_THRESHOLD, MAX_DETECTIONS
 from kdlnet.inference.probe_images import MADE_UP_IMAGES
 from kdlnet.inference.runtimes import Runtime
 from kdlnet.inference.suppressed import suppressed_detections
@@ -24,7 +23,8 @@ from kdlnet.metrics.average_precision import average_precision
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.ops.decode import decode_boxes
-from kdlnet.ops.nms import select_detections
+from kdlnet.ops.limits import IOU_THRESHOLD, MAX_DETECTIONS
+from kdlnet.ops.nms import all_candidates, select_detections
 from kdlnet.types import (
     DetectionArrays,
     Detections,
@@ -36,7 +36,6 @@ from kdlnet.types import (
 from kdlnet.utils.device import exact_float32
 
 _BATCH = 8
-_ALL = 3000  # candidates that are compared: more than the suppression takes
 
 _Scored = DetectionArrays | ImageResult
 
@@ -269,7 +268,7 @@ class _Pair:
 
         Of two boxes that overlap and score the same to seven digits either may be kept.
         """
-        return select_detections(raw, self._size, self._lowest, 1.0, _ALL, _ALL)
+        return all_candidates(raw, self._size, max(self._lowest, SURE_SCORE / 2))
 
     def flipped(self, before: _Scored, after: _Scored) -> bool:
         """Whether the two sides give one image different verdicts."""

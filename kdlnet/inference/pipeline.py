@@ -12,9 +12,9 @@ from kdlnet.errors import WeightsError
 from kdlnet.images.tiles import Tile, merge_tiles
 from kdlnet.inference.clock import Laps
 from kdlnet.inference.engine import Engine
-from kdlnet.inference.limits import IOU_THRESHOLD, MAX_DETECTIONS
 from kdlnet.inference.views import Views
 from kdlnet.metrics.verdict import VerdictRule
+from kdlnet.ops.limits import IOU_THRESHOLD, MAX_DETECTIONS
 from kdlnet.types import DetectionArrays, ImageSize
 
 

@@ -21,12 +21,12 @@ from kdlnet.images.sources import TIMEOUT, Source, SourceLike, open_source
 from kdlnet.images.window import Window, bits, fit_depth, other_depth
 from kdlnet.inference.clock import STAGES, Laps
 from kdlnet.inference.engine import Engine
-from kdlnet.inference.limits import IOU_THRESHOLD, MAX_DETECTIONS
 from kdlnet.inference.pipeline import Pipeline
 from kdlnet.inference.prediction import Prediction
 from kdlnet.inference.runtimes import open_runtime
 from kdlnet.inference.views import FrameViews, prepare
 from kdlnet.metrics.verdict import VerdictRule
+from kdlnet.ops.limits import IOU_THRESHOLD, MAX_DETECTIONS
 from kdlnet.types import DetectionArrays, ImageSize, Preprocess
 
 _BATCH_BYTES = 512 * 2**20  # pixels of a batch's originals: few large boards, many small crops

@@ -120,8 +120,10 @@ class ShardBook:
 def kept(folder: Path, shard: Shard, settings: dict[str, Any]) -> Iterator[ShardBook]:
     """The book of ``shard`` in ``folder``, begun with ``settings`` or gone on with, and held.
 
-    Raises DataError where it was begun with others, KdlnetError where another process writes it.
+    Raises DataError where it was begun with others or lies beside those of another division,
+    KdlnetError where another process writes it.
     """
+    _refuse_others(folder, shard)
     with alone_in(folder):
         file = folder / SETTINGS
         before = read_settings(folder)
@@ -134,6 +136,15 @@ def kept(folder: Path, shard: Shard, settings: dict[str, Any]) -> Iterator[Shard
             yield book
         finally:
             book.close()
+
+
+def _refuse_others(folder: Path, shard: Shard) -> None:
+    for other in sorted(folder.parent.glob("shard-*-of-*")):
+        if not other.name.endswith(f"-of-{shard.of}"):
+            raise DataError(
+                f"{str(folder.parent)!r} holds {other.name}, one of another number of parts than "
+                f"{shard.of}: give that number, or choose another --out"
+            )
 
 
 def read_settings(folder: Path) -> dict[str, Any] | None:

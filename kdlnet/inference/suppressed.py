@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from kdlnet.errors import ConfigError
-from kdlnet.inference.limits import IOU_THRESHOLD, MAX_DETECTIONS
+from kdlnet.ops.limits import IOU_THRESHOLD, MAX_DETECTIONS
 from kdlnet.types import DetectionArrays, SuppressedArrays
 
 LOWEST_SCORE = 0.001
 """Boxes from this score on are in the file's answer: what a validation asks for."""
-MAX_CANDIDATES = 1000
 
 
 def rows_of(points: int, classes: int) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdlnet.metrics.verdict import DEFAULT_SCORE
+from kdlnet.ops.limits import IOU_THRESHOLD, MAX_CANDIDATES, MAX_DETECTIONS, VOTERS
 from kdlnet.types import DetectionArrays, ImageSize
 
 Array = NDArray[Any]
@@ -71,30 +72,44 @@ def select_detections(
     strides: Array,
     input_size: ImageSize,
     score_threshold: float = DEFAULT_SCORE,
-    iou_threshold: float = 0.65,
-    max_detections: int = 300,
-    max_candidates: int = 1000,
+    iou_threshold: float = IOU_THRESHOLD,
+    max_detections: int = MAX_DETECTIONS,
+    max_candidates: int = MAX_CANDIDATES,
 ) -> DetectionArrays:
-    """Class-wise non-maximum suppression of one image, boxes in pixels of the network input.
+    """Class-wise suppression and vote of one image, boxes in pixels of the network input.
 
     As the function on tensors: of candidates beyond ``max_candidates`` the best are taken, of
     equal ones the first.
     """
     logits_AC = logits_AC.astype(np.float32)
-    point, label = np.nonzero(logits_AC > _logit(score_threshold * (1 - 1e-6)))
+    point, label = np.nonzero(logits_AC > _logit(VOTERS * score_threshold * (1 - 1e-6)))
     logits = logits_AC[point, label]
     if len(logits) > max_candidates:
         best = np.argsort(-logits, kind="stable")[:max_candidates]
         logits, point, label = logits[best], point[best], label[best]
-    scores = _sigmoid(logits)
-    reached = scores >= np.float32(score_threshold)
-    scores, point, label = scores[reached], point[reached], label[reached]
     distances = expected_distances(bins_A4R[point].astype(np.float32))
     boxes = distances_to_boxes(distances, points[point], strides[point])
     height, width = input_size
     limit = np.array([width, height, width, height], boxes.dtype)
-    found = DetectionArrays(np.clip(boxes, 0, limit), scores, label.astype(np.int64))
-    return suppress(found, iou_threshold, max_detections)
+    boxes = np.clip(boxes, 0, limit)
+    found = DetectionArrays(boxes, _sigmoid(logits), label.astype(np.int64))
+    reached = found[found.scores >= np.float32(score_threshold)]
+    kept = suppress(reached, iou_threshold, max_detections)
+    return DetectionArrays(agreed_boxes(kept, found, iou_threshold), kept.scores, kept.labels)
+
+
+def agreed_boxes(kept: DetectionArrays, found: DetectionArrays, iou_threshold: float) -> Array:
+    """Boxes (K, 4) where those of ``found`` that show the same objects see them.
+
+    A mean weighted by what overlap and score exceed their limits by, as the function on tensors.
+    """
+    overlap = box_iou(kept.boxes[:, None], found.boxes) - np.float32(iou_threshold)
+    score = found.scores - np.float32(VOTERS) * kept.scores[:, None]
+    weights = np.maximum(overlap, 0) * np.maximum(score, 0)
+    weights = weights * (kept.labels[:, None] == found.labels)
+    total = weights.sum(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        return np.where(total > 0, weights @ found.boxes / total, kept.boxes)
 
 
 def suppress(found: DetectionArrays, iou_threshold: float, max_detections: int) -> DetectionArrays:

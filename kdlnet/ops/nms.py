@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from kdlnet.metrics.verdict import DEFAULT_SCORE
-from kdlnet.ops.boxes import clip_boxes
+from kdlnet.ops.boxes import box_iou, clip_boxes
 from kdlnet.ops.decode import distances_to_boxes, expected_distances
+from kdlnet.ops.limits import IOU_THRESHOLD, MAX_CANDIDATES, MAX_DETECTIONS, VOTERS
 from kdlnet.types import Detections, ImageSize, RawPredictions
 
 
@@ -22,15 +23,17 @@ def select_detections(
     raw: RawPredictions,
     input_size: ImageSize,
     score_threshold: float = DEFAULT_SCORE,
-    iou_threshold: float = 0.65,
-    max_detections: int = 300,
-    max_candidates: int = 1000,
+    iou_threshold: float = IOU_THRESHOLD,
+    max_detections: int = MAX_DETECTIONS,
+    max_candidates: int = MAX_CANDIDATES,
 ) -> list[Detections]:
-    """Class-wise non-maximum suppression; one Detections an image, pixels of the network input.
+    """Class-wise suppression, then a vote; one Detections an image, pixels of the network input.
 
-    Every (point, class) pair whose score reaches ``score_threshold`` is a candidate; the
-    ``max_candidates`` best of an image enter the suppression. Boxes are decoded for candidates
-    only and clipped to ``input_size``.
+    Every (point, class) pair whose score reaches ``score_threshold`` may be kept: by falling score,
+    unless a kept box of its class overlaps it by more than ``iou_threshold``. Then the neighbours
+    of a kept box say where its object is, see :func:`agreed_boxes`; its score stays. Neither
+    depends on ``score_threshold``: voters may score less. The ``max_candidates`` best of an image
+    enter. Boxes are decoded for candidates only and clipped to ``input_size``.
     """
     return [
         _select(
@@ -47,6 +50,21 @@ def select_detections(
     ]
 
 
+def all_candidates(
+    raw: RawPredictions,
+    input_size: ImageSize,
+    score_threshold: float,
+    iou_threshold: float = IOU_THRESHOLD,
+) -> list[Detections]:
+    """What select_detections may keep, as it would be given back: boxes voted, none suppressed."""
+    found = []
+    for logits, bins in zip(raw.logits, raw.bins, strict=True):
+        voters = _candidates(logits, bins, raw, input_size, score_threshold, logits.numel())
+        reached = _from(voters, score_threshold)
+        found.append(_agreed(reached, voters, iou_threshold))
+    return found
+
+
 def _select(
     logits_AC: Tensor,
     bins_A4R: Tensor,
@@ -57,20 +75,36 @@ def _select(
     max_detections: int,
     max_candidates: int,
 ) -> Detections:
+    found = _candidates(logits_AC, bins_A4R, raw, input_size, score_threshold, max_candidates)
+    kept = suppress(_from(found, score_threshold), iou_threshold, max_detections)
+    return _agreed(kept, found, iou_threshold)
+
+
+def _candidates(
+    logits_AC: Tensor,
+    bins_A4R: Tensor,
+    raw: RawPredictions,
+    input_size: ImageSize,
+    score_threshold: float,
+    max_candidates: int,
+) -> Detections:
+    """Those that may be kept and those that may vote, in no order."""
     logits_AC = logits_AC.float()
     # A little lower than the threshold: it is the score that decides, as in every verdict.
-    point, label = (logits_AC > _logit(score_threshold * (1 - 1e-6))).nonzero(as_tuple=True)
+    least = _logit(VOTERS * score_threshold * (1 - 1e-6))
+    point, label = (logits_AC > least).nonzero(as_tuple=True)
     logits = logits_AC[point, label]
     if logits.numel() > max_candidates:
         logits, best = logits.topk(max_candidates)
         point, label = point[best], label[best]
-    scores = logits.sigmoid()
-    reached = scores >= score_threshold
-    scores, point, label = scores[reached], point[reached], label[reached]
     distances = expected_distances(bins_A4R[point].float())
     boxes = distances_to_boxes(distances, raw.points[point], raw.strides[point])
-    boxes = clip_boxes(boxes, *input_size)
-    return suppress(Detections(boxes, scores, label), iou_threshold, max_detections)
+    return Detections(clip_boxes(boxes, *input_size), logits.sigmoid(), label)
+
+
+def _from(found: Detections, score_threshold: float) -> Detections:
+    reached = found.scores >= score_threshold
+    return Detections(found.boxes[reached], found.scores[reached], found.labels[reached])
 
 
 def suppress(found: Detections, iou_threshold: float, max_detections: int) -> Detections:
@@ -85,6 +119,25 @@ def suppress(found: Detections, iou_threshold: float, max_detections: int) -> De
     boxes = found.boxes + apart[:, None]
     keep = torch.ops.torchvision.nms(boxes, found.scores, iou_threshold)[:max_detections]
     return Detections(found.boxes[keep], found.scores[keep], found.labels[keep])
+
+
+def agreed_boxes(kept: Detections, found: Detections, iou_threshold: float) -> Tensor:
+    """Boxes (K, 4) where those of ``found`` that show the same objects see them: a weighted mean.
+
+    A voter has the class of the kept box. Its weight is what its overlap exceeds ``iou_threshold``
+    by, times what its score exceeds VOTERS of the kept one's by: both fall to 0 without a step, so
+    that rounding moves no box. Box voting, arXiv 1505.01749, weighs by the score alone.
+    """
+    overlap = box_iou(kept.boxes[:, None], found.boxes) - iou_threshold
+    score = found.scores - VOTERS * kept.scores[:, None]
+    weights = overlap.clamp(min=0) * score.clamp(min=0)
+    weights = weights * (kept.labels[:, None] == found.labels)
+    total = weights.sum(dim=1, keepdim=True)
+    return torch.where(total > 0, weights @ found.boxes / total, kept.boxes)
+
+
+def _agreed(kept: Detections, found: Detections, iou_threshold: float) -> Detections:
+    return Detections(agreed_boxes(kept, found, iou_threshold), kept.scores, kept.labels)
 
 
 @cache

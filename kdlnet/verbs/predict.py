@@ -16,12 +16,12 @@ from kdlnet.images.contract import TileChoice
 from kdlnet.images.sources import TIMEOUT, Source, SourceLike, open_source, picked
 from kdlnet.images.window import Window
 from kdlnet.inference.behind import Behind
-from kdlnet.inference.limits import IOU_THRESHOLD, MAX_DETECTIONS
 from kdlnet.inference.prediction import Prediction
 from kdlnet.inference.predictor import Predictor
 from kdlnet.inference.shards import Shard, ShardBook, kept, shard_settings
 from kdlnet.inference.tally import PredictResult, Tally
 from kdlnet.inference.writer import PredictionWriter, check_kinds
+from kdlnet.ops.limits import IOU_THRESHOLD, MAX_DETECTIONS
 from kdlnet.types import ImageSize
 from kdlnet.utils.output import Place
 

@@ -21,7 +21,6 @@ from kdlnet.images.contract import Seeing, TileChoice, adjusted
 from kdlnet.images.window import Window
 from kdlnet.inference.evaluate import VAL_SCORE, detect, open_split
 from kdlnet.inference.folds import find_folds
-from kdlnet.inference.limits import IOU_THRESHOLD, MAX_DETECTIONS
 from kdlnet.inference.runtimes import Runtime, open_runtime
 from kdlnet.metrics.analysis import analyse
 from kdlnet.metrics.average_precision import (
@@ -34,6 +33,7 @@ from kdlnet.metrics.evaluation import EvalResult, Fold
 from kdlnet.metrics.intervals import Interval
 from kdlnet.metrics.rates import PartRates, Rate, VerdictReport, measure
 from kdlnet.metrics.result import ImageResult
+from kdlnet.ops.limits import IOU_THRESHOLD, MAX_DETECTIONS
 from kdlnet.report.pages.calibrated import limits_of
 from kdlnet.report.pages.subject import Subject
 from kdlnet.report.pages.validation import write_report

@@ -18,6 +18,7 @@ import pytest
 from kdlnet.inference.weights import load_weights
 
 from ..support.squares import make_dataset
+from ..support.team import members
 
 if TYPE_CHECKING:
     from .conftest import Command
@@ -41,21 +42,6 @@ def _training(folder: Path, line: str) -> Iterator[subprocess.Popen[str]]:
         yield running
     finally:
         running.kill()
-
-
-def _members(team: int) -> list[int]:
-    """The processes that the team started, by their rank."""
-    found = {}
-    for place in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((place / "stat").read_text().rsplit(")", 1)[1].split()[1])
-            words = (place / "environ").read_bytes().split(b"\0")
-        except (OSError, IndexError, ValueError):
-            continue
-        if parent == team:
-            ranks = [word for word in words if word.startswith(b"RANK=")]
-            found[int(ranks[0].removeprefix(b"RANK=")) if ranks else -1] = int(place.name)
-    return [found[rank] for rank in sorted(found)]
 
 
 def _rows(folder: Path) -> list[dict[str, str]]:
@@ -93,28 +79,28 @@ def test_a_run_survives_what_happens_to_its_processes(tmp_path: Path) -> None:
 
     with _training(tmp_path, line) as running:  # another process than the first is killed
         _wait_for_rows(tmp_path, running, 2)
-        members = _members(running.pid)
-        os.kill(members[1], signal.SIGKILL)
+        started = members(running.pid)
+        os.kill(started[1], signal.SIGKILL)
         began = time.monotonic()
         _, said = running.communicate(timeout=LONGEST)
         assert time.monotonic() - began < DEADLINE
     complaints = [one for one in said.splitlines() if not one.startswith("warning: ")]
     assert len(complaints) == 1 and running.returncode == 1, said
     assert "process 2 of 2 of this training was killed (SIGKILL); go on from" in complaints[0]
-    assert all(map(_gone, members))
+    assert all(map(_gone, started))
     epoch = load_weights(last).training["state"]["epoch"]
 
     with _training(tmp_path, f"{resume} --devices 2") as running:  # and the first one
         _wait_for_rows(tmp_path, running, len(_rows(tmp_path)) + 1)
-        members = _members(running.pid)
-        os.kill(members[0], signal.SIGKILL)
+        started = members(running.pid)
+        os.kill(started[0], signal.SIGKILL)
         began = time.monotonic()
         _, said = running.communicate(timeout=LONGEST)
         assert time.monotonic() - began < DEADLINE
     complaints = [one for one in said.splitlines() if not one.startswith("warning: ")]
     assert len(complaints) == 1 and "process 1 of 2" in complaints[0], said
     assert load_weights(last).training["state"]["epoch"] >= epoch
-    assert all(map(_gone, members))
+    assert all(map(_gone, started))
 
     with _training(tmp_path, resume) as running:  # alone, and stopped as by Ctrl-C
         _wait_for_rows(tmp_path, running, len(_rows(tmp_path)) + 1)
@@ -124,20 +110,20 @@ def test_a_run_survives_what_happens_to_its_processes(tmp_path: Path) -> None:
 
     with _training(tmp_path, f"{resume} --devices 2") as running:  # the same with two of them
         _wait_for_rows(tmp_path, running, len(_rows(tmp_path)) + 1)
-        members = _members(running.pid)
+        started = members(running.pid)
         running.send_signal(signal.SIGTERM)
         _, said = running.communicate(timeout=LONGEST)
     assert running.returncode == 130 and said.count("--resume") == 1 and "error" not in said, said
-    assert all(map(_gone, members))
+    assert all(map(_gone, started))
 
     with _training(tmp_path, f"{resume} --devices 2") as running:  # the team itself is killed
         _wait_for_rows(tmp_path, running, len(_rows(tmp_path)) + 1)
-        members = _members(running.pid)
+        started = members(running.pid)
         running.kill()
         deadline = time.monotonic() + LONGEST
-        while not all(map(_gone, members)) and time.monotonic() < deadline:
+        while not all(map(_gone, started)) and time.monotonic() < deadline:
             time.sleep(0.1)
-    assert all(map(_gone, members))
+    assert all(map(_gone, started))
     epochs = [int(row["epoch"]) for row in _rows(tmp_path)]
     assert epochs == list(range(len(epochs)))
 

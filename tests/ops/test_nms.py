@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 import torchvision
 
 from kdlnet.ops.decode import decode_boxes
-from kdlnet.ops.nms import select_detections
+from kdlnet.ops.nms import agreed_boxes, all_candidates, select_detections
 from kdlnet.ops.points import make_points
-from kdlnet.types import RawPredictions
+from kdlnet.types import Detections, RawPredictions
 
 
 def _raw(classes: int, seed: int = 0, batch: int = 2) -> RawPredictions:
@@ -54,3 +55,62 @@ def test_the_best_candidates_survive_the_candidate_limit() -> None:
     raw = _raw(2, batch=1)
     few = select_detections(raw, (48, 64), 0.01, 0.5, max_candidates=1)[0]
     assert few.scores.item() == raw.logits.sigmoid().max().item()
+
+
+def _found(*rows: tuple[float, float, float, float, float, int]) -> Detections:
+    table = torch.tensor(rows)
+    return Detections(table[:, :4], table[:, 4], table[:, 5].long())
+
+
+KEPT = (0.0, 0.0, 10.0, 10.0, 0.8, 0)
+
+
+@pytest.mark.parametrize(
+    ("voter", "bottom"),
+    [
+        # IoU 0.8: weights (1 - 0.55) (0.8 - 0.16) = 0.288 and (0.8 - 0.55) (0.5 - 0.16) = 0.085
+        ((0.0, 0.0, 10.0, 8.0, 0.5, 0), (0.288 * 10 + 0.085 * 8) / 0.373),
+        ((0.0, 0.0, 10.0, 8.0, 0.5, 1), 10.0),  # another class
+        ((0.0, 0.0, 10.0, 8.0, 0.16, 0), 10.0),  # a fifth of the score
+        ((0.0, 0.0, 10.0, 5.5, 0.5, 0), 10.0),  # IoU 0.55
+    ],
+)
+def test_a_kept_box_lies_where_its_neighbours_see_it(
+    voter: tuple[float, float, float, float, float, int], bottom: float
+) -> None:
+    box = agreed_boxes(_found(KEPT), _found(KEPT, voter), 0.55)[0]
+    torch.testing.assert_close(box, torch.tensor([0.0, 0.0, 10.0, bottom]), atol=1e-5, rtol=0)
+
+
+def test_a_box_without_area_has_no_neighbours_and_stays() -> None:
+    line = _found((3.0, 2.0, 3.0, 9.0, 0.9, 0), KEPT)
+    assert agreed_boxes(line, line, 0.55)[0].tolist() == [3.0, 2.0, 3.0, 9.0]
+
+
+def test_boxes_do_not_depend_on_the_score_from_which_they_are_shown() -> None:
+    raw, size = _raw(2), (48, 64)
+    moved = 0
+    for low, high, alone in zip(
+        select_detections(raw, size, 0.001),
+        select_detections(raw, size, 0.5),
+        all_candidates(raw, size, 0.5, iou_threshold=1.0),
+        strict=True,
+    ):
+        count = len(high)
+        assert 3 < count < len(low)
+        torch.testing.assert_close(high.boxes, low.boxes[:count], atol=1e-4, rtol=0)
+        assert torch.equal(high.scores, low.scores[:count])
+        best = alone.boxes[alone.scores.argmax()]
+        moved += int((high.boxes[0] - best).abs().max() > 0.1)
+    assert moved  # there was a vote
+
+
+def test_all_candidates_hold_what_is_kept() -> None:
+    raw, size = _raw(3), (48, 64)
+    for kept, every in zip(
+        select_detections(raw, size, 0.2), all_candidates(raw, size, 0.2), strict=True
+    ):
+        assert 0 < len(kept) < len(every)
+        far = (kept.boxes[:, None] - every.boxes).abs().amax(dim=2)
+        far += (kept.scores[:, None] - every.scores).abs()
+        assert float(far.amin(dim=1).max()) < 1e-4

@@ -1,0 +1,10 @@
+"""What candidates become boxes by, unless told otherwise: the same for every verb and runtime."""
+
+from __future__ import annotations
+
+IOU_THRESHOLD = 0.55
+"""Two boxes of one class that overlap by this much show one object."""
+VOTERS = 0.2
+"""A box with this part of the best one's score, or more, has a say in where their object is."""
+MAX_CANDIDATES = 1000
+MAX_DETECTIONS = 300
