@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import venv
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +22,11 @@ from kdlnet.models.fuse import fuse_model
 from kdlnet.models.zoo import ModelArguments, build_model
 from kdlnet.types import Preprocess
 
-PACKAGES = ("ultralytics", "onnx", "onnxslim", "onnxruntime")
+PACKAGES = ("ultralytics", "libreyolo", "onnx", "onnxslim", "onnxruntime")
 YOLO = ("yolo26n", "yolo11n")
+LIBRE = {"LibreYOLO9t": "t", "LibreDEIMv2pico": "pico"}
+"""The smallest detectors of LibreYOLO that take any image size, and their sizes there: DEIMv2's N
+fails at 224 (its 300 queries are more than the points of such an image)."""
 SSD = "ssdlite320"
 
 _MAKE = """
@@ -36,6 +39,18 @@ for size in sizes:
     model = YOLO(f"{folder}/{name}.pt")
     made = model.export(format="onnx", imgsz=size, device="cpu")
     os.replace(made, f"{folder}/{name}-{size}.onnx")
+"""
+_MAKE_LIBRE = """
+import json, os, sys
+from libreyolo.models.deimv2.model import LibreDEIMv2
+from libreyolo.models.yolo9.model import LibreYOLO9
+name, size, folder, sizes = json.loads(sys.argv[1])
+os.chdir(folder)
+model = (LibreDEIMv2 if "DEIM" in name else LibreYOLO9)(None, size=size, device="cpu")
+model.save(f"{name}.pt")
+for size in sizes:
+    made = model.export(format="onnx", imgsz=size, device="cpu", simplify=True)
+    os.replace(made, f"{name}-{size}.onnx")
 """
 _SSD = """
 import sys
@@ -85,6 +100,10 @@ class Home:
         """The peer's own command."""
         return str(Path(self.python or "").absolute().with_name("yolo"))
 
+    def libre(self) -> str:
+        """The command of the other one."""
+        return str(Path(self.python or "").absolute().with_name("libreyolo"))
+
     def ssd(self, source: Path, out: str) -> list[str]:
         """torchvision has no command: the shortest program that does the same."""
         return [self.python or "", "-c", _SSD, str(source), out]
@@ -102,14 +121,16 @@ def make_environment(folder: Path) -> str:
     return str(python)
 
 
-def make_peer_files(home: Home, sizes: Sequence[int]) -> Mapping[str, Path]:
-    """``yolo26n`` to its .pt; ONNX files of each size lie beside it, NAME-SIZE.onnx."""
-    for name in YOLO:
+def make_peer_files(home: Home, sizes: Sequence[int]) -> None:
+    """NAME.pt of each peer; ONNX files of each size lie beside it, NAME-SIZE.onnx."""
+    folder = str(home.folder)
+    scripts = {name: (_MAKE, [name, folder, list(sizes)]) for name in YOLO}
+    for name, size in LIBRE.items():
+        scripts[name] = _MAKE_LIBRE, [name, size, folder, list(sizes)]
+    for name, (script, order) in scripts.items():
         made = [home.folder / f"{name}-{size}.onnx" for size in sizes]
         if not all(file.exists() for file in (home.folder / f"{name}.pt", *made)):
-            order = json.dumps([name, str(home.folder), list(sizes)])
-            home.run([home.python or "", "-c", _MAKE, order])
-    return {name: home.folder / f"{name}.pt" for name in YOLO}
+            home.run([home.python or "", "-c", script, json.dumps(order)])
 
 
 def make_own_files(home: Home, models: Sequence[str], sizes: Sequence[int]) -> None:

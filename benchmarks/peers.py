@@ -3,9 +3,10 @@
     python benchmarks/peers.py --home /tmp/peers > table.md
 
 Needs `pip install 'kdlnet[export,openvino]'` where it runs. Makes an environment of its own for
-the peers in --home (or takes --peer-python): Ultralytics' YOLO26n and YOLO11n, torchvision's
-SSDlite. Everybody's weights are random, with 80 classes: speed is compared, not accuracy, and
-hardly a box is found on either side. About 12 minutes on two quiet cores after installing.
+the peers in --home (or takes --peer-python): Ultralytics' YOLO26n and YOLO11n, LibreYOLO's YOLO9-t
+and DEIMv2-Pico, torchvision's SSDlite. Everybody's weights are random, with 80 classes: speed is
+compared, not accuracy, and hardly a box is found on either side. About 20 minutes on two quiet
+cores after installing.
 
 What is timed, all sides with the same images, image size and threads, in turns (A B A B):
 - start: `kdlnet --help` and `yolo help`;
@@ -13,7 +14,8 @@ What is timed, all sides with the same images, image size and threads, in turns 
 - many: the same on N images. The rate without the start is (N - 1) / (the time of N - that of one),
   within a round; the memory is the process's peak. The peer predicts at its default batch, 1;
 - exported: each side's ONNX files in ONNX Runtime and OpenVINO, batch 1, the network alone;
-- train: train_speed.py's `fast` arms on half of the images, no validation on either side.
+- train: train_speed.py's `fast` arms on half of the images, no validation on either side; not of
+  LibreYOLO.
 SSDlite sees 320x320 whatever is asked for. What is measured stands in the table and in --out at
 once: a run that is cut keeps it. Measure on a machine that does nothing else.
 """
@@ -37,7 +39,7 @@ import train_speed
 from exported_speed import RUNTIMES
 from kdlnet.utils.files import write_json
 from kdlnet.verbs.synth import synthesize
-from peer_home import SSD, YOLO, Home, make_environment, make_own_files, make_peer_files
+from peer_home import LIBRE, SSD, YOLO, Home, make_environment, make_own_files, make_peer_files
 from process_clock import RESULTS, Cost, costs_in_turns, spread
 
 MODELS = ("lightnet-n", "lightnet")
@@ -110,6 +112,12 @@ def predict_commands(
                 home.yolo(), "predict", f"model={home.folder / name}.pt", f"source={source}",
                 f"imgsz={size}", "device=cpu", "save=True", f"project={RESULTS}",
             ]  # fmt: skip
+        for name in LIBRE:
+            commands[name] = [
+                home.libre(), "predict", "--model", str(home.folder / f"{name}.pt"),
+                "--source", str(source), "--imgsz", str(size), "--device", "cpu", "--save",
+                "--output-path", RESULTS,
+            ]  # fmt: skip
         commands[SSD] = home.ssd(source, RESULTS)
     return commands
 
@@ -163,7 +171,7 @@ def part_many(home: Home, options: Namespace, images: Sequence[Path]) -> Iterato
 
 
 def part_exported(home: Home, options: Namespace) -> Iterator[Part]:
-    names = [*MODELS, *(YOLO if options.peers else ())]
+    names = [*MODELS, *((*YOLO, *LIBRE) if options.peers else ())]
     for size in options.sizes:
         files = {str(home.folder / f"{name}-{size}.onnx"): name for name in names}
         for runtime in RUNTIMES:
