@@ -30,18 +30,18 @@ DEADLINE = 30  # seconds from the end of one process to that of all
 @contextmanager
 def _training(folder: Path, line: str) -> Iterator[subprocess.Popen[str]]:
     """``kdlnet`` in ``folder``; whatever happens, nothing of it is left."""
-    running = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "kdlnet_cli", *line.split()],
         cwd=folder,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    try:
-        yield running
-    finally:
-        running.kill()
+    ) as running:
+        try:
+            yield running
+        finally:
+            running.kill()
 
 
 def _rows(folder: Path) -> list[dict[str, str]]:
