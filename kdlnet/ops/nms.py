@@ -59,9 +59,11 @@ def all_candidates(
     """What select_detections may keep, as it would be given back: boxes voted, none suppressed."""
     found = []
     for logits, bins in zip(raw.logits, raw.bins, strict=True):
-        voters = _candidates(logits, bins, raw, input_size, score_threshold, logits.numel())
-        reached = _from(voters, score_threshold)
-        found.append(_agreed(reached, voters, iou_threshold))
+        every, voters = (
+            _candidates(logits, bins, raw, input_size, score_threshold, count)
+            for count in (logits.numel(), MAX_CANDIDATES)
+        )
+        found.append(_agreed(_from(every, score_threshold), voters, iou_threshold))
     return found
 
 

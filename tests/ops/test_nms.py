@@ -105,10 +105,11 @@ def test_boxes_do_not_depend_on_the_score_from_which_they_are_shown() -> None:
     assert moved  # there was a vote
 
 
-def test_all_candidates_hold_what_is_kept() -> None:
-    raw, size = _raw(3), (48, 64)
+@pytest.mark.parametrize("classes", [3, 40])  # 40: more candidates than may vote
+def test_all_candidates_hold_what_is_kept(classes: int) -> None:
+    raw, size = _raw(classes), (48, 64)
     for kept, every in zip(
-        select_detections(raw, size, 0.2), all_candidates(raw, size, 0.2), strict=True
+        select_detections(raw, size, 0.05), all_candidates(raw, size, 0.05), strict=True
     ):
         assert 0 < len(kept) < len(every)
         far = (kept.boxes[:, None] - every.boxes).abs().amax(dim=2)
