@@ -52,7 +52,7 @@ Sources = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="SOURCE...",
-        help="Image, folder, 'glob', list (.txt), video, camera number, http or rtsp address.",
+        help="Image, folder, 'glob', .txt list, video, camera, URL.",
         show_default=False,
     ),
 ]
@@ -149,7 +149,6 @@ def predict(
     kdlnet predict lot-7/ --weights best.pt --fail-on ng
     kdlnet predict rtsp://camera/1 --weights best.pt --save csv --json
     kdlnet predict --watch line-3/ --weights best.pt --out verdicts/
-    kdlnet predict all.txt --weights best.pt --out lot/ --devices 8
     kdlnet predict all.txt --weights best.pt --out lot/ --shard 1/8
     kdlnet predict --merge lot/
     """
