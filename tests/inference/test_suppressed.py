@@ -74,7 +74,7 @@ def test_predict_finds_the_same_of_all_classes_and_of_one(made: Made, dataset: P
             Predictor.load(file, device="cpu", **more).predict(images)  # type: ignore[arg-type]
             for file in (path.with_suffix(".pt"), path)
         )
-        assert sum(len(each) for each in wanted) > 12
+        assert sum(len(each) for each in wanted) >= 12
         for ours, theirs in zip(found, wanted, strict=True):
             assert ours.verdict == theirs.verdict
             assert ours.labels.tolist() == theirs.labels.tolist()

@@ -27,7 +27,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     good, other = make_file(folder / "good.pt"), folder / "other.pt"
     weights = load_weights(good)
     for layer in weights.detector.head.box_bins.parameters():
-        layer.data += 5 * torch.randn(layer.shape, generator=torch.Generator().manual_seed(1))
+        layer.data += 20 * torch.randn(layer.shape, generator=torch.Generator().manual_seed(1))
     weights.thresholds = {"score": 2.0}  # no box counts: every part is OK
     save_weights(other, weights)
     for kind in ("images", "labels"):

@@ -135,7 +135,7 @@ def test_what_does_not_belong_together_is_refused(run: Run, tmp_path: Path) -> N
     run("1/2")
     with pytest.raises(DataError, match=r"1 of 2 shards are not in 'lot', first shard-2-of-2"):
         merge_shards(Path("lot"))
-    with pytest.raises(DataError, match=r"another iou_threshold 0\.65, not 0\.5"):
+    with pytest.raises(DataError, match=r"another iou_threshold 0\.55, not 0\.5"):
         run("1/2", iou_threshold=0.5)
     other = make_weights(tmp_path / "other.pt")
     with pytest.raises(DataError, match="begun with another"):
