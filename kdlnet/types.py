@@ -253,6 +253,10 @@ class Detections:
     def __len__(self) -> int:
         return int(self.scores.numel())
 
+    def __getitem__(self, rows: Tensor) -> Detections:
+        """Those at ``rows``, positions (K,) or a mask (N,)."""
+        return Detections(self.boxes[rows], self.scores[rows], self.labels[rows])
+
     def arrays(self) -> DetectionArrays:
         """The same on the CPU, without torch."""
         return DetectionArrays(

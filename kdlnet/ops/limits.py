@@ -5,6 +5,6 @@ from __future__ import annotations
 IOU_THRESHOLD = 0.55
 """Two boxes of one class that overlap by this much show one object."""
 VOTERS = 0.2
-"""A box with this part of the best one's score, or more, has a say in where their object is."""
+"""A box with more than this part of the best one's score has a say in where their object is."""
 MAX_CANDIDATES = 1000
 MAX_DETECTIONS = 300

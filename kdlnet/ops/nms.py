@@ -63,7 +63,7 @@ def all_candidates(
             _candidates(logits, bins, raw, input_size, score_threshold, count)
             for count in (logits.numel(), MAX_CANDIDATES)
         )
-        found.append(_agreed(_from(every, score_threshold), voters, iou_threshold))
+        found.append(_agreed(every[every.scores >= score_threshold], voters, iou_threshold))
     return found
 
 
@@ -78,7 +78,7 @@ def _select(
     max_candidates: int,
 ) -> Detections:
     found = _candidates(logits_AC, bins_A4R, raw, input_size, score_threshold, max_candidates)
-    kept = suppress(_from(found, score_threshold), iou_threshold, max_detections)
+    kept = suppress(found[found.scores >= score_threshold], iou_threshold, max_detections)
     return _agreed(kept, found, iou_threshold)
 
 
@@ -104,11 +104,6 @@ def _candidates(
     return Detections(clip_boxes(boxes, *input_size), logits.sigmoid(), label)
 
 
-def _from(found: Detections, score_threshold: float) -> Detections:
-    reached = found.scores >= score_threshold
-    return Detections(found.boxes[reached], found.scores[reached], found.labels[reached])
-
-
 def suppress(found: Detections, iou_threshold: float, max_detections: int) -> Detections:
     """Class-wise non-maximum suppression of one image's boxes; by falling score, any frame.
 
@@ -120,7 +115,7 @@ def suppress(found: Detections, iou_threshold: float, max_detections: int) -> De
     apart = found.labels.to(found.boxes.dtype) * (found.boxes.max() + 1)
     boxes = found.boxes + apart[:, None]
     keep = torch.ops.torchvision.nms(boxes, found.scores, iou_threshold)[:max_detections]
-    return Detections(found.boxes[keep], found.scores[keep], found.labels[keep])
+    return found[keep]
 
 
 def agreed_boxes(kept: Detections, found: Detections, iou_threshold: float) -> Tensor:
