@@ -81,8 +81,12 @@ class Home:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The two YOLO_ variables keep the peer off the network and out of the home folder."""
+        """The two YOLO_ variables keep the peer off the network and out of the home folder.
+
+        Byte code is kept, as that of an installed package is.
+        """
         return {
+            "PYTHONDONTWRITEBYTECODE": "",
             "OMP_NUM_THREADS": str(self.threads),
             "YOLO_OFFLINE": "true",
             "YOLO_CONFIG_DIR": str(self.folder),

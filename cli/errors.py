@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import errno
-import importlib.metadata
 import json
 import os
 import platform
@@ -150,6 +149,8 @@ def _defect(error: BaseException, argv: Sequence[str]) -> str:
 
 
 def _version(package: str) -> str:
+    import importlib.metadata  # a tenth of the start of every command
+
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

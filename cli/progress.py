@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.text import Text
 
 from kdlnet import events
-from kdlnet.utils.files import shown
+from kdlnet.utils.paths import shown
 
 from .console import Console, duration, figure
 from .errors import printable

@@ -10,7 +10,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from kdlnet.utils.files import shown
+from kdlnet.utils.paths import shown
 
 from .errors import UsageProblem
 

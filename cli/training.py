@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from kdlnet.utils.files import shown
+from kdlnet.utils.paths import shown
 
 from .console import Console, figure
 from .errors import UsageProblem

@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from kdlnet.utils.files import shown
+from kdlnet.utils.paths import shown
 
 from .console import Console, plain
 from .errors import UsageProblem

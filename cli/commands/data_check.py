@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kdlnet.utils.files import shown
+from kdlnet.utils.paths import shown
 
 from ..console import Console, duration
 from ..errors import PROOF, UsageProblem

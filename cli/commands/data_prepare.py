@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kdlnet.utils.files import shown
+from kdlnet.utils.paths import shown
 
 from ..console import Console
 from ..options import Json, Overwrite, Quiet, Seed, given, option

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from kdlnet.utils.files import shown
+from kdlnet.utils.paths import shown
 
 from ..console import Console
 from ..errors import UsageProblem

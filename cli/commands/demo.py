@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kdlnet.utils.files import shown
+from kdlnet.utils.paths import shown
 
 from ..console import Console, duration, figure
 from ..options import Device, Json, Out, Overwrite, Quiet, Seed, Time, given

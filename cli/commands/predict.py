@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -191,6 +191,24 @@ def predict(
         shard = own_shard()
     if shard is not None:
         refuse_beside("--shard", {"--overwrite": overwrite})
+    chosen = given(save=_names(save), out=out) | seen
+    found = _show(file, source, shard, chosen, overwrite, strict, as_json=as_json, quiet=quiet)
+    if not in_team():
+        _end(found, fail_on)
+
+
+def _show(
+    file: Path,
+    source: list[str],
+    shard: str | None,
+    chosen: dict[str, Any],
+    overwrite: bool,
+    strict: bool,
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> PredictResult:
+    """Predicts and tells: a line for each of few images, what all came to, and the document."""
     documents = sys.stdout  # inside the console it is stderr with --json
     # The predictions of --json wait here for the figures that stand before them.
     with Console(as_json=as_json, quiet=quiet) as console, TemporaryFile("w+") as found:
@@ -211,26 +229,18 @@ def predict(
             if talks:
                 console.say(str(prediction))
 
+        chosen |= {"overwrite": overwrite, "strict": strict} | given(shard=part)
         with EventPrinter(console) as printer:
-            result = predict_files(
-                file,
-                opened,
-                on_event=printer,
-                on_prediction=tell,
-                overwrite=overwrite,
-                strict=strict,
-                **seen,
-                **given(save=_names(save), out=out, shard=part),
-            )
+            result = predict_files(file, opened, on_event=printer, on_prediction=tell, **chosen)
         if in_team():
-            return  # the merge shows what all have found
+            return result  # the merge shows what all have found
         show_predicted(console, result, "images" if opened.kind == "images" else "frames")
         if part is not None:
             console.document(result.to_dict())
         elif opened.kind == "images":
             found.seek(0)
             console.document_of(result.to_dict(), "predictions", map(json.loads, found))
-    _end(result, fail_on)
+    return result
 
 
 def _end(result: PredictResult, fail_on: str | None) -> None:

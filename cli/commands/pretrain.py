@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from kdlnet.utils.files import shown
+from kdlnet.utils.paths import shown
 
 from ..console import Console, figure
 from ..options import (

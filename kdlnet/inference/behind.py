@@ -28,19 +28,22 @@ class Behind:
         self._pictures = ThreadPoolExecutor(max(_WRITERS[0], min(_WRITERS[1], usable_threads())))
         self._in_turn = ThreadPoolExecutor(1)
         self._pending: deque[tuple[int, Future[None]]] = deque()
+        self._waiting = 0  # bytes of their pixels
 
     def __call__(self, prediction: Prediction) -> None:
         size = 0 if prediction.image is None else prediction.image.nbytes
         while not self._room(size):
-            self._pending.popleft()[1].result()
+            done, future = self._pending.popleft()
+            self._waiting -= done
+            future.result()
         pictures = self._pictures.submit(self._writer.begin(prediction))
         self._pending.append((size, self._in_turn.submit(self._end, pictures, prediction)))
+        self._waiting += size
 
     def _room(self, size: int) -> bool:
         if len(self._pending) < _FEWEST:
             return True
-        waiting = size + sum(each for each, _ in self._pending)
-        return len(self._pending) < self._most and waiting < _MOST_BYTES
+        return len(self._pending) < self._most and self._waiting + size < _MOST_BYTES
 
     def _end(self, pictures: Future[None], prediction: Prediction) -> None:
         pictures.result()

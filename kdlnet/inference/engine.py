@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,6 +16,8 @@ from kdlnet.inference.suppressed import suppressed_detections
 from kdlnet.ops.arrays import select_detections
 from kdlnet.types import DetectionArrays, ImageSize, Preprocess, RawArrays, SuppressedArrays
 
+ArrayNetwork = Callable[[NDArray[np.float32]], RawArrays | SuppressedArrays]
+
 
 class Engine(Protocol):
     """A network on one device. What it takes and answers, tensors or arrays, only it looks into."""
@@ -22,6 +25,16 @@ class Engine(Protocol):
     @property
     def device(self) -> object:
         """Where it runs; its text is the name that people give it."""
+
+    @property
+    def lanes(self) -> int:
+        """How many threads should call at once where there are batches enough; 1: one alone."""
+
+    def divided(self, lanes: int) -> AbstractContextManager[Engine]:
+        """The same network for ``lanes`` threads: each call takes a share of the processor.
+
+        Many calls side by side, each on one core, do more than one after the other on all cores.
+        """
 
     def load(self, pixels: ImageArray, preprocess: Preprocess) -> Any:
         """Network input of native pixels (B, H, W, c); c is 1, or the network's channels."""
@@ -43,15 +56,38 @@ class Engine(Protocol):
         """Returns once the device has done all it was given."""
 
 
+@contextmanager
+def in_lanes(engine: Engine, batch: int, alone: bool) -> Iterator[tuple[Engine, int, int]]:
+    """The engine to call, the views of each call, and how many threads are to call it at once.
+
+    The threads share the ``batch``. ``alone``: what comes one by one, or is few, is answered sooner
+    by one thread after the other on all cores.
+    """
+    lanes = 1 if alone else min(engine.lanes, batch)
+    if lanes == 1:
+        yield engine, batch, 1
+        return
+    with engine.divided(lanes) as shared:
+        yield shared, -(-batch // lanes), lanes
+
+
 @dataclass(frozen=True)
 class ArrayEngine:
     """A network that another runtime runs, in numpy; nothing here needs torch.
 
     ``network`` maps images (B, channels, H, W) float32 to RawArrays, or to SuppressedArrays.
+    ``divide`` makes one that so many threads may call at once, up to ``lanes``.
     """
 
-    network: Callable[[NDArray[np.float32]], RawArrays | SuppressedArrays]
+    network: ArrayNetwork
     device: str = "cpu"
+    lanes: int = 1
+    divide: Callable[[int], ArrayNetwork] | None = None
+
+    def divided(self, lanes: int) -> AbstractContextManager[ArrayEngine]:
+        if self.divide is None:
+            return nullcontext(self)
+        return nullcontext(replace(self, network=self.divide(lanes)))
 
     def load(self, pixels: ImageArray, preprocess: Preprocess) -> NDArray[np.float32]:
         return to_planes(pixels, preprocess)

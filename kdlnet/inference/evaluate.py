@@ -13,7 +13,7 @@ from kdlnet.data.joined import renumber
 from kdlnet.data.labels import Split
 from kdlnet.events import Listener, Message, Progress, ignore
 from kdlnet.images.window import fit_depth, image_depth, other_depth
-from kdlnet.inference.engine import Engine
+from kdlnet.inference.engine import Engine, in_lanes
 from kdlnet.inference.pipeline import Pipeline
 from kdlnet.inference.views import Seen
 from kdlnet.metrics.result import ImageResult
@@ -71,11 +71,12 @@ def detect(
     limits = VerdictRule.at(score_threshold), iou_threshold, max_detections
     views = DatasetViews(dataset, images)
     shown = dict.fromkeys(views.image_of)
-    found = Pipeline(engine, size, *limits, batch).detect(views)
     results: list[ImageResult] = []
-    for image, detections in zip(shown, found, strict=True):
-        results.append(_result(dataset, image, detections))
-        on_event(Progress("validate", len(results), len(shown)))
+    with in_lanes(engine, batch, len(views.image_of) <= batch) as (own, share, lanes):
+        found = Pipeline(own, size, *limits, share).detect(views, lanes=lanes)
+        for image, detections in zip(shown, found, strict=True):
+            results.append(_result(dataset, image, detections))
+            on_event(Progress("validate", len(results), len(shown)))
     return results
 
 

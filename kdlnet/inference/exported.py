@@ -16,6 +16,7 @@ from kdlnet.inference.layouts import Answers, Array, Layout, Shapes
 from kdlnet.inference.runtimes import Runtime, Wanted
 from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.types import ImageSize, Preprocess, RawArrays, SuppressedArrays
+from kdlnet.utils.lanes import MOST_LANES
 
 FORMAT = 1
 METADATA_KEY = "kdlnet"
@@ -104,19 +105,34 @@ def input_size(path: Path, wanted: Wanted, header: dict[str, Any]) -> ImageSize:
 
 
 def exported_runtime(
-    path: Path, wanted: Wanted, header: dict[str, Any], run: Run, device: str, **about: Any
+    path: Path,
+    wanted: Wanted,
+    header: dict[str, Any],
+    run: Run,
+    device: str,
+    divide: Callable[[int], Run] | None = None,
+    **about: Any,
 ) -> Runtime:
     """The runtime of a network that ``run`` runs; ``about`` are the other fields of Runtime.
 
-    Raises ConfigError as :func:`input_size` does.
+    ``divide`` makes a ``run`` for so many threads that call it at once. Raises ConfigError as
+    :func:`input_size` does.
     """
     contract = Preprocess.from_dict(header["preprocess"])
     contract = replace(contract, image_size=input_size(path, wanted, header))
     layout = Layout.of_header(header)
-    network = _Network(path, run, Answers(header, layout), layout.batch)
+    answers = Answers(header, layout)
+    network = _Network(path, run, answers, layout.batch)
+    engine = ArrayEngine(network, device)
+    if divide is not None and layout.batch in (None, 1):
+        engine = replace(
+            engine,
+            lanes=min(about["threads"], MOST_LANES),
+            divide=lambda lanes: _Network(path, divide(lanes), answers, layout.batch),
+        )
     about |= {"precision": header["precision"]} if "precision" in header else {}
     return Runtime(
-        engine=ArrayEngine(network, device),
+        engine=engine,
         path=path,
         model=header["model"],
         names=tuple(header["names"]),

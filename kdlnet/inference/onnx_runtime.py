@@ -9,6 +9,7 @@ from typing import Any
 from kdlnet.errors import ConfigError, WeightsError, unknown
 from kdlnet.inference.exported import (
     METADATA_KEY,
+    Run,
     damaged,
     exported_file,
     exported_runtime,
@@ -46,16 +47,16 @@ def open_file(path: Path, wanted: Wanted) -> Runtime:
     session = _session(package, data, path, threads, device)
     header = read_header(_metadata(session, path), _shapes(session), path, "an ONNX file")
 
-    def run(images: Array, outputs: Sequence[str]) -> Sequence[Array]:
-        found: Sequence[Array] = session.run(list(outputs), {"images": images})
-        return found
+    def divide(lanes: int) -> Run:
+        return _runner(_session(package, data, path, threads // lanes, device))
 
     return exported_runtime(
         path,
         wanted,
         header,
-        run,
+        _runner(session),
         device,
+        divide if device == "cpu" else None,
         name="onnxruntime",
         version=package.__version__,
         device_name=processor_name() if device == "cpu" else PROVIDERS[device][0],
@@ -96,6 +97,14 @@ def _session(package: Any, data: bytes, path: Path, threads: int, device: str) -
             "driver are missing); use cpu"
         )
     return session
+
+
+def _runner(session: Any) -> Run:
+    def run(images: Array, outputs: Sequence[str]) -> Sequence[Array]:
+        found: Sequence[Array] = session.run(list(outputs), {"images": images})
+        return found
+
+    return run
 
 
 def _metadata(session: Any, path: Path) -> str | None:

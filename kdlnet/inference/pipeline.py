@@ -16,6 +16,7 @@ from kdlnet.inference.views import Views
 from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.ops.limits import IOU_THRESHOLD, MAX_DETECTIONS
 from kdlnet.types import DetectionArrays, ImageSize
+from kdlnet.utils.lanes import in_turn
 
 
 @dataclass(frozen=True)
@@ -35,27 +36,25 @@ class Pipeline:
     batch: int = 16
     labels: tuple[int, ...] | None = None
 
-    def detect(self, views: Views, clock: Laps | None = None) -> Iterator[DetectionArrays]:
+    def detect(
+        self, views: Views, clock: Laps | None = None, lanes: int = 1
+    ) -> Iterator[DetectionArrays]:
         """Detections of each image in turn, boxes in pixels of the original image.
 
         ``clock`` gets what the stages take, waiting for the device at their ends; what the caller
-        does between two images is in none of them. Raises WeightsError for a network that answers
-        with NaN: no box would come of it, and every part would pass.
+        does between two images is in none of them. With ``lanes`` so many threads look at views at
+        once, without a clock; see :func:`~kdlnet.inference.engine.in_lanes`. Raises WeightsError
+        for a network that answers with NaN: no box would come of it, and every part would pass.
         """
         parts: list[DetectionArrays] = []
         tiles: list[Tile | None] = []
         count = len(views.image_of)
-        for start in range(0, count, self.batch):
-            rows = range(start, min(start + self.batch, count))
-            pixels, contract, geometries = views.load(rows)
-            images = self.engine.load(pixels, contract)
-            self._end(clock, "preprocess")
-            raw = self.engine.run(images)
-            self._end(clock, "infer")
-            _require_numbers(raw)
+        batches = (range(i, min(i + self.batch, count)) for i in range(0, count, self.batch))
+        looks = in_turn(lambda rows: (rows, self._look(views, rows, clock)), batches, lanes)
+        for rows, looked in looks:
             whole = []
-            for row, found, geometry in zip(rows, self._select(raw), geometries, strict=True):
-                parts.append(geometry.detections(self._kept(found)))
+            for row, found in zip(rows, looked, strict=True):
+                parts.append(found)
                 tiles.append(views.tiles[row])
                 if row + 1 == count or views.image_of[row + 1] != views.image_of[row]:
                     whole.append(self._merge(parts, tiles))
@@ -65,6 +64,19 @@ class Pipeline:
             yield from whole
             if clock is not None:
                 clock.skip()
+
+    def _look(self, views: Views, rows: range, clock: Laps | None) -> list[DetectionArrays]:
+        """Detections of the views ``rows``, in pixels of the original image, tiles apart."""
+        pixels, contract, geometries = views.load(rows)
+        images = self.engine.load(pixels, contract)
+        self._end(clock, "preprocess")
+        raw = self.engine.run(images)
+        self._end(clock, "infer")
+        _require_numbers(raw)
+        return [
+            geometry.detections(self._kept(found))
+            for found, geometry in zip(self._select(raw), geometries, strict=True)
+        ]
 
     def _end(self, clock: Laps | None, stage: str) -> None:
         """Ends a lap, where there is a clock, once the device has done all it was given."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ class Prediction:
         found = [f"{count} {name} (best {best[name]:.2f})" for name, count in self.counts().items()]
         return f"{self.name}{moment}: {self.verdict}, {', '.join(found) or 'no boxes'}"
 
-    @property
+    @cached_property
     def verdict(self) -> Verdict:
         """``NG``, ``UNSURE`` (a person has to look) or ``OK``, by the rule."""
         return self.rule.verdict(self)

@@ -20,7 +20,7 @@ from kdlnet.images.read import ImageArray
 from kdlnet.images.sources import TIMEOUT, Source, SourceLike, open_source
 from kdlnet.images.window import Window, bits, fit_depth, other_depth
 from kdlnet.inference.clock import STAGES, Laps
-from kdlnet.inference.engine import Engine
+from kdlnet.inference.engine import Engine, in_lanes
 from kdlnet.inference.pipeline import Pipeline
 from kdlnet.inference.prediction import Prediction
 from kdlnet.inference.runtimes import open_runtime
@@ -28,6 +28,7 @@ from kdlnet.inference.views import FrameViews, prepare
 from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.ops.limits import IOU_THRESHOLD, MAX_DETECTIONS
 from kdlnet.types import DetectionArrays, ImageSize, Preprocess
+from kdlnet.utils.lanes import in_turn
 
 _BATCH_BYTES = 512 * 2**20  # pixels of a batch's originals: few large boards, many small crops
 
@@ -169,16 +170,15 @@ class Predictor:
             problems.append(error)
             on_event(Skipped(str(error)))
 
-        images, told = 0, False
-        frames_in_turn = opened.frames(skip, self._prepare())
-        for frames in batches(frames_in_turn, 1 if opened.live else self.batch):
-            fitted = self._fitted(frames[0].image)
-            if fitted != self.preprocess and not told:
-                told = True
-                on_event(Message(other_depth(frames[0].name, self.preprocess, fitted), "warning"))
-            for prediction in self.detect(frames):
-                images += 1
-                yield prediction
+        images = 0
+        few = opened.total is not None and opened.total <= self.batch
+        with in_lanes(self.engine, self.batch, opened.live or few) as (engine, batch, lanes):
+            one = replace(self, engine=engine, batch=batch)
+            frames = opened.frames(skip, self._prepare())
+            groups = self._told(batches(frames, 1 if opened.live else batch), on_event)
+            for found in in_turn(one.detect, groups, lanes, _bytes, _BATCH_BYTES):
+                images += len(found)
+                yield from found
         if not (images or may_be_none):
             more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
             reason = str(problems[0]) if problems else f"{opened.title} gave none"
@@ -197,6 +197,16 @@ class Predictor:
             self._prediction(frame, detections, share * seconds)
             for frame, detections, share in zip(frames, found, shares, strict=True)
         ]
+
+    def _told(self, groups: Iterable[list[Frame]], on_event: Listener) -> Iterator[list[Frame]]:
+        """``groups``, after a warning at the first of another bit depth than the weights'."""
+        told = False
+        for frames in groups:
+            fitted = self._fitted(frames[0].image)
+            if fitted != self.preprocess and not told:
+                told = True
+                on_event(Message(other_depth(frames[0].name, self.preprocess, fitted), "warning"))
+            yield frames
 
     def _prepare(self) -> Prepare | None:
         """What the threads that read images do besides: of tiles there would be too many."""
@@ -252,11 +262,15 @@ def batches(frames: Iterable[Frame], size: int) -> Iterator[list[Frame]]:
             yield ready
             ready = []
         ready.append(frame)
-        if len(ready) == size or sum(each.image.nbytes for each in ready) >= _BATCH_BYTES:
+        if len(ready) == size or _bytes(ready) >= _BATCH_BYTES:
             yield ready
             ready = []
     if ready:
         yield ready
+
+
+def _bytes(frames: Sequence[Frame]) -> int:
+    return sum(frame.image.nbytes for frame in frames)
 
 
 def _light(prediction: Prediction) -> Prediction:

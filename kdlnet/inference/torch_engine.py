@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -23,19 +24,36 @@ from kdlnet.types import (
     SuppressedArrays,
 )
 from kdlnet.utils.device import synchronize
+from kdlnet.utils.lanes import MOST_LANES
 
 
 @dataclass(frozen=True)
 class TorchEngine:
     """``network``, in eval mode, maps images (B, channels, H, W) on ``device`` to RawPredictions.
 
-    Pixels travel in their native type; grey images with one channel.
+    Pixels travel in their native type; grey images with one channel. ``threads`` of each call; None
+    are those that torch has.
     """
 
     network: Callable[[Tensor], RawPredictions | SuppressedArrays]
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    threads: int | None = None
+
+    @property
+    def lanes(self) -> int:
+        return min(torch.get_num_threads(), MOST_LANES) if self.device.type == "cpu" else 1
+
+    @contextmanager
+    def divided(self, lanes: int) -> Iterator[TorchEngine]:
+        threads = torch.get_num_threads()
+        try:
+            yield replace(self, threads=max(1, threads // lanes))
+        finally:
+            torch.set_num_threads(threads)  # or a new thread would begin with the number of a lane
 
     def load(self, pixels: ImageArray, preprocess: Preprocess) -> Tensor:
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)  # of the thread that calls, for all that follows
         return _load(pixels, preprocess, self.device)
 
     @torch.inference_mode()

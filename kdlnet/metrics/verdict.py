@@ -153,6 +153,8 @@ class VerdictRule:
 
     def verdict(self, found: Found) -> Verdict:
         """The verdict on an image with these boxes."""
+        if not len(found.scores):
+            return VERDICTS[0]
         classes = max(len(self.classes), 1 + int(np.max(found.labels, initial=0)))
         return VERDICTS[int(self.judge(self.part_scores(found, classes)))]
 
@@ -174,9 +176,10 @@ class VerdictRule:
 
     def judge(self, part_scores: Scores) -> NDArray[np.int64]:
         """Positions in VERDICTS (...,) for scores of parts (..., C)."""
-        classes = range(part_scores.shape[-1])
-        upper = np.array([self.of(label).score for label in classes], np.float32)
-        lower = np.array([self.of(label).lower for label in classes], np.float32)
+        upper, lower = (
+            np.array([getattr(rule, name) for rule in self.classes], np.float32)
+            for name in ("score", "lower")
+        )
         ng, unsure = (part_scores >= upper).any(-1), (part_scores >= lower).any(-1)
         return np.where(ng, 2, np.where(unsure, 1, 0)).astype(np.int64)
 

@@ -19,7 +19,7 @@ from kdlnet.models.fuse import fuse_model
 from kdlnet.models.network import Network
 from kdlnet.training.parts import RunParts
 from kdlnet.types import RawPredictions
-from kdlnet.utils.files import shown
+from kdlnet.utils.paths import shown
 
 _LOST = 0.8
 """A teacher that keeps less than this share of the AP it was saved with is warned of."""

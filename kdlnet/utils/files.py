@@ -1,4 +1,4 @@
-"""Writing files so that a kill or a full disk never leaves half of one, and naming them."""
+"""Writing files so that a kill or a full disk never leaves half of one."""
 
 from __future__ import annotations
 
@@ -127,9 +127,3 @@ def _sync_folder(folder: Path) -> None:
         pass  # Some network file systems refuse; the file itself is safe.
     finally:
         os.close(handle)
-
-
-def shown(path: Path) -> str:
-    """``path`` as short as it can be: relative where it lies below the working directory."""
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +21,7 @@ from kdlnet.errors import ConfigError, WeightsError
 from kdlnet.events import ignore
 from kdlnet.images.read import read_image
 from kdlnet.inference.clock import STAGES, Laps
+from kdlnet.inference.engine import Engine
 from kdlnet.inference.evaluate import DatasetViews, detect, open_split
 from kdlnet.inference.pipeline import Pipeline
 from kdlnet.inference.predictor import Predictor
@@ -89,10 +94,11 @@ def test_predict_val_and_bench_find_the_same(file: Path, dataset: Path, tiles: s
     runtime = seen(open_runtime(file, device="cpu"), tiling)
     rule = VerdictRule.at(SCORE)
     predictor = Predictor(runtime.engine, runtime.names, runtime.preprocess, rule, batch=16)
-    predicted = predictor.predict(paths)
     split, _ = open_split(runtime, find_dataset(str(dataset)), "val", None, False, ignore)
-    measured = detect(runtime.engine, split, 16, SCORE)
-    _, timed = files_call(runtime, paths, len(paths))(0)
+    with thread_count(1):
+        predicted = predictor.predict(paths)
+        measured = detect(runtime.engine, split, 16, SCORE)
+        _, timed = files_call(runtime, paths, len(paths))(0)
     assert sum(len(one) for one in predicted) > 12
     assert tiling is None or len(split) > 2 * len(paths)
     for ours, theirs, boxes in zip(predicted, measured, timed, strict=True):
@@ -113,6 +119,70 @@ def test_batch_and_threads_change_nothing(file: Path, dataset: Path, tiles: str)
         two = found(runtime, paths)
     assert_same(one, two)
     assert_same(one, wanted)
+
+
+class Divided:
+    """Stands for a machine of ``lanes`` cores: counts the calls of each thread."""
+
+    def __init__(self, engine: Engine, lanes: int) -> None:
+        self._engine, self.lanes, self.divisions = engine, lanes, list[int]()
+        self.callers: set[int] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def run(self, images: Any) -> Any:
+        self.callers.add(threading.get_ident())
+        return self._engine.run(images)
+
+    @contextmanager
+    def divided(self, lanes: int) -> Iterator[Divided]:
+        self.divisions.append(lanes)
+        with self._engine.divided(lanes) as engine:
+            before, self._engine = self._engine, engine
+            yield self
+            self._engine = before
+
+
+@pytest.mark.parametrize("tiles", TILES)
+@pytest.mark.parametrize("kind", ["torch", "onnx", "openvino"])
+def test_cores_that_share_the_images_find_the_same(
+    kind: str, file: Path, dataset: Path, tiles: str, tmp_path: Path, monkeypatch
+) -> None:
+    """predict and val, each call in a thread of its own with a share of the batch."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    if kind != "torch":
+        for package in EXPORTERS[kind].packages:
+            pytest.importorskip(package)
+        suffix = EXPORTERS[kind].kind.suffixes[0]
+        export(file, format=kind, out=tmp_path / f"best{suffix}")
+        file = tmp_path / f"best{suffix}"
+    runtime, paths = seen(open_runtime(file, device="cpu"), TILES[tiles]), images_of(dataset)
+    assert kind == "torch" or runtime.engine.lanes == 2
+    split, _ = open_split(runtime, find_dataset(str(dataset)), "val", None, False, ignore)
+    rule = VerdictRule.at(SCORE)
+    engine = Divided(runtime.engine, 2)
+
+    def predicted(engine: Engine) -> list[DetectionArrays]:
+        one = Predictor(engine, runtime.names, runtime.preprocess, rule, batch=4)
+        return [DetectionArrays(x.boxes, x.scores, x.labels) for x in one.predict(paths)]
+
+    def measured(engine: Engine) -> list[DetectionArrays]:
+        results = detect(engine, split, 4, SCORE)
+        return [DetectionArrays(x.boxes, x.scores, x.labels) for x in results]
+
+    for way in (predicted, measured):
+        alone = Divided(runtime.engine, 1)
+        wanted = way(alone)
+        assert alone.callers == {threading.get_ident()} and not alone.divisions
+        engine.callers.clear()
+        assert_same(way(engine), wanted)
+        assert len(engine.callers) == 2 and threading.get_ident() not in engine.callers
+    assert engine.divisions == [2, 2]
+    threads = torch.get_num_threads()
+    Predictor(engine, runtime.names, runtime.preprocess, rule, batch=4).predict(paths[:4])
+    assert engine.divisions == [2, 2]  # few are answered one after the other
+    assert torch.get_num_threads() == threads
 
 
 def test_frames_and_datasets_are_seen_alike(file: Path, dataset: Path) -> None:
