@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from kdlnet.data.dataset import DetectionDataset
 from kdlnet.data.folders import image_folders
 from kdlnet.data.labels import Split
 from kdlnet.errors import DataError, WeightsError
-from kdlnet.events import Listener, ignore
+from kdlnet.events import Listener, Message, ignore
 from kdlnet.images.contract import Seeing, TileChoice, adjusted
 from kdlnet.images.window import Window
 from kdlnet.inference.evaluate import VAL_SCORE, detect, open_split
@@ -33,6 +34,7 @@ from kdlnet.metrics.evaluation import EvalResult, Fold
 from kdlnet.metrics.intervals import Interval
 from kdlnet.metrics.rates import PartRates, Rate, VerdictReport, measure
 from kdlnet.metrics.result import ImageResult
+from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.ops.limits import IOU_THRESHOLD, MAX_DETECTIONS
 from kdlnet.report.pages.calibrated import limits_of
 from kdlnet.report.pages.subject import Subject
@@ -102,7 +104,8 @@ def validate(
         for file, name in pairs
     ]
     _require_alike(parts)
-    runtime, contract = parts[0].runtime, parts[0].dataset.preprocess
+    runtime = replace(parts[0].runtime, rule=_one_rule(parts, on_event))
+    contract = parts[0].dataset.preprocess
     groups, lots = _groups(parts, group_by), _lots(parts, lot_by)
     title = Path(data).name if folds else parts[0].info.name
     folder = _folder(parts, title, out, overwrite)
@@ -228,13 +231,13 @@ def _lots(parts: Sequence[_Part], lot_by: str | None) -> list[str] | None:
 
 
 def _require_alike(parts: Sequence[_Part]) -> None:
-    """Raises WeightsError where files of folds cannot be judged as one, DataError for a leak."""
+    """Raises WeightsError where folds have other classes, DataError for a leak."""
     first, *others = parts
     for other in others:
-        if (other.runtime.names, other.runtime.rule) != (first.runtime.names, first.runtime.rule):
+        if other.runtime.names != first.runtime.names:
             raise WeightsError(
-                f"{str(first.file)!r} and {str(other.file)!r} differ in their classes or "
-                "thresholds: pool files that were trained alike"
+                f"{str(first.file)!r} and {str(other.file)!r} differ in their classes: pool files "
+                "that were trained alike"
             )
     images = Counter(path.resolve() for part in parts for path in part.dataset.paths)
     image, count = max(images.items(), key=lambda item: item[1])
@@ -242,6 +245,31 @@ def _require_alike(parts: Sequence[_Part]) -> None:
         raise DataError(
             f"image {str(image)!r} is in {count} folds: make them with kdlnet data split --folds"
         )
+
+
+def _one_rule(parts: Sequence[_Part], on_event: Listener) -> VerdictRule:
+    """The rule by which all parts are judged: their own, or of single scores the mean, and told.
+
+    A training leaves the score that was best on its own fold, so that they differ. Raises
+    WeightsError for rules that have no mean.
+    """
+    rules = [part.runtime.rule for part in parts]
+    if len(set(rules)) == 1:
+        return rules[0]
+    for part, rule in zip(parts, rules, strict=True):
+        if rule != VerdictRule.at(rule.score):
+            raise WeightsError(
+                f"{str(part.file)!r} has thresholds by class, size or count, others differ: give "
+                "all folds one rule (kdlnet calibrate), or pool what the trainings left"
+            )
+    scores = [rule.score for rule in rules]
+    on_event(
+        Message(
+            f"thresholds of the folds are {min(scores):.4g} to {max(scores):.4g}: verdicts are "
+            f"those of their mean, {fmean(scores):.4g}"
+        )
+    )
+    return VerdictRule.at(fmean(scores))
 
 
 def _each_fold(

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 from kdlnet.errors import DataError, WeightsError
+from kdlnet.events import Message
+from kdlnet.inference.weights import load_weights, save_weights
 from kdlnet.verbs.split import split_dataset
 from kdlnet.verbs.val import validate
 
@@ -37,9 +41,9 @@ def folds(tmp_path: Path) -> Path:
     return tmp_path / "folds"
 
 
-def _pooled(folds: Path, out: str = "val") -> object:
-    place = {"out": folds.parent / out, "device": "cpu", "pictures": False}
-    return validate(folds.parent / "runs", data=str(folds), folds=True, **place)  # type: ignore[arg-type]
+def _pooled(folds: Path, out: str = "val", **more: Any) -> Any:
+    place = {"out": folds.parent / out, "device": "cpu", "pictures": False} | more
+    return validate(folds.parent / "runs", data=str(folds), folds=True, **place)
 
 
 def test_figures_are_of_all_parts_together(folds: Path) -> None:
@@ -80,12 +84,29 @@ def test_an_image_in_two_folds_is_refused(folds: Path) -> None:
         _pooled(folds)
 
 
-def test_files_of_other_classes_are_not_pooled(folds: Path) -> None:
-    from kdlnet.inference.weights import load_weights, save_weights
+def test_folds_with_scores_of_their_own_are_judged_by_the_mean(folds: Path) -> None:
+    """As trainings leave them: each the best on its own part."""
+    for number, score in ((1, 0.2), (2, 0.3), (3, 0.7)):
+        _change(folds, number, thresholds={"score": score})
+    told: list[object] = []
+    pooled = _pooled(folds, on_event=told.append)
+    assert pooled.verdicts.rule == {"score": pytest.approx(0.4)}
+    (line,) = [one.text for one in told if isinstance(one, Message) and "mean" in one.text]
+    assert "0.2 to 0.7" in line and "0.4" in line
+    _change(folds, 3, thresholds={"score": 0.7, "min_count": 2})
+    with pytest.raises(WeightsError, match=r"fold-3.*by class, size or count"):
+        _pooled(folds, "again")
 
-    file = folds.parent / "runs" / "fold-3" / "weights" / "best.pt"
-    weights = load_weights(file)
-    weights.thresholds = {"score": 0.4}
-    save_weights(file, weights)
-    with pytest.raises(WeightsError, match="differ in their classes or thresholds"):
+
+def test_files_of_other_classes_are_not_pooled(folds: Path) -> None:
+    names = (NAMES[0], "something else")
+    _change(folds, 3, names=names)
+    text = (folds / "fold-3" / "data.yaml").read_text().replace(NAMES[1], names[1])
+    (folds / "fold-3" / "data.yaml").write_text(text)
+    with pytest.raises(WeightsError, match="differ in their classes"):
         _pooled(folds)
+
+
+def _change(folds: Path, number: int, **values: Any) -> None:
+    file = folds.parent / "runs" / f"fold-{number}" / "weights" / "best.pt"
+    save_weights(file, replace(load_weights(file), **values))
