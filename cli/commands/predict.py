@@ -191,8 +191,9 @@ def predict(
         shard = own_shard()
     if shard is not None:
         refuse_beside("--shard", {"--overwrite": overwrite})
-    chosen = given(save=_names(save), out=out) | seen
-    found = _show(file, source, shard, chosen, overwrite, strict, as_json=as_json, quiet=quiet)
+    chosen = seen | {"overwrite": overwrite, "strict": strict}
+    chosen |= given(save=_names(save), out=out)
+    found = _show(file, source, shard, chosen, as_json=as_json, quiet=quiet)
     if not in_team():
         _end(found, fail_on)
 
@@ -202,8 +203,6 @@ def _show(
     source: list[str],
     shard: str | None,
     chosen: dict[str, Any],
-    overwrite: bool,
-    strict: bool,
     *,
     as_json: bool,
     quiet: bool,
@@ -229,9 +228,15 @@ def _show(
             if talks:
                 console.say(str(prediction))
 
-        chosen |= {"overwrite": overwrite, "strict": strict} | given(shard=part)
         with EventPrinter(console) as printer:
-            result = predict_files(file, opened, on_event=printer, on_prediction=tell, **chosen)
+            result = predict_files(
+                file,
+                opened,
+                on_event=printer,
+                on_prediction=tell,
+                **chosen,
+                **given(shard=part),
+            )
         if in_team():
             return result  # the merge shows what all have found
         show_predicted(console, result, "images" if opened.kind == "images" else "frames")

@@ -51,7 +51,7 @@ def test_an_error_comes_after_what_was_before_it(lanes: int) -> None:
     found: list[float] = []
     with pytest.raises(KeyError, match="gone"):
         found.extend(in_turn(halves, things(), lanes))
-    assert found in ([0, 0.5, 1, 1.5, 2],)
+    assert found == [0, 0.5, 1, 1.5, 2]
 
     def fails(number: int) -> float:
         return 1 / (3 - number)
