@@ -64,14 +64,20 @@ model.train(**order["train"])
 """
 
 
-def copy_dataset(data: str, data_root: Path | None, limit: int | None, out: Path) -> dict[str, int]:
-    """Copies images and labels of train and val to ``out``: the peer writes beside its labels.
+def copy_dataset(
+    data: str,
+    data_root: Path | None,
+    limit: int | None,
+    out: Path,
+    splits: Sequence[str] = ("train", "val"),
+) -> dict[str, int]:
+    """Copies images and labels of ``splits`` to ``out``: the peer writes beside its labels.
 
     ``limit``: at most so many images to train on, evenly spaced. Returns images by split.
     """
     info = find_dataset(data, data_root)
     counts = {}
-    for split in ("train", "val"):
+    for split in splits:
         images = list_images(info, split)
         if limit is not None and split == "train" and len(images) > limit:
             images = [images[index * len(images) // limit] for index in range(limit)]
@@ -85,8 +91,7 @@ def copy_dataset(data: str, data_root: Path | None, limit: int | None, out: Path
         counts[split] = len(images)
     description = {
         "path": str(out),
-        "train": "images/train",
-        "val": "images/val",
+        **{split: f"images/{split}" for split in splits},
         "names": dict(enumerate(info.names)),
     }
     (out / "data.yaml").write_text(yaml.safe_dump(description), encoding="utf-8")

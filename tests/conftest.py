@@ -20,7 +20,7 @@ from kdlnet.config import TrainConfig, build_config
 from kdlnet.inference import onnx_export
 from kdlnet.inference.layouts import Layout
 from kdlnet.inference.weights import Weights
-from kdlnet.models import zoo
+from kdlnet.models import cost
 from kdlnet.models.cost import ModelCost, model_cost
 from kdlnet.models.network import Network
 from kdlnet.training import parts, run
@@ -91,7 +91,7 @@ def _a_structure_is_counted_once() -> Iterator[None]:
         return known[shapes, image_size]
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (run, zoo):
+        for module in (run, cost):
             patch.setattr(module, "model_cost", counted)
         yield
 

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
 
 from kdlnet.errors import ConfigError, unknown
 from kdlnet.models.backbone import Backbone
-from kdlnet.models.cost import model_cost
 from kdlnet.models.head import Head
 from kdlnet.models.neck import Neck
 from kdlnet.models.network import Network
@@ -132,25 +130,3 @@ def _assemble(
         if isinstance(module, nn.BatchNorm2d):
             module.eps, module.momentum = 1e-3, 0.03
     return detector
-
-
-def model_table() -> list[dict[str, Any]]:
-    """One row a model: name, parameters, gflops, strides, purpose.
-
-    Counted fused, with 80 classes, at 640 x 640; GFLOPs are 2 x multiply-adds.
-    """
-    rows = []
-    for name, entry in MODELS.items():
-        with torch.device("meta"):
-            detector = entry.build(ModelArguments(num_classes=80))
-        cost = model_cost(detector, (640, 640))
-        rows.append(
-            {
-                "name": name,
-                "parameters": cost.parameters,
-                "gflops": cost.gflops,
-                "strides": detector.strides,
-                "purpose": entry.purpose,
-            }
-        )
-    return rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from kdlnet.ops.reparam import fold_batch_norm
@@ -25,7 +26,8 @@ class ConvAct(nn.Module):
     def from_kernel(cls, kernel: Tensor, bias: Tensor, stride: int, like: Tensor) -> ConvAct:
         """A ConvAct with these weights in the dtype, device and memory format of ``like``."""
         out, into, size, _ = kernel.shape
-        layer = cls(into, out, size, stride).to(like.device, like.dtype)
+        with torch.device("meta"):  # nothing is drawn that is thrown away
+            layer = cls(into, out, size, stride)
         layer.conv.weight = nn.Parameter(kernel.to(like.dtype))
         layer.conv.bias = nn.Parameter(bias.to(like.dtype))
         return layer.eval()

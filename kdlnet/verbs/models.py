@@ -1,5 +1,5 @@
 """``kdlnet models``: what --model accepts."""
 
-from kdlnet.models.zoo import model_table
+from kdlnet.models.cost import model_table
 
 __all__ = ["model_table"]

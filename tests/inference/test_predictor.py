@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -277,3 +279,14 @@ def test_no_thread_is_left_when_a_loop_breaks(predictor: Predictor, tmp_path: Pa
     for _ in predictor.stream(tmp_path):
         break
     assert threading.active_count() <= before
+
+
+def test_a_start_with_torch_brings_nothing_else_that_is_slow() -> None:
+    """Half a second of every command: what only trains, draws or counts stays outside."""
+    script = (
+        "import sys, kdlnet.verbs.predict, kdlnet.inference.torch_runtime;"
+        "slow = {'torchvision', 'torch.utils.flop_counter', 'scipy', 'matplotlib', 'pycocotools'};"
+        "sys.exit(' '.join(sorted(slow & set(sys.modules))) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from kdlnet.errors import ConfigError
-from kdlnet.models.cost import model_cost
+from kdlnet.models.cost import model_cost, model_table
 from kdlnet.models.fuse import fuse_model, is_fused
-from kdlnet.models.zoo import MODELS, ModelArguments, build_model, model_table
+from kdlnet.models.zoo import MODELS, ModelArguments, build_model
 from kdlnet.nn.rep import BLOCKS
 
 
