@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -30,7 +29,7 @@ class Engine(Protocol):
     def lanes(self) -> int:
         """How many threads should call at once where there are batches enough; 1: one alone."""
 
-    def divided(self, lanes: int) -> AbstractContextManager[Engine]:
+    def divided(self, lanes: int) -> Engine:
         """The same network for ``lanes`` threads: each call takes a share of the processor.
 
         Many calls side by side, each on one core, do more than one after the other on all cores.
@@ -56,8 +55,7 @@ class Engine(Protocol):
         """Returns once the device has done all it was given."""
 
 
-@contextmanager
-def in_lanes(engine: Engine, batch: int, alone: bool) -> Iterator[tuple[Engine, int, int]]:
+def in_lanes(engine: Engine, batch: int, alone: bool) -> tuple[Engine, int, int]:
     """The engine to call, the views of each call, and how many threads are to call it at once.
 
     The threads share the ``batch``. ``alone``: what comes one by one, or is few, is answered sooner
@@ -65,10 +63,8 @@ def in_lanes(engine: Engine, batch: int, alone: bool) -> Iterator[tuple[Engine, 
     """
     lanes = 1 if alone else min(engine.lanes, batch)
     if lanes == 1:
-        yield engine, batch, 1
-        return
-    with engine.divided(lanes) as shared:
-        yield shared, -(-batch // lanes), lanes
+        return engine, batch, 1
+    return engine.divided(lanes), -(-batch // lanes), lanes
 
 
 @dataclass(frozen=True)
@@ -84,10 +80,8 @@ class ArrayEngine:
     lanes: int = 1
     divide: Callable[[int], ArrayNetwork] | None = None
 
-    def divided(self, lanes: int) -> AbstractContextManager[ArrayEngine]:
-        if self.divide is None:
-            return nullcontext(self)
-        return nullcontext(replace(self, network=self.divide(lanes)))
+    def divided(self, lanes: int) -> ArrayEngine:
+        return self if self.divide is None else replace(self, network=self.divide(lanes))
 
     def load(self, pixels: ImageArray, preprocess: Preprocess) -> NDArray[np.float32]:
         return to_planes(pixels, preprocess)

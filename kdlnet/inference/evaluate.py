@@ -72,11 +72,11 @@ def detect(
     views = DatasetViews(dataset, images)
     shown = dict.fromkeys(views.image_of)
     results: list[ImageResult] = []
-    with in_lanes(engine, batch, len(views.image_of) <= batch) as (own, share, lanes):
-        found = Pipeline(own, size, *limits, share).detect(views, lanes=lanes)
-        for image, detections in zip(shown, found, strict=True):
-            results.append(_result(dataset, image, detections))
-            on_event(Progress("validate", len(results), len(shown)))
+    own, share, lanes = in_lanes(engine, batch, len(views.image_of) <= batch)
+    found = Pipeline(own, size, *limits, share).detect(views, lanes=lanes)
+    for image, detections in zip(shown, found, strict=True):
+        results.append(_result(dataset, image, detections))
+        on_event(Progress("validate", len(results), len(shown)))
     return results
 
 

@@ -30,7 +30,8 @@ from kdlnet.ops.limits import IOU_THRESHOLD, MAX_DETECTIONS
 from kdlnet.types import DetectionArrays, ImageSize, Preprocess
 from kdlnet.utils.lanes import in_turn
 
-_BATCH_BYTES = 512 * 2**20  # pixels of a batch's originals: few large boards, many small crops
+# Pixels of the originals that are worked on at once: few large boards, many small crops.
+_BATCH_BYTES = 512 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,13 +173,14 @@ class Predictor:
 
         images = 0
         few = opened.total is not None and opened.total <= self.batch
-        with in_lanes(self.engine, self.batch, opened.live or few) as (engine, batch, lanes):
-            one = replace(self, engine=engine, batch=batch)
-            frames = opened.frames(skip, self._prepare())
-            groups = self._told(batches(frames, 1 if opened.live else batch), on_event)
-            for found in in_turn(one.detect, groups, lanes, _bytes, _BATCH_BYTES):
-                images += len(found)
-                yield from found
+        engine, batch, lanes = in_lanes(self.engine, self.batch, opened.live or few)
+        one = replace(self, engine=engine, batch=batch)
+        frames = opened.frames(skip, self._prepare())
+        size = 1 if opened.live else batch
+        groups = self._told(batches(frames, size, _BATCH_BYTES // lanes), on_event)
+        for found in in_turn(one.detect, groups, lanes, _bytes, _BATCH_BYTES):
+            images += len(found)
+            yield from found
         if not (images or may_be_none):
             more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
             reason = str(problems[0]) if problems else f"{opened.title} gave none"
@@ -254,15 +256,15 @@ class Predictor:
         return fit_depth(self.preprocess, bits(image.dtype))
 
 
-def batches(frames: Iterable[Frame], size: int) -> Iterator[list[Frame]]:
-    """Up to ``size`` frames of one pixel type, fewer where images are very large."""
+def batches(frames: Iterable[Frame], size: int, most: int = _BATCH_BYTES) -> Iterator[list[Frame]]:
+    """Up to ``size`` frames of one pixel type, fewer where their pixels have ``most`` bytes."""
     ready: list[Frame] = []
     for frame in frames:
         if ready and frame.image.dtype != ready[0].image.dtype:
             yield ready
             ready = []
         ready.append(frame)
-        if len(ready) == size or _bytes(ready) >= _BATCH_BYTES:
+        if len(ready) == size or _bytes(ready) >= most:
             yield ready
             ready = []
     if ready:

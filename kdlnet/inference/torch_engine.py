@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from threading import Lock
 
 import torch
 from torch import Tensor
@@ -26,6 +27,8 @@ from kdlnet.types import (
 from kdlnet.utils.device import synchronize
 from kdlnet.utils.lanes import MOST_LANES
 
+_one_at_a_time = Lock()
+
 
 @dataclass(frozen=True)
 class TorchEngine:
@@ -43,17 +46,12 @@ class TorchEngine:
     def lanes(self) -> int:
         return min(torch.get_num_threads(), MOST_LANES) if self.device.type == "cpu" else 1
 
-    @contextmanager
-    def divided(self, lanes: int) -> Iterator[TorchEngine]:
-        threads = torch.get_num_threads()
-        try:
-            yield replace(self, threads=max(1, threads // lanes))
-        finally:
-            torch.set_num_threads(threads)  # or a new thread would begin with the number of a lane
+    def divided(self, lanes: int) -> TorchEngine:
+        return replace(self, threads=max(1, torch.get_num_threads() // lanes))
 
     def load(self, pixels: ImageArray, preprocess: Preprocess) -> Tensor:
         if self.threads is not None:
-            torch.set_num_threads(self.threads)  # of the thread that calls, for all that follows
+            _take(self.threads)
         return _load(pixels, preprocess, self.device)
 
     @torch.inference_mode()
@@ -76,6 +74,20 @@ class TorchEngine:
 
     def wait(self) -> None:
         synchronize(self.device)
+
+
+def _take(threads: int) -> None:
+    """Gives so many threads to what the calling thread computes from now on, and to nobody else.
+
+    torch keeps a number for each thread and one for threads to come, which any thread that sets its
+    own sets, too; here another thread puts that one back.
+    """
+    if torch.get_num_threads() == threads:
+        return
+    with _one_at_a_time, ThreadPoolExecutor(1) as beside:
+        others = beside.submit(torch.get_num_threads).result()
+        torch.set_num_threads(threads)
+        beside.submit(torch.set_num_threads, others).result()
 
 
 def to_input(

@@ -13,25 +13,28 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 import kdlnet
 from kdlnet.data.catalog import find_dataset, list_images
 from kdlnet.errors import ConfigError, DataError, WeightsError
 from kdlnet.events import Message
 from kdlnet.images.frame import Frame
+from kdlnet.inference import predictor as module
 from kdlnet.inference.evaluate import detect, open_split
 from kdlnet.inference.layouts import Layout
 from kdlnet.inference.onnx_export import write_onnx
 from kdlnet.inference.prediction import Prediction
 from kdlnet.inference.predictor import Predictor, Skipped, batches
+from kdlnet.inference.runtimes import thread_count
 from kdlnet.inference.torch_engine import TorchEngine
 from kdlnet.inference.weights import load_weights, save_weights
 from kdlnet.inference.writer import yolo_rows
 from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.models.fuse import fuse_model
-from kdlnet.types import Preprocess
+from kdlnet.types import Preprocess, RawPredictions
 
-from ..support.blob_network import grey, make_predictor
+from ..support.blob_network import blob, grey, make_predictor
 from ..support.weights_file import make_file
 
 
@@ -213,6 +216,20 @@ def test_batches_end_at_another_type_and_where_images_are_large() -> None:
     given = frames(grey(0), grey(0), deep, grey(0), large, large, grey(0))
     assert [len(group) for group in batches(given, 16)] == [2, 1, 3, 1]
     assert [len(group) for group in batches(frames(*[grey(0)] * 5), 2)] == [2, 2, 1]
+
+
+def test_large_images_leave_no_lane_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three and a half of them fill the memory there is: each lane gets a part, none all of it."""
+    monkeypatch.setattr(module, "_BATCH_BYTES", int(3.5 * grey(0).nbytes))
+    meeting = threading.Barrier(2, timeout=10)  # breaks unless two are there at once
+
+    def network(images: torch.Tensor) -> RawPredictions:
+        meeting.wait()
+        return blob(images)
+
+    predictor = replace(make_predictor(), engine=TorchEngine(network))
+    with thread_count(2):
+        assert len(predictor.predict([grey(level) for level in range(20)])) == 20
 
 
 def test_what_is_skipped_is_told_or_raised(predictor: Predictor, tmp_path: Path) -> None:
