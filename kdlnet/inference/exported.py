@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,8 @@ def exported_runtime(
 ) -> Runtime:
     """The runtime of a network that ``run`` runs; ``about`` are the other fields of Runtime.
 
-    ``divide`` makes a ``run`` for so many threads that call it at once. Raises ConfigError as
+    ``divide`` makes a ``run`` for so many threads that call it at once, and is asked for each
+    number once: to compile a network may take seconds. Raises ConfigError as
     :func:`input_size` does.
     """
     contract = Preprocess.from_dict(header["preprocess"])
@@ -128,7 +130,7 @@ def exported_runtime(
         engine = replace(
             engine,
             lanes=min(about["threads"], MOST_LANES),
-            divide=lambda lanes: _Network(path, divide(lanes), answers, layout.batch),
+            divide=cache(lambda lanes: _Network(path, divide(lanes), answers, layout.batch)),
         )
     about |= {"precision": header["precision"]} if "precision" in header else {}
     return Runtime(
