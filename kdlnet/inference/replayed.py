@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Hashable
 from dataclasses import replace
+from threading import Lock
 
 import torch
 from torch import Tensor
@@ -32,7 +33,7 @@ class Replayed:
     """``network``, in eval mode on a CUDA device, recorded at the third call of each input shape.
 
     Answers have ``features`` only where they are asked for. Weights may change in place, and
-    nothing else of the network.
+    nothing else of the network. Several threads may call, on one CUDA stream.
     """
 
     def __init__(self, network: Network, *, features: bool = False) -> None:
@@ -40,9 +41,14 @@ class Replayed:
         self.features = features
         self._calls: Counter[Hashable] = Counter()
         self._recordings: dict[Hashable, Network] = {}
+        self._one_at_a_time = Lock()  # a recording has one input and one output, whoever calls
 
     def __call__(self, images: Tensor) -> RawPredictions:
         """The answer to images (B, channels, H, W)."""
+        with self._one_at_a_time:
+            return self._answer(images)
+
+    def _answer(self, images: Tensor) -> RawPredictions:
         key = (images.shape, images.dtype, images.device, *_mode(images))
         if key not in self._recordings:
             self._calls[key] += 1

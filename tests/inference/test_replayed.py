@@ -1,12 +1,18 @@
 """Recorded networks. Most of it only a GPU can show."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
 from kdlnet.inference import replayed as module
-from kdlnet.inference.replayed import Replayed, replayed_on
+from kdlnet.inference.replayed import Network, Replayed, replayed_on
 from kdlnet.models.zoo import ModelArguments, build_model
+from kdlnet.types import RawPredictions
 from kdlnet.utils.device import exact_float32, prepare
+
+from ..support.blob_network import blob
 
 
 @pytest.fixture
@@ -81,3 +87,28 @@ def test_what_cannot_be_recorded_is_run(monkeypatch: pytest.MonkeyPatch) -> None
     answers = [replayed(images) for _ in range(5)]
     assert asked == [images.shape]
     assert all(torch.equal(answer.logits, network(images).logits) for answer in answers)
+
+
+@torch.inference_mode()
+def test_threads_that_share_a_network_get_their_own_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A recording has one input and one output, whoever calls."""
+
+    def recorded(network: Network, images: torch.Tensor) -> Network:
+        shown = images.clone()
+
+        def replay(images: torch.Tensor) -> RawPredictions:
+            shown.copy_(images)
+            time.sleep(0.01)
+            return network(shown)
+
+        return replay
+
+    monkeypatch.setattr(module, "_recorded", recorded)
+    replayed = Replayed(blob)
+    images = [torch.full((1, 1, 64, 64), level / 10) for level in range(1, 9)]
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(torch.inference_mode()(replayed), images))
+    for own, answer in zip(images, answers, strict=True):
+        assert torch.equal(answer.logits, blob(own).logits)
