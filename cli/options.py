@@ -46,7 +46,8 @@ def one_weights(argument: Path | None, option: Path | None) -> Path:
     weights = argument if argument is not None else option
     if weights is None:
         raise UsageProblem(
-            "no weights file: give one, for example runs/train/neu-det/weights/best.pt"
+            "no weights file: give --weights, for example runs/train/neu-det/weights/best.pt "
+            "or the name of released ones"
         )
     return weights
 

@@ -34,6 +34,7 @@ def unknown(kind: str, value: str, allowed: Iterable[str], hint: str = "") -> st
     """
     names = list(allowed)
     close = difflib.get_close_matches(value, names, n=1)
-    guess = f"; did you mean {close[0]!r}?" if close else ";"
+    close = close or [name for name in names if name.rpartition(".")[2] == value]  # of a section
+    guess = f"; did you mean {close[0]!r}?" if close else "."
     tail = f". {hint}" if hint else ""
     return f"unknown {kind} {value!r}{guess} Known: {', '.join(names)}{tail}"

@@ -42,10 +42,11 @@ _FAIL_ON = ("ng", "unsure")
 
 
 def _fail_on(value: str | None) -> str | None:
-    """Checks the verdict. Raises typer.BadParameter."""
-    if value not in (None, *_FAIL_ON):
+    """The verdict, which results spell in capitals. Raises typer.BadParameter."""
+    verdict = value and value.lower()
+    if verdict not in (None, *_FAIL_ON):
         raise typer.BadParameter(f"{value!r}: give {' or '.join(_FAIL_ON)}")
-    return value
+    return verdict
 
 
 Sources = Annotated[

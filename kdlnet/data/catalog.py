@@ -102,7 +102,7 @@ def list_images(info: DatasetInfo, split: str, results: list[Path] | None = None
     there (first one and count).
     """
     if split not in info.splits:
-        hint = f"Add it to {info.source}"
+        hint = f"Add it to {info.source}, or let kdlnet data split make it"
         raise DataError(f"dataset {info.name!r}: " + unknown("split", split, info.splits, hint))
     if info.parts:
         return sorted(path for part in info.parts for path in list_images(part, split, results))
@@ -293,4 +293,5 @@ def _missing_entry(info: DatasetInfo, path: Path) -> str:
             f"{info.prepare} (or name the folder that holds {info.root.name!r} with --data-root "
             f"or ${ROOT_VARIABLE})"
         )
-    return f"{str(path)!r} of dataset {info.name!r} does not exist: correct it in {info.source}"
+    how = " with / in place of \\" if "\\" in str(path) and os.sep == "/" else ""
+    return f"'{path}' of dataset {info.name!r} does not exist: correct it{how} in {info.source}"

@@ -171,7 +171,7 @@ def read_yaml(file: Path) -> dict[str, Any]:
     try:
         values = yaml.load(text, _SpelledNames)
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2026-02-31
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split()).replace('"<unicode string>", ', "")
         raise DataError(f"dataset file {str(file)!r} is not YAML: {reason}") from None
     if not isinstance(values, dict):
         raise DataError(f"dataset file {str(file)!r} must hold keys such as train, val and names")
@@ -204,14 +204,13 @@ def _validate(kind: type[_Model], values: dict[str, Any], where: str) -> _Model:
         return kind.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "file"
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "missing":
+            raise DataError(f"{where}: key {key} is missing: add it") from None
         message = first["msg"].removeprefix("Value error, ")
-        value = (
-            ""
-            if first["type"] in {"missing", "value_error"}
-            else f" = {_brief.repr(first['input'])}"
-        )
-        raise DataError(f"{where}: key {key}{value}: {message}") from None
+        value = "" if first["type"] == "value_error" else f" = {_brief.repr(first['input'])}"
+        at = f"key {key}{value}: " if key else ""  # none where keys disagree
+        raise DataError(f"{where}: {at}{message}") from None
 
 
 def _from_map(names: dict[Any, Any]) -> list[Any]:

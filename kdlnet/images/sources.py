@@ -6,8 +6,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from numbers import Integral
+from os import PathLike
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -19,6 +21,7 @@ from kdlnet.images.read import IMAGE_SUFFIXES, ImageArray
 from kdlnet.images.video import camera_frames, count_frames, public, stream_frames
 from kdlnet.utils.manifest import MARK
 
+_Entry = TypeVar("_Entry")
 SourceLike = str | Path | int | ImageArray | Sequence["str | Path | ImageArray"]
 
 TIMEOUT = 10.0  # seconds without a frame after which a stream has stalled
@@ -80,7 +83,7 @@ def open_source(source: SourceLike, timeout: float = TIMEOUT) -> Source:
         return _of_items([array_item(source, 0)], "array", "array")
     if isinstance(source, Sequence) and not isinstance(source, str):
         return _of_entries(source)
-    text = str(source)
+    text = str(_known(source, (str, PathLike, Integral)))
     if text.lower().startswith(_SCHEMES):
         return _stream(text, timeout)
     if not text.strip():  # an unset variable of a shell; as a path it would be this folder
@@ -171,8 +174,15 @@ def _stream(address: str, timeout: float) -> Source:
 def _entry(entry: str | Path | ImageArray, index: int, results: list[Path]) -> list[Item]:
     if isinstance(entry, np.ndarray):
         return [array_item(entry, index)]
-    path = Path(entry)
+    path = Path(_known(entry))
     return _below(path, results) if path.is_dir() else [file_item(path)]
+
+
+def _known(entry: _Entry, kinds: tuple[type, ...] = (str, PathLike)) -> _Entry:
+    """Raises DataError for what names nothing, as None does, OpenCV's answer to a missing file."""
+    if not isinstance(entry, kinds):
+        raise DataError(f"a {type(entry).__name__} is no source: {_ALLOWED}, in Python an array")
+    return entry
 
 
 def _below(folder: Path, results: list[Path]) -> list[Item]:

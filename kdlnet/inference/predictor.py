@@ -63,7 +63,7 @@ class Predictor:
     ...     print(prediction)
     """
 
-    engine: Engine
+    engine: Engine = field(repr=False)  # pages of layers
     names: tuple[str, ...]
     preprocess: Preprocess
     rule: VerdictRule = field(default_factory=VerdictRule)

@@ -36,7 +36,7 @@ def check_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
         return ()
     for kind in kinds:
         if kind not in KINDS:
-            raise ConfigError(unknown("kind of file", kind, KINDS, "Or none"))
+            raise ConfigError(unknown("kind of file", kind, KINDS, "Or none alone"))
     return tuple(dict.fromkeys(kinds))
 
 

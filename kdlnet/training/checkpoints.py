@@ -135,12 +135,8 @@ def last_weights(resume: Path) -> Path:
                 f"{str(file)!r} is not inside its run folder, where the run would go on: give the "
                 "folder that kdlnet train made, or start a new run from the file with --init"
             )
-    if resume.is_dir():
-        raise WeightsError(
-            f"{str(resume)!r} holds no weights/last.pt to resume from: give the folder of a run "
-            "that kdlnet train began"
-        )
-    return resume
+    what = "holds no weights/last.pt to resume from" if resume.is_dir() else "does not exist"
+    raise WeightsError(f"{str(resume)!r} {what}: give the folder of a run that kdlnet train began")
 
 
 def saved_config(saved: Weights, asked: TrainConfig) -> TrainConfig:

@@ -21,9 +21,10 @@ BAD_FLAGS = [
     ("--data nowhere/data.yaml", ["nowhere/data.yaml"]),
     ("--data .", ["'.'"]),
     ("--set optim.lrr=1", ["optim.lrr", "optim.lr"]),
+    ("--set lr=1", ["'lr'; did you mean 'optim.lr'?"]),
     ("--init nowhere.pt", ["nowhere.pt", "does not exist"]),
     ("--init .", ["'.'", "folder"]),
-    ("--resume nowhere", ["nowhere"]),
+    ("--resume nowhere", ["nowhere", "does not exist: give the folder of a run"]),
     ("--set data.val_split=vall", ["'vall'", "val"]),
 ]
 

@@ -37,7 +37,7 @@ def test_one_weights() -> None:
     assert one_weights(a, None) == one_weights(None, a) == one_weights(a, Path("a.pt")) == a
     with pytest.raises(UsageProblem, match=r"'a.pt' as argument and 'b.pt' as --weights"):
         one_weights(a, b)
-    with pytest.raises(UsageProblem, match="no weights file"):
+    with pytest.raises(UsageProblem, match=r"give --weights, .* name of released ones"):
         one_weights(None, None)
 
 

@@ -303,7 +303,7 @@ def test_verdicts_are_counted_and_can_fail_the_command(
     boxes = table(Path("o/predictions.csv"))
     assert len(boxes) == sum(counted.values()) > 0
     assert {row["verdict"] for row in boxes} == {"UNSURE", "NG"}
-    failed = kdlnet(f"{line} --fail-on ng")
+    failed = kdlnet(f"{line} --fail-on NG")
     assert failed.code == 4 and failed.document["ng"] == 1  # the document comes all the same
     strict = kdlnet(f"{line} --score 0.9999999 --fail-on ng")
     assert strict.code == 0 and strict.document["ok"] == 3

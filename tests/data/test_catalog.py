@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import time
 
 import cv2
@@ -58,8 +59,8 @@ def test_names_as_map_extra_keys_and_channels(dataset):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("train: a\nnames: [x]\nnc: 3\n", "nc is 3 but names lists 1"),
-        ("train: a\n", "key names"),
+        ("train: a\nnames: [x]\nnc: 3\n", r"data\.yaml: nc is 3 but names lists 1"),
+        ("train: a\n", "key names is missing: add it"),
         ("train: a\nnames: []\n", "key names.*at least one"),
         ("train: a\nnames: [x, x]\n", "'x' appears twice"),
         ("train: a\nnames: {0: x, 2: y}\n", "0 to 1 without gaps"),
@@ -72,6 +73,7 @@ def test_names_as_map_extra_keys_and_channels(dataset):
         ("names: [x]\n", "no split"),
         ("- a\n", "must hold keys"),
         ("train: [\n", "not YAML"),
+        ("train: a\n\tval: b\n", "not YAML.* found character.* in line 2, column 1"),
         ("", "must hold keys"),
     ],
 )
@@ -221,6 +223,8 @@ def test_wrong_splits_and_entries(dataset):
     info = find_dataset(str(dataset))
     with pytest.raises(DataError, match=r"unknown split.*'tran'.*did you mean 'train'"):
         list_images(info, "tran")
+    with pytest.raises(DataError, match=r"'test'\. Known: .*data\.yaml, or let kdlnet data split"):
+        list_images(info, "test")
     write(dataset / "data.yaml", "train: nowhere\nval: empty\nnames: [x]\n")
     (dataset / "empty").mkdir()
     info = find_dataset(str(dataset))
@@ -228,6 +232,10 @@ def test_wrong_splits_and_entries(dataset):
         list_images(info, "train")
     with pytest.raises(DataError, match="no images"):
         list_images(info, "val")
+    if os.sep == "/":
+        write(dataset / "data.yaml", "train: C:\\parts\\train\nnames: [x]\n")
+        with pytest.raises(DataError, match=r"C:\\parts\\train'.*with / in place of \\ in "):
+            list_images(find_dataset(str(dataset)), "train")
 
 
 def test_export_of_labelling_services_is_found(dataset):

@@ -114,6 +114,12 @@ def test_arrays_and_sequences(tree):
             open_source(wrong)
 
 
+@pytest.mark.parametrize("wrong", [None, 0.5, [None], ["parts", 0]])
+def test_what_names_nothing_is_refused_in_one_line(tree, wrong):
+    with pytest.raises(DataError, match=r"^a \w+ is no source: give an image.*array$"):
+        open_source(wrong)
+
+
 def test_what_cannot_be_read_is_named_and_skipped(tree):
     good = Path("parts/a.png").read_bytes()
     Path("parts/b/cut.png").write_bytes(good[: len(good) // 2])

@@ -177,7 +177,9 @@ def test_the_public_door(file: Path) -> None:
     assert kdlnet.Detector is Predictor and kdlnet.Prediction is Prediction
     with pytest.raises(AttributeError, match="Detektor"):
         _ = kdlnet.Detektor
-    (prediction,) = kdlnet.Detector.load(file, device="cpu").predict(grey(90))
+    detector = kdlnet.Detector.load(file, device="cpu")
+    assert "names=(" in repr(detector) and "Conv" not in repr(detector)
+    (prediction,) = detector.predict(grey(90))
     assert isinstance(prediction, kdlnet.Prediction)
 
 
