@@ -38,8 +38,9 @@ def show_predicted(console: Console, result: PredictResult, kind: str = "images"
     stages = ", ".join(f"{stage} {1000 * value:.1f}" for stage, value in result.stages.items())
     before = f"; {result.before} of them by an earlier call" if stages and result.before else ""
     unsure = f"{result.unsure} UNSURE, " if result.unsure else ""
-    console.say(f"{result.images} {kind}: {result.ok} OK, {unsure}{result.ng} NG{skipped}{before}")
+    seen = f"1 {kind[:-1]}" if result.images == 1 else f"{result.images} {kind}"
+    console.say(f"{seen}: {result.ok} OK, {unsure}{result.ng} NG{skipped}{before}")
     if stages:
-        console.say(f"{result.images_per_second:.1f} {kind}/s with all; ms each: {stages}")
+        console.say(f"{result.images_per_second:.1f} {kind}/s with all; ms of work each: {stages}")
     if result.folder is not None:
         console.say(f"all is in {shown(result.folder)}")

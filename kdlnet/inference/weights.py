@@ -141,7 +141,7 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise _missing(path)
     if path.is_dir():
-        raise WeightsError(f"{str(path)!r} is a folder; give a weights file such as best.pt in it")
+        raise WeightsError(f"{str(path)!r} is a folder; give a file, such as {_best_in(path)}")
     kind = kind_of(path)
     if kind is not None and kind not in WEIGHTS_KINDS:
         raise WeightsError(
@@ -168,6 +168,11 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
     with safetensors.safe_open(path, framework="pt") as file:
         header = json.loads((file.metadata() or {}).get("kdlnet", "{}"))
         return {**dict(header), "state": {key: file.get_tensor(key) for key in file.keys()}}  # noqa: SIM118
+
+
+def _best_in(folder: Path) -> Path:
+    """Where the best weights of a run are that is at, or around, ``folder``."""
+    return folder / ("best.pt" if folder.name == "weights" else "weights/best.pt")
 
 
 def _missing(path: Path) -> WeightsError:

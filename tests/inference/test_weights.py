@@ -136,3 +136,10 @@ def test_a_failed_write_leaves_the_old_file(
     with pytest.raises(KdlnetError, match="No space left"):
         save_weights(file, weights)
     assert file.read_bytes() == before and list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("folder", ["part", "part/weights"])
+def test_a_run_folder_leads_to_its_best_weights(tmp_path: Path, folder: str) -> None:
+    (tmp_path / folder).mkdir(parents=True)
+    with pytest.raises(WeightsError, match=r"part/weights/best\.pt"):
+        load_weights(tmp_path / folder)
