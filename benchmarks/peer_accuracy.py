@@ -28,18 +28,9 @@ from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.table import tabulate
 from kdlnet.utils.files import write_json
 from peer_home import YOLO, Home, make_environment
-from train_speed import copy_dataset
+from train_speed import PEER_DRIVER, copy_dataset
 
 _SCORE, _MOST = 0.001, 300
-_TRAIN = """
-import json, sys, torch
-from ultralytics import YOLO
-order = json.loads(sys.argv[1])
-model = YOLO(order["model"])
-set_threads = lambda trainer: torch.set_num_threads(order["threads"])
-model.add_callback("on_train_epoch_start", set_threads)
-model.train(**order["train"])
-"""
 _PREDICT = """
 import json, sys, torch
 from ultralytics import YOLO
@@ -66,7 +57,7 @@ def train_peer(home: Home, options: argparse.Namespace, folder: Path) -> Path:
         }  # fmt: skip
         order = {"model": f"{options.peer}.yaml", "threads": options.threads, "train": train}
         began = time.monotonic()
-        home.run([home.python or "", "-c", _TRAIN, json.dumps(order)])
+        home.run([home.python or "", "-c", PEER_DRIVER, json.dumps(order)])
         print(f"trained in {time.monotonic() - began:.0f} s", file=sys.stderr)
     return last
 
