@@ -46,33 +46,30 @@ json.dump(found, open(order["out"], "w"))
 
 def train_peer(home: Home, options: argparse.Namespace, folder: Path) -> Path:
     """Trains the peer for ``options.minutes``; its last weights."""
-    last = folder / "run" / "weights" / "last.pt"
-    if not last.is_file():
-        train = {
-            "data": str(folder / "data" / "data.yaml"), "imgsz": options.image_size,
-            "batch": options.batch, "time": options.minutes / 60, "pretrained": False,
-            "device": "cpu", "amp": False, "cache": "ram", "val": False, "plots": False,
-            "seed": options.seed, "workers": options.threads, "project": str(folder),
-            "name": "run", "exist_ok": True,
-        }  # fmt: skip
-        order = {"model": f"{options.peer}.yaml", "threads": options.threads, "train": train}
-        began = time.monotonic()
-        home.run([home.python or "", "-c", PEER_DRIVER, json.dumps(order)])
-        print(f"trained in {time.monotonic() - began:.0f} s", file=sys.stderr)
-    return last
+    train = {
+        "data": str(folder / "data" / "data.yaml"), "imgsz": options.image_size,
+        "batch": options.batch, "time": options.minutes / 60, "pretrained": False,
+        "device": "cpu", "amp": False, "cache": "ram", "val": False, "plots": False,
+        "seed": options.seed, "workers": options.threads, "project": str(folder), "name": "run",
+    }  # fmt: skip
+    order = {"model": f"{options.peer}.yaml", "threads": options.threads, "train": train}
+    began = time.monotonic()
+    home.run([home.python or "", "-c", PEER_DRIVER, json.dumps(order)])
+    print(f"trained in {time.monotonic() - began:.0f} s", file=sys.stderr)
+    return folder / "run" / "weights" / "last.pt"
 
 
 def peer_results(
-    home: Home, options: argparse.Namespace, folder: Path, split: str, truth: list[ImageResult]
+    home: Home, options: argparse.Namespace, last: Path, split: str, truth: list[ImageResult]
 ) -> list[ImageResult]:
-    """What the peer finds in the images of ``split``, beside the truth."""
+    """What the peer's weights ``last`` find in the images of ``split``, beside the truth."""
+    folder = last.parents[2]
     out = folder / f"{split}.json"
     predict = {
         "source": str(folder / "data" / "images" / split), "imgsz": options.image_size,
         "conf": _SCORE, "max_det": _MOST, "device": "cpu",
     }  # fmt: skip
-    weights = str(train_peer(home, options, folder))
-    order = {"weights": weights, "threads": options.threads, "predict": predict, "out": str(out)}
+    order = {"weights": str(last), "threads": options.threads, "predict": predict, "out": str(out)}
     home.run([home.python or "", "-c", _PREDICT, json.dumps(order)])
     found = {int(Path(path).stem): rows for path, rows in json.loads(out.read_text()).items()}
     return [
@@ -115,12 +112,15 @@ def main() -> None:
     home = Home(options.home.absolute(), python, options.threads)
     info = find_dataset(options.data, options.data_root)
     folder = home.folder / "accuracy" / f"{info.name}-{options.peer}"
-    if not (folder / "data" / "data.yaml").is_file():
-        splits = dict.fromkeys(["train", "val", *(options.split or [])])
-        copy_dataset(options.data, options.data_root, None, folder / "data", tuple(splits))
-    for split in options.split or ["val"]:
-        own = own_results(options.weights, info, split)
-        peer = peer_results(home, options, folder, split, own)
+    if folder.exists():
+        raise SystemExit(f"{folder} holds an earlier training: move it or give another --home")
+    asked = options.split or ["val"]
+    owns = {split: own_results(options.weights, info, split) for split in asked}
+    splits = tuple(dict.fromkeys(["train", "val", *asked]))
+    copy_dataset(options.data, options.data_root, None, folder / "data", splits)
+    last = train_peer(home, options, folder)
+    for split, own in owns.items():
+        peer = peer_results(home, options, last, split, own)
         tables = [tabulate(results, len(info.names)) for results in (peer, own)]
         found = paired_intervals([(tables[0], tables[1])], info.names).overall
         write_json(
