@@ -12,7 +12,7 @@ from kdlnet.utils.paths import shown
 
 from ..console import Console
 from ..errors import UsageProblem
-from ..options import Json, Overwrite, Quiet, Seed, at_least_one, given, option
+from ..options import DataRoot, Json, Overwrite, Quiet, Seed, at_least_one, given, option
 
 if TYPE_CHECKING:
     from kdlnet.verbs.convert import ConvertReport, ImportOptions
@@ -77,6 +77,19 @@ PictureSize = Annotated[
     str | None, option("--image-size", metavar="N|HxW", help="Size of the images [256].")
 ]
 
+Onto = Annotated[
+    str | None,
+    option("--onto", metavar="GOOD", help="Draw on good parts: a folder, or a dataset's own."),
+]
+Shapes = Annotated[
+    list[str] | None,
+    option(
+        "--shape",
+        metavar="NAME=CLASS",
+        help="With --onto: crack, hole, chip, blotch or fray, and its class. Repeatable [all].",
+    ),
+]
+
 
 def parse_splits(entries: list[str] | None) -> dict[str, Path] | None:
     """``["train=train.txt"]`` as ``{"train": Path("train.txt")}``. Raises UsageProblem."""
@@ -91,6 +104,12 @@ def parse_values(entries: list[str] | None) -> dict[str, str]:
         if not re.fullmatch(r"\d+|#[0-9a-fA-F]{6}", value):
             raise UsageProblem(f"--value {value!r}: write a number or a colour such as #ff0000")
     return {value.lower(): name for value, name in pairs.items()}
+
+
+def parse_shapes(entries: list[str] | None) -> dict[str, str] | None:
+    """``["crack=MT_Crack", "hole"]`` as ``{"crack": "MT_Crack", "hole": "hole"}``."""
+    named = [entry if "=" in entry else f"{entry}={entry}" for entry in entries or []]
+    return _parse_pairs("--shape", named, "NAME=CLASS, for example crack=crack") or None
 
 
 def _parse_pairs(flag: str, entries: list[str] | None, form: str) -> dict[str, str]:
@@ -209,27 +228,38 @@ def synth(
     count: Count = None,
     image_size: PictureSize = None,
     seed: Seed = None,
+    onto: Onto = None,
+    shape: Shapes = None,
+    data_root: DataRoot = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make a synthetic defect dataset.
+    """Make defects: on textured surfaces, or drawn on photographs of your good parts.
 
-    Textured surfaces, some with labelled defects, some good. The same seed makes the same images.
+    The same seed makes the same images. A class that has a name of your dataset is trained as one
+    with it.
+
+    \b
+    kdlnet data synth drawn --onto parts --shape crack=crack --shape hole=pore
+    kdlnet train --data parts --data drawn
     """
-    size = parse_size(image_size)
+    size, shapes = parse_size(image_size), parse_shapes(shape)
+    if onto is None and shapes is not None:
+        raise UsageProblem("--shape is drawn on photographs: name good parts with --onto")
+    if onto is not None and size is not None:
+        raise UsageProblem("--image-size with --onto: the images keep the size of the good parts")
     with Console(as_json=as_json, quiet=quiet) as console:
-        from kdlnet.verbs.synth import synthesize
+        from kdlnet.verbs.synth import synthesize, synthesize_onto
 
         from ..progress import EventPrinter
 
         with EventPrinter(console) as printer:
-            report = synthesize(
-                out,
-                overwrite=overwrite,
-                on_event=printer,
-                **given(count=count, image_size=size, seed=seed),
-            )
+            how = {"overwrite": overwrite, "on_event": printer, **given(count=count, seed=seed)}
+            if onto is None:
+                report = synthesize(out, **how, **given(image_size=size))
+            else:
+                report = synthesize_onto(onto, out, data_root=data_root, shapes=shapes, **how)
         show_report(console, report)
 
 

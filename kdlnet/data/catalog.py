@@ -91,6 +91,17 @@ def look_up(name: str, catalog: Path | None = None) -> tuple[CatalogEntry | None
     return None, Path(CATALOG_NAME), list(known)
 
 
+def parts_with(info: DatasetInfo, split: str) -> list[DatasetInfo]:
+    """The datasets joined in ``info`` that have this split; none if it is one of its own.
+
+    Raises DataError for a split that ``info`` does not have.
+    """
+    if split not in info.splits:
+        hint = f"Add it to {info.source}, or let kdlnet data split make it"
+        raise DataError(f"dataset {info.name!r}: " + unknown("split", split, info.splits, hint))
+    return [part for part in info.parts if split in part.splits]
+
+
 def list_images(info: DatasetInfo, split: str, results: list[Path] | None = None) -> list[Path]:
     """Absolute paths of the split's images, sorted, each once; symbolic links are not followed.
 
@@ -101,11 +112,8 @@ def list_images(info: DatasetInfo, split: str, results: list[Path] | None = None
     Raises DataError for an unknown or empty split, a missing entry, and listed images that are not
     there (first one and count).
     """
-    if split not in info.splits:
-        hint = f"Add it to {info.source}, or let kdlnet data split make it"
-        raise DataError(f"dataset {info.name!r}: " + unknown("split", split, info.splits, hint))
-    if info.parts:
-        return sorted(path for part in info.parts for path in list_images(part, split, results))
+    if parts := parts_with(info, split):
+        return sorted(path for part in parts for path in list_images(part, split, results))
     images: set[str] = set()
     for entry in info.splits[split]:
         images.update(_entry_images(info, entry, [] if results is None else results))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kdlnet.data.cache import ImageStore, Sample
-from kdlnet.data.catalog import DatasetInfo, label_path, list_images
+from kdlnet.data.catalog import DatasetInfo, label_path, list_images, parts_with
 from kdlnet.data.folders import unread_pictures
 from kdlnet.data.joined import put_together
 from kdlnet.data.label_files import LabelReader, all_images, conversion, find_unread
@@ -50,8 +50,8 @@ def load_split(info: DatasetInfo, split: str, strict: bool = False) -> Split:
     A defect that is drawn and not read would be learned as background. Raises DataError also when
     no image is left, and with ``strict`` at the first faulty row or image that would be left out.
     """
-    if info.parts:
-        return put_together([load_split(part, split, strict) for part in info.parts], info)
+    if parts := parts_with(info, split):
+        return put_together([(part, load_split(part, split, strict)) for part in parts], info)
     results: list[Path] = []
     paths = list_images(info, split, results)
     labels, problems, reader = _labels(info, paths)

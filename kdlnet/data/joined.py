@@ -26,7 +26,7 @@ def find_datasets(names: str | Sequence[str], data_root: Path | None = None) -> 
 
 
 def join(parts: Sequence[DatasetInfo]) -> DatasetInfo:
-    """One dataset of all images of ``parts``, with the splits that all of them have.
+    """One dataset of all images of ``parts``; to a split that it lacks a part adds nothing.
 
     A class that several have by the same name is one class. Raises DataError where a dataset is
     named twice.
@@ -37,7 +37,7 @@ def join(parts: Sequence[DatasetInfo]) -> DatasetInfo:
     )
     if twice is not None:
         raise DataError(f"dataset {twice.name!r} is named twice: name each once")
-    splits = [split for split in parts[0].splits if all(split in part.splits for part in parts)]
+    splits = dict.fromkeys(split for part in parts for split in part.splits)
     channels = [part.channels for part in parts]
     return DatasetInfo(
         name="+".join(part.name for part in parts),
@@ -46,7 +46,9 @@ def join(parts: Sequence[DatasetInfo]) -> DatasetInfo:
         names=tuple(dict.fromkeys(name for part in parts for name in part.names)),
         splits={
             split: tuple(
-                str(entry_path(part, entry)) for part in parts for entry in part.splits[split]
+                str(entry_path(part, entry))
+                for part in parts
+                for entry in part.splits.get(split, ())
             )
             for split in splits
         },
@@ -72,6 +74,12 @@ def described(info: DatasetInfo) -> list[str]:
     shared = [name for name in info.names if sum(name in part.names for part in info.parts) > 1]
     if shared:
         lines.append(f"the same class in several sets, since of one name: {', '.join(shared)}")
+    lines += [
+        f"{part.name} has no {split}: that of the others is used"
+        for split in info.splits
+        for part in info.parts
+        if split not in part.splits
+    ]
     return lines
 
 
@@ -100,13 +108,13 @@ def renumber(split: Split, names: Sequence[str], wanted: Sequence[str]) -> Split
     return replace(split, labels=labels)
 
 
-def put_together(parts: Sequence[Split], info: DatasetInfo) -> Split:
-    """The same split of all ``info.parts``, with the labels and warnings of each.
+def put_together(splits: Sequence[tuple[DatasetInfo, Split]], info: DatasetInfo) -> Split:
+    """The same split of several parts of ``info``, with the labels and warnings of each.
 
     Raises DataError for an image that two of them have.
     """
     owner: dict[Path, str] = {}
-    for part, split in zip(info.parts, parts, strict=True):
+    for part, split in splits:
         for path in split.paths:
             if path in owner:
                 raise DataError(
@@ -114,10 +122,7 @@ def put_together(parts: Sequence[Split], info: DatasetInfo) -> Split:
                     "label file for both: give it to one of them"
                 )
             owner[path] = part.name
-    renumbered = [
-        renumber(split, part.names, info.names)
-        for part, split in zip(info.parts, parts, strict=True)
-    ]
+    renumbered = [renumber(split, part.names, info.names) for part, split in splits]
     first = renumbered[0]
     return replace(
         first,

@@ -1,27 +1,35 @@
-"""A built-in defect set: procedural surfaces with scratches, pits, inclusions and stains.
+"""Made-up defects: on procedural surfaces, or drawn on photographs of good parts.
 
-On the command line: ``kdlnet data synth OUT [--count N] [--seed N]``.
+On the command line: ``kdlnet data synth OUT [--count N] [--seed N] [--onto GOOD]``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from kdlnet.curation.synth.defects import DEFECTS
-from kdlnet.curation.synth.image import CLASSES, SynthImage, draw_image
+from kdlnet.curation.synth.image import CLASSES, draw_image
+from kdlnet.curation.synth.onto import SHAPES, draw_onto
 from kdlnet.curation.writer import (
     ConvertReport,
     count_split,
     write_index,
     write_report,
 )
+from kdlnet.data.catalog import find_dataset
+from kdlnet.data.dataset import load_split
 from kdlnet.data.labels import write_rows
 from kdlnet.errors import DataError, unknown
 from kdlnet.events import Listener, Progress, ignore
-from kdlnet.utils.output import whole_folder
+from kdlnet.images.decode import ImageArray
+from kdlnet.images.folder import images_below
+from kdlnet.images.read import read_image
+from kdlnet.utils.output import keep_apart, whole_folder
 
 _SMALLEST_IMAGE = 96
 _MOST_CONTRAST = 10.0
@@ -54,7 +62,7 @@ def synthesize(
         for split, indices in splits.items():
             for index in indices:
                 drawn = draw_image(seed, index, image_size, classes, good_share, contrast)
-                _write(folder, index, drawn)
+                _write(folder, index, drawn.image[..., None], drawn.boxes, drawn.labels)
                 found[split].append([classes[label] for label in drawn.labels])
                 on_event(Progress("draw images", index + 1, count))
         paths = {split: [_image_path(index) for index in splits[split]] for split in splits}
@@ -70,6 +78,65 @@ def synthesize(
             contrast=contrast,
         )
     return report
+
+
+def synthesize_onto(
+    good: str,
+    out: Path,
+    *,
+    data_root: Path | None = None,
+    shapes: Mapping[str, str] | None = None,
+    count: int | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    on_event: Listener = ignore,
+) -> ConvertReport:
+    """Writes photographs of good parts with drawn defects, labels and data.yaml to ``out``.
+
+    ``good`` is a folder of images, or a dataset, of which the images without defects in "train"
+    are taken. ``shapes`` are the class of each shape that is drawn, all by their own names unless
+    told otherwise. ``count`` images are drawn, as many as there are good parts unless told
+    otherwise; with more the parts come in turn, with other defects. There is one split, "train":
+    trained together with a dataset of real defects, they are judged by the real ones.
+
+    Raises DataError for an unknown shape, no good part, and a folder that is taken.
+    """
+    shapes = {shape: shape for shape in SHAPES} if shapes is None else shapes
+    for shape in shapes:
+        if shape not in SHAPES:
+            raise DataError(unknown("shape", shape, SHAPES))
+    parts = _good_parts(good, data_root)
+    count = len(parts) if count is None else count
+    names = tuple(dict.fromkeys(shapes.values()))
+    found: list[list[str]] = []
+    keep_apart(out, {path.parent for path in parts})
+    with whole_folder(out, overwrite) as folder:
+        for index in range(count):
+            photo = read_image(parts[index % len(parts)])
+            drawn = draw_onto(photo, seed, index, tuple(shapes))
+            classes = [tuple(shapes.values())[label] for label in drawn.labels]
+            labels = np.array([names.index(name) for name in classes], np.int64)
+            _write(folder, index, drawn.image, drawn.boxes, labels)
+            found.append(classes)
+            on_event(Progress("draw defects", index + 1, count))
+        write_index(folder, names, {"train": [_image_path(index) for index in range(count)]})
+        report = ConvertReport(out, names, {"train": count_split(found, names)})
+        write_report(folder, report, format="synth", seed=seed, onto=good, shapes=dict(shapes))
+    return report
+
+
+def _good_parts(good: str, data_root: Path | None) -> list[Path]:
+    """The images of a folder, or the images without defects that a dataset trains on."""
+    folder = Path(good)
+    if folder.is_dir() and not (folder / "data.yaml").is_file():
+        parts = sorted(images_below(folder))
+    else:
+        split = load_split(find_dataset(good, data_root), "train")
+        pairs = zip(split.paths, split.labels, strict=True)
+        parts = [path for path, labels in pairs if not len(labels.labels)]
+    if not parts:
+        raise DataError(f"{good!r} has no good part to draw on: give images without defects")
+    return parts
 
 
 def _split(count: int, val_share: float, test_share: float) -> dict[str, range]:
@@ -91,16 +158,22 @@ def _image_path(index: int) -> Path:
     return Path("images", f"{index:06d}.png")
 
 
-def _write(folder: Path, index: int, drawn: SynthImage) -> None:
-    image = folder / _image_path(index)
-    labels = folder / "labels" / f"{index:06d}.txt"
-    image.parent.mkdir(exist_ok=True)
-    labels.parent.mkdir(exist_ok=True)
+def _write(
+    folder: Path,
+    index: int,
+    image: ImageArray,
+    boxes: NDArray[np.float64],
+    labels: NDArray[np.int64],
+) -> None:
+    file = folder / _image_path(index)
+    rows = folder / "labels" / f"{index:06d}.txt"
+    file.parent.mkdir(exist_ok=True)
+    rows.parent.mkdir(exist_ok=True)
     # Level 1: noisy textures hardly shrink further, and writing takes most of the time.
-    _, data = cv2.imencode(".png", drawn.image, [cv2.IMWRITE_PNG_COMPRESSION, 1])
-    image.write_bytes(data.tobytes())
-    height, width = drawn.image.shape
-    write_rows(labels, drawn.boxes / [width, height, width, height], drawn.labels)
+    _, data = cv2.imencode(".png", image[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    file.write_bytes(data.tobytes())
+    height, width = image.shape[:2]
+    write_rows(rows, boxes / [width, height, width, height], labels)
 
 
 def _check(

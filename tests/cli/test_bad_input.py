@@ -122,6 +122,7 @@ def test_val_user_errors(
         ("data synth full", ["full", "not empty", "--overwrite"]),
         ("data synth file", ["file", "not a folder"]),
         ("data synth new --image-size 8", ["8"]),
+        ("data synth new --onto empty", ["empty", "no good part"]),
         ("data convert vocc full --out new", ["'vocc'", "did you mean 'voc'"]),
         ("data convert voc nowhere --out new", ["nowhere", "does not exist"]),
         ("data convert voc empty --out new", ["empty"]),

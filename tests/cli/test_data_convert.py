@@ -145,3 +145,18 @@ parts:
     document = kdlnet("data prepare parts --overwrite --json --from", dataset).document
     assert document["splits"]["train"]["images"] == document["splits"]["val"]["images"] == 6
     assert document["warnings"] == ["images: expected 13, found 12; is the copy complete?"]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("--shape crack", "name good parts with --onto"),
+        ("--onto parts --image-size 96", "keep the size of the good parts"),
+        ("--onto parts --shape crack=", "--shape 'crack=': write NAME=CLASS"),
+    ],
+)
+def test_synth_takes_shapes_and_sizes_where_they_belong(
+    kdlnet: Command, line: str, words: str
+) -> None:
+    run = kdlnet(f"data synth new {line}")
+    assert run.code == 2 and words in run.err

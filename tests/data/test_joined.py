@@ -94,11 +94,18 @@ def test_a_set_or_an_image_named_twice_is_refused(two: tuple[str, str], tmp_path
         load_split(find_datasets([two[0], str(other)]), "train")
 
 
-def test_a_split_that_one_set_lacks_is_named(two: tuple[str, str]) -> None:
+def test_a_split_that_one_set_lacks_is_that_of_the_others_and_said(two: tuple[str, str]) -> None:
     file = Path(two[1])
     file.write_text(file.read_text().replace("val: images\n", ""))
-    with pytest.raises(DataError, match="val"):
-        load_split(find_datasets(two), "val")
+    info = find_datasets(two)
+    assert described(info)[-1] == "bright has no val: that of the others is used"
+    split = load_split(info, "val")
+    assert {path.parent.parent.name for path in split.paths} == {"dark"}
+    assert split.labels[0].looked_for is not None
+    assert split.labels[0].looked_for.tolist() == [True, True, False]
+    assert len(load_split(info, "train").paths) == 8
+    with pytest.raises(DataError, match="unknown split 'test'"):
+        load_split(info, "test")
 
 
 def test_a_set_with_fewer_classes_than_the_reader_looks_for_its_own(two: tuple[str, str]) -> None:

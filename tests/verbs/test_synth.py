@@ -2,15 +2,19 @@ from __future__ import annotations
 
 import hashlib
 
+import cv2
 import numpy as np
 import pytest
 
 from kdlnet.curation.synth.image import CLASSES, draw_image
+from kdlnet.curation.synth.onto import SHAPES
 from kdlnet.data.catalog import find_dataset, label_path, list_images
+from kdlnet.data.dataset import load_split
+from kdlnet.data.joined import find_datasets
 from kdlnet.data.labels import read_labels
 from kdlnet.errors import DataError
 from kdlnet.images.read import read_image
-from kdlnet.verbs.synth import synthesize
+from kdlnet.verbs.synth import synthesize, synthesize_onto
 
 
 def digest(folder):
@@ -71,3 +75,55 @@ def test_wrong_values_get_one_line(tmp_path, values, words):
 def test_contrast_out_of_range(tmp_path, contrast):
     with pytest.raises(DataError, match=r"contrast .*: above 0 and at most 10"):
         synthesize(tmp_path / "set", count=4, contrast=contrast)
+
+
+@pytest.fixture
+def good_parts(tmp_path):
+    """A dataset of six colour images, every second of which shows a defect."""
+    folder = tmp_path / "parts"
+    (folder / "images").mkdir(parents=True)
+    (folder / "labels").mkdir()
+    for n in range(6):
+        cv2.imwrite(str(folder / "images" / f"{n}.png"), np.full((110, 130, 3), 40 * n, np.uint8))
+        if n % 2:
+            (folder / "labels" / f"{n}.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    (folder / "data.yaml").write_text("train: images\nval: images\nnames: [tear]\n")
+    return folder
+
+
+def test_drawn_on_the_good_parts_of_a_dataset_and_trained_with_it(good_parts, tmp_path):
+    before = digest(good_parts)
+    out = tmp_path / "drawn"
+    shapes = {"crack": "tear", "hole": "pore"}
+    report = synthesize_onto(str(good_parts), out, shapes=shapes, count=5)
+    assert (
+        report.names == ("tear", "pore") and report.images == 5 and set(report.splits) == {"train"}
+    )
+    images = list_images(find_dataset(str(out)), "train")
+    # Parts 0, 2 and 4 in turn: the level of the background tells which it was.
+    assert [int(np.median(read_image(image))) for image in images] == [0, 80, 160, 0, 80]
+    assert {read_image(image).shape for image in images} == {(110, 130, 3)}
+    rows = [read_labels(label_path(image), 2)[0] for image in images]
+    assert sum(len(row.labels) for row in rows) == report.boxes >= 5
+    joined = find_datasets([str(good_parts), str(out)])
+    assert joined.names == ("tear", "pore")
+    assert len(list_images(joined, "train")) == 11 and len(list_images(joined, "val")) == 6
+    assert len(load_split(joined, "val").paths) == 6
+    assert digest(good_parts) == before
+
+
+def test_drawn_on_a_folder_of_images_by_the_names_of_the_shapes(good_parts, tmp_path):
+    report = synthesize_onto(str(good_parts / "images"), tmp_path / "drawn")
+    assert report.names == tuple(SHAPES) and report.images == 6
+
+
+def test_nothing_to_draw_on_or_with_is_one_line(good_parts, tmp_path):
+    with pytest.raises(DataError, match="unknown shape 'crak'; did you mean 'crack'"):
+        synthesize_onto(str(good_parts), tmp_path / "out", shapes={"crak": "tear"})
+    for n in range(6):
+        (good_parts / "labels" / f"{n}.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    with pytest.raises(DataError, match="no good part to draw on"):
+        synthesize_onto(str(good_parts), tmp_path / "out")
+    with pytest.raises(DataError, match="lie inside each other"):
+        synthesize_onto(str(good_parts / "images"), good_parts / "images" / "out")
+    assert not (tmp_path / "out").exists()

@@ -35,7 +35,7 @@ def visible_box(patch: Grey) -> PixelBox:
 
 def _scratch(rng: Generator, roughness: float, largest: int) -> Grey:
     """A thin, slightly bent line, bright where metal was cut open, with a shadow beside it."""
-    length = _log_uniform(rng, 22, min(130, largest))
+    length = log_uniform(rng, 22, min(130, largest))
     angle, bend = rng.uniform(0, np.pi), rng.normal(0, 0.08) * length
     along = np.array([np.cos(angle), np.sin(angle)])
     across = np.array([-along[1], along[0]])
@@ -59,7 +59,7 @@ def _scratch(rng: Generator, roughness: float, largest: int) -> Grey:
 
 def _pit(rng: Generator, roughness: float, largest: int) -> Grey:
     """A small crater: dark floor, the wall towards the light dark, the far wall bright."""
-    radius = _log_uniform(rng, 4.0, min(14.0, largest / 2))
+    radius = log_uniform(rng, 4.0, min(14.0, largest / 2))
     side = int(2 * radius) + 12
     floor = _ragged_disc(rng, side, radius, radius * rng.uniform(0.7, 1.0), 0.18)
     depth = cv2.GaussianBlur(floor, (0, 0), 1.0)
@@ -70,7 +70,7 @@ def _pit(rng: Generator, roughness: float, largest: int) -> Grey:
 
 def _inclusion(rng: Generator, roughness: float, largest: int) -> Grey:
     """A string of ragged flakes of foreign material, with a texture of its own."""
-    length = _log_uniform(rng, 16, min(70, largest))
+    length = log_uniform(rng, 16, min(70, largest))
     thickness = max(3.0, length / rng.uniform(2.2, 4.5))
     side = int(length + thickness) + 14
     body = np.zeros((side, side), np.float32)
@@ -94,7 +94,7 @@ def _inclusion(rng: Generator, roughness: float, largest: int) -> Grey:
 
 def _stain(rng: Generator, roughness: float, largest: int) -> Grey:
     """A dried drop: wide, weak, soft-edged, often with a stronger rim."""
-    radius = _log_uniform(rng, 12, min(46, largest / 2))
+    radius = log_uniform(rng, 12, min(46, largest / 2))
     side = int(2.6 * radius) + 12
     edge = float(rng.uniform(1.2, 2.6))
     ratio = rng.uniform(0.6, 1.0)
@@ -107,14 +107,20 @@ def _stain(rng: Generator, roughness: float, largest: int) -> Grey:
     return np.asarray(sign * _strength(rng, roughness, 2.3, 5.5) * body, np.float32)
 
 
-def _ragged_disc(rng: Generator, side: int, first: float, second: float, ragged: float) -> Grey:
-    """An ellipse with half axes ``first`` and ``second`` (pixels) whose radius wanders."""
+def ragged_outline(rng: Generator, first: float, second: float, ragged: float) -> Grey:
+    """(40, 2) points x, y of an ellipse around 0 with half axes ``first`` and ``second`` (pixels)
+    whose radius wanders."""
     angles = np.linspace(0, 2 * np.pi, 40, endpoint=False)
     wander = np.ones_like(angles)
     for wave in (2, 3, 4, 5):
         wander += rng.normal(0, ragged / wave**0.5) * np.cos(wave * angles + rng.uniform(0, 6.3))
+    return np.stack([first * np.cos(angles) * wander, second * np.sin(angles) * wander], 1)
+
+
+def _ragged_disc(rng: Generator, side: int, first: float, second: float, ragged: float) -> Grey:
+    """A ragged ellipse of any direction in the middle of (``side``, ``side``) pixels."""
+    xs, ys = ragged_outline(rng, first, second, ragged).T
     turn = rng.uniform(0, np.pi)
-    xs, ys = first * np.cos(angles) * wander, second * np.sin(angles) * wander
     points = np.stack(
         [xs * np.cos(turn) - ys * np.sin(turn), xs * np.sin(turn) + ys * np.cos(turn)]
     )
@@ -129,7 +135,7 @@ def _strength(rng: Generator, roughness: float, weakest: float, strongest: float
     return float(roughness * (weakest + (strongest - weakest) * rng.beta(1.3, 1.5)))
 
 
-def _log_uniform(rng: Generator, low: float, high: float) -> float:
+def log_uniform(rng: Generator, low: float, high: float) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(max(high, low)))))
 
 

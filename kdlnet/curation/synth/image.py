@@ -80,13 +80,14 @@ def _place(rng: Generator, surface: Surface, name: str, contrast: float) -> Pixe
             int(rng.integers(2, height - sides[0] - 1)),
         )
         box = (x, y, x + sides[1], y + sides[0])
-        if not any(_touch(box, other) for other in surface.occupied):
+        if not any(touch(box, other) for other in surface.occupied):
             surface.image[y : box[3], x : box[2]] += contrast * patch
             return box
     return None
 
 
-def _touch(first: PixelBox, second: PixelBox) -> bool:
+def touch(first: PixelBox, second: PixelBox) -> bool:
+    """Whether two boxes overlap or lie closer than the gap between two defects."""
     return (
         first[0] < second[2] + _GAP
         and second[0] < first[2] + _GAP
