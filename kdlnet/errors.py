@@ -26,8 +26,16 @@ class ProofFailed(KdlnetError):
     """A check the user asked for did not pass. The command line exits with 4."""
 
 
-def unknown(kind: str, value: str, allowed: Iterable[str], hint: str = "") -> str:
+def unknown(
+    kind: str,
+    value: str,
+    allowed: Iterable[str],
+    hint: str = "",
+    listed: Iterable[str] | None = None,
+) -> str:
     """One line for an unknown name: the value, the closest match and the allowed ones.
+
+    Of very many only those ``listed`` are named.
 
     >>> unknown("model", "lightnt", ["lightnet", "lightnet-n"])
     "unknown model 'lightnt'; did you mean 'lightnet'? Known: lightnet, lightnet-n"
@@ -37,4 +45,4 @@ def unknown(kind: str, value: str, allowed: Iterable[str], hint: str = "") -> st
     close = close or [name for name in names if name.rpartition(".")[2] == value]  # of a section
     guess = f"; did you mean {close[0]!r}?" if close else "."
     tail = f". {hint}" if hint else ""
-    return f"unknown {kind} {value!r}{guess} Known: {', '.join(names)}{tail}"
+    return f"unknown {kind} {value!r}{guess} Known: {', '.join(listed or names)}{tail}"

@@ -113,5 +113,13 @@ def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        return unknown("setting", key, _known_keys(kind))
+        known = _known_keys(kind)
+        return unknown("setting", key, known, listed=_beside(key, known))
     return f"setting {key} = {first['input']!r}: {first['msg']}"
+
+
+def _beside(key: str, known: list[str]) -> list[str]:
+    """What could stand where ``key`` does: settings of its section, and sections as ``optim.*``."""
+    section = key[: key.rfind(".") + 1]
+    rest = (name[len(section) :].partition(".") for name in known if name.startswith(section))
+    return list(dict.fromkeys(f"{section}{name}{'.*' * bool(dot)}" for name, dot, _ in rest))

@@ -46,3 +46,13 @@ def test_off_is_off_though_yaml_takes_it_for_false(tmp_path: Path) -> None:
     assert load_config(file, {}, []).amp == load_config(None, {}, ["amp=off"]).amp == "off"
     with pytest.raises(ConfigError, match="amp = True"):
         load_config(None, {}, ["amp=on"])
+
+
+@pytest.mark.parametrize(
+    ("key", "listed", "elsewhere"),
+    [("optim.lrr", "optim.momentum", "augment"), ("lr", "optim.*", "momentum")],
+)
+def test_an_unknown_setting_is_told_those_beside_it(key: str, listed: str, elsewhere: str) -> None:
+    with pytest.raises(ConfigError, match=r"did you mean 'optim\.lr'\? Known: ") as error:
+        load_config(assignments=[f"{key}=1"])
+    assert listed in str(error.value) and elsewhere not in str(error.value)
