@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Integral
 from os import PathLike
+from os.path import normpath
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -96,11 +97,19 @@ def open_source(source: SourceLike, timeout: float = TIMEOUT) -> Source:
 
 
 def _of_entries(source: Sequence[str | Path | ImageArray]) -> Source:
-    """Files named one by one claim no folder, which the shell's ``*.png`` would otherwise do."""
+    """Files named one by one claim no folder, which the shell's ``*.png`` would otherwise do.
+
+    Where a folder is among them each file comes once, though it be named besides.
+    """
     results: list[Path] = []
     items = [item for index, entry in enumerate(source) for item in _entry(entry, index, results)]
     named = [Path(entry) for entry in source if not isinstance(entry, np.ndarray)]
     folders = tuple(path for path in named if path.is_dir())
+    if folders:
+        once: dict[str, Item] = {}
+        for item in items:
+            once.setdefault(normpath(Path(item.name).absolute()), item)
+        items = list(once.values())
     name = f"{len(source)} entries"
     return _of_items(items, name, "images", folders, "".join(results_lines(results)))
 

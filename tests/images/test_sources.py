@@ -114,6 +114,16 @@ def test_arrays_and_sequences(tree):
             open_source(wrong)
 
 
+def test_a_file_beside_its_folder_comes_once_and_by_itself_as_often_as_named(tree):
+    frames, _ = read(["parts/b/../b/a.png", Path("parts"), "parts/b", tree / "parts/a.png"])
+    assert [Path(frame.name).resolve().relative_to(tree).as_posix() for frame in frames] == [
+        "parts/b/a.png",
+        "parts/a.png",
+        "parts/b/c.JPG",
+    ]
+    assert len(read(["parts/a.png", "parts/a.png"])[0]) == 2  # an answer for each of a list
+
+
 @pytest.mark.parametrize("wrong", [None, 0.5, [None], ["parts", 0]])
 def test_what_names_nothing_is_refused_in_one_line(tree, wrong):
     with pytest.raises(DataError, match=r"^a \w+ is no source: give an image.*array$"):
