@@ -140,8 +140,13 @@ def find_data(config: TrainConfig) -> DatasetInfo:
 
 
 def training_split(config: TrainConfig) -> Split:
-    """What a run learns from, read from its files. Raises DataError where that cannot be."""
-    return load_split(find_data(config), config.data.train_split, config.data.strict)
+    """What a run learns from, read from its files.
+
+    Raises DataError where that cannot be, or where there is no split to measure the run on.
+    """
+    info = find_data(config)
+    list_images(info, config.data.val_split)
+    return load_split(info, config.data.train_split, config.data.strict)
 
 
 def _open(

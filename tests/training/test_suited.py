@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from kdlnet.config import TrainConfig, build_config
+from kdlnet.errors import DataError
 from kdlnet.events import Message
 from kdlnet.training.parts import training_split
 from kdlnet.training.suited import suited
@@ -35,6 +36,13 @@ def _chosen(data: Path, **given: object) -> tuple[TrainConfig, str]:
 
     config = build_config({"data": {"name": str(data)}, "device": "cpu", **given})
     return suited(config, training_split(config), None, hear), "\n".join(told)
+
+
+def test_a_set_without_a_split_to_measure_on_is_refused_before_anything_is_chosen(tmp_path: Path):
+    data = _set(tmp_path, 4, (64, 64), 9)
+    data.write_text("train: images\nnames: [pit]\n")
+    with pytest.raises(DataError, match="unknown split 'val'"):
+        training_split(build_config({"data": {"name": str(data)}}))
 
 
 @pytest.mark.parametrize(
