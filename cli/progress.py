@@ -13,6 +13,7 @@ from rich.text import Text
 
 from kdlnet import events
 from kdlnet.utils.paths import shown
+from kdlnet.utils.words import counted
 
 from .console import Console, duration, figure
 from .errors import printable
@@ -73,12 +74,13 @@ class EventPrinter:
 
     def _started(self, event: events.RunStarted) -> None:
         self.folder, self._epochs = event.folder, event.epochs
-        epochs = f"{event.epochs} epochs" if self._epochs_known else "epochs"
+        epochs = counted(event.epochs, "epoch") if self._epochs_known else "epochs"
         for line in (
             f"model   {event.model}: {event.parameters / 1e6:.2f} M parameters, "
             f"{event.gflops:.2f} GFLOPs",
-            f"data    {event.train_images} train images, {event.val_images} val images",
-            f"run     {epochs} of {event.steps_per_epoch} steps on {event.device}; "
+            f"data    {counted(event.train_images, 'train image')}, "
+            f"{counted(event.val_images, 'val image')}",
+            f"run     {epochs} of {counted(event.steps_per_epoch, 'step')} on {event.device}; "
             "* is the best so far",
             f"folder  {shown(event.folder)}",
         ):

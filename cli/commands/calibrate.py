@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from kdlnet.utils.words import counted
+
 from ..console import Console
 from ..errors import UsageProblem
 from ..options import (
@@ -212,7 +214,7 @@ def _show(console: Console, result: Calibration) -> None:
         console.say(f"{name}: NG from {cells}")
     for outcome, how in ((result.chosen, "chosen on"), (result.reported, "reported on")):
         if outcome is not None:
-            console.say(f"{how} {outcome.split}, {outcome.images} images", "bold")
+            console.say(f"{how} {outcome.split}, {counted(outcome.images, 'image')}", "bold")
             _show_outcome(console, outcome)
     if result.reported is None:
         console.say("no other images were looked at: those that chose the thresholds flatter them")

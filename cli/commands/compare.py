@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kdlnet.utils.paths import shown
+from kdlnet.utils.words import counted
 
 from ..console import Console, figure
 from ..errors import UsageProblem
@@ -99,7 +100,9 @@ def show_comparison(console: Console, result: Comparison) -> None:
             console.say(f"{kind} images: {cells}{_chance(result.flips.tests[kind])}")
     for shift in result.shifts:
         console.say(f"scores: {shift.words}")
-    console.say(f"{result.images} images of {result.split}; all is in {shown(result.folder)}")
+    console.say(
+        f"{counted(result.images, 'image')} of {result.split}; all is in {shown(result.folder)}"
+    )
     console.say(result.verdict, "bold")
 
 
@@ -109,7 +112,7 @@ def _row(name: str, value: Difference) -> tuple[str, ...]:
 
 
 def _class_row(name: str, found: ClassDifference) -> tuple[str, ...]:
-    title = f"{name}, {found.boxes} boxes"
+    title = f"{name}, {counted(found.boxes, 'box', 'boxes')}"
     if found.reason:
         return title, "", "", "", found.reason
     return _row(title, found.figures["ap"])

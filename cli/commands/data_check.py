@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kdlnet.utils.paths import shown
+from kdlnet.utils.words import counted
 
 from ..console import Console, duration
 from ..errors import PROOF, UsageProblem
@@ -91,9 +92,9 @@ def _show(console: Console, result: CheckResult) -> None:
         rows.append((*key, count, _short(where + first.message), _short(first.fix)))
     console.table(("severity", "<check", "count", "<the first one", "<what to do"), rows)
     splits = ", ".join(f"{len(survey.of(split))} {split}" for split in survey.splits)
-    found = ", ".join(f"{count} {severity}s" for severity, count in result.counts.items())
-    console.say(f"{survey.name}: {splits}; {found.replace('infos', 'notes')}", "bold")
-    console.say(f"{len(survey.images)} images in {duration(result.seconds)}")
+    found = ", ".join(counted(count, severity) for severity, count in result.counts.items())
+    console.say(f"{survey.name}: {splits}; {found.replace('info', 'note')}", "bold")
+    console.say(f"{counted(len(survey.images), 'image')} in {duration(result.seconds)}")
     if result.folder is not None:
         console.say(f"findings {shown(result.folder / 'findings.json')}", "bold")
 

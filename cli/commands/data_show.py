@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from kdlnet.utils.paths import shown
+from kdlnet.utils.words import counted
 
 from ..console import Console
 from ..options import (
@@ -77,6 +78,6 @@ def show(
             )
         for sheet in view.sheets:
             console.say(f"sheet {shown(sheet)}")
-        size = f"{view.images} images of up to {view.side} px, {view.megabytes:.1f} MB"
+        size = f"{counted(view.images, 'image')} of up to {view.side} px, {view.megabytes:.1f} MB"
         console.say(f"page {shown(view.page)}: {size}", "bold")
         console.document(view.to_dict())

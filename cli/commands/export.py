@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kdlnet.utils.words import counted
+
 from ..console import Console
 from ..options import (
     Data,
@@ -156,7 +158,8 @@ def _show(console: Console, certificate: ExportCertificate) -> None:
 
 def _boxes(facts: dict[str, Any]) -> str:
     same = "the same " if facts["same_boxes"] else ""
-    return f"{same}{facts['boxes_compared']} boxes" if facts["boxes_compared"] else "no boxes"
+    boxes = facts["boxes_compared"]
+    return f"{same}{counted(boxes, 'box', 'boxes')}" if boxes else "no boxes"
 
 
 def _show_another_size(console: Console, facts: dict[str, Any]) -> None:

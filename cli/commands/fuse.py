@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from kdlnet.utils.words import counted
+
 from ..console import Console, figure
 from ..options import (
     Data,
@@ -77,7 +79,8 @@ def _show(console: Console, certificate: Certificate) -> None:
         return
     console.table(("", "before", "after"), _rows(facts))
     kind = "real" if facts["real_images"] else "random"
-    boxes = f"the same {facts['boxes_compared']} boxes" if facts["boxes_compared"] else "no boxes"
+    same = facts["boxes_compared"]
+    boxes = f"the same {counted(same, 'box', 'boxes')}" if same else "no boxes"
     console.say(
         f"proof on {facts['images']} {kind} images: {boxes}, "
         f"largest logit error {facts['largest_logit_error']:.1e} (allowed {facts['tolerance']:.1e})"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from kdlnet.utils.paths import shown
+from kdlnet.utils.words import counted
 
 from ..console import Console, figure
 from ..errors import UsageProblem
@@ -143,8 +144,10 @@ def _show(console: Console, result: EvalResult) -> None:
     for line in _inspection(result):
         console.say(line)
     show_verdicts(console, result.verdicts)
-    problems = f", {len(result.problems)} problems in the data" if result.problems else ""
-    console.say(f"{found.images} images{problems}; all is in {shown(result.folder)}")
+    problems = (
+        f", {counted(len(result.problems), 'problem')} in the data" if result.problems else ""
+    )
+    console.say(f"{counted(found.images, 'image')}{problems}; all is in {shown(result.folder)}")
     console.document({"folder": result.folder, **result.to_dict(), "problems": result.problems})
 
 
@@ -185,9 +188,10 @@ def _headline(result: EvalResult) -> str:
     """AP, AP50 and recall with their intervals, and what they rest on."""
     found = result.analysis.intervals
     cells = [f"{label} {_cell(found.overall.figures[name])}" for name, label in _LABELS.items()]
-    support = f"{found.overall.boxes} boxes in {found.overall.images} images"
+    boxes = counted(found.overall.boxes, "box", "boxes")
+    support = f"{boxes} in {counted(found.overall.images, 'image')}"
     if found.groups != found.images:
-        support += f" of {found.overall.groups} groups"
+        support += f" of {counted(found.overall.groups, 'group')}"
     return f"{', '.join(cells)}: 95 % intervals, {support}"
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from kdlnet.images.watch import Stamp
 from kdlnet.utils.files import open_to_grow, told
 from kdlnet.utils.table import csv_text, path_cell, text_cell
+from kdlnet.utils.words import counted
 
 COLUMNS = ("time", "name", "size", "changed", "verdict", "boxes", "class", "score", "latency")
 
@@ -37,7 +38,7 @@ class Entry:
         best = (
             ""
             if self.score is None
-            else f" ({self.boxes} boxes, best {self.label} {self.score:.2f})"
+            else f" ({counted(self.boxes, 'box', 'boxes')}, best {self.label} {self.score:.2f})"
         )
         return f"{self.name}: {self.verdict}{best}"
 
@@ -97,7 +98,7 @@ class DayBook:
         """The day so far in one line."""
         total = sum(self.counts.values())
         parts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(self.counts.items()))
-        return f"{self.day}: {total} images" + (f", {parts}" if parts else "")
+        return f"{self.day}: {counted(total, 'image')}" + (f", {parts}" if parts else "")
 
 
 def _rows(file: Path) -> Iterator[tuple[str, Stamp, str]]:

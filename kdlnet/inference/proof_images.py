@@ -18,6 +18,7 @@ from kdlnet.inference.torch_engine import to_input
 from kdlnet.inference.views import tiles_of
 from kdlnet.inference.weights import Weights
 from kdlnet.types import Preprocess
+from kdlnet.utils.words import counted
 
 _LEAST_IMAGES = 32
 _BATCH = 8
@@ -49,7 +50,7 @@ def proof_split(
     info = find_dataset(data, data_root)
     dataset, _ = open_split(weights, info, split, None, False, on_event, limit=images)
     if len(dataset.paths) < _LEAST_IMAGES:
-        text = f"the proof runs on {len(dataset.paths)} images, all of {split!r}"
+        text = f"the proof runs on {counted(len(dataset.paths), 'image')}, all of {split!r}"
         on_event(Message(text, "warning"))
     return dataset
 

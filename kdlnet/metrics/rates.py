@@ -20,6 +20,7 @@ from scipy.special import betaincinv
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.verdict import VERDICTS, Scores, Verdict, VerdictRule
 from kdlnet.types import DetectionArrays
+from kdlnet.utils.words import counted
 
 LEVEL = 0.95
 Mask = NDArray[np.bool_]
@@ -238,8 +239,9 @@ class VerdictReport:
             rate: Rate = getattr(self.overall, name)
             if rate.of:
                 bound = clopper_pearson(0, rate.of)[1]
+                parts = counted(rate.of, f"{kind} part")
                 yield (
-                    f"{rate.of} {kind} parts prove at best {name} below {bound:.3f} (without one); "
+                    f"{parts} can prove at best {name} below {bound:.3f} (without one); "
                     f"below 0.010 takes {parts_needed(0.01)}"
                 )
 

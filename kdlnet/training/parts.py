@@ -27,6 +27,7 @@ from kdlnet.training.loop import LoopState
 from kdlnet.training.parallel import require_even
 from kdlnet.types import Preprocess, Tiling
 from kdlnet.utils.device import find_device, prepare
+from kdlnet.utils.words import counted
 
 _FEW_STEPS = 4000
 """From scratch AP still grew here on NEU-DET, with all of its images and with a quarter of them."""
@@ -171,7 +172,8 @@ def _open(
     )
     if contract.tiling is not None:
         height, width = contract.tiling.size
-        text = f"{split}: {len(dataset)} tiles of {height}x{width} from {len(dataset.paths)} images"
+        images = counted(len(dataset.paths), "image")
+        text = f"{split}: {counted(len(dataset), 'tile')} of {height}x{width} from {images}"
         on_event(Message(text))
     for line in dataset.unreadable:
         on_event(Message(f"left out: {line}", "warning"))
@@ -193,7 +195,8 @@ def _say_if_short(config: TrainConfig, images: int, on_event: Listener) -> None:
     per_epoch = ceil(max(1, images // config.batch) / config.optim.accumulate)
     steps, wanted = config.epochs * per_epoch, ceil(_FEW_STEPS / per_epoch)
     if config.time is None and steps < _FEW_STEPS:
-        text = f"{config.epochs} epochs are {steps} steps, few from scratch: try --epochs {wanted}"
+        text = f"{counted(steps, 'step')} in {counted(config.epochs, 'epoch')}, few from scratch"
+        text = f"{text}: try --epochs {wanted}"
         on_event(Message(f"{text} or more, or --init with weights of another set"))
 
 

@@ -20,6 +20,7 @@ from kdlnet.events import Listener, Message
 from kdlnet.images.read import image_size
 from kdlnet.types import ImageSize
 from kdlnet.utils.device import find_device
+from kdlnet.utils.words import counted
 
 _HEADERS = 400  # of so many images the size is read, spread over the split
 _LARGEST, _SMALLEST = 640, 128  # sides of the network input
@@ -84,7 +85,10 @@ def suited(config: TrainConfig, found: Split, init: Path | None, on_event: Liste
     if config.time is None and "epochs" not in given:
         low, high = _EPOCHS
         values["epochs"] = min(high, max(low, ceil(_SEEN / samples)))
-        _say(on_event, f"{values['epochs']} epochs of about {samples} samples; --epochs, --time")
+        _say(
+            on_event,
+            f"{values['epochs']} epochs of about {counted(samples, 'sample')}; --epochs, --time",
+        )
     if "val_every" not in given:
         values["val_every"] = max(1, values.get("epochs", config.epochs) // _VALIDATIONS)
     if "augment.copy_paste" not in given and survey.good >= _GOOD:

@@ -31,6 +31,7 @@ from kdlnet.report.pages.comparison import Compared, Side, write_comparison
 from kdlnet.utils.environment import environment
 from kdlnet.utils.files import write_json
 from kdlnet.utils.output import new_folder
+from kdlnet.utils.words import counted
 
 __all__ = ["ClassDifference", "Comparison", "Difference", "McNemar", "compare"]
 
@@ -88,7 +89,8 @@ def compare(
     default, reads = Path("runs/compare") / info.name, [*a, *b, *info.sources]
     wholes = image_folders(info)
     folder = new_folder(default, out, overwrite, reads=reads, images=image_paths, folders=wholes)
-    on_event(Message(f"{rounds} resamples of {len(names)} images in {len(set(groups))} groups"))
+    drawn = f"{counted(len(names), 'image')} in {counted(len(set(groups)), 'group')}"
+    on_event(Message(f"{counted(rounds, 'resample')} of {drawn}"))
     truths = [bool(count) for count in tables[0][0].truths.sum(axis=1)]
     gains = paired_intervals(tables, info.names, groups, rounds, seed)
     seen = [(one.verdicts, two.verdicts) for one, two in pairs]

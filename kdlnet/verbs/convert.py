@@ -37,6 +37,7 @@ from kdlnet.images.folder import (
 from kdlnet.images.read import IMAGE_SUFFIXES
 from kdlnet.utils.manifest import REPORT_NAME
 from kdlnet.utils.output import keep_apart, whole_folder
+from kdlnet.utils.words import counted
 
 __all__ = [
     "IMPORTERS",
@@ -214,7 +215,7 @@ def _class_order(imported: ImportResult, names: Sequence[str] | None) -> tuple[s
     order = tuple(names) if names else imported.names or tuple(sorted(found))
     if not order:
         left = imported.left_out
-        more = f"; {len(left)} files are left out, first {left[0]}" if left else ""
+        more = f"; left out {counted(len(left), 'file')}, first {left[0]}" if left else ""
         raise DataError(f"the source has no boxes at all: check the format and its options{more}")
     if len(set(order)) != len(order):
         raise DataError(f"class names {', '.join(order)}: each may be given once")

@@ -29,6 +29,7 @@ from kdlnet.report.sheet import contact_sheet
 from kdlnet.report.thumbnail import fitting_side, shrink, thumbnail
 from kdlnet.utils.files import write_atomic, write_json
 from kdlnet.utils.output import keep_apart, new_folder
+from kdlnet.utils.words import counted
 
 LIMIT = 1500
 MEGABYTES = 32.0
@@ -129,8 +130,9 @@ def _write_page(
 ) -> DatasetView:
     side = min(side, max(max(picture.size) for picture in pictures))
     boxes = sum(len(picture.boxes) for picture in pictures)
-    count = f"{len(pictures)} of {of} images" if len(pictures) < of else f"{of} images"
-    note = f"{count}, {boxes} boxes, pictures of up to {side} px"
+    few = f"{len(pictures)} of " if len(pictures) < of else ""
+    count = f"{few}{counted(of, 'image')}, {counted(boxes, 'box', 'boxes')}"
+    note = f"{count}, pictures of up to {side} px"
     page = dataset_page(info.name, info.names, pictures, general, note).encode()
     write_atomic(folder / "index.html", page)
     return DatasetView(

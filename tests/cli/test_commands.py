@@ -209,7 +209,7 @@ def test_val(kdlnet: Command, engine: FakeEngine) -> None:
     assert "a90/95 not defined: all 1 true boxes are found" in run.out
     assert "calibration error of the scores: 0.100" in run.out
     assert "runs/val/set" in run.out
-    assert "4 images, 1 problems in the data" in run.out
+    assert "4 images, 1 problem in the data" in run.out
     assert run.err == "warning: a label was clipped\n"
 
 

@@ -35,6 +35,7 @@ def test_the_table_says_the_worst_first(kdlnet: Command, leaky: Path) -> None:
 
 def test_the_document(kdlnet: Command, leaky: Path) -> None:
     run = kdlnet("data check --json --only split", leaky)
+    assert "1 error, 0 warnings, 0 notes" in run.err
     assert [finding["check"] for finding in run.document["findings"]] == ["split"]
     assert run.document["counts"] == {"error": 1, "warning": 0, "info": 0}
 

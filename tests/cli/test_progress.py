@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,15 @@ def test_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
         "done in 1 min 05 s (no better AP for a while)",
     ]
     assert captured.err == ""
+
+
+def test_one_is_not_many(capsys: pytest.CaptureFixture[str]) -> None:
+    with Console() as console, EventPrinter(console) as printer:
+        printer(replace(STARTED, epochs=1, train_images=1, val_images=1, steps_per_epoch=1))
+    assert capsys.readouterr().out.splitlines()[1:3] == [
+        "data    1 train image, 1 val image",
+        "run     1 epoch of 1 step on cpu; * is the best so far",
+    ]
 
 
 def test_a_time_budget_promises_no_number_of_epochs(capsys: pytest.CaptureFixture[str]) -> None:

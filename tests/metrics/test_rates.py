@@ -99,7 +99,7 @@ def test_escape_overkill_and_unsure_by_hand() -> None:
     assert found.sample["bound_at_zero"]["escape"] == pytest.approx(1 - 0.025 ** (1 / 5))
     text = "\n".join(found.lines())
     assert "escape (defective part passed): 0.400 (2 of 5; 95 % interval 0.053 to 0.853)" in text
-    assert "5 defective parts prove at best escape below 0.522" in text
+    assert "5 defective parts can prove at best escape below 0.522" in text
     json.dumps(found.to_dict(), allow_nan=False)
 
 

@@ -302,7 +302,7 @@ def test_few_steps_and_few_boxes_are_named_before_training(tmp_path: Path) -> No
     )
     prepare_run(config, None, None, events.append)
     short, rare = [event for event in events if isinstance(event, Message)]
-    assert short.text.startswith("100 epochs are 300 steps, few from scratch: try --epochs 1334 ")
+    assert short.text.startswith("300 steps in 100 epochs, few from scratch: try --epochs 1334 ")
     assert rare.level == "warning"
     assert rare.text.startswith("few boxes in val: disc 12; ")
     init = Path(__file__).parents[2] / "weights" / "lightnet-n-neu-det.safetensors"
