@@ -94,12 +94,15 @@ def show_comparison(console: Console, result: Comparison) -> None:
     rows = [_row(name, value) for name, value in result.differences.items()]
     rows += [_class_row(name, found) for name, found in result.per_class.items()]
     console.table(("", "A", "B", "difference", "95 % interval"), rows)
+    pairs = len(result.shifts)
+    over = f", {pairs} pairs added up" if pairs > 1 else ""
     for kind, counts in result.flips.counts.items():
         if any(counts.values()):
             cells = ", ".join(f"{name} {count}" for name, count in counts.items())
-            console.say(f"{kind} images: {cells}{_chance(result.flips.tests[kind])}")
-    for shift in result.shifts:
-        console.say(f"scores: {shift.words}")
+            console.say(f"{kind} images{over}: {cells}{_chance(result.flips.tests[kind])}")
+    for number, shift in enumerate(result.shifts, start=1):
+        pair = f" of pair {number}" if pairs > 1 else ""
+        console.say(f"scores{pair}: {shift.words}")
     console.say(
         f"{counted(result.images, 'image')} of {result.split}; all is in {shown(result.folder)}"
     )

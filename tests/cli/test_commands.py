@@ -1,14 +1,19 @@
 """What each verb hands to the engine and shows of its answer."""
+# ruff: noqa: TID251
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from kdlnet.config import TrainConfig
+from kdlnet.metrics.flips import Flips, McNemar
+from kdlnet_cli.commands.compare import show_comparison
+from kdlnet_cli.console import Console
 
 if TYPE_CHECKING:
     from .conftest import Command, FakeEngine
@@ -277,3 +282,24 @@ def test_env(kdlnet: Command) -> None:
     assert {"kdlnet", "python", "torch", "torchvision", "opencv", "numpy"} <= set(facts)
     assert facts["threads"] >= 1
     assert "torch" in kdlnet("env").out
+
+
+def test_compare_says_of_which_pair_of_seeds_it_speaks(capsys: pytest.CaptureFixture[str]) -> None:
+    chance = McNemar(0, 0, None, "several pairs")
+    found: Any = SimpleNamespace(
+        differences={},
+        per_class={},
+        flips=Flips({"good": {"both OK": 6}}, {"good": chance}, ()),
+        shifts=(SimpleNamespace(words="no shift"), SimpleNamespace(words="higher")),
+        images=3,
+        split="val",
+        folder=Path("f"),
+        verdict="none",
+    )
+    with Console() as console:
+        show_comparison(console, found)
+    assert capsys.readouterr().out.splitlines()[-5:-2] == [
+        "good images, 2 pairs added up: both OK 6",
+        "scores of pair 1: no shift",
+        "scores of pair 2: higher",
+    ]

@@ -213,8 +213,9 @@ def _cells(d: Difference) -> tuple[str | Cell, ...]:
 
 def _counts(result: Comparison) -> Table:
     heads = list(dict.fromkeys(name for counts in result.flips.counts.values() for name in counts))
+    over = f", {len(result.a)} pairs added up" if len(result.a) > 1 else ""
     rows = tuple(
-        (f"{kind} parts", *(f"{counts.get(name, 0)}" for name in heads))
+        (f"{kind} parts{over}", *(f"{counts.get(name, 0)}" for name in heads))
         for kind, counts in result.flips.counts.items()
     )
     return Table(("", *heads), rows, "NG: rejected, OK: passed")

@@ -106,6 +106,7 @@ def test_the_same_twice_and_several_seeds(tmp_path):
     assert 'id="flip-grid"' not in page
     page = comparison_page(compared(images, other(images), seeds=2))
     assert "2 seeds each" in page and "several pairs" in page and "pair 2, " in page
+    assert "defective parts, 2 pairs added up" in page and "good parts, 2 pairs added up" in page
 
 
 def test_one_class_and_no_good_part(tmp_path):
