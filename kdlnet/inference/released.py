@@ -32,6 +32,11 @@ def released_or_file(path: Path) -> Path:
     return path if path.exists() else find_released(str(path)) or path
 
 
+def from_anywhere(path: Path) -> Path:
+    """The same as an absolute path, which holds in any folder."""
+    return released_or_file(path).absolute()
+
+
 def released_names() -> list[str]:
     """The names of all released weights that detect something."""
     return [name for name in _by_name() if not name.endswith(f"-{START}")]

@@ -13,6 +13,7 @@ from kdlnet.config import TrainConfig, load_config
 from kdlnet.data.folders import image_folders
 from kdlnet.errors import ConfigError
 from kdlnet.events import Listener, Message
+from kdlnet.inference.released import from_anywhere
 from kdlnet.inference.weights import load_weights
 from kdlnet.models.zoo import model_strides
 from kdlnet.training.parts import (
@@ -39,7 +40,7 @@ _ONE = (
 _BEFORE = {"model": {"start": "none"}}
 """What the settings of a series mean where they say nothing: it began before there were starts."""
 
-_AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]  # a run goes on from any folder
+_AbsolutePath = Annotated[Path, AfterValidator(from_anywhere)]  # a run goes on from any folder
 
 
 class Series(BaseModel):

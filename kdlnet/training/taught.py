@@ -9,7 +9,7 @@ from kdlnet.config import TrainConfig
 from kdlnet.data.labels import Split
 from kdlnet.errors import ConfigError
 from kdlnet.events import Listener, Message
-from kdlnet.inference.released import released_or_file
+from kdlnet.inference.released import from_anywhere
 from kdlnet.inference.weights import load_weights
 from kdlnet.losses.distill_loss import TERMS, DistillLoss, Form
 from kdlnet.training.checkpoints import last_weights, saved_config
@@ -34,7 +34,7 @@ def taught_run(
 
     ``found`` is the training split where it was read before.
     """
-    names = [str(released_or_file(teacher).absolute()) for teacher in teachers]
+    names = [str(from_anywhere(teacher)) for teacher in teachers]
     parts = prepare_run(config.changed(distill={"teachers": names}), None, init, on_event, found)
     teacher = _teacher(parts, teachers, on_event)
     folder = run_folder(parts, Path("runs/distill"), out, overwrite, reads=[*teachers, init])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -128,11 +129,11 @@ def load_teachers(
     split = parts.config.data.val_split
     for path, weights, member in zip(paths, loaded, members, strict=True):
         reached = _on_val(member, parts)
-        _tell(repr(shown(path)), reached, weights.metrics.get("ap"), split, on_event)
+        _tell(f"teacher {shown(path)!r}", reached, weights.metrics.get("ap"), split, on_event)
         together.ap = reached.ap
     if len(together.answering) > 1:
         reached = _on_val(together, parts)
-        _tell(f"{len(together.answering)} answers together", reached, None, split, on_event)
+        _tell(f"the mean of {len(together.answering)} answers", reached, None, split, on_event)
         together.ap = reached.ap
     return together
 
@@ -151,12 +152,17 @@ def check_teacher(teacher: Weights, parts: RunParts) -> None:
             f"teacher {name} has strides {teacher.detector.strides}, the student "
             f"{parts.detector.strides}: choose a student with the same, such as {teacher.model!r}"
         )
-    if teacher.preprocess != parts.train.preprocess:
+    own, seen = teacher.preprocess.to_dict(), parts.train.preprocess.to_dict()
+    other = [key for key in own if own[key] != seen[key]]
+    if other:
         raise WeightsError(
-            f"teacher {name} was trained on {teacher.preprocess.to_dict()}, the student would see "
-            f"{parts.train.preprocess.to_dict()}: use the same --image-size, --tile, channels and "
-            "window"
+            f"teacher {name} was trained with {_listed(own, other)}, the student would see "
+            f"{_listed(seen, other)}: use the same --image-size, --tile, channels and window"
         )
+
+
+def _listed(values: dict[str, Any], keys: Sequence[str]) -> str:
+    return ", ".join(f"{key} {values[key]}" for key in keys)
 
 
 def frozen(teacher: Weights, parts: RunParts) -> Member:
@@ -192,12 +198,12 @@ def _on_val(teacher: Callable[[Tensor], RawPredictions], parts: RunParts) -> Ave
 def _tell(
     name: str, reached: AveragePrecision, promised: float | None, split: str, on_event: Listener
 ) -> None:
-    """Says what a teacher reached on ``split``, and warns of one that has little to teach."""
+    """Says what teachers reached on ``split``, and warns where they have little to teach."""
     figures = f"AP {_shown(reached.ap)}, AP50 {_shown(reached.ap50)}"
-    on_event(Message(f"teacher {name}: {figures} on {split}"))
+    on_event(Message(f"{name}: {figures} on {split}"))
     doubt = _doubt(reached, promised)
     if doubt:
-        on_event(Message(f"teacher {name} {doubt}", "warning"))
+        on_event(Message(f"{name} {doubt}", "warning"))
 
 
 def _doubt(reached: AveragePrecision, promised: float | None) -> str | None:

@@ -10,6 +10,7 @@ from kdlnet.config import TrainConfig, load_config
 from kdlnet.errors import ConfigError, unknown
 from kdlnet.events import Listener, ignore
 from kdlnet.images.window import full_window
+from kdlnet.inference.released import from_anywhere
 from kdlnet.inference.weights import load_weights
 from kdlnet.training.gain_page import arms_of, write_gain_page
 from kdlnet.training.parts import training_split
@@ -112,7 +113,7 @@ def _begun(
     found = training_split(config)
     config = suited(config, found, series.init, on_event)
     if not series.teachers:
-        named = tuple(path.absolute() for path in named_teachers(config))
+        named = tuple(map(from_anywhere, named_teachers(config)))
         series = series.model_copy(update={"teachers": named})
     teachers = series.teachers
     check_series(series, config)

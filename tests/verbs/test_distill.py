@@ -75,6 +75,20 @@ def test_the_student_learns_both_and_says_so(config: TrainConfig, tmp_path: Path
     assert gain == pytest.approx(student - teacher, abs=2e-3)
 
 
+@pytest.mark.parametrize("generations", [1, 2])
+def test_released_weights_teach_by_their_name(
+    config: TrainConfig, tmp_path: Path, generations: int
+) -> None:
+    with pytest.raises(WeightsError, match=r"lightnet-n-neu-det.*'square'"):
+        distill(
+            config,
+            teachers=[Path("lightnet-n-neu-det")],
+            init=Path("lightnet-n-neu-det"),
+            generations=generations,
+            out=tmp_path / "run",
+        )
+
+
 def test_with_weight_zero_it_is_training_to_the_bit(config: TrainConfig, tmp_path: Path) -> None:
     short = _changed(config, epochs=1)
     changed = _changed(short, epochs=1, distill={"class_weight": 0, "bins_weight": 0})
@@ -172,7 +186,10 @@ def test_classes_in_another_order_are_matched_by_name(config: TrainConfig, tmp_p
     [
         ({"names": ("square", "ring")}, "does not know the class 'disc'"),
         ({"model": "lightnet-n-p2"}, "has strides"),
-        ({"size": 96}, "--image-size"),
+        (
+            {"size": 96},
+            r"with image_size \[96, 96\], the student would see image_size \[64, 64\]: use",
+        ),
     ],
 )
 def test_a_teacher_that_does_not_fit_stops_before_anything_is_written(
