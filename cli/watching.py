@@ -53,7 +53,6 @@ def answer_folder(
 
         with EventPrinter(console) as printer, _until_told_to_stop() as stop:
             predictor = Predictor.load(weights, **options)
-            console.say(f"watching {shown(folder)}; Ctrl-C ends it")
             result = watch_folder(
                 predictor,
                 weights,

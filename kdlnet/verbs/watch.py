@@ -29,6 +29,7 @@ from kdlnet.utils.files import write_atomic, write_yaml
 from kdlnet.utils.lock import alone_in
 from kdlnet.utils.manifest import MARK
 from kdlnet.utils.output import Place, keep_out_of
+from kdlnet.utils.paths import shown
 
 __all__ = ["SETTLE", "Entry", "Predictor", "WatchResult", "watch_folder"]
 
@@ -79,6 +80,7 @@ def watch_folder(
             watch.done(name, stamp)
         desk = _Desk(predictor, weights, watch, book, pictures, on_event, on_answer)
         stop = stop or Event()
+        on_event(Message(f"watching {shown(source)}; Ctrl-C ends it"))
         while True:
             last = stop.is_set()
             began = time.monotonic()

@@ -68,3 +68,9 @@ def test_what_does_not_go_with_watch(kdlnet: Command) -> None:
     assert run.code == 2 and "--save crops with --watch: give images or json" in run.err
     run = kdlnet("predict parts --settle 1 --weights w.pt")
     assert run.code == 2 and "--settle belongs to --watch" in run.err
+
+
+def test_a_folder_that_is_not_there_is_not_said_to_be_watched(kdlnet: Command) -> None:
+    make_file(Path("best.pt"))
+    run = kdlnet("predict --watch line --weights best.pt")
+    assert run.code == 1 and "'line' is no folder" in run.err and "watching" not in run.out

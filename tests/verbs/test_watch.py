@@ -250,4 +250,5 @@ def test_a_day_that_ends_is_told_in_a_line(line: Path, monkeypatch: pytest.Monke
         _wait(lambda: len(answers) == 1)
         now[0] += timedelta(minutes=2)
         _wait(lambda: bool(told))
-    assert told[0].startswith("2026-03-01: 1 image, 1 ") and told[1] == "2026-03-02: 0 images"
+    assert told[0].startswith("watching ")
+    assert told[1].startswith("2026-03-01: 1 image, 1 ") and told[2] == "2026-03-02: 0 images"
