@@ -75,8 +75,8 @@ def open_source(source: SourceLike, timeout: float = TIMEOUT) -> Source:
     A path: an image, a video, a folder (all images below it), a glob, a .txt file with a path a
     line (relative to the file's folder, else to the working directory). A number: a camera. An
     address (http, rtsp, ...): a stream that may be silent for ``timeout`` seconds. In Python also
-    arrays (H, W), (H, W, 1) or (H, W, 3) RGB, uint8 or uint16, and sequences of arrays, files and
-    folders.
+    arrays (H, W), (H, W, 1) or (H, W, 3) RGB, uint8 or uint16, and sequences of arrays, files,
+    folders, globs and lists.
 
     Raises DataError for what does not exist, holds no image, or is a video that cannot be opened.
     """
@@ -99,12 +99,15 @@ def open_source(source: SourceLike, timeout: float = TIMEOUT) -> Source:
 def _of_entries(source: Sequence[str | Path | ImageArray]) -> Source:
     """Files named one by one claim no folder, which the shell's ``*.png`` would otherwise do.
 
-    Where a folder is among them each file comes once, though it be named besides.
+    Where one of them stands for several, each file comes once, though it be named besides.
     """
     results: list[Path] = []
-    items = [item for index, entry in enumerate(source) for item in _entry(entry, index, results)]
-    named = [Path(entry) for entry in source if not isinstance(entry, np.ndarray)]
-    folders = tuple(path for path in named if path.is_dir())
+    items: list[Item] = []
+    folders: tuple[Path, ...] = ()
+    for index, entry in enumerate(source):
+        found, wholes = _entry(entry, index, results)
+        items += found
+        folders += wholes
     if folders:
         once: dict[str, Item] = {}
         for item in items:
@@ -126,20 +129,19 @@ def _of_path(path: Path, text: str) -> Source:
                 f"name videos themselves or with a glob{more}"
             )
         return _of_items(items, text, path.resolve().name, (path,), note)
-    if path.suffix.lower() == ".txt" and path.is_file():
+    if _is_list(path):
         items = _listed(path)
         return _of_items(items, text, path.stem, _parents(items))
     if path.exists():
         return _of_items([file_item(path, path.parent)], text, path.stem)
-    if any(mark in text for mark in "*?["):
+    if _is_pattern(text):
         return _of_pattern(text)
     raise DataError(f"source {text!r} does not exist: {_ALLOWED}")
 
 
 def _of_pattern(text: str) -> Source:
     results: list[Path] = []
-    items = _matching(text, results)
-    folders = (glob_root(text),) if "**" in text else _parents(items)
+    items, folders = _matching(text, results)
     title = _title(Path(text).parent.name) or "images"
     return _of_items(items, text, title, folders, "".join(results_lines(results)))
 
@@ -180,11 +182,29 @@ def _stream(address: str, timeout: float) -> Source:
     return Source("stream", name, title, None, lambda *_: stream_frames(address, timeout))
 
 
-def _entry(entry: str | Path | ImageArray, index: int, results: list[Path]) -> list[Item]:
+def _entry(
+    entry: str | Path | ImageArray, index: int, results: list[Path]
+) -> tuple[list[Item], tuple[Path, ...]]:
+    """What one of several stands for, and the folders that it claims."""
     if isinstance(entry, np.ndarray):
-        return [array_item(entry, index)]
+        return [array_item(entry, index)], ()
     path = Path(_known(entry))
-    return _below(path, results) if path.is_dir() else [file_item(path)]
+    if path.is_dir():
+        return _below(path, results), (path,)
+    if _is_list(path):
+        items = _listed(path)
+        return items, _parents(items)
+    if not path.exists() and _is_pattern(str(entry)):
+        return _matching(str(entry), results)
+    return [file_item(path)], ()
+
+
+def _is_list(path: Path) -> bool:
+    return path.suffix.lower() == ".txt" and path.is_file()
+
+
+def _is_pattern(text: str) -> bool:
+    return any(mark in text for mark in "*?[")
 
 
 def _known(entry: _Entry, kinds: tuple[type, ...] = (str, PathLike)) -> _Entry:
@@ -222,7 +242,8 @@ def _listed(file: Path) -> list[Item]:
     ]
 
 
-def _matching(pattern: str, results: list[Path]) -> list[Item]:
+def _matching(pattern: str, results: list[Path]) -> tuple[list[Item], tuple[Path, ...]]:
+    """The files that ``pattern`` matches, and the folders that it claims."""
     suffixes = IMAGE_SUFFIXES | VIDEO_SUFFIXES
     anchor = Path(pattern).anchor  # Path.glob takes no absolute pattern before Python 3.13
     root = glob_root(pattern)
@@ -234,7 +255,8 @@ def _matching(pattern: str, results: list[Path]) -> list[Item]:
     ]
     if not found:
         raise DataError(f"nothing matches {pattern!r}: allowed are {_suffixes()} and videos")
-    return [file_item(path, root) for path in found]
+    items = [file_item(path, root) for path in found]
+    return items, (root,) if "**" in pattern else _parents(items)
 
 
 def _title(text: str) -> str:

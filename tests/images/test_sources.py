@@ -124,6 +124,14 @@ def test_a_file_beside_its_folder_comes_once_and_by_itself_as_often_as_named(tre
     assert len(read(["parts/a.png", "parts/a.png"])[0]) == 2  # an answer for each of a list
 
 
+def test_globs_and_lists_are_read_among_several_too(tree):
+    (tree / "some.txt").write_text("parts/b/c.JPG\nparts/a.png\n")
+    found = open_source(["parts/b/a.*", "some.txt", "parts/a.png"])
+    names = ["parts/b/a.png", "parts/b/c.JPG", "parts/a.png"]
+    assert [path.resolve().relative_to(tree).as_posix() for path in found.files] == names
+    assert {path.resolve() for path in found.folders} == {tree / "parts", tree / "parts/b"}
+
+
 @pytest.mark.parametrize("wrong", [None, 0.5, [None], ["parts", 0]])
 def test_what_names_nothing_is_refused_in_one_line(tree, wrong):
     with pytest.raises(DataError, match=r"^a \w+ is no source: give an image.*array$"):
