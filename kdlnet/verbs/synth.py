@@ -107,6 +107,7 @@ def synthesize_onto(
             raise DataError(unknown("shape", shape, SHAPES))
     parts = _good_parts(good, data_root)
     count = len(parts) if count is None else count
+    _check_numbers(count, seed)
     names = tuple(dict.fromkeys(shapes.values()))
     found: list[list[str]] = []
     keep_apart(out, {path.parent for path in parts})
@@ -189,11 +190,15 @@ def _check(
             raise DataError(unknown("defect class", name, DEFECTS))
     if not classes or len(set(classes)) != len(classes):
         raise DataError(f"classes {', '.join(classes)!r}: give each of {', '.join(DEFECTS)} once")
-    if count < 1 or not 0 <= seed < 2**64:
-        raise DataError(f"count {count} and seed {seed}: count is 1 or more, seed 0 or more")
+    _check_numbers(count, seed)
     if min(image_size) < _SMALLEST_IMAGE:
         raise DataError(f"image size {image_size}: each side has at least {_SMALLEST_IMAGE} pixels")
     if not all(0 <= share <= 1 for share in shares) or shares[0] + shares[1] >= 1:
         raise DataError(f"shares {shares}: each is from 0 to 1, val and test together below 1")
     if not 0 < contrast <= _MOST_CONTRAST:
         raise DataError(f"contrast {contrast:g}: above 0 and at most {_MOST_CONTRAST:g}")
+
+
+def _check_numbers(count: int, seed: int) -> None:
+    if count < 1 or not 0 <= seed < 2**64:
+        raise DataError(f"count {count} and seed {seed}: count is 1 or more, seed 0 or more")

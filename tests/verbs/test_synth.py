@@ -120,6 +120,8 @@ def test_drawn_on_a_folder_of_images_by_the_names_of_the_shapes(good_parts, tmp_
 def test_nothing_to_draw_on_or_with_is_one_line(good_parts, tmp_path):
     with pytest.raises(DataError, match="unknown shape 'crak'; did you mean 'crack'"):
         synthesize_onto(str(good_parts), tmp_path / "out", shapes={"crak": "tear"})
+    with pytest.raises(DataError, match="seed -1: count is 1 or more, seed 0 or more"):
+        synthesize_onto(str(good_parts), tmp_path / "out", seed=-1)
     for n in range(6):
         (good_parts / "labels" / f"{n}.txt").write_text("0 0.5 0.5 0.2 0.2\n")
     with pytest.raises(DataError, match="no good part to draw on"):

@@ -143,7 +143,7 @@ def _fray(rng: Generator, size: tuple[int, int], unit: float) -> _Mark:
     """The left or right edge worn ragged over a length, with glints in it."""
     height, width = size
     length, depth = log_uniform(rng, 20 * unit, 0.8 * height), log_uniform(rng, 6, 26) * unit
-    left, top = rng.random() < 0.5, rng.uniform(0, height - length)
+    left, top = rng.random() < 0.5, rng.uniform(0, max(height - length, 0))
     ink = np.zeros(size, np.uint8)
     for y in np.arange(top, top + length, 2.5 * unit):
         half = depth * rng.uniform(0.2, 1) / 2

@@ -63,3 +63,11 @@ def test_defects_grow_with_the_photograph() -> None:
         return float(np.median(boxes[:, 2:] - boxes[:, :2]))
 
     assert side(3) == pytest.approx(3 * side(1), rel=0.35)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_photograph_smaller_than_a_defect_is_no_error(shape: str) -> None:
+    part = np.full((12, 12, 1), 128, np.uint8)
+    for index in range(10):
+        boxes = draw_onto(part, 0, index, [shape]).boxes
+        assert boxes.size == 0 or (boxes.min() >= 0 and boxes.max() <= 12)
