@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from kdlnet.curation.synth.defects import DEFECTS, draw_defect
 from kdlnet.curation.synth.surface import PixelBox, Surface, draw_surface, light
+from kdlnet.images.decode import ImageArray
 
 CLASSES = tuple(DEFECTS)
 _MOST_DEFECTS = 7
@@ -26,11 +27,18 @@ _MIN_LONG, _MIN_SHORT = 8, 5  # pixels of a box's sides
 
 @dataclass(frozen=True)
 class SynthImage:
-    """``image`` (H, W) uint8; ``boxes`` (N, 4) float64 xyxy in its pixels; ``labels`` (N,)."""
+    """``image`` (H, W) uint8, or (H, W, C) as the photograph that was drawn on; ``boxes`` (N, 4)
+    float64 xyxy in its pixels; ``labels`` (N,)."""
 
-    image: NDArray[np.uint8]
+    image: ImageArray
     boxes: NDArray[np.float64]
     labels: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, image: ImageArray, boxes: list[PixelBox], labels: list[int]) -> SynthImage:
+        """With lists as arrays, also where nothing was drawn."""
+        corners = np.array(boxes, np.float64).reshape(-1, 4)
+        return cls(image, corners, np.array(labels, np.int64).reshape(-1))
 
 
 def draw_image(
@@ -60,9 +68,7 @@ def draw_image(
             labels.append(label)
             surface.occupied.append(box)
     image = np.clip(np.rint(light(rng, surface.image)), 0, 255).astype(np.uint8)
-    return SynthImage(
-        image, np.array(boxes, np.float64).reshape(-1, 4), np.array(labels, np.int64).reshape(-1)
-    )
+    return SynthImage.of(image, boxes, labels)
 
 
 def _place(rng: Generator, surface: Surface, name: str, contrast: float) -> PixelBox | None:

@@ -16,10 +16,9 @@ from itertools import pairwise
 import cv2
 import numpy as np
 from numpy.random import Generator, Philox
-from numpy.typing import NDArray
 
 from kdlnet.curation.synth.defects import log_uniform, ragged_outline, visible_box
-from kdlnet.curation.synth.image import touch
+from kdlnet.curation.synth.image import SynthImage, touch
 from kdlnet.curation.synth.surface import Grey, PixelBox, smooth_field
 from kdlnet.images.decode import ImageArray
 
@@ -27,15 +26,6 @@ _MOST_DEFECTS = 3
 _TRIES = 10
 _SHORTER_SIDE = 256
 _MIN_LONG, _MIN_SHORT = 6, 2  # pixels of a box's sides
-
-
-@dataclass(frozen=True)
-class DrawnPart:
-    """``image`` like the photograph; ``boxes`` (N, 4) xyxy in its pixels; ``labels`` (N,)."""
-
-    image: ImageArray
-    boxes: NDArray[np.float64]
-    labels: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -47,7 +37,7 @@ class _Mark:
     body: Grey
 
 
-def draw_onto(photo: ImageArray, seed: int, index: int, shapes: Sequence[str]) -> DrawnPart:
+def draw_onto(photo: ImageArray, seed: int, index: int, shapes: Sequence[str]) -> SynthImage:
     """``photo`` (H, W, C), 8 or 16 bits, with one to three defects of ``shapes``.
 
     Where nothing fits it stays as it is, without a box. The same ``seed`` and ``index`` draw the
@@ -70,9 +60,7 @@ def draw_onto(photo: ImageArray, seed: int, index: int, shapes: Sequence[str]) -
                 break
     top = np.iinfo(photo.dtype).max
     image = np.clip(np.rint(light), 0, top).astype(photo.dtype)
-    return DrawnPart(
-        image, np.array(boxes, np.float64).reshape(-1, 4), np.array(labels, np.int64).reshape(-1)
-    )
+    return SynthImage.of(image, boxes, labels)
 
 
 def _box(body: Grey) -> PixelBox | None:
