@@ -91,11 +91,23 @@ def suited(config: TrainConfig, found: Split, init: Path | None, on_event: Liste
         )
     if "val_every" not in given:
         values["val_every"] = max(1, values.get("epochs", config.epochs) // _VALIDATIONS)
+    augment: dict[str, float] = {}
     if "augment.copy_paste" not in given and survey.good >= _GOOD:
-        values["augment"] = {"copy_paste": 0.5}
+        augment["copy_paste"] = 0.5
         text = f"defects copied onto other images: {survey.good:.0%} are good parts"
         _say(on_event, f"{text}; --set augment.copy_paste=0")
+    if "augment.quarter_turns" not in given and _turns(config.changed(**values)):
+        augment["quarter_turns"] = 1.0
+        _say(on_event, "tiles turned by quarters; --set augment.quarter_turns=0")
+    if augment:
+        values["augment"] = augment
     return config.changed(**values)
+
+
+def _turns(config: TrainConfig) -> bool:
+    """Whether its views are square tiles: small pieces of something large have no upper edge."""
+    height, width = config.image_size
+    return config.tile.size is not None and height == width
 
 
 def _say(on_event: Listener, text: str) -> None:

@@ -85,6 +85,20 @@ def test_defects_are_copied_where_many_parts_are_good(tmp_path: Path) -> None:
     assert config.augment.copy_paste == 0.5 and "25% are good parts" in told
 
 
+def test_tiles_are_turned_by_quarters_and_whole_images_are_not(tmp_path: Path) -> None:
+    boards = _set(tmp_path / "boards", 8, (1200, 1600), 20, good=2)
+    config, told = _chosen(boards)
+    assert config.augment.quarter_turns == 1 and "turned by quarters" in told
+    assert config.augment.copy_paste == 0.5
+    kept = _chosen(boards, augment={"quarter_turns": 0.0})[0]
+    assert kept.augment.quarter_turns == 0 and kept.tile.size is not None
+    given = _chosen(boards, tile={"size": 320}, image_size=320)[0]
+    assert given.augment.quarter_turns == 1
+    wide = _chosen(boards, tile={"size": [320, 640]}, image_size=[320, 640])[0]
+    assert wide.augment.quarter_turns == 0
+    assert _chosen(_set(tmp_path / "parts", 8, (64, 64), 20))[0].augment.quarter_turns == 0
+
+
 def test_what_was_given_stays_and_is_not_talked_about(tmp_path: Path) -> None:
     given = {
         "model": {"name": "lightnet"},
