@@ -15,7 +15,16 @@ def expected_distances(bins: Tensor) -> Tensor:
     Source: generalized focal loss, arXiv 2006.04388, section 3.
     """
     steps = torch.arange(bins.shape[-1], device=bins.device, dtype=bins.dtype)
-    return bins.softmax(dim=-1) @ steps
+    return mean_step(bins.softmax(dim=-1), steps)
+
+
+def mean_step(shares: Tensor, steps: Tensor) -> Tensor:
+    """Mean (...) of ``steps`` (R,) weighted by ``shares`` (..., R).
+
+    A product with a matrix: that with a vector ONNX Runtime computes point by point, which took a
+    quarter of ``lightnet-n`` at 640x640.
+    """
+    return (shares @ steps[:, None]).squeeze(-1)
 
 
 def distances_to_boxes(distances: Tensor, points: Tensor, strides: Tensor) -> Tensor:
