@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kdlnet.images.read import IMAGE_SUFFIXES
 from kdlnet.utils.manifest import MARK
+from kdlnet.utils.words import counted
 
 # Pictures in other clothes: they are counted, so that nobody takes them for read.
 UNREAD_SUFFIXES = frozenset(
@@ -18,18 +20,47 @@ UNREAD_SUFFIXES = frozenset(
 )
 
 
-def images_below(folder: Path, results: list[Path] | None = None) -> Iterator[Path]:
+@dataclass(frozen=True)
+class LeftOut:
+    """What was found and not taken, filled while one looks: folders of ``results``, pictures that
+    are not read, by suffix, and files that were named ``again``."""
+
+    results: list[Path] = field(default_factory=list)
+    unread: Counter[str] = field(default_factory=Counter)
+    again: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """What to say of it; nothing of nothing."""
+        lines = results_lines(self.results)
+        if self.unread:
+            lines.append(unread_line(self.unread))
+        if self.again:
+            files = counted(len(self.again), "file")
+            lines.append(f"named again: {files}, first {self.again[0]!r}; each counts once")
+        return lines
+
+
+def images_below(
+    folder: Path, results: list[Path] | None = None, unread: Counter[str] | None = None
+) -> Iterator[Path]:
     """Image files in ``folder`` and below, hidden ones left out; links to folders are followed.
 
-    Folders of results below it, told by their mark, are left out and collected in ``results``.
+    Folders of results below it, told by their mark, are left out and collected in ``results``;
+    pictures that are not read are counted by suffix in ``unread``.
     """
-    return (file for file in files_below(folder, results) if file.suffix.lower() in IMAGE_SUFFIXES)
+    for file in files_below(folder, results):
+        suffix = file.suffix.lower()
+        if suffix in IMAGE_SUFFIXES:
+            yield file
+        elif unread is not None and suffix in UNREAD_SUFFIXES:
+            unread[suffix] += 1
 
 
 def unread_below(folder: Path) -> Counter[str]:
     """How many files with each suffix in ``folder`` and below are pictures that are not read."""
-    suffixes = (file.suffix.lower() for file in files_below(folder))
-    return Counter(suffix for suffix in suffixes if suffix in UNREAD_SUFFIXES)
+    unread: Counter[str] = Counter()
+    deque(images_below(folder, unread=unread), maxlen=0)
+    return unread
 
 
 def unread_line(counts: Mapping[str, int]) -> str:

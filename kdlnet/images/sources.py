@@ -15,7 +15,13 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from kdlnet.errors import DataError
-from kdlnet.images.folder import glob_root, images_below, outside_results, results_lines
+from kdlnet.images.folder import (
+    UNREAD_SUFFIXES,
+    LeftOut,
+    glob_root,
+    images_below,
+    outside_results,
+)
 from kdlnet.images.frame import Frame, Prepare
 from kdlnet.images.items import VIDEO_SUFFIXES, Item, OnProblem, array_item, file_item, item_frames
 from kdlnet.images.read import IMAGE_SUFFIXES, ImageArray
@@ -37,8 +43,8 @@ class Source:
     ``name`` is what was given, without passwords; ``title`` names the folder of the results.
     ``total`` is the number of frames if that is known. A ``live`` source gives frames as they come
     and may never end. ``folders`` are read as wholes, so that results must not lie in them.
-    ``note`` is a line about what was left out, "" for nothing. ``items`` are the files, and images
-    in memory, by their index.
+    ``notes`` are lines about what was left out. ``items`` are the files, and images in memory, by
+    their index.
     """
 
     kind: Literal["images", "video", "camera", "stream"]
@@ -47,7 +53,7 @@ class Source:
     total: int | None
     read: Callable[[OnProblem, Prepare | None], Iterator[Frame]]
     folders: tuple[Path, ...] = ()
-    note: str = ""
+    notes: tuple[str, ...] = ()
     items: tuple[Item, ...] = ()
 
     @property
@@ -85,12 +91,10 @@ def open_source(source: SourceLike, timeout: float = TIMEOUT) -> Source:
     if isinstance(source, Sequence) and not isinstance(source, str):
         return _of_entries(source)
     text = str(_known(source, (str, PathLike, Integral)))
-    if text.lower().startswith(_SCHEMES):
+    if _is_address(text):
         return _stream(text, timeout)
-    if not text.strip():  # an unset variable of a shell; as a path it would be this folder
-        raise DataError(f"the source is empty: {_ALLOWED}")
     path = Path(text)
-    if isinstance(source, int) or (text.isdecimal() and not path.exists()):
+    if isinstance(source, int) or _is_camera(text):
         number = int(text)
         return Source("camera", text, f"camera-{number}", None, lambda *_: camera_frames(number))
     return _of_path(path, text)
@@ -101,53 +105,46 @@ def _of_entries(source: Sequence[str | Path | ImageArray]) -> Source:
 
     Where one of them stands for several, each file comes once, though it be named besides.
     """
-    results: list[Path] = []
+    left = LeftOut()
     items: list[Item] = []
     folders: tuple[Path, ...] = ()
     for index, entry in enumerate(source):
-        found, wholes = _entry(entry, index, results)
+        found, wholes = _entry(entry, index, left)
         items += found
         folders += wholes
     if folders:
-        once: dict[str, Item] = {}
-        for item in items:
-            once.setdefault(normpath(Path(item.name).absolute()), item)
-        items = list(once.values())
-    name = f"{len(source)} entries"
-    return _of_items(items, name, "images", folders, "".join(results_lines(results)))
+        items = _once(items, left)
+    return _of_items(items, f"{len(source)} entries", "images", folders, left)
 
 
 def _of_path(path: Path, text: str) -> Source:
+    left = LeftOut()
     if path.is_dir():
-        results: list[Path] = []
-        items = _below(path, results)
-        note = "".join(results_lines(results))
+        items = _below(path, left)
         if not items:
-            more = f"; {note}" if note else ""
             raise DataError(
                 f"folder {text!r} holds no images ({_suffixes()}); "
-                f"name videos themselves or with a glob{more}"
+                + "; ".join(["name videos themselves or with a glob", *left.lines()])
             )
-        return _of_items(items, text, path.resolve().name, (path,), note)
+        return _of_items(items, text, path.resolve().name, (path,), left)
     if _is_list(path):
-        items = _listed(path)
-        return _of_items(items, text, path.stem, _parents(items))
+        items = _listed(path, left)
+        return _of_items(items, text, path.stem, _parents(items), left)
     if path.exists():
         return _of_items([file_item(path, path.parent)], text, path.stem)
     if _is_pattern(text):
-        return _of_pattern(text)
+        items, folders = _matching(text, left)
+        title = _title(Path(text).parent.name) or "images"
+        return _of_items(items, text, title, folders, left)
     raise DataError(f"source {text!r} does not exist: {_ALLOWED}")
 
 
-def _of_pattern(text: str) -> Source:
-    results: list[Path] = []
-    items, folders = _matching(text, results)
-    title = _title(Path(text).parent.name) or "images"
-    return _of_items(items, text, title, folders, "".join(results_lines(results)))
-
-
 def _of_items(
-    items: list[Item], name: str, title: str, folders: tuple[Path, ...] = (), note: str = ""
+    items: list[Item],
+    name: str,
+    title: str,
+    folders: tuple[Path, ...] = (),
+    left: LeftOut | None = None,
 ) -> Source:
     if not items:
         raise DataError(f"no images given: {_ALLOWED}")
@@ -156,8 +153,8 @@ def _of_items(
         total = count_frames(Path(items[0].name)) if len(items) == 1 else None
     kind: Literal["images", "video"] = "video" if all(item.video for item in items) else "images"
     read = partial(item_frames, items, range(len(items)))
-    title = title or "images"
-    return Source(kind, name, title, total, read, folders, note, tuple(items))
+    notes = () if left is None else tuple(left.lines())
+    return Source(kind, name, title or "images", total, read, folders, notes, tuple(items))
 
 
 def require_images(source: Source) -> None:
@@ -183,20 +180,31 @@ def _stream(address: str, timeout: float) -> Source:
 
 
 def _entry(
-    entry: str | Path | ImageArray, index: int, results: list[Path]
+    entry: str | Path | ImageArray, index: int, left: LeftOut
 ) -> tuple[list[Item], tuple[Path, ...]]:
     """What one of several stands for, and the folders that it claims."""
     if isinstance(entry, np.ndarray):
         return [array_item(entry, index)], ()
-    path = Path(_known(entry))
+    path, text = Path(_known(entry)), str(entry)
+    if _is_address(text) or _is_camera(text):
+        name = public(text) if _is_address(text) else f"camera {text}"
+        raise DataError(f"{name} among several sources: it may never end, so predict it by itself")
     if path.is_dir():
-        return _below(path, results), (path,)
+        return _below(path, left), (path,)
     if _is_list(path):
-        items = _listed(path)
+        items = _listed(path, left)
         return items, _parents(items)
-    if not path.exists() and _is_pattern(str(entry)):
-        return _matching(str(entry), results)
+    if not path.exists() and _is_pattern(text):
+        return _matching(text, left)
     return [file_item(path)], ()
+
+
+def _is_address(text: str) -> bool:
+    return text.lower().startswith(_SCHEMES)
+
+
+def _is_camera(text: str) -> bool:
+    return text.isdecimal() and not Path(text).exists()
 
 
 def _is_list(path: Path) -> bool:
@@ -211,23 +219,36 @@ def _known(entry: _Entry, kinds: tuple[type, ...] = (str, PathLike)) -> _Entry:
     """Raises DataError for what names nothing, as None does, OpenCV's answer to a missing file."""
     if not isinstance(entry, kinds):
         raise DataError(f"a {type(entry).__name__} is no source: {_ALLOWED}, in Python an array")
+    if not str(entry).strip():  # an unset variable of a shell; as a path it would be this folder
+        raise DataError(f"the source is empty: {_ALLOWED}")
     return entry
 
 
-def _below(folder: Path, results: list[Path]) -> list[Item]:
+def _below(folder: Path, left: LeftOut) -> list[Item]:
     if (folder / MARK).exists():
         raise DataError(
             f"{str(folder)!r} is a folder of results ({MARK} is in it), which are no input: name "
             "the folder of the images themselves"
         )
-    return [file_item(image, folder) for image in images_below(folder, results)]
+    found = images_below(folder, left.results, left.unread)
+    return [file_item(image, folder) for image in found]
 
 
 def _parents(items: Iterable[Item]) -> tuple[Path, ...]:
     return tuple({Path(item.name).parent: None for item in items if item.image is None})
 
 
-def _listed(file: Path) -> list[Item]:
+def _once(items: Iterable[Item], left: LeftOut) -> list[Item]:
+    """Each file once, by whatever paths it is named."""
+    once: dict[str, Item] = {}
+    for item in items:
+        path = normpath(Path(item.name).absolute())
+        if once.setdefault(path, item) is not item:
+            left.again.append(item.name)
+    return list(once.values())
+
+
+def _listed(file: Path, left: LeftOut) -> list[Item]:
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -236,25 +257,31 @@ def _listed(file: Path) -> list[Item]:
     if not paths:
         raise DataError(f"image list {str(file)!r} is empty: write one path a line into it")
     beside = [file.parent / path for path in paths]
-    return [
+    items = (
         file_item(near if near.exists() or not path.exists() else path, file.parent)
         for near, path in zip(beside, paths, strict=True)
-    ]
+    )
+    return _once(items, left)
 
 
-def _matching(pattern: str, results: list[Path]) -> tuple[list[Item], tuple[Path, ...]]:
+def _matching(pattern: str, left: LeftOut) -> tuple[list[Item], tuple[Path, ...]]:
     """The files that ``pattern`` matches, and the folders that it claims."""
     suffixes = IMAGE_SUFFIXES | VIDEO_SUFFIXES
     anchor = Path(pattern).anchor  # Path.glob takes no absolute pattern before Python 3.13
     root = glob_root(pattern)
     matches = sorted(Path(anchor).glob(pattern[len(anchor) :]))
-    found = [
-        path
-        for path in outside_results(matches, root, results)
-        if path.suffix.lower() in suffixes and path.is_file() and not path.name.startswith(".")
-    ]
+    found = []
+    for path in outside_results(matches, root, left.results):
+        suffix = path.suffix.lower()
+        if path.name.startswith(".") or not path.is_file():
+            continue
+        if suffix in suffixes:
+            found.append(path)
+        elif suffix in UNREAD_SUFFIXES:
+            left.unread[suffix] += 1
     if not found:
-        raise DataError(f"nothing matches {pattern!r}: allowed are {_suffixes()} and videos")
+        allowed = "; ".join([f"allowed are {_suffixes()} and videos", *left.lines()])
+        raise DataError(f"nothing matches {pattern!r}: {allowed}")
     items = [file_item(path, root) for path in found]
     return items, (root,) if "**" in pattern else _parents(items)
 

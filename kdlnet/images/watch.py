@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,12 +45,13 @@ class FolderWatch:
 
     A file is complete when it has not changed for ``settle`` seconds by this machine's clock, which
     need not be that of the file server. One whose content changes is new. Polling, since network
-    drives send no events.
+    drives send no events. ``unread`` counts, by suffix, pictures there that are not read.
     """
 
     def __init__(self, folder: Path, settle: float) -> None:
         self.folder = folder
         self.settle = settle
+        self.unread: Counter[str] = Counter()
         self._seen: dict[str, tuple[Stamp, float]] = {}
         self._done: dict[str, Stamp] = {}
 
@@ -57,7 +59,8 @@ class FolderWatch:
         """Every image that is there now. What is gone is forgotten, so memory stays flat."""
         now = time.monotonic()
         found: dict[str, Stamp] = {}
-        for path in images_below(self.folder):
+        self.unread = Counter()
+        for path in images_below(self.folder, unread=self.unread):
             stamp = stamp_of(path)
             if stamp is not None:
                 found[path.relative_to(self.folder).as_posix()] = stamp

@@ -159,10 +159,13 @@ class Predictor:
         """Predictions one by one, as their images come; each holds its image.
 
         ``source`` as in :func:`~kdlnet.images.sources.open_source`. What cannot be read is skipped
-        and told to ``on_event`` as Skipped, or raised with ``strict``. Raises DataError when no
-        image could be read, unless there ``may_be_none``, or a stream fails.
+        and told to ``on_event`` as Skipped, or raised with ``strict``; what was left out of the
+        source is a warning. Raises DataError when no image could be read, unless there
+        ``may_be_none``, or a stream fails.
         """
         opened = source if isinstance(source, Source) else open_source(source, timeout)
+        for note in opened.notes:
+            on_event(Message(note, "warning"))
         problems: list[DataError] = []
 
         def skip(error: DataError) -> None:

@@ -21,6 +21,7 @@ from kdlnet.pretraining.teachers import FeatureTeacher, find_teacher
 from kdlnet.pretraining.views import Cut, Views
 from kdlnet.utils.device import find_device, prepare
 from kdlnet.utils.ranks import from_writer
+from kdlnet.utils.words import counted
 
 _TEACHERS_SHARE = 0.25
 """Of the time, at most: a view is worth being asked about where it is then trained on often."""
@@ -49,7 +50,7 @@ def prepare_course(config: PretrainConfig, on_event: Listener) -> Course:
     device = find_device(config.device)
     prepare(device)
     model_strides(config.model.name)  # raises for an unknown one
-    paths = unlabelled_images(config)
+    paths = unlabelled_images(config, on_event)
     config = _absolute(config)
     teacher = find_teacher(config.teacher, device)
     shapes = lesson_shapes(teacher, config.image_size, device)
@@ -59,9 +60,10 @@ def prepare_course(config: PretrainConfig, on_event: Listener) -> Course:
         lambda: _views_an_image(config, len(paths), fitting, teacher, device)
     )
     if config.views is not None and len(paths) * views > fitting:
+        size = len(paths) * views * room / 1e9
         raise ConfigError(
-            f"{views} views of {len(paths)} images take {len(paths) * views * room / 1e9:.1f} GB, "
-            f"more than cache_gb {config.cache_gb:g}: raise --cache-gb or lower --views"
+            f"{counted(views, 'view')} of {len(paths)} images take {size:.1f} GB, more "
+            f"than cache_gb {config.cache_gb:g}: raise --cache-gb or lower --views"
         )
     if len(paths) * views > fitting:  # one view each is still too many
         rows = np.linspace(0, len(paths) - 1, max(2, fitting)).round().astype(int)
@@ -72,8 +74,8 @@ def prepare_course(config: PretrainConfig, on_event: Listener) -> Course:
     size = len(paths) * views * room / 1e9
     on_event(
         Message(
-            f"{len(paths)} images, {views} views of each: the lessons of {teacher.name} take "
-            f"{size:.1f} GB until the run is over"
+            f"{counted(len(paths), 'image')}, {counted(views, 'view')} of each: the lessons of "
+            f"{teacher.name} take {size:.1f} GB until the run is over"
         )
     )
     config = config.model_copy(update={"views": views})
@@ -81,14 +83,17 @@ def prepare_course(config: PretrainConfig, on_event: Listener) -> Course:
     return Course(config, device, teacher, made, shapes, _title(config))
 
 
-def unlabelled_images(config: PretrainConfig) -> list[Path]:
+def unlabelled_images(config: PretrainConfig, on_event: Listener) -> list[Path]:
     """The images of a run: all of ``images``, and the train splits of ``data``.
 
     Val and test are left out, so that what is measured on them stays a measurement. Raises
     ConfigError for fewer than two, DataError as the sources do.
     """
     root = None if config.data_root is None else Path(config.data_root)
-    paths = [path for source in config.images for path in open_source(source).files]
+    sources = [open_source(source) for source in config.images]
+    for note in (note for source in sources for note in source.notes):
+        on_event(Message(note, "warning"))
+    paths = [path for source in sources for path in source.files]
     paths += [path for name in config.data for path in split_images(name, "train", root)]
     if len(paths) < 2:
         raise ConfigError(

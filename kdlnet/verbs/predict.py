@@ -79,8 +79,6 @@ def predict_files(
     place = Place(default, out, overwrite, reads, folders=opened.folders)
     if kinds or shard:
         place.check()
-    if opened.note:
-        on_event(Message(opened.note, "warning"))
     predictor = Predictor.load(
         weights,
         device=device,

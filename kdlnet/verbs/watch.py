@@ -18,6 +18,7 @@ import yaml
 from kdlnet import __version__
 from kdlnet.errors import ConfigError, DataError
 from kdlnet.events import Listener, Message, ignore
+from kdlnet.images.folder import unread_line
 from kdlnet.images.frame import Frame
 from kdlnet.images.read import read_image
 from kdlnet.images.watch import Arrival, FolderWatch, stamp_of
@@ -81,10 +82,14 @@ def watch_folder(
         desk = _Desk(predictor, weights, watch, book, pictures, on_event, on_answer)
         stop = stop or Event()
         on_event(Message(f"watching {shown(source)}; Ctrl-C ends it"))
+        told: set[str] = set()
         while True:
             last = stop.is_set()
             began = time.monotonic()
             desk.answer(watch.complete())
+            if fresh := {suffix: n for suffix, n in watch.unread.items() if suffix not in told}:
+                told |= fresh.keys()
+                on_event(Message(unread_line(fresh), "warning"))
             line = book.turn(_now())
             if line is not None:
                 on_event(Message(line))

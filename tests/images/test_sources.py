@@ -88,13 +88,35 @@ def test_a_name_with_brackets_is_a_file_first(tree):
 def test_a_list_file(tree):
     """Relative to the list, else to the working directory; results never leave their folder."""
     Path("parts/list.txt").write_text(
-        "\ufeffa.png\n\n./b/c.JPG\nparts/b/a.png\nb/../a.png\nno.png\n"
+        "\ufeffa.png\n\n./b/c.JPG\nparts/b/a.png\n../up.png\nno.png\n"
     )
+    save(Path("up.png"), 40)
     frames, problems = read("parts/list.txt")
-    assert [frame.image[0, 0, 0] for frame in frames] == [10, 30, 20, 10]
+    assert [frame.image[0, 0, 0] for frame in frames] == [10, 30, 20, 40]
     assert all(".." not in frame.stem and not frame.stem.startswith("/") for frame in frames)
     (problem,) = problems
     assert "no.png" in problem and "does not exist" in problem
+
+
+def test_what_a_list_names_again_counts_once_and_is_told(tree):
+    Path("parts/list.txt").write_text("a.png\nb/a.png\nb/../a.png\na.png\n")
+    source = open_source("parts/list.txt")
+    assert source.total == 2
+    assert source.notes == ("named again: 2 files, first 'parts/b/../a.png'; each counts once",)
+    assert open_source(["parts/list.txt", "parts/b/c.JPG"]).total == 3
+
+
+@pytest.mark.parametrize("source", ["parts", "parts/**/*", ["parts", "parts/a.png"]])
+def test_pictures_that_are_not_read_are_counted_by_suffix(tree, source):
+    for name in ("parts/d.HEIC", "parts/b/e.heic", "parts/f.jp2", "parts/.g.jp2", "parts/h.json"):
+        Path(name).write_text("no image")
+    note = next(note for note in open_source(source).notes if "not read" in note)
+    assert note.startswith("pictures that are not read: 2 .heic, 1 .jp2; save them as")
+    with pytest.raises(DataError, match=r"holds no images .*not read: 1 \.heic"):
+        save(Path("phone/x.heic.png")).rename("phone/x.heic")
+        open_source("phone")
+    with pytest.raises(DataError, match=r"nothing matches .*not read: 1 \.heic"):
+        open_source("phone/*.heic")
 
 
 def test_arrays_and_sequences(tree):
@@ -169,6 +191,9 @@ def test_one_by_one_pixel_and_sixteen_bits(tree):
         ("zero.mp4", ["zero.mp4", "cannot be opened"]),
         ([], ["no images given"]),
         ("", ["source is empty"]),
+        (["a.png", ""], ["source is empty"]),
+        (["a.png", "0"], ["camera 0", "by itself"]),
+        (["rtsp://me:secret@line/1", "a.png"], ["rtsp://line/1", "by itself"]),
     ],
 )
 def test_sources_that_are_none(tmp_path, monkeypatch, source, words):

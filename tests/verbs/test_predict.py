@@ -156,10 +156,9 @@ def test_predictions_are_on_the_disk_and_not_in_memory(file: Path, parts: Path) 
         found = json.loads(document.read_text())["predictions"] if document.exists() else []
         seen.append(len(found))
 
-    listed = Path("list.txt")
-    listed.write_text("parts/a.png\n" * 12)
+    named = ["parts/a.png"] * 12
     out = Path("runs/predict/parts")
-    predict_files(file, listed, device="cpu", save=["json"], batch=1, out=out, on_prediction=look)
+    predict_files(file, named, device="cpu", save=["json"], batch=1, out=out, on_prediction=look)
     assert len(seen) == 12 and all(count >= n - 3 for n, count in enumerate(seen)), seen
 
 
@@ -193,8 +192,7 @@ def test_memory_stays_flat(file: Path, parts: Path) -> None:
     def look(prediction: Prediction) -> None:
         held.append(int(Path("/proc/self/statm").read_text().split()[1]) * 4096)
 
-    listed = Path("list.txt")
-    listed.write_text("parts/a.png\n" * 10_000)
-    predict_files(file, listed, device="cpu", save=["json"], batch=16, on_prediction=look)
+    named = ["parts/a.png"] * 10_000
+    predict_files(file, named, device="cpu", save=["json"], batch=16, on_prediction=look)
     assert len(held) == 10_000
     assert max(held) - max(held[:2_000]) < 16 * 2**20, (max(held), max(held[:2_000]))

@@ -50,6 +50,7 @@ def settings(folder: Path, **values: object) -> PretrainConfig:
 
 def test_the_student_learns_and_leaves_a_start(images: Path) -> None:
     events: list[object] = []
+    (images / "phone.heic").touch()
     result = pretrain(settings(images, epochs=8, views=8), on_event=events.append)
     rows = [event.row for event in events if isinstance(event, EpochDone)]
     assert rows[-1]["loss"] < 0.95 * rows[0]["loss"]
@@ -59,7 +60,9 @@ def test_the_student_learns_and_leaves_a_start(images: Path) -> None:
     assert files == [".kdlnet", "config.yaml", "environment.json", "results.csv",
                      "weights/best.pt", "weights/last.pt"]  # fmt: skip
     assert strangers(result.folder) == []
-    assert any("GB until" in e.text for e in events if isinstance(e, Message))
+    unread, room = [event.text for event in events if isinstance(event, Message)][:2]
+    assert unread.startswith("pictures that are not read: 1 .heic")
+    assert room.startswith("12 images, 8 views of each: ") and "GB until" in room
     start = load_weights(result.best, start=True)
     assert start.purpose == "start"
     assert not start.training

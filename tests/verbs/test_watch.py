@@ -102,6 +102,23 @@ def test_each_image_is_answered_once_and_a_restart_goes_on(line: Path) -> None:
     assert len(_rows(out)) == 3
 
 
+def test_pictures_that_are_not_read_are_told_once(line: Path) -> None:
+    told: list[str] = []
+
+    def hear(event: object) -> None:
+        if isinstance(event, Message) and event.level == "warning":
+            told.append(event.text)
+
+    (line / "a.heic").touch()
+    with _at_work(line, on_event=hear):
+        _wait(lambda: len(told) == 1)
+        for name in ("b.heic", "c.jp2"):
+            (line / name).touch()
+        _wait(lambda: len(told) == 2)
+        time.sleep(4 * SETTLE)
+    assert "1 .heic;" in told[0] and "1 .jp2;" in told[1] and len(told) == 2
+
+
 def test_a_slow_writer_is_waited_for(line: Path) -> None:
     data = _png(3)
     with _at_work(line) as answers, (line / "slow.png").open("wb") as file:
