@@ -28,16 +28,18 @@ _OUTSIDE_PARTS = {"epoch", "loss", "lr", "seconds", "images_per_second"}  # loss
 class EventPrinter:
     """A listener for the engine. A context: leaving it takes the bars away, also on Ctrl-C.
 
-    ``folder`` is the run folder once the run has started. ``epochs_known`` is False where a time
-    budget decides how many epochs there will be.
+    ``folder`` is the run folder once the run has started, ``trained`` whether an epoch was trained
+    in any. ``epochs_known`` is False where a time budget decides how many epochs there will be.
     """
 
     def __init__(self, console: Console, *, epochs_known: bool = True) -> None:
         self.folder: Path | None = None
+        self.trained = False
         self._console = console
         self._bars = _Bars(console) if console.live else None
         self._epochs_known = epochs_known
         self._epochs = 0
+        self._idle = True
         self._best: float | None = None
         self._said: dict[str, float] = {}
 
@@ -73,7 +75,7 @@ class EventPrinter:
                 self._finished(event)
 
     def _started(self, event: events.RunStarted) -> None:
-        self.folder, self._epochs = event.folder, event.epochs
+        self.folder, self._epochs, self._idle = event.folder, event.epochs, True
         epochs = counted(event.epochs, "epoch") if self._epochs_known else "epochs"
         for line in (
             f"model   {event.model}: {event.parameters / 1e6:.2f} M parameters, "
@@ -112,7 +114,7 @@ class EventPrinter:
         score = event.row.get("ap")
         if event.best and score is not None:
             self._best = score
-        self._epochs = event.epochs
+        self._epochs, self._idle, self.trained = event.epochs, False, True
         cells = [self._epoch_name(event.epoch), _parts(event.row)]
         cells += [
             f"{head} {figure(event.row[key])}"
@@ -135,6 +137,11 @@ class EventPrinter:
     def _finished(self, event: events.RunFinished) -> None:
         reasons = {"patience": "no better AP for a while", "time": "time is used up"}
         reason = reasons.get(event.reason)
+        if self._idle:
+            had = f"{reason} after" if reason else "it has had all its"
+            epochs = counted(event.epochs, "epoch")
+            self._console.say(f"the run was over before: {had} {epochs}, nothing is left to train")
+            return
         self._console.say(f"done in {duration(event.seconds)}" + (f" ({reason})" if reason else ""))
 
 

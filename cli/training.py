@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 SCRATCH = Path("none")
 """What ``--init`` says where no weights are to be started from."""
 
+LONGER = "to train longer, begin a new run with more --epochs or --time"
+
 Settings = TypeVar("Settings", bound="BaseModel")
 
 
@@ -138,6 +140,8 @@ def run(
     """Runs ``engine`` and shows what it came to."""
     with progress(console, settings) as printer:
         result = engine(settings, on_event=printer, **options)
+    if not printer.trained:
+        console.say(f"{LONGER}; --init {shown(result.best)} goes on from its weights")
     _show(console, result)
 
 

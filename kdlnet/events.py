@@ -65,13 +65,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class RunFinished:
-    """A training run is over. ``reason`` is epochs, patience or time."""
+    """A training run is over, after ``epochs`` in all. ``reason`` is epochs, patience or time."""
 
     folder: Path
     best: Path | None
     metrics: dict[str, Any]
     seconds: float
     reason: str
+    epochs: int
 
 
 Listener = Callable[[object], None]

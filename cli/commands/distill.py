@@ -103,13 +103,22 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def _refuse_clashes(
-    *, resumed_with: bool, unnamed_student: str | None, stray_seeds: bool, both: bool
+    *,
+    resumed_with: bool,
+    two_teachers: bool,
+    unnamed_student: str | None,
+    stray_seeds: bool,
+    both: bool,
 ) -> None:
     """Raises UsageProblem for flags that do not go together."""
     if resumed_with:
         raise UsageProblem(
             "--resume goes on with the run's own teacher, recipe and weights: leave --teacher, "
             "--teacher-model, --recipe, --generations, --baseline and --init out"
+        )
+    if two_teachers:
+        raise UsageProblem(
+            "--teacher is trained already and --teacher-model would be trained first: leave one out"
         )
     if unnamed_student:
         raise UsageProblem(f"--teacher-model {unnamed_student}: name the --student that it teaches")
@@ -181,6 +190,7 @@ def distill(
     own = teacher or teacher_model or recipe or generations or baseline or init
     _refuse_clashes(
         resumed_with=resume is not None and bool(own),
+        two_teachers=bool(teacher and teacher_model),
         unnamed_student=teacher_model if student is None and config is None else None,
         stray_seeds=bool(seeds) and not baseline,
         both=baseline and bool(generations),

@@ -28,7 +28,7 @@ from ..options import (
     option,
 )
 from ..team import as_team
-from ..training import progress, resumed
+from ..training import LONGER, progress, resumed
 
 Images = Annotated[
     list[str] | None,
@@ -141,6 +141,8 @@ def pretrain(
             result = verb(
                 settings, overwrite=overwrite, on_event=printer, **given(out=out, resume=resume)
             )
+        if not printer.trained:
+            console.say(LONGER)
         share = figure(result.metrics.get("explained"))
         console.say(f"start   {shown(result.best)}: explains {share} of the teacher", "bold")
         console.say(f"next    kdlnet train --init {shown(result.best)} --data DATA")

@@ -187,6 +187,7 @@ def finished(
             metrics=metrics,
             seconds=state.seconds,
             reason=reason,
+            epochs=state.epoch,
         )
     )
     return TrainResult(

@@ -143,6 +143,7 @@ def calibrate(
         rule = choose(parts, names, goal, unsure, base, _best_f1(found, names, goal))
     except DataError as error:
         raise DataError(f"split {split!r} of {info.name}: {error}") from None
+    _tell_unsure(rule, names, unsure, on_event)
     other = _other(info, split, report)
     seen = None if other is None else _Seen.of(runtime, info, other, lot_by, batch, on_event)
     result = Calibration(
@@ -224,6 +225,23 @@ def _check(goal: Goal, unsure: Unsure | None, names: Sequence[str]) -> None:
             _share("unsure recall", unsure.recall, True)
         if unsure.share is not None:
             _share("unsure share", unsure.share, False)
+
+
+def _tell_unsure(
+    rule: VerdictRule, names: Sequence[str], unsure: Unsure | None, on_event: Listener
+) -> None:
+    """Tells for which classes a lower threshold was asked for and would change nothing."""
+    if unsure is None:
+        return
+    kind = "share" if unsure.recall is None else "recall"
+    none = [name for label, name in enumerate(names) if rule.of(label).unsure is None]
+    if none:
+        of = "" if len(none) == len(names) else f" for {', '.join(none)}"
+        text = (
+            f"no part is UNSURE{of}: the threshold for {kind} {getattr(unsure, kind):g} would not "
+            f"be below that of NG; raise the {kind}, or leave it out"
+        )
+        on_event(Message(text, "warning"))
 
 
 def _share(name: str, value: float, above: bool) -> None:

@@ -71,14 +71,17 @@ def fuse(
     path = _target(weights, out)
     certificate_path = path.with_suffix(".json")
     check_count(images)
-    if not loaded.fused:
+    if loaded.fused:
+        on_event(Message(f"{str(weights)!r} is fused already; no file is written"))
+    else:
         check_free([path], certificate_path, overwrite)
-    dataset = proof_split(loaded, data, data_root, split, images, "random", on_event)
+    dataset = None
+    if data is not None or not loaded.fused:  # nothing is proved by a file against itself
+        dataset = proof_split(loaded, data, data_root, split, images, "random", on_event)
     detector = fuse_model(loaded.detector).to(memory_format=torch.channels_last)
     fused = replace(loaded, detector=detector, fused=True, training={})
     certificate = _certify(loaded, fused, path, dataset, target, on_event)
     if loaded.fused:
-        on_event(Message(f"{str(weights)!r} is fused already; no file was written"))
         return certificate
     _judge(certificate, on_event)
     with TemporaryDirectory() as staging:

@@ -68,7 +68,7 @@ def _pretrained(
     if saved is not None:
         config = saved_settings(saved)
         if saved.training["over"]:
-            return _over(saved)
+            return _over(saved, on_event)
     course = prepare_course(config, on_event)
     require_even(min(config.batch, len(course.views.to_learn())))
     folder = _run_folder(course, saved, out, overwrite)
@@ -214,10 +214,10 @@ def _started(course: Course, folder: RunFolder, steps: int) -> RunStarted:
     )
 
 
-def _over(saved: Weights) -> TrainResult:
+def _over(saved: Weights, on_event: Listener) -> TrainResult:
     """The result of a run that is over: nothing is left to do but what a kill kept it from."""
     assert saved.path is not None
     folder, state = RunFolder.around(saved.path), LoopState(**saved.training["state"])
     with folder.held():
         shutil.rmtree(folder.path / "cache", ignore_errors=True)
-    return finished(folder, state, "epochs")
+    return finished(folder, state, "epochs", on_event)

@@ -21,15 +21,16 @@ from kdlnet.curation.writer import (
     write_index,
     write_report,
 )
-from kdlnet.data.catalog import find_dataset
+from kdlnet.data.catalog import find_dataset, label_path
 from kdlnet.data.dataset import load_split
-from kdlnet.data.labels import write_rows
+from kdlnet.data.labels import read_rows, write_rows
 from kdlnet.errors import DataError, unknown
-from kdlnet.events import Listener, Progress, ignore
+from kdlnet.events import Listener, Message, Progress, ignore
 from kdlnet.images.decode import ImageArray
-from kdlnet.images.folder import images_below
+from kdlnet.images.folder import LeftOut, images_below
 from kdlnet.images.read import read_image
 from kdlnet.utils.output import keep_apart, whole_folder
+from kdlnet.utils.words import counted
 
 _SMALLEST_IMAGE = 96
 _MOST_CONTRAST = 10.0
@@ -93,11 +94,12 @@ def synthesize_onto(
 ) -> ConvertReport:
     """Writes photographs of good parts with drawn defects, labels and data.yaml to ``out``.
 
-    ``good`` is a folder of images, or a dataset, of which the images without defects in "train"
-    are taken. ``shapes`` are the class of each shape that is drawn, all by their own names unless
-    told otherwise. ``count`` images are drawn, as many as there are good parts unless told
-    otherwise; with more the parts come in turn, with other defects. There is one split, "train":
-    trained together with a dataset of real defects, they are judged by the real ones.
+    ``good`` is a folder of images, or a dataset, of which those in "train" are taken; images with
+    defects in their label files are left out. ``shapes`` are the class of each shape that is drawn,
+    all by their own names unless told otherwise. ``count`` images are drawn, as many as there are
+    good parts unless told otherwise; with more the parts come in turn, with other defects. There is
+    one split, "train": trained together with a dataset of real defects, they are judged by the
+    real ones.
 
     Raises DataError for an unknown shape, no good part, and a folder that is taken.
     """
@@ -105,7 +107,7 @@ def synthesize_onto(
     for shape in shapes:
         if shape not in SHAPES:
             raise DataError(unknown("shape", shape, SHAPES))
-    parts = _good_parts(good, data_root)
+    parts = _good_parts(good, data_root, on_event)
     count = len(parts) if count is None else count
     _check_numbers(count, seed)
     names = tuple(dict.fromkeys(shapes.values()))
@@ -126,11 +128,18 @@ def synthesize_onto(
     return report
 
 
-def _good_parts(good: str, data_root: Path | None) -> list[Path]:
-    """The images of a folder, or the images without defects that a dataset trains on."""
+def _good_parts(good: str, data_root: Path | None, on_event: Listener) -> list[Path]:
+    """The images of a folder, or of what a dataset trains on, that have no row in a label file."""
     folder = Path(good)
     if folder.is_dir() and not (folder / "data.yaml").is_file():
-        parts = sorted(images_below(folder))
+        left = LeftOut()
+        found = sorted(images_below(folder, left.results, left.unread))
+        parts = [image for image in found if not any(read_rows(label_path(image)))]
+        for line in left.lines():
+            on_event(Message(line, "warning"))
+        if marked := len(found) - len(parts):
+            text = f"{marked} of {counted(len(found), 'image')}: rows in their label files"
+            on_event(Message(f"not drawn on {text}", "warning"))
     else:
         split = load_split(find_dataset(good, data_root), "train")
         pairs = zip(split.paths, split.labels, strict=True)

@@ -165,7 +165,7 @@ class FakeEngine:
             tell(events.EpochDone(epoch, 2, row, epoch == 0))
         self._end()
         best, last = folder / "weights/best.pt", folder / "weights/last.pt"
-        tell(events.RunFinished(folder, best, metrics(), 6.5, "epochs"))
+        tell(events.RunFinished(folder, best, metrics(), 6.5, "epochs", 2))
         return SimpleNamespace(
             folder=folder, best=best, last=last, metrics=metrics(), reason="epochs"
         )

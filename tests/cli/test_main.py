@@ -93,6 +93,7 @@ def test_no_verb_shows_help_and_is_usage(kdlnet: Command) -> None:
         (["data", "prepare", "neu-det"], ["--from"]),
         (["train", "--data"], ["--data"]),
         (["distill", "--teacher-model", "lightnet", "--data", "x"], ["lightnet", "--student"]),
+        (["distill", "--teacher", "a.pt", "--teacher-model", "lightnet"], ["leave one out"]),
         (["distill", "--seeds", "0,1", "--data", "x"], ["--baseline"]),
         (["distill", "--baseline", "--generations", "2"], ["--baseline", "--generations"]),
         (["distill", "--resume", "x", "--teacher-model", "lightnet"], ["--teacher-model", "out"]),

@@ -77,7 +77,7 @@ def test_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
         printer(STEP)
         printer(epoch(6))
         printer(Message("all classes taken over"))
-        printer(RunFinished(Path("/r"), None, {}, 65.0, "patience"))
+        printer(RunFinished(Path("/r"), None, {}, 65.0, "patience", 7))
         printer(object())
     captured = capsys.readouterr()
     assert captured.out.splitlines() == [
@@ -90,6 +90,21 @@ def test_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
         "done in 1 min 05 s (no better AP for a while)",
     ]
     assert captured.err == ""
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [("epochs", "it has had all its 7 epochs"), ("time", "time is used up after 7 epochs")],
+)
+def test_a_run_that_was_over_before_it_was_resumed(
+    capsys: pytest.CaptureFixture[str], reason: str, words: str
+) -> None:
+    with Console() as console, EventPrinter(console) as printer:
+        printer(STARTED)
+        printer(RunFinished(Path("/r"), None, {}, 65.0, reason, 7))
+    assert not printer.trained
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line == f"the run was over before: {words}, nothing is left to train"
 
 
 def test_one_is_not_many(capsys: pytest.CaptureFixture[str]) -> None:

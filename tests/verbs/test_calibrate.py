@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from kdlnet.errors import ConfigError, DataError, KdlnetError
+from kdlnet.events import Message
 from kdlnet.inference.predictor import Predictor
 from kdlnet.inference.runtimes import open_runtime
 from kdlnet.inference.weights import Weights, load_weights, save_weights
@@ -82,6 +83,24 @@ def test_predict_does_with_the_copy_what_was_reported(
         "at most 0.25 is met, NOT PROVED: it takes 13 parts without a failure"
     )
     assert recall.rate.count >= 0.9 * 16 and recall.needed == 36
+
+
+def test_a_lower_threshold_that_is_not_lower_is_told(
+    file: Path, data: Path, tmp_path: Path
+) -> None:
+    told: list[str] = []
+
+    def hear(event: object) -> None:
+        if isinstance(event, Message) and event.level == "warning":
+            told.append(event.text)
+
+    goal = Goal("recall", 0.9)
+    more = {"report": "none", "on_event": hear, "overwrite": True}
+    result = run(file, data, tmp_path / "c.pt", goal, unsure=Unsure(recall=0.5), **more)
+    assert result.rule.of(0).unsure is None
+    assert len(told) == 1 and told[0].startswith("no part is UNSURE: the threshold for recall 0.5")
+    run(file, data, tmp_path / "c.pt", Goal("recall", 0.5), unsure=Unsure(recall=0.9), **more)
+    assert len(told) == 1
 
 
 def test_tensors_are_copied_as_they_are_stored(file: Path, data: Path, tmp_path: Path) -> None:

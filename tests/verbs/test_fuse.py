@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kdlnet.errors import KdlnetError, ProofFailed
+from kdlnet.events import Message
 from kdlnet.inference import certificate as certificates
 from kdlnet.inference.weights import load_weights, save_weights
 from kdlnet.models.fuse import fuse_model, is_fused
@@ -47,7 +48,10 @@ def test_fusing_twice_is_a_no_op(file: Path) -> None:
     fuse(file)
     fused = file.with_name("best-fused.pt")
     before = fused.read_bytes()
-    again = fuse(fused)
+    told: list[object] = []
+    again = fuse(fused, on_event=told.append)
+    (message,) = (event for event in told if isinstance(event, Message))
+    assert "is fused already" in message.text and message.level == "info"
     assert again.already_fused and again.passed and again.largest_logit_error == 0
     assert fused.read_bytes() == before
     assert not file.with_name("best-fused-fused.pt").exists()

@@ -13,6 +13,7 @@ from kdlnet.data.dataset import load_split
 from kdlnet.data.joined import find_datasets
 from kdlnet.data.labels import read_labels
 from kdlnet.errors import DataError
+from kdlnet.events import Message
 from kdlnet.images.read import read_image
 from kdlnet.verbs.synth import synthesize, synthesize_onto
 
@@ -113,8 +114,16 @@ def test_drawn_on_the_good_parts_of_a_dataset_and_trained_with_it(good_parts, tm
 
 
 def test_drawn_on_a_folder_of_images_by_the_names_of_the_shapes(good_parts, tmp_path):
-    report = synthesize_onto(str(good_parts / "images"), tmp_path / "drawn")
-    assert report.names == tuple(SHAPES) and report.images == 6
+    """Those with defects in the label files beside them are no good parts here, either."""
+    told = []
+    (good_parts / "images" / "phone.heic").touch()
+    report = synthesize_onto(str(good_parts / "images"), tmp_path / "drawn", on_event=told.append)
+    assert report.names == tuple(SHAPES) and report.images == 3
+    unread, marked = [event.text for event in told if isinstance(event, Message)]
+    assert "1 .heic" in unread
+    assert marked == "not drawn on 3 of 6 images: rows in their label files"
+    (good_parts / "labels").rename(good_parts / "elsewhere")
+    assert synthesize_onto(str(good_parts / "images"), tmp_path / "all").images == 6
 
 
 def test_nothing_to_draw_on_or_with_is_one_line(good_parts, tmp_path):
@@ -126,6 +135,7 @@ def test_nothing_to_draw_on_or_with_is_one_line(good_parts, tmp_path):
         (good_parts / "labels" / f"{n}.txt").write_text("0 0.5 0.5 0.2 0.2\n")
     with pytest.raises(DataError, match="no good part to draw on"):
         synthesize_onto(str(good_parts), tmp_path / "out")
+    (good_parts / "labels" / "0.txt").unlink()
     with pytest.raises(DataError, match="lie inside each other"):
         synthesize_onto(str(good_parts / "images"), good_parts / "images" / "out")
     assert not (tmp_path / "out").exists()
