@@ -18,6 +18,7 @@ import typer
 
 from kdlnet import __version__
 from kdlnet.errors import KdlnetError, ProofFailed
+from kdlnet.utils.packages import version_of
 
 DONE, USER, USAGE, DEFECT, PROOF, INTERRUPTED, PIPE = 0, 1, 2, 3, 4, 130, 141
 LOST = 75
@@ -132,7 +133,7 @@ def _defect(error: BaseException, argv: Sequence[str]) -> str:
     cause = one_line(f"{type(error).__name__}: {error}")[:200]
     lines = [
         f"kdlnet {__version__}, python {platform.python_version()}, {platform.platform()}",
-        *(f"{name} {_version(name)}" for name in _PACKAGES),
+        *(f"{name} {version_of(name) or 'not installed'}" for name in _PACKAGES),
         f"command: kdlnet {shlex.join(argv)}",
         "",
         *traceback.format_exception(error),
@@ -146,15 +147,6 @@ def _defect(error: BaseException, argv: Sequence[str]) -> str:
             continue
         return f"a defect in kdlnet ({cause}); please report it with {log.absolute()}"
     return f"a defect in kdlnet ({cause}); no log file could be written"
-
-
-def _version(package: str) -> str:
-    import importlib.metadata  # a tenth of the start of every command
-
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
 
 
 def _say(line: str) -> None:

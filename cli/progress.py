@@ -138,7 +138,7 @@ class EventPrinter:
         reasons = {"patience": "no better AP for a while", "time": "time is used up"}
         reason = reasons.get(event.reason)
         if self._idle:
-            had = f"{reason} after" if reason else "it has had all its"
+            had = f"{reason} after" if reason else "it has had its"
             epochs = counted(event.epochs, "epoch")
             self._console.say(f"the run was over before: {had} {epochs}, nothing is left to train")
             return

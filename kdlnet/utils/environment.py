@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import cv2
 import numpy
 
 from kdlnet import __version__
+from kdlnet.utils.packages import version_of
 from kdlnet.utils.threads import usable_threads
 
 _PACKAGES = ("torch", "torchvision", "onnxruntime", "openvino")
@@ -25,7 +25,7 @@ def environment() -> dict[str, Any]:
     return {
         "kdlnet": __version__,
         "python": platform.python_version(),
-        **{name: _version(name) for name in _PACKAGES},
+        **{name: version_of(name) for name in _PACKAGES},
         "numpy": numpy.__version__,
         "opencv": cv2.__version__,
         "platform": platform.platform(),
@@ -33,14 +33,6 @@ def environment() -> dict[str, Any]:
         **_seen_by_torch(),
         "command": sys.argv,
     }
-
-
-def _version(package: str) -> str | None:
-    """From the package's own notes: some take seconds to import."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _seen_by_torch() -> dict[str, Any]:

@@ -94,7 +94,7 @@ def test_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(
     ("reason", "words"),
-    [("epochs", "it has had all its 7 epochs"), ("time", "time is used up after 7 epochs")],
+    [("epochs", "it has had its 7 epochs"), ("time", "time is used up after 7 epochs")],
 )
 def test_a_run_that_was_over_before_it_was_resumed(
     capsys: pytest.CaptureFixture[str], reason: str, words: str
