@@ -27,7 +27,8 @@ _OTHERS = re.compile(
 _TEXT = re.compile(rb"[\w .,:()\[\]=>\n-]+", re.ASCII)
 _OPERATIONS = re.compile(
     r"int|ops\.prim\.NumToTensor|torch\.(_convolution|add|cat|flatten|floor_divide|matmul|max_pool2d"
-    r"|mul|permute|relu_|reshape|size|slice|softmax|squeeze|sub|to|unflatten|unsqueeze|upsample_nearest2d)"
+    r"|mul|permute|relu_|reshape|size|slice|softmax|squeeze|sub|to|unflatten|unsqueeze"
+    r"|upsample_nearest2d)"
 )
 _SYNTAX = (
     *(ast.Module, ast.ClassDef, ast.FunctionDef, ast.arguments, ast.arg, ast.Assign, ast.Return),
