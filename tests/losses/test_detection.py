@@ -116,9 +116,10 @@ def test_bins_loss_is_least_when_the_mean_is_right() -> None:
     assert right.item() == pytest.approx(entropy, rel=1e-5) and wrong > right
 
 
-def test_distances_beyond_the_last_bin_stay_finite() -> None:
-    loss = bins_loss(torch.zeros(1, 4, 3), torch.full((1, 4), 99.0), torch.ones(1))
-    assert torch.isfinite(loss)
+def test_distances_beyond_the_last_bin_are_the_last_one() -> None:
+    log_share = torch.tensor([0.2, 0.3, 0.5]).log().repeat(1, 4, 1)
+    loss = bins_loss(log_share, torch.full((1, 4), 99.0), torch.ones(1))
+    assert loss.item() == pytest.approx(-math.log(0.5), rel=1e-2)  # as a distance of 2
 
 
 def test_box_loss_of_a_perfect_box_is_zero_and_weights_count() -> None:

@@ -14,10 +14,13 @@ def lesson(batch: int = 3, size: int = 64, spread: float = 1.0) -> Lesson:
 
 def test_scaled_channels_are_centred_and_of_unit_size() -> None:
     given = lesson(batch=64, spread=3.0)
+    for x in (*given.maps, given.vector):
+        x[:, 1] = 5 * x[:, 1] - 9  # one channel unlike the others
     scaled = measured_scale(given)(given)
     for x in (*scaled.maps, scaled.vector):
-        assert x.mean().abs() < 0.01
-        assert x.std() == pytest.approx(1, abs=0.02)
+        for channel in x.transpose(0, 1):
+            assert channel.mean().abs() < 0.05
+            assert channel.std() == pytest.approx(1, abs=0.05)
 
 
 def test_a_dead_channel_and_an_outlier_stay_finite() -> None:

@@ -38,8 +38,11 @@ def test_no_more_is_taken_than_fits(most: int, ahead: int) -> None:
             taken.append(number)
             yield number
 
+    made = []
     for done in in_turn(lambda number: number, things(), 3, lambda number: 2, most):
+        made.append(done)
         assert len(taken) - done <= ahead
+    assert made == list(range(9))
 
 
 @pytest.mark.parametrize("lanes", [1, 3])
