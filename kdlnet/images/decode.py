@@ -44,7 +44,7 @@ def decode(data: bytes, header: Header) -> ImageArray:
 
     Raises Unfit for what is not read: it says why, and what to do.
     """
-    _check(data, header)
+    _check(header)
     image = _DECODERS.get(header.format, _opencv)(data)
     if image.dtype not in (np.uint8, np.uint16):
         raise Unfit(f"has pixels of type {image.dtype}: save it with 8 or 16 bits")
@@ -53,7 +53,7 @@ def decode(data: bytes, header: Header) -> ImageArray:
     return upright(image, header.turn)
 
 
-def _check(data: bytes, header: Header) -> None:
+def _check(header: Header) -> None:
     if header.size is not None:
         height, width = header.size
         if height * width > MOST_PIXELS:

@@ -90,14 +90,14 @@ def breakdown(
     """Counts at ``score`` and prices; ``errors`` are the detections of each image."""
     calls = _Calls.of(results, errors)
     truths = np.bincount(calls.truth_labels, minlength=classes)
-    ap50 = _mean_ap(calls.scores, calls.labels, calls.kind == TRUE, truths)
+    ap50 = _mean_ap(calls.labels, calls.kind == TRUE, truths)
     kinds = {}
     for number, name in enumerate(KINDS[:-1]):
         count = int(((calls.kind == number) & (calls.scores >= score)).sum())
         kinds[name] = ErrorKind(count, _gain(calls, number, truths, ap50))
     lost = calls.best < 0
     left = truths - np.bincount(calls.truth_labels[lost], minlength=classes)
-    mended = _mean_ap(calls.scores, calls.labels, calls.kind == TRUE, left)
+    mended = _mean_ap(calls.labels, calls.kind == TRUE, left)
     gain = None if ap50 is None or mended is None else mended - ap50
     kinds["missed"] = ErrorKind(int((calls.best < score).sum()), gain)
     return Breakdown(score, ap50, kinds)
@@ -153,11 +153,12 @@ def _gain(calls: _Calls, kind: int, truths: Ints, ap50: float | None) -> float |
         mended = mended[np.unique(calls.target[mended], return_index=True)[1]]
         true, labels[mended] = true.copy(), calls.truth_labels[calls.target[mended]]
         true[mended] = keep[mended] = True
-    mean = _mean_ap(calls.scores[keep], labels[keep], true[keep], truths)
+    mean = _mean_ap(labels[keep], true[keep], truths)
     return None if mean is None or ap50 is None else mean - ap50
 
 
-def _mean_ap(scores: Floats, labels: Ints, true: NDArray[np.bool_], truths: Ints) -> float | None:
+def _mean_ap(labels: Ints, true: NDArray[np.bool_], truths: Ints) -> float | None:
+    """AP50 from detections (N,) by falling score and how many true boxes (C,) each class has."""
     values = [class_ap(true[labels == c], int(n)) for c, n in enumerate(truths) if n > 0]
     return float(np.mean(values)) if values else None
 

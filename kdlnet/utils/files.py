@@ -93,7 +93,7 @@ def write_yaml(path: Path, values: dict[str, Any]) -> None:
 
 
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Writes one line a row, atomically; columns are all keys in the order they first appear."""
+    """Writes one line per row, atomically; columns are all keys in the order they first appear."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")

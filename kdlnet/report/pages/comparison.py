@@ -125,7 +125,7 @@ def _cards(subject: Compared) -> Iterator[Context]:
         ("good", "Good parts that are rejected", False),
     ):
         a, b = (_rate(subject, side, bad) for side in (0, 1))
-        yield {"title": title, "a": a, "b": b, "test": _test(tests[kind], bad) if a.of else ""}
+        yield {"title": title, "a": a, "b": b, "test": _test(tests[kind]) if a.of else ""}
 
 
 def _rate(subject: Compared, side: int, bad: bool) -> Rate:
@@ -139,7 +139,7 @@ def _rate(subject: Compared, side: int, bad: bool) -> Rate:
     return Rate(count, of)
 
 
-def _test(found: McNemar, bad: bool) -> str:
+def _test(found: McNemar) -> str:
     """Who alone stops what, and whether that is chance."""
     only = f"Stopped by A alone: {found.only_a}, by B alone: {found.only_b}."
     if found.p is None:
