@@ -50,7 +50,7 @@ def network_of(weights: Weights, layout: Layout, half: bool = False) -> nn.Modul
 
 
 def example_of(weights: Weights, layout: Layout) -> Tensor:
-    """Images to trace the network with."""
+    """Images (B, C, H, W), all zero, to trace the network with."""
     contract = weights.preprocess
     return torch.zeros(layout.batch or _ANY, contract.channels, *contract.image_size)
 

@@ -49,6 +49,7 @@ class Spread:
 
 
 def spread(values: Sequence[float]) -> Spread:
+    """Median, smallest and largest of ``values``, of which there is at least one."""
     return Spread(statistics.median(values), min(values), max(values))
 
 

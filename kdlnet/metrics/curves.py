@@ -139,6 +139,7 @@ def rank(
 
 
 def limit_per_class(order: Ints, labels: Ints, max_detections: int) -> Ints:
+    """Of positions (K,) by falling score the first ``max_detections`` of each class."""
     if len(order) <= max_detections:
         return order
     sorted_labels = labels[order]

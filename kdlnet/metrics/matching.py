@@ -42,12 +42,12 @@ def match(
 
 
 def by_score(scores: Floats) -> Ints:
-    """Positions by falling score; equal scores keep their order."""
+    """Positions (N,) by falling score (N,); equal scores keep their order."""
     return np.argsort(-scores, kind="stable")
 
 
 def ranked(result: ImageResult) -> Ints:
-    """Positions of the usable detections of one image by falling score."""
+    """Positions (K,) of the usable detections of one image by falling score."""
     order = by_score(result.scores)
     return order[result.usable[order]]
 

@@ -25,7 +25,7 @@ def fold_batch_norm(
 
 
 def pad_kernel(kernel: Tensor, size: int) -> Tensor:
-    """A kernel of odd side k <= size with zeros around it, so that its centre stays the centre."""
+    """A kernel (O, I, k, k) of odd side k <= size with zeros around it: (O, I, size, size)."""
     margin = (size - kernel.shape[-1]) // 2
     return F.pad(kernel, [margin] * 4) if margin else kernel
 

@@ -124,7 +124,10 @@ class Checkpoints:
 
 
 def last_weights(resume: Path) -> Path:
-    """The last.pt meant by a run folder, its weights folder or the file itself."""
+    """The last.pt meant by a run folder, its weights folder or the file itself.
+
+    Raises WeightsError when it is none, or lies outside of a run.
+    """
     usual = RunFolder(resume).last
     for file in (usual, resume / usual.name, resume):
         if file.is_file():

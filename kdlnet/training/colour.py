@@ -10,6 +10,7 @@ _RGB_TO_YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.2
 
 
 def apply_colour(images: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
+    """Images (B, C, H, W) with ``gain`` (B, C, C) over their channels and ``shift`` (B,) added."""
     shift = shift[:, None, None, None]
     if images.shape[1] == 1:
         return images * gain[:, :, :, None] + shift
@@ -17,6 +18,7 @@ def apply_colour(images: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
 
 
 def saturation_matrix(saturation: Tensor) -> Tensor:
+    """Gains (B, 3, 3) of RGB by ``saturation`` (B,): 0 leaves the luminance, 1 all as it is."""
     keep = saturation[:, None, None]
     return keep * torch.eye(3) + (1 - keep) * _LUMA.expand(3, 3)
 

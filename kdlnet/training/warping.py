@@ -47,6 +47,7 @@ def warp_boxes(boxes: Tensor, matrices: Tensor) -> Tensor:
 
 
 def visible(targets: Targets, size: ImageSize) -> Targets:
+    """``targets`` cut to images of ``size`` (H, W), less those of which too little is left."""
     boxes = clip_boxes(targets.boxes, *size)
     share = box_area(boxes) / box_area(targets.boxes).clamp(min=1e-6)
     sides = boxes[:, 2:] - boxes[:, :2]
@@ -56,6 +57,7 @@ def visible(targets: Targets, size: ImageSize) -> Targets:
 
 
 def join(parts: list[Targets]) -> Targets:
+    """All targets of ``parts``; their image indices must be of the same batch."""
     return Targets(
         torch.cat([part.boxes for part in parts]),
         torch.cat([part.labels for part in parts]),
@@ -75,7 +77,7 @@ def placed(boxes: Tensor, where: Floats, size: ImageSize) -> tuple[Tensor, Tenso
 
 
 def is_free(new: Targets, targets: Targets, limit: float = 0.05) -> Tensor:
-    """Which new boxes neither cover nor enter another one by more than a share of the smaller."""
+    """Which new boxes (N,) share at most ``limit`` of the smaller area with any in their image."""
     same = new.image_index[:, None] == targets.image_index[None]
     one, two = new.boxes[:, None], targets.boxes
     smaller = torch.minimum(box_area(one), box_area(two)).clamp(min=1e-6)
@@ -101,12 +103,14 @@ def _to_normalized(size: ImageSize | torch.Size) -> Tensor:
 
 
 def translation(x: Floats, y: Floats | float) -> Floats:
+    """Matrices (n, 3, 3) that move points by ``x`` (n,) and ``y`` pixels."""
     matrix = np.tile(np.eye(3), (len(x), 1, 1))
     matrix[:, 0, 2], matrix[:, 1, 2] = x, y
     return matrix
 
 
 def linear(a: Floats | float, b: Floats | float, c: Floats | float, d: Floats | float) -> Floats:
+    """Matrices (n, 3, 3) that take x, y to a x + b y, c x + d y; each is (n,) or one for all."""
     count = max(np.size(value) for value in (a, b, c, d))
     matrix = np.tile(np.eye(3), (count, 1, 1))
     matrix[:, 0, 0], matrix[:, 0, 1], matrix[:, 1, 0], matrix[:, 1, 1] = a, b, c, d

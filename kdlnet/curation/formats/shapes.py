@@ -78,6 +78,7 @@ def box_of_ellipse(x: float, y: float, rx: float, ry: float, angle: float) -> Bo
 
 
 def box_reaching(x: float, y: float, reach_x: float, reach_y: float) -> Box:
+    """x1, y1, x2, y2 around the centre x, y; the reaches are half of its sides."""
     return x - reach_x, y - reach_y, x + reach_x, y + reach_y
 
 

@@ -136,6 +136,7 @@ def _strength(rng: Generator, roughness: float, weakest: float, strongest: float
 
 
 def log_uniform(rng: Generator, low: float, high: float) -> float:
+    """A number from ``low`` to ``high``, uniform in its logarithm; ``low`` is above 0."""
     return float(np.exp(rng.uniform(np.log(low), np.log(max(high, low)))))
 
 
