@@ -39,7 +39,7 @@ def is_share(shape: Shape) -> bool:
 
 
 def within_one(shape: Shape) -> bool:
-    """Whether all of ``shape`` is from 0 to 1, as shares of an image are."""
+    """Whether all of ``shape`` is from 0 to 1, but for rounding, as shares of an image are."""
     return _within(shape, 1)
 
 
