@@ -14,7 +14,7 @@ from kdlnet.inference.exported import FORMAT
 from kdlnet.inference.layouts import Layout
 from kdlnet.inference.weights import Weights
 from kdlnet.models.network import Network
-from kdlnet.ops.decode import decode_boxes, distances_to_boxes, mean_step
+from kdlnet.ops.decode import decode_boxes, distances_to_boxes, expected_distances
 from kdlnet.ops.points import make_points
 from kdlnet.types import ImageSize, RawPredictions
 from kdlnet.utils.seal import SEAL
@@ -91,7 +91,7 @@ class _Points(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         raw: RawPredictions = self.detector(images)
         logits, bins = raw.logits.float(), raw.bins.float()
-        distances = mean_step(bins.softmax(dim=-1), self.steps)
+        distances = expected_distances(bins, self.steps)
         return logits, distances_to_boxes(distances, self.points, self.strides), bins
 
 

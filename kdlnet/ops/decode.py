@@ -8,23 +8,18 @@ from torch import Tensor
 from kdlnet.types import RawPredictions
 
 
-def expected_distances(bins: Tensor) -> Tensor:
+def expected_distances(bins: Tensor, steps: Tensor | None = None) -> Tensor:
     """Mean (..., 4) of the distribution over R bins, in strides, from bin logits (..., 4, R).
 
-    Bin r stands for a distance of r strides, so the mean lies in [0, R - 1].
+    Bin r stands for a distance of r strides, so the mean lies in [0, R - 1]. ``steps`` (R,) are
+    these distances where the caller has them at hand.
     Source: generalized focal loss, arXiv 2006.04388, section 3.
     """
-    steps = torch.arange(bins.shape[-1], device=bins.device, dtype=bins.dtype)
-    return mean_step(bins.softmax(dim=-1), steps)
-
-
-def mean_step(shares: Tensor, steps: Tensor) -> Tensor:
-    """Mean (...) of ``steps`` (R,) weighted by ``shares`` (..., R).
-
-    A product with a matrix: that with a vector ONNX Runtime computes point by point, which took a
-    quarter of ``lightnet-n`` at 640x640.
-    """
-    return (shares @ steps[:, None]).squeeze(-1)
+    if steps is None:
+        steps = torch.arange(bins.shape[-1], device=bins.device, dtype=bins.dtype)
+    # A product with a matrix: that with a vector ONNX Runtime computes point by point, which took
+    # a quarter of lightnet-n at 640x640.
+    return (bins.softmax(dim=-1) @ steps[:, None]).squeeze(-1)
 
 
 def distances_to_boxes(distances: Tensor, points: Tensor, strides: Tensor) -> Tensor:
