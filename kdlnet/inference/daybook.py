@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -17,6 +18,8 @@ from kdlnet.utils.table import csv_text, path_cell, text_cell
 from kdlnet.utils.words import counted
 
 COLUMNS = ("time", "name", "size", "changed", "verdict", "boxes", "class", "score", "latency")
+
+_ROW = re.compile(r"^(?=\d{4}-\d\d-\d\dT)", re.MULTILINE)  # each begins with its time
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,19 +105,19 @@ class DayBook:
 
 
 def _rows(file: Path) -> Iterator[tuple[str, Stamp, str]]:
-    """Name, stamp and verdict of each whole row; the last may be torn by a kill."""
+    """Name, stamp and verdict of each whole row; a kill or a full disk may have torn any."""
     try:
         text = file.read_bytes().decode("utf-8", "surrogateescape")  # a name may hold \r
     except FileNotFoundError:
         return
-    for row in csv.DictReader(io.StringIO(text, newline="")):
+    # Each row is read alone: a quotation mark left open would swallow the rows after it.
+    for row in _ROW.split(text)[1:]:
         try:
-            stamp = Stamp(int(row["size"]), int(row["changed"]))
-            if row["latency"] is None:
-                continue
-            yield row["name"].removeprefix("./"), stamp, row["verdict"]
-        except (TypeError, ValueError, KeyError):
+            cells = dict(zip(COLUMNS, next(csv.reader(io.StringIO(row, newline=""))), strict=True))
+            stamp = Stamp(int(cells["size"]), int(cells["changed"]))
+        except ValueError:
             continue
+        yield cells["name"].removeprefix("./"), stamp, cells["verdict"]
 
 
 def _append(file: Path, values: tuple[object, ...]) -> None:

@@ -242,6 +242,19 @@ def test_names_with_line_breaks_and_commas_are_found_again(tmp_path: Path) -> No
     assert not dict(DayBook(tmp_path).answered({name: Stamp(1, 3)}))
 
 
+@pytest.mark.parametrize("left", range(1, 57))  # up to its last comma
+def test_a_row_torn_anywhere_hides_no_row_after_it(tmp_path: Path, left: int) -> None:
+    torn, now = 'a,"b"\nc.png', datetime(2026, 3, 1).astimezone()
+    book, file = DayBook(tmp_path), tmp_path / "2026-03-01.csv"
+    book.add(Entry("0.png", Stamp(0, 1), "OK"), now)
+    whole = file.stat().st_size
+    book.add(Entry(torn, Stamp(1, 1), "NG"), now)
+    file.write_bytes(file.read_bytes()[: whole + left])
+    book.add(Entry("2.png", Stamp(2, 1), "NG"), now)
+    present = {"0.png": Stamp(0, 1), torn: Stamp(1, 1), "2.png": Stamp(2, 1)}
+    assert set(dict(DayBook(tmp_path).answered(present))) == {"0.png", "2.png"}
+
+
 def test_memory_holds_only_what_is_there(line: Path) -> None:
     watch = FolderWatch(line, SETTLE)
     for number in range(5):
