@@ -212,7 +212,7 @@ def _inspection(result: EvalResult) -> tuple[str, ...]:
         a90_95 = f"{size.px:.1f} px{in_mm}, from there on 90 % are found, at 95 % confidence"
     calibrated = figure(ece.ece) if ece.reason is None else f"not defined: {ece.reason}"
     return (
-        f"FROC, mean recall at 1/8 to 8 false calls an image: {_cell(found.froc.overall.mean)}",
+        f"FROC, mean recall at 1/8 to 8 false calls per image: {_cell(found.froc.overall.mean)}",
         f"a90/95 {a90_95}",
         f"calibration error of the scores: {calibrated}",
     )

@@ -16,6 +16,7 @@ import numpy as np
 from kdlnet.data.catalog import DatasetInfo, entry_path, find_dataset
 from kdlnet.data.labels import ImageLabels, Split
 from kdlnet.errors import DataError
+from kdlnet.utils.words import counted
 
 
 def find_datasets(names: str | Sequence[str], data_root: Path | None = None) -> DatasetInfo:
@@ -93,7 +94,8 @@ def renumber(split: Split, names: Sequence[str], wanted: Sequence[str]) -> Split
     missing = [name for name in names if name not in wanted]
     if missing:
         raise DataError(
-            f"the dataset has the class {missing[0]!r}, the weights know {', '.join(wanted)}: "
+            f"the dataset has {counted(len(missing), 'class', 'classes')} that the weights lack "
+            f"({', '.join(missing)}); they know {', '.join(wanted)}: "
             "give a dataset with these class names, or train on this one with --init"
         )
     row = np.array([list(wanted).index(name) for name in names], np.int64)

@@ -27,7 +27,7 @@ class FrocLine:
     """Of one class, or of all under one threshold.
 
     ``mean`` recall over ``RATES``, ``recalls`` (7,) at each of them, and ``curve``: corners (false
-    calls an image, recall) by falling threshold. None without true boxes.
+    calls per image, recall) by falling threshold. None without true boxes.
     """
 
     mean: Interval

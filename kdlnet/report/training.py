@@ -37,7 +37,7 @@ def training_curves(path: Path, results: Path) -> None:
     tidy(loss, "Loss", "epoch")
     tidy(accuracy, "Average precision on val", "epoch")
     tidy(rate, "Learning rate", "epoch")
-    tidy(speed, "Training speed, images a second", "epoch")
+    tidy(speed, "Training speed, images per second", "epoch")
     for axes in (loss, accuracy, rate, speed):
         axes.set_ylim(bottom=0.0)
         axes.set_xlim(_epoch_range(epochs))

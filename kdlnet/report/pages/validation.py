@@ -158,7 +158,7 @@ def _settings(result: EvalResult) -> list[tuple[str, str]]:
             f"{width} x {height}"
             + (f", tiles of {tiling.size[1]} x {tiling.size[0]}" if tiling else ""),
         ),
-        ("Device", f"{result.device}, {result.images_per_second:.1f} pictures a second"),
+        ("Device", f"{result.device}, {result.images_per_second:.1f} images per second"),
         ("kdlnet", __version__),
     ]
 
