@@ -90,14 +90,26 @@ def fit_depth(preprocess: Preprocess, depth: int) -> Preprocess:
     return replace(preprocess, window=window, depth=depth)
 
 
-def other_depth(name: str, preprocess: Preprocess, fitted: Preprocess) -> str:
-    """One line for people: ``name`` was read with the window of ``fitted`` instead."""
+def depth_line(name: str, preprocess: Preprocess, depth: int) -> str | None:
+    """What to tell people where ``name``, a file of ``depth`` bits, does not suit the window.
+
+    It has another depth than the weights are for, and another window is taken; or a window that a
+    person gave goes on beyond all that such a file can hold. None where it suits.
+    """
+    fitted, white = fit_depth(preprocess, depth), full_window(depth)[1]
     (low, high), (new_low, new_high) = preprocess.window, fitted.window
-    return (
-        f"{name!r} has {fitted.depth} bits, the weights were trained on {preprocess.depth}-bit "
-        f"images with the window {low:g} to {high:g}: read with {new_low:g} to {new_high:g}; check "
-        "the boxes, give --window LOW-HIGH, or train on such images"
-    )
+    if fitted != preprocess:
+        return (
+            f"{name!r} has {depth} bits, the weights were trained on {preprocess.depth}-bit "
+            f"images with the window {low:g} to {high:g}: read with {new_low:g} to {new_high:g}; "
+            "check the boxes, give --window LOW-HIGH, or train on such images"
+        )
+    if high > white:
+        return (
+            f"{name!r} has {depth} bits, 0 to {white:g}: the window {low:g} to {high:g} leaves it "
+            f"dark; check the boxes, or give --window LOW-HIGH up to {white:g}"
+        )
+    return None
 
 
 def _histogram(path: Path) -> NDArray[np.int64] | None:

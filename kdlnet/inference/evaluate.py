@@ -12,7 +12,7 @@ from kdlnet.data.dataset import DetectionDataset, load_split
 from kdlnet.data.joined import renumber
 from kdlnet.data.labels import Split
 from kdlnet.events import Listener, Message, Progress, ignore
-from kdlnet.images.window import fit_depth, image_depth, other_depth
+from kdlnet.images.window import depth_line, fit_depth, image_depth
 from kdlnet.inference.engine import Engine, in_lanes
 from kdlnet.inference.pipeline import Pipeline
 from kdlnet.inference.views import Seen
@@ -121,12 +121,12 @@ def open_split(
         text = f"{info.name} has no class {', '.join(absent)}: boxes of it are not counted"
         on_event(Message(text))
     wanted = contract or reader.preprocess
-    contract = fit_depth(wanted, image_depth(loaded.paths))
-    if contract != wanted:
-        on_event(Message(other_depth(str(loaded.paths[0]), wanted, contract), "warning"))
+    depth = image_depth(loaded.paths)
+    if caution := depth_line(str(loaded.paths[0]), wanted, depth):
+        on_event(Message(caution, "warning"))
     dataset = DetectionDataset(
         loaded,
-        contract,
+        fit_depth(wanted, depth),
         strict=strict,
         on_progress=lambda done, total: on_event(Progress("read images", done, total)),
     )

@@ -18,7 +18,7 @@ from kdlnet.images.contract import TileChoice, adjusted
 from kdlnet.images.frame import Frame, Prepare
 from kdlnet.images.read import ImageArray
 from kdlnet.images.sources import TIMEOUT, Source, SourceLike, open_source
-from kdlnet.images.window import Window, bits, fit_depth, other_depth
+from kdlnet.images.window import Window, bits, depth_line, fit_depth
 from kdlnet.inference.clock import STAGES, Laps
 from kdlnet.inference.engine import Engine, in_lanes
 from kdlnet.inference.pipeline import Pipeline
@@ -203,14 +203,17 @@ class Predictor:
             for frame, detections, share in zip(frames, found, shares, strict=True)
         ]
 
+    def depth_line(self, frame: Frame) -> str | None:
+        """What to tell people where the bit depth of ``frame`` does not suit the window."""
+        return depth_line(frame.name, self.preprocess, bits(frame.image.dtype))
+
     def _told(self, groups: Iterable[list[Frame]], on_event: Listener) -> Iterator[list[Frame]]:
-        """``groups``, after a warning at the first of another bit depth than the weights'."""
+        """``groups``, after a warning at the first whose bit depth does not suit."""
         told = False
         for frames in groups:
-            fitted = self._fitted(frames[0].image)
-            if fitted != self.preprocess and not told:
+            if not told and (line := self.depth_line(frames[0])):
                 told = True
-                on_event(Message(other_depth(frames[0].name, self.preprocess, fitted), "warning"))
+                on_event(Message(line, "warning"))
             yield frames
 
     def _prepare(self) -> Prepare | None:

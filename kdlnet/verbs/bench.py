@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from kdlnet.errors import ConfigError, unknown
 from kdlnet.events import Listener, Message, ignore
 from kdlnet.images.contract import Seeing, TileChoice, adjusted
-from kdlnet.images.window import Window, fit_depth, image_depth, other_depth
+from kdlnet.images.window import Window, depth_line, image_depth
 from kdlnet.inference.contest import PAPER, BenchResult, Entry, Labelled, Rival, measure
 from kdlnet.inference.kinds import kind_of
 from kdlnet.inference.probe_images import describe_files, find_images, readable
@@ -167,6 +167,5 @@ def _tell_depth(runtimes: Sequence[Runtime], paths: Sequence[Path], on_event: Li
     """Tells which network was trained on images of another bit depth."""
     depth = image_depth(paths)
     for contract in (runtime.preprocess for runtime in runtimes):
-        fitted = fit_depth(contract, depth)
-        if fitted != contract:
-            on_event(Message(other_depth(str(paths[0]), contract, fitted), "warning"))
+        if line := depth_line(str(paths[0]), contract, depth):
+            on_event(Message(line, "warning"))

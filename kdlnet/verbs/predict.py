@@ -92,11 +92,7 @@ def predict_files(
         batch=batch,
         classes=classes,
     )
-    if _seen_otherwise(predictor):
-        text = (
-            "images are seen at another size, window or tiles than when the thresholds were chosen"
-        )
-        on_event(Message(f"{text}: their rates do not hold; see kdlnet calibrate", "warning"))
+    warn_of_rates(predictor, on_event)
     settings = _settings(weights, opened, predictor)
     run = partial(_run, predictor, strict=strict, on_event=on_event, on_prediction=on_prediction)
     if shard is None:
@@ -151,10 +147,14 @@ def _rest(source: Source, book: ShardBook, writer: PredictionWriter, tally: Tall
     return picked(source, array("q", left))
 
 
-def _seen_otherwise(predictor: Predictor) -> bool:
-    """Whether calibrated thresholds are asked about images as they were not calibrated for."""
+def warn_of_rates(predictor: Predictor, on_event: Listener) -> None:
+    """Tells where calibrated thresholds meet images as they were not calibrated for."""
     chosen_for = predictor.calibration.get("preprocess")
-    return chosen_for is not None and chosen_for != predictor.preprocess.to_dict()
+    if chosen_for is not None and chosen_for != predictor.preprocess.to_dict():
+        text = (
+            "images are seen at another size, window or tiles than when the thresholds were chosen"
+        )
+        on_event(Message(f"{text}: their rates do not hold; see kdlnet calibrate", "warning"))
 
 
 def _settings(weights: Path, source: Source, predictor: Predictor) -> dict[str, Any]:

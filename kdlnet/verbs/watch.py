@@ -31,6 +31,7 @@ from kdlnet.utils.lock import alone_in
 from kdlnet.utils.manifest import MARK
 from kdlnet.utils.output import Place, keep_out_of
 from kdlnet.utils.paths import shown
+from kdlnet.verbs.predict import warn_of_rates
 
 __all__ = ["SETTLE", "Entry", "Predictor", "WatchResult", "watch_folder"]
 
@@ -73,6 +74,7 @@ def watch_folder(
     an answer cannot be written.
     """
     _check(source, settle)
+    warn_of_rates(predictor, on_event)
     folder = _folder(source, out)
     with alone_in(folder):
         write_yaml(folder / "watch.yaml", _settings(predictor, weights, source))
@@ -122,11 +124,15 @@ class _Desk:
         self.on_event = on_event
         self.on_answer = on_answer
         self.images: dict[str, int] = {}
+        self.depth_told = False
 
     def answer(self, arrivals: list[Arrival]) -> None:
         """Answers all of them, ``batch`` at once where several wait."""
         waiting = {arrival.name: arrival for arrival in arrivals}
         for frames in batches(self._frames(arrivals), self.predictor.batch):
+            if not self.depth_told and (line := self.predictor.depth_line(frames[0])):
+                self.depth_told = True
+                self.on_event(Message(line, "warning"))
             for prediction in self.predictor.detect(frames):
                 self._predicted(waiting[prediction.name], prediction)
 

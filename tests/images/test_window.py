@@ -13,7 +13,7 @@ from kdlnet.data.cache import ImageStore
 from kdlnet.data.dataset import DetectionDataset
 from kdlnet.data.labels import ImageLabels, Split
 from kdlnet.errors import DataError
-from kdlnet.images.window import fit_depth, image_depth, measured_window
+from kdlnet.images.window import depth_line, fit_depth, image_depth, measured_window
 from kdlnet.inference.torch_engine import to_input
 from kdlnet.types import Preprocess
 
@@ -76,6 +76,14 @@ def test_a_window_is_carried_to_another_depth():
     assert fit_depth(given, 8) is given and fit_depth(given, 16) is given
     with pytest.raises(ValueError, match="12 bits"):
         Preprocess((64, 64), depth=12)
+
+
+def test_a_window_beyond_what_a_file_can_hold_is_told():
+    """All of an 8-bit image would be within the darkest sixteenth of a 12-bit window."""
+    given = Preprocess((64, 64), 1, (0.0, 4095.0), depth=None)
+    line = depth_line("a.png", given, 8)
+    assert line is not None and "'a.png' has 8 bits" in line and "up to 255" in line
+    assert depth_line("a.png", given, 16) is None
 
 
 def test_a_ramp_of_twelve_bits_has_4096_levels_in_the_tensor(tmp_path):

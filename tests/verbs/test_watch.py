@@ -8,8 +8,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,6 +21,7 @@ from kdlnet.errors import ConfigError, DataError, KdlnetError
 from kdlnet.events import Message
 from kdlnet.images.watch import FolderWatch, Stamp
 from kdlnet.inference.daybook import DayBook, Entry
+from kdlnet.types import Preprocess
 from kdlnet.verbs import watch as watching
 from kdlnet.verbs.watch import watch_folder
 
@@ -27,8 +30,8 @@ from ..support.blob_network import make_predictor
 SETTLE = 0.1
 
 
-def _png(seed: int) -> bytes:
-    pixels = np.random.default_rng(seed).integers(0, 255, (64, 64), np.uint8)
+def _png(seed: int, dtype: type[np.unsignedinteger[Any]] = np.uint8) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 255, (64, 64), dtype)
     return cv2.imencode(".png", pixels)[1].tobytes()
 
 
@@ -102,15 +105,43 @@ def test_each_image_is_answered_once_and_a_restart_goes_on(line: Path) -> None:
     assert len(_rows(out)) == 3
 
 
-def test_pictures_that_are_not_read_are_told_once(line: Path) -> None:
-    told: list[str] = []
+def _warnings(told: list[str]) -> Callable[[object], None]:
+    """A listener that keeps them in ``told``."""
 
     def hear(event: object) -> None:
         if isinstance(event, Message) and event.level == "warning":
             told.append(event.text)
 
+    return hear
+
+
+def test_images_of_another_bit_depth_are_told_once(line: Path) -> None:
+    """As predict tells: a 12-bit camera whose files have 16 bits is nearly black to the weights."""
+    told: list[str] = []
+    with _at_work(line, on_event=_warnings(told)) as answers:
+        for seed in range(2):
+            (line / f"{seed}.png").write_bytes(_png(seed, np.uint16))
+        _wait(lambda: len(answers) == 2)
+    (text,) = told
+    assert "has 16 bits" in text and "--window" in text
+
+
+def test_images_seen_otherwise_than_calibrated_are_told(line: Path) -> None:
+    told: list[str] = []
+    stop = threading.Event()
+    stop.set()
+    seen = Preprocess((96, 96), 1).to_dict()
+    predictor = replace(make_predictor(), calibration={"preprocess": seen})
+    watch_folder(
+        predictor, Path("w.pt"), line, out=line.parent / "out", stop=stop, on_event=_warnings(told)
+    )
+    assert [text for text in told if "rates do not hold" in text]
+
+
+def test_pictures_that_are_not_read_are_told_once(line: Path) -> None:
+    told: list[str] = []
     (line / "a.heic").touch()
-    with _at_work(line, on_event=hear):
+    with _at_work(line, on_event=_warnings(told)):
         _wait(lambda: len(told) == 1)
         for name in ("b.heic", "c.jp2"):
             (line / name).touch()
