@@ -88,11 +88,12 @@ class Tally:
         self._boxes.update(box["class"] for box in values["boxes"])
         self._before += 1
 
-    def noted(self, error: BaseException, folder: Path | None) -> BaseException:
-        """The error, which also says where the results up to it are."""
-        if folder is None or not self._verdicts:
+    def noted(self, error: BaseException, folder: Path | None, written: int) -> BaseException:
+        """The error, which also says where the results up to it are: ``written`` of this call."""
+        images = self._before + written
+        if folder is None or not images:
             return error
-        kept = f"the results of {self.images} images before it are in {folder}"
+        kept = f"the results of {images} images before it are in {folder}"
         if isinstance(error, KeyboardInterrupt):
             error.add_note(kept)
             return error

@@ -60,6 +60,7 @@ class PredictionWriter:
         book: ShardBook | None = None,
     ) -> None:
         self.folder: Path | None = None
+        self.written = 0  # images with all their files
         self._kinds = check_kinds(kinds)
         self._place = place
         self._lines = lines
@@ -103,6 +104,7 @@ class PredictionWriter:
             values = prediction.to_dict()
             for grow in self._growing:
                 grow(values)
+        self.written += 1
 
     def _write_files(self, folder: Path, stem: str, prediction: Prediction) -> None:
         if "images" in self._kinds:

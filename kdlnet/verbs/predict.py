@@ -130,7 +130,7 @@ def _run(
                 tally.count(prediction)
                 on_prediction(prediction)
     except (KeyboardInterrupt, KdlnetError) as error:
-        raise tally.noted(error, writer.folder) from None
+        raise tally.noted(error, writer.folder, writer.written) from None
     if book is not None:
         book.end(tally.images, tally.skipped)
     return tally.result(writer.folder, names)

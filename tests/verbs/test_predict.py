@@ -162,6 +162,28 @@ def test_predictions_are_on_the_disk_and_not_in_memory(file: Path, parts: Path) 
     assert len(seen) == 12 and all(count >= n - 3 for n, count in enumerate(seen)), seen
 
 
+@pytest.mark.parametrize("room", [0, 2])
+def test_a_full_disk_says_how_many_images_are_written(
+    file: Path, parts: Path, room: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not how many the network saw: those wait to be written."""
+    save = writer_module.save_image
+
+    def full(path: Path, image: np.ndarray) -> None:
+        if int(path.stem) >= room:
+            raise KdlnetError("No space left")
+        save(path, image)
+
+    monkeypatch.setattr(writer_module, "save_image", full)
+    names = [parts / f"{n}.png" for n in range(4)]
+    for name in names:
+        name.write_bytes((parts / "a.png").read_bytes())
+    with pytest.raises(KdlnetError, match="No space left") as caught:
+        predict_files(file, names, device="cpu", out=parts.parent / "out")
+    assert ("the results of 2 images before it" in str(caught.value)) == (room == 2)
+    assert ("the results of" in str(caught.value)) == (room > 0)
+
+
 def test_a_stalled_stream_keeps_what_was_done(file: Path, tmp_path: Path, monkeypatch) -> None:
     from kdlnet.images import sources
 
