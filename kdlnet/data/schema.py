@@ -42,8 +42,19 @@ class DatasetFile(BaseModel):
     def _entries(cls, value: Any) -> Any:
         """One entry or a list of them; "" and null mean that the split is not there."""
         if isinstance(value, str):
-            return (value,) if value.strip() else None
+            value = [value] if value.strip() else None
+        if value and not (isinstance(value, list) and all(isinstance(e, str) for e in value)):
+            raise ValueError(
+                f"give a path or a list of them, numbers in quotes, not {_brief.repr(value)}"
+            )
         return value or None
+
+    @field_validator("path", mode="before")
+    @classmethod
+    def _path(cls, value: Any) -> Any:
+        if value is not None and not isinstance(value, str):
+            raise ValueError(f"give a folder, a number in quotes, not {_brief.repr(value)}")
+        return value
 
     @field_validator("names", mode="before")
     @classmethod
