@@ -29,7 +29,7 @@ import tempfile
 import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,9 +38,7 @@ import torch
 
 from kdlnet.config import load_config
 from kdlnet.events import ignore
-from kdlnet.inference.released import START
 from kdlnet.inference.replayed import replayed_on
-from kdlnet.inference.transfer import transfer
 from kdlnet.inference.weights import Weights, load_weights, save_weights
 from kdlnet.models.fuse import fuse_model
 from kdlnet.models.zoo import ModelArguments, build_model
@@ -137,15 +135,10 @@ def run_job(job: Job, limit: float, out: Path) -> dict[str, Any]:
     return result
 
 
-def keep_half(best: Path, path: Path, start: bool = False) -> str:
-    """The weights with their kernels in half precision, as released ones are; or why not.
-
-    As a ``start`` for trainings they are kept without their classes.
-    """
+def keep_half(best: Path, path: Path) -> str:
+    """The weights with their kernels in half precision, as released ones are; or why not."""
     try:
         weights = load_weights(best, start=True)
-        if start:
-            weights = without_classes(weights)
         for value in weights.detector.parameters():
             if value.ndim == 4:
                 value.data = value.data.half()
@@ -153,14 +146,6 @@ def keep_half(best: Path, path: Path, start: bool = False) -> str:
     except Exception as error:  # the other jobs go on, whatever it is
         return str(error)
     return path.name
-
-
-def without_classes(weights: Weights) -> Weights:
-    """All that a detector has learned but its classes, as a start for trainings."""
-    arguments = replace(weights.arguments, num_classes=1)
-    detector = build_model(weights.model, arguments, seed=0).eval()
-    transfer(weights, detector, ())
-    return Weights(detector, weights.model, arguments, (), weights.preprocess, purpose=START)
 
 
 def part_paper_weights(scale: Scale, data: str, folder: Path) -> dict[str, Any]:

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from kdlnet.inference.weights import load_weights
 
@@ -65,17 +64,6 @@ def test_weights_are_kept_in_half_precision(gpu_day, tmp_path):
     assert kept.stat().st_size < 0.6 * before.stat().st_size
     assert load_weights(kept).names == load_weights(file).names
     assert "does not exist" in gpu_day.keep_half(tmp_path / "none.pt", tmp_path / "b.safetensors")
-
-
-def test_weights_are_kept_as_a_start_without_their_classes(gpu_day, tmp_path):
-    file, start = make_file(tmp_path / "best.pt"), tmp_path / "start.safetensors"
-    assert gpu_day.keep_half(file, start, start=True) == "start.safetensors"
-    kept, before = load_weights(start, start=True), load_weights(file)
-    assert (kept.purpose, kept.names) == ("start", ())
-    learned = before.detector.state_dict()
-    for key, value in kept.detector.state_dict().items():
-        same = value.shape == learned[key].shape and torch.allclose(value, learned[key], atol=1e-2)
-        assert same != ("class_logits" in key), key
 
 
 @pytest.mark.slow
