@@ -14,6 +14,7 @@ from kdlnet.curation.groups import name_below
 from kdlnet.data.catalog import label_path
 from kdlnet.data.label_files import conversion
 from kdlnet.data.labels import FEW, ImageLabels, count_boxes, reason_to_leave_out
+from kdlnet.utils.words import counted
 
 LEAST_SIDE, LEAST_SIZE = 3.0, 8.0  # pixels of the network input; size is the root of the area
 _SAME = 0.9  # IoU from which two boxes are one
@@ -74,7 +75,8 @@ def check_orphans(survey: Survey) -> Iterator[Finding]:
     ]
     lost = [file for file in lost if file.name != "classes.txt"]
     if lost and survey.names:
-        message = f"{len(lost)} label files belong to no listed image, first {lost[0].name}"
+        files = counted(len(lost), "label file")
+        message = f"{files} without a listed image, first {lost[0].name}"
         fix = "add their images to a split, or correct their names"
         yield Finding("orphans", "warning", message, value=len(lost), fix=fix)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from kdlnet.curation.checks.survey import Survey
 from kdlnet.curation.duplicates import DuplicatePair
 from kdlnet.curation.findings import Finding, Severity
+from kdlnet.utils.words import counted
 
 _LARGE_OVERLAP = 0.5
 _LISTED = 50  # members of a group that a finding names
@@ -69,9 +70,10 @@ def check_groups(survey: Survey) -> Iterator[Finding]:
         yield Finding("group", "error", message, None, images[0].path, names, _SPLIT)
     if survey.groups:
         count, largest = sum(map(len, survey.groups)), max(map(len, survey.groups))
+        groups = counted(len(survey.groups), "group")
         message = (
-            f"{count} of {len(survey.images)} images are in {len(survey.groups)} groups that show "
-            f"the same scene, the largest has {largest}"
+            f"{count} of {len(survey.images)} images are in {groups}, each of one scene, the "
+            f"largest of {largest}"
         )
         fix = "keep groups whole when splitting: there are fewer independent parts than images"
         if 2 * largest > len(survey.images) > 2:

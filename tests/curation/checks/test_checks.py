@@ -129,7 +129,7 @@ def test_labels_lost_by_the_unicode_form_of_their_name(folder):
     pair, lost = found(folder.write(), "orphans")
     assert (pair.severity, pair.image, pair.value) == ("error", image, "mu\u0308.txt")
     assert r"'mu\u0308.txt'" in pair.message and r"'m\xfc.txt'" in pair.message
-    assert "1 label files" in lost.message and "gone.txt" in lost.message
+    assert "1 label file without" in lost.message and "gone.txt" in lost.message
 
 
 def test_two_images_with_one_label_file(folder):
