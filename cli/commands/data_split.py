@@ -73,7 +73,7 @@ def choose_shares(
         if rest <= 0:
             written = " ".join(f"--{name} {share:g}" for name, share in asked.items())
             raise UsageProblem(f"{written}: leave something for train, shares sum to 1")
-        asked = {"train": rest, **asked}
+        asked = {"train": min(rest, 1.0), **asked}  # of a share below 0 the split itself tells
     return asked
 
 

@@ -99,7 +99,7 @@ def _check(
             raise DataError(f"image {name!r} is given twice: each belongs to one split")
         seen.add(name)
     written = ", ".join(f"{split} {share:g}" for split, share in shares.items())
-    for split, share in reversed(list(shares.items())):  # train may be what a wrong one leaves
+    for split, share in shares.items():
         if not 0 < share <= 1:
             raise DataError(f"share of {split} is {share:g}: give more than 0 and at most 1")
     if abs(sum(shares.values()) - 1) > 1e-6:

@@ -173,7 +173,7 @@ def test_counts_of_groups():
     ("shares", "words"),
     [
         ({"train": 0.8, "val": 0.1}, "train 0.8, val 0.1 sum to 0.9: they must sum to 1"),
-        ({"train": 1.2, "val": -0.2}, "share of val is -0.2"),
+        ({"train": 1.2, "val": -0.2}, "share of train is 1.2"),
         ({"train": 1.0, "val": 0.0}, "share of val is 0: give more than 0"),
     ],
 )
