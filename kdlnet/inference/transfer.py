@@ -8,6 +8,7 @@ from kdlnet.errors import WeightsError
 from kdlnet.inference.released import START
 from kdlnet.inference.weights import Weights
 from kdlnet.models.network import Network
+from kdlnet.utils.words import counted
 
 
 def transfer(weights: Weights, detector: Network, names: tuple[str, ...]) -> list[str]:
@@ -31,10 +32,11 @@ def transfer(weights: Weights, detector: Network, names: tuple[str, ...]) -> lis
         key for key in source if key in target and source[key].shape[1:] != target[key].shape[1:]
     ]
     if odd:
+        had = weights.arguments
         raise WeightsError(
-            f"{str(weights.path)!r} is a {weights.model!r} with {weights.arguments}; its layer "
-            f"{odd[0]!r} does not fit the model to train. Use the same --model, block and channels "
-            "(1 may start from 3)"
+            f"{str(weights.path)!r} is a {weights.model!r} with blocks {had.block!r} for "
+            f"{counted(had.channels, 'channel')}; its layer {odd[0]!r} does not fit the model to "
+            "train. Use the same --model, block and channels (1 may start from 3)"
         )
     rows = {name: row for row, name in enumerate(weights.names)}
     found = [(i, rows[name]) for i, name in enumerate(names) if name in rows]
