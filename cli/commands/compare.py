@@ -23,7 +23,6 @@ from ..options import (
     Quiet,
     Seed,
     Split,
-    at_least_one,
     given,
     option,
 )
@@ -38,7 +37,7 @@ Side = Annotated[
 ]
 Rounds = Annotated[
     int | None,
-    option("--rounds", metavar="N", callback=at_least_one, help="Resamples of the images [1000]."),
+    option("--rounds", metavar="N", help="Resamples of the images [1000]."),
 ]
 
 

@@ -16,7 +16,6 @@ from ..options import (
     Overwrite,
     Quiet,
     Seed,
-    at_least_one,
     given,
     option,
 )
@@ -29,7 +28,7 @@ _EVEN = {"train": 0.8, "val": 0.1, "test": 0.1}
 Folder = Annotated[Path, option("--out", metavar="DIR", help="New folder for the lists.")]
 Folds = Annotated[
     int | None,
-    option("--folds", metavar="K", callback=at_least_one, help="K parts for cross-validation."),
+    option("--folds", metavar="K", help="K parts for cross-validation."),
 ]
 GroupBy = Annotated[
     str | None,

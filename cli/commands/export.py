@@ -150,7 +150,7 @@ def _show(console: Console, certificate: ExportCertificate) -> None:
         size += f" unless told, multiples of {facts['multiples_of']}"
     console.say(
         f"takes   images ({batch}, {size}); {facts['bytes'] / 1e6:.1f} MB; "
-        f"proved on {facts['device']} in {facts['precision']}"
+        f"proved on {facts['device']}, which computes in {facts['precision']}"
     )
     console.say(f"written {facts['exported']}", "bold")
     console.document(facts)

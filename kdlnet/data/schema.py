@@ -69,6 +69,8 @@ class DatasetFile(BaseModel):
         names = tuple(str(name).strip() for name in value)
         if not names:
             raise ValueError("at least one class name is needed")
+        if "" in names:
+            raise ValueError(f"class {names.index('')} has no name: give it one")
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"class name {twice[0]!r} appears twice: names must differ")

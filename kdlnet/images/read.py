@@ -42,6 +42,7 @@ def image_size(path: Path) -> ImageSize:
 
     Raises DataError as :func:`read_image`, but a file cut off or damaged after its header passes.
     """
+    _refuse_pipe(path)
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             size = look(data).shown  # touches what it reads: a board's pixels stay on disk
@@ -101,6 +102,7 @@ def is_grey(image: ImageArray) -> bool:
 
 
 def _read_bytes(path: Path) -> bytes:
+    _refuse_pipe(path)
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -112,3 +114,9 @@ def _read_bytes(path: Path) -> bytes:
     if not data:
         raise DataError(f"image {str(path)!r} is empty (0 bytes): copy it again or remove it")
     return data
+
+
+def _refuse_pipe(path: Path) -> None:
+    """Reading one would wait for a writer, perhaps for ever."""
+    if path.is_fifo():
+        raise DataError(f"image {str(path)!r} is a pipe: give an image file")

@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from kdlnet.errors import KdlnetError
-from kdlnet.utils.files import write_atomic, write_json
+from kdlnet.utils.files import check_writable, write_atomic, write_json
 
 _KEYS = {"weights", "largest_logit_error", "same_boxes", "passed"}
 
 
 def check_free(files: Iterable[Path], certificate: Path, overwrite: bool) -> None:
-    """Raises KdlnetError where writing ``files`` and ``certificate`` would replace what is there.
+    """Raises KdlnetError where ``files`` and ``certificate`` cannot be written or replace others.
 
-    ``overwrite`` allows it, but for a file under the certificate's name that is none of kdlnet.
+    ``overwrite`` allows the latter, but for a file under the certificate's name that is none of
+    kdlnet.
     """
     for path in (*files, certificate):
         if not overwrite and os.path.lexists(path):
@@ -27,6 +28,7 @@ def check_free(files: Iterable[Path], certificate: Path, overwrite: bool) -> Non
             f"{str(certificate)!r}, where the certificate would go, was not written by kdlnet and "
             "was left alone: name another --out"
         )
+    check_writable(certificate)
 
 
 def _is_certificate(path: Path) -> bool:

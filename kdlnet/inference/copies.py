@@ -16,7 +16,7 @@ from kdlnet.inference.kinds import KINDS, WEIGHTS_KINDS, kind_of
 from kdlnet.inference.runtimes import open_runtime
 from kdlnet.inference.torchscript_file import HEADER, pack, unpack
 from kdlnet.inference.weights import copy_weights, load_weights
-from kdlnet.utils.files import write_atomic
+from kdlnet.utils.files import check_writable, write_atomic
 from kdlnet.utils.packages import optional_package
 from kdlnet.utils.seal import SEAL, sealed
 
@@ -47,7 +47,8 @@ def copy_path(named: Path, file: Path, title: str, out: Path | None, overwrite: 
     """Where the copy of ``file`` goes: ``out``, else its name as ``named``, then ``-title``.
 
     ``named`` may be that of released weights. Raises KdlnetError where the copy would be of another
-    kind, or replace the original, what is there, or with ``overwrite`` what is no network.
+    kind, or replace the original, what is there, or with ``overwrite`` what is no network, and
+    where nothing can be written.
     """
     kind = kind_of(file) or "torch"
     kinds = WEIGHTS_KINDS if kind in WEIGHTS_KINDS else (kind,)
@@ -69,6 +70,7 @@ def copy_path(named: Path, file: Path, title: str, out: Path | None, overwrite: 
             raise KdlnetError(
                 f"{str(there[0])!r} holds no weights and was left alone: name another --out"
             ) from None
+    check_writable(path)
     return path
 
 

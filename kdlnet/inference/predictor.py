@@ -160,11 +160,11 @@ class Predictor:
 
         ``source`` as in :func:`~kdlnet.images.sources.open_source`. What cannot be read is skipped
         and told to ``on_event`` as Skipped, or raised with ``strict``; what was left out of the
-        source is a warning. Raises DataError when no image could be read, unless there
-        ``may_be_none``, or a stream fails.
+        source is a warning, and so is that calibrated rates or the window do not suit it. Raises
+        DataError when no image could be read, unless there ``may_be_none``, or a stream fails.
         """
         opened = source if isinstance(source, Source) else open_source(source, timeout)
-        for note in opened.notes:
+        for note in filter(None, (self.rates_line(), *opened.notes)):
             on_event(Message(note, "warning"))
         problems: list[DataError] = []
 
@@ -202,6 +202,16 @@ class Predictor:
             self._prediction(frame, detections, share * seconds)
             for frame, detections, share in zip(frames, found, shares, strict=True)
         ]
+
+    def rates_line(self) -> str | None:
+        """What to tell people where images are not seen as the thresholds were calibrated for."""
+        chosen_for = self.calibration.get("preprocess")
+        if chosen_for is None or chosen_for == self.preprocess.to_dict():
+            return None
+        return (
+            "images are seen at another size, window or tiles than when the thresholds were "
+            "chosen: their rates do not hold; see kdlnet calibrate"
+        )
 
     def depth_line(self, frame: Frame) -> str | None:
         """What to tell people where the bit depth of ``frame`` does not suit the window."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, BinaryIO
 
 import yaml
@@ -54,6 +55,14 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
     finally:
         # Gone already if all went well; also removed on Ctrl-C.
         _remove(temporary)
+
+
+def check_writable(path: Path) -> None:
+    """Raises KdlnetError where :func:`written_whole` could not: before hours of work, not after."""
+    with told(path):
+        above = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
+        with TemporaryFile(dir=above):
+            pass
 
 
 @contextmanager

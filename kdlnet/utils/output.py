@@ -127,7 +127,9 @@ def whole_folder(out: Path, overwrite: bool) -> Iterator[Path]:
         staging = _beside(out)
         staging.mkdir()
     except OSError as error:
-        raise DataError(f"cannot write {str(out)!r}: {error.strerror or error}") from None
+        raise DataError(
+            f"cannot write {str(out)!r}: {error.strerror or error}; choose another --out"
+        ) from None
     try:
         with (staging / DATASET_MARK).open("xb") as mark:
             lock(mark)

@@ -13,7 +13,7 @@ from kdlnet.curation.groups import find_groups, name_below
 from kdlnet.data.catalog import DatasetInfo
 from kdlnet.data.folders import image_folders
 from kdlnet.data.joined import find_datasets
-from kdlnet.errors import DataError, WeightsError
+from kdlnet.errors import ConfigError, DataError, WeightsError
 from kdlnet.events import Listener, Message, ignore
 from kdlnet.inference.evaluate import detect, open_split
 from kdlnet.inference.runtimes import open_runtime
@@ -34,6 +34,8 @@ from kdlnet.utils.output import new_folder
 from kdlnet.utils.words import counted
 
 __all__ = ["ClassDifference", "Comparison", "Difference", "McNemar", "compare"]
+
+_FEWEST_ROUNDS = 100
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,13 @@ def compare(
     Several files a side are the same training with several seeds, in the same order on both sides:
     the difference is the mean over the pairs. ``group_by`` names images that belong together, see
     :func:`~kdlnet.curation.groups.find_groups`: by default each image stands for itself. Raises
-    WeightsError or DataError for what cannot be compared.
+    WeightsError or DataError for what cannot be compared, ConfigError for fewer than 100 rounds.
     """
     _check_sides(a, b)
+    if rounds < _FEWEST_ROUNDS:
+        raise ConfigError(
+            f"{rounds} rounds: give {_FEWEST_ROUNDS} or more, fewer tell no 95 % interval"
+        )
     info = find_datasets(data, data_root)
     measured, image_paths = _measure_all([*a, *b], info, split, batch, device, on_event)
     names = [name_below(path, info.root) for path in image_paths]

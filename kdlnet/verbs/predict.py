@@ -11,7 +11,7 @@ from typing import Any
 
 from kdlnet import __version__
 from kdlnet.errors import ConfigError, KdlnetError
-from kdlnet.events import Listener, Message, ignore
+from kdlnet.events import Listener, ignore
 from kdlnet.images.contract import TileChoice
 from kdlnet.images.sources import TIMEOUT, Source, SourceLike, open_source, picked
 from kdlnet.images.window import Window
@@ -92,7 +92,6 @@ def predict_files(
         batch=batch,
         classes=classes,
     )
-    warn_of_rates(predictor, on_event)
     settings = _settings(weights, opened, predictor)
     run = partial(_run, predictor, strict=strict, on_event=on_event, on_prediction=on_prediction)
     if shard is None:
@@ -145,16 +144,6 @@ def _rest(source: Source, book: ShardBook, writer: PredictionWriter, tally: Tall
         tally.recall(values)
     left = (index for index in book.shard.indices(len(done)) if not done[index])
     return picked(source, array("q", left))
-
-
-def warn_of_rates(predictor: Predictor, on_event: Listener) -> None:
-    """Tells where calibrated thresholds meet images as they were not calibrated for."""
-    chosen_for = predictor.calibration.get("preprocess")
-    if chosen_for is not None and chosen_for != predictor.preprocess.to_dict():
-        text = (
-            "images are seen at another size, window or tiles than when the thresholds were chosen"
-        )
-        on_event(Message(f"{text}: their rates do not hold; see kdlnet calibrate", "warning"))
 
 
 def _settings(weights: Path, source: Source, predictor: Predictor) -> dict[str, Any]:

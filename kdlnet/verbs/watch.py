@@ -31,7 +31,6 @@ from kdlnet.utils.lock import alone_in
 from kdlnet.utils.manifest import MARK
 from kdlnet.utils.output import Place, keep_out_of
 from kdlnet.utils.paths import shown
-from kdlnet.verbs.predict import warn_of_rates
 
 __all__ = ["SETTLE", "Entry", "Predictor", "WatchResult", "watch_folder"]
 
@@ -74,7 +73,8 @@ def watch_folder(
     an answer cannot be written.
     """
     _check(source, settle)
-    warn_of_rates(predictor, on_event)
+    if line := predictor.rates_line():
+        on_event(Message(line, "warning"))
     folder = _folder(source, out)
     with alone_in(folder):
         write_yaml(folder / "watch.yaml", _settings(predictor, weights, source))

@@ -76,6 +76,7 @@ def test_keep_train(kdlnet: Command, dataset: Path) -> None:
         ("--val 0", 1, ["share of val is 0"]),
         ("--val -0.1", 1, ["share of val is -0.1"]),
         ("--folds 1", 1, ["1 folds", "2 or more"]),
+        ("--folds 0", 1, ["0 folds", "2 or more"]),
         ("--folds 99", 1, ["12 groups cannot fill 99 parts"]),
         ("--group-by '(x)y'", 1, ["'(x)y'", "12 of 12"]),
         ("--group-by no.csv", 1, ["'no.csv'", "No such file"]),

@@ -63,6 +63,7 @@ def test_names_as_map_extra_keys_and_channels(dataset):
         ("train: a\n", "key names is missing: add it"),
         ("train: a\nnames: []\n", "key names.*at least one"),
         ("train: a\nnames: [x, x]\n", "'x' appears twice"),
+        ("train: a\nnames: [x, ' ']\n", "class 1 has no name"),
         ("train: a\nnames: {0: x, 2: y}\n", "0 to 1 without gaps"),
         ("train: a\nnames: {a: x}\n", "numbers"),
         ("train: a\nnames: [x, ]\nkpt_shape: [3, 4]\n", "key kpt_shape.*2 or 3"),

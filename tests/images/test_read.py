@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import time
 
 import cv2
@@ -183,6 +184,14 @@ def test_what_is_no_image_gets_one_line(tmp_path, look):
         with pytest.raises(DataError, match=rf"{name}\.jpg.*{words}") as caught:
             look(tmp_path / f"{name}.jpg")
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize("look", [read_image, image_size])
+def test_a_pipe_is_refused_where_reading_it_would_wait(tmp_path, look):
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(DataError, match=r"pipe\.png' is a pipe: give an image file"):
+        look(tmp_path / "pipe.png")
 
 
 def test_float_image_is_refused(tmp_path):

@@ -246,7 +246,7 @@ def test_val_and_compare_take_an_exported_file(
     assert (one.fused, two.fused) == (False, True)
     written = json.loads((tmp_path / "onnx" / "metrics.json").read_text())
     assert written == two.to_dict() and written.keys() == one.to_dict().keys()
-    sides = compare([file], [exported], data=str(dataset), rounds=20, out=tmp_path / "compare")
+    sides = compare([file], [exported], data=str(dataset), rounds=100, out=tmp_path / "compare")
     assert sides.differences["ap"].a == one.precision.ap
     assert sides.differences["ap"].b == two.precision.ap
     for counts in sides.flips.counts.values():

@@ -196,6 +196,17 @@ def test_images_as_they_come(file: Path) -> None:
     assert found[-1].image is not None and np.shares_memory(found[-1].image, large)
 
 
+def test_images_seen_otherwise_than_calibrated_are_told(predictor: Predictor) -> None:
+    told: list[object] = []
+    same = replace(predictor, calibration={"preprocess": predictor.preprocess.to_dict()})
+    same.predict([grey(8)], on_event=told.append)
+    assert told == []
+    wider = {"preprocess": Preprocess((96, 96), 1).to_dict()}
+    replace(predictor, calibration=wider).predict([grey(8)], on_event=told.append)
+    (message,) = told
+    assert isinstance(message, Message) and "rates do not hold" in message.text
+
+
 def test_another_bit_depth_keeps_its_levels_and_is_told(predictor: Predictor) -> None:
     """Half of 16 bits is half of the range, not white; told once, not once an image."""
     told: list[object] = []

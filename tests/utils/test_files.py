@@ -8,7 +8,7 @@ import os
 import pytest
 
 from kdlnet.errors import KdlnetError
-from kdlnet.utils.files import write_atomic
+from kdlnet.utils.files import check_writable, write_atomic
 
 
 def test_writes_replaces_and_makes_folders(tmp_path):
@@ -62,3 +62,11 @@ def test_a_folder_or_a_file_in_the_way(tmp_path):
         write_atomic(tmp_path, b"x")
     with pytest.raises(KdlnetError, match="cannot write"):
         write_atomic(tmp_path / "file" / "below", b"x")
+
+
+def test_a_place_is_tried_before_the_work_and_left_as_it_was(tmp_path):
+    check_writable(tmp_path / "new" / "folder" / "best.onnx")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(KdlnetError, match=r"cannot write .*best\.onnx.* another folder"):
+        check_writable(tmp_path / "file" / "best.onnx")

@@ -208,6 +208,10 @@ def test_nothing_is_lost(file: Path, data: Path, tmp_path: Path) -> None:
     with pytest.raises(KdlnetError, match="no weights and was left alone"):
         run(file, data, notes, goal, overwrite=True)
     assert notes.read_text() == "mine" and file.read_bytes() == before
+    said: list[object] = []
+    with pytest.raises(KdlnetError, match="cannot write"):
+        run(file, data, notes / "below.pt", goal, on_event=said.append)
+    assert said == []
     onnx = tmp_path / "a.onnx"
     onnx.write_bytes(b"\x08\x08more")
     with pytest.raises(KdlnetError, match=r"with the suffix \.onnx"):

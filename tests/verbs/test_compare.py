@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from kdlnet.data.labels import write_rows
-from kdlnet.errors import DataError, WeightsError
+from kdlnet.errors import ConfigError, DataError, WeightsError
 from kdlnet.inference.predictor import Predictor
 from kdlnet.inference.weights import load_weights, save_weights
 from kdlnet.verbs.compare import compare
@@ -77,7 +77,9 @@ def test_figures_are_those_of_val_and_the_loss_is_shown(
 
 def test_the_same_weights_show_no_gain(judged: tuple[Path, Path, Path], tmp_path: Path) -> None:
     good, _, dataset = judged
-    result = compare([good, good], [good, good], data=str(dataset), out=tmp_path / "run", rounds=20)
+    result = compare(
+        [good, good], [good, good], data=str(dataset), out=tmp_path / "run", rounds=100
+    )
     assert result.verdict.startswith("no gain shown: AP +0.000")
     assert result.flips.images == ()
     assert result.flips.tests["defective"].p is None  # two pairs
@@ -88,11 +90,13 @@ def test_groups_and_what_cannot_be_compared(
 ) -> None:
     good, other, dataset = judged
     result = compare(
-        [good], [other], data=str(dataset), group_by=r"^(\d)", out=tmp_path / "run", rounds=20
+        [good], [other], data=str(dataset), group_by=r"^(\d)", out=tmp_path / "run", rounds=100
     )
     assert (result.images, result.groups) == (12, 10)  # 10.png and 11.png go with 1.png
     with pytest.raises(WeightsError, match="2 weights on one side and 1"):
         compare([good, good], [other], data=str(dataset))
+    with pytest.raises(ConfigError, match="99 rounds: give 100 or more"):
+        compare([good], [other], data=str(dataset), rounds=99)
     with pytest.raises(DataError, match="finds no group"):
         compare([good], [other], data=str(dataset), group_by="(x)")
     stranger = load_weights(good)

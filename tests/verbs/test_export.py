@@ -226,6 +226,13 @@ def test_an_existing_file_is_kept(file: Path, ready: bytes) -> None:
     assert file.with_suffix(".onnx").read_bytes() == ready
 
 
+def test_a_place_that_cannot_be_written_is_told_before_the_proof(file: Path) -> None:
+    said: list[object] = []
+    with pytest.raises(KdlnetError, match="cannot write"):
+        export(file, out=file / "below" / "model.onnx", on_event=said.append)
+    assert said == []
+
+
 def test_out_names_the_file(file: Path, ready: bytes, tmp_path: Path) -> None:
     out = tmp_path / "line 1" / "model.onnx"
     assert export(file, out=out).exported == str(out)

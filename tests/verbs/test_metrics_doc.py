@@ -30,7 +30,7 @@ def test_the_page_lists_what_the_files_hold(
 ) -> None:
     good, other, dataset = judged
     validate(good, data=str(dataset), out=tmp_path / "val", pictures=False)
-    compare([good], [other], data=str(dataset), out=tmp_path / "compare", rounds=20)
+    compare([good], [other], data=str(dataset), out=tmp_path / "compare", rounds=100)
     metrics = json.loads((tmp_path / "val" / "metrics.json").read_text())
     comparison = json.loads((tmp_path / "compare" / "comparison.json").read_text())
     assert listed("metrics.json") == metrics.keys()
