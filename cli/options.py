@@ -150,7 +150,11 @@ DataRoot = Annotated[
 ]
 Model = Annotated[
     str | None,
-    option("--model", metavar="NAME", help="See 'kdlnet models' [lightnet-n on a CPU]."),
+    option(
+        "--model",
+        metavar="NAME",
+        help="See 'kdlnet models' [that of --init, else lightnet-n on a CPU].",
+    ),
 ]
 Epochs = Annotated[
     int | None,

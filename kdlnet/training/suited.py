@@ -18,6 +18,7 @@ from kdlnet.data.labels import Split
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, Message
 from kdlnet.images.read import image_size
+from kdlnet.inference.weights import load_weights
 from kdlnet.types import ImageSize
 from kdlnet.utils.device import find_device
 from kdlnet.utils.words import counted
@@ -62,17 +63,16 @@ class Survey:
 def suited(config: TrainConfig, found: Split, init: Path | None, on_event: Listener) -> TrainConfig:
     """``config`` with values that suit its training split ``found`` wherever it was given none.
 
-    With ``init`` the model is as it stands: it must be that of these weights. Lines through
-    ``on_event`` say what was chosen and why.
+    With ``init`` the model is that of these weights. Lines through ``on_event`` say what was chosen
+    and why.
     """
     survey = _survey(found)
     if survey is None:
         return config
     given = _given(config)
     values: dict[str, Any] = {}
-    if init is None and "model.name" not in given and find_device(config.device).type == "cpu":
-        values["model"] = {"name": "lightnet-n"}
-        _say(on_event, "lightnet-n: the quick model, and it has a start; --model")
+    if "model.name" not in given:
+        values["model"] = _model(config, given, init, on_event)
     samples = survey.images
     if not given & {"image_size", "tile.size"}:
         size, tile, why = _seen_at(survey)
@@ -102,6 +102,21 @@ def suited(config: TrainConfig, found: Split, init: Path | None, on_event: Liste
     if augment:
         values["augment"] = augment
     return config.changed(**values)
+
+
+def _model(
+    config: TrainConfig, given: set[str], init: Path | None, on_event: Listener
+) -> dict[str, str]:
+    """What a model that nobody named is: that of ``init``, or the one for the device."""
+    if init is not None:
+        weights = load_weights(init, start=True)
+        _say(on_event, f"{weights.model}: the model of {str(init)!r}; --model")
+        block = {} if "model.block" in given else {"block": weights.arguments.block}
+        return {"name": weights.model, **block}
+    if find_device(config.device).type == "cpu":
+        _say(on_event, "lightnet-n: the quick model, and it has a start; --model")
+        return {"name": "lightnet-n"}
+    return {}
 
 
 def _turns(config: TrainConfig) -> bool:

@@ -9,8 +9,11 @@ import pytest
 from kdlnet.config import TrainConfig, build_config
 from kdlnet.errors import DataError
 from kdlnet.events import Message
+from kdlnet.inference.weights import Weights, save_weights
+from kdlnet.models.zoo import ModelArguments, build_model
 from kdlnet.training.parts import training_split
 from kdlnet.training.suited import suited
+from kdlnet.types import Preprocess
 
 
 def _set(folder: Path, images: int, size: tuple[int, int], box: int, good: int = 0) -> Path:
@@ -27,7 +30,7 @@ def _set(folder: Path, images: int, size: tuple[int, int], box: int, good: int =
     return folder / "data.yaml"
 
 
-def _chosen(data: Path, **given: object) -> tuple[TrainConfig, str]:
+def _chosen(data: Path, init: Path | None = None, **given: object) -> tuple[TrainConfig, str]:
     told: list[str] = []
 
     def hear(event: object) -> None:
@@ -35,7 +38,7 @@ def _chosen(data: Path, **given: object) -> tuple[TrainConfig, str]:
         told.append(event.text)
 
     config = build_config({"data": {"name": str(data)}, "device": "cpu", **given})
-    return suited(config, training_split(config), None, hear), "\n".join(told)
+    return suited(config, training_split(config), init, hear), "\n".join(told)
 
 
 def test_a_set_without_a_split_to_measure_on_is_refused_before_anything_is_chosen(tmp_path: Path):
@@ -128,3 +131,17 @@ def test_a_budget_of_time_needs_no_epochs(tmp_path: Path) -> None:
 def test_a_set_without_boxes_is_left_to_the_training_to_refuse(tmp_path: Path) -> None:
     config, told = _chosen(_set(tmp_path / "set", 3, (64, 64), 20, good=3))
     assert told == "" and config.image_size == (640, 640)
+
+
+def test_the_model_is_that_of_the_weights_it_starts_from(tmp_path: Path) -> None:
+    data, init = _set(tmp_path / "set", 3, (64, 64), 20), Path("lightnet-n-neu-det")
+    config, told = _chosen(data, init)
+    assert config.model.name == "lightnet-n" and "the model of 'lightnet-n-neu-det'" in told
+    arguments = ModelArguments(1, block="repvgg")
+    detector = build_model("lightnet-n", arguments, seed=0)
+    weights = Weights(detector, "lightnet-n", arguments, ("pit",), Preprocess((64, 64)))
+    save_weights(tmp_path / "plain.pt", weights)
+    config, _ = _chosen(data, tmp_path / "plain.pt")
+    assert (config.model.name, config.model.block) == ("lightnet-n", "repvgg")
+    config, told = _chosen(data, init, model={"name": "lightnet"})
+    assert config.model.name == "lightnet" and "--model" not in told
