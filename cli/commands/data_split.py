@@ -47,8 +47,9 @@ Keep = Annotated[
 Train = Annotated[
     float | None, option("--train", metavar="F", help="Share of train, 0 to 1 [the rest].")
 ]
-Val = Annotated[float | None, option("--val", metavar="F", help="Share of val [0.1].")]
-Test = Annotated[float | None, option("--test", metavar="F", help="Share of test [0.1].")]
+_SHARE = "0: none [0.1 where no share is given]."
+Val = Annotated[float | None, option("--val", metavar="F", help=f"Share of val, {_SHARE}")]
+Test = Annotated[float | None, option("--test", metavar="F", help=f"Share of test, {_SHARE}")]
 
 
 def choose_shares(
@@ -56,17 +57,19 @@ def choose_shares(
 ) -> dict[str, float]:
     """The shares that were given, train by default what is left; without any 0.8, 0.1, 0.1.
 
-    Beside a kept train val and test get half of the rest each.
+    A share of 0 makes no such split. Beside a kept train val and test get half of the rest each.
 
     Raises UsageProblem for a share of the split that is kept and when nothing is left for train.
     """
     asked = given(train=train, val=val, test=test)
     if keep in asked:
         raise UsageProblem(f"--keep {keep} and --{keep}: a split is kept or divided, not both")
-    if not asked:
-        asked = {name: _EVEN[name] for name in ("val", "test") if name != keep}
+    unwanted = {name for name, share in asked.items() if not share}
+    if asked.keys() == unwanted:
+        asked = {name: _EVEN[name] for name in ("val", "test") if name not in {keep, *unwanted}}
         if keep == "train":  # what is divided is the rest: the same ratio, all of it
             asked = {name: share / sum(asked.values()) for name, share in asked.items()}
+    asked = {name: share for name, share in asked.items() if share}
     if train is None and keep != "train":
         rest = round(1 - sum(asked.values()), 9)  # 1 - 0.1 - 0.1 is not 0.8 in binary
         if rest <= 0:
