@@ -239,7 +239,9 @@ def _require_alike(parts: Sequence[_Part]) -> None:
                 f"{str(first.file)!r} and {str(other.file)!r} differ in their classes: pool files "
                 "that were trained alike"
             )
-    images = Counter(path.resolve() for part in parts for path in part.dataset.paths)
+    # A link beside its image is no second fold.
+    real = [{path.resolve() for path in part.dataset.paths} for part in parts]
+    images = Counter(image for found in real for image in found)
     image, count = max(images.items(), key=lambda item: item[1])
     if count > 1:
         raise DataError(

@@ -84,6 +84,15 @@ def test_an_image_in_two_folds_is_refused(folds: Path) -> None:
         _pooled(folds)
 
 
+def test_a_link_beside_its_image_is_in_one_fold(folds: Path) -> None:
+    images = folds.parent / "set" / "images"
+    (images / "again.png").symlink_to(images / "0.png")
+    (folds.parent / "set" / "labels" / "again.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    weights, data = folds.parent / "runs" / "fold-1" / "weights" / "best.pt", folds.parent / "set"
+    whole = validate(weights, data=str(data), out=folds.parent / "whole", pictures=False)
+    assert whole.precision.images == 12
+
+
 def test_folds_with_scores_of_their_own_are_judged_by_the_mean(folds: Path) -> None:
     """As trainings leave them: each the best on its own part."""
     for number, score in ((1, 0.2), (2, 0.3), (3, 0.7)):
