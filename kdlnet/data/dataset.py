@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from kdlnet.data.labels import (
     refuse_problems,
     summarize,
 )
+from kdlnet.data.schema import SPLITS
 from kdlnet.errors import DataError
 from kdlnet.images.folder import results_lines, unread_line
 from kdlnet.images.read import image_size
@@ -65,7 +66,8 @@ def load_split(info: DatasetInfo, split: str, strict: bool = False) -> Split:
     if left_out and (strict or len(left_out) == len(paths)):
         count = f"{len(left_out)} of {len(paths)} images of {split!r}"
         raise DataError(f"{count} have labels that are not read or understood: {left_out[0]}")
-    warnings = [*unread.lines(len(paths)), *results_lines(results)]
+    warnings = [*_seen_before(info, split, paths), *unread.lines(len(paths))]
+    warnings += results_lines(results)
     pictures = unread_pictures(info, split)
     if pictures:
         warnings.append(unread_line(pictures))
@@ -83,6 +85,20 @@ def load_split(info: DatasetInfo, split: str, strict: bool = False) -> Split:
     kept = [position for position, reason in enumerate(reasons) if not reason]
     found_labels = [labels[position] for position in kept]
     return Split([paths[position] for position in kept], found_labels, every, left_out, warnings)
+
+
+def _seen_before(info: DatasetInfo, split: str, paths: Sequence[Path]) -> Iterator[str]:
+    """A line for each split before this one that has some of its images, listed in both."""
+    for other in SPLITS[: SPLITS.index(split)]:
+        try:
+            shared = set(paths).intersection(list_images(info, other))
+        except DataError:  # not there, or said where it is used
+            continue
+        if shared:
+            yield (
+                f"{len(shared)} of {len(paths)} images are in {other}, too, and figures on them "
+                "flatter: kdlnet data split divides the images anew"
+            )
 
 
 def _why_left_out(

@@ -54,6 +54,17 @@ def test_targets_are_in_the_frame_of_the_network_input(folder: Path) -> None:
     torch.testing.assert_close(inside, torch.full_like(inside, 100 / 255))
 
 
+def test_images_of_a_split_before_it_are_told(folder: Path) -> None:
+    """Figures on images that training saw, or that chose a threshold, flatter."""
+    (folder / "train.txt").write_text("".join(f"./images/{n}.png\n" for n in range(4)))
+    (folder / "val.txt").write_text("./images/3.png\n./images/4.png\n")
+    text = "train: train.txt\nval: val.txt\ntest: images/5.png\nnames: [a, b]\n"
+    (folder / "data.yaml").write_text(text)
+    told = {s: load_split(find_dataset(str(folder)), s).warnings for s in ("train", "val", "test")}
+    assert told["train"] == told["test"] == []
+    assert len(told["val"]) == 1 and told["val"][0].startswith("1 of 2 images are in train, too")
+
+
 def test_truth_is_in_pixels_of_the_original(folder: Path) -> None:
     boxes, labels = _dataset(folder).truth(1)
     assert boxes.tolist() == [[15, 10, 45, 20]] and labels.tolist() == [1]
