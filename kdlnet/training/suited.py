@@ -5,6 +5,7 @@ What was given stays. The size of images and boxes is read from file headers and
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -14,11 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdlnet.config import TrainConfig
+from kdlnet.data.catalog import list_images
 from kdlnet.data.labels import Split
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, Message
 from kdlnet.images.read import image_size
 from kdlnet.inference.weights import load_weights
+from kdlnet.training.parts import find_data
 from kdlnet.types import ImageSize
 from kdlnet.utils.device import find_device
 from kdlnet.utils.words import counted
@@ -31,7 +34,8 @@ _TILE_INPUT, _IN_TILE = 320, 20.0  # a tile's side in the input, and of its smal
 _SEEN = 120_000  # samples that a training sees
 _EPOCHS = (20, 300)
 _GOOD = 0.25  # share of good parts from which defects are copied onto them
-_VALIDATIONS = 60
+_VALIDATIONS = (10, 60)
+_PASSES = 2  # of so many tiles of val while one is trained on: a step goes forth and back
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ def suited(config: TrainConfig, found: Split, init: Path | None, on_event: Liste
             f"{values['epochs']} epochs of about {counted(samples, 'sample')}; --epochs, --time",
         )
     if "val_every" not in given:
-        values["val_every"] = max(1, values.get("epochs", config.epochs) // _VALIDATIONS)
+        values["val_every"] = _val_every(config.changed(**values), survey, on_event)
     augment: dict[str, float] = {}
     if "augment.copy_paste" not in given and survey.good >= _GOOD:
         augment["copy_paste"] = 0.5
@@ -117,6 +121,23 @@ def _model(
         _say(on_event, "lightnet-n: the quick model, and it has a start; --model")
         return {"name": "lightnet-n"}
     return {}
+
+
+def _val_every(config: TrainConfig, survey: Survey, on_event: Listener) -> int:
+    """Epochs from one validation, which sees all tiles of val, to the next."""
+    fewest, most = _VALIDATIONS
+    usual = max(1, config.epochs // most)
+    tile = config.tile.size
+    if tile is None:
+        return usual
+    images = list_images(find_data(config), config.data.val_split)
+    tiles = len(images) * _tiles(survey, tile)
+    rare = min(ceil(tiles / (_PASSES * _samples(survey, tile))), config.epochs // fewest)
+    if rare <= usual:
+        return usual
+    text = f"measured on val every {rare} epochs: it has about {tiles} tiles"
+    _say(on_event, f"{text}; --set val_every={usual}")
+    return rare
 
 
 def _turns(config: TrainConfig) -> bool:
@@ -188,10 +209,15 @@ def _whole(side: float) -> int:
     return max(32, 32 * round(side / 32))
 
 
-def _samples(survey: Survey, tile: list[int] | None) -> int:
+def _samples(survey: Survey, tile: Sequence[int] | None) -> int:
     """About how many samples an epoch shows: with tiles those with a box and as many without."""
     if tile is None:
         return survey.images
     boxes = len(survey.sides) * survey.images / len(survey.sizes)
+    return int(min(survey.images * _tiles(survey, tile), 2 * boxes))
+
+
+def _tiles(survey: Survey, tile: Sequence[int]) -> int:
+    """About how many tiles cover an image."""
     height, width = (ceil(side / (0.8 * tile[0])) for side in survey.shape)
-    return int(min(survey.images * height * width, 2 * boxes))
+    return height * width

@@ -123,6 +123,15 @@ def test_a_size_that_was_given_is_the_size_of_whole_images(tmp_path: Path) -> No
     assert _chosen(data, tile={"size": 800})[0].image_size == (640, 640)
 
 
+def test_many_tiles_of_val_are_measured_rarely(tmp_path: Path) -> None:
+    """Of 8 tiles an epoch: 4 images in 4 x 20 x 30 would be 300 times the work."""
+    config, told = _chosen(_set(tmp_path / "few", 4, (2000, 3000), 8))
+    assert (config.tile.size, config.epochs, config.val_every) == ((128, 128), 300, 30)
+    assert "every 30 epochs: it has about 2400 tiles; --set val_every=5" in told
+    near = {"tile": {"size": 1600}, "image_size": 640}
+    assert _chosen(_set(tmp_path / "near", 4, (2000, 3000), 8), **near)[0].val_every == 5
+
+
 def test_a_budget_of_time_needs_no_epochs(tmp_path: Path) -> None:
     _, told = _chosen(_set(tmp_path / "set", 3, (64, 64), 20), time=60.0)
     assert "epochs" not in told

@@ -15,7 +15,7 @@ from kdlnet.config import TrainConfig, build_config
 from kdlnet.data.catalog import find_dataset, list_images
 from kdlnet.data.dataset import DetectionDataset, load_split
 from kdlnet.errors import ConfigError, DataError
-from kdlnet.events import Message
+from kdlnet.events import Message, RunStarted
 from kdlnet.inference.evaluate import detect
 from kdlnet.inference.predictor import Predictor
 from kdlnet.inference.torch_engine import TorchEngine
@@ -105,7 +105,13 @@ def test_the_same_content_in_other_bits_gives_the_same_boxes(boards: Path, deep:
 
 
 @pytest.fixture(scope="module")
-def trained(boards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def events() -> list[object]:
+    """Those of the training below."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def trained(boards: Path, events: list[object], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of one epoch on tiles, with one channel."""
     config = build_config(
         {
@@ -118,7 +124,16 @@ def trained(boards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             "device": "cpu",
         }
     )
-    return train(config, out=tmp_path_factory.mktemp("run") / "run").best
+    out = tmp_path_factory.mktemp("run") / "run"
+    return train(config, out=out, on_event=events.append).best
+
+
+def test_a_run_counts_its_images_not_their_tiles(
+    trained: Path, boards: Path, events: list[object]
+) -> None:
+    (started,) = [event for event in events if isinstance(event, RunStarted)]
+    images = len(list((boards.parent / "images").iterdir()))
+    assert started.train_images == started.val_images == images
 
 
 def test_weights_carry_their_tiles_and_one_channel(trained: Path) -> None:
@@ -167,6 +182,10 @@ def test_bench_finds_the_boxes_of_predict(trained: Path, boards: Path, tmp_path:
     assert timed.boxes_per_image == pytest.approx(np.mean([len(one) for one in found]))
 
 
+def _told_of_bits(event: object) -> bool:
+    return isinstance(event, Message) and "bits" in event.text
+
+
 def test_val_of_other_bits_is_told_and_the_same(
     trained: Path, boards: Path, tmp_path: Path
 ) -> None:
@@ -181,10 +200,10 @@ def test_val_of_other_bits_is_told_and_the_same(
     sixteen, twelve = (make_boards(tmp_path / str(factor), factor) for factor in (257, 16))
     plain = ap(boards)
     assert ap(sixteen) == pytest.approx(plain, abs=1e-4)
-    (line,) = [event.text for event in told if isinstance(event, Message)]
+    (line,) = [event.text for event in told if _told_of_bits(event)]
     assert "16 bits" in line and "0 to 65535" in line
     assert ap(twelve, window=(0.0, 4080.0)) == pytest.approx(plain, abs=1e-4)
-    assert not [event for event in told if isinstance(event, Message)]
+    assert not [event for event in told if _told_of_bits(event)]
 
 
 def test_a_val_split_of_another_depth_is_refused(
