@@ -34,6 +34,7 @@ _TILE_INPUT, _IN_TILE = 320, 20.0  # a tile's side in the input, and of its smal
 _SEEN = 120_000  # samples that a training sees
 _EPOCHS = (20, 300)
 _GOOD = 0.25  # share of good parts from which defects are copied onto them
+_SHOWN = 0.85  # share of tiles with a defect: empty ones are soon learned
 _VALIDATIONS = (10, 60)
 _PASSES = 2  # of so many tiles of val while one is trained on: a step goes forth and back
 
@@ -105,6 +106,9 @@ def suited(config: TrainConfig, found: Split, init: Path | None, on_event: Liste
         _say(on_event, "tiles turned by quarters; --set augment.quarter_turns=0")
     if augment:
         values["augment"] = augment
+    if "sampling.defects" not in given and config.changed(**values).tile.size is not None:
+        values["sampling"] = {"defects": _SHOWN}
+        _say(on_event, f"{_SHOWN:.0%} of what is seen shows a defect; --set sampling.defects=0.5")
     return config.changed(**values)
 
 
@@ -153,7 +157,7 @@ def _say(on_event: Listener, text: str) -> None:
 def _given(config: TrainConfig) -> set[str]:
     """The dotted keys that were given."""
     found = set(config.model_fields_set)
-    for name in ("model", "tile", "augment"):
+    for name in ("model", "tile", "augment", "sampling"):
         found |= {f"{name}.{key}" for key in getattr(config, name).model_fields_set}
     return found
 

@@ -102,6 +102,19 @@ def test_tiles_are_turned_by_quarters_and_whole_images_are_not(tmp_path: Path) -
     assert _chosen(_set(tmp_path / "parts", 8, (64, 64), 20))[0].augment.quarter_turns == 0
 
 
+def test_most_tiles_that_are_seen_show_a_defect_and_half_of_whole_images(tmp_path: Path) -> None:
+    boards = _set(tmp_path / "boards", 8, (1200, 1600), 20)
+    config, told = _chosen(boards)
+    assert config.sampling.defects == 0.85 and "85% of what is seen shows a defect" in told
+    kept = _chosen(boards, sampling={"defects": 0.5})[0]
+    assert kept.sampling.defects == 0.5 and kept.tile.size is not None
+    assert _chosen(boards, sampling={"rare": 0.0})[0].sampling.model_dump() == {
+        "defects": 0.85,
+        "rare": 0.0,
+    }
+    assert _chosen(_set(tmp_path / "parts", 8, (64, 64), 20))[0].sampling.defects == 0.5
+
+
 def test_what_was_given_stays_and_is_not_talked_about(tmp_path: Path) -> None:
     given = {
         "model": {"name": "lightnet"},
