@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -71,6 +72,17 @@ class FolderWatch:
         }
         self._done = {name: stamp for name, stamp in self._done.items() if name in found}
         return found
+
+    def drive(self) -> int | None:
+        """That which the folder is on, None while it cannot be read.
+
+        A network drive that drops out leaves no folder, or the empty one it was mounted on.
+        """
+        try:
+            with os.scandir(self.folder):
+                return self.folder.stat().st_dev
+        except OSError:
+            return None
 
     def done(self, name: str, stamp: Stamp) -> None:
         """This content of the file is answered."""

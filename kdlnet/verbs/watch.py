@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from kdlnet import __version__
-from kdlnet.errors import ConfigError, DataError
+from kdlnet.errors import ConfigError, DataError, KdlnetError
 from kdlnet.events import Listener, Message, ignore
 from kdlnet.images.folder import unread_line
 from kdlnet.images.frame import Frame
@@ -29,13 +29,14 @@ from kdlnet.report.images import save_image
 from kdlnet.utils.files import write_atomic, write_yaml
 from kdlnet.utils.lock import alone_in
 from kdlnet.utils.manifest import MARK
-from kdlnet.utils.output import Place, keep_out_of
+from kdlnet.utils.output import Place
 from kdlnet.utils.paths import shown
 
 __all__ = ["SETTLE", "Entry", "Predictor", "WatchResult", "watch_folder"]
 
 SETTLE = 0.5
 """Seconds without a change after which a file is complete."""
+_SETTINGS = "watch.yaml"
 _PATIENCE = 5.0  # seconds after which a file that cannot be read will not get better
 _LONGEST = 200  # bytes of a name to which suffixes are added
 OnAnswer = Callable[[Entry], None]
@@ -77,17 +78,17 @@ def watch_folder(
         on_event(Message(line, "warning"))
     folder = _folder(source, out)
     with alone_in(folder):
-        write_yaml(folder / "watch.yaml", _settings(predictor, weights, source))
+        write_yaml(folder / _SETTINGS, _settings(predictor, weights, source))
         watch, book = FolderWatch(source, settle), DayBook(folder)
-        for name, stamp in book.answered(watch.look()):
-            watch.done(name, stamp)
         desk = _Desk(predictor, weights, watch, book, pictures, on_event, on_answer)
         stop = stop or Event()
         on_event(Message(f"watching {shown(source)}; Ctrl-C ends it"))
         told: set[str] = set()
+        drive: int | None = None
         while True:
             last = stop.is_set()
             began = time.monotonic()
+            drive = desk.recall(drive)
             desk.answer(watch.complete())
             if fresh := {suffix: n for suffix, n in watch.unread.items() if suffix not in told}:
                 told |= fresh.keys()
@@ -125,6 +126,18 @@ class _Desk:
         self.on_answer = on_answer
         self.images: dict[str, int] = {}
         self.depth_told = False
+
+    def recall(self, before: int | None) -> int | None:
+        """The drive of the folder now. What came back with it keeps the answers of the book."""
+        drive = self.watch.drive()
+        if drive == before:
+            return drive
+        if before is not None:
+            gone = f"{shown(self.watch.folder)} is gone, or another drive is in its place"
+            self.on_event(Message(f"{gone}: waiting for images there", "warning"))
+        for name, stamp in self.book.answered(self.watch.look()):
+            self.watch.done(name, stamp)
+        return drive
 
     def answer(self, arrivals: list[Arrival]) -> None:
         """Answers all of them, ``batch`` at once where several wait."""
@@ -185,7 +198,15 @@ class _Desk:
         self.on_answer(entry)
 
     def _file(self, kind: str, name: str, suffix: str) -> Path:
-        """Where an answer lies. Of a name that would grow too long a digest is the rest."""
+        """Where an answer lies. Of a name that would grow too long a digest is the rest.
+
+        Raises KdlnetError where the folder is no longer that of this watch.
+        """
+        if not (self.book.folder / _SETTINGS).exists():
+            raise KdlnetError(
+                f"{str(self.book.folder)!r} was removed or emptied while answers went into it: "
+                "start the watch again, which begins it anew"
+            )
         *parents, last = name.split("/")
         data = os.fsencode(last)
         if len(data) > _LONGEST:
@@ -202,20 +223,25 @@ def _check(source: Path, settle: float) -> None:
 
 
 def _folder(source: Path, out: Path | None) -> Path:
-    """The folder of the answers: that of an earlier watch of ``source``, or a new one."""
+    """The folder of the answers: that of an earlier watch of ``source``, or a new one.
+
+    It is never counted up: a restart would find no answers, and who reads them another folder.
+    """
     place = Place(Path("runs/watch") / source.resolve().name, out, folders=(source,))
     folder = place.folder
-    settings = folder / "watch.yaml"
-    if settings.is_file() and (folder / MARK).is_file():
-        keep_out_of(folder, [source])
-        before = _source_of(settings)
-        if before == str(source.resolve()):
-            return folder
+    settings = folder / _SETTINGS
+    if settings.is_file() and (before := _source_of(settings)) != str(source.resolve()):
         raise DataError(
             f"{str(folder)!r} has the answers to {before!r}: choose another --out for "
             f"{str(source)!r}"
         )
-    return place.make()
+    inside = folder.iterdir() if folder.is_dir() else ()
+    if not settings.exists() and any(not path.name.startswith(MARK) for path in inside):
+        raise DataError(
+            f"{str(folder)!r} holds something else than answers of a watch: choose another --out, "
+            "one that is empty or not there yet"
+        )
+    return place.take()
 
 
 def _source_of(settings: Path) -> str:

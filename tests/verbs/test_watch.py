@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -208,6 +209,22 @@ def test_renames_and_deletions_on_the_way(line: Path) -> None:
     assert not [entry for entry in answers if entry.verdict == "UNREADABLE"]
 
 
+def test_a_drive_that_drops_out_and_returns_gets_no_second_answers(line: Path) -> None:
+    told: list[str] = []
+    (line / "a.png").write_bytes(_png(0))
+    with _at_work(line, on_event=_warnings(told)) as answers:
+        _wait(lambda: len(answers) == 1)
+        line.rename(line.parent / "away")
+        _wait(lambda: bool(told))
+        (line.parent / "away" / "b.png").write_bytes(_png(1))
+        (line.parent / "away").rename(line)
+        _wait(lambda: len(answers) > 1)
+        time.sleep(4 * SETTLE)
+    assert [entry.name for entry in answers] == ["a.png", "b.png"]
+    (text,) = told
+    assert "line" in text and "is gone" in text
+
+
 def test_a_flood_is_answered_in_batches_to_the_end(line: Path) -> None:
     for number in range(120):
         (line / f"{number:03}.png").write_bytes(_png(number % 5))
@@ -226,6 +243,25 @@ def test_two_watches_of_one_folder_of_answers(line: Path) -> None:
     other.mkdir()
     with pytest.raises(DataError, match=r"has the answers to .*line"), _at_work(other):
         pass
+
+
+def test_answers_go_into_the_folder_that_was_named_or_nowhere(line: Path) -> None:
+    """Counted up it would be another at every restart, and whoever reads the answers gets none."""
+    out = line.parent / "out"
+    out.mkdir()
+    (out / "notes.txt").touch()
+    with pytest.raises(DataError, match="choose another --out"), _at_work(line):
+        pass
+    (out / "notes.txt").unlink()
+    (line / "a.png").write_bytes(_png(0))
+    with pytest.raises(KdlnetError, match="start the watch again"), _at_work(line) as answers:
+        _wait(lambda: len(answers) == 1)
+        shutil.rmtree(out)
+        (line / "b.png").write_bytes(_png(1))
+        _wait(lambda: threading.active_count() == 1)
+    with _at_work(line) as answers:
+        _wait(lambda: len(answers) == 2)
+    assert {row["name"] for row in _rows(out)} == {"a.png", "b.png"}
 
 
 def test_what_cannot_be_watched(line: Path) -> None:
