@@ -36,14 +36,18 @@ def farthest(some: Detections, others: Detections, margin: float) -> float:
 def kept_alike(some: Detections, others: Detections, pixels: float, margin: float) -> bool:
     """Every box of ``some`` has its like in ``others``, or one there took its place.
 
-    Both were suppressed: of two boxes that overlap and score the same either may be kept.
+    Both were suppressed: of two boxes that overlap and score the same either may be kept. Whether
+    they overlap by enough is itself a matter of ``pixels``: a corner that far off changes it by
+    their share of the sides.
     """
     sure = _sure(some)
     if not sure.any():
         return True
     boxes, scores, labels = some.boxes[sure], some.scores[sure], some.labels[sure]
     better = others.scores >= scores[:, None] - margin
-    over = box_iou(boxes[:, None], others.boxes) > IOU_THRESHOLD - _ROUNDING
+    shares = (pixels / (boxes[:, 2:] - boxes[:, :2])).sum(dim=1, keepdim=True)
+    least = (IOU_THRESHOLD - _ROUNDING - shares).clamp(min=_ROUNDING)
+    over = box_iou(boxes[:, None], others.boxes) > least
     replaced = (better & over & (labels[:, None] == others.labels)).any(dim=1)
     return bool(((_distances(some, others, margin) <= pixels) | replaced).all())
 
