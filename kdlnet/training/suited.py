@@ -86,7 +86,7 @@ def suited(config: TrainConfig, found: Split, init: Path | None, on_event: Liste
         samples = _samples(survey, tile)
     if "batch" not in given and samples < 128:
         values["batch"] = 8 if samples >= 32 else 4
-        _say(on_event, f"batch {values['batch']}: about {samples} samples; --batch")
+        _say(on_event, f"batch {values['batch']}: about {counted(samples, 'sample')}; --batch")
     if config.time is None and "epochs" not in given:
         low, high = _EPOCHS
         values["epochs"] = min(high, max(low, ceil(_SEEN / samples)))
