@@ -23,7 +23,7 @@ from kdlnet.inference.runtimes import Runtime, Wanted
 from kdlnet.utils.memory import keep_freed_memory
 from kdlnet.utils.packages import optional_package
 from kdlnet.utils.seal import is_damaged
-from kdlnet.utils.threads import usable_threads
+from kdlnet.utils.threads import Home, usable_threads
 
 _SIZES = 4  # batches of so many sizes stay compiled
 
@@ -50,14 +50,16 @@ def open_file(path: Path, wanted: Wanted) -> Runtime:
     network = compiled((first[0], model.input("images").partial_shape[1].get_length(), *first[1:]))
     kind = network.get_property("INFERENCE_PRECISION_HINT").get_type_name()
 
+    home = Home()
+
     def divide(lanes: int) -> Run:
-        return _runner(_compiler(core, model, device, threads, lanes))
+        return _runner(_compiler(core, model, device, threads, lanes), threads, home)
 
     return exported_runtime(
         path,
         wanted,
         header,
-        _runner(compiled),
+        _runner(compiled, threads, home),
         device.lower(),
         divide if device == "CPU" else None,
         name="openvino",
@@ -129,11 +131,12 @@ def _compiler(core: Any, model: Any, device: str, threads: int, lanes: int = 1) 
     return compiled
 
 
-def _runner(compiled: Compiler) -> Run:
+def _runner(compiled: Compiler, threads: int, home: Home) -> Run:
     """Runs batches; each thread that calls has a request of its own, made anew for another size."""
     of_thread = threading.local()
 
     def run(images: Array, outputs: Sequence[str]) -> Sequence[Array]:
+        home.require(threads)
         network = compiled(images.shape)
         if getattr(of_thread, "network", None) is not network:
             of_thread.network, of_thread.request = network, network.create_infer_request()

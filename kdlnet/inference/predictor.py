@@ -56,7 +56,9 @@ class Predictor:
     ``engine`` holds the network: a TorchEngine of a detector in eval mode, or that of another
     runtime. ``rule`` says which boxes are kept, and which of them make a part NG or UNSURE.
     ``classes`` names those that count, None for all. ``calibration`` says how the rule was chosen,
-    empty where none did. Raises ConfigError for a value out of range and for an unknown class.
+    empty where none did. Threads may share it; processes load one each, see
+    :class:`~kdlnet.utils.threads.Home`. Raises ConfigError for a value out of range and for an
+    unknown class.
 
     >>> detector = Detector.load("best.pt")  # doctest: +SKIP
     >>> for prediction in detector.predict("parts/"):  # doctest: +SKIP

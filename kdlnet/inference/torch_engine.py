@@ -26,6 +26,7 @@ from kdlnet.types import (
 )
 from kdlnet.utils.device import synchronize
 from kdlnet.utils.lanes import MOST_LANES
+from kdlnet.utils.threads import Home
 
 _one_at_a_time = Lock()
 
@@ -41,6 +42,7 @@ class TorchEngine:
     network: Callable[[Tensor], RawPredictions | SuppressedArrays]
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     threads: int | None = None
+    home: Home = field(default_factory=Home)
 
     @property
     def lanes(self) -> int:
@@ -50,6 +52,7 @@ class TorchEngine:
         return replace(self, threads=max(1, torch.get_num_threads() // lanes))
 
     def load(self, pixels: ImageArray, preprocess: Preprocess) -> Tensor:
+        self.home.require(torch.get_num_threads())
         if self.threads is not None:
             _take(self.threads)
         return _load(pixels, preprocess, self.device)

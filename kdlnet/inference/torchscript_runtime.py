@@ -17,6 +17,7 @@ from kdlnet.inference.layouts import Answers, Array, Layout
 from kdlnet.inference.runtimes import Runtime, Wanted
 from kdlnet.inference.torchscript_file import HEADER, foreign_part, pack, unpack
 from kdlnet.utils.device import device_name, find_device, prepare
+from kdlnet.utils.threads import Home
 
 
 def open_file(path: Path, wanted: Wanted) -> Runtime:
@@ -74,8 +75,11 @@ def _runner(device: torch.device, path: Path, entries: dict[str, bytes], names: 
                 f"{str(path)!r} is not a readable TorchScript file: {reason}"
             ) from None
 
+    home = Home()
+
     @torch.inference_mode()
     def run(images: Array, outputs: Sequence[str]) -> Sequence[Array]:
+        home.require(torch.get_num_threads())
         found = program(torch.from_numpy(np.ascontiguousarray(images)).to(device))
         return [found[names.index(name)].cpu().numpy() for name in outputs]
 

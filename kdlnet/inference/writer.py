@@ -104,6 +104,12 @@ class PredictionWriter:
             values = prediction.to_dict()
             for grow in self._growing:
                 grow(values)
+        if self.folder is not None and not (self.folder / "config.yaml").exists():
+            self.written = 0
+            raise KdlnetError(
+                f"{str(self.folder)!r} was removed or emptied while results went into it: "
+                "start again"
+            )
         self.written += 1
 
     def _write_files(self, folder: Path, stem: str, prediction: Prediction) -> None:

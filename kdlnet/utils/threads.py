@@ -1,11 +1,33 @@
-"""How many threads a network may use, where torch is not there to say it."""
+"""How many threads a network may use, where torch is not there to say it, and whose they are."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from kdlnet.errors import KdlnetError
+
 _SIBLINGS = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+
+
+@dataclass(frozen=True)
+class Home:
+    """The process in which a network was opened and has its threads; a fork of it has none."""
+
+    process: int = field(default_factory=os.getpid)
+
+    def require(self, threads: int) -> None:
+        """Raises KdlnetError in a fork, where a call would wait for the other ``threads`` for ever.
+
+        One thread waits for no other.
+        """
+        if threads > 1 and os.getpid() != self.process:
+            raise KdlnetError(
+                "this detector was loaded before the process was forked, and its threads stayed "
+                "behind: start processes with multiprocessing.get_context('spawn') and load it in "
+                "each, or set OMP_NUM_THREADS=1"
+            )
 
 
 def usable_threads() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from dataclasses import replace
@@ -153,3 +154,15 @@ def test_without_the_package_one_line_says_how_to_get_it(
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(KdlnetError, match=r"pip install 'kdlnet\[openvino\]'"):
         open_runtime(made[0])
+
+
+def test_a_fork_is_refused(
+    made: tuple[Path, ExportCertificate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child would wait for ever, in the networks compiled for its parent's threads or anew."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    predictor = Predictor.load(made[0], batch=2)
+    monkeypatch.setattr(os, "getpid", lambda: 0)
+    for count in (1, 9):
+        with pytest.raises(WeightsError, match="forked"):
+            predictor.predict([np.zeros((64, 64), np.uint8)] * count)

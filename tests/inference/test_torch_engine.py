@@ -5,11 +5,14 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import pytest
 import torch
 
+from kdlnet.errors import KdlnetError
 from kdlnet.inference.runtimes import thread_count
 from kdlnet.inference.torch_engine import TorchEngine
 from kdlnet.types import RawPredictions
+from kdlnet.utils.threads import Home
 
 from ..support.blob_network import blob, grey, make_predictor
 
@@ -54,3 +57,12 @@ def test_several_threads_share_a_predictor() -> None:
     with thread_count(2), ThreadPoolExecutor(4) as pool:
         together = list(pool.map(scores, starts))
     assert together == [scores(start) for start in starts]
+
+
+def test_a_fork_is_refused_where_it_would_hang() -> None:
+    """A child has one thread, whatever the pools of its parent had."""
+    forked = replace(make_predictor(), engine=TorchEngine(blob, home=Home(process=0)))
+    with thread_count(2), pytest.raises(KdlnetError, match=r"forked.*'spawn'.*OMP_NUM_THREADS=1"):
+        forked.predict([grey(9)])
+    with thread_count(1):
+        assert len(forked.predict([grey(9)])) == 1

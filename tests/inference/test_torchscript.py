@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import warnings
 import zipfile
@@ -19,7 +20,7 @@ from kdlnet.inference.export_network import network_of
 from kdlnet.inference.kinds import kind_of
 from kdlnet.inference.layouts import Layout
 from kdlnet.inference.predictor import Predictor
-from kdlnet.inference.runtimes import open_runtime
+from kdlnet.inference.runtimes import open_runtime, thread_count
 from kdlnet.inference.torchscript_export import write_torchscript
 from kdlnet.inference.torchscript_file import HEADER, foreign_part, pack, unpack
 from kdlnet.inference.weights import load_weights
@@ -201,3 +202,12 @@ def test_what_cannot_be_opened_is_told_in_one_line(copy: Path) -> None:
     copy.unlink()
     with pytest.raises(WeightsError, match=r"TorchScript file .* does not exist"):
         open_runtime(copy)
+
+
+def test_a_fork_is_refused(
+    made: tuple[Path, ExportCertificate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor = Predictor.load(made[0])
+    monkeypatch.setattr(os, "getpid", lambda: 0)
+    with thread_count(2), pytest.raises(WeightsError, match="forked"):
+        predictor.predict(np.zeros((64, 64), np.uint8))

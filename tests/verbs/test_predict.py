@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,6 +79,19 @@ def test_all_files_of_a_run(file: Path, parts: Path) -> None:
             label, *shares, score = line.split()
             assert label in "01" and 0.25 <= float(score) <= 1
             assert len(shares) == 4 and all(0 <= float(share) <= 1 for share in shares)
+
+
+@pytest.mark.parametrize("kind", ["images", "json"])
+def test_a_folder_that_is_removed_meanwhile_is_an_error(
+    predictor: Predictor, tmp_path: Path, kind: str
+) -> None:
+    """Its files that grow, and the pictures so far, are lost, though the rest could be written."""
+    (prediction,) = predictor.predict(grey(9))
+    with writer_module.PredictionWriter([kind], Place(tmp_path / "out")) as writer:
+        writer.write(prediction)
+        shutil.rmtree(tmp_path / "out")
+        with pytest.raises(KdlnetError, match=r"out' was removed or emptied .*start again"):
+            writer.write(prediction)
 
 
 def test_yolo_rows_give_the_boxes_back(predictor: Predictor) -> None:
