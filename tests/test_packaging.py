@@ -52,7 +52,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(REPOSITORY, folder / "tree", ignore=_at_the_root(ignore))
     sdist = build("sdist", folder / "tree", folder)
     with tarfile.open(sdist) as archive:
-        archive.extractall(folder / "sdist", filter="data")
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # Python 3.11.2 has none
+        archive.extractall(folder / "sdist")
     (source,) = (folder / "sdist").iterdir()
     return build("wheel", source, folder)
 

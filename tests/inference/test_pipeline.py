@@ -269,7 +269,7 @@ def test_verdicts_of_predict_and_compare_are_one(file: Path, dataset: Path, tmp_
     weights = replace(load_weights(tmp_path / "a.pt"), detector=fused)
     save_weights(tmp_path / "fused.pt", replace(weights, fused=True))
     sides = compare(
-        [tmp_path / "fused.pt"], [tmp_path / "fused.pt"], data=str(dataset), rounds=5,
+        [tmp_path / "fused.pt"], [tmp_path / "fused.pt"], data=str(dataset), rounds=100,
         out=tmp_path / "compare",
     )  # fmt: skip
     flips = sides.flips.counts["defective"]["both NG"] + sides.flips.counts["good"]["both NG"]
@@ -308,7 +308,11 @@ def test_every_runtime_obeys_the_stored_rule(file: Path, dataset: Path, tmp_path
     for verdict in ("OK", "UNSURE", "NG"):
         assert whole.defective[verdict] + whole.good[verdict] == wanted.count(verdict)
     sides = compare(
-        [tmp_path / "a.pt"], [tmp_path / "a.onnx"], data=str(dataset), rounds=5, out=tmp_path / "c"
+        [tmp_path / "a.pt"],
+        [tmp_path / "a.onnx"],
+        data=str(dataset),
+        rounds=100,
+        out=tmp_path / "c",
     )
     flips = sum((Counter(counts) for counts in sides.flips.counts.values()), Counter())
     assert flips["A UNSURE, B UNSURE"] == wanted.count("UNSURE")

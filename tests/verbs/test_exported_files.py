@@ -46,7 +46,7 @@ def test_val_and_compare_find_what_they_find_with_the_weights(
     assert figures[0][0] == pytest.approx(figures[1][0], abs=1e-4)
     assert figures[0][1] == figures[1][1]
     found = compare(
-        [files["torch"]], [files[format]], data=str(dataset), split="val", device="cpu", rounds=20,
+        [files["torch"]], [files[format]], data=str(dataset), split="val", device="cpu", rounds=100,
         out=tmp_path / "compare",
     )  # fmt: skip
     assert found.images == 12 and not found.flips.images
