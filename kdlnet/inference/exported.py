@@ -38,8 +38,8 @@ def exported_file(path: Path, title: str) -> bytes:
 
 def damaged(path: Path) -> WeightsError:
     return WeightsError(
-        f"{str(path)!r} is damaged: its bytes are not those that were written. "
-        "Export the weights again"
+        f"{str(path)!r} is damaged or was changed by another tool: its bytes are not those that "
+        "kdlnet export wrote. Export the weights again"
     )
 
 

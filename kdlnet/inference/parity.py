@@ -90,41 +90,43 @@ class Parity:
     @property
     def passed(self) -> bool:
         """All is finite, and whatever is judged is within its tolerance."""
-        loss = (self.ap_before or 0.0) - (self.ap_after or 0.0)
-        return (
-            _within(self.largest_logit_error, self.tolerance)
-            and _within(self.largest_box_error, self.box_tolerance)
-            and (self.same_boxes or not self.same_boxes_needed)
-            and _within(self.verdict_flips, self.flips_allowed)
-            and _within(loss, self.ap_loss_allowed)
-        )
+        return all(held for held, _ in self._checks())
 
     def describe(self) -> str:
-        """The figures in one line, each with what is allowed."""
-        logits = self.largest_logit_error
-        parts = (
-            []
-            if logits is None
-            else [f"largest logit error {logits:.2e}{_allowed(self.tolerance, '.2e')}"]
-        )
-        parts += [
-            f"largest box error {self.largest_box_error:.2e} pixels{_allowed(self.box_tolerance)}",
-            f"same boxes: {'yes' if self.same_boxes else 'no'}",
-        ]
+        """The figures in one line, each with what is allowed; first those that are beyond it."""
+        checks = self._checks()
+        failed = "; ".join(text for held, text in checks if not held)
+        rest = "; ".join(text for held, text in checks if held)
+        return f"{failed} (within limits: {rest})" if failed and rest else failed or rest
+
+    def _checks(self) -> list[tuple[bool, str]]:
+        """Each figure: whether it is within its tolerance, and how to say it."""
+        checks = []
+        if (logits := self.largest_logit_error) is not None:
+            text = f"largest logit error {logits:.2e}{_allowed(self.tolerance, '.2e')}"
+            checks.append((_within(logits, self.tolerance), text))
+        boxes = self.largest_box_error
+        text = f"largest box error {boxes:.2e} pixels{_allowed(self.box_tolerance)}"
+        checks.append((_within(boxes, self.box_tolerance), text))
+        text = f"same boxes: {'yes' if self.same_boxes else 'no'}"
+        checks.append((self.same_boxes or not self.same_boxes_needed, text))
         if self.verdict_flips or self.flips_allowed is not None:
             flips = f"verdict flips {self.verdict_flips} of {self.images}"
-            parts.append(flips + _allowed(self.flips_allowed))
+            held = _within(self.verdict_flips, self.flips_allowed)
+            checks.append((held, flips + _allowed(self.flips_allowed)))
         if self.ap_loss_allowed is not None and self.ap_before is not None:
+            loss = self.ap_before - (self.ap_after or 0.0)
             ap = f"AP {self.ap_before:.4f} before, {self.ap_after:.4f} after"
-            parts.append(f"{ap}, allowed to lose {self.ap_loss_allowed}")
-        return "; ".join(parts)
+            text = f"{ap}, allowed to lose {self.ap_loss_allowed}"
+            checks.append((_within(loss, self.ap_loss_allowed), text))
+        return checks
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "image_size": list(self.image_size), "passed": self.passed}
 
 
-def _within(error: float | None, allowed: float | None) -> bool:
-    return error is None or (math.isfinite(error) and (allowed is None or error <= allowed))
+def _within(error: float, allowed: float | None) -> bool:
+    return math.isfinite(error) and (allowed is None or error <= allowed)
 
 
 def _allowed(value: float | None, form: str = "") -> str:

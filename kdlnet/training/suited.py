@@ -5,7 +5,7 @@ What was given stays. The size of images and boxes is read from file headers and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -31,12 +31,18 @@ _LARGEST, _SMALLEST = 640, 128  # sides of the network input
 _ENOUGH = 32.0  # pixels of the input: boxes larger than this gain little from more
 _LEAST = 12.0  # and of smaller ones too little is left: tiles
 _TILE_INPUT, _IN_TILE = 320, 20.0  # a tile's side in the input, and of its small boxes
+_FULL_BATCHES = 128  # samples; with fewer a batch is smaller
 _SEEN = 120_000  # samples that a training sees
 _EPOCHS = (20, 300)
 _GOOD = 0.25  # share of good parts from which defects are copied onto them
-_SHOWN = 0.85  # share of tiles with a defect: empty ones are soon learned
+_SHOWN = 0.85  # share of tiles with a defect
 _VALIDATIONS = (10, 60)
 _PASSES = 2  # of so many tiles of val while one is trained on: a step goes forth and back
+
+_Choice = tuple[dict[str, Any], str]
+"""Settings, and what to say of them; nothing where it goes without saying."""
+
+_NOTHING: _Choice = {}, ""
 
 
 @dataclass(frozen=True)
@@ -75,41 +81,15 @@ def suited(config: TrainConfig, found: Split, init: Path | None, on_event: Liste
     if survey is None:
         return config
     given = _given(config)
-    values: dict[str, Any] = {}
     if "model.name" not in given:
-        values["model"] = _model(config, given, init, on_event)
-    samples = survey.images
-    if not given & {"image_size", "tile.size"}:
-        size, tile, why = _seen_at(survey)
-        values |= {"image_size": size, "tile": {"size": tile}}
-        _say(on_event, f"{why}; --image-size, --tile")
-        samples = _samples(survey, tile)
-    if "batch" not in given and samples < 128:
-        values["batch"] = 8 if samples >= 32 else 4
-        _say(on_event, f"batch {values['batch']}: about {counted(samples, 'sample')}; --batch")
-    if config.time is None and "epochs" not in given:
-        low, high = _EPOCHS
-        values["epochs"] = min(high, max(low, ceil(_SEEN / samples)))
-        _say(
-            on_event,
-            f"{values['epochs']} epochs of about {counted(samples, 'sample')}; --epochs, --time",
-        )
-    if "val_every" not in given:
-        values["val_every"] = _val_every(config.changed(**values), survey, on_event)
-    augment: dict[str, float] = {}
-    if "augment.copy_paste" not in given and survey.good >= _GOOD:
-        augment["copy_paste"] = 0.5
-        text = f"defects copied onto other images: {survey.good:.0%} are good parts"
-        _say(on_event, f"{text}; --set augment.copy_paste=0")
-    if "augment.quarter_turns" not in given and _turns(config.changed(**values)):
-        augment["quarter_turns"] = 1.0
-        _say(on_event, "tiles turned by quarters; --set augment.quarter_turns=0")
-    if augment:
-        values["augment"] = augment
-    if "sampling.defects" not in given and config.changed(**values).tile.size is not None:
-        values["sampling"] = {"defects": _SHOWN}
-        _say(on_event, f"{_SHOWN:.0%} of what is seen shows a defect; --set sampling.defects=0.5")
-    return config.changed(**values)
+        config = config.changed(model=_model(config, given, init, on_event))
+    for keys, rule in _RULES.items():
+        if not given.intersection(keys):
+            values, why = rule(config, survey)
+            if why:
+                _say(on_event, why)
+            config = config.changed(**values)
+    return config
 
 
 def _model(
@@ -125,29 +105,6 @@ def _model(
         _say(on_event, "lightnet-n: the quick model, and it has a start; --model")
         return {"name": "lightnet-n"}
     return {}
-
-
-def _val_every(config: TrainConfig, survey: Survey, on_event: Listener) -> int:
-    """Epochs from one validation, which sees all tiles of val, to the next."""
-    fewest, most = _VALIDATIONS
-    usual = max(1, config.epochs // most)
-    tile = config.tile.size
-    if tile is None:
-        return usual
-    images = list_images(find_data(config), config.data.val_split)
-    tiles = len(images) * _tiles(survey, tile)
-    rare = min(ceil(tiles / (_PASSES * _samples(survey, tile))), config.epochs // fewest)
-    if rare <= usual:
-        return usual
-    text = f"measured on val every {rare} epochs: it has about {tiles} tiles"
-    _say(on_event, f"{text}; --set val_every={usual}")
-    return rare
-
-
-def _turns(config: TrainConfig) -> bool:
-    """Whether its views are square tiles: small pieces of something large have no upper edge."""
-    height, width = config.image_size
-    return config.tile.size is not None and height == width
 
 
 def _say(on_event: Listener, text: str) -> None:
@@ -189,23 +146,95 @@ def _sides(boxes: NDArray[np.float64], size: ImageSize) -> NDArray[np.float64]:
     return sides
 
 
-def _seen_at(survey: Survey) -> tuple[list[int], list[int] | None, str]:
-    """The network input (H, W), the tile or None, and a line that says why."""
+def _seen_at(config: TrainConfig, survey: Survey) -> _Choice:
+    """The network input (H, W), and the tile where too little of a box would be left."""
     height, width = survey.shape
     longest = max(height, width)
     scale = min(1.0, _LARGEST / longest)
     scale = min(scale, max(_ENOUGH / survey.small, _SMALLEST / longest))
     facts = f"images {width:.0f} pixels wide and {height:.0f} high, nine of ten boxes of"
-    facts = f"{facts} {survey.small:.0f} pixels or more"
+    facts = f"{facts} {survey.small:.0f} pixels or more; --image-size, --tile"
     if survey.small * scale < _LEAST and longest > _LARGEST:
         tile = max(_TILE_INPUT * survey.small / _IN_TILE, 1.25 * np.percentile(survey.longest, 95))
         side = min(_whole(tile), _whole(longest))
-        why = f"tiles of {side} pixels, seen at {_TILE_INPUT}"
-        return [_TILE_INPUT, _TILE_INPUT], [side, side], f"{why}: {facts}"
+        values = {"image_size": [_TILE_INPUT, _TILE_INPUT], "tile": {"size": [side, side]}}
+        return values, f"tiles of {side} pixels, seen at {_TILE_INPUT}: {facts}"
     sides = [_whole(height * scale), _whole(width * scale)]
     if max(sides) < 1.5 * min(sides):
         sides = [max(sides)] * 2
-    return sides, None, f"image size {sides[0]}x{sides[1]}: {facts}"
+    return {"image_size": sides}, f"image size {sides[0]}x{sides[1]}: {facts}"
+
+
+def _batch(config: TrainConfig, survey: Survey) -> _Choice:
+    samples = _samples(config, survey)
+    if samples >= _FULL_BATCHES:
+        return _NOTHING
+    batch = 8 if samples >= 32 else 4
+    return {"batch": batch}, f"batch {batch}: about {counted(samples, 'sample')}; --batch"
+
+
+def _epochs(config: TrainConfig, survey: Survey) -> _Choice:
+    if config.time is not None:
+        return _NOTHING
+    samples = _samples(config, survey)
+    low, high = _EPOCHS
+    epochs = min(high, max(low, ceil(_SEEN / samples)))
+    why = f"{epochs} epochs of about {counted(samples, 'sample')}; --epochs, --time"
+    return {"epochs": epochs}, why
+
+
+def _val_every(config: TrainConfig, survey: Survey) -> _Choice:
+    """Epochs from one validation, which sees all tiles of val, to the next."""
+    fewest, most = _VALIDATIONS
+    usual = max(1, config.epochs // most)
+    if config.tile.size is None:
+        return {"val_every": usual}, ""
+    images = list_images(find_data(config), config.data.val_split)
+    tiles = len(images) * _tiles(config, survey)
+    rare = min(ceil(tiles / (_PASSES * _samples(config, survey))), config.epochs // fewest)
+    if rare <= usual:
+        return {"val_every": usual}, ""
+    why = f"measured on val every {rare} epochs: it has about {tiles} tiles"
+    return {"val_every": rare}, f"{why}; --set val_every={usual}"
+
+
+def _copy_paste(config: TrainConfig, survey: Survey) -> _Choice:
+    if survey.good < _GOOD:
+        return _NOTHING
+    why = f"defects copied onto other images: {survey.good:.0%} are good parts"
+    return {"augment": {"copy_paste": 0.5}}, f"{why}; --set augment.copy_paste=0"
+
+
+def _turns(config: TrainConfig, survey: Survey) -> _Choice:
+    """Small square pieces of something large have no upper edge."""
+    height, width = config.image_size
+    if config.tile.size is None or height != width:
+        return _NOTHING
+    return (
+        {"augment": {"quarter_turns": 1.0}},
+        "tiles turned by quarters; --set augment.quarter_turns=0",
+    )
+
+
+def _shown(config: TrainConfig, survey: Survey) -> _Choice:
+    """Empty tiles are soon learned."""
+    if config.tile.size is None:
+        return _NOTHING
+    why = f"{_SHOWN:.0%} of what is seen shows a defect; --set sampling.defects=0.5"
+    return {"sampling": {"defects": _SHOWN}}, why
+
+
+_RULES: dict[tuple[str, ...], Callable[[TrainConfig, Survey], _Choice]] = {
+    ("image_size", "tile.size"): _seen_at,
+    ("batch",): _batch,
+    ("epochs",): _epochs,
+    ("val_every",): _val_every,
+    ("augment.copy_paste",): _copy_paste,
+    ("augment.quarter_turns",): _turns,
+    ("sampling.defects",): _shown,
+}
+"""What is chosen where none of these keys was given, in this order: later rules see the settings
+that earlier ones chose."""
 
 
 def _whole(side: float) -> int:
@@ -213,15 +242,17 @@ def _whole(side: float) -> int:
     return max(32, 32 * round(side / 32))
 
 
-def _samples(survey: Survey, tile: Sequence[int] | None) -> int:
+def _samples(config: TrainConfig, survey: Survey) -> int:
     """About how many samples an epoch shows: with tiles those with a box and as many without."""
-    if tile is None:
+    if config.tile.size is None:
         return survey.images
     boxes = len(survey.sides) * survey.images / len(survey.sizes)
-    return int(min(survey.images * _tiles(survey, tile), 2 * boxes))
+    return int(min(survey.images * _tiles(config, survey), 2 * boxes))
 
 
-def _tiles(survey: Survey, tile: Sequence[int]) -> int:
+def _tiles(config: TrainConfig, survey: Survey) -> int:
     """About how many tiles cover an image."""
-    height, width = (ceil(side / (0.8 * tile[0])) for side in survey.shape)
+    assert config.tile.size is not None
+    sides = zip(survey.shape, config.tile.size, strict=True)
+    height, width = (ceil(side / (0.8 * tile)) for side, tile in sides)
     return height * width

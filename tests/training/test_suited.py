@@ -136,6 +136,13 @@ def test_a_size_that_was_given_is_the_size_of_whole_images(tmp_path: Path) -> No
     assert _chosen(data, tile={"size": 800})[0].image_size == (640, 640)
 
 
+def test_tiles_that_were_given_are_what_an_epoch_counts(tmp_path: Path) -> None:
+    """500 boards of a box each: 500 tiles that show it and as many that do not."""
+    boards = _set(tmp_path, 500, (1200, 1600), 12)
+    config, told = _chosen(boards, tile={"size": 640}, image_size=640)
+    assert config.epochs == 120 and "120 epochs of about 1000 samples" in told
+
+
 def test_many_tiles_of_val_are_measured_rarely(tmp_path: Path) -> None:
     """Of 8 tiles an epoch: 4 images in 4 x 20 x 30 would be 300 times the work."""
     config, told = _chosen(_set(tmp_path / "few", 4, (2000, 3000), 8))
