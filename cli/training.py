@@ -45,7 +45,7 @@ def config_flags(
     """The flags by their dotted keys in the config; ``None`` for those that were not given."""
     return {
         "model.name": model,
-        "model.start": "none" if init == SCRATCH else None,
+        "model.start": start_of(init),
         "data.name": data or None,
         "data.root": str(data_root) if data_root else None,
         "data.cache": cache,
@@ -56,9 +56,23 @@ def config_flags(
     }
 
 
+def start_of(init: Path | None) -> str | None:
+    """What ``--init`` says of the released start: not to use it, or nothing."""
+    return "none" if init == SCRATCH else None
+
+
 def weights_of(init: Path | None) -> Path | None:
     """The file that ``--init`` names, if it names one."""
     return None if init == SCRATCH else init
+
+
+def weights_for(console: Console, init: Path | None, resume: Path | None) -> Path | None:
+    """The file that ``--init`` names, if it names one and the run does not go on."""
+    found = weights_of(init)
+    if found is None or resume is None:
+        return found
+    console.warn("--init is not used: the run that goes on has its weights already")
+    return None
 
 
 def new_settings(

@@ -17,13 +17,13 @@ import torch
 from matplotlib.figure import Figure
 
 from kdlnet.config import TrainConfig, build_config
-from kdlnet.inference import onnx_export
+from kdlnet.inference import onnx_export, transfer
 from kdlnet.inference.layouts import Layout
 from kdlnet.inference.weights import Weights
 from kdlnet.models import cost
 from kdlnet.models.cost import ModelCost, model_cost
 from kdlnet.models.network import Network
-from kdlnet.training import parts, run
+from kdlnet.training import run
 from kdlnet.types import ImageSize
 
 from .support.layouts import save_image, save_xml
@@ -75,7 +75,7 @@ def _leave_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def _trainings_begin_from_scratch() -> Iterator[None]:
     """Golden losses must not move with the next released start."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parts, "find_start", lambda model, block: None)
+        patch.setattr(transfer, "find_start", lambda model, block: None)
         yield
 
 

@@ -15,6 +15,7 @@ from ..options import (
     DataRoot,
     Device,
     Devices,
+    Init,
     Json,
     Out,
     Overwrite,
@@ -28,7 +29,7 @@ from ..options import (
     option,
 )
 from ..team import as_team
-from ..training import LONGER, progress, resumed
+from ..training import LONGER, progress, resumed, start_of, weights_for
 
 Images = Annotated[
     list[str] | None,
@@ -95,6 +96,7 @@ def pretrain(
     seed: Seed = None,
     device: Device = None,
     devices: Devices = None,
+    init: Init = None,
     resume: Resume = None,
     out: Out = None,
     overwrite: Overwrite = False,
@@ -119,6 +121,7 @@ def pretrain(
         "data_root": str(data_root) if data_root else None,
         "teacher": teacher,
         "model.name": model,
+        "model.start": start_of(init),
         "time": time,
         "epochs": epochs,
         "image_size": image_size,
@@ -137,10 +140,9 @@ def pretrain(
             settings = resumed(PretrainConfig, resume, config, flags, assignments, out, overwrite)
         else:
             settings = load_settings(PretrainConfig, config, flags, assignments)
+        places = given(out=out, resume=resume, init=weights_for(console, init, resume))
         with progress(console, settings, "pretrain") as printer:
-            result = verb(
-                settings, overwrite=overwrite, on_event=printer, **given(out=out, resume=resume)
-            )
+            result = verb(settings, overwrite=overwrite, on_event=printer, **places)
         if not printer.trained:
             console.say(LONGER)
         share = figure(result.metrics.get("explained"))

@@ -31,7 +31,7 @@ from ..options import (
     given,
 )
 from ..team import as_team
-from ..training import config_flags, new_settings, resumed_settings, run, weights_of
+from ..training import config_flags, new_settings, resumed_settings, run, weights_for
 
 
 def train(
@@ -90,11 +90,9 @@ def train(
     with Console(as_json=as_json, quiet=quiet) as console:
         if resume is not None:
             settings = resumed_settings(resume, config, flags, assignments, out, overwrite)
-            if weights_of(init) is not None:
-                console.warn("--init is not used: the run that goes on has its weights already")
         else:
             settings = new_settings(config, flags, assignments)
-        places = given(out=out, resume=resume, init=None if resume else weights_of(init))
+        places = given(out=out, resume=resume, init=weights_for(console, init, resume))
         from kdlnet.verbs.train import train as verb
 
         run(console, verb, settings, overwrite=overwrite, **places)

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from torch import Tensor
 
+from kdlnet.config import ModelConfig
 from kdlnet.errors import WeightsError
-from kdlnet.inference.released import START
-from kdlnet.inference.weights import Weights
+from kdlnet.inference.released import START, find_start
+from kdlnet.inference.weights import Weights, load_weights
 from kdlnet.models.network import Network
 from kdlnet.utils.words import counted
+
+
+def starting_weights(model: ModelConfig, init: Path | None) -> Weights | None:
+    """What a new run begins with: ``init``, else the released start of its model, else nothing."""
+    if init is None and model.start == "released":
+        init = find_start(model.name, model.block)
+    return None if init is None else load_weights(init, start=True)
 
 
 def transfer(weights: Weights, detector: Network, names: tuple[str, ...]) -> list[str]:

@@ -17,9 +17,9 @@ from kdlnet.data.labels import FEW, Split, count_boxes
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, Message, Progress
 from kdlnet.images.window import image_depth, measured_window
-from kdlnet.inference.released import START, find_start
-from kdlnet.inference.transfer import transfer
-from kdlnet.inference.weights import Weights, load_weights
+from kdlnet.inference.released import START
+from kdlnet.inference.transfer import starting_weights, transfer
+from kdlnet.inference.weights import Weights
 from kdlnet.models.network import Network
 from kdlnet.models.zoo import ModelArguments, build_model
 from kdlnet.training.average import WeightAverage
@@ -68,7 +68,7 @@ def prepare_run(
     if saved is not None:
         _require_same_classes(saved, info)
     channels = config.model.channels or info.channels or 3
-    start = None if saved is not None else _starting_weights(config, init)
+    start = None if saved is not None else starting_weights(config.model, init)
     trained = start is not None and start.purpose != START
     rate = config.optim.base_lr(from_weights=trained)
     config = config.changed(model={"channels": channels}, optim={"lr": rate})
@@ -91,13 +91,6 @@ def prepare_run(
     detector.to(device).to(memory_format=torch.channels_last)
     average = WeightAverage(detector, config.optim.ema_decay)
     return RunParts(config, device, info, train_set, val_set, detector, average)
-
-
-def _starting_weights(config: TrainConfig, init: Path | None) -> Weights | None:
-    """What a new run begins with: ``init``, else the released start of its model, else nothing."""
-    if init is None and config.model.start == "released":
-        init = find_start(config.model.name, config.model.block)
-    return None if init is None else load_weights(init, start=True)
 
 
 def _require_same_classes(saved: Weights, info: DatasetInfo) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from kdlnet.events import Listener, Message, Progress, RunStarted, ignore
+from kdlnet.inference.transfer import starting_weights, transfer
 from kdlnet.inference.weights import Weights, load_weights
 from kdlnet.models.cost import model_cost
 from kdlnet.models.zoo import ModelArguments, build_model
@@ -35,12 +36,14 @@ from kdlnet.utils.ranks import from_writer, is_writer, ranks, together
 __all__ = ["PretrainConfig", "pretrain"]
 
 _LR = 0.004  # for batches of 32 views
+_ON_A_START = 0.5  # of that rate where the student has learned before
 _LEAST_SHARE = 0.1  # of the time is left for the student, however slow the teacher was
 
 
 def pretrain(
     config: PretrainConfig,
     *,
+    init: Path | None = None,
     out: Path | None = None,
     overwrite: bool = False,
     resume: Path | None = None,
@@ -48,17 +51,20 @@ def pretrain(
 ) -> TrainResult:
     """Teaches a model what a frozen network sees in unlabelled images; leaves a run folder.
 
-    Its weights/best.pt is a start for trainings and has no classes. ``resume`` is a run folder or
+    Its weights/best.pt is a start for trainings and has no classes. It begins at the weights
+    ``init``, else at the released start of its model. ``resume`` is a run folder or
     its last.pt: the run goes on there with its own config. Raises ConfigError, DataError or
     WeightsError before anything is written. Several processes that torchrun started share the
     batches; the first one asks the teacher and measures.
     """
     with together(find_device(config.device)):
-        return _pretrained(config, out, overwrite, resume, on_event if is_writer() else ignore)
+        listener = on_event if is_writer() else ignore
+        return _pretrained(config, init, out, overwrite, resume, listener)
 
 
 def _pretrained(
     config: PretrainConfig,
+    init: Path | None,
     out: Path | None,
     overwrite: bool,
     resume: Path | None,
@@ -69,19 +75,26 @@ def _pretrained(
         config = saved_settings(saved)
         if saved.training["over"]:
             return _over(saved, on_event)
+    start = None if saved is not None else starting_weights(config.model, init)
+    if start is not None and config.optim.lr is None:
+        rate = _ON_A_START * _rate(config)
+        config = config.model_copy(update={"optim": config.optim.model_copy(update={"lr": rate})})
     course = prepare_course(config, on_event)
     require_even(min(config.batch, len(course.views.to_learn())))
-    folder = _run_folder(course, saved, out, overwrite)
+    student = _student(course)
+    if start is not None:
+        for line in transfer(start, student.detector, ()):
+            on_event(Message(line if init is not None else f"{line}; --init none: from scratch"))
+    folder = _run_folder(course, init, saved, out, overwrite)
     with folder.held():
-        return _taught(course, folder, saved, on_event)
+        return _taught(course, student, folder, saved, on_event)
 
 
 def _taught(
-    course: Course, folder: RunFolder, saved: Weights | None, on_event: Listener
+    course: Course, student: Mimic, folder: RunFolder, saved: Weights | None, on_event: Listener
 ) -> TrainResult:
     """Asks the teacher, runs the loop to its end and clears the cache."""
     config = course.config
-    student = _student(course)
     average, state = WeightAverage(student, config.optim.ema_decay), LoopState()
     optim = config.optim
     optimizer = make_optimizer(
@@ -102,7 +115,7 @@ def _taught(
         config.seed,
         course.device,
     )
-    on_event(_started(course, folder, len(batches)))
+    on_event(_started(course, student, folder, len(batches)))
     autocast = autocast_dtype(config.amp, course.device)
     loop = Loop(
         step=MimicStep(_forward(student, course), autocast),
@@ -126,14 +139,14 @@ def _taught(
 
 
 def _run_folder(
-    course: Course, saved: Weights | None, out: Path | None, overwrite: bool
+    course: Course, init: Path | None, saved: Weights | None, out: Path | None, overwrite: bool
 ) -> RunFolder:
     if saved is not None and saved.path is not None:
         return RunFolder.around(saved.path)
     default = Path("runs/pretrain") / course.title
     wholes = [folder for folder in map(Path, course.config.images) if folder.is_dir()]
     images = course.views.paths
-    folder = RunFolder.new(default, out, overwrite, reads=[], images=images, folders=wholes)
+    folder = RunFolder.new(default, out, overwrite, reads=[init], images=images, folders=wholes)
     folder.begin(course.config.to_dict())
     return folder
 
@@ -197,10 +210,9 @@ def _rate(config: PretrainConfig) -> float:
     return config.optim.lr or _LR * (config.batch / 32) ** 0.5
 
 
-def _started(course: Course, folder: RunFolder, steps: int) -> RunStarted:
+def _started(course: Course, student: Mimic, folder: RunFolder, steps: int) -> RunStarted:
     config = course.config
-    size = (config.image_size, config.image_size)
-    cost = model_cost(_student(course).detector, size)
+    cost = model_cost(student.detector, (config.image_size, config.image_size))
     return RunStarted(
         folder=folder.path,
         model=config.model.name,

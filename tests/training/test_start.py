@@ -9,10 +9,10 @@ import torch
 
 from kdlnet.config import TrainConfig, build_config
 from kdlnet.events import Message
+from kdlnet.inference import transfer
 from kdlnet.inference.released import find_start
 from kdlnet.inference.weights import load_weights
 from kdlnet.models.zoo import ModelArguments, build_model
-from kdlnet.training import parts
 from kdlnet.training.parts import prepare_run
 
 KEY = "backbone.stages.1.0.dense"
@@ -20,7 +20,7 @@ KEY = "backbone.stages.1.0.dense"
 
 @pytest.fixture(autouse=True)
 def _the_released_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts, "find_start", find_start)
+    monkeypatch.setattr(transfer, "find_start", find_start)
 
 
 def begun(config: TrainConfig, **model: object) -> tuple[torch.Tensor, float | None, list[str]]:

@@ -7,6 +7,8 @@ import torch
 
 from kdlnet.errors import ConfigError, KdlnetError, WeightsError
 from kdlnet.events import EpochDone, Message
+from kdlnet.inference import transfer as module
+from kdlnet.inference.released import find_start
 from kdlnet.inference.transfer import transfer
 from kdlnet.inference.weights import load_weights
 from kdlnet.models.zoo import ModelArguments, build_model
@@ -68,6 +70,53 @@ def test_the_student_learns_and_leaves_a_start(images: Path) -> None:
     assert not start.training
     with pytest.raises(WeightsError, match="is a start for trainings"):
         load_weights(result.best)
+
+
+def test_it_begins_at_the_released_start_at_given_weights_or_at_nothing(
+    images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has learned before stays nearly as it was where the rate is next to nothing."""
+    monkeypatch.setattr(module, "find_start", find_start)
+    still = {"optim": {"lr": 1e-9, "ema_decay": 0.5}, "epochs": 1}
+    released = find_start("lightnet-n", "summed")
+    assert released is not None
+    told: list[object] = []
+    first = pretrain(settings(images, **still), out=Path("first"), on_event=told.append)
+    assert _backbone(first.best) == pytest.approx(_backbone(released), abs=1e-4)
+    lines = [event.text for event in told if isinstance(event, Message)]
+    assert any("lightnet-n-start" in line and "--init none" in line for line in lines)
+
+    none = settings(images, model={"name": "lightnet-n", "start": "none"}, **still)
+    scratch = pretrain(none, out=Path("scratch"))
+    assert _backbone(scratch.best) != pytest.approx(_backbone(released), abs=1e-2)
+    again = pretrain(settings(images, **still), init=scratch.best, out=Path("again"))
+    assert _backbone(again.best) == pytest.approx(_backbone(scratch.best), abs=1e-4)
+
+
+def test_what_has_learned_before_goes_on_at_half_the_rate(
+    images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "find_start", find_start)
+    rates = []
+    for start in ("released", "none"):
+        model = {"name": "lightnet-n", "start": start}
+        events: list[object] = []
+        pretrain(settings(images, model=model), out=Path(start), on_event=events.append)
+        rates += [event.row["lr"] for event in events if isinstance(event, EpochDone)][:1]
+    assert rates[0] == pytest.approx(rates[1] / 2)
+
+
+def test_weights_of_another_structure_are_refused_before_a_folder_is_made(images: Path) -> None:
+    other = find_start("lightnet", "summed")
+    with pytest.raises(WeightsError, match="does not fit the model to train"):
+        pretrain(settings(images), init=other, out=Path("odd"))
+    assert not Path("odd").exists()
+
+
+def _backbone(file: Path) -> list[float]:
+    """Some of the kernels."""
+    backbone = load_weights(file, start=True).detector.backbone
+    return torch.cat([kernel.detach().flatten()[:9] for kernel in backbone.parameters()]).tolist()
 
 
 @pytest.mark.parametrize("channels", [1, 3])
