@@ -11,7 +11,7 @@ from typing import Any
 
 from kdlnet.events import Listener, Message, Progress
 from kdlnet.inference.prediction import Prediction
-from kdlnet.inference.predictor import Skipped
+from kdlnet.inference.skipped import Skipped
 
 
 @dataclass(frozen=True)
