@@ -105,16 +105,19 @@ def _put(values: dict[str, Any], dotted: str, value: Any) -> None:
     for section in sections:
         values = values.setdefault(section, {})
         if not isinstance(values, dict):
-            raise ConfigError(f"setting {dotted!r}: {section!r} is a value, not a section")
+            raise ConfigError(f"setting {dotted!r}: {section!r} is given as a value, not a section")
     values[last] = value
 
 
 def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
+    known = _known_keys(kind)
     if first["type"] == "extra_forbidden":
-        known = _known_keys(kind)
         return unknown("setting", key, known, listed=_beside(key, known))
+    if first["type"] == "model_type":
+        inside = ", ".join(name for name in known if name.startswith(f"{key}."))
+        return f"setting {key} = {first['input']!r}: {key} is a section, write one of {inside}"
     return f"setting {key} = {first['input']!r}: {first['msg']}"
 
 

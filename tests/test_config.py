@@ -34,6 +34,12 @@ def test_a_change_is_checked(values: dict[str, object], message: str) -> None:
         TrainConfig().changed(**values)
 
 
+@pytest.mark.parametrize("value", ["parts", None])
+def test_a_value_in_the_place_of_a_section_is_told_what_belongs_there(value: object) -> None:
+    with pytest.raises(ConfigError, match=f"data = {value!r}: data is a section.*data\\.name"):
+        build_config({"data": value})
+
+
 def test_what_is_written_is_read_as_it_was(tmp_path: Path) -> None:
     config = TrainConfig().changed(image_size=(64, 96), tile={"size": (48, 64)}, time=60.5)
     write_yaml(tmp_path / "config.yaml", config.to_dict())
