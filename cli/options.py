@@ -111,7 +111,7 @@ def time_option(what: str) -> Any:
 
 WeightsArgument = Annotated[
     Path | None,
-    typer.Argument(metavar="WEIGHTS", help="Weights file (.pt).", show_default=False),
+    typer.Argument(metavar="WEIGHTS", help="Weights, or released ones by name."),
 ]
 RunnableArgument = Annotated[
     Path | None,

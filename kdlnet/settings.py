@@ -7,7 +7,7 @@ key.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeGuard, TypeVar
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ValidationError
@@ -34,7 +34,7 @@ def load_settings(
 
     ``None`` among the flags means "not given". Raises ConfigError naming the key at fault.
     """
-    values = _merged(base or {}, _read_yaml(file) if file is not None else {})
+    values = _merged(base or {}, _read_sections(kind, file) if file is not None else {})
     for key, value in (flags or {}).items():
         if value is not None:
             _put(values, key, value)
@@ -64,11 +64,22 @@ def _known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
     keys = []
     for name, info in model.model_fields.items():
         nested = info.annotation
-        if isinstance(nested, type) and issubclass(nested, BaseModel):
+        if _is_section(nested):
             keys += _known_keys(nested, f"{prefix}{name}.")
         else:
             keys.append(prefix + name)
     return keys
+
+
+def _is_section(kind: object) -> TypeGuard[type[BaseModel]]:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _read_sections(kind: type[BaseModel], file: Path) -> dict[str, Any]:
+    """What ``file`` says; of a section whose lines are all comments that is nothing."""
+    sections = {name for name, info in kind.model_fields.items() if _is_section(info.annotation)}
+    values = _read_yaml(file)
+    return {key: value for key, value in values.items() if value is not None or key not in sections}
 
 
 def _read_yaml(file: Path) -> dict[str, Any]:
@@ -105,16 +116,21 @@ def _put(values: dict[str, Any], dotted: str, value: Any) -> None:
     for section in sections:
         values = values.setdefault(section, {})
         if not isinstance(values, dict):
-            raise ConfigError(f"setting {dotted!r}: {section!r} is a value, not a section")
+            raise ConfigError(f"setting {dotted!r}: {section!r} is given as a value, not a section")
     values[last] = value
 
 
 def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
+    known = _known_keys(kind)
     if first["type"] == "extra_forbidden":
-        known = _known_keys(kind)
         return unknown("setting", key, known, listed=_beside(key, known))
+    if first["type"] == "model_type":
+        inside = ", ".join(name for name in known if name.startswith(f"{key}."))
+        return f"setting {key} = {first['input']!r}: {key} is a section, write one of {inside}"
+    # Behind the key stands which of several types was tried, or the place in a list.
+    key = next((name for name in known if f"{key}.".startswith(f"{name}.")), key)
     return f"setting {key} = {first['input']!r}: {first['msg']}"
 
 

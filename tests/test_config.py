@@ -34,6 +34,22 @@ def test_a_change_is_checked(values: dict[str, object], message: str) -> None:
         TrainConfig().changed(**values)
 
 
+def test_a_section_without_a_line_says_nothing(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("data:\n  # name: parts\noptim:\n")
+    assert load_config(tmp_path / "config.yaml", {"data.name": "mine"}).data.name == "mine"
+
+
+def test_a_value_that_may_be_of_two_kinds_is_told_by_its_key() -> None:
+    with pytest.raises(ConfigError, match=r"setting data\.name = "):
+        build_config({"data": {"name": 7}})
+
+
+@pytest.mark.parametrize("value", ["parts", None])
+def test_a_value_in_the_place_of_a_section_is_told_what_belongs_there(value: object) -> None:
+    with pytest.raises(ConfigError, match=f"data = {value!r}: data is a section.*data\\.name"):
+        build_config({"data": value})
+
+
 def test_what_is_written_is_read_as_it_was(tmp_path: Path) -> None:
     config = TrainConfig().changed(image_size=(64, 96), tile={"size": (48, 64)}, time=60.5)
     write_yaml(tmp_path / "config.yaml", config.to_dict())

@@ -18,9 +18,9 @@ from ..options import (
     LotBy,
     Overwrite,
     Quiet,
+    RunnableArgument,
     Split,
     Weights,
-    WeightsArgument,
     given,
     one_weights,
     option,
@@ -81,7 +81,7 @@ OutFile = Annotated[
 
 
 def calibrate(
-    weights_file: WeightsArgument = None,
+    weights_file: RunnableArgument = None,
     weights: Weights = None,
     data: Data = None,
     data_root: DataRoot = None,

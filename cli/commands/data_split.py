@@ -76,6 +76,12 @@ def choose_shares(
             written = " ".join(f"--{name} {share:g}" for name, share in asked.items())
             raise UsageProblem(f"{written}: leave something for train, shares sum to 1")
         asked = {"train": min(rest, 1.0), **asked}  # of a share below 0 the split itself tells
+    elif train is not None and (total := sum(asked.values())) < 1 - 1e-6:
+        written = " ".join(f"--{name} {share:g}" for name, share in asked.items())
+        raise UsageProblem(
+            f"{written} sum to {total:g}, not to 1: leave --train out, which takes what --val and "
+            "--test leave, or give them the rest"
+        )
     return asked
 
 

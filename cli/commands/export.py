@@ -136,7 +136,8 @@ def _show(console: Console, certificate: ExportCertificate) -> None:
     facts = certificate.to_dict()
     kind = "real" if facts["real_images"] else "made-up"
     console.say(
-        f"proof on {facts['images']} {kind} images in {facts['runtime']}: {_boxes(facts)}, "
+        f"proof on {counted(facts['images'], f'{kind} image')} in {facts['runtime']}: "
+        f"{_boxes(facts)}, "
         f"{_error(facts)}"
     )
     if "another_size" in facts:

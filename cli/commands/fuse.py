@@ -82,7 +82,7 @@ def _show(console: Console, certificate: Certificate) -> None:
     same = facts["boxes_compared"]
     boxes = f"the same {counted(same, 'box', 'boxes')}" if same else "no boxes"
     console.say(
-        f"proof on {facts['images']} {kind} images: {boxes}, "
+        f"proof on {counted(facts['images'], f'{kind} image')}: {boxes}, "
         f"largest logit error {facts['largest_logit_error']:.1e} (allowed {facts['tolerance']:.1e})"
     )
     console.say(f"fused   {facts['fused']}", "bold")

@@ -163,6 +163,9 @@ def predict(
             "--devices": devices,
             "--out": out,
             "--save": save,
+            "--overwrite": overwrite,
+            "--strict": strict,
+            "--settle": settle,
             "a choice of how to predict": seen,
         }
         refuse_beside("--merge", refused)

@@ -270,7 +270,7 @@ def _listed_images(info: DatasetInfo, file: Path) -> list[str]:
             raise DataError(_missing_entry(info, file.parent))
         raise DataError(
             f"{len(missing)} of {len(images)} images listed in {str(file)!r} are missing, first "
-            f"{missing[0]!r}: correct the list or the dataset's path"
+            f"{missing[0]!r}: correct the list{_slashes(missing[0])} or the dataset's path"
         )
     return images
 
@@ -301,5 +301,10 @@ def _missing_entry(info: DatasetInfo, path: Path) -> str:
             f"{info.prepare} (or name the folder that holds {info.root.name!r} with --data-root "
             f"or ${ROOT_VARIABLE})"
         )
-    how = " with / in place of \\" if "\\" in str(path) and os.sep == "/" else ""
+    how = _slashes(str(path))
     return f"'{path}' of dataset {info.name!r} does not exist: correct it{how} in {info.source}"
+
+
+def _slashes(path: str) -> str:
+    """What to do with a path that was written on Windows."""
+    return " with / in place of \\" if "\\" in path and os.sep == "/" else ""

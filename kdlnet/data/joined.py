@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from kdlnet.data.catalog import DatasetInfo, entry_path, find_dataset
+from kdlnet.data.label_files import all_images
 from kdlnet.data.labels import ImageLabels, Split
 from kdlnet.errors import DataError
 from kdlnet.utils.words import counted
@@ -113,17 +114,9 @@ def renumber(split: Split, names: Sequence[str], wanted: Sequence[str]) -> Split
 def put_together(splits: Sequence[tuple[DatasetInfo, Split]], info: DatasetInfo) -> Split:
     """The same split of several parts of ``info``, with the labels and warnings of each.
 
-    Raises DataError for an image that two of them have.
+    Raises DataError for an image that two of the datasets have, be it in other splits.
     """
-    owner: dict[Path, str] = {}
-    for part, split in splits:
-        for path in split.paths:
-            if path in owner:
-                raise DataError(
-                    f"{str(path)!r} is in the datasets {owner[path]!r} and {part.name!r}, with one "
-                    "label file for both: give it to one of them"
-                )
-            owner[path] = part.name
+    _refuse_shared(info)
     renumbered = [renumber(split, part.names, info.names) for part, split in splits]
     first = renumbered[0]
     return replace(
@@ -134,3 +127,17 @@ def put_together(splits: Sequence[tuple[DatasetInfo, Split]], info: DatasetInfo)
         left_out=[line for split in renumbered for line in split.left_out],
         warnings=[line for split in renumbered for line in split.warnings],
     )
+
+
+def _refuse_shared(info: DatasetInfo) -> None:
+    """Trained on in one set and measured on in the other it would flatter, and its rows have one
+    list of classes."""
+    owner: dict[Path, DatasetInfo] = {}
+    for part in info.parts:
+        for path in all_images(part):
+            first = owner.setdefault(path, part)
+            if first is not part:
+                raise DataError(
+                    f"{str(path)!r} is in the datasets {first.name!r} and {part.name!r}, with one "
+                    "label file for both: give it to one of them"
+                )

@@ -14,6 +14,7 @@ from kdlnet.data.labels import ImageLabels, LabelProblem, read_labels, read_rows
 from kdlnet.data.rows import RowForm, form_of
 from kdlnet.errors import DataError
 from kdlnet.images.read import IMAGE_SUFFIXES
+from kdlnet.utils.words import counted
 
 _IMAGE_FOLDERS = frozenset({"images", "image", "imgs", "img", "jpegimages"})
 _TOOLS = {".xml": "voc", ".json": "labelme"}
@@ -71,10 +72,11 @@ class Unread:
                 f"where they are looked for, first {self.first()}"
             )
         if self.ownerless:
+            files = counted(len(self.ownerless), "label file")
             lines.append(
                 f"{self.missing} of {images} images have no label file and are taken as good, but "
-                f"{len(self.ownerless)} label files beside those of others belong to no image, "
-                f"first {str(self.ownerless[0])!r}: correct their names"
+                f"beside those of others there is no image for {files}, first "
+                f"{str(self.ownerless[0])!r}: correct the names"
             )
         return lines
 

@@ -47,8 +47,8 @@ def copy_path(named: Path, file: Path, title: str, out: Path | None, overwrite: 
     """Where the copy of ``file`` goes: ``out``, else its name as ``named``, then ``-title``.
 
     ``named`` may be that of released weights. Raises KdlnetError where the copy would be of another
-    kind, or replace the original, what is there, or with ``overwrite`` what is no network, and
-    where nothing can be written.
+    kind, or replace the original, what is there, or with ``overwrite`` what is no network, where
+    nothing can be written, and where a package that writes it is missing.
     """
     kind = kind_of(file) or "torch"
     kinds = WEIGHTS_KINDS if kind in WEIGHTS_KINDS else (kind,)
@@ -71,6 +71,8 @@ def copy_path(named: Path, file: Path, title: str, out: Path | None, overwrite: 
                 f"{str(there[0])!r} holds no weights and was left alone: name another --out"
             ) from None
     check_writable(path)
+    if kind == "onnx":
+        _onnx()
     return path
 
 
@@ -87,8 +89,12 @@ def _changed(header: str, facts: Facts) -> str:
     return json.dumps(json.loads(header) | facts | SEAL | {"kdlnet": __version__})
 
 
+def _onnx() -> Any:
+    return optional_package("onnx", "a copy of an ONNX file")
+
+
 def _copy_onnx(source: Path, path: Path, facts: Facts) -> None:
-    onnx = optional_package("onnx", "a copy of an ONNX file")
+    onnx = _onnx()
     model = onnx.load_from_string(source.read_bytes())
     notes = {one.key: one.value for one in model.metadata_props}
     notes[METADATA_KEY] = _changed(notes[METADATA_KEY], facts)

@@ -1,4 +1,4 @@
-"""Validation: run a detector over a split, measure, draw, write."""
+"""A split as a network wants to see it, and what a network finds on it."""
 
 from __future__ import annotations
 

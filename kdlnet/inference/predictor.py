@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -24,6 +23,7 @@ from kdlnet.inference.engine import Engine, in_lanes
 from kdlnet.inference.pipeline import Pipeline
 from kdlnet.inference.prediction import Prediction
 from kdlnet.inference.runtimes import open_runtime
+from kdlnet.inference.skipped import Skipped, warn_user
 from kdlnet.inference.views import FrameViews, prepare
 from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.ops.limits import IOU_THRESHOLD, MAX_DETECTIONS
@@ -32,21 +32,6 @@ from kdlnet.utils.lanes import in_turn
 
 # Pixels of the originals that are worked on at once: few large boards, many small crops.
 _BATCH_BYTES = 512 * 2**20
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """A file that could not be read, or a video that ends too early: one line for people."""
-
-    reason: str
-
-
-def warn_user(event: object) -> None:
-    """A listener that tells what was skipped as Python warnings."""
-    if isinstance(event, Skipped):
-        warnings.warn(f"skipped: {event.reason}", stacklevel=3)
-    elif isinstance(event, Message) and event.level == "warning":
-        warnings.warn(event.text, stacklevel=3)
 
 
 @dataclass(frozen=True)

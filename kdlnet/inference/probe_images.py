@@ -13,7 +13,7 @@ from kdlnet.curation.synth.image import draw_image
 from kdlnet.data.catalog import find_dataset, list_images
 from kdlnet.errors import ConfigError, DataError
 from kdlnet.events import Listener, Message
-from kdlnet.images.folder import images_below
+from kdlnet.images.folder import LeftOut, images_below
 from kdlnet.images.read import IMAGE_SUFFIXES, ImageArray, image_size, read_image
 from kdlnet.types import ImageSize
 
@@ -29,16 +29,22 @@ def find_images(
     data_root: Path | None,
     folder: Path,
     size: ImageSize,
+    on_event: Listener,
 ) -> tuple[str, list[Path]]:
     """``folder`` or ``data`` or ``made-up``, and the image files.
 
     They are those of ``source``, of the ``split`` of ``data``, or, with neither, made-up ones of
-    ``size`` (H, W) that are put into ``folder``. Raises ConfigError for two sources.
+    ``size`` (H, W) that are put into ``folder``. What is left out of ``source`` is told. Raises
+    ConfigError for two sources.
     """
     if source is not None and data is not None:
         raise ConfigError(f"two sources of images: {str(source)!r} and --data {data}; give one")
     if source is not None:
-        return "folder", folder_images(source)
+        left = LeftOut()
+        found = _folder_images(source, left)
+        for line in left.lines():
+            on_event(Message(line, "warning"))
+        return "folder", found
     if data is not None:
         return "data", split_images(data, split, data_root)
     return "made-up", _write_made_up(folder, size)
@@ -49,14 +55,16 @@ def split_images(name: str, split: str, data_root: Path | None = None) -> list[P
     return list_images(find_dataset(name, data_root), split)
 
 
-def folder_images(source: Path) -> list[Path]:
+def _folder_images(source: Path, left: LeftOut) -> list[Path]:
     """The image ``source``, or all images in that folder and below. Raises DataError for none."""
     if not source.exists():
         raise DataError(f"{str(source)!r} does not exist: give an image or a folder of images")
-    found = [source] if source.is_file() else sorted(images_below(source))
+    if source.is_file():
+        return [source]
+    found = sorted(images_below(source, left.results, left.unread))
     if not found:
-        allowed = ", ".join(sorted(IMAGE_SUFFIXES))
-        raise DataError(f"folder {str(source)!r} holds no image: allowed are {allowed}")
+        allowed = "; ".join([f"allowed are {', '.join(sorted(IMAGE_SUFFIXES))}", *left.lines()])
+        raise DataError(f"folder {str(source)!r} holds no image: {allowed}")
     return found
 
 

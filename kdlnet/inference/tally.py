@@ -11,7 +11,8 @@ from typing import Any
 
 from kdlnet.events import Listener, Message, Progress
 from kdlnet.inference.prediction import Prediction
-from kdlnet.inference.predictor import Skipped
+from kdlnet.inference.skipped import Skipped
+from kdlnet.utils.words import counted
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class Tally:
         images = self._before + written
         if folder is None or not images:
             return error
-        kept = f"the results of {images} images before it are in {folder}"
+        kept = f"the results of {counted(images, 'image')} before it are in {folder}"
         if isinstance(error, KeyboardInterrupt):
             error.add_note(kept)
             return error

@@ -97,8 +97,8 @@ def unlabelled_images(config: PretrainConfig, on_event: Listener) -> list[Path]:
     paths += [path for name in config.data for path in split_images(name, "train", root)]
     if len(paths) < 2:
         raise ConfigError(
-            f"{len(paths)} images to learn from: give --images FOLDER or LIST, or --data NAME, "
-            "with hundreds of them at least"
+            f"{counted(len(paths), 'image')} to learn from: give --images FOLDER or LIST, or "
+            "--data NAME, with hundreds of them at least"
         )
     return paths
 

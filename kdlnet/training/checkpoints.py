@@ -89,19 +89,19 @@ class Checkpoints:
         """Whether the dataset is in another place than when ``saved`` was written.
 
         Raises DataError where it has other images there. A run of an older version knows but the
-        number of its training images.
+        number of its training samples.
         """
         before = build_config(saved.training["config"]).data
         now = self.parts.config.data
         if (before.name, before.root) == (now.name, now.root):
             return False
         digests = saved.training.get("digests")
-        images = saved.training["images"], len(self.parts.train)
-        same = images[0] == images[1] if digests is None else digests == self._digests
+        samples = saved.training["images"], len(self.parts.train)
+        same = samples[0] == samples[1] if digests is None else digests == self._digests
         if not same:
             raise DataError(
                 f"{', '.join(now.names)!r} does not hold the images that the run began with in "
-                f"{', '.join(before.names)!r} ({images[0]} for training, here {images[1]}): name "
+                f"{', '.join(before.names)!r} ({samples[0]} samples, here {samples[1]}): name "
                 "the place these were moved to, or start a new run with --init"
             )
         return True

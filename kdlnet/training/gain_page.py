@@ -10,6 +10,7 @@ from kdlnet.errors import WeightsError
 from kdlnet.inference.weights import load_weights
 from kdlnet.metrics.comparison import Comparison
 from kdlnet.report.pages.distillation import Arm, Distilled, write_distillation
+from kdlnet.training.parts import find_data
 from kdlnet.training.run_folder import RunFolder
 from kdlnet.training.series import saved_series
 from kdlnet.training.taught import named_teachers
@@ -37,7 +38,7 @@ def write_gain_page(
         ("Teacher’s terms", f"{config.distill.classification}, cross-head {config.distill.cross}"),
         ("Every setting", "config.yaml"),
     ]
-    name = "+".join(Path(name).stem for name in config.data.names)
+    name = find_data(config).name
     write_distillation(folder.path, Distilled(name, shown, settings, comparison))
 
 

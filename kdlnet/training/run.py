@@ -223,7 +223,7 @@ def _warn_of_other_images(saved: Weights, parts: RunParts, on_event: Listener) -
     if saved.training["images"] != len(parts.train):
         on_event(
             Message(
-                f"the training set had {saved.training['images']} images when the run began "
+                f"the training set had {saved.training['images']} samples when the run began "
                 f"and has {len(parts.train)} now: the rest of the run is planned anew",
                 "warning",
             )

@@ -5,7 +5,7 @@ What was given stays. The size of images and boxes is read from file headers and
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -49,11 +49,13 @@ _NOTHING: _Choice = {}, ""
 class Survey:
     """What the rules look at: a training split in numbers.
 
-    ``sizes`` (N, 2) are H, W of images; ``sides`` (T,) the square roots of the boxes' areas and
-    ``longest`` (T,) their longer sides, in pixels; ``good`` is the share of images without a box.
+    ``boxes`` are all of them. Of the images that were looked at ``sizes`` (N, 2) are H, W,
+    ``sides`` (T,) the square roots of the boxes' areas and ``longest`` (T,) their longer sides, in
+    pixels; ``good`` is the share of images without a box.
     """
 
     images: int
+    boxes: int
     sizes: NDArray[np.float64]
     sides: NDArray[np.float64]
     longest: NDArray[np.float64]
@@ -121,9 +123,12 @@ def _given(config: TrainConfig) -> set[str]:
 
 def _survey(split: Split) -> Survey | None:
     """The split in numbers; None where no image or no box can be read, which training tells."""
-    count = min(_HEADERS, len(split.paths))
+    marked = [row for row, labels in enumerate(split.labels) if len(labels.labels)]
+    rows = _spread(range(len(split.paths)))
+    if not set(rows) & set(marked):  # so rare that none of these shows one
+        rows = _spread(marked)
     sizes, boxes = [], []
-    for row in np.linspace(0, len(split.paths) - 1, count).round().astype(int):
+    for row in rows:
         try:
             size = image_size(split.paths[row])
         except DataError:
@@ -133,10 +138,17 @@ def _survey(split: Split) -> Survey | None:
     found = np.concatenate(boxes) if boxes else np.zeros((0, 2))
     if not len(found):
         return None
-    good = np.mean([not len(labels.labels) for labels in split.labels])
+    good = 1 - len(marked) / len(split.paths)
     sides, longest = np.sqrt(found.prod(axis=1)), found.max(axis=1)
     shape = np.array(sizes, dtype=np.float64)
-    return Survey(len(split.paths), shape, sides, longest, float(good))
+    count = sum(len(split.labels[row].labels) for row in marked)
+    return Survey(len(split.paths), count, shape, sides, longest, good)
+
+
+def _spread(rows: Sequence[int]) -> list[int]:
+    """Up to _HEADERS of ``rows``, from the first to the last."""
+    chosen = np.linspace(0, len(rows) - 1, min(_HEADERS, len(rows))).round().astype(int)
+    return [rows[place] for place in chosen]
 
 
 def _sides(boxes: NDArray[np.float64], size: ImageSize) -> NDArray[np.float64]:
@@ -246,8 +258,7 @@ def _samples(config: TrainConfig, survey: Survey) -> int:
     """About how many samples an epoch shows: with tiles those with a box and as many without."""
     if config.tile.size is None:
         return survey.images
-    boxes = len(survey.sides) * survey.images / len(survey.sizes)
-    return int(min(survey.images * _tiles(config, survey), 2 * boxes))
+    return min(survey.images * _tiles(config, survey), 2 * survey.boxes)
 
 
 def _tiles(config: TrainConfig, survey: Survey) -> int:

@@ -81,7 +81,7 @@ def bench(
             _tell_fused(opened, on_event)
             return measure([Entry(*one) for one in opened], workload, on_event)
         size = opened[0][0].preprocess.image_size
-        kind, found = find_images(source, data, split, data_root, Path(folder), size)
+        kind, found = find_images(source, data, split, data_root, Path(folder), size, on_event)
         found = readable(found, min(_MOST_IMAGES, workload.calls * workload.batch), on_event)
         _tell_fused(opened, on_event)
         about = {"kind": kind, **describe_files(found)}

@@ -9,7 +9,7 @@ from typing import Any
 
 from kdlnet import __version__
 from kdlnet.curation.groups import lots_of
-from kdlnet.data.catalog import DatasetInfo, find_dataset
+from kdlnet.data.catalog import DatasetInfo, find_dataset, list_images
 from kdlnet.data.digest import images_digest
 from kdlnet.errors import ConfigError, DataError, unknown
 from kdlnet.events import Listener, Message, ignore
@@ -133,6 +133,7 @@ def calibrate(
     _check(goal, unsure, names)
     base = _sized(runtime.rule, names, sizes or {})
     info = find_dataset(data, data_root)
+    other = _other(info, split, report)
     if split == "train":
         on_event(
             Message("chosen on images that the model has learned: others score lower", "warning")
@@ -144,7 +145,6 @@ def calibrate(
     except DataError as error:
         raise DataError(f"split {split!r} of {info.name}: {error}") from None
     _tell_unsure(rule, names, unsure, on_event)
-    other = _other(info, split, report)
     seen = None if other is None else _Seen.of(runtime, info, other, lot_by, batch, on_event)
     result = Calibration(
         weights,
@@ -281,7 +281,13 @@ def _best_f1(found: _Seen, names: Sequence[str], goal: Goal) -> list[float | Non
 
 
 def _other(info: DatasetInfo, split: str, report: str | None) -> str | None:
-    """The split to report on, None for no other than that which chooses."""
+    """The split to report on, None for no other than that which chooses.
+
+    Raises DataError for one without images, before the work on the other.
+    """
     if report is None:
-        return "test" if info.splits.get("test") and split != "test" else None
-    return None if report in (NO_REPORT, split) else report
+        report = "test" if info.splits.get("test") else NO_REPORT
+    if report in (NO_REPORT, split):
+        return None
+    list_images(info, report)
+    return report

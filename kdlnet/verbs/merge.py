@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, ignore
-from kdlnet.inference.predictor import Skipped
 from kdlnet.inference.shards import (
     BOOK,
     SETTINGS,
@@ -25,6 +24,7 @@ from kdlnet.inference.shards import (
     require_same,
     whole_lines,
 )
+from kdlnet.inference.skipped import Skipped
 from kdlnet.inference.tables import TABLES, Rows
 from kdlnet.inference.tally import PredictResult, Tally
 from kdlnet.utils.files import write_yaml, written_whole

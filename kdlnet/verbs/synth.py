@@ -155,7 +155,8 @@ def _split(count: int, val_share: float, test_share: float) -> dict[str, range]:
     test = max(1, round(count * test_share)) if test_share > 0 else 0
     train = count - val - test
     if train < 1:
-        raise DataError(f"{count} images leave none to train on: raise --count or lower the shares")
+        asked = counted(count, "image")
+        raise DataError(f"{asked}: none is left to train on, raise --count or lower the shares")
     ranges = {
         "train": range(train),
         "val": range(train, train + val),

@@ -107,6 +107,8 @@ def test_devices_do_their_shares_and_go_on_where_they_stopped(
         ("--watch . --devices 2", "--watch and --devices exclude each other"),
         ("--merge lot --devices 2", "--merge and --devices exclude each other"),
         ("--merge lot --shard 1/2", "--merge and --shard exclude each other"),
+        ("--merge lot --strict", "--merge and --strict exclude each other"),
+        ("--merge lot --overwrite", "--merge and --overwrite exclude each other"),
         ("--merge lot --score 0.5", "--merge and a choice of how to predict exclude each other"),
         ("a.png --weights w.pt --shard 1/2 --overwrite", "--shard and --overwrite exclude"),
         ("--watch . --shard 1/2", "--watch and --shard exclude each other"),

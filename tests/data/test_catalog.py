@@ -208,6 +208,9 @@ def test_listed_images_that_are_missing_are_counted(dataset):
     write(dataset / "data.yaml", "train: train.txt\nnames: [x]\n")
     with pytest.raises(DataError, match=r"2 of 3 images.*gone\.png"):
         list_images(find_dataset(str(dataset)), "train")
+    write(dataset / "train.txt", "images\\train\\b.png\n")
+    with pytest.raises(DataError, match=r"correct the list with / in place of \\ or"):
+        list_images(find_dataset(str(dataset)), "train")
 
 
 def test_long_lists_are_checked_fast(tmp_path):

@@ -94,6 +94,15 @@ def test_a_set_or_an_image_named_twice_is_refused(two: tuple[str, str], tmp_path
         load_split(find_datasets([two[0], str(other)]), "train")
 
 
+def test_an_image_that_two_sets_have_in_other_splits_is_refused(two: tuple[str, str]) -> None:
+    """What one set trains on another would measure on."""
+    val = Path(two[0]).parent / "images" / "0.png"
+    Path(two[1]).write_text(f"train: images\nval: {val}\nnames: [stain, pit]\n")
+    for split in ("train", "val"):
+        with pytest.raises(DataError, match=r"0\.png' is in the datasets 'dark' and 'bright'"):
+            load_split(find_datasets(two), split)
+
+
 def test_a_split_that_one_set_lacks_is_that_of_the_others_and_said(two: tuple[str, str]) -> None:
     file = Path(two[1])
     file.write_text(file.read_text().replace("val: images\n", ""))

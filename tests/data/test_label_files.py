@@ -94,6 +94,7 @@ def test_label_files_of_no_image_are_told_where_images_lack_theirs(tmp_path):
     split = load(make(tmp_path, files))
     assert len(split.paths) == 3
     assert "1 of 3 images have no label file" in split.warnings[0]
+    assert "no image for 1 label file, first" in split.warnings[0]
     assert "labels/p_1.txt" in split.warnings[0]
 
 

@@ -98,6 +98,16 @@ def test_a_list_file(tree):
     assert "no.png" in problem and "does not exist" in problem
 
 
+def test_a_list_is_read_as_those_of_datasets_are(tree):
+    name = "parts/new\x85line.png"  # ends a line elsewhere, not in a list of files
+    save(Path(name))
+    Path("parts/list.txt").write_text("new\x85line.png\n", encoding="utf-8")
+    assert [frame.name for frame in read("parts/list.txt")[0]] == [name]
+    Path("parts/list.txt").write_text("a.png\n", encoding="utf-16")
+    with pytest.raises(DataError, match="is saved as UTF-16: save it as UTF-8"):
+        read("parts/list.txt")
+
+
 def test_what_a_list_names_again_counts_once_and_is_told(tree):
     Path("parts/list.txt").write_text("a.png\nb/a.png\nb/../a.png\na.png\n")
     source = open_source("parts/list.txt")

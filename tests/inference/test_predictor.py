@@ -25,8 +25,9 @@ from kdlnet.inference.evaluate import detect, open_split
 from kdlnet.inference.layouts import Layout
 from kdlnet.inference.onnx_export import write_onnx
 from kdlnet.inference.prediction import Prediction
-from kdlnet.inference.predictor import Predictor, Skipped, batches
+from kdlnet.inference.predictor import Predictor, batches
 from kdlnet.inference.runtimes import thread_count
+from kdlnet.inference.skipped import Skipped
 from kdlnet.inference.torch_engine import TorchEngine
 from kdlnet.inference.weights import load_weights, save_weights
 from kdlnet.inference.writer import yolo_rows
@@ -252,8 +253,10 @@ def test_what_is_skipped_is_told_or_raised(predictor: Predictor, tmp_path: Path)
     assert len(predictor.predict(tmp_path, on_event=told.append)) == 1
     (event,) = told
     assert isinstance(event, Skipped) and "a.png" in event.reason
-    with pytest.warns(UserWarning, match=r"skipped: .*a\.png"):
-        predictor.predict(tmp_path)
+    for predict in (predictor.predict, lambda source: list(predictor.stream(source))):
+        with pytest.warns(UserWarning, match=r"skipped: .*a\.png") as warned:
+            predict(tmp_path)
+        assert [one.filename for one in warned] == [__file__]  # a line of the program, not of ours
     with pytest.raises(DataError, match=r"a\.png"):
         predictor.predict(tmp_path, strict=True)
     (tmp_path / "b.png").unlink()

@@ -8,12 +8,15 @@ import pytest
 import torch
 
 from kdlnet.config import TrainConfig, build_config
+from kdlnet.errors import DataError
 from kdlnet.events import Message
 from kdlnet.inference import transfer
 from kdlnet.inference.released import find_start
 from kdlnet.inference.weights import load_weights
 from kdlnet.models.zoo import ModelArguments, build_model
 from kdlnet.training.parts import prepare_run
+
+from ..support.squares import make_dataset
 
 KEY = "backbone.stages.1.0.dense"
 
@@ -48,6 +51,14 @@ def test_a_training_begins_at_the_released_start(config: TrainConfig, channels: 
     (told,) = [line for line in lines if "started from" in line]
     assert "lightnet-n-start.safetensors" in told
     assert "--init none" in told
+
+
+def test_a_set_without_boxes_starts_from_nothing(config: TrainConfig, tmp_path: Path) -> None:
+    config = config.changed(data={"name": str(make_dataset(tmp_path / "good", 1))})
+    lines: list[object] = []
+    with pytest.raises(DataError, match="no box to learn from"):
+        prepare_run(config, None, None, lines.append)
+    assert not [line for line in lines if isinstance(line, Message)]
 
 
 def test_none_is_from_scratch(config: TrainConfig) -> None:

@@ -11,6 +11,7 @@ from kdlnet.errors import DataError
 from kdlnet.events import Message
 from kdlnet.inference.weights import Weights, save_weights
 from kdlnet.models.zoo import ModelArguments, build_model
+from kdlnet.training import suited as module
 from kdlnet.training.parts import training_split
 from kdlnet.training.suited import suited
 from kdlnet.types import Preprocess
@@ -136,13 +137,6 @@ def test_a_size_that_was_given_is_the_size_of_whole_images(tmp_path: Path) -> No
     assert _chosen(data, tile={"size": 800})[0].image_size == (640, 640)
 
 
-def test_tiles_that_were_given_are_what_an_epoch_counts(tmp_path: Path) -> None:
-    """500 boards of a box each: 500 tiles that show it and as many that do not."""
-    boards = _set(tmp_path, 500, (1200, 1600), 12)
-    config, told = _chosen(boards, tile={"size": 640}, image_size=640)
-    assert config.epochs == 120 and "120 epochs of about 1000 samples" in told
-
-
 def test_many_tiles_of_val_are_measured_rarely(tmp_path: Path) -> None:
     """Of 8 tiles an epoch: 4 images in 4 x 20 x 30 would be 300 times the work."""
     config, told = _chosen(_set(tmp_path / "few", 4, (2000, 3000), 8))
@@ -150,6 +144,23 @@ def test_many_tiles_of_val_are_measured_rarely(tmp_path: Path) -> None:
     assert "every 30 epochs: it has about 2400 tiles; --set val_every=5" in told
     near = {"tile": {"size": 1600}, "image_size": 640}
     assert _chosen(_set(tmp_path / "near", 4, (2000, 3000), 8), **near)[0].val_every == 5
+
+
+def test_tiles_that_were_given_are_the_samples_that_count(tmp_path: Path) -> None:
+    """Of 100 images with a box: about 100 tiles with one and as many without."""
+    config, told = _chosen(_set(tmp_path / "set", 100, (1200, 1600), 20), tile={"size": 320})
+    assert config.batch == 16 and "epochs of about 200 samples" in told
+
+
+def test_defects_too_rare_to_be_among_the_images_that_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_HEADERS", 3)
+    data = _set(tmp_path / "set", 8, (200, 200), 30, good=8)
+    (tmp_path / "set" / "labels" / "5.txt").write_text("0 0.5 0.5 0.15 0.15\n")
+    config, told = _chosen(data)
+    assert (config.model.name, config.image_size) == ("lightnet-n", (192, 192))
+    assert "of 30 pixels or more" in told and "88% are good parts" in told
 
 
 def test_a_budget_of_time_needs_no_epochs(tmp_path: Path) -> None:

@@ -207,12 +207,14 @@ def test_images_of_a_folder(file: Path, tmp_path: Path) -> None:
     cv2.imwrite(str(folder / "deep" / "16.tif"), np.full((1, 1), 4000, np.uint16))
     (folder / "broken.png").write_bytes(b"\x89PNG")
     (folder / "notes.txt").write_text("no image")
+    (folder / "moving.gif").write_bytes(b"GIF89a")
     events: list[object] = []
     result = bench(file, source=folder, workload=Workload(batch=3, calls=2), on_event=events.append)
     assert result.images["count"] == 3 and result.images["size"] is None
     assert result.images["suffixes"] == [".jpg", ".png", ".tif"]
     warnings = [event.text for event in events if getattr(event, "level", "") == "warning"]
-    assert len(warnings) == 1 and "broken.png" in warnings[0]
+    assert "not read: 1 .gif" in warnings[0] and "broken.png" in warnings[1]
+    assert len(warnings) == 2
     alone = bench(file, source=folder / "grey.png", workload=QUICK)
     assert alone.images["count"] == 1 and alone.images["size"] == [40, 90]
 

@@ -119,6 +119,22 @@ def test_tensors_are_copied_as_they_are_stored(file: Path, data: Path, tmp_path:
         assert torch.equal(copied["state"][name], value)
 
 
+def test_a_split_to_report_on_is_looked_for_before_the_work(
+    file: Path, data: Path, tmp_path: Path
+) -> None:
+    events: list[object] = []
+    with pytest.raises(DataError, match="unknown split 'tset'"):
+        run(
+            file,
+            data,
+            tmp_path / "c.pt",
+            Goal("recall", 0.5),
+            report="tset",
+            on_event=events.append,
+        )
+    assert not events
+
+
 def test_fused_and_exported_files_carry_it_on(file: Path, data: Path, tmp_path: Path) -> None:
     safe = tmp_path / "a.safetensors"
     save_weights(safe, load_weights(file))

@@ -65,6 +65,7 @@ def test_the_student_learns_both_and_says_so(config: TrainConfig, tmp_path: Path
     assert {"class", "box", "bins", "kd_class", "kd_bins"} <= set(steps[0].parts)
     assert steps[0].parts["kd_class"] > 0 and steps[0].parts["kd_bins"] > 0
     page = (result.folder / "report.html").read_text(encoding="utf-8")
+    assert f"<title>Distillation on {Path(config.data.names[0]).parent.name}<" in page
     assert "What did the student gain?" in page and page.count("AP on val; AP50") == 2
     assert "kd_class" in (result.folder / "results.csv").read_text()
     texts = [event.text for event in events if isinstance(event, Message)]
