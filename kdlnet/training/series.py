@@ -131,7 +131,8 @@ def _in_turn(
 ) -> TrainResult:
     teachers: Sequence[Path] = series.teachers
     if not teachers:
-        on_event(Message("no --teacher given: training one first"))
+        if not folder.teacher.begun:
+            on_event(Message("no --teacher given: training one first"))
         teachers = [teacher_of_series(config, series, folder.teacher, on_event)]
     for number in range(1, series.generations + 1):
         if series.generations > 1:
