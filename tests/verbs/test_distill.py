@@ -291,14 +291,16 @@ def test_a_series_goes_on_where_it_was_cut(config: TrainConfig, tmp_path: Path) 
     short = _changed(config)
     events: list[object] = []
     whole = distill(short, generations=2, init=init, out=tmp_path / "whole", on_event=events.append)
-    assert _starts(events) == 3
+    assert _told(events, "started from") == 3
+    assert _told(events, "no --teacher given") == 1
     with pytest.raises(KeyboardInterrupt):
         distill(short, generations=2, init=init, out=tmp_path / "cut", on_event=StopAt(3))
     teacher = tmp_path / "cut" / "teacher" / "weights" / "last.pt"
     written = teacher.stat().st_mtime_ns
     events.clear()
     resumed = distill(config, resume=tmp_path / "cut", on_event=events.append)
-    assert _starts(events) == 1  # the second student; the first one goes on
+    assert _told(events, "started from") == 1  # the second student; the first one goes on
+    assert _told(events, "no --teacher given") == 0
     assert teacher.stat().st_mtime_ns == written
     assert resumed.folder == tmp_path / "cut" / "student-2"
     one, two = _state(whole.last), _state(resumed.last)
@@ -322,9 +324,10 @@ def test_a_series_of_before_there_were_starts_goes_on_without(
     assert found is not None and found[0].model.start == "none"
 
 
-def _starts(events: list[object]) -> int:
+def _told(events: list[object], start: str) -> int:
+    """How many lines begin so."""
     texts = [event.text for event in events if isinstance(event, Message)]
-    return sum(text.startswith("started from") for text in texts)
+    return sum(text.startswith(start) for text in texts)
 
 
 def test_the_students_own_average_teaches(config: TrainConfig, tmp_path: Path) -> None:
