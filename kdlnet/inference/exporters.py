@@ -12,7 +12,7 @@ from kdlnet.inference.kinds import KINDS, FileKind
 from kdlnet.inference.layouts import OUTPUTS, Layout
 from kdlnet.inference.onnx_export import OPSET, write_onnx
 from kdlnet.inference.openvino_export import write_openvino
-from kdlnet.inference.parity import Tolerance
+from kdlnet.inference.proof import Tolerance
 from kdlnet.inference.torchscript_export import write_torchscript
 from kdlnet.inference.weights import Weights
 

@@ -20,7 +20,8 @@ from kdlnet.inference.int8.drop import Drop
 from kdlnet.inference.int8.plan import Int8Plan
 from kdlnet.inference.kinds import WEIGHTS_KINDS, kind_of
 from kdlnet.inference.layouts import OUTPUTS, Layout
-from kdlnet.inference.parity import Parity, answers_of, compare
+from kdlnet.inference.parity import answers_of, compare
+from kdlnet.inference.proof import Parity
 from kdlnet.inference.proof_images import check_count, made_up_inputs, proof_split
 from kdlnet.inference.runtimes import Runtime, open_runtime
 from kdlnet.inference.weights import Weights, load_weights

@@ -18,7 +18,8 @@ from kdlnet.events import Listener, Message, ignore
 from kdlnet.inference.alike import SURE_SCORE
 from kdlnet.inference.certificate import check_free, publish
 from kdlnet.inference.kinds import is_weights_name
-from kdlnet.inference.parity import Parity, Tolerance, compare, with_boxes
+from kdlnet.inference.parity import compare, with_boxes
+from kdlnet.inference.proof import Parity, Tolerance
 from kdlnet.inference.proof_images import check_count, proof_split, random_inputs
 from kdlnet.inference.weights import Weights, load_weights, save_weights
 from kdlnet.models.fuse import fuse_model

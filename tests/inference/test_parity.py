@@ -13,7 +13,8 @@ from torch import Tensor
 from kdlnet.data.catalog import find_dataset
 from kdlnet.inference.alike import contained
 from kdlnet.inference.evaluate import open_split
-from kdlnet.inference.parity import Parity, Tolerance, compare, with_boxes
+from kdlnet.inference.parity import compare, with_boxes
+from kdlnet.inference.proof import Parity, Tolerance
 from kdlnet.inference.weights import Weights, load_weights
 from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.ops.nms import select_detections

@@ -20,8 +20,8 @@ from kdlnet.inference.exporters import EXPORTERS, Exporter
 from kdlnet.inference.kinds import FileKind
 from kdlnet.inference.layouts import Layout
 from kdlnet.inference.onnx_export import write_onnx
-from kdlnet.inference.parity import Tolerance
 from kdlnet.inference.predictor import Predictor
+from kdlnet.inference.proof import Tolerance
 from kdlnet.inference.runtimes import RUNTIMES, Runtime, Wanted, open_runtime
 from kdlnet.inference.weights import Weights, load_weights, save_weights
 from kdlnet.models.fuse import fuse_model

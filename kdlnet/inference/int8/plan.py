@@ -16,7 +16,7 @@ from kdlnet.inference.int8.drop import Drop, allowed_drop
 from kdlnet.inference.int8.openvino_int8 import require_nncf
 from kdlnet.inference.int8.quantize import INT8, write_int8
 from kdlnet.inference.layouts import Layout
-from kdlnet.inference.parity import Tolerance
+from kdlnet.inference.proof import Tolerance
 from kdlnet.inference.weights import Weights
 
 CALIBRATION = 300
