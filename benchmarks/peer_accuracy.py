@@ -19,7 +19,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from kdlnet.data.catalog import DatasetInfo, find_dataset, list_images
+from kdlnet.data.catalog import DatasetInfo, find_dataset
+from kdlnet.data.listing import list_images
 from kdlnet.events import ignore
 from kdlnet.inference.evaluate import detect, open_split
 from kdlnet.inference.runtimes import open_runtime

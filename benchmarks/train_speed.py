@@ -46,7 +46,8 @@ import torch
 import yaml
 
 from kdlnet import __version__
-from kdlnet.data.catalog import find_dataset, label_path, list_images
+from kdlnet.data.catalog import find_dataset
+from kdlnet.data.listing import label_path, list_images
 from run_clock import PARENT, RUN, RUN_NAME, Run, Side, time_run
 
 PEERS = ("yolo26n", "yolo11n")

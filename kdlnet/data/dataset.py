@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kdlnet.data.cache import ImageStore, Sample
-from kdlnet.data.catalog import DatasetInfo, label_path, list_images, parts_with
+from kdlnet.data.catalog import DatasetInfo
 from kdlnet.data.folders import unread_pictures
 from kdlnet.data.joined import put_together
 from kdlnet.data.label_files import LabelReader, all_images, conversion, find_unread
@@ -23,6 +23,7 @@ from kdlnet.data.labels import (
     refuse_problems,
     summarize,
 )
+from kdlnet.data.listing import label_path, list_images, parts_with
 from kdlnet.data.schema import SPLITS
 from kdlnet.errors import DataError
 from kdlnet.images.folder import results_lines, unread_line

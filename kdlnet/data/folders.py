@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from kdlnet.data.catalog import DatasetInfo, entry_path
+from kdlnet.data.catalog import DatasetInfo
+from kdlnet.data.listing import entry_path
 from kdlnet.images.folder import glob_root, unread_below
 
 

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from kdlnet.data.catalog import DatasetInfo, entry_path, find_dataset
+from kdlnet.data.catalog import DatasetInfo, find_dataset
 from kdlnet.data.label_files import all_images
 from kdlnet.data.labels import ImageLabels, Split
+from kdlnet.data.listing import entry_path
 from kdlnet.errors import DataError
 from kdlnet.utils.words import counted
 

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kdlnet.data.catalog import DatasetInfo, label_path, list_images
+from kdlnet.data.catalog import DatasetInfo
 from kdlnet.data.labels import ImageLabels, LabelProblem, read_labels, read_rows
+from kdlnet.data.listing import label_path, list_images
 from kdlnet.data.rows import RowForm, form_of
 from kdlnet.errors import DataError
 from kdlnet.images.read import IMAGE_SUFFIXES

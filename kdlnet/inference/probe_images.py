@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 
 from kdlnet.curation.synth.image import draw_image
-from kdlnet.data.catalog import find_dataset, list_images
+from kdlnet.data.catalog import find_dataset
+from kdlnet.data.listing import list_images
 from kdlnet.errors import ConfigError, DataError
 from kdlnet.events import Listener, Message
 from kdlnet.images.folder import LeftOut, images_below

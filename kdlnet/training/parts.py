@@ -10,10 +10,11 @@ from typing import Any
 import torch
 
 from kdlnet.config import TrainConfig
-from kdlnet.data.catalog import DatasetInfo, label_path, list_images
+from kdlnet.data.catalog import DatasetInfo
 from kdlnet.data.dataset import DetectionDataset, load_split
 from kdlnet.data.joined import described, find_datasets
 from kdlnet.data.labels import FEW, Split, count_boxes
+from kdlnet.data.listing import label_path, list_images
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, Message, Progress
 from kdlnet.images.window import image_depth, measured_window

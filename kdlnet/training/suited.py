@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdlnet.config import TrainConfig
-from kdlnet.data.catalog import list_images
 from kdlnet.data.labels import Split
+from kdlnet.data.listing import list_images
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, Message
 from kdlnet.images.read import image_size

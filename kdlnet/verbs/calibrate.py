@@ -9,8 +9,9 @@ from typing import Any
 
 from kdlnet import __version__
 from kdlnet.curation.groups import lots_of
-from kdlnet.data.catalog import DatasetInfo, find_dataset, list_images
+from kdlnet.data.catalog import DatasetInfo, find_dataset
 from kdlnet.data.digest import images_digest
+from kdlnet.data.listing import list_images
 from kdlnet.errors import ConfigError, DataError, unknown
 from kdlnet.events import Listener, Message, ignore
 from kdlnet.inference.copies import copy_network, copy_path

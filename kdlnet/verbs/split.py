@@ -17,8 +17,9 @@ from kdlnet.curation.split_report import (
 )
 from kdlnet.curation.splits import grouped_folds, grouped_split
 from kdlnet.curation.writer import write_index, write_report
-from kdlnet.data.catalog import DatasetInfo, find_dataset, list_images
+from kdlnet.data.catalog import DatasetInfo, find_dataset
 from kdlnet.data.label_files import LabelReader
+from kdlnet.data.listing import list_images
 from kdlnet.data.schema import SPLITS
 from kdlnet.errors import DataError, unknown
 from kdlnet.events import Listener, Message, ignore

@@ -21,9 +21,10 @@ from kdlnet.curation.writer import (
     write_index,
     write_report,
 )
-from kdlnet.data.catalog import find_dataset, label_path
+from kdlnet.data.catalog import find_dataset
 from kdlnet.data.dataset import load_split
 from kdlnet.data.labels import read_rows, write_rows
+from kdlnet.data.listing import label_path
 from kdlnet.errors import DataError, unknown
 from kdlnet.events import Listener, Message, Progress, ignore
 from kdlnet.images.decode import ImageArray

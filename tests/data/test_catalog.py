@@ -7,8 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
-from kdlnet.data.catalog import find_dataset, label_path, list_images
+from kdlnet.data.catalog import find_dataset
 from kdlnet.data.folders import image_folders
+from kdlnet.data.listing import label_path, list_images
 from kdlnet.errors import DataError
 
 

@@ -22,8 +22,9 @@ import pytest
 import yaml
 
 from kdlnet.config import load_config
-from kdlnet.data.catalog import find_dataset, list_images
+from kdlnet.data.catalog import find_dataset
 from kdlnet.data.labels import read_labels
+from kdlnet.data.listing import list_images
 from kdlnet.errors import KdlnetError
 from kdlnet.images.read import image_size, read_image
 from kdlnet.inference.runtimes import open_runtime

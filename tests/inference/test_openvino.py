@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from kdlnet.data.catalog import find_dataset, list_images
+from kdlnet.data.catalog import find_dataset
+from kdlnet.data.listing import list_images
 from kdlnet.errors import ConfigError, KdlnetError, WeightsError
 from kdlnet.inference.exporters import EXPORTERS, HALF
 from kdlnet.inference.kinds import kind_of

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from kdlnet.data.catalog import find_dataset, list_images
+from kdlnet.data.catalog import find_dataset
+from kdlnet.data.listing import list_images
 from kdlnet.errors import ConfigError, WeightsError
 from kdlnet.events import ignore
 from kdlnet.images.read import read_image

@@ -16,7 +16,8 @@ import pytest
 import torch
 
 import kdlnet
-from kdlnet.data.catalog import find_dataset, list_images
+from kdlnet.data.catalog import find_dataset
+from kdlnet.data.listing import list_images
 from kdlnet.errors import ConfigError, DataError, WeightsError
 from kdlnet.events import Message
 from kdlnet.images.frame import Frame

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from kdlnet.curation import writer
-from kdlnet.data.catalog import find_dataset, label_path, list_images
+from kdlnet.data.catalog import find_dataset
 from kdlnet.data.labels import read_labels
+from kdlnet.data.listing import label_path, list_images
 from kdlnet.errors import DataError
 from kdlnet.events import Progress
 from kdlnet.images.read import read_image

@@ -6,8 +6,9 @@ import os
 
 import pytest
 
-from kdlnet.data.catalog import find_dataset, list_images
+from kdlnet.data.catalog import find_dataset
 from kdlnet.data.dataset import load_split
+from kdlnet.data.listing import list_images
 from kdlnet.errors import DataError
 from kdlnet.verbs.check import check_dataset
 from kdlnet.verbs.convert import convert

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from kdlnet.data.catalog import find_dataset, list_images
+from kdlnet.data.catalog import find_dataset
+from kdlnet.data.listing import list_images
 from kdlnet.errors import DataError
 from kdlnet.verbs.prepare import prepare
 

@@ -8,7 +8,8 @@ import shutil
 
 import pytest
 
-from kdlnet.data.catalog import find_dataset, label_path, list_images
+from kdlnet.data.catalog import find_dataset
+from kdlnet.data.listing import label_path, list_images
 from kdlnet.errors import DataError
 from kdlnet.verbs.split import split_dataset
 

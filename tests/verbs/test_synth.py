@@ -8,10 +8,11 @@ import pytest
 
 from kdlnet.curation.synth.image import CLASSES, draw_image
 from kdlnet.curation.synth.onto import SHAPES
-from kdlnet.data.catalog import find_dataset, label_path, list_images
+from kdlnet.data.catalog import find_dataset
 from kdlnet.data.dataset import load_split
 from kdlnet.data.joined import find_datasets
 from kdlnet.data.labels import read_labels
+from kdlnet.data.listing import label_path, list_images
 from kdlnet.errors import DataError
 from kdlnet.events import Message
 from kdlnet.images.read import read_image

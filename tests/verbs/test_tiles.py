@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from kdlnet.config import TrainConfig, build_config
-from kdlnet.data.catalog import find_dataset, list_images
+from kdlnet.data.catalog import find_dataset
 from kdlnet.data.dataset import DetectionDataset, load_split
+from kdlnet.data.listing import list_images
 from kdlnet.errors import ConfigError, DataError
 from kdlnet.events import Message, RunStarted
 from kdlnet.inference.evaluate import detect

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from kdlnet.curation.checks.survey import ImageFacts, Pixels, Survey, readable
 from kdlnet.curation.findings import Finding, Severity
 from kdlnet.curation.groups import name_below
-from kdlnet.data.catalog import label_path
 from kdlnet.data.label_files import conversion
 from kdlnet.data.labels import FEW, ImageLabels, count_boxes, reason_to_leave_out
+from kdlnet.data.listing import label_path
 from kdlnet.utils.words import counted
 
 LEAST_SIDE, LEAST_SIZE = 3.0, 8.0  # pixels of the network input; size is the root of the area

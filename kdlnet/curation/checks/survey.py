@@ -16,10 +16,11 @@ from PIL import Image
 
 from kdlnet.curation.duplicates import DuplicatePair, Fingerprint, clusters, find_pairs, fingerprint
 from kdlnet.curation.groups import name_below
-from kdlnet.data.catalog import DatasetInfo, find_dataset, label_path, list_images
+from kdlnet.data.catalog import DatasetInfo, find_dataset
 from kdlnet.data.folders import unread_pictures
 from kdlnet.data.label_files import LabelReader, Unread, find_unread
 from kdlnet.data.labels import ImageLabels, LabelProblem, parse_rows
+from kdlnet.data.listing import label_path, list_images
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, Progress, ignore
 from kdlnet.images.folder import images_below, results_lines, unread_below

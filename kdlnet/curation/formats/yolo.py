@@ -15,9 +15,10 @@ from kdlnet.curation.formats.imported import (
     sort_out,
 )
 from kdlnet.curation.formats.parse import read_class_file, split_named
-from kdlnet.data.catalog import find_dataset, label_path, list_images
+from kdlnet.data.catalog import find_dataset
 from kdlnet.data.label_files import LabelReader, find_unread
 from kdlnet.data.labels import LabelProblem
+from kdlnet.data.listing import label_path, list_images
 from kdlnet.errors import DataError
 from kdlnet.images.folder import images_below
 

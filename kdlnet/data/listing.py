@@ -1,0 +1,136 @@
+"""The images of a split, and where the labels of an image are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from kdlnet.data.catalog import ROOT_VARIABLE, DatasetInfo
+from kdlnet.errors import DataError, unknown
+from kdlnet.images.folder import glob_root, images_below, outside_results
+from kdlnet.images.read import IMAGE_SUFFIXES
+from kdlnet.utils.text import path_lines
+
+
+def parts_with(info: DatasetInfo, split: str) -> list[DatasetInfo]:
+    """The datasets joined in ``info`` that have this split; none if it is one of its own.
+
+    Raises DataError for a split that ``info`` does not have.
+    """
+    if split not in info.splits:
+        hint = f"Add it to {info.source}, or let kdlnet data split make it"
+        raise DataError(f"dataset {info.name!r}: " + unknown("split", split, info.splits, hint))
+    return [part for part in info.parts if split in part.splits]
+
+
+def list_images(info: DatasetInfo, split: str, results: list[Path] | None = None) -> list[Path]:
+    """Absolute paths of the split's images, sorted, each once; symbolic links are not followed.
+
+    An entry is a folder (searched recursively), a glob or a .txt list, its lines relative to its
+    folder if they start with ``./``, else to the dataset's root. ``results`` collects folders of
+    results, which are left out.
+
+    Raises DataError for an unknown or empty split, a missing entry, and listed images that are not
+    there (first one and count).
+    """
+    if parts := parts_with(info, split):
+        return sorted(path for part in parts for path in list_images(part, split, results))
+    images: set[str] = set()
+    for entry in info.splits[split]:
+        images.update(_entry_images(info, entry, [] if results is None else results))
+    if not images:
+        where = ", ".join(info.splits[split])
+        raise DataError(
+            f"split {split!r} of dataset {info.name!r} has no images in {where} below "
+            f"{info.root}: put {', '.join(sorted(IMAGE_SUFFIXES))} files there"
+        )
+    return [Path(image) for image in sorted(images)]
+
+
+def label_path(image: Path) -> Path:
+    """Label file of an image: the last folder ``images`` becomes ``labels``, else beside it."""
+    folders = list(image.parent.parts)
+    for position in reversed(range(len(folders))):
+        if folders[position] == "images":
+            folders[position] = "labels"
+            break
+    return Path(*folders) / f"{image.stem}.txt"
+
+
+def _entry_images(info: DatasetInfo, entry: str, results: list[Path]) -> Iterable[str]:
+    path = entry_path(info, entry)
+    if path.is_dir():
+        return map(str, images_below(path, results))
+    if path.suffix.lower() == ".txt" and path.is_file():
+        return _listed_images(info, path)
+    if path.is_file():
+        return [str(path)]
+    if any(mark in entry for mark in "*?["):
+        pattern = path.relative_to(path.anchor)
+        found = Path(path.anchor).glob(str(pattern))
+        found = (image for image in found if image.suffix.lower() in IMAGE_SUFFIXES)
+        return map(str, outside_results(found, glob_root(str(path)), results))
+    raise DataError(_missing_entry(info, path))
+
+
+def entry_path(info: DatasetInfo, entry: str) -> Path:
+    """Where the ``entry`` of a split leads; it may be a pattern."""
+    path = Path(os.path.normpath(info.root / entry))
+    # Some labelling services write "../train/images" for a folder that lies beside the data.yaml.
+    if entry.startswith("../") and not path.exists():
+        inside = info.root / entry.removeprefix("../")
+        return inside if inside.exists() else path
+    return path
+
+
+def _listed_images(info: DatasetInfo, file: Path) -> list[str]:
+    try:
+        lines = path_lines(file.read_bytes())
+    except OSError as error:
+        raise DataError(f"cannot read image list {str(file)!r}: {error.strerror}") from None
+    except ValueError as error:
+        raise DataError(f"image list {str(file)!r} {error}") from None
+    images = []
+    for line in lines:
+        base = file.parent if line.startswith("./") else info.root
+        images.append(os.path.normpath(base / line))
+    missing = _missing(images)
+    if missing:
+        if len(missing) == len(images) and info.prepare:
+            raise DataError(_missing_entry(info, file.parent))
+        raise DataError(
+            f"{len(missing)} of {len(images)} images listed in {str(file)!r} are missing, first "
+            f"{missing[0]!r}: correct the list{_slashes(missing[0])} or the dataset's path"
+        )
+    return images
+
+
+def _missing(images: Iterable[str]) -> list[str]:
+    """Those that do not exist. One look at each folder instead of one at each file."""
+    contents: dict[str, set[str]] = {}
+    missing = []
+    for image in images:
+        folder, name = os.path.split(image)
+        if folder not in contents:
+            here = Path(folder)
+            contents[folder] = {path.name for path in here.iterdir()} if here.is_dir() else set()
+        if name not in contents[folder]:
+            missing.append(image)
+    return missing
+
+
+def _missing_entry(info: DatasetInfo, path: Path) -> str:
+    if info.prepare:
+        return (
+            f"images of dataset {info.name!r} are not in {info.root}; get them with: "
+            f"{info.prepare} (or name the folder that holds {info.root.name!r} with --data-root "
+            f"or ${ROOT_VARIABLE})"
+        )
+    how = _slashes(str(path))
+    return f"'{path}' of dataset {info.name!r} does not exist: correct it{how} in {info.source}"
+
+
+def _slashes(path: str) -> str:
+    """What to do with a path that was written on Windows."""
+    return " with / in place of \\" if "\\" in path and os.sep == "/" else ""
