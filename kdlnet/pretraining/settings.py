@@ -26,7 +26,7 @@ class PretrainConfig(BaseModel):
     data: tuple[str, ...] = ()
     data_root: str | None = None
     teacher: str = "efficientnet-lite2"
-    model: ModelConfig = ModelConfig(name="lightnet-n", channels=3)
+    model: ModelConfig = ModelConfig()
     optim: OptimConfig = OptimConfig()
     views: int | None = Field(None, ge=1)
     sides: tuple[float, float] = (0.4, 1.0)
@@ -57,11 +57,12 @@ class PretrainConfig(BaseModel):
 
     @field_validator("model")
     @classmethod
-    def _channels(cls, value: ModelConfig) -> ModelConfig:
-        """Three: a start of three channels serves one too."""
+    def _model(cls, value: ModelConfig) -> ModelConfig:
+        """The quick one, unless another is named; a start of three channels serves one too."""
         if value.channels == 1:
             raise ValueError("a start has 3 channels and serves models of 1 as well")
-        return value.model_copy(update={"channels": 3})
+        name = value.name if "name" in value.model_fields_set else "lightnet-n"
+        return value.model_copy(update={"name": name, "channels": 3})
 
     def to_dict(self) -> dict[str, Any]:
         return self.model_dump(mode="json")

@@ -86,7 +86,8 @@ def test_it_begins_at_the_released_start_at_given_weights_or_at_nothing(
     lines = [event.text for event in told if isinstance(event, Message)]
     assert any("lightnet-n-start" in line and "--init none" in line for line in lines)
 
-    none = settings(images, model={"name": "lightnet-n", "start": "none"}, **still)
+    none = settings(images, model={"start": "none"}, **still)
+    assert none.model.name == "lightnet-n"
     scratch = pretrain(none, out=Path("scratch"))
     assert _backbone(scratch.best) != pytest.approx(_backbone(released), abs=1e-2)
     again = pretrain(settings(images, **still), init=scratch.best, out=Path("again"))
@@ -99,9 +100,8 @@ def test_what_has_learned_before_goes_on_at_half_the_rate(
     monkeypatch.setattr(module, "find_start", find_start)
     rates = []
     for start in ("released", "none"):
-        model = {"name": "lightnet-n", "start": start}
         events: list[object] = []
-        pretrain(settings(images, model=model), out=Path(start), on_event=events.append)
+        pretrain(settings(images, model={"start": start}), out=Path(start), on_event=events.append)
         rates += [event.row["lr"] for event in events if isinstance(event, EpochDone)][:1]
     assert rates[0] == pytest.approx(rates[1] / 2)
 
