@@ -157,7 +157,7 @@ def _split(count: int, val_share: float, test_share: float) -> dict[str, range]:
     train = count - val - test
     if train < 1:
         asked = counted(count, "image")
-        raise DataError(f"{asked}: none is left to train on, raise --count or lower the shares")
+        raise DataError(f"{asked} and none to train on: raise --count or lower the shares")
     ranges = {
         "train": range(train),
         "val": range(train, train + val),
