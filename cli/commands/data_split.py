@@ -70,14 +70,13 @@ def choose_shares(
         if keep == "train":  # what is divided is the rest: the same ratio, all of it
             asked = {name: share / sum(asked.values()) for name, share in asked.items()}
     asked = {name: share for name, share in asked.items() if share}
+    written = " ".join(f"--{name} {share:g}" for name, share in asked.items())
     if train is None and keep != "train":
         rest = round(1 - sum(asked.values()), 9)  # 1 - 0.1 - 0.1 is not 0.8 in binary
         if rest <= 0:
-            written = " ".join(f"--{name} {share:g}" for name, share in asked.items())
             raise UsageProblem(f"{written}: leave something for train, shares sum to 1")
         asked = {"train": min(rest, 1.0), **asked}  # of a share below 0 the split itself tells
     elif train is not None and (total := sum(asked.values())) < 1 - 1e-6:
-        written = " ".join(f"--{name} {share:g}" for name, share in asked.items())
         raise UsageProblem(
             f"{written} sum to {total:g}, not to 1: leave --train out, which takes what --val and "
             "--test leave, or give them the rest"

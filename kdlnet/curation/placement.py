@@ -13,7 +13,7 @@ from unicodedata import category
 from kdlnet.curation.formats.imported import ImportedImage, ImportResult
 from kdlnet.data.schema import SPLITS
 from kdlnet.errors import DataError, unknown
-from kdlnet.utils.text import path_lines
+from kdlnet.utils.text import listed_paths
 
 # Left out of the paths below images/: a second folder "images" would mislead the search for labels.
 _IMAGE_FOLDERS = frozenset({"images", "imgs", "jpegimages"})
@@ -105,12 +105,7 @@ def _resolve(line: str, roots: Sequence[Path], known: set[Path]) -> Path:
 
 
 def _read_lines(file: Path) -> list[str]:
-    try:
-        found = path_lines(file.read_bytes())
-    except OSError as error:
-        raise DataError(f"cannot read split list {str(file)!r}: {error.strerror}") from None
-    except ValueError as error:
-        raise DataError(f"split list {str(file)!r} {error}") from None
+    found = listed_paths(file, "split list")
     if not found:
         raise DataError(f"split list {str(file)!r} is empty: one image path a line")
     return found

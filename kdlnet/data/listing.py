@@ -10,7 +10,7 @@ from kdlnet.data.catalog import ROOT_VARIABLE, DatasetInfo
 from kdlnet.errors import DataError, unknown
 from kdlnet.images.folder import glob_root, images_below, outside_results
 from kdlnet.images.read import IMAGE_SUFFIXES
-from kdlnet.utils.text import path_lines
+from kdlnet.utils.text import listed_paths
 
 
 def parts_with(info: DatasetInfo, split: str) -> list[DatasetInfo]:
@@ -85,14 +85,8 @@ def entry_path(info: DatasetInfo, entry: str) -> Path:
 
 
 def _listed_images(info: DatasetInfo, file: Path) -> list[str]:
-    try:
-        lines = path_lines(file.read_bytes())
-    except OSError as error:
-        raise DataError(f"cannot read image list {str(file)!r}: {error.strerror}") from None
-    except ValueError as error:
-        raise DataError(f"image list {str(file)!r} {error}") from None
     images = []
-    for line in lines:
+    for line in listed_paths(file, "image list"):
         base = file.parent if line.startswith("./") else info.root
         images.append(os.path.normpath(base / line))
     missing = _missing(images)

@@ -27,7 +27,7 @@ from kdlnet.images.items import VIDEO_SUFFIXES, Item, OnProblem, array_item, fil
 from kdlnet.images.read import IMAGE_SUFFIXES, ImageArray
 from kdlnet.images.video import camera_frames, count_frames, public, stream_frames
 from kdlnet.utils.manifest import MARK
-from kdlnet.utils.text import path_lines
+from kdlnet.utils.text import listed_paths
 
 _Entry = TypeVar("_Entry")
 SourceLike = str | Path | int | ImageArray | Sequence["str | Path | ImageArray"]
@@ -250,12 +250,7 @@ def _once(items: Iterable[Item], left: LeftOut) -> list[Item]:
 
 
 def _listed(file: Path, left: LeftOut) -> list[Item]:
-    try:
-        paths = [Path(line) for line in path_lines(file.read_bytes())]
-    except OSError as error:
-        raise DataError(f"cannot read image list {str(file)!r}: {error.strerror}") from None
-    except ValueError as error:
-        raise DataError(f"image list {str(file)!r} {error}") from None
+    paths = [Path(line) for line in listed_paths(file, "image list")]
     if not paths:
         raise DataError(f"image list {str(file)!r} is empty: write one path a line into it")
     beside = [file.parent / path for path in paths]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -60,6 +61,11 @@ def transfer(weights: Weights, detector: Network, names: tuple[str, ...]) -> lis
     if fresh:
         lines.append(f"classes that start fresh: {', '.join(fresh)}")
     return lines
+
+
+def told(lines: Sequence[str], init: Path | None) -> list[str]:
+    """The lines of :func:`transfer`; with a start that nobody named, how to go without it."""
+    return [line if init is not None else f"{line}; --init none: from scratch" for line in lines]
 
 
 def _copy_rows(target: Tensor, source: Tensor, rows: list[tuple[int, int]]) -> None:

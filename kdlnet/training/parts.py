@@ -19,7 +19,7 @@ from kdlnet.errors import DataError
 from kdlnet.events import Listener, Message, Progress
 from kdlnet.images.window import image_depth, measured_window
 from kdlnet.inference.released import START
-from kdlnet.inference.transfer import starting_weights, transfer
+from kdlnet.inference.transfer import starting_weights, told, transfer
 from kdlnet.inference.weights import Weights
 from kdlnet.models.network import Network
 from kdlnet.models.zoo import ModelArguments, build_model
@@ -75,13 +75,13 @@ def prepare_run(
     config = config.changed(model={"channels": channels}, optim={"lr": rate})
     arguments = ModelArguments(len(info.names), channels, config.model.block)
     detector = build_model(config.model.name, arguments, config.seed)
-    begun = [] if start is None else transfer(start, detector, info.names)
+    begun = [] if start is None else told(transfer(start, detector, info.names), init)
     found = training_split(config) if found is None else found
     config, contract = _contract(config, channels, found, on_event)
     train_set = _open(found, config.data.train_split, contract, config, on_event, training=True)
     _require_boxes(train_set, info, config)
     for line in begun:
-        on_event(Message(line if init is not None else f"{line}; --init none: from scratch"))
+        on_event(Message(line))
     if saved is None and start is None and not config.distill.taught:
         _say_if_short(config, len(train_set), on_event)
     found = load_split(info, config.data.val_split, config.data.strict)

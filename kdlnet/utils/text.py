@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterable
+from pathlib import Path
 
 from kdlnet.errors import DataError
 
@@ -49,6 +50,16 @@ def path_lines(data: bytes) -> list[str]:
     text = data.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")
     lines = text.split("\n" if "\n" in text else "\r")
     return [line.strip(" \t\r") for line in lines if line.strip(" \t\r")]
+
+
+def listed_paths(file: Path, what: str) -> list[str]:
+    """The lines of the list ``file``, called ``what`` in the DataError where it cannot be read."""
+    try:
+        return path_lines(file.read_bytes())
+    except OSError as error:
+        raise DataError(f"cannot read {what} {str(file)!r}: {error.strerror}") from None
+    except ValueError as error:
+        raise DataError(f"{what} {str(file)!r} {error}") from None
 
 
 def lines_of_paths(paths: Iterable[str]) -> bytes:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from kdlnet.events import Listener, Message, Progress, RunStarted, ignore
-from kdlnet.inference.transfer import starting_weights, transfer
+from kdlnet.inference.transfer import starting_weights, told, transfer
 from kdlnet.inference.weights import Weights, load_weights
 from kdlnet.models.cost import model_cost
 from kdlnet.models.zoo import ModelArguments, build_model
@@ -83,8 +83,8 @@ def _pretrained(
     require_even(min(config.batch, len(course.views.to_learn())))
     student = _student(course)
     if start is not None:
-        for line in transfer(start, student.detector, ()):
-            on_event(Message(line if init is not None else f"{line}; --init none: from scratch"))
+        for line in told(transfer(start, student.detector, ()), init):
+            on_event(Message(line))
     folder = _run_folder(course, init, saved, out, overwrite)
     with folder.held():
         return _taught(course, student, folder, saved, on_event)
