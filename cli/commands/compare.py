@@ -76,8 +76,8 @@ def compare(
 
         with EventPrinter(console) as printer:
             result = engine(
-                [Path(part) for part in a.split(",")],
-                [Path(part) for part in b.split(",")],
+                _files(a),
+                _files(b),
                 data=data,
                 overwrite=overwrite,
                 on_event=printer,
@@ -86,6 +86,11 @@ def compare(
             )
         show_comparison(console, result)
         console.document({"folder": result.folder, **result.to_dict()})
+
+
+def _files(side: str) -> list[Path]:
+    """One file, whose name may have a comma, or several."""
+    return [Path(side)] if Path(side).exists() else [Path(part) for part in side.split(",")]
 
 
 def show_comparison(console: Console, result: Comparison) -> None:

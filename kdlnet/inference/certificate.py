@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from kdlnet.errors import KdlnetError
+from kdlnet.inference.kinds import FileKind
+from kdlnet.inference.targets import check_target
 from kdlnet.utils.files import check_writable, write_atomic, write_json
 
 _KEYS = {"weights", "largest_logit_error", "same_boxes", "passed"}
 
 
-def check_free(files: Iterable[Path], certificate: Path, overwrite: bool) -> None:
-    """Raises KdlnetError where ``files`` and ``certificate`` cannot be written or replace others.
+def check_free(path: Path, kind: FileKind, certificate: Path, overwrite: bool) -> None:
+    """Raises KdlnetError where a file of ``kind`` and its ``certificate`` cannot be written.
 
-    ``overwrite`` allows the latter, but for a file under the certificate's name that is none of
-    kdlnet.
+    ``overwrite`` allows them to replace what kdlnet wrote, and nothing else.
     """
-    for path in (*files, certificate):
-        if not overwrite and os.path.lexists(path):
-            raise KdlnetError(f"{str(path)!r} exists: name another --out or add --overwrite")
+    check_target(path, kind, overwrite)
+    if not overwrite and os.path.lexists(certificate):
+        raise KdlnetError(f"{str(certificate)!r} exists: name another --out or add --overwrite")
     if os.path.lexists(certificate) and not _is_certificate(certificate):
         raise KdlnetError(
             f"{str(certificate)!r}, where the certificate would go, was not written by kdlnet and "

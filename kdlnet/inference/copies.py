@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import html
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
 
 from kdlnet import __version__
-from kdlnet.errors import KdlnetError, WeightsError
+from kdlnet.errors import KdlnetError
 from kdlnet.inference.exported import METADATA_KEY
 from kdlnet.inference.kinds import KINDS, WEIGHTS_KINDS, kind_of
-from kdlnet.inference.runtimes import open_runtime
+from kdlnet.inference.targets import check_target
 from kdlnet.inference.torchscript_file import HEADER, pack, unpack
-from kdlnet.inference.weights import copy_weights, load_weights
-from kdlnet.utils.files import check_writable, write_atomic
+from kdlnet.inference.weights import copy_weights
+from kdlnet.utils.files import write_atomic
 from kdlnet.utils.packages import optional_package
 from kdlnet.utils.seal import SEAL, sealed
 
@@ -60,28 +59,10 @@ def copy_path(named: Path, file: Path, title: str, out: Path | None, overwrite: 
             f"--out {str(path)!r}: name another file than the weights, with the suffix "
             f"{' or '.join(allowed)}"
         )
-    there = [each for each in KINDS[kind].files(path) if os.path.lexists(each)]
-    if there and not overwrite:
-        raise KdlnetError(f"{str(there[0])!r} exists: name another --out or add --overwrite")
-    if there:
-        try:
-            _open(path)
-        except WeightsError:
-            raise KdlnetError(
-                f"{str(there[0])!r} holds no weights and was left alone: name another --out"
-            ) from None
-    check_writable(path)
+    check_target(path, KINDS[kind], overwrite)
     if kind == "onnx":
         _onnx()
     return path
-
-
-def _open(path: Path) -> None:
-    """Raises WeightsError for a file that holds no network."""
-    if kind_of(path) in WEIGHTS_KINDS:
-        load_weights(path, start=True)
-    else:
-        open_runtime(path, device="cpu")
 
 
 def _changed(header: str, facts: Facts) -> str:

@@ -22,6 +22,12 @@ def starting_weights(model: ModelConfig, init: Path | None) -> Weights | None:
     return None if init is None else load_weights(init, start=True)
 
 
+def model_of(weights: Weights, model: ModelConfig) -> dict[str, str]:
+    """Name and block of the model that ``weights`` belong to, but for a block that was given."""
+    block = model.block if "block" in model.model_fields_set else weights.arguments.block
+    return {"name": weights.model, "block": block}
+
+
 def transfer(weights: Weights, detector: Network, names: tuple[str, ...]) -> list[str]:
     """Copies into ``detector`` what ``weights`` has of it; lines that say what was done.
 

@@ -61,8 +61,8 @@ class PretrainConfig(BaseModel):
         """The quick one, unless another is named; a start of three channels serves one too."""
         if value.channels == 1:
             raise ValueError("a start has 3 channels and serves models of 1 as well")
-        name = value.name if "name" in value.model_fields_set else "lightnet-n"
-        return value.model_copy(update={"name": name, "channels": 3})
+        values = {"name": "lightnet-n"} | value.model_dump(exclude_unset=True) | {"channels": 3}
+        return ModelConfig.model_construct(value.model_fields_set, **values)
 
     def to_dict(self) -> dict[str, Any]:
         return self.model_dump(mode="json")

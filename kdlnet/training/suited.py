@@ -20,6 +20,7 @@ from kdlnet.data.listing import list_images
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, Message
 from kdlnet.images.read import image_size
+from kdlnet.inference.transfer import model_of
 from kdlnet.inference.weights import load_weights
 from kdlnet.training.parts import find_data
 from kdlnet.types import ImageSize
@@ -84,7 +85,7 @@ def suited(config: TrainConfig, found: Split, init: Path | None, on_event: Liste
         return config
     given = _given(config)
     if "model.name" not in given:
-        config = config.changed(model=_model(config, given, init, on_event))
+        config = config.changed(model=_model(config, init, on_event))
     for keys, rule in _RULES.items():
         if not given.intersection(keys):
             values, why = rule(config, survey)
@@ -94,15 +95,12 @@ def suited(config: TrainConfig, found: Split, init: Path | None, on_event: Liste
     return config
 
 
-def _model(
-    config: TrainConfig, given: set[str], init: Path | None, on_event: Listener
-) -> dict[str, str]:
+def _model(config: TrainConfig, init: Path | None, on_event: Listener) -> dict[str, str]:
     """What a model that nobody named is: that of ``init``, or the one for the device."""
     if init is not None:
-        weights = load_weights(init, start=True)
-        _say(on_event, f"{weights.model}: the model of {str(init)!r}; --model")
-        block = {} if "model.block" in given else {"block": weights.arguments.block}
-        return {"name": weights.model, **block}
+        model = model_of(load_weights(init, start=True), config.model)
+        _say(on_event, f"{model['name']}: the model of {str(init)!r}; --model")
+        return model
     if find_device(config.device).type == "cpu":
         _say(on_event, "lightnet-n: the quick model, and it has a start; --model")
         return {"name": "lightnet-n"}

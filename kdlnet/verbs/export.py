@@ -100,9 +100,9 @@ def export(
     exporter = replace(exporter, facts=exporter.facts | layout.to_dict())
     plan = Int8Plan.of(int8, format, half, layout, data, data_root, calibration, max_drop)
     path, certificate_path = _targets(weights, exporter, out)
-    check_free(exporter.kind.files(path), certificate_path, overwrite)
     for package in exporter.packages:
         optional_package(package, f"--format {format}")
+    check_free(path, exporter.kind, certificate_path, overwrite)
     prepare(torch.device("cpu"))
     loaded = load_weights(weights)
     if image_size is not None:

@@ -17,7 +17,7 @@ from kdlnet.errors import KdlnetError, ProofFailed
 from kdlnet.events import Listener, Message, ignore
 from kdlnet.inference.alike import SURE_SCORE
 from kdlnet.inference.certificate import check_free, publish
-from kdlnet.inference.kinds import is_weights_name
+from kdlnet.inference.kinds import KINDS, is_weights_name
 from kdlnet.inference.parity import compare, with_boxes
 from kdlnet.inference.proof import Parity, Tolerance
 from kdlnet.inference.proof_images import check_count, proof_split, random_inputs
@@ -75,7 +75,7 @@ def fuse(
     if loaded.fused:
         on_event(Message(f"{str(weights)!r} is fused already; no file is written"))
     else:
-        check_free([path], certificate_path, overwrite)
+        check_free(path, KINDS["torch"], certificate_path, overwrite)
     dataset = None
     if data is not None or not loaded.fused:  # nothing is proved by a file against itself
         dataset = proof_split(loaded, data, data_root, split, images, "random", on_event)

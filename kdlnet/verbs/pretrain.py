@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from kdlnet.events import Listener, Message, Progress, RunStarted, ignore
-from kdlnet.inference.transfer import starting_weights, told, transfer
+from kdlnet.inference.transfer import model_of, starting_weights, told, transfer
 from kdlnet.inference.weights import Weights, load_weights
 from kdlnet.models.cost import model_cost
 from kdlnet.models.zoo import ModelArguments, build_model
@@ -52,8 +52,8 @@ def pretrain(
     """Teaches a model what a frozen network sees in unlabelled images; leaves a run folder.
 
     Its weights/best.pt is a start for trainings and has no classes. It begins at the weights
-    ``init``, else at the released start of its model. ``resume`` is a run folder or
-    its last.pt: the run goes on there with its own config. Raises ConfigError, DataError or
+    ``init``, whose model it takes where none is named, else at the released start of its model.
+    ``resume`` is a run folder or its last.pt: the run goes on there with its own config. Raises ConfigError, DataError or
     WeightsError before anything is written. Several processes that torchrun started share the
     batches; the first one asks the teacher and measures.
     """
@@ -75,6 +75,9 @@ def _pretrained(
         config = saved_settings(saved)
         if saved.training["over"]:
             return _over(saved, on_event)
+    if init is not None and "name" not in config.model.model_fields_set:
+        model = model_of(load_weights(init, start=True), config.model)
+        config = config.model_copy(update={"model": config.model.model_copy(update=model)})
     start = None if saved is not None else starting_weights(config.model, init)
     if start is not None and config.optim.lr is None:
         rate = _ON_A_START * _rate(config)

@@ -103,6 +103,9 @@ def show_dataset(
         text = f"{len(chosen)} of {len(items)} images, chosen by --seed; more with --limit"
         on_event(Message(text))
     found, general = by_image(known, paths, info.root)
+    if not any(found) and any(finding.image for finding in known):
+        text = f"no finding of {str(findings)!r} is about an image shown here: is it another set's?"
+        on_event(Message(text, "warning"))
     default, reads = Path("runs/show") / info.name, [info.source, findings]
     folder = new_folder(
         default, out, overwrite, reads=reads, images=paths, folders=image_folders(info)

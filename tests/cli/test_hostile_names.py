@@ -45,7 +45,7 @@ FILES = (
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hostile")
-    save_busy(folder / "weights.pt", Preprocess((64, 64)), names=CLASSES)
+    save_busy(folder / "weights,2.pt", Preprocess((64, 64)), names=CLASSES)
     for split in ("train", "val"):
         for part in ("images", "labels"):
             (folder / "set" / part / split).mkdir(parents=True)
@@ -77,7 +77,7 @@ LINES = {
 def test_nothing_of_them_reaches_the_terminal_as_a_code(
     name: str, kdlnet: Command, made: Path, tmp_path: Path
 ) -> None:
-    line = LINES[name].format(set=made / "set", weights=made / "weights.pt")
+    line = LINES[name].format(set=made / "set", weights=made / "weights,2.pt")
     run = kdlnet(line, "--out", tmp_path / "out")
     assert run.code == 0, run.err
     assert all(char.isprintable() for char in (run.out + run.err).replace("\n", ""))
@@ -95,7 +95,7 @@ def test_a_table_of_predictions_holds_no_formula(
     kdlnet: Command, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(made / "set/images/train")
-    line = f"predict *.png --weights {made / 'weights.pt'} --save csv,json,crops --score 0.1"
+    line = f"predict *.png --weights {made / 'weights,2.pt'} --save csv,json,crops --score 0.1"
     run = kdlnet(line.replace("*", "./*"), "--out", tmp_path / "out")
     assert run.code == 0, run.err
     with (tmp_path / "out/predictions.csv").open(newline="", encoding="utf-8") as file:

@@ -218,12 +218,18 @@ def test_a_wrong_fold_fails_the_proof(file: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_an_existing_file_is_kept(file: Path, ready: bytes) -> None:
-    file.with_suffix(".onnx").write_bytes(b"mine")
+    place = file.with_suffix(".onnx")
+    for mine in (b"mine", b"\x08\x08mine"):  # the second begins as an ONNX file does
+        place.write_bytes(mine)
+        for overwrite, told in ((False, "--overwrite"), (True, "no weights of kdlnet")):
+            with pytest.raises(KdlnetError, match=told):
+                export(file, overwrite=overwrite)
+            assert place.read_bytes() == mine
+    place.write_bytes(ready)
     with pytest.raises(KdlnetError, match="--overwrite"):
         export(file)
-    assert file.with_suffix(".onnx").read_bytes() == b"mine"
     assert export(file, overwrite=True).passed
-    assert file.with_suffix(".onnx").read_bytes() == ready
+    assert place.read_bytes() == ready
 
 
 def test_a_place_that_cannot_be_written_is_told_before_the_proof(file: Path) -> None:

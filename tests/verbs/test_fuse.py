@@ -105,6 +105,12 @@ def test_an_existing_file_is_kept(file: Path) -> None:
     with pytest.raises(KdlnetError, match="--overwrite"):
         fuse(file)
     assert fuse(file, overwrite=True).passed
+    notes = file.with_name("notes.pt")
+    notes.write_text("mine")
+    for overwrite in (False, True):
+        with pytest.raises(KdlnetError, match=r"notes\.pt"):
+            fuse(file, out=notes, overwrite=overwrite)
+    assert notes.read_text() == "mine"
 
 
 def test_out_must_be_another_weights_file(file: Path) -> None:

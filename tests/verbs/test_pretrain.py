@@ -109,8 +109,13 @@ def test_what_has_learned_before_goes_on_at_half_the_rate(
 def test_weights_of_another_structure_are_refused_before_a_folder_is_made(images: Path) -> None:
     other = find_start("lightnet", "summed")
     with pytest.raises(WeightsError, match="does not fit the model to train"):
-        pretrain(settings(images), init=other, out=Path("odd"))
+        pretrain(settings(images, model={"name": "lightnet-n"}), init=other, out=Path("odd"))
     assert not Path("odd").exists()
+
+
+def test_a_model_that_nobody_named_is_that_of_the_weights(images: Path) -> None:
+    result = pretrain(settings(images, epochs=1), init=find_start("lightnet", "summed"))
+    assert load_weights(result.best, start=True).model == "lightnet"
 
 
 def _backbone(file: Path) -> list[float]:

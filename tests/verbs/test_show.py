@@ -107,10 +107,18 @@ def test_findings_reach_their_images(parts, tmp_path):
         {"check": "drift", "severity": "info", "message": "n", "split": "val", "fix": "do"},
     ]
     (tmp_path / "findings.json").write_text(json.dumps({"findings": lines}))
-    _, data, *_ = show(parts, tmp_path / "look", findings=tmp_path / "findings.json")
+    _, data, _, told = show(parts, tmp_path / "look", findings=tmp_path / "findings.json")
+    assert not any("another set" in text for text in told)
     (marked,) = [image for image in data["images"] if "grey" in image["name"]]
     assert marked["findings"] == [["leak", "error", "m"]]
     assert data["general"] == [["drift", "info", "n (val); do"]]
+
+
+def test_findings_of_another_set_are_told(parts, tmp_path):
+    line = {"check": "leak", "severity": "error", "message": "m", "image": "images/train/other.png"}
+    (tmp_path / "findings.json").write_text(json.dumps({"findings": [line]}))
+    *_, told = show(parts, tmp_path / "look", findings=tmp_path / "findings.json")
+    assert any("findings.json" in text and "another set" in text for text in told)
 
 
 def test_one_split(parts, tmp_path):
