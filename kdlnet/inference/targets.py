@@ -1,0 +1,39 @@
+"""Where a file that holds a network may be written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from kdlnet.errors import KdlnetError, WeightsError
+from kdlnet.inference.kinds import WEIGHTS_KINDS, FileKind, kind_of
+from kdlnet.inference.runtimes import open_runtime
+from kdlnet.inference.weights import load_weights
+from kdlnet.utils.files import check_writable
+
+
+def check_target(path: Path, kind: FileKind, overwrite: bool) -> None:
+    """Raises KdlnetError where a file of ``kind`` cannot be written to ``path``, or would replace.
+
+    ``overwrite`` allows it to replace weights and files that kdlnet exported, and nothing else.
+    """
+    there = [each for each in kind.files(path) if os.path.lexists(each)]
+    if there and not overwrite:
+        raise KdlnetError(f"{str(there[0])!r} exists: name another --out or add --overwrite")
+    if there:
+        try:
+            _open(path)
+        except WeightsError:
+            raise KdlnetError(
+                f"{str(there[0])!r} holds no weights of kdlnet and was left alone: name another "
+                "--out"
+            ) from None
+    check_writable(path)
+
+
+def _open(path: Path) -> None:
+    """Raises WeightsError for a file that holds no network."""
+    if kind_of(path) in WEIGHTS_KINDS:
+        load_weights(path, start=True)
+    else:
+        open_runtime(path, device="cpu")
