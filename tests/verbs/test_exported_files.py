@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -98,3 +99,16 @@ def test_a_copy_replaces_nothing_that_is_not_its_like(
                 overwrite=overwrite, device="cpu",
             )  # fmt: skip
     assert numbers.read_bytes() == b"mine"
+
+
+def test_a_package_that_a_copy_needs_is_missed_before_the_work(
+    files: Mapping[str, Path], dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    said: list[object] = []
+    with pytest.raises(KdlnetError, match="needs the package 'onnx'"):
+        calibrate(
+            files["onnx"], Goal("recall", 0.5), data=str(dataset), out=tmp_path / "c.onnx",
+            device="cpu", on_event=said.append,
+        )  # fmt: skip
+    assert not said and not list(tmp_path.glob("c.onnx*"))
