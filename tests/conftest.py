@@ -102,12 +102,12 @@ def traced() -> Iterator[dict[object, Any]]:
     known: dict[object, Any] = {}
     trace = onnx_export._exported
 
-    def traced_once(weights: Weights, layout: Layout, outputs: list[str], half: bool) -> Any:
+    def traced_once(weights: Weights, layout: Layout, *how: Any) -> Any:
         state = weights.detector.state_dict().values()
         numbers = hashlib.sha256(b"".join(value.numpy().tobytes() for value in state)).hexdigest()
-        key = str(weights.detector), numbers, weights.preprocess, layout, half
+        key = str(weights.detector), numbers, weights.preprocess, layout, str(how)
         if key not in known:
-            known[key] = trace(weights, layout, outputs, half)
+            known[key] = trace(weights, layout, *how)
         return copy.deepcopy(known[key])
 
     with pytest.MonkeyPatch.context() as patch:

@@ -14,6 +14,8 @@ from kdlnet.inference.exported import FORMAT
 from kdlnet.inference.layouts import Layout
 from kdlnet.inference.weights import Weights
 from kdlnet.models.network import Network
+from kdlnet.nn.blocks import RepStage
+from kdlnet.nn.conv import ConvAct
 from kdlnet.ops.decode import decode_boxes, distances_to_boxes, expected_distances
 from kdlnet.ops.points import make_points
 from kdlnet.types import ImageSize, RawPredictions
@@ -31,17 +33,22 @@ def header_of(weights: Weights, layout: Layout) -> dict[str, Any]:
     return header | facts | layout.to_dict()
 
 
-def network_of(weights: Weights, layout: Layout, half: bool = False) -> nn.Module:
+def network_of(
+    weights: Weights, layout: Layout, half: bool = False, parted: bool = False
+) -> nn.Module:
     """A copy of the fused detector that maps images to a tuple, in the order of the layout.
 
     Both are float32; ``half`` computes in 16 bits between them, but for the first layer, since
-    images do not fit into 16 bits, and the decoding of boxes, whose corners do not.
+    images do not fit into 16 bits, and the decoding of boxes, whose corners do not. ``parted``: the
+    stages take half of their channels from a convolution of its own.
     """
     detector = copy.deepcopy(weights.detector).to(memory_format=torch.contiguous_format)
     if half:
         stem = _Float32(copy.deepcopy(detector.backbone.stem))
         detector = detector.half()
         detector.backbone.add_module("stem", stem)
+    if parted:
+        _part_stages(detector)
     if layout.outputs == "maps":
         return _Maps(detector).eval()
     if layout.dynamic:
@@ -69,6 +76,38 @@ class _Float32(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         found: Tensor = self.layer(x)
         return found.to(torch.float16)
+
+
+def _part_stages(module: nn.Module) -> None:
+    for name, child in module.named_children():
+        if isinstance(child, RepStage):
+            setattr(module, name, _PartedStage(child))
+        else:
+            _part_stages(child)
+
+
+class _PartedStage(nn.Module):
+    """A fused :class:`RepStage` with two convolutions in place of the one whose output it halves.
+
+    The answer is the same to the bit. ONNX Runtime takes channels out of its own order of the
+    numbers and puts them back to cut them in half.
+    """
+
+    def __init__(self, stage: RepStage) -> None:
+        super().__init__()
+        weight, bias = (stage.split.conv.get_parameter(name) for name in ("weight", "bias"))
+        self.first, self.second = (
+            ConvAct.from_kernel(*part, stride=1, like=weight)
+            for part in zip(weight.chunk(2), bias.chunk(2), strict=True)
+        )
+        self.chain, self.join = stage.chain, stage.join
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = [self.first(x), self.second(x)]
+        for link in self.chain:
+            parts.append(link(parts[-1]))
+        result: Tensor = self.join(torch.cat(parts, dim=1))
+        return result
 
 
 class _Points(nn.Module):

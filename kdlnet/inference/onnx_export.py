@@ -30,19 +30,19 @@ def write_onnx(weights: Weights, path: Path, layout: Layout, half: bool = False)
     ``half`` computes in 16 bits; images and answers stay float32.
     """
     onnx = optional_package("onnx", "--format onnx")
-    model = onnx_model(weights, layout, half)
+    model = onnx_model(weights, layout, half, parted=True)
     header = json.dumps(header_of(weights, layout))
     onnx.helper.set_model_props(model, {METADATA_KEY: header})
     write_atomic(path, sealed(model.SerializeToString()))
 
 
-def onnx_model(weights: Weights, layout: Layout, half: bool = False) -> Any:
-    """The network alone, as onnx holds it in memory."""
+def onnx_model(weights: Weights, layout: Layout, half: bool = False, parted: bool = False) -> Any:
+    """The network alone, as onnx holds it in memory; ``parted`` as ONNX Runtime is quickest."""
     onnx = optional_package("onnx", "an export")
     suppressed = layout.outputs == "detections"
     inner = replace(layout, outputs="points") if suppressed else layout
     outputs = Answers(header_of(weights, inner), inner).shapes
-    model = _exported(weights, inner, list(outputs), half)
+    model = _exported(weights, inner, list(outputs), half, parted)
     _drop_traces(model)
     if layout.dynamic:
         _name_sizes(model.graph)
@@ -53,12 +53,14 @@ def onnx_model(weights: Weights, layout: Layout, half: bool = False) -> Any:
     return model
 
 
-def _exported(weights: Weights, layout: Layout, outputs: list[str], half: bool) -> Any:
+def _exported(
+    weights: Weights, layout: Layout, outputs: list[str], half: bool, parted: bool
+) -> Any:
     """The detector as torch's exporter writes it."""
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter's own, about itself
         program = torch.onnx.export(
-            network_of(weights, layout, half),
+            network_of(weights, layout, half, parted),
             (example_of(weights, layout),),
             dynamo=True,
             verbose=False,

@@ -53,11 +53,13 @@ class Head(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> RawPredictions:
         levels = self.levels(maps)
-        logits, bins = [_flat(x) for x, _ in levels], [_flat(x) for _, x in levels]
+        logits = [_flat(x) for x, _ in levels]
+        # Shaped before they are joined: after it ONNX Runtime copies the whole answer once more.
+        bins = [_flat(x).unflatten(2, (4, self.bins)) for _, x in levels]
         sizes = [(x.shape[-2], x.shape[-1]) for x in maps]
         points, strides = make_points(sizes, self.strides, maps[0].device)
-        all_bins = torch.cat(bins, dim=1).unflatten(2, (4, self.bins))
-        return RawPredictions(torch.cat(logits, dim=1), all_bins, points, strides, tuple(maps))
+        joined = torch.cat(logits, dim=1), torch.cat(bins, dim=1)
+        return RawPredictions(*joined, points, strides, tuple(maps))
 
     def _reset(self, prior: float) -> None:
         for layers, bias in (

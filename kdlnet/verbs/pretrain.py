@@ -53,9 +53,9 @@ def pretrain(
 
     Its weights/best.pt is a start for trainings and has no classes. It begins at the weights
     ``init``, whose model it takes where none is named, else at the released start of its model.
-    ``resume`` is a run folder or its last.pt: the run goes on there with its own config. Raises ConfigError, DataError or
-    WeightsError before anything is written. Several processes that torchrun started share the
-    batches; the first one asks the teacher and measures.
+    ``resume`` is a run folder or its last.pt: the run goes on there with its own config. Raises
+    ConfigError, DataError or WeightsError before anything is written. Several processes that
+    torchrun started share the batches; the first one asks the teacher and measures.
     """
     with together(find_device(config.device)):
         listener = on_event if is_writer() else ignore
