@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from kdlnet.errors import ConfigError, WeightsError, unknown
+from kdlnet.errors import ConfigError, WeightsError
 from kdlnet.inference.exported import (
     METADATA_KEY,
     Run,
@@ -35,7 +35,7 @@ def open_file(path: Path, wanted: Wanted) -> Runtime:
     ConfigError for a device that is not there, KdlnetError without the package openvino.
     """
     graph = exported_file(path, "OpenVINO file")
-    numbers = exported_file(path.with_suffix(".bin"), f"the other half of {path.name!r},")
+    numbers = exported_file(path.with_suffix(".bin"), f"{path.name!r} is one of two files:")
     openvino = optional_package("openvino", "an OpenVINO file")
     keep_freed_memory()
     if is_damaged(graph + numbers):
@@ -75,7 +75,10 @@ def _device(core: Any, name: str) -> str:
     found = list(core.available_devices)
     wanted = "CPU" if name == "auto" else name.upper()
     if wanted not in found and f"{wanted}.0" not in found:
-        raise ConfigError(unknown("device", name, ["auto", *map(str.lower, found)]))
+        raise ConfigError(
+            f"OpenVINO finds no device {name!r} here, only {', '.join(map(str.lower, found))}; "
+            "gpu and npu need Intel's driver"
+        )
     return wanted
 
 

@@ -25,8 +25,8 @@ def check_target(path: Path, kind: FileKind, overwrite: bool) -> None:
             _open(path)
         except WeightsError:
             raise KdlnetError(
-                f"{str(there[0])!r} holds no weights of kdlnet and was left alone: name another "
-                "--out"
+                f"{str(there[0])!r} is no whole file of kdlnet and was left alone: name another "
+                "--out or remove it"
             ) from None
     check_writable(path)
 

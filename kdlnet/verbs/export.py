@@ -128,6 +128,7 @@ def export(
             found = _prove(other, format, exporter, runtime, path, dataset, on_event)
             more = _another_size(found) | {"multiples_of": max(loaded.detector.strides)}
             certificate = replace(certificate, facts=certificate.facts | more)
+        check_free(path, exporter.kind, certificate_path, overwrite)  # another may be there by now
         publish(staged, path.parent, certificate_path, certificate.to_dict())
     return certificate
 
@@ -175,7 +176,10 @@ def _targets(weights: Path, exporter: Exporter, out: Path | None) -> tuple[Path,
         raise WeightsError(f"{str(weights)!r} is an exported file: give the .pt it was made from")
     path = out or weights.with_suffix(suffix)
     if path.suffix.lower() != suffix:
-        raise KdlnetError(f"--out {str(path)!r}: name a file that ends in {suffix}")
+        formats = {each.kind.suffixes[0]: name for name, each in EXPORTERS.items()}
+        other = formats.get(path.suffix.lower())
+        hint = f", or add --format {other}" if other else ""
+        raise KdlnetError(f"--out {str(path)!r}: name a file that ends in {suffix}{hint}")
     if path.is_dir():
         raise KdlnetError(f"--out {str(path)!r} is a folder: name a file that ends in {suffix}")
     if path.resolve() == weights.resolve():

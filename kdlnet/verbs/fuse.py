@@ -87,6 +87,7 @@ def fuse(
     _judge(certificate, on_event)
     with TemporaryDirectory() as staging:
         save_weights(Path(staging, path.name), fused)
+        check_free(path, KINDS["torch"], certificate_path, overwrite)  # another may be there by now
         publish([Path(staging, path.name)], path.parent, certificate_path, certificate.to_dict())
     return certificate
 

@@ -102,7 +102,7 @@ def test_a_damaged_byte_of_either_file_is_noticed(copy: Path, suffix: str) -> No
 
 
 def test_what_cannot_be_opened_is_told_in_one_line(copy: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"device 'gpu'.*cpu"):
+    with pytest.raises(ConfigError, match=r"no device 'gpu' here, only cpu.*driver"):
         open_runtime(copy, device="gpu")
     with pytest.raises(ConfigError, match="64x96 only"):
         open_runtime(copy, image_size=(64, 64))

@@ -221,7 +221,7 @@ def test_nothing_is_lost(file: Path, data: Path, tmp_path: Path) -> None:
     notes.write_text("mine")
     with pytest.raises(KdlnetError, match="exists"):
         run(file, data, notes, goal)
-    with pytest.raises(KdlnetError, match="no weights of kdlnet and was left alone"):
+    with pytest.raises(KdlnetError, match="no whole file of kdlnet and was left alone"):
         run(file, data, notes, goal, overwrite=True)
     assert notes.read_text() == "mine" and file.read_bytes() == before
     said: list[object] = []

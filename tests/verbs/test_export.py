@@ -221,7 +221,7 @@ def test_an_existing_file_is_kept(file: Path, ready: bytes) -> None:
     place = file.with_suffix(".onnx")
     for mine in (b"mine", b"\x08\x08mine"):  # the second begins as an ONNX file does
         place.write_bytes(mine)
-        for overwrite, told in ((False, "--overwrite"), (True, "no weights of kdlnet")):
+        for overwrite, told in ((False, "--overwrite"), (True, "no whole file of kdlnet.*remove")):
             with pytest.raises(KdlnetError, match=told):
                 export(file, overwrite=overwrite)
             assert place.read_bytes() == mine
@@ -230,6 +230,18 @@ def test_an_existing_file_is_kept(file: Path, ready: bytes) -> None:
         export(file)
     assert export(file, overwrite=True).passed
     assert place.read_bytes() == ready
+
+
+def test_a_file_that_comes_during_the_proof_is_kept(file: Path, ready: bytes) -> None:
+    """As another export to the same place leaves it."""
+    place = file.with_suffix(".onnx")
+
+    def write(event: object) -> None:
+        place.write_text("theirs")
+
+    with pytest.raises(KdlnetError, match=r"best\.onnx' exists.*--overwrite"):
+        export(file, on_event=write)
+    assert place.read_text() == "theirs"
 
 
 def test_a_place_that_cannot_be_written_is_told_before_the_proof(file: Path) -> None:
@@ -253,6 +265,7 @@ def test_out_names_the_file(file: Path, ready: bytes, tmp_path: Path) -> None:
         ({"format": "tensorrt"}, ["'tensorrt'", "--device tensorrt", "trtexec", "docs/deploy.md"]),
         ({"images": 5}, ["5 images", "32"]),
         ({"out": Path("model.pt")}, ["model.pt", ".onnx"]),
+        ({"out": Path("model.xml")}, ["model.xml", ".onnx", "--format openvino"]),
         ({"data": "nowhere/data.yaml"}, ["nowhere/data.yaml"]),
         ({"weights": Path("missing.pt")}, ["missing.pt", "does not exist"]),
         ({"weights": Path("best.onnx")}, ["best.onnx", ".pt"]),

@@ -113,6 +113,17 @@ def test_an_existing_file_is_kept(file: Path) -> None:
     assert notes.read_text() == "mine"
 
 
+def test_a_file_that_comes_during_the_proof_is_kept(file: Path) -> None:
+    place = file.with_name("best-fused.pt")
+
+    def write(event: object) -> None:
+        place.write_text("theirs")
+
+    with pytest.raises(KdlnetError, match="exists"):
+        fuse(file, on_event=write)
+    assert place.read_text() == "theirs"
+
+
 def test_out_must_be_another_weights_file(file: Path) -> None:
     for name in ("best.pt", "best.json"):
         with pytest.raises(KdlnetError, match="name another file"):
