@@ -92,7 +92,7 @@ def test_a_copy_replaces_nothing_that_is_not_its_like(
             calibrate(file, goal, data=str(dataset), out=out, device="cpu", overwrite=True)
     numbers = tmp_path / "a" / "mine.bin"
     numbers.write_bytes(b"mine")
-    for overwrite, told in ((False, r"mine\.bin' exists"), (True, r"mine\.bin' holds no weights")):
+    for overwrite, told in ((False, r"mine\.bin' exists"), (True, r"mine\.bin' is no whole file")):
         with pytest.raises(KdlnetError, match=told):
             calibrate(
                 file, goal, data=str(dataset), out=numbers.with_suffix(".xml"),
