@@ -10,7 +10,7 @@ from typing import Any
 
 from kdlnet.errors import KdlnetError
 from kdlnet.inference.kinds import FileKind
-from kdlnet.inference.targets import check_target
+from kdlnet.inference.targets import check_target, to_replace
 from kdlnet.utils.files import check_writable, write_atomic, write_json
 
 _KEYS = {"weights", "largest_logit_error", "same_boxes", "passed"}
@@ -22,9 +22,7 @@ def check_free(path: Path, kind: FileKind, certificate: Path, overwrite: bool) -
     ``overwrite`` allows them to replace what kdlnet wrote, and nothing else.
     """
     check_target(path, kind, overwrite)
-    if not overwrite and os.path.lexists(certificate):
-        raise KdlnetError(f"{str(certificate)!r} exists: name another --out or add --overwrite")
-    if os.path.lexists(certificate) and not _is_certificate(certificate):
+    if to_replace([certificate], overwrite) and not _is_certificate(certificate):
         raise KdlnetError(
             f"{str(certificate)!r}, where the certificate would go, was not written by kdlnet and "
             "was left alone: name another --out"

@@ -14,9 +14,11 @@ from kdlnet import __version__
 from kdlnet.inference.exported import FORMAT
 from kdlnet.inference.layouts import Layout
 from kdlnet.inference.weights import Weights
+from kdlnet.models.fuse import replace_layers
 from kdlnet.models.neck import MergeStage
 from kdlnet.models.network import Network
 from kdlnet.nn.blocks import RepStage
+from kdlnet.nn.conv import ConvAct
 from kdlnet.ops.decode import decode_boxes, distances_to_boxes, expected_distances
 from kdlnet.ops.points import make_points
 from kdlnet.types import ImageSize, RawPredictions
@@ -49,7 +51,7 @@ def network_of(
         detector = detector.half()
         detector.backbone.add_module("stem", stem)
     if parted:
-        _part_stages(detector)
+        replace_layers(detector, RepStage, _PartedStage)
     if layout.outputs == "maps":
         return _Maps(detector).eval()
     if layout.dynamic:
@@ -79,14 +81,6 @@ class _Float32(nn.Module):
         return found.to(torch.float16)
 
 
-def _part_stages(module: nn.Module) -> None:
-    for name, child in module.named_children():
-        if isinstance(child, RepStage):
-            setattr(module, name, _PartedStage(child))
-        else:
-            _part_stages(child)
-
-
 class _PartedStage(nn.Module):
     """A fused stage whose first convolution is two, one for each half of its channels.
 
@@ -98,7 +92,7 @@ class _PartedStage(nn.Module):
     def __init__(self, stage: RepStage) -> None:
         super().__init__()
         weight, bias = (stage.split.conv.get_parameter(name) for name in ("weight", "bias"))
-        part = _Merged if isinstance(stage, MergeStage) else _Single
+        part = _Merged if isinstance(stage, MergeStage) else _single
         halves = zip(weight.chunk(2), bias.chunk(2), strict=True)
         self.first, self.second = (part(*half) for half in halves)
         self.chain, self.join = stage.chain, stage.join
@@ -111,19 +105,12 @@ class _PartedStage(nn.Module):
         return result
 
 
-class _Single(nn.Module):
-    """A 1x1 convolution and ReLU."""
-
-    def __init__(self, weight: Tensor, bias: Tensor) -> None:
-        super().__init__()
-        self.weight, self.bias = nn.Parameter(weight), nn.Parameter(bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(F.conv2d(x, self.weight, self.bias))
+def _single(weight: Tensor, bias: Tensor) -> ConvAct:
+    return ConvAct.from_kernel(weight, bias, stride=1, like=weight)
 
 
 class _Merged(nn.Module):
-    """The same of a map and a coarser one, enlarged, whose channels follow."""
+    """A 1x1 convolution and ReLU of a map and a coarser one, enlarged, whose channels follow."""
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
         super().__init__()

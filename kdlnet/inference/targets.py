@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from kdlnet.errors import KdlnetError, WeightsError
@@ -17,9 +18,7 @@ def check_target(path: Path, kind: FileKind, overwrite: bool) -> None:
 
     ``overwrite`` allows it to replace weights and files that kdlnet exported, and nothing else.
     """
-    there = [each for each in kind.files(path) if os.path.lexists(each)]
-    if there and not overwrite:
-        raise KdlnetError(f"{str(there[0])!r} exists: name another --out or add --overwrite")
+    there = to_replace(kind.files(path), overwrite)
     if there:
         try:
             _open(path)
@@ -29,6 +28,14 @@ def check_target(path: Path, kind: FileKind, overwrite: bool) -> None:
                 "--out or remove it"
             ) from None
     check_writable(path)
+
+
+def to_replace(files: Iterable[Path], overwrite: bool) -> list[Path]:
+    """Those of ``files`` that are there. Raises KdlnetError for one without ``overwrite``."""
+    there = [file for file in files if os.path.lexists(file)]
+    if there and not overwrite:
+        raise KdlnetError(f"{str(there[0])!r} exists: name another --out or add --overwrite")
+    return there
 
 
 def _open(path: Path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from typing import Protocol, TypeVar, runtime_checkable
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from torch import nn
 
@@ -27,7 +28,7 @@ def fuse_model(model: Model) -> Model:
     device = next(fused.parameters()).device
     if device.type != "meta":
         fused.to("cpu")  # not every accelerator has float64
-    _replace_children(fused)
+    replace_layers(fused, Fusible, lambda layer: layer.fuse())
     return fused.to(device)
 
 
@@ -36,9 +37,10 @@ def is_fused(model: nn.Module) -> bool:
     return not any(isinstance(module, Fusible) for module in model.modules())
 
 
-def _replace_children(module: nn.Module) -> None:
+def replace_layers(module: nn.Module, kind: type, replacement: Callable[[Any], nn.Module]) -> None:
+    """Puts its ``replacement`` in the place of every ``kind`` of layer below ``module``."""
     for name, child in module.named_children():
-        if isinstance(child, Fusible):
-            setattr(module, name, child.fuse())
+        if isinstance(child, kind):
+            setattr(module, name, replacement(child))
         else:
-            _replace_children(child)
+            replace_layers(child, kind, replacement)

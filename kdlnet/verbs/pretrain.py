@@ -75,10 +75,10 @@ def _pretrained(
         config = saved_settings(saved)
         if saved.training["over"]:
             return _over(saved, on_event)
-    if init is not None and "name" not in config.model.model_fields_set:
-        model = model_of(load_weights(init, start=True), config.model)
-        config = config.model_copy(update={"model": config.model.model_copy(update=model)})
     start = None if saved is not None else starting_weights(config.model, init)
+    if init is not None and start is not None and "name" not in config.model.model_fields_set:
+        model = config.model.model_copy(update=model_of(start, config.model))
+        config = config.model_copy(update={"model": model})
     if start is not None and config.optim.lr is None:
         rate = _ON_A_START * _rate(config)
         config = config.model_copy(update={"optim": config.optim.model_copy(update={"lr": rate})})
