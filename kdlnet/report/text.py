@@ -60,11 +60,11 @@ def render(text: str, size: int) -> NDArray[np.uint8]:
     file, shown = font_for(text.replace("\n", " "))
     font = _font(file, size)
     ascent, descent = font.getmetrics()
-    width = max(1, round(font.getlength(shown)) + 1)
-    canvas = np.zeros((ascent + descent, width), dtype=np.uint8)
     mask, (left, top) = font.getmask2(shown, mode="L")
-    letters = np.array(mask, dtype=np.uint8).reshape(mask.size[::-1])
-    letters = letters[: canvas.shape[0] - top, : max(0, width - left)]
+    left, top = max(0, left), max(0, top)  # the ink of a T or a J begins before its origin
+    width = max(1, round(font.getlength(shown)) + 1, left + mask.size[0])
+    canvas = np.zeros((ascent + descent, width), dtype=np.uint8)
+    letters = np.array(mask, dtype=np.uint8).reshape(mask.size[::-1])[: len(canvas) - top]
     canvas[top : top + letters.shape[0], left : left + letters.shape[1]] = letters
     canvas.flags.writeable = False  # shared by all callers through the cache
     return canvas

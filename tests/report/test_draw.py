@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import string
+
 import numpy as np
 import pytest
 
@@ -151,6 +153,14 @@ def test_text_is_rendered_cut_and_never_missing():
     assert short.endswith("…")
     assert render(short, 14).shape[1] <= 60
     assert font_for("a\U0010fffd")[1] == "a?"  # a letter that no font has
+
+
+@pytest.mark.parametrize("size", [13, 20, 35])
+def test_a_text_may_begin_with_any_letter(size):
+    """The ink of T, J, Y, j and _ begins before the place where the letter is put."""
+    for letter in [*string.ascii_letters, *string.punctuation, "ע"]:
+        first, behind = (render(text, size).sum(dtype=int) for text in (letter, f"  {letter}"))
+        assert first == pytest.approx(behind, rel=0.02), letter
 
 
 @pytest.mark.parametrize(("height", "width"), [(3000, 2), (2, 3000), (1, 1), (9, 1200)])
