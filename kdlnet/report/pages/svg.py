@@ -14,7 +14,7 @@ from itertools import groupby
 from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 440, 280
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 12, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 12, 12, 44
 _COLORS = 7
 
 

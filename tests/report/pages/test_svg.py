@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from xml.etree import ElementTree
 
 import pytest
@@ -28,6 +29,14 @@ def test_corners_of_the_plot():
     )
     assert paths(svg, "line") == [f"M{left} {bottom}L{right} {top}"]
     assert svg.find(f"{SPACE}title").text == "a <title>"
+
+
+def test_numbers_of_the_upright_axis_leave_room_for_its_title():
+    texts = {node.text: node for node in drawn().iter(f"{SPACE}text")}
+    title, number = texts["y"], texts["100 %"]
+    baseline = float(re.match(r"translate\((\d+) ", title.get("transform"))[1])
+    letters = 0.65 * 12 * len("100 %")  # wide ones, 12 units high
+    assert float(number.get("x")) - letters > baseline + 3  # tails of g and p
 
 
 def test_what_is_not_finite_breaks_the_line_and_equal_points_are_one():
