@@ -171,6 +171,21 @@ def test_boxes_lie_on_the_picture(chromium, page):
 
 @pytest.mark.slow
 @needs_chromium
+@pytest.mark.parametrize(("x1", "x2"), [(0, 8), (192, 200)])
+def test_names_of_boxes_at_the_border_stay_on_the_picture(chromium, tmp_path, x1, x2):
+    image = picture("a.png", "train", [(0, x1, 40.0, x2, 70.0)])
+    (tmp_path / "index.html").write_text(dataset_page("set", ["spurious copper"], [image]))
+    chromium.open(tmp_path / "index.html", "#image=a.png")
+    chromium.settle()
+    ends = "(() => {{ const r = document.querySelector({!r}).getBoundingClientRect();"
+    ends += "return [r.left, r.right]; }})()"
+    left, right = chromium.run(ends.format(".frame"))
+    tag = chromium.run(ends.format(".tag"))
+    assert left - 1 <= tag[0] < tag[1] <= right + 1
+
+
+@pytest.mark.slow
+@needs_chromium
 def test_keys_turn_the_chosen_pages(chromium, page):
     chromium.open(page, "#class=dent&image=a/1.png")
     assert chromium.run("byId('place').textContent") == "1 of 2"

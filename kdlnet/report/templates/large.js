@@ -5,9 +5,10 @@ function show(index) {
   const image = set.images[index], frame = document.querySelector(".frame");
   const [height, width] = image.size;
   frame.replaceChildren(picture(index), overlay(image));
-  image.boxes.forEach(([label, x1, y1], row) => {
+  image.boxes.forEach(([label, x1, y1, x2], row) => {
     const tag = make("span", "tag", set.names[label]);
-    tag.style.cssText = `left:${(100 * x1) / width}%;top:${(100 * y1) / height}%`;
+    const side = x1 + x2 > width ? `right:${100 - (100 * x2) / width}%` : `left:${(100 * x1) / width}%`;
+    tag.style.cssText = `${side};top:${(100 * y1) / height}%`; // grows towards the middle
     tag.style.background = set.colors[label];
     tag.style.color = darkText(set.colors[label]) ? "#000" : "#fff";
     tag.classList.toggle("inside", y1 / height < 0.03);
