@@ -126,14 +126,16 @@ def _curves(arms: Sequence[Arm]) -> Section:
     ]
     last = max(max(line.x) for line in lines)
     best = max(max(line.y) for line in lines)
-    top = max(0.05, 1.1 * best)
+    top = min(1.0, max(0.05, 1.1 * best))
+    step = next(step for step in (0.01, 0.02, 0.05, 0.1, 0.2) if 5 * step >= top)
+    steps = [step * k for k in range(6) if step * k <= top]
     x = Axis(
         "epoch",
         0,
         max(1.0, last),
         tuple((v, f"{v:.0f}") for v in (0.0, last / 2, last) if v or not last),
     )
-    y = Axis("AP on val", 0, top, tuple((top * k / 4, f"{top * k / 4:.2f}") for k in range(5)))
+    y = Axis("AP on val", 0, top, tuple((value, f"{value:.2f}") for value in steps))
     return Section(
         id="curves",
         name="On the way",

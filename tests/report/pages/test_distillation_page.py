@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,20 @@ def test_what_is_not_known():
     text = page([bare, arm("Student", 0.31, ())])
     assert "Not known" in text and "On the way" not in text
     assert page([]) and page([arm("Student", 0.2, ((1, 0.0),))])
+
+
+@pytest.mark.parametrize(
+    ("best", "numbers"),
+    [
+        (0.733, "0.00 0.20 0.40 0.60 0.80"),
+        (0.99, "0.00 0.20 0.40 0.60 0.80 1.00"),
+        (0.31, "0.00 0.10 0.20 0.30"),
+        (0.0, "0.00 0.01 0.02 0.03 0.04 0.05"),
+    ],
+)
+def test_the_axis_has_round_numbers_in_even_steps(best, numbers):
+    text = page([arm("Student", best, ((1, 0.0), (2, best)))])
+    assert re.findall(r'text-anchor="end">([\d.]+)<', text) == numbers.split()
 
 
 @pytest.mark.parametrize(
