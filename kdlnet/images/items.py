@@ -138,10 +138,11 @@ def file_item(path: Path, root: Path | None = None) -> Item:
 def array_item(image: ImageArray, index: int) -> Item:
     """An image in memory, (H, W), (H, W, 1) or (H, W, 3). Raises DataError for what is none."""
     pixels = image[:, :, None] if image.ndim == 2 else image
-    known = pixels.dtype in (np.uint8, np.uint16)
+    native = pixels.dtype.newbyteorder("=")  # big-endian, as some readers of TIFF and PGM give it
+    known = native in (np.uint8, np.uint16)
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or not known or not pixels.size:
         raise DataError(
-            f"an array of shape {image.shape} and type {image.dtype} is no image: give (H, W), "
-            "(H, W, 1) or (H, W, 3) in RGB order, uint8 or uint16"
+            f"array {index} of shape {image.shape} and type {image.dtype} is no image: give "
+            "(H, W), (H, W, 1) or (H, W, 3) in RGB order, uint8 or uint16"
         )
-    return Item(f"array {index}", f"{index:06d}", np.ascontiguousarray(pixels))
+    return Item(f"array {index}", f"{index:06d}", np.ascontiguousarray(pixels, native))

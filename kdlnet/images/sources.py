@@ -89,7 +89,7 @@ def open_source(source: SourceLike, timeout: float = TIMEOUT) -> Source:
     """
     if isinstance(source, np.ndarray):
         return _of_items([array_item(source, 0)], "array", "array")
-    if isinstance(source, Sequence) and not isinstance(source, str):
+    if isinstance(source, Sequence) and not isinstance(source, (str, bytes, bytearray)):
         return _of_entries(source)
     text = str(_known(source, (str, PathLike, Integral)))
     if _is_address(text):
@@ -186,7 +186,7 @@ def _entry(
     """What one of several stands for, and the folders that it claims."""
     if isinstance(entry, np.ndarray):
         return [array_item(entry, index)], ()
-    path, text = Path(_known(entry)), str(entry)
+    path, text = Path(_known(entry, where=f"entry {index}: ")), str(entry)
     if _is_address(text) or _is_camera(text):
         name = public(text) if _is_address(text) else f"camera {text}"
         raise DataError(f"{name} among several sources: it may never end, so predict it by itself")
@@ -216,10 +216,13 @@ def _is_pattern(text: str) -> bool:
     return any(mark in text for mark in "*?[")
 
 
-def _known(entry: _Entry, kinds: tuple[type, ...] = (str, PathLike)) -> _Entry:
+def _known(entry: _Entry, kinds: tuple[type, ...] = (str, PathLike), where: str = "") -> _Entry:
     """Raises DataError for what names nothing, as None does, OpenCV's answer to a missing file."""
     if not isinstance(entry, kinds):
-        raise DataError(f"a {type(entry).__name__} is no source: {_ALLOWED}, in Python an array")
+        raise DataError(
+            f"{where}a {type(entry).__name__} is no source: {_ALLOWED}, in Python also an array, "
+            "or a list of images"
+        )
     if not str(entry).strip():  # an unset variable of a shell; as a path it would be this folder
         raise DataError(f"the source is empty: {_ALLOWED}")
     return entry

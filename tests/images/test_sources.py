@@ -164,10 +164,31 @@ def test_globs_and_lists_are_read_among_several_too(tree):
     assert {path.resolve() for path in found.folders} == {tree / "parts", tree / "parts/b"}
 
 
-@pytest.mark.parametrize("wrong", [None, 0.5, [None], ["parts", 0]])
-def test_what_names_nothing_is_refused_in_one_line(tree, wrong):
-    with pytest.raises(DataError, match=r"^a \w+ is no source: give an image.*array$"):
+@pytest.mark.parametrize(
+    ("wrong", "what"),
+    [
+        (None, "a NoneType"),
+        (0.5, "a float"),
+        (b"parts", "a bytes"),
+        ((path for path in ["parts"]), "a generator"),
+        ([None], "entry 0: a NoneType"),
+        (["parts", 0], "entry 1: a int"),
+    ],
+)
+def test_what_names_nothing_is_refused_in_one_line(tree, wrong, what):
+    with pytest.raises(DataError, match=f"^{what} is no source: give an image.*a list of images$"):
         open_source(wrong)
+
+
+def test_a_wrong_array_among_several_is_named(tree):
+    with pytest.raises(DataError, match=r"^array 1 of shape"):
+        open_source([np.zeros((2, 2), np.uint8), np.zeros((2, 2))])
+
+
+def test_16_bits_in_the_other_order_of_bytes_are_the_same_image(tree):
+    deep = np.arange(15, dtype=np.uint16).reshape(3, 5, 1) * 257
+    (frame,), _ = read(deep.astype(">u2"))
+    assert frame.image.dtype == np.uint16 and (frame.image == deep).all()
 
 
 def test_what_cannot_be_read_is_named_and_skipped(tree):
