@@ -8,7 +8,7 @@ from typing import Literal
 from kdlnet.errors import ConfigError
 from kdlnet.images.window import Window
 from kdlnet.types import ImageSize, Preprocess, Tiling
-from kdlnet.utils.parse import parse_tile
+from kdlnet.utils.parse import parse_tile, parse_window
 
 TileChoice = ImageSize | Literal["off"] | None
 """Tiles of (H, W) pixels of the original image, "off" for whole images, None for no change."""
@@ -34,12 +34,12 @@ def adjusted(
     """The contract with what is given in place of its own.
 
     A ``window`` that a person gives holds for files of any bit depth. Raises ConfigError for a
-    ``tile`` or an ``overlap`` out of range, and for an overlap without tiles.
+    ``window``, a ``tile`` or an ``overlap`` out of range, and for an overlap without tiles.
     """
     if image_size is not None:
         contract = replace(contract, image_size=image_size)
     if window is not None:
-        contract = replace(contract, window=window, depth=None)
+        contract = replace(contract, window=parse_window(window), depth=None)
     size = "off" if tile is None else parse_tile(tile)
     if tile is not None and size == "off":
         contract = replace(contract, tiling=None)

@@ -29,6 +29,7 @@ from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.ops.limits import IOU_THRESHOLD, MAX_DETECTIONS
 from kdlnet.types import DetectionArrays, ImageSize, Preprocess
 from kdlnet.utils.lanes import in_turn
+from kdlnet.utils.parse import parse_image_size
 
 # Pixels of the originals that are worked on at once: few large boards, many small crops.
 _BATCH_BYTES = 512 * 2**20
@@ -44,6 +45,10 @@ class Predictor:
     empty where none did. Threads may share it; processes load one each, see
     :class:`~kdlnet.utils.threads.Home`. Raises ConfigError for a value out of range and for an
     unknown class.
+
+    ``predict`` and ``stream`` take an image, a folder, a glob, a .txt list or a video by its path,
+    an array (H, W), (H, W, 1) or (H, W, 3) in RGB, uint8 or uint16, or a list of such; ``stream``
+    also a camera by its number and a stream by its address.
 
     >>> detector = Detector.load("best.pt")  # doctest: +SKIP
     >>> for prediction in detector.predict("parts/"):  # doctest: +SKIP
@@ -71,7 +76,7 @@ class Predictor:
             raise ConfigError(f"no class is left to look for: name some of {', '.join(self.names)}")
         for name in self.classes or ():
             if name not in self.names:
-                raise ConfigError(unknown("class", name, self.names))
+                raise ConfigError(unknown("class", str(name), self.names))
 
     @classmethod
     def load(
@@ -97,7 +102,12 @@ class Predictor:
         :func:`~kdlnet.images.contract.adjusted`. Unfused weights are folded in memory. Raises
         WeightsError or ConfigError, KdlnetError where ONNX Runtime is not installed.
         """
-        runtime = open_runtime(Path(path), device=device, image_size=image_size)
+        if image_size is not None:
+            image_size = parse_image_size(image_size)
+        if isinstance(classes, str):
+            classes = [classes]  # of its letters none is a class
+        # A torch.device or the number of a GPU will do.
+        runtime = open_runtime(Path(path), device=str(device), image_size=image_size)
         rule, calibration = runtime.rule, runtime.calibration
         if score_threshold is not None:
             _check("score", score_threshold, 0 <= score_threshold < 1, "0 or more, below 1")

@@ -9,6 +9,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -145,6 +146,26 @@ def test_fused_weights_find_the_same(
     ):
         assert a.labels.tolist() == b.labels.tolist() and len(a)
         np.testing.assert_allclose(a.boxes, b.boxes, atol=1e-2)
+
+
+def test_load_takes_what_the_command_line_takes(file: Path) -> None:
+    name = Predictor.load(file, device="cpu").names[0]
+    found = Predictor.load(file, device=torch.device("cpu"), image_size=96, classes=name)  # type: ignore[arg-type]
+    assert found.preprocess.image_size == (96, 96) and found.classes == (name,)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "line"),
+    [
+        ({"image_size": 100}, "image size 100: give one multiple of 32"),
+        ({"window": (100, 0)}, r"window \(100, 0\): give the lower value first"),
+        ({"window": 255}, "window 255: give the two intensities"),
+        ({"classes": [0]}, "unknown class '0'"),
+    ],
+)
+def test_load_refuses_in_one_line(file: Path, wrong: dict[str, Any], line: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{line}"):
+        Predictor.load(file, device="cpu", **wrong)
 
 
 def test_load_takes_the_stored_threshold(file: Path, tmp_path: Path) -> None:
