@@ -218,7 +218,7 @@ def _is_pattern(text: str) -> bool:
 
 def _known(entry: _Entry, kinds: tuple[type, ...] = (str, PathLike), where: str = "") -> _Entry:
     """Raises DataError for what names nothing, as None does, OpenCV's answer to a missing file."""
-    if not isinstance(entry, kinds):
+    if isinstance(entry, bool) or not isinstance(entry, kinds):
         raise DataError(
             f"{where}a {type(entry).__name__} is no source: {_ALLOWED}, in Python also an array, "
             "or a list of images"

@@ -170,6 +170,7 @@ def test_globs_and_lists_are_read_among_several_too(tree):
         (None, "a NoneType"),
         (0.5, "a float"),
         (b"parts", "a bytes"),
+        (True, "a bool"),  # an int to Python, but no camera
         ((path for path in ["parts"]), "a generator"),
         ([None], "entry 0: a NoneType"),
         (["parts", 0], "entry 1: a int"),

@@ -113,7 +113,7 @@ needs_chromium = pytest.mark.skipif(PROGRAM is None, reason="no Chromium install
         (["val"], ALL[3:]),
         (["train", "val"], ALL),
         (["dent"], ALL[:2]),
-        (["good parts"], ["good <i>.png", "lost.png"]),
+        (["good parts"], ["good <i>.png"]),
         (["</script>", "train"], ["2.png"]),
         (["small"], ["2.png"]),
         (["any finding", "val"], ["lost.png"]),

@@ -14,10 +14,13 @@ function make(tag, className, text) {
 
 const counted = (count, one, many) => `${count || "no"} ${count === 1 ? one : many}`;
 
+// Of an image that cannot be read nobody knows whether it shows a good part.
+const isGood = (image, index) => !image.boxes.length && Boolean(thumbnails[index]);
+
 // What each image answers to, by filter.
-const keys = set.images.map((image) => ({
+const keys = set.images.map((image, index) => ({
   split: [set.splits[image.split]],
-  class: image.boxes.length ? [...new Set(image.boxes.map((box) => set.names[box[0]]))] : [GOOD],
+  class: isGood(image, index) ? [GOOD] : [...new Set(image.boxes.map((box) => set.names[box[0]]))],
   finding: image.findings.length ? [ANY, ...new Set(image.findings.map((line) => line[0]))] : [],
 }));
 const chosen = { split: new Set(), class: new Set(), finding: new Set() };
@@ -63,7 +66,7 @@ function buildFilters() {
     mark.style.background = set.colors[label];
     addChoice("class", name, mark);
   });
-  if (set.images.some((image) => !image.boxes.length)) addChoice("class", GOOD, make("span", "mark"));
+  if (set.images.some(isGood)) addChoice("class", GOOD, make("span", "mark"));
   const lines = set.images.flatMap((image) => image.findings);
   if (set.checks.length) addChoice("finding", ANY);
   set.checks.forEach((check) =>
@@ -156,7 +159,7 @@ function makeCard(image, index) {
   const caption = make("span", "caption");
   if (image.findings.length) caption.append(make("span", "dot " + worst(image.findings)));
   caption.append(make("span", "text", image.name.split("/").pop()));
-  caption.append(make("span", "figure", image.boxes.length || "good"));
+  caption.append(make("span", "figure", isGood(image, index) ? "good" : image.boxes.length || ""));
   card.append(make("span", "picture"), caption);
   card.addEventListener("click", () => show(index));
   return card;
