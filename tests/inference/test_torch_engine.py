@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Barrier, get_ident
 
 import pytest
 import torch
@@ -25,9 +26,14 @@ def of_a_new_thread() -> int:
 def test_a_lane_takes_its_share_and_no_other_thread_has_fewer() -> None:
     """Nor while a loop over predictions stands still, nor where two that overlap end."""
     shares: set[int] = set()
+    lanes: set[int] = set()
+    both = Barrier(2, timeout=30)
 
     def network(images: torch.Tensor) -> RawPredictions:
         shares.add(torch.get_num_threads())
+        if get_ident() not in lanes:
+            lanes.add(get_ident())
+            both.wait()  # while one takes its share, a new thread may see it
         return blob(images)
 
     predictor = replace(make_predictor(), engine=TorchEngine(network), batch=2)
