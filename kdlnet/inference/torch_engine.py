@@ -83,7 +83,8 @@ def _take(threads: int) -> None:
     """Gives so many threads to what the calling thread computes from now on, and to nobody else.
 
     torch keeps a number for each thread and one for threads to come, which any thread that sets its
-    own sets, too; here another thread puts that one back.
+    own sets, too; here another thread puts that one back. A thread that first uses torch in between
+    gets the fewer.
     """
     if torch.get_num_threads() == threads:
         return
