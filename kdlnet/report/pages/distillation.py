@@ -12,7 +12,7 @@ from kdlnet.metrics.comparison import Comparison
 from kdlnet.report.pages.comparison import differences_section
 from kdlnet.report.pages.render import render
 from kdlnet.report.pages.section import Section, drawn
-from kdlnet.report.pages.svg import Axis, Line, style
+from kdlnet.report.pages.svg import Axis, Line, share_axis, style
 from kdlnet.report.pages.words import counted, figure, visible
 from kdlnet.utils.files import write_atomic
 
@@ -126,16 +126,13 @@ def _curves(arms: Sequence[Arm]) -> Section:
     ]
     last = max(max(line.x) for line in lines)
     best = max(max(line.y) for line in lines)
-    top = min(1.0, max(0.05, 1.1 * best))
-    step = next(step for step in (0.01, 0.02, 0.05, 0.1, 0.2) if 5 * step >= top)
-    steps = [step * k for k in range(6) if step * k <= top]
     x = Axis(
         "epoch",
         0,
         max(1.0, last),
         tuple((v, f"{v:.0f}") for v in (0.0, last / 2, last) if v or not last),
     )
-    y = Axis("AP on val", 0, top, tuple((value, f"{value:.2f}") for value in steps))
+    y = share_axis("AP on val", best)
     return Section(
         id="curves",
         name="On the way",

@@ -71,6 +71,14 @@ def unit_axis(title: str) -> Axis:
     return Axis(title, 0.0, 1.0, tuple((step / 4, f"{step / 4:g}") for step in range(5)))
 
 
+def share_axis(title: str, largest: float) -> Axis:
+    """From 0 to a tenth above the ``largest`` share, in up to five round steps."""
+    top = min(1.0, max(0.05, 1.1 * largest))
+    step = next(step for step in (0.01, 0.02, 0.05, 0.1, 0.2) if 5 * step >= top)
+    steps = [step * k for k in range(6) if step * k <= top]
+    return Axis(title, 0.0, top, tuple((value, f"{value:.2f}") for value in steps))
+
+
 def log_axis(title: str, low: float, high: float) -> Axis:
     """Ticks at 1, 2 and 5 times the powers of ten between ``low`` and ``high``, both above 0."""
     low, high = (low, high) if high > low * 1.0001 else (low / 2, high * 2)
