@@ -177,6 +177,14 @@ Resume = Annotated[
     Path | None,
     option("--resume", metavar="RUN", help="Go on with a run: its folder or last.pt."),
 ]
+Final = Annotated[
+    Path | None,
+    option(
+        "--final",
+        metavar="RUN",
+        help="The last training: RUN once more, on train and val together.",
+    ),
+]
 Cache = Annotated[
     str | None, option("--cache", metavar="KIND", help="Decoded images: ram, disk or none [ram].")
 ]

@@ -40,6 +40,7 @@ class EventPrinter:
         self._epochs_known = epochs_known
         self._epochs = 0
         self._idle = True
+        self._measured = True
         self._best: float | None = None
         self._said: dict[str, float] = {}
 
@@ -76,14 +77,15 @@ class EventPrinter:
 
     def _started(self, event: events.RunStarted) -> None:
         self.folder, self._epochs, self._idle = event.folder, event.epochs, True
+        self._measured = event.val_images > 0
         epochs = counted(event.epochs, "epoch") if self._epochs_known else "epochs"
+        val = counted(event.val_images, "val image") if self._measured else "val among them"
         for line in (
             f"model   {event.model}: {event.parameters / 1e6:.2f} M parameters, "
             f"{event.gflops:.2f} GFLOPs",
-            f"data    {counted(event.train_images, 'train image')}, "
-            f"{counted(event.val_images, 'val image')}",
-            f"run     {epochs} of {counted(event.steps_per_epoch, 'step')} on {event.device}; "
-            "* is the best so far",
+            f"data    {counted(event.train_images, 'train image')}, " + val,
+            f"run     {epochs} of {counted(event.steps_per_epoch, 'step')} on {event.device}"
+            + ("; * is the best so far" if self._measured else ""),
             f"folder  {shown(event.folder)}",
         ):
             self._console.say(line)
@@ -126,7 +128,7 @@ class EventPrinter:
             cells.append(f"{rate:.0f} images/s")
         if (seconds := event.row.get("seconds")) is not None:
             cells.append(duration(seconds))
-        self._console.say("  ".join(cells) + ("  *" if event.best else ""))
+        self._console.say("  ".join(cells) + ("  *" if event.best and self._measured else ""))
 
     def _epoch_name(self, epoch: int) -> str:
         """``epoch  7/100``, counted from 1; without the total where only time decides."""

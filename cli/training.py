@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -109,6 +109,27 @@ def resumed_settings(
     return own.model_copy(update={"data": _place(own, flags)})
 
 
+def final_settings(
+    final: Path,
+    others: Mapping[str, object],
+    flags: dict[str, Any],
+    assignments: list[str] | None,
+) -> TrainConfig:
+    """The settings of the run ``final``, changed by flags, to learn from val, too.
+
+    Raises UsageProblem where that is no run, and for one of the flags ``others`` that was given:
+    they say something else of what to train.
+    """
+    from kdlnet.verbs.train import RunFolder
+
+    own = RunFolder.around(final).config
+    if clash := next((flag for flag, value in others.items() if value), None):
+        raise UsageProblem(f"--final repeats the run {final}: leave {clash} out")
+    if not own.is_file():
+        raise UsageProblem(f"--final {final}: no run of kdlnet train or distill is there")
+    return new_settings(own, flags | {"data.with_val": True}, assignments)
+
+
 def _place(own: TrainConfig, flags: dict[str, Any]) -> DataConfig:
     """The section ``data`` of a run that goes on, with the dataset's place from the flags."""
     from kdlnet.config import DataConfig
@@ -177,7 +198,8 @@ def progress(
 
 def _show(console: Console, result: TrainResult) -> None:
     ap, ap50 = result.metrics.get("ap"), result.metrics.get("ap50")
-    console.say(f"best    {shown(result.best)}: AP {figure(ap)}, AP50 {figure(ap50)}", "bold")
+    reached = "not measured" if ap is None else f"AP {figure(ap)}, AP50 {figure(ap50)}"
+    console.say(f"best    {shown(result.best)}: {reached}", "bold")
     console.document(
         {
             "folder": result.folder,

@@ -39,7 +39,8 @@ class DataConfig(_Section):
     ``cache``: ``ram`` (falls back to ``disk`` past ``cache_gb`` a split), ``disk`` (a memory-mapped
     file in the temporary folder, deleted at the end) or ``none`` (decoded for every batch).
     ``window``: the two intensities that become black and white, as ``0-4095`` or a pair; null
-    measures the training set.
+    measures the training set. ``with_val``: the training learns from val, too, and nothing is
+    measured: the last epoch is kept, see :mod:`kdlnet.training.final`.
     """
 
     name: str | tuple[str, ...] = ""
@@ -50,6 +51,7 @@ class DataConfig(_Section):
     window: tuple[float, float] | None = None
     train_split: str = "train"
     val_split: str = "val"
+    with_val: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -18,7 +18,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """A training run begins. ``parameters`` and ``gflops`` are those of the fused model."""
+    """A training run begins. ``parameters`` and ``gflops`` are those of the fused model.
+
+    ``val_images`` is 0 where the run learns from val and measures nothing.
+    """
 
     folder: Path
     model: str

@@ -19,6 +19,7 @@ from ..options import (
     Device,
     Devices,
     Epochs,
+    Final,
     Init,
     Json,
     Out,
@@ -38,6 +39,7 @@ from ..options import (
 from ..team import as_team
 from ..training import (
     config_flags,
+    final_settings,
     new_settings,
     progress,
     resumed_settings,
@@ -150,6 +152,7 @@ def distill(
     init: Init = None,
     time: Time = None,
     resume: Resume = None,
+    final: Final = None,
     cache: Cache = None,
     out: Out = None,
     overwrite: Overwrite = False,
@@ -199,14 +202,24 @@ def distill(
         from kdlnet.verbs.baseline import is_comparison
         from kdlnet.verbs.distill import distill as verb
 
-        if resume is None:
+        if final is not None:
+            others = {
+                "--resume": resume,
+                "--config": config,
+                "--teacher-model": teacher_model,
+                "--recipe": recipe,
+                "--generations": generations,
+                "--baseline": baseline,
+            }
+            settings = final_settings(final, others, flags, assignments)
+        elif resume is None:
             settings = new_settings(config, flags, assignments, _defaults(recipe, teacher))
         else:
             settings = resumed_settings(resume, config, flags, assignments, out, overwrite)
             if is_comparison(resume):
                 show_gain(console, settings, resume=resume)
                 return
-        places = given(out=out, teachers=teacher, teacher_model=teacher_model)
+        places = given(out=out, final=final, teachers=teacher, teacher_model=teacher_model)
         places |= given(init=weights_of(init), resume=resume, generations=generations)
         if baseline:
             numbers = parse_seeds(seeds or str(settings.seed))

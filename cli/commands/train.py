@@ -15,6 +15,7 @@ from ..options import (
     Device,
     Devices,
     Epochs,
+    Final,
     Init,
     Json,
     Model,
@@ -31,7 +32,14 @@ from ..options import (
     given,
 )
 from ..team import as_team
-from ..training import config_flags, new_settings, resumed_settings, run, weights_for
+from ..training import (
+    config_flags,
+    final_settings,
+    new_settings,
+    resumed_settings,
+    run,
+    weights_for,
+)
 
 
 def train(
@@ -50,6 +58,7 @@ def train(
     time: Time = None,
     init: Init = None,
     resume: Resume = None,
+    final: Final = None,
     cache: Cache = None,
     out: Out = None,
     overwrite: Overwrite = False,
@@ -69,6 +78,7 @@ def train(
     kdlnet train --data neu-det
     kdlnet train --data camera1/data.yaml --data camera2/data.yaml --time 60m
     kdlnet train --resume runs/train/neu-det
+    kdlnet train --final runs/train/neu-det
     """
     as_team(devices, context)
     flags = config_flags(
@@ -88,11 +98,15 @@ def train(
         init=init,
     )
     with Console(as_json=as_json, quiet=quiet) as console:
-        if resume is not None:
+        if final is not None:
+            others = {"--resume": resume, "--config": config}
+            settings = final_settings(final, others, flags, assignments)
+        elif resume is not None:
             settings = resumed_settings(resume, config, flags, assignments, out, overwrite)
         else:
             settings = new_settings(config, flags, assignments)
-        places = given(out=out, resume=resume, init=weights_for(console, init, resume))
+        places = given(out=out, resume=resume, final=final)
+        places |= given(init=weights_for(console, init, resume))
         from kdlnet.verbs.train import train as verb
 
         run(console, verb, settings, overwrite=overwrite, **places)

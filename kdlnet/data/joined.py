@@ -60,6 +60,16 @@ def join(parts: Sequence[DatasetInfo]) -> DatasetInfo:
     )
 
 
+def with_split(info: DatasetInfo, split: str, other: str) -> DatasetInfo:
+    """The dataset whose ``split`` holds the images of ``other``, too."""
+    if info.parts:
+        return join([with_split(part, split, other) for part in info.parts])
+    if other not in info.splits:
+        return info
+    entries = info.splits.get(split, ()) + info.splits[other]
+    return replace(info, splits=info.splits | {split: entries})
+
+
 def _common_root(parts: Sequence[DatasetInfo]) -> Path:
     """The folder around all of ``parts``; that of the first where they are on several drives."""
     try:

@@ -146,6 +146,7 @@ def exported_runtime(
         fixed_size=not layout.dynamic,
         batch=layout.batch,
         with_boxes=network.with_boxes,
+        learned=tuple(map(str, header.get("learned", ()))),
         **about,
     )
 

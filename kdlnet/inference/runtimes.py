@@ -24,6 +24,7 @@ class Runtime:
     """A network that is ready to run, and what one must know to feed it and read its answer.
 
     ``rule`` is the file's own, and ``calibration`` says how it was chosen, empty where none was.
+    ``learned`` are digests of the splits it has learned from, as far as the file tells.
     ``name`` is a key of RUNTIMES, ``version`` that of the library behind it; ``device_name`` is the
     chip. ``fused`` says what runs, ``file_fused`` what the file holds. ``fixed_size``: only
     ``preprocess.image_size`` fits. ``batch`` is what the network takes at once, None for any;
@@ -49,6 +50,7 @@ class Runtime:
     batch: int | None = None
     precision: str = "float32"
     with_boxes: Callable[[Any], tuple[Any, Any]] | None = None
+    learned: tuple[str, ...] = ()
 
     @property
     def device(self) -> str:

@@ -41,5 +41,6 @@ def open_file(path: Path, wanted: Wanted) -> Runtime:
         fused=wanted.fuse or weights.fused,
         file_fused=weights.fused,
         fixed_size=False,
+        learned=weights.learned,
         precision="float32 (TF32)" if device.type == "cuda" else "float32",
     )

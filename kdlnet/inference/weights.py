@@ -38,7 +38,9 @@ class Weights:
 
     ``thresholds`` are what :meth:`VerdictRule.of_weights` reads, and ``calibration`` says how they
     were chosen, empty where no calibration did; ``training`` is what resume needs, empty in
-    best.pt; ``path`` is the file it came from; ``purpose`` is ``detect`` or :data:`START`.
+    best.pt; ``path`` is the file it came from; ``purpose`` is ``detect`` or :data:`START`;
+    ``learned`` are digests of the splits that were learned from
+    (:func:`~kdlnet.data.digest.images_digest`), empty in files of older versions.
     """
 
     detector: Network
@@ -53,6 +55,7 @@ class Weights:
     training: dict[str, Any] = field(default_factory=dict)
     path: Path | None = None
     purpose: str = "detect"
+    learned: tuple[str, ...] = ()
 
     @property
     def rule(self) -> VerdictRule:
@@ -71,6 +74,7 @@ class Weights:
             "calibration": dict(self.calibration),
             "metrics": dict(self.metrics),
             "purpose": self.purpose,
+            "learned": list(self.learned),
         }
 
 
@@ -252,6 +256,7 @@ def _fitted(content: dict[str, Any]) -> Weights:
         metrics=dict(content["metrics"]),
         training=content.get("training", {}),
         purpose=purpose,
+        learned=tuple(map(str, content.get("learned", ()))),
     )
     _ = weights.rule  # raises where the thresholds are none
     return weights

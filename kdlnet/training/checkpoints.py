@@ -10,6 +10,7 @@ import torch
 from kdlnet.config import TrainConfig, build_config, load_config
 from kdlnet.data.digest import images_digest
 from kdlnet.errors import ConfigError, DataError, WeightsError
+from kdlnet.inference.released import from_anywhere
 from kdlnet.inference.weights import Weights
 from kdlnet.models.zoo import ModelArguments
 from kdlnet.training.parts import RunParts, at_place_of
@@ -41,8 +42,13 @@ class Checkpoints:
         self.scaler = scaler
         self.validation = validation
         self.state = parts.state
+        self._init = None if parts.init is None else str(from_anywhere(parts.init))
         self._saved, self._took = 0.0, 0.0
         self._digests = [images_digest(part.paths) for part in (parts.train, parts.val)]
+        self._learned = self._digests[:1]
+        if parts.config.data.with_val:
+            own = sorted(set(parts.train.paths) - set(parts.val.paths))
+            self._learned = [images_digest(own), self._digests[1]]
 
     def save(self, best: bool, over: bool) -> None:
         """Writes results.csv, best.pt when this epoch is the best, and last.pt.
@@ -70,6 +76,7 @@ class Checkpoints:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "state": self.state.state_dict(),
+            "init": self._init,
         }
         self.folder.save(self.folder.last, weights)
 
@@ -82,6 +89,7 @@ class Checkpoints:
         self.optimizer.load_state_dict(training["optimizer"])
         self.scaler.load_state_dict(training["scaler"])
         self.validation.thresholds = dict(saved.thresholds)
+        self._init = training.get("init", "")
         for name, value in training["state"].items():
             setattr(self.state, name, value)
 
@@ -120,6 +128,7 @@ class Checkpoints:
             parts.train.preprocess,
             thresholds=self.validation.thresholds,
             metrics={key: row[key] for key in ("epoch", "ap", "ap50", "ap75") if key in row},
+            learned=tuple(self._learned),
         )
 
 

@@ -12,7 +12,7 @@ import torch
 from kdlnet.config import TrainConfig
 from kdlnet.data.catalog import DatasetInfo
 from kdlnet.data.dataset import DetectionDataset, load_split
-from kdlnet.data.joined import described, find_datasets
+from kdlnet.data.joined import described, find_datasets, with_split
 from kdlnet.data.labels import FEW, Split, count_boxes
 from kdlnet.data.listing import label_path, list_images
 from kdlnet.errors import DataError
@@ -36,7 +36,11 @@ _FEW_STEPS = 4000
 
 @dataclass
 class RunParts:
-    """The parts of a run, ready for the loop."""
+    """The parts of a run, ready for the loop.
+
+    ``init`` are the weights that somebody named to start from, ``thresholds`` those that the run
+    keeps until its validation finds some of its own.
+    """
 
     config: TrainConfig
     device: torch.device
@@ -45,6 +49,8 @@ class RunParts:
     val: DetectionDataset
     detector: Network
     average: WeightAverage[Network]
+    init: Path | None = None
+    thresholds: dict[str, Any] = field(default_factory=dict)
     state: LoopState = field(default_factory=LoopState)
 
 
@@ -84,14 +90,21 @@ def prepare_run(
         on_event(Message(line))
     if saved is None and start is None and not config.distill.taught:
         _say_if_short(config, len(train_set), on_event)
-    found = load_split(info, config.data.val_split, config.data.strict)
-    val_set = _open(found, config.data.val_split, contract, config, on_event)
-    if saved is None or not len(val_set.labels):
-        _say_what_is_rare(found, val_set, config.data.val_split, info, on_event)
+    val_split = config.data.val_split
+    found = load_split(info, val_split, config.data.strict)
+    if config.data.with_val:  # nobody measures on it but a teacher, once
+        seldom = config.changed(data={"cache": "none"})
+        val_set = _open(found, val_split, contract, seldom, on_event)
+        text = f"learns from {val_split}, too: nothing is measured, and the last epoch is kept"
+        on_event(Message(text))
+    else:
+        val_set = _open(found, val_split, contract, config, on_event)
+        if saved is None or not len(val_set.labels):
+            _say_what_is_rare(found, val_set, val_split, info, on_event)
     require_even(min(config.batch, len(train_set)))
     detector.to(device).to(memory_format=torch.channels_last)
     average = WeightAverage(detector, config.optim.ema_decay)
-    return RunParts(config, device, info, train_set, val_set, detector, average)
+    return RunParts(config, device, info, train_set, val_set, detector, average, init)
 
 
 def _require_same_classes(saved: Weights, info: DatasetInfo) -> None:
@@ -139,9 +152,11 @@ def training_split(config: TrainConfig) -> Split:
 
     Raises DataError where that cannot be, or where there is no split to measure the run on.
     """
-    info = find_data(config)
-    list_images(info, config.data.val_split)
-    return load_split(info, config.data.train_split, config.data.strict)
+    info, data = find_data(config), config.data
+    list_images(info, data.val_split)
+    if data.with_val:
+        info = with_split(info, data.train_split, data.val_split)
+    return load_split(info, data.train_split, data.strict)
 
 
 def _open(

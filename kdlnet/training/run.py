@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,13 +55,16 @@ def plain_run(
     overwrite: bool,
     on_event: Listener,
     found: Split | None = None,
+    thresholds: Mapping[str, Any] | None = None,
 ) -> TrainResult:
     """A new run without a teacher, whatever the settings say of one; ``init`` are weights.
 
-    ``found`` is the training split where it was read before.
+    ``found`` is the training split where it was read before, ``thresholds`` those that it keeps
+    until val tells others.
     """
     config = config.changed(distill={"teachers": (), "own_average": False})
     parts = prepare_run(config, None, init, on_event, found)
+    parts.thresholds = dict(thresholds or {})
     folder = run_folder(parts, Path("runs/train"), out, overwrite, reads=[init])
     return run_training(parts, supervised_step(parts), folder, None, on_event)
 
@@ -238,7 +241,7 @@ def _started(parts: RunParts, folder: RunFolder, steps: int) -> RunStarted:
         parameters=cost.parameters,
         gflops=cost.gflops,
         train_images=len(parts.train.paths),
-        val_images=len(parts.val.paths),
+        val_images=0 if parts.config.data.with_val else len(parts.val.paths),
         device=str(parts.device) if ranks() == 1 else f"{ranks()} x {parts.device.type}",
         epochs=parts.config.epochs,
         steps_per_epoch=steps,

@@ -107,6 +107,11 @@ def begin_series(
     Nothing is made when weights that the series needs cannot be read: WeightsError.
     """
     require_alone(_ONE)
+    if config.data.with_val:
+        raise ConfigError(
+            "data.with_val measures nothing and belongs to one training, not to a series: train "
+            "the teacher first, then name it with --teacher"
+        )
     needed = [*series.teachers, *([] if series.init is None else [series.init])]
     for weights in needed:
         load_weights(weights, start=weights == series.init)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from kdlnet.config import TrainConfig
 from kdlnet.data.labels import Split
@@ -29,13 +30,15 @@ def taught_run(
     overwrite: bool,
     on_event: Listener,
     found: Split | None = None,
+    thresholds: Mapping[str, Any] | None = None,
 ) -> TrainResult:
     """A new run under ``teachers``, averaged; ``init`` are weights the student starts from.
 
-    ``found`` is the training split where it was read before.
+    ``found`` and ``thresholds`` are as for a plain run.
     """
     names = [str(from_anywhere(teacher)) for teacher in teachers]
     parts = prepare_run(config.changed(distill={"teachers": names}), None, init, on_event, found)
+    parts.thresholds = dict(thresholds or {})
     teacher = _teacher(parts, teachers, on_event)
     folder = run_folder(parts, Path("runs/distill"), out, overwrite, reads=[*teachers, init])
     result = run_training(parts, _step(parts, teacher), folder, None, on_event)

@@ -11,9 +11,13 @@ from kdlnet.metrics.result import ImageResult
 from kdlnet.training.parts import RunParts
 from kdlnet.utils.ranks import as_of_writer, from_writer, gathered, share
 
+_FIGURES = ("ap", "ap50", "ap75")
+
 
 class Validation:
     """Called for AP on val. ``thresholds`` are those of the newest call, kept for predict.
+
+    A run that learns from val has no figures, and keeps the thresholds it was given.
 
     Ranks divide the images among them; all know what comes of it. The averaged weights are those
     of rank 0, whose batch norms have statistics of their own.
@@ -21,13 +25,15 @@ class Validation:
 
     def __init__(self, parts: RunParts) -> None:
         self.parts = parts
-        self.thresholds: dict[str, float] = {}
+        self.thresholds = dict(parts.thresholds)
         # Recorded once for all epochs: the weights of the average change in place.
         self._network = replayed_on(parts.device, parts.average.model)
 
     def __call__(self) -> dict[str, float | None]:
         """AP, AP50 and AP75; the score with the best F1 becomes the threshold."""
         parts = self.parts
+        if parts.config.data.with_val:
+            return dict.fromkeys(_FIGURES)
         as_of_writer(parts.average.model.state_dict().values())
         engine = TorchEngine(self._network, parts.device)
         own = share(len(parts.val.paths))
@@ -42,4 +48,4 @@ class Validation:
         measured = average_precision(results, parts.info.names)
         best = curves(results, parts.info.names).overall.best
         thresholds = {} if best is None else {"score": round(best.score, 4)}
-        return {"ap": measured.ap, "ap50": measured.ap50, "ap75": measured.ap75}, thresholds
+        return {figure: getattr(measured, figure) for figure in _FIGURES}, thresholds

@@ -15,7 +15,7 @@ from kdlnet.data.listing import list_images
 from kdlnet.errors import ConfigError, DataError, unknown
 from kdlnet.events import Listener, Message, ignore
 from kdlnet.inference.copies import copy_network, copy_path
-from kdlnet.inference.evaluate import detect, open_split
+from kdlnet.inference.evaluate import detect, open_split, warn_of_learned
 from kdlnet.inference.released import released_or_file
 from kdlnet.inference.runtimes import Runtime, open_runtime
 from kdlnet.metrics.curves import curves
@@ -135,7 +135,7 @@ def calibrate(
     base = _sized(runtime.rule, names, sizes or {})
     info = find_dataset(data, data_root)
     other = _other(info, split, report)
-    if split == "train":
+    if split == "train" and not runtime.learned:  # files of older versions do not tell
         on_event(
             Message("chosen on images that the model has learned: others score lower", "warning")
         )
@@ -184,6 +184,7 @@ class _Seen:
         on_event: Listener,
     ) -> _Seen:
         dataset, _ = open_split(runtime, info, split, None, False, on_event)
+        warn_of_learned(runtime.learned, split, dataset.paths, on_event)
         lots = lots_of(dataset.paths, info.root, lot_by)
         results = detect(runtime.engine, dataset, batch, on_event=on_event)
         return cls(split, images_digest(dataset.paths), results, lots)

@@ -15,7 +15,7 @@ from kdlnet.data.folders import image_folders
 from kdlnet.data.joined import find_datasets
 from kdlnet.errors import ConfigError, DataError, WeightsError
 from kdlnet.events import Listener, Message, ignore
-from kdlnet.inference.evaluate import detect, open_split
+from kdlnet.inference.evaluate import detect, open_split, warn_of_learned
 from kdlnet.inference.runtimes import open_runtime
 from kdlnet.metrics.average_precision import AveragePrecision, average_precision
 from kdlnet.metrics.comparison import Comparison
@@ -194,6 +194,7 @@ def _measure(
             f"{', '.join(info.names)}: compare weights of the same classes"
         )
     dataset, _ = open_split(runtime, info, split, None, False, on_event)
+    warn_of_learned(runtime.learned, split, dataset.paths, on_event)
     results = detect(runtime.engine, dataset, batch, on_event=on_event)
     precision = average_precision(results, runtime.names)
     verdicts = [runtime.rule.verdict(result) for result in results]

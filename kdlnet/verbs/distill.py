@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from kdlnet.events import Listener, ignore
 from kdlnet.images.window import full_window
 from kdlnet.inference.released import from_anywhere
 from kdlnet.inference.weights import load_weights
+from kdlnet.training.final import repeated
 from kdlnet.training.gain_page import arms_of, write_gain_page
 from kdlnet.training.parts import training_split
 from kdlnet.training.run import TrainResult
@@ -66,6 +67,7 @@ def distill(
     overwrite: bool = False,
     resume: Path | None = None,
     init: Path | None = None,
+    final: Path | None = None,
     on_event: Listener = ignore,
 ) -> TrainResult:
     """Trains the detector of ``config`` under ``teachers``; the folder is as train's, with a page.
@@ -77,20 +79,25 @@ def distill(
     networks, arXiv 1805.04770). Where there are several trainings the folder holds one folder
     each: ``teacher``, ``student`` or ``student-1``, ``student-2`` and so on; the last student
     is the result. ``init`` are weights that each of them starts from. ``resume`` goes on with a
-    folder's own settings and teachers, as in train. Raises WeightsError or ConfigError before the
-    first step for a teacher that does not fit: a missing class, other strides, another
-    preprocessing. Several processes share the work of one training as in train, not of a series.
+    folder's own settings and teachers, and ``final`` is a run to repeat, as in train. Raises
+    WeightsError or ConfigError before the first step for a teacher that does not fit: a missing
+    class, other strides, another preprocessing. Several processes share the work of one training as
+    in train, not of a series.
     """
     with together(find_device(config.device)):
         on_event = on_event if is_writer() else ignore
         if resume is None:
+            thresholds = None
+            if final is not None:
+                before = repeated(final, init, on_event)
+                init, thresholds = before.init, before.thresholds
             series = Series(
                 teachers=tuple(teachers),
                 teacher_model=teacher_model,
                 init=init,
                 generations=generations,
             )
-            result = _begun(config, series, out, overwrite, on_event)
+            result = _begun(config, series, thresholds, out, overwrite, on_event)
         else:
             result = _resumed(config, resume, on_event)
         run = RunFolder(result.folder)
@@ -108,7 +115,12 @@ def _resumed(config: TrainConfig, resume: Path, on_event: Listener) -> TrainResu
 
 
 def _begun(
-    config: TrainConfig, series: Series, out: Path | None, overwrite: bool, on_event: Listener
+    config: TrainConfig,
+    series: Series,
+    thresholds: Mapping[str, Any] | None,
+    out: Path | None,
+    overwrite: bool,
+    on_event: Listener,
 ) -> TrainResult:
     found = training_split(config)
     config = suited(config, found, series.init, on_event)
@@ -126,6 +138,7 @@ def _begun(
             overwrite=overwrite,
             on_event=on_event,
             found=found,
+            thresholds=thresholds,
         )
     config, folder = begin_series(series, "distill", config, out, overwrite)
     return run_series(config, series, folder, on_event)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from kdlnet.config import TrainConfig
+from kdlnet.errors import ConfigError
 from kdlnet.events import Listener, ignore
+from kdlnet.training.final import repeated
 from kdlnet.training.parts import training_split
 from kdlnet.training.run import TrainResult, plain_run, resumed_plain_run
 from kdlnet.training.run_folder import RunFolder
@@ -23,6 +25,7 @@ def train(
     overwrite: bool = False,
     resume: Path | None = None,
     init: Path | None = None,
+    final: Path | None = None,
     on_event: Listener = ignore,
 ) -> TrainResult:
     """Trains a detector and leaves a run folder with weights/best.pt and weights/last.pt.
@@ -30,16 +33,31 @@ def train(
     What ``config`` was not given is chosen from the dataset, see docs/defaults.md.
     ``resume`` is a run folder or its last.pt: the run goes on there with its own config, its
     dataset, if ``config`` names one, where that says: it may have been moved since. ``init``
-    are weights to start from. Several processes that torchrun started train one model: the batch
-    is divided among them, and the first one alone writes and tells. Raises ConfigError, DataError
-    or WeightsError before the first step, PeerLost where one of them ends too soon.
+    are weights to start from. ``final`` is a run that ``config`` repeats with ``data.with_val``:
+    its thresholds are kept, and the new run begins where it began, unless ``init`` says otherwise,
+    see :func:`~kdlnet.training.final.repeated`. Several processes that torchrun started train one
+    model: the batch is divided among them, and the first one alone writes and tells. Raises
+    ConfigError, DataError or WeightsError before the first step, PeerLost where one of them ends
+    too soon.
     """
     with together(find_device(config.device)):
         on_event = on_event if is_writer() else ignore
         if resume is not None:
             return resumed_plain_run(resume, config, on_event)
+        thresholds = None
+        if final is not None:
+            if config.distill.taught:
+                raise ConfigError(f"{str(final)!r} has a teacher: use kdlnet distill --final")
+            before = repeated(final, init, on_event)
+            init, thresholds = before.init, before.thresholds
         found = training_split(config)
         config = suited(config, found, init, on_event)
         return plain_run(
-            config, init=init, out=out, overwrite=overwrite, on_event=on_event, found=found
+            config,
+            init=init,
+            out=out,
+            overwrite=overwrite,
+            on_event=on_event,
+            found=found,
+            thresholds=thresholds,
         )

@@ -20,7 +20,7 @@ from kdlnet.errors import DataError, WeightsError
 from kdlnet.events import Listener, Message, ignore
 from kdlnet.images.contract import Seeing, TileChoice, adjusted
 from kdlnet.images.window import Window
-from kdlnet.inference.evaluate import VAL_SCORE, detect, open_split
+from kdlnet.inference.evaluate import VAL_SCORE, detect, open_split, warn_of_learned
 from kdlnet.inference.folds import find_folds
 from kdlnet.inference.runtimes import Runtime, open_runtime
 from kdlnet.metrics.analysis import analyse
@@ -199,6 +199,7 @@ def _open(
     runtime = open_runtime(file, device=device, fuse=False, image_size=seen.image_size)
     contract = adjusted(runtime.preprocess, None, seen.window, seen.tile, seen.overlap)
     dataset, loaded = open_split(runtime, info, split, contract, strict, on_event)
+    warn_of_learned(runtime.learned, split, dataset.paths, on_event)
     return _Part(file, runtime, info, dataset, loaded)
 
 

@@ -178,6 +178,52 @@ def test_resume_refuses_other_settings(
     assert not engine.calls
 
 
+@pytest.mark.parametrize("verb", ["train", "distill"])
+def test_final_repeats_a_run_with_val(
+    kdlnet: Command,
+    engine: FakeEngine,
+    run_folder: Path,
+    verb: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("kdlnet.verbs.distill.distill", engine.train)
+    run = kdlnet(verb, "--final", run_folder, "--device", "cpu", "--out", "o")
+    assert run.code == 0, run.err
+    config: TrainConfig = engine.call["config"]
+    assert (config.data.name, config.data.with_val) == ("set", True)
+    assert (config.epochs, config.optim.lr, config.device) == (9, 0.125, "cpu")
+    assert (engine.call["final"], engine.call["out"]) == (run_folder, Path("o"))
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "train --resume r",
+        "train --config c.yaml",
+        "distill --resume r",
+        "distill --config c.yaml",
+        "distill --teacher-model lightnet --student lightnet-n",
+        "distill --recipe paper",
+        "distill --generations 2",
+        "distill --baseline",
+    ],
+)
+def test_final_leaves_nothing_else_to_say(
+    kdlnet: Command, engine: FakeEngine, run_folder: Path, flags: str
+) -> None:
+    run = kdlnet(flags, "--final", run_folder)
+    assert run.code == 2
+    assert "--final" in run.error and f"leave {flags.split()[1]} out" in run.error
+    assert not engine.calls
+
+
+def test_final_wants_a_run(kdlnet: Command, engine: FakeEngine) -> None:
+    run = kdlnet("train --final nowhere")
+    assert run.code == 2
+    assert run.error == "--final nowhere: no run of kdlnet train or distill is there"
+    assert not engine.calls
+
+
 def test_resume_does_not_use_init(kdlnet: Command, engine: FakeEngine, run_folder: Path) -> None:
     run = kdlnet("train", "--resume", run_folder, "--init", "w.pt")
     assert "warning: --init is not used" in run.err

@@ -116,6 +116,18 @@ def test_one_is_not_many(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
+def test_where_nothing_is_measured_no_epoch_is_the_best(capsys: pytest.CaptureFixture[str]) -> None:
+    with Console() as console, EventPrinter(console) as printer:
+        printer(replace(STARTED, val_images=0))
+        printer(replace(epoch(6), best=True))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1:3] == [
+        "data    10 train images, val among them",
+        "run     120 epochs of 3 steps on cpu",
+    ]
+    assert lines[-1].startswith("epoch   7/120") and "*" not in lines[-1]
+
+
 def test_a_time_budget_promises_no_number_of_epochs(capsys: pytest.CaptureFixture[str]) -> None:
     with Console() as console, EventPrinter(console, epochs_known=False) as printer:
         printer(STARTED)

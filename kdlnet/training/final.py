@@ -1,0 +1,60 @@
+"""The last training, once everything is decided: a run once more, on train and val together.
+
+Nothing is left to measure it on but test: its settings, its length and its threshold are those of
+the run that was measured on val.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kdlnet.errors import ConfigError, WeightsError
+from kdlnet.events import Listener, Message
+from kdlnet.inference.weights import load_weights
+from kdlnet.training.run_folder import RunFolder
+from kdlnet.utils.paths import shown
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """What a run takes over from the one that it repeats, beside the settings."""
+
+    init: Path | None
+    thresholds: dict[str, Any]
+
+
+def repeated(run: Path, init: Path | None, on_event: Listener) -> Repeated:
+    """What a training that repeats ``run`` begins with and which thresholds it keeps.
+
+    ``run`` is the folder of a run, or weights in it that carry the thresholds, such as
+    ``best-calibrated.pt``. It begins with ``init``, else as ``run`` did. Raises ConfigError for a
+    folder that is no run or holds several, WeightsError where it does not tell what it began with.
+    """
+    folder = RunFolder.around(run)
+    if folder.series.is_file():
+        raise ConfigError(
+            f"{str(run)!r} holds several trainings: give the folder of one, such as student"
+        )
+    if not folder.begun:
+        raise ConfigError(
+            f"{str(run)!r} holds no weights/last.pt: give the folder of a run of kdlnet train or "
+            "distill"
+        )
+    file = run if run.is_file() else folder.best
+    weights = load_weights(file)
+    if weights.thresholds:
+        text = f"thresholds are those of {shown(file)}; they were chosen with other weights"
+        on_event(Message(text))
+    return Repeated(init or _began_with(folder), weights.thresholds)
+
+
+def _began_with(folder: RunFolder) -> Path | None:
+    training = load_weights(folder.last).training
+    if "init" not in training:
+        raise WeightsError(
+            f"{str(folder.last)!r} does not tell which weights the run began with: give them with "
+            "--init FILE; the released start is lightnet-n-start or lightnet-start"
+        )
+    return None if training["init"] is None else Path(training["init"])

@@ -1,0 +1,201 @@
+"""The last training: a run once more, on train and val together."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from kdlnet.config import TrainConfig, load_config
+from kdlnet.errors import ConfigError, WeightsError
+from kdlnet.events import EpochDone, Message, RunStarted
+from kdlnet.inference.weights import copy_weights, load_weights
+from kdlnet.metrics.operating_point import Goal
+from kdlnet.training.run_folder import RunFolder
+from kdlnet.verbs.baseline import measure_gain
+from kdlnet.verbs.calibrate import calibrate
+from kdlnet.verbs.compare import compare
+from kdlnet.verbs.distill import distill
+from kdlnet.verbs.export import export
+from kdlnet.verbs.fuse import fuse
+from kdlnet.verbs.train import TrainResult, train
+from kdlnet.verbs.val import validate
+
+from ..support.interrupt import StopAt
+from ..support.squares import make_dataset
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run on train alone, from weights that somebody named, and its repetition."""
+
+    before: TrainResult
+    init: Path
+    final: TrainResult
+    events: list[object]
+
+
+def _final(run: Path, **flags: object) -> TrainConfig:
+    return load_config(RunFolder(run).config, {"data.with_val": True, **flags})
+
+
+@pytest.fixture(scope="module")
+def trained(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    folder = tmp_path_factory.mktemp("final")
+    settings = {"data.name": str(dataset), "model.name": "lightnet-n", "image_size": 64}
+    config = load_config(None, {**settings, "batch": 4, "epochs": 2, "device": "cpu"})
+    init = train(config, out=folder / "init").best
+    before = train(config, out=folder / "before", init=init)
+    copy_weights(before.best, before.best, thresholds={"score": 0.3125})
+    events: list[object] = []
+    config = _final(before.folder)
+    final = train(config, final=before.folder, out=folder / "final", on_event=events.append)
+    return Trained(before, init, final, events)
+
+
+def test_it_is_the_same_run_with_more_images(trained: Trained) -> None:
+    started = next(event for event in trained.events if isinstance(event, RunStarted))
+    assert (started.train_images, started.val_images) == (24, 0)
+    own, other = (load_config(RunFolder(r.folder).config) for r in (trained.before, trained.final))
+    assert other == own.changed(data={"with_val": True})
+    assert any(f"started from {str(trained.init)!r}" in line for line in _lines(trained.events))
+
+
+def test_nothing_is_measured_and_the_last_epoch_is_kept(trained: Trained) -> None:
+    best, last = load_weights(trained.final.best), load_weights(trained.final.last)
+    for key, value in last.detector.state_dict().items():
+        assert torch.equal(value, best.detector.state_dict()[key])
+    assert best.metrics == {"epoch": 1, "ap": None, "ap50": None, "ap75": None}
+    with (trained.final.folder / "results.csv").open() as stream:
+        assert [row["ap"] for row in csv.DictReader(stream)] == ["", ""]
+    assert all(e.row["ap"] is None for e in trained.events if isinstance(e, EpochDone))
+
+
+def test_it_keeps_the_thresholds_of_the_run_that_was_measured(
+    trained: Trained, dataset: Path, tmp_path: Path
+) -> None:
+    assert load_weights(trained.final.best).thresholds == {"score": 0.3125}
+    run = tmp_path / "run"
+    shutil.copytree(trained.before.folder, run)
+    chosen = calibrate(run / "weights" / "best.pt", Goal("recall", 0.5), data=str(dataset))
+    result = train(_final(run, epochs=1), final=chosen.path, out=tmp_path / "final")
+    rule = load_weights(chosen.path).thresholds
+    assert load_weights(result.best).thresholds == rule != {"score": 0.3125}
+
+
+def test_a_cut_one_goes_on_as_it_was(trained: Trained, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        config = _final(trained.before.folder)
+        train(config, final=trained.before.folder, out=tmp_path / "a", on_event=StopAt(1))
+    resumed = train(config, resume=tmp_path / "a")
+    one, two = load_weights(resumed.last), load_weights(trained.final.last)
+    for key, value in one.detector.state_dict().items():
+        assert torch.equal(value, two.detector.state_dict()[key])
+    assert one.thresholds == {"score": 0.3125}
+    assert one.training["init"] == two.training["init"] == str(trained.init)
+    again = train(_final(tmp_path / "a", epochs=1), final=tmp_path / "a", out=tmp_path / "b")
+    assert load_weights(again.last).training["init"] == str(trained.init)
+
+
+def test_figures_on_images_that_were_learned_say_so(
+    trained: Trained, dataset: Path, tmp_path: Path
+) -> None:
+    fused, exported = tmp_path / "fused.pt", tmp_path / "exported.onnx"
+    fuse(trained.final.best, out=fused)
+    export(fused, out=exported, data=str(dataset))
+    for file, split, learned in (
+        (trained.final.best, "val", True),
+        (exported, "val", True),
+        (trained.final.best, "train", True),
+        (trained.before.best, "train", True),
+        (trained.before.best, "val", False),
+    ):
+        events: list[object] = []
+        place = {"out": tmp_path / "v", "overwrite": True}
+        validate(file, data=str(dataset), split=split, **place, on_event=events.append)
+        text = f"these weights have learned from the images of {split}: figures on it flatter"
+        assert _lines(events).count(text) == learned, (file, split, events)
+
+
+def test_comparing_and_calibrating_on_them_says_so(
+    trained: Trained, dataset: Path, tmp_path: Path
+) -> None:
+    events: list[object] = []
+    settings = {"data": str(dataset), "on_event": events.append}
+    compare([trained.before.best], [trained.final.best], out=tmp_path / "c", **settings)
+    assert sum("figures on it flatter" in line for line in _lines(events)) == 1
+    calibrate(trained.final.best, Goal("recall", 0.5), out=tmp_path / "c.pt", **settings)
+    assert sum("figures on it flatter" in line for line in _lines(events)) == 2
+
+
+def test_another_dataset_of_the_same_names_was_not_learned(
+    trained: Trained, tmp_path: Path
+) -> None:
+    other = make_dataset(tmp_path / "other", size=80)
+    events: list[object] = []
+    validate(trained.final.best, data=str(other), out=tmp_path / "v", on_event=events.append)
+    assert not any("flatter" in line for line in _lines(events))
+
+
+def test_a_set_without_val_adds_what_it_has(
+    trained: Trained, dataset: Path, tmp_path: Path
+) -> None:
+    more = make_dataset(tmp_path / "more", count=5)
+    more.write_text(more.read_text().replace("val: images/val\n", ""))
+    events: list[object] = []
+    config = _final(trained.before.folder, **{"data.name": [str(dataset), str(more)], "epochs": 1})
+    train(config, final=trained.before.folder, out=tmp_path / "a", on_event=events.append)
+    started = next(event for event in events if isinstance(event, RunStarted))
+    assert started.train_images == 12 + 12 + 5
+
+
+def test_under_a_teacher(trained: Trained, dataset: Path, tmp_path: Path) -> None:
+    config = load_config(RunFolder(trained.before.folder).config, {"epochs": 1})
+    taught = distill(config, teachers=[trained.before.best], out=tmp_path / "a")
+    copy_weights(taught.best, taught.best, thresholds={"score": 0.21})
+    result = distill(_final(taught.folder), final=taught.folder, out=tmp_path / "b")
+    assert load_weights(result.best).thresholds == {"score": 0.21}
+    assert load_config(RunFolder(result.folder).config).distill.teachers == (
+        str(trained.before.best),
+    )
+    assert (result.folder / "report.html").is_file()
+    with pytest.raises(ConfigError, match="has a teacher: use kdlnet distill --final"):
+        train(_final(taught.folder), final=taught.folder, out=tmp_path / "c")
+
+
+def test_a_series_measures_and_so_cannot(trained: Trained, tmp_path: Path) -> None:
+    config = _final(trained.before.folder)
+    with pytest.raises(ConfigError, match="train the teacher first"):
+        distill(config, out=tmp_path / "a")
+    with pytest.raises(ConfigError, match="train the teacher first"):
+        measure_gain(config, seeds=[0], out=tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
+def test_what_is_no_run_is_refused(trained: Trained, tmp_path: Path) -> None:
+    config = _final(trained.before.folder)
+    (tmp_path / "series").mkdir()
+    (tmp_path / "series" / "series.json").write_text("{}")
+    with pytest.raises(ConfigError, match="holds several trainings"):
+        train(config, final=tmp_path / "series")
+    with pytest.raises(ConfigError, match=r"holds no weights/last\.pt"):
+        train(config, final=tmp_path)
+    old = tmp_path / "old"
+    shutil.copytree(trained.before.folder, old)
+    content = torch.load(RunFolder(old).last, weights_only=True)
+    del content["training"]["init"]
+    torch.save(content, RunFolder(old).last)
+    with pytest.raises(WeightsError, match="give them with --init FILE"):
+        train(config, final=old)
+    result = train(
+        config.changed(epochs=1), final=old, init=Path("lightnet-n-start"), out=tmp_path / "new"
+    )
+    assert load_weights(result.last).training["init"].endswith("lightnet-n-start.safetensors")
+
+
+def _lines(events: list[object]) -> list[str]:
+    return [event.text for event in events if isinstance(event, Message)]
