@@ -115,7 +115,7 @@ def final_settings(
     flags: dict[str, Any],
     assignments: list[str] | None,
 ) -> TrainConfig:
-    """The settings of the run ``final``, changed by flags, to learn from val, too.
+    """The settings of the run ``final``, changed by flags.
 
     Raises UsageProblem where that is no run, and for one of the flags ``others`` that was given:
     they say something else of what to train.
@@ -127,7 +127,7 @@ def final_settings(
         raise UsageProblem(f"--final repeats the run {final}: leave {clash} out")
     if not own.is_file():
         raise UsageProblem(f"--final {final}: no run of kdlnet train or distill is there")
-    return new_settings(own, flags | {"data.with_val": True}, assignments)
+    return new_settings(own, flags, assignments)
 
 
 def _place(own: TrainConfig, flags: dict[str, Any]) -> DataConfig:

@@ -23,6 +23,9 @@ _SHARE = 0.05
 _LONGEST = 3.0
 """Seconds: a disk that was slow once does not put the next checkpoint off for long."""
 
+UNKNOWN = ""
+"""Which weights a run began with that an older version began."""
+
 
 class Checkpoints:
     """Saves and restores what resume needs: all tensors and counters that training changes."""
@@ -89,7 +92,7 @@ class Checkpoints:
         self.optimizer.load_state_dict(training["optimizer"])
         self.scaler.load_state_dict(training["scaler"])
         self.validation.thresholds = dict(saved.thresholds)
-        self._init = training.get("init", "")
+        self._init = training.get("init", UNKNOWN)
         for name, value in training["state"].items():
             setattr(self.state, name, value)
 

@@ -13,6 +13,7 @@ from typing import Any
 from kdlnet.errors import ConfigError, WeightsError
 from kdlnet.events import Listener, Message
 from kdlnet.inference.weights import load_weights
+from kdlnet.training.checkpoints import UNKNOWN
 from kdlnet.training.run_folder import RunFolder
 from kdlnet.utils.paths import shown
 
@@ -51,10 +52,10 @@ def repeated(run: Path, init: Path | None, on_event: Listener) -> Repeated:
 
 
 def _began_with(folder: RunFolder) -> Path | None:
-    training = load_weights(folder.last).training
-    if "init" not in training:
+    init = load_weights(folder.last).training.get("init", UNKNOWN)
+    if init == UNKNOWN:
         raise WeightsError(
             f"{str(folder.last)!r} does not tell which weights the run began with: give them with "
             "--init FILE; the released start is lightnet-n-start or lightnet-start"
         )
-    return None if training["init"] is None else Path(training["init"])
+    return None if init is None else Path(init)

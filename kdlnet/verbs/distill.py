@@ -91,6 +91,7 @@ def distill(
             if final is not None:
                 before = repeated(final, init, on_event)
                 init, thresholds = before.init, before.thresholds
+                config = config.changed(data={"with_val": True})
             series = Series(
                 teachers=tuple(teachers),
                 teacher_model=teacher_model,

@@ -33,12 +33,12 @@ def train(
     What ``config`` was not given is chosen from the dataset, see docs/defaults.md.
     ``resume`` is a run folder or its last.pt: the run goes on there with its own config, its
     dataset, if ``config`` names one, where that says: it may have been moved since. ``init``
-    are weights to start from. ``final`` is a run that ``config`` repeats with ``data.with_val``:
-    its thresholds are kept, and the new run begins where it began, unless ``init`` says otherwise,
-    see :func:`~kdlnet.training.final.repeated`. Several processes that torchrun started train one
-    model: the batch is divided among them, and the first one alone writes and tells. Raises
-    ConfigError, DataError or WeightsError before the first step, PeerLost where one of them ends
-    too soon.
+    are weights to start from. ``final`` is a run whose settings ``config`` has: it is repeated on
+    train and val together, its thresholds are kept, and the new run begins where it began, unless
+    ``init`` says otherwise, see :func:`~kdlnet.training.final.repeated`. Several processes that
+    torchrun started train one model: the batch is divided among them, and the first one alone
+    writes and tells. Raises ConfigError, DataError or WeightsError before the first step, PeerLost
+    where one of them ends too soon.
     """
     with together(find_device(config.device)):
         on_event = on_event if is_writer() else ignore
@@ -50,6 +50,7 @@ def train(
                 raise ConfigError(f"{str(final)!r} has a teacher: use kdlnet distill --final")
             before = repeated(final, init, on_event)
             init, thresholds = before.init, before.thresholds
+            config = config.changed(data={"with_val": True})
         found = training_split(config)
         config = suited(config, found, init, on_event)
         return plain_run(

@@ -39,8 +39,8 @@ class Trained:
     events: list[object]
 
 
-def _final(run: Path, **flags: object) -> TrainConfig:
-    return load_config(RunFolder(run).config, {"data.with_val": True, **flags})
+def _settings(run: Path, **flags: object) -> TrainConfig:
+    return load_config(RunFolder(run).config, flags)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def trained(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     before = train(config, out=folder / "before", init=init)
     copy_weights(before.best, before.best, thresholds={"score": 0.3125})
     events: list[object] = []
-    config = _final(before.folder)
+    config = _settings(before.folder)
     final = train(config, final=before.folder, out=folder / "final", on_event=events.append)
     return Trained(before, init, final, events)
 
@@ -82,14 +82,14 @@ def test_it_keeps_the_thresholds_of_the_run_that_was_measured(
     run = tmp_path / "run"
     shutil.copytree(trained.before.folder, run)
     chosen = calibrate(run / "weights" / "best.pt", Goal("recall", 0.5), data=str(dataset))
-    result = train(_final(run, epochs=1), final=chosen.path, out=tmp_path / "final")
+    result = train(_settings(run, epochs=1), final=chosen.path, out=tmp_path / "final")
     rule = load_weights(chosen.path).thresholds
     assert load_weights(result.best).thresholds == rule != {"score": 0.3125}
 
 
 def test_a_cut_one_goes_on_as_it_was(trained: Trained, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        config = _final(trained.before.folder)
+        config = _settings(trained.before.folder)
         train(config, final=trained.before.folder, out=tmp_path / "a", on_event=StopAt(1))
     resumed = train(config, resume=tmp_path / "a")
     one, two = load_weights(resumed.last), load_weights(trained.final.last)
@@ -97,7 +97,7 @@ def test_a_cut_one_goes_on_as_it_was(trained: Trained, tmp_path: Path) -> None:
         assert torch.equal(value, two.detector.state_dict()[key])
     assert one.thresholds == {"score": 0.3125}
     assert one.training["init"] == two.training["init"] == str(trained.init)
-    again = train(_final(tmp_path / "a", epochs=1), final=tmp_path / "a", out=tmp_path / "b")
+    again = train(_settings(tmp_path / "a", epochs=1), final=tmp_path / "a", out=tmp_path / "b")
     assert load_weights(again.last).training["init"] == str(trained.init)
 
 
@@ -147,7 +147,9 @@ def test_a_set_without_val_adds_what_it_has(
     more = make_dataset(tmp_path / "more", count=5)
     more.write_text(more.read_text().replace("val: images/val\n", ""))
     events: list[object] = []
-    config = _final(trained.before.folder, **{"data.name": [str(dataset), str(more)], "epochs": 1})
+    config = _settings(
+        trained.before.folder, **{"data.name": [str(dataset), str(more)], "epochs": 1}
+    )
     train(config, final=trained.before.folder, out=tmp_path / "a", on_event=events.append)
     started = next(event for event in events if isinstance(event, RunStarted))
     assert started.train_images == 12 + 12 + 5
@@ -157,18 +159,18 @@ def test_under_a_teacher(trained: Trained, dataset: Path, tmp_path: Path) -> Non
     config = load_config(RunFolder(trained.before.folder).config, {"epochs": 1})
     taught = distill(config, teachers=[trained.before.best], out=tmp_path / "a")
     copy_weights(taught.best, taught.best, thresholds={"score": 0.21})
-    result = distill(_final(taught.folder), final=taught.folder, out=tmp_path / "b")
+    result = distill(_settings(taught.folder), final=taught.folder, out=tmp_path / "b")
     assert load_weights(result.best).thresholds == {"score": 0.21}
     assert load_config(RunFolder(result.folder).config).distill.teachers == (
         str(trained.before.best),
     )
     assert (result.folder / "report.html").is_file()
     with pytest.raises(ConfigError, match="has a teacher: use kdlnet distill --final"):
-        train(_final(taught.folder), final=taught.folder, out=tmp_path / "c")
+        train(_settings(taught.folder), final=taught.folder, out=tmp_path / "c")
 
 
 def test_a_series_measures_and_so_cannot(trained: Trained, tmp_path: Path) -> None:
-    config = _final(trained.before.folder)
+    config = _settings(trained.final.folder)
     with pytest.raises(ConfigError, match="train the teacher first"):
         distill(config, out=tmp_path / "a")
     with pytest.raises(ConfigError, match="train the teacher first"):
@@ -177,23 +179,31 @@ def test_a_series_measures_and_so_cannot(trained: Trained, tmp_path: Path) -> No
 
 
 def test_what_is_no_run_is_refused(trained: Trained, tmp_path: Path) -> None:
-    config = _final(trained.before.folder)
+    config = _settings(trained.before.folder)
     (tmp_path / "series").mkdir()
     (tmp_path / "series" / "series.json").write_text("{}")
     with pytest.raises(ConfigError, match="holds several trainings"):
         train(config, final=tmp_path / "series")
     with pytest.raises(ConfigError, match=r"holds no weights/last\.pt"):
         train(config, final=tmp_path)
-    old = tmp_path / "old"
-    shutil.copytree(trained.before.folder, old)
+
+
+def test_a_run_of_an_older_version_is_asked_what_it_began_with(
+    trained: Trained, tmp_path: Path
+) -> None:
+    old, config = tmp_path / "old", load_config(RunFolder(trained.before.folder).config)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, out=old, on_event=StopAt(1))
     content = torch.load(RunFolder(old).last, weights_only=True)
     del content["training"]["init"]
     torch.save(content, RunFolder(old).last)
     with pytest.raises(WeightsError, match="give them with --init FILE"):
         train(config, final=old)
-    result = train(
-        config.changed(epochs=1), final=old, init=Path("lightnet-n-start"), out=tmp_path / "new"
-    )
+    train(config, resume=old)
+    with pytest.raises(WeightsError, match="give them with --init FILE"):
+        train(config, final=old)
+    shorter = config.changed(epochs=1)
+    result = train(shorter, final=old, init=Path("lightnet-n-start"), out=tmp_path / "new")
     assert load_weights(result.last).training["init"].endswith("lightnet-n-start.safetensors")
 
 
