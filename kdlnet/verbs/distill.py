@@ -89,6 +89,11 @@ def distill(
         if resume is None:
             thresholds = None
             if final is not None:
+                if not (config.distill.taught or teachers):
+                    raise ConfigError(
+                        f"{str(final)!r} has no teacher: use kdlnet train --final, or name a "
+                        "teacher with --teacher"
+                    )
                 before = repeated(final, init, on_event)
                 init, thresholds = before.init, before.thresholds
                 config = config.changed(data={"with_val": True})

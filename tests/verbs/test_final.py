@@ -167,6 +167,8 @@ def test_under_a_teacher(trained: Trained, dataset: Path, tmp_path: Path) -> Non
     assert (result.folder / "report.html").is_file()
     with pytest.raises(ConfigError, match="has a teacher: use kdlnet distill --final"):
         train(_settings(taught.folder), final=taught.folder, out=tmp_path / "c")
+    with pytest.raises(ConfigError, match="has no teacher: use kdlnet train --final"):
+        distill(config, final=trained.before.folder, out=tmp_path / "c")
 
 
 def test_a_series_measures_and_so_cannot(trained: Trained, tmp_path: Path) -> None:
