@@ -182,7 +182,7 @@ Final = Annotated[
     option(
         "--final",
         metavar="RUN",
-        help="The last training: RUN once more, on train and val together.",
+        help="RUN once more, on train and val: the last training.",
     ),
 ]
 Cache = Annotated[

@@ -64,7 +64,7 @@ TeacherModel = Annotated[
     option(
         "--teacher-model",
         metavar="NAME",
-        help="Model of the teacher that is trained first [the student's].",
+        help="Model of the teacher trained first [the student's].",
     ),
 ]
 Student = Annotated[
