@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from kdlnet.data.catalog import DatasetInfo
 from kdlnet.data.dataset import DetectionDataset, load_split
-from kdlnet.data.digest import images_digest
 from kdlnet.data.joined import renumber
 from kdlnet.data.labels import Split
 from kdlnet.events import Listener, Message, Progress, ignore
@@ -138,10 +136,8 @@ def open_split(
     return dataset, loaded
 
 
-def warn_of_learned(
-    learned: Sequence[str], split: str, paths: Sequence[Path], on_event: Listener
-) -> None:
-    """Says so where the images of ``split`` are among those that were ``learned`` from."""
-    if learned and images_digest(paths) in learned:
+def warn_of_learned(learned: Sequence[str], split: str, digest: str, on_event: Listener) -> None:
+    """Says so where the images of ``split``, by their ``digest``, were ``learned`` from."""
+    if digest in learned:
         text = f"these weights have learned from the images of {split}: figures on it flatter"
         on_event(Message(text, "warning"))

@@ -82,6 +82,7 @@ def _fits(shapes: Shapes | None, header: dict[str, Any]) -> bool:
     VerdictRule.of_weights(header["thresholds"], header["names"])
     texts = isinstance(header["model"], str) and isinstance(header.get("calibration", {}), dict)
     texts &= header.get("precision", "int8") == "int8"
+    texts &= isinstance(header.get("learned", []), list)
     return texts and shapes in (None, wanted)
 
 

@@ -6,10 +6,10 @@ the run that was measured on val.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kdlnet.config import TrainConfig
 from kdlnet.errors import ConfigError, WeightsError
 from kdlnet.events import Listener, Message
 from kdlnet.inference.weights import load_weights
@@ -18,16 +18,10 @@ from kdlnet.training.run_folder import RunFolder
 from kdlnet.utils.paths import shown
 
 
-@dataclass(frozen=True)
-class Repeated:
-    """What a run takes over from the one that it repeats, beside the settings."""
-
-    init: Path | None
-    thresholds: dict[str, Any]
-
-
-def repeated(run: Path, init: Path | None, on_event: Listener) -> Repeated:
-    """What a training that repeats ``run`` begins with and which thresholds it keeps.
+def repeated(
+    run: Path, config: TrainConfig, init: Path | None, on_event: Listener
+) -> tuple[TrainConfig, Path | None, dict[str, Any]]:
+    """Settings, start and thresholds of a training that repeats ``run`` with its own ``config``.
 
     ``run`` is the folder of a run, or weights in it that carry the thresholds, such as
     ``best-calibrated.pt``. It begins with ``init``, else as ``run`` did. Raises ConfigError for a
@@ -48,7 +42,8 @@ def repeated(run: Path, init: Path | None, on_event: Listener) -> Repeated:
     if weights.thresholds:
         text = f"thresholds are those of {shown(file)}; they were chosen with other weights"
         on_event(Message(text))
-    return Repeated(init or _began_with(folder), weights.thresholds)
+    config = config.changed(data={"with_val": True})
+    return config, init or _began_with(folder), weights.thresholds
 
 
 def _began_with(folder: RunFolder) -> Path | None:

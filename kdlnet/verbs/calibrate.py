@@ -135,7 +135,7 @@ def calibrate(
     base = _sized(runtime.rule, names, sizes or {})
     info = find_dataset(data, data_root)
     other = _other(info, split, report)
-    if split == "train" and not runtime.learned:  # files of older versions do not tell
+    if split == "train":
         on_event(
             Message("chosen on images that the model has learned: others score lower", "warning")
         )
@@ -184,10 +184,11 @@ class _Seen:
         on_event: Listener,
     ) -> _Seen:
         dataset, _ = open_split(runtime, info, split, None, False, on_event)
-        warn_of_learned(runtime.learned, split, dataset.paths, on_event)
+        digest = images_digest(dataset.paths)
+        warn_of_learned(runtime.learned, split, digest, on_event)
         lots = lots_of(dataset.paths, info.root, lot_by)
         results = detect(runtime.engine, dataset, batch, on_event=on_event)
-        return cls(split, images_digest(dataset.paths), results, lots)
+        return cls(split, digest, results, lots)
 
     def outcome(
         self, rule: VerdictRule, names: Sequence[str], goal: Goal, unsure: Unsure | None

@@ -11,6 +11,7 @@ import numpy as np
 
 from kdlnet.curation.groups import find_groups, name_below
 from kdlnet.data.catalog import DatasetInfo
+from kdlnet.data.digest import images_digest
 from kdlnet.data.folders import image_folders
 from kdlnet.data.joined import find_datasets
 from kdlnet.errors import ConfigError, DataError, WeightsError
@@ -194,7 +195,7 @@ def _measure(
             f"{', '.join(info.names)}: compare weights of the same classes"
         )
     dataset, _ = open_split(runtime, info, split, None, False, on_event)
-    warn_of_learned(runtime.learned, split, dataset.paths, on_event)
+    warn_of_learned(runtime.learned, split, images_digest(dataset.paths), on_event)
     results = detect(runtime.engine, dataset, batch, on_event=on_event)
     precision = average_precision(results, runtime.names)
     verdicts = [runtime.rule.verdict(result) for result in results]

@@ -89,14 +89,12 @@ def distill(
         if resume is None:
             thresholds = None
             if final is not None:
+                config, init, thresholds = repeated(final, config, init, on_event)
                 if not (config.distill.taught or teachers):
                     raise ConfigError(
                         f"{str(final)!r} has no teacher: use kdlnet train --final, or name a "
                         "teacher with --teacher"
                     )
-                before = repeated(final, init, on_event)
-                init, thresholds = before.init, before.thresholds
-                config = config.changed(data={"with_val": True})
             series = Series(
                 teachers=tuple(teachers),
                 teacher_model=teacher_model,

@@ -48,9 +48,7 @@ def train(
         if final is not None:
             if config.distill.taught:
                 raise ConfigError(f"{str(final)!r} has a teacher: use kdlnet distill --final")
-            before = repeated(final, init, on_event)
-            init, thresholds = before.init, before.thresholds
-            config = config.changed(data={"with_val": True})
+            config, init, thresholds = repeated(final, config, init, on_event)
         found = training_split(config)
         config = suited(config, found, init, on_event)
         return plain_run(

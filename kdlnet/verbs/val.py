@@ -14,6 +14,7 @@ import numpy as np
 from kdlnet.curation.groups import find_groups, lots_of, name_below
 from kdlnet.data.catalog import DatasetInfo, find_dataset
 from kdlnet.data.dataset import DetectionDataset
+from kdlnet.data.digest import images_digest
 from kdlnet.data.folders import image_folders
 from kdlnet.data.labels import Split
 from kdlnet.errors import DataError, WeightsError
@@ -199,7 +200,7 @@ def _open(
     runtime = open_runtime(file, device=device, fuse=False, image_size=seen.image_size)
     contract = adjusted(runtime.preprocess, None, seen.window, seen.tile, seen.overlap)
     dataset, loaded = open_split(runtime, info, split, contract, strict, on_event)
-    warn_of_learned(runtime.learned, split, dataset.paths, on_event)
+    warn_of_learned(runtime.learned, split, images_digest(dataset.paths), on_event)
     return _Part(file, runtime, info, dataset, loaded)
 
 

@@ -186,6 +186,8 @@ def test_what_is_no_run_is_refused(trained: Trained, tmp_path: Path) -> None:
     (tmp_path / "series" / "series.json").write_text("{}")
     with pytest.raises(ConfigError, match="holds several trainings"):
         train(config, final=tmp_path / "series")
+    with pytest.raises(ConfigError, match="holds several trainings"):
+        distill(config, final=tmp_path / "series")
     with pytest.raises(ConfigError, match=r"holds no weights/last\.pt"):
         train(config, final=tmp_path)
 
