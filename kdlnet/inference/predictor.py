@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +67,14 @@ class Predictor:
     calibration: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check("IoU", self.iou_threshold, 0 < self.iou_threshold <= 1, "above 0, up to 1")
-        _check("max-detections", self.max_detections, self.max_detections >= 1, "1 or more")
-        _check("batch", self.batch, self.batch >= 1, "1 or more")
+        _check("IoU", self.iou_threshold, lambda iou: 0 < iou <= 1, "above 0, up to 1")
+        for name, count in (("max-detections", self.max_detections), ("batch", self.batch)):
+            _check(name, count, lambda n: n >= 1, "1 or more", whole=True)
         height, width = self.preprocess.image_size
-        fits = min(height, width) > 0 and height % 32 == width % 32 == 0
-        _check("image-size", f"{height}x{width}", fits, "multiples of 32")
+        if min(height, width) <= 0 or height % 32 or width % 32:
+            raise ConfigError(
+                f"image-size {height}x{width} is out of range: allowed is multiples of 32"
+            )
         if self.classes is not None and not self.classes:
             raise ConfigError(f"no class is left to look for: name some of {', '.join(self.names)}")
         for name in self.classes or ():
@@ -110,7 +113,7 @@ class Predictor:
         runtime = open_runtime(Path(path), device=str(device), image_size=image_size)
         rule, calibration = runtime.rule, runtime.calibration
         if score_threshold is not None:
-            _check("score", score_threshold, 0 <= score_threshold < 1, "0 or more, below 1")
+            _check("score", score_threshold, lambda score: 0 <= score < 1, "0 or more, below 1")
             rule, calibration = VerdictRule.at(score_threshold), {}
         return cls(
             runtime.engine,
@@ -295,6 +298,10 @@ def _light(prediction: Prediction) -> Prediction:
     return replace(prediction, image=None)
 
 
-def _check(name: str, value: object, fits: bool, allowed: str) -> None:
-    if not fits:
+def _check(
+    name: str, value: object, fits: Callable[[float], bool], allowed: str, whole: bool = False
+) -> None:
+    if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
+        raise ConfigError(f"{name} {value!r} is no {'whole ' * whole}number: allowed is {allowed}")
+    if not fits(float(value)):
         raise ConfigError(f"{name} {value} is out of range: allowed is {allowed}")

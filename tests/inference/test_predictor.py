@@ -104,8 +104,11 @@ def test_the_class_filter_keeps_labels_and_knows_the_names(predictor: Predictor)
     ("setting", "value"),
     [
         ("iou_threshold", 0.0),
+        ("iou_threshold", "0.5"),
         ("max_detections", 0),
+        ("max_detections", 1.5),
         ("batch", 0),
+        ("batch", True),
         ("preprocess", Preprocess((65, 64))),
         ("preprocess", Preprocess((0, 64))),
     ],
