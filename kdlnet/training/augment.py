@@ -18,6 +18,7 @@ from torch import Tensor
 from kdlnet.data.dataset import DetectionDataset, to_network, to_unit
 from kdlnet.training.colour import apply_colour, hue_matrix, saturation_matrix
 from kdlnet.training.sampling import Partners, Sampler
+from kdlnet.training.sensor import blurred, grainy
 from kdlnet.training.warping import (
     Floats,
     is_free,
@@ -37,7 +38,7 @@ _DRAWS = (
     *("flip_horizontal", "flip_vertical", "scale", "translate_x", "translate_y", "angle"),
     *("shear_x", "shear_y", "brightness", "contrast", "saturation", "hue"),
     *("paste", "paste_donor", "paste_box", "paste_x", "paste_y"),
-    *("quarter",),
+    *("quarter", "blur", "noise", "noise_y", "noise_x"),
 )
 _COLUMN = {name: column for column, name in enumerate(_DRAWS)}
 
@@ -87,6 +88,8 @@ class Augmenter:
     contrast: float = 0.0
     saturation: float = 0.0
     hue: float = 0.0
+    blur: float = 0.0
+    noise: float = 0.0
 
     @cached_property
     def sampler(self) -> Sampler:
@@ -126,8 +129,7 @@ class Augmenter:
         if mixing:
             pasted = np.flatnonzero(draws["paste"] < self.copy_paste)
             images, targets = self._paste(images, targets, pasted, draws, indices)
-        gain, shift = self._photometric(draws, images.shape[1])
-        images = apply_colour(images, gain.to(device), shift.to(device))
+        images = self._seen(images, draws)
         if mixing:
             mixed = np.flatnonzero(draws["mixup"] < self.mixup)
             images, targets = self._mixup(images, targets, mixed, draws, indices)
@@ -213,6 +215,21 @@ class Augmenter:
         offset = torch.stack((tile % side * width, tile // side * height), dim=1)
         boxes = warp_boxes(found.boxes + offset.repeat(1, 2), matrices[sample].float())
         return visible(Targets(boxes, found.labels, rows[sample]), (height, width))
+
+    def _seen(self, images: Tensor, draws: Draws) -> Tensor:
+        """Images (B, C, H, W) under another lens, lamp and sensor, in this order.
+
+        Half of them stay as sharp and half as clean as they are.
+        """
+        blur, noise = (
+            torch.from_numpy(largest * draws.signed(name).clip(0)).float()
+            for name, largest in (("blur", self.blur), ("noise", self.noise))
+        )
+        images = blurred(images, blur, self.blur)
+        gain, shift = self._photometric(draws, images.shape[1])
+        images = apply_colour(images, gain.to(images.device), shift.to(images.device))
+        places = torch.from_numpy(np.stack([draws["noise_y"], draws["noise_x"]], axis=1))
+        return grainy(images, noise, places, self.seed)
 
     def _photometric(self, draws: Draws, channels: int) -> tuple[Tensor, Tensor]:
         """Colour matrices (B, c, c) and shifts (B,)."""

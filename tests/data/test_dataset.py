@@ -132,6 +132,8 @@ FULL = {
     "flip_vertical": 0.5,
     "brightness": 0.3,
     "contrast": 0.3,
+    "blur": 1.0,
+    "noise": 0.1,
 }
 
 
@@ -150,7 +152,7 @@ def test_a_sample_does_not_depend_on_its_batch(folder: Path) -> None:
 def test_boxes_follow_the_pixels(folder: Path) -> None:
     """The bright square of each image must lie where the box says, whatever was done to it."""
     shapes = {key: value for key, value in FULL.items() if key not in ("mixup", "copy_paste")}
-    shapes |= {"degrees": 0, "shear": 0, "brightness": 0, "contrast": 0}
+    shapes |= {"degrees": 0, "shear": 0, "brightness": 0, "contrast": 0, "blur": 0, "noise": 0}
     augment = Augmenter(_dataset(folder), seed=0, **shapes)  # type: ignore[arg-type]
     checked = 0
     for epoch in range(5):
@@ -247,6 +249,18 @@ def test_brightness_and_contrast_by_hand(folder: Path) -> None:
     value = augment(0, np.array([0]), True, "cpu").images[0, 0, 24, 48].item()
     expected = contrast * gain * (100 / 255) + 0.5 * (1 - contrast)
     assert value == pytest.approx(expected, abs=1e-4) and abs(value - 100 / 255) > 0.01
+
+
+def test_half_of_the_samples_stay_sharp_and_half_clean(folder: Path) -> None:
+    dataset, numbers = _dataset(folder), np.arange(6)
+    plain = dataset.batch(numbers.tolist()).images
+    for setting in ({"blur": 2.0}, {"noise": 0.1}):
+        augment = Augmenter(dataset, seed=5, **setting)
+        changes = [
+            (augment(epoch, numbers, True, "cpu").images - plain).abs().amax(dim=(1, 2, 3)) > 1e-4
+            for epoch in range(20)
+        ]
+        assert 0.35 < torch.cat(changes).double().mean() < 0.65
 
 
 def test_hue_and_saturation_leave_grey_grey_and_turn_colours(folder: Path) -> None:

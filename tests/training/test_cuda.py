@@ -27,6 +27,8 @@ EVERYTHING = {
     "contrast": 0.3,
     "hue": 0.1,
     "saturation": 0.4,
+    "blur": 1.0,
+    "noise": 0.05,
 }
 
 
