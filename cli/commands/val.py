@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -67,7 +68,7 @@ def val(
             "--mm-per-pixel",
             metavar="MM",
             callback=above_zero,
-            help="Size of a pixel of the original image: defect sizes in mm too.",
+            help="Size of a pixel of the file: sizes in mm, too.",
         ),
     ] = None,
     batch: Batch = None,
@@ -85,6 +86,10 @@ def val(
             help="Pool fold-1, fold-2 ... of this folder, each on its part of --data.",
         ),
     ] = None,
+    drift: Annotated[
+        bool,
+        option("--drift", help="Measure again under other light, blur and noise."),
+    ] = False,
     out: Out = None,
     overwrite: Overwrite = False,
     strict: Strict = False,
@@ -118,6 +123,7 @@ def val(
                 on_event=printer,
                 overwrite=overwrite,
                 strict=strict,
+                drift=drift,
                 **seeing(image_size, window, tile, overlap),
                 **given(split=split, data_root=data_root, group_by=group_by, batch=batch),
                 **given(device=device, out=out, pictures=pictures),
@@ -144,11 +150,31 @@ def _show(console: Console, result: EvalResult) -> None:
     for line in _inspection(result):
         console.say(line)
     show_verdicts(console, result.verdicts)
+    if result.drift:
+        _show_drift(console, result)
     problems = (
         f", {counted(len(result.problems), 'problem')} in the data" if result.problems else ""
     )
     console.say(f"{counted(found.images, 'image')}{problems}; all is in {shown(result.folder)}")
     console.document({"folder": result.folder, **result.to_dict(), "problems": result.problems})
+
+
+def _show_drift(console: Console, result: EvalResult) -> None:
+    """A line each: as it is, and under each change."""
+    found = result.precision
+    rows = [("nothing changed", found.ap, found.ap50, result.verdicts.overall, 0)]
+    rows += [(one.change.name, one.ap, one.ap50, one.rates, one.flips) for one in result.drift]
+    cells = [
+        (name, figure(ap), figure(ap50), *_counts(rates), str(flips))
+        for name, ap, ap50, rates, flips in rows
+    ]
+    console.table(("images with", "AP", "AP50", "passed", "rejected", "other verdicts"), cells)
+
+
+def _counts(rates: PartRates) -> Iterator[str]:
+    """Defective parts passed and good ones rejected, of how many."""
+    for rate in (rates.escape, rates.overkill):
+        yield f"{rate.count} of {rate.of}"
 
 
 def show_verdicts(console: Console, found: VerdictReport) -> None:

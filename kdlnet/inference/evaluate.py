@@ -13,10 +13,12 @@ from kdlnet.data.dataset import DetectionDataset, load_split
 from kdlnet.data.joined import renumber
 from kdlnet.data.labels import Split
 from kdlnet.events import Listener, Message, Progress, ignore
+from kdlnet.images.drift import changed
 from kdlnet.images.window import depth_line, fit_depth, image_depth
 from kdlnet.inference.engine import Engine, in_lanes
 from kdlnet.inference.pipeline import Pipeline
 from kdlnet.inference.views import Seen
+from kdlnet.metrics.drift import Change
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.ops.limits import IOU_THRESHOLD, MAX_DETECTIONS
@@ -37,20 +39,29 @@ class Reader(Protocol):
 
 
 class DatasetViews:
-    """Views of a dataset, or of its ``images`` alone, letterboxed already."""
+    """Views of a dataset, or of its ``images`` alone, letterboxed already, after a ``change``."""
 
-    def __init__(self, dataset: DetectionDataset, images: range | None = None) -> None:
+    def __init__(
+        self,
+        dataset: DetectionDataset,
+        images: range | None = None,
+        change: Change | None = None,
+    ) -> None:
         samples = dataset.samples
         wanted = range(len(dataset.paths)) if images is None else images
         self._rows = [row for row, sample in enumerate(samples) if sample.image in wanted]
         self.image_of = [samples[row].image for row in self._rows]
         self.tiles = [samples[row].tile for row in self._rows]
         self._dataset = dataset
+        self._change = change
 
     def load(self, rows: range) -> Seen:
         chosen = self._rows[rows.start : rows.stop]
         geometries = [self._dataset.samples[row].letterbox for row in chosen]
-        return self._dataset.images[chosen].numpy(), self._dataset.preprocess, geometries
+        pixels, preprocess = self._dataset.images[chosen].numpy(), self._dataset.preprocess
+        if self._change is not None:
+            pixels = changed(pixels, preprocess, geometries, self._change)
+        return pixels, preprocess, geometries
 
 
 def detect(
@@ -62,15 +73,17 @@ def detect(
     max_detections: int = MAX_DETECTIONS,
     on_event: Listener = ignore,
     images: range | None = None,
+    change: Change | None = None,
 ) -> list[ImageResult]:
     """Detections of every image, or of ``images``, beside the truth, in pixels of the original.
 
-    Those of tiles are merged: results are whole images. A box of a class that an image is not
-    labelled for is left out: whether it is right is not known.
+    With a ``change`` they are those of the images after it. Those of tiles are merged: results are
+    whole images. A box of a class that an image is not labelled for is left out: whether it is
+    right is not known.
     """
     size = dataset.preprocess.image_size
     limits = VerdictRule.at(score_threshold), iou_threshold, max_detections
-    views = DatasetViews(dataset, images)
+    views = DatasetViews(dataset, images, change)
     shown = dict.fromkeys(views.image_of)
     results: list[ImageResult] = []
     own, share, lanes = in_lanes(engine, batch, len(views.image_of) <= batch)

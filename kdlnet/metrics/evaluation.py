@@ -8,6 +8,7 @@ from typing import Any
 
 from kdlnet.metrics.analysis import Analysis
 from kdlnet.metrics.average_precision import AveragePrecision
+from kdlnet.metrics.drift import Drift
 from kdlnet.metrics.errors import OperatingPoint
 from kdlnet.metrics.rates import VerdictReport
 from kdlnet.types import Preprocess
@@ -41,7 +42,8 @@ class EvalResult:
     of each class. ``analysis`` holds all else that the boxes tell. ``confusion`` has a row for
     each true class and a column for each predicted one, the background last. ``verdicts`` are
     those of the rule in the file. ``left_out`` has a line for each image that was not used,
-    ``label_problems`` one for each label row that was dropped or clipped.
+    ``label_problems`` one for each label row that was dropped or clipped. ``drift`` has the figures
+    under other light, blur and noise, where they were asked for.
     """
 
     folder: Path
@@ -66,6 +68,7 @@ class EvalResult:
     left_out: list[str]
     label_problems: list[str]
     folds: list[Fold] = field(default_factory=list)
+    drift: list[Drift] = field(default_factory=list)
 
     @property
     def problems(self) -> list[str]:
@@ -97,4 +100,5 @@ class EvalResult:
             "best_f1_score_per_class": self.best_scores,
             "confusion": self.confusion,
             "verdicts": self.verdicts.to_dict(),
+            "drift": [one.to_dict() for one in self.drift],
         }

@@ -30,6 +30,7 @@ from kdlnet.metrics.average_precision import (
     ClassPrecision,
     average_precision,
 )
+from kdlnet.metrics.drift import CHANGES, measure_drift
 from kdlnet.metrics.errors import Errors, find_errors
 from kdlnet.metrics.evaluation import EvalResult, Fold
 from kdlnet.metrics.intervals import Interval
@@ -81,6 +82,7 @@ def validate(
     pictures: bool = True,
     lot_by: str | None = None,
     folds: bool = False,
+    drift: bool = False,
     on_event: Listener = ignore,
 ) -> EvalResult:
     """Measures ``weights`` on a split and writes report.html, metrics.json, curves and pictures.
@@ -96,6 +98,7 @@ def validate(
     ``mm_per_pixel`` of the original image gives the sizes of defects in mm, too.
     With ``folds`` both are folders, see :func:`~kdlnet.inference.folds.find_folds`: each file is
     measured on the part that it never saw, and the figures are of all parts together.
+    ``drift`` measures again after each of :data:`~kdlnet.metrics.drift.CHANGES` of the images.
     Raises WeightsError, DataError or ConfigError for what cannot be used.
     """
     pairs = find_folds(weights, Path(data)) if folds else [(weights, data)]
@@ -116,6 +119,18 @@ def validate(
     results = [result for each in found for result in each]
     runtime.engine.wait()
     seconds = time.perf_counter() - began
+    drifts = []
+    for change in CHANGES if drift else ():
+        on_event(Message(f"again with {change.name}"))
+        again = [
+            detect(part.runtime.engine, part.dataset, batch, *limits, on_event, change=change)
+            for part in parts
+        ]
+        after = [result for each in again for result in each]
+        measured = measure_drift(
+            change, results, after, runtime.rule, runtime.names, max_detections
+        )
+        drifts.append(measured)
     errors = find_errors(results, runtime.names)
     if pictures:
         draw_validation(folder, results, errors, runtime.names, contract, on_event)
@@ -142,6 +157,7 @@ def validate(
         left_out=[line for part in parts for line in part.left_out],
         label_problems=[str(problem) for part in parts for problem in part.loaded.problems],
         folds=_each_fold(parts, found, max_detections) if folds else [],
+        drift=drifts,
     )
     _write(result, results, errors, runtime, lots, pictures, on_event)
     return result

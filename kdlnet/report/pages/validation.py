@@ -20,6 +20,7 @@ from kdlnet.report.pages.analysis import precision_range, sections
 from kdlnet.report.pages.answer import live
 from kdlnet.report.pages.counting import BoxCounts, count_boxes
 from kdlnet.report.pages.curves import precision_recall, trade
+from kdlnet.report.pages.drift import drift_section
 from kdlnet.report.pages.evidence import Boxes, column, evidence, interval_tables, pool
 from kdlnet.report.pages.first import first_screen, rates_of
 from kdlnet.report.pages.pictures import Cut, Key, Pictures, around, draw, wanted
@@ -88,6 +89,8 @@ def _sections(subject: Subject, boxes: Boxes) -> Context:
     problems = result.problems
     lots = _lots(result.verdicts.per_lot)
     extra = list(sections(result.analysis, result.confusion))
+    if result.drift:
+        extra.append(drift_section(result))
     if result.analysis.suspects.boxes:
         extra.append(suspect_section(result.analysis.suspects))
     names = [("setting", "The setting"), ("pictures", "Pictures"), ("classes", "Kinds of defect")]
