@@ -123,12 +123,11 @@ def val(
                 on_event=printer,
                 overwrite=overwrite,
                 strict=strict,
-                drift=drift,
                 **seeing(image_size, window, tile, overlap),
                 **given(split=split, data_root=data_root, group_by=group_by, batch=batch),
                 **given(device=device, out=out, pictures=pictures),
                 **given(lot_by=lot_by, mm_per_pixel=mm_per_pixel),
-                **given(folds=True if folds is not None else None),
+                **given(folds=True if folds is not None else None, drift=drift or None),
             )
         _show(console, result)
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kdlnet.config import TrainConfig
+from kdlnet.metrics.drift import Change, Drift
+from kdlnet.metrics.evaluation import EvalResult
 from kdlnet.metrics.flips import Flips, McNemar
+from kdlnet.metrics.rates import PartRates
 from kdlnet_cli.commands.compare import show_comparison
 from kdlnet_cli.console import Console
 
@@ -262,6 +266,26 @@ def test_val(kdlnet: Command, engine: FakeEngine) -> None:
     assert "runs/val/set" in run.out
     assert "4 images, 1 problem in the data" in run.out
     assert run.err == "warning: a label was clipped\n"
+
+
+def test_val_drift(kdlnet: Command, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    light, blur = Change("60 % of the light", light=0.6), Change("blur of 1 pixel", blur=1.0)
+    rates = PartRates({"OK": 1, "UNSURE": 2, "NG": 7}, {"OK": 5, "UNSURE": 0, "NG": 3})
+    drift = [Drift(light, 0.25, 0.5, rates, 4), Drift(blur, None, None, rates, 0)]
+
+    def validate(weights: Path, **options: Any) -> EvalResult:
+        return replace(engine.validate(weights, **options), drift=drift)
+
+    monkeypatch.setattr("kdlnet.verbs.val.validate", validate)
+    run = kdlnet("val b.pt --data set --drift")
+    assert run.code == 0 and engine.call["drift"] is True
+    lines = [" ".join(line.split()) for line in run.out.splitlines()]
+    first = lines.index("images with AP AP50 passed rejected other verdicts") + 2
+    assert lines[first : first + 3] == [
+        "nothing changed 0.500 0.750 0 of 0 0 of 0 0",
+        "60 % of the light 0.250 0.500 1 of 10 3 of 8 4",
+        "blur of 1 pixel - - 1 of 10 3 of 8 0",
+    ]
 
 
 def test_val_document(kdlnet: Command, engine: FakeEngine) -> None:
