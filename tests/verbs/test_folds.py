@@ -58,6 +58,21 @@ def test_figures_are_of_all_parts_together(folds: Path) -> None:
     assert (pooled.precision.images, pooled.precision.truths) == (11, 11)
     assert pooled.precision.ap == pytest.approx(whole.precision.ap, abs=1e-6)
     assert [fold.images for fold in pooled.folds] == [4, 4, 3]
+
+
+def test_drift_is_of_all_parts_together(folds: Path) -> None:
+    pooled = _pooled(folds, drift=True)
+    whole = validate(
+        folds.parent / "runs" / "fold-1" / "weights" / "best.pt",
+        data=str(folds.parent / "set"),
+        out=folds.parent / "whole",
+        device="cpu",
+        pictures=False,
+        drift=True,
+    )
+    assert len(pooled.drift) == len(whole.drift) > 3
+    for part, one in zip(pooled.drift, whole.drift, strict=True):
+        assert part.ap == pytest.approx(one.ap, abs=1e-6) and part.flips == one.flips
     written = json.loads((folds.parent / "val" / "metrics.json").read_text())
     assert [fold["ap"] for fold in written["folds"]] == [fold.ap for fold in pooled.folds]
     alone = validate(
