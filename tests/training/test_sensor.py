@@ -22,17 +22,18 @@ def test_a_blur_is_the_gaussian_of_opencv() -> None:
 
 
 def test_noise_is_normal_and_everywhere_its_own() -> None:
-    plain = torch.full((3, 3, 200, 300), 0.5)
-    places = torch.tensor([[0.1, 0.2], [0.5, 0.5], [0.9, 0.95]])  # the last one goes round the edge
-    added = grainy(plain, torch.tensor([0.05, 0.0, 0.1]), places, seed=0) - plain
+    plain = torch.full((4, 3, 200, 300), 0.5)
+    # Two of them begin in one row, two in one column and go round the edge.
+    places = torch.tensor([[0.1, 0.95], [0.5, 0.5], [0.9, 0.95], [0.9, 0.2]])
+    added = grainy(plain, torch.tensor([0.05, 0.0, 0.1, 0.1]), places, seed=0) - plain
     assert torch.equal(added[1], torch.zeros(3, 200, 300))
     for n, sigma in ((0, 0.05), (2, 0.1)):
         assert abs(added[n].std().item() / sigma - 1) < 0.02 and abs(added[n].mean()) < 0.02 * sigma
         assert abs((added[n].abs() < sigma).double().mean().item() - 0.683) < 0.01
-    rows = torch.stack((*added[0], *added[2], added[0, 0].roll(1, 1))).flatten(1)
-    alike = torch.corrcoef(rows) - torch.eye(7)
+    rows = torch.stack((*added[0], *added[2], *added[3], added[0, 0].roll(1, 1))).flatten(1)
+    alike = torch.corrcoef(rows) - torch.eye(10)
     assert alike.abs().max() < 0.03
-    again = grainy(plain[2:], torch.tensor([0.1]), places[2:], seed=0)
+    again = grainy(plain[2:3], torch.tensor([0.1]), places[2:3], seed=0)
     assert torch.equal(again[0] - plain[2], added[2])
-    other = grainy(plain[2:], torch.tensor([0.1]), places[2:], seed=1)
+    other = grainy(plain[2:3], torch.tensor([0.1]), places[2:3], seed=1)
     assert not torch.equal(other, again)
