@@ -142,8 +142,8 @@ def part_one(home: Home, options: Namespace, images: Sequence[Path]) -> Iterator
 
 def part_many(home: Home, options: Namespace, images: Sequence[Path]) -> Iterator[Part]:
     """At the smallest and the largest size; the larger one on a quarter of the images."""
-    ends = {options.sizes[-1]: (4, 3), options.sizes[0]: (1, 6)}
-    for size, (share, factor) in ends.items():
+    for size, share in {options.sizes[-1]: 4, options.sizes[0]: 1}.items():
+        factor = 3 if size >= 640 else 6
         count = max(2, len(images) // share)
         folder = Path(tempfile.mkdtemp(dir=home.folder))
         for image in images[:count]:
