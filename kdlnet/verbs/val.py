@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
@@ -30,7 +31,7 @@ from kdlnet.metrics.average_precision import (
     ClassPrecision,
     average_precision,
 )
-from kdlnet.metrics.drift import CHANGES, measure_drift
+from kdlnet.metrics.drift import CHANGES, Change, measure_drift
 from kdlnet.metrics.errors import Errors, find_errors
 from kdlnet.metrics.evaluation import EvalResult, Fold
 from kdlnet.metrics.intervals import Interval
@@ -115,18 +116,15 @@ def validate(
     folder = _folder(parts, title, out, overwrite)
     began = time.perf_counter()
     limits = score_threshold, iou_threshold, max_detections
-    found = [detect(part.runtime.engine, part.dataset, batch, *limits, on_event) for part in parts]
+    find = partial(_find, parts, batch, limits, on_event)
+    found = find()
     results = [result for each in found for result in each]
     runtime.engine.wait()
     seconds = time.perf_counter() - began
     drifts = []
     for change in CHANGES if drift else ():
         on_event(Message(f"again with {change.name}"))
-        again = [
-            detect(part.runtime.engine, part.dataset, batch, *limits, on_event, change=change)
-            for part in parts
-        ]
-        after = [result for each in again for result in each]
+        after = [result for each in find(change=change) for result in each]
         measured = measure_drift(
             change, results, after, runtime.rule, runtime.names, max_detections
         )
@@ -218,6 +216,20 @@ def _open(
     dataset, loaded = open_split(runtime, info, split, contract, strict, on_event)
     warn_of_learned(runtime.learned, split, images_digest(dataset.paths), on_event)
     return _Part(file, runtime, info, dataset, loaded)
+
+
+def _find(
+    parts: Sequence[_Part],
+    batch: int,
+    limits: tuple[float, float, int],
+    on_event: Listener,
+    change: Change | None = None,
+) -> list[list[ImageResult]]:
+    """What each part's network finds on its images, or on them after a ``change``."""
+    return [
+        detect(part.runtime.engine, part.dataset, batch, *limits, on_event, change=change)
+        for part in parts
+    ]
 
 
 def _folder(parts: Sequence[_Part], title: str, out: Path | None, overwrite: bool) -> Path:

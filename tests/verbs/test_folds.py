@@ -46,33 +46,19 @@ def _pooled(folds: Path, out: str = "val", **more: Any) -> Any:
     return validate(folds.parent / "runs", data=str(folds), folds=True, **place)
 
 
+def _whole(folds: Path, **more: Any) -> Any:
+    """One of the trainings on all images, not divided."""
+    file = folds.parent / "runs" / "fold-1" / "weights" / "best.pt"
+    place = {"out": folds.parent / "whole", "device": "cpu", "pictures": False} | more
+    return validate(file, data=str(folds.parent / "set"), **place)
+
+
 def test_figures_are_of_all_parts_together(folds: Path) -> None:
     pooled = _pooled(folds)
-    whole = validate(
-        folds.parent / "runs" / "fold-1" / "weights" / "best.pt",
-        data=str(folds.parent / "set"),
-        out=folds.parent / "whole",
-        device="cpu",
-        pictures=False,
-    )
+    whole = _whole(folds)
     assert (pooled.precision.images, pooled.precision.truths) == (11, 11)
     assert pooled.precision.ap == pytest.approx(whole.precision.ap, abs=1e-6)
     assert [fold.images for fold in pooled.folds] == [4, 4, 3]
-
-
-def test_drift_is_of_all_parts_together(folds: Path) -> None:
-    pooled = _pooled(folds, drift=True)
-    whole = validate(
-        folds.parent / "runs" / "fold-1" / "weights" / "best.pt",
-        data=str(folds.parent / "set"),
-        out=folds.parent / "whole",
-        device="cpu",
-        pictures=False,
-        drift=True,
-    )
-    assert len(pooled.drift) == len(whole.drift) > 3
-    for part, one in zip(pooled.drift, whole.drift, strict=True):
-        assert part.ap == pytest.approx(one.ap, abs=1e-6) and part.flips == one.flips
     written = json.loads((folds.parent / "val" / "metrics.json").read_text())
     assert [fold["ap"] for fold in written["folds"]] == [fold.ap for fold in pooled.folds]
     alone = validate(
@@ -83,6 +69,13 @@ def test_drift_is_of_all_parts_together(folds: Path) -> None:
         pictures=False,
     )
     assert alone.precision.ap == pooled.folds[1].ap and alone.folds == []
+
+
+def test_drift_is_of_all_parts_together(folds: Path) -> None:
+    pooled, whole = _pooled(folds, drift=True), _whole(folds, drift=True)
+    assert len(pooled.drift) == len(whole.drift) > 3
+    for part, one in zip(pooled.drift, whole.drift, strict=True):
+        assert part.ap == pytest.approx(one.ap, abs=1e-6) and part.flips == one.flips
 
 
 def test_what_is_missing_is_named_with_its_command(folds: Path) -> None:
