@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdlnet.ops.arrays import box_area, box_intersection, box_iou, suppress
-from kdlnet.ops.assignment import best_pairs, connected
-from kdlnet.ops.limits import IOU_THRESHOLD, MAX_DETECTIONS
+from kdlnet.ops.limits import IOU_THRESHOLD, MAX_DETECTIONS, VOTERS
 from kdlnet.types import DetectionArrays, ImageSize, Tiling
 
 Tile = tuple[int, int, int, int]
@@ -97,9 +96,11 @@ def merge_tiles(
     """One image's boxes from those of its tiles: each object once, and whole.
 
     Two boxes of one class from overlapping tiles are one object if they agree in what both tiles
-    see. A box that no inner border cuts is the object's; where all are cut, it is the hull of the
-    pieces. The score is the best of them. What then still overlaps falls to the suppression that
-    an image without tiles has. A single part, of a tile or of all (None), is given back as it is.
+    see and neither scores less than VOTERS of the object's best. A box that no inner border cuts is
+    the object's; where all are cut, it is the hull of the pieces. The score is the best of them.
+    What then still overlaps falls to the suppression that an image without tiles has. So an object
+    of score s depends on no box below ``VOTERS * s``. A single part, of a tile or of all (None), is
+    given back as it is.
     """
     if len(parts) == 1:
         return parts[0]
@@ -115,7 +116,7 @@ def merge_tiles(
     if not len(found):
         return found
     cut = _cut_sides(found.boxes, tile, frames)
-    group = _groups(found.boxes, found.labels, tile, cut, frames)
+    group = _groups(found, tile, _links(found, tile, cut, frames))
     found, lone = _one_a_group(found, np.asarray(cut.any(axis=1)), group)
     best = np.argsort(-found.scores, kind="stable")[:_CANDIDATES]
     found = _without_fragments(found[best], lone[best])
@@ -139,38 +140,60 @@ def _near(frames: Boxes) -> Boxes:
     return _NEAR * np.tile(frames[:, 2:] - frames[:, :2], 2)
 
 
-def _groups(boxes: Boxes, labels: Rows, tile: Rows, cut: Mask, frames: Boxes) -> Rows:
-    """A number (N,) for each box; views of one object have the same.
+def _links(found: DetectionArrays, tile: Rows, cut: Mask, frames: Boxes) -> list[Rows]:
+    """Of each box the boxes of other tiles that look like it, in what both tiles see; best first.
 
     Tiles and cut boxes are grown by the tolerance, so that pieces meet without overlap, too.
     """
     grown = frames + _near(frames) * (-1, -1, 1, 1)
-    reaching = np.where(cut, grown[tile], boxes)
-    links: list[Rows] = [np.zeros((0, 2), np.int64)]
+    reaching = np.where(cut, grown[tile], found.boxes)
+    pairs, alike = [np.zeros((0, 2), np.int64)], [np.zeros(0)]
     rows = [np.flatnonzero(tile == number) for number in range(len(frames))]
     for one in range(len(frames)):
         low = np.maximum(grown[one, :2], grown[one + 1 :, :2])
         high = np.minimum(grown[one, 2:], grown[one + 1 :, 2:])
         shared = np.concatenate((low, high), axis=1)
         for later in np.flatnonzero((high > low).all(axis=1)).tolist():
-            two = one + 1 + later
-            if len(rows[one]) and len(rows[two]):
-                links.append(_pairs(reaching, labels, rows[one], rows[two], shared[later]))
-    return connected(len(boxes), np.concatenate(links))
+            views = rows[one], rows[one + 1 + later]
+            met, overlap = _alike(reaching, found.labels, *views, shared[later])
+            pairs += [met, met[:, ::-1]]
+            alike += [overlap, overlap]
+    joined = np.concatenate(pairs)
+    joined = joined[np.lexsort((-np.concatenate(alike), joined[:, 0]))]
+    ends = np.cumsum(np.bincount(joined[:, 0], minlength=len(found)))
+    return np.split(joined[:, 1], ends[:-1])
 
 
-def _pairs(boxes: Boxes, labels: Rows, one: Rows, two: Rows, region: Boxes) -> Rows:
-    """Rows (K, 2) of boxes that are alike in ``region``, each at most once.
-
-    A tile has already made its own suppression: two of its boxes are two objects.
-    """
+def _alike(
+    boxes: Boxes, labels: Rows, one: Rows, two: Rows, region: Boxes
+) -> tuple[Rows, NDArray[np.float64]]:
+    """Pairs (K, 2) of boxes of two tiles that are alike in ``region``, and their IoU (K,)."""
     views = [_inside(boxes[rows], region) for rows in (one, two)]
-    kept = [box_area(view) > 0 for view in views]
-    one, two = one[kept[0]], two[kept[1]]
-    alike = box_iou(views[0][kept[0]][:, None], views[1][kept[1]])
-    alike = alike * (labels[one][:, None] == labels[two]) * (alike >= _SAME)
-    chosen = best_pairs(alike)
-    return np.column_stack((one[chosen[:, 0]], two[chosen[:, 1]]))
+    overlap = box_iou(views[0][:, None], views[1]) * (labels[one][:, None] == labels[two])
+    first, second = np.nonzero(overlap >= _SAME)
+    return np.column_stack((one[first], two[second])), overlap[first, second]
+
+
+def _groups(found: DetectionArrays, tile: Rows, links: list[Rows]) -> Rows:
+    """A number (N,) for each box; views of one object have the same.
+
+    The best box left takes what its links reach and does not score too little beside it. A tile has
+    already made its own suppression: two of its boxes are two objects.
+    """
+    group = np.full(len(found), -1)
+    for best in np.argsort(-found.scores, kind="stable").tolist():
+        if group[best] >= 0:
+            continue
+        group[best] = best
+        least = VOTERS * found.scores[best]
+        members, shown = [best], {tile[best]}
+        for member in members:  # which grows on the way
+            for other in links[member].tolist():
+                if group[other] < 0 and found.scores[other] >= least and tile[other] not in shown:
+                    group[other] = best
+                    members.append(other)
+                    shown.add(tile[other])
+    return group
 
 
 def _one_a_group(found: DetectionArrays, cut: Mask, group: Rows) -> tuple[DetectionArrays, Mask]:

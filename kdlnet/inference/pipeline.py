@@ -12,9 +12,10 @@ from kdlnet.errors import WeightsError
 from kdlnet.images.tiles import Tile, merge_tiles
 from kdlnet.inference.clock import Laps
 from kdlnet.inference.engine import Engine
+from kdlnet.inference.suppressed import LOWEST_SCORE
 from kdlnet.inference.views import Views
 from kdlnet.metrics.verdict import VerdictRule
-from kdlnet.ops.limits import IOU_THRESHOLD, MAX_DETECTIONS
+from kdlnet.ops.limits import IOU_THRESHOLD, MAX_DETECTIONS, VOTERS
 from kdlnet.types import DetectionArrays, ImageSize
 from kdlnet.utils.lanes import in_turn
 
@@ -73,9 +74,10 @@ class Pipeline:
         raw = self.engine.run(images)
         self._end(clock, "infer")
         _require_numbers(raw)
+        tiled = any(views.tiles[row] is not None for row in rows)
         return [
-            geometry.detections(self._kept(found))
-            for found, geometry in zip(self._select(raw), geometries, strict=True)
+            geometry.detections(found)
+            for found, geometry in zip(self._select(raw, tiled), geometries, strict=True)
         ]
 
     def _end(self, clock: Laps | None, stage: str) -> None:
@@ -84,19 +86,21 @@ class Pipeline:
             self.engine.wait()
             clock.end(stage)
 
-    def _select(self, raw: Any) -> list[DetectionArrays]:
-        limits = (self.rule.lowest, self.iou_threshold, self.max_detections)
+    def _select(self, raw: Any, tiled: bool) -> list[DetectionArrays]:
+        """The boxes that are looked for and, of tiles, those that have a say in where one is."""
+        lowest = self.rule.lowest
+        if tiled:
+            lowest = min(lowest, max(VOTERS * lowest, LOWEST_SCORE))
+        limits = (lowest, self.iou_threshold, self.max_detections)
         if self.labels is None:
             return self.engine.select(raw, self.input_size, *limits)
         found = self.engine.select(raw.of_classes(list(self.labels)), self.input_size, *limits)
         kept = np.array(self.labels)
         return [DetectionArrays(one.boxes, one.scores, kept[one.labels]) for one in found]
 
-    def _kept(self, found: DetectionArrays) -> DetectionArrays:
-        return found[self.rule.kept(found.scores, found.labels)]
-
     def _merge(self, parts: list[DetectionArrays], tiles: list[Tile | None]) -> DetectionArrays:
-        return merge_tiles(parts, tiles, self.iou_threshold, self.max_detections)
+        found = merge_tiles(parts, tiles, self.iou_threshold, self.max_detections)
+        return found[self.rule.kept(found.scores, found.labels)]
 
 
 def _require_numbers(raw: Any) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from kdlnet.images.letterbox import letterbox
 from kdlnet.images.tiles import cut_boxes, least_visible, merge_tiles, tile_grid
+from kdlnet.ops.limits import VOTERS
 from kdlnet.types import DetectionArrays, Preprocess, Tiling
 
 overlaps = st.sampled_from([0.0, 0.1, 0.2, 0.35, 0.5])
@@ -206,3 +207,29 @@ def test_a_tile_is_the_crop_at_one_scale_and_boxes_come_back(size):
     if size == (700, 500):
         pixels, _ = letterbox(image, exact, tile)
         assert np.array_equal(pixels, image[tile[1] : tile[3], tile[0] : tile[2]])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from([0.1, 0.25, 0.5]))
+def test_what_scores_too_little_to_have_a_say_moves_nothing(seed, threshold):
+    """Val sees all boxes and predict those from VOTERS of its threshold on: the same above it."""
+    random = np.random.default_rng(seed)
+    tiles = tile_grid((160, 160), Tiling((100, 100), 0.4))
+    objects = random.uniform(0, 110, (4, 2))
+    objects = np.column_stack((objects, objects + random.uniform(20, 50, (4, 2))))
+    everything = []
+    for x1, y1, x2, y2 in tiles:
+        boxes = objects[random.integers(0, 4, 8)] + random.normal(0, 6, (8, 4))
+        boxes = np.clip(boxes, (x1, y1, x1, y1), (x2, y2, x2, y2))
+        boxes = boxes[(boxes[:, 2:] > boxes[:, :2]).all(axis=1)]
+        scores = random.uniform(0, 1, len(boxes)) ** 2
+        everything.append(found(boxes, random.integers(0, 2, len(boxes)), scores))
+    whole = merge_tiles(everything, tiles)
+    few = merge_tiles([part[part.scores >= VOTERS * threshold] for part in everything], tiles)
+    assert_same_boxes(whole[whole.scores >= threshold], few[few.scores >= threshold])
+
+
+def assert_same_boxes(one: DetectionArrays, other: DetectionArrays) -> None:
+    np.testing.assert_array_equal(one.boxes, other.boxes)
+    np.testing.assert_array_equal(one.scores, other.scores)
+    np.testing.assert_array_equal(one.labels, other.labels)
