@@ -13,6 +13,7 @@ from torch import Tensor
 from kdlnet.pretraining.lessons import Lessons, to_unit
 from kdlnet.pretraining.mimic import Scale
 from kdlnet.pretraining.teachers import Lesson
+from kdlnet.training.draws import uniforms
 from kdlnet.training.sampling import Sampler
 from kdlnet.utils.ranks import share
 
@@ -101,5 +102,4 @@ def _around_one(draws: Tensor, reach: float) -> Tensor:
 
 def _draws(seed: int, epoch: int, rows: NDArray[np.int64]) -> NDArray[np.float64]:
     """Numbers (B, 5) in [0, 1) that depend on (seed, epoch, view) alone."""
-    keys = [np.array([seed, (epoch << 40) + int(row)], dtype=np.uint64) for row in rows]
-    return np.stack([np.random.Generator(np.random.Philox(key=key)).random(_DRAWS) for key in keys])
+    return np.stack([uniforms(seed, epoch, int(row), _DRAWS) for row in rows])

@@ -17,50 +17,20 @@ from torch import Tensor
 
 from kdlnet.data.dataset import DetectionDataset, to_network, to_unit
 from kdlnet.training.colour import apply_colour, hue_matrix, saturation_matrix
+from kdlnet.training.draws import Draws
+from kdlnet.training.pasting import Donors, is_free, placed, rooms, soft_mask
 from kdlnet.training.sampling import Partners, Sampler
 from kdlnet.training.sensor import blurred, grainy
 from kdlnet.training.warping import (
     Floats,
-    is_free,
     join,
     linear,
-    placed,
-    soft_mask,
     translation,
     visible,
     warp,
     warp_boxes,
 )
 from kdlnet.types import Batch, ImageSize, Targets
-
-_DRAWS = (
-    *("mosaic", "tile1", "tile2", "tile3", "mixup", "mixup_partner", "mixup_share"),
-    *("flip_horizontal", "flip_vertical", "scale", "translate_x", "translate_y", "angle"),
-    *("shear_x", "shear_y", "brightness", "contrast", "saturation", "hue"),
-    *("paste", "paste_donor", "paste_box", "paste_x", "paste_y"),
-    *("quarter", "blur", "noise", "noise_y", "noise_x"),
-)
-_COLUMN = {name: column for column, name in enumerate(_DRAWS)}
-
-
-class Draws:
-    """Uniform numbers in [0, 1) of the samples of a batch, by name: ``draws["scale"]`` is (B,)."""
-
-    def __init__(self, seed: int, epoch: int, indices: NDArray[np.int64]) -> None:
-        self.table = np.stack([uniforms(seed, epoch, int(index), len(_DRAWS)) for index in indices])
-
-    def __getitem__(self, name: str) -> Floats:
-        return self.table[:, _COLUMN[name]]
-
-    def signed(self, name: str) -> Floats:
-        """The same numbers in [-1, 1)."""
-        return 2 * self[name] - 1
-
-
-def uniforms(seed: int, epoch: int, index: int, count: int) -> Floats:
-    """``count`` numbers in [0, 1) that depend on nothing but the four arguments."""
-    key = np.array([seed, (epoch << 40) + index], dtype=np.uint64)
-    return np.random.Generator(np.random.Philox(key=key)).random(count)
 
 
 @dataclass(frozen=True)
@@ -102,9 +72,19 @@ class Augmenter:
         return Partners(self.sampler, self._kinds)
 
     @cached_property
-    def _donors(self) -> Partners:
-        """What defects are copied from: the samples with a box."""
-        return Partners(self.sampler, self._kinds, np.diff(self.dataset.first.numpy()) > 0)
+    def _donors(self) -> Donors:
+        """What defects are copied from."""
+        return Donors(self.dataset, self.sampler, self._kinds)
+
+    @cached_property
+    def _pictures(self) -> Tensor:
+        """Where each sample shows its image (N, 4), pixels of the network input; the rest pads."""
+        places = []
+        for sample in self.dataset.samples:
+            height, width = sample.letterbox.original_size
+            seen = np.array([sample.tile or (0, 0, width, height)])
+            places.append(sample.letterbox.to_input(seen))
+        return torch.from_numpy(np.concatenate(places)).float()
 
     @cached_property
     def _kinds(self) -> NDArray[np.int64]:
@@ -125,10 +105,10 @@ class Augmenter:
         draws = Draws(self.seed, epoch, numbers)
         indices = numbers % len(self.dataset)
         tiled = (draws["mosaic"] < self.mosaic) & mixing
-        images, targets = self._warped(indices, tiled, draws, device)
+        images, targets, shown = self._warped(indices, tiled, draws, device)
         if mixing:
             pasted = np.flatnonzero(draws["paste"] < self.copy_paste)
-            images, targets = self._paste(images, targets, pasted, draws, indices)
+            images, targets = self._paste(images, targets, shown, pasted, draws, indices)
         images = self._seen(images, draws)
         if mixing:
             mixed = np.flatnonzero(draws["mixup"] < self.mixup)
@@ -144,11 +124,14 @@ class Augmenter:
         tiled: NDArray[np.bool_],
         draws: Draws,
         device: torch.device | str,
-    ) -> tuple[Tensor, Targets]:
-        """Mosaic (2 x 2 tiles on a canvas twice as large) and affine, in one sampling."""
+    ) -> tuple[Tensor, Targets, Targets]:
+        """Mosaic (2 x 2 tiles on a canvas twice as large) and affine, in one sampling.
+
+        Images, their targets, and where each source's picture lies in them, its padding left out.
+        """
         size = self.dataset.preprocess.image_size
         images = torch.empty(len(indices), self.dataset.images.channels, *size, device=device)
-        parts = []
+        parts, shown = [], []
         for side in (1, 2):
             rows = np.flatnonzero(tiled == (side == 2))
             if not len(rows):
@@ -163,8 +146,12 @@ class Augmenter:
             canvas = self._canvas(sources, side, device)
             where = torch.from_numpy(rows)
             images[where.to(device)] = warp(canvas, matrices, size, self.dataset.preprocess.pad)
-            parts.append(self._targets(sources, side, matrices, where))
-        return images, join(parts)
+            found = self.dataset.targets(torch.from_numpy(sources.reshape(-1)))
+            parts.append(self._moved(found, side, matrices, where))
+            pictures = self._pictures[torch.from_numpy(sources.reshape(-1))]
+            numbers = torch.arange(len(pictures))
+            shown.append(self._moved(Targets(pictures, numbers, numbers), side, matrices, where))
+        return images, join(parts), join(shown)
 
     def _affine(self, draws: Draws, size: ImageSize, side: int) -> Tensor:
         """Matrices (B, 3, 3) from pixels of the canvas to pixels of the network input.
@@ -205,12 +192,10 @@ class Augmenter:
         canvas = pixels.reshape(len(sources), channels, side * height, side * width)
         return to_unit(canvas, self.dataset.preprocess)
 
-    def _targets(
-        self, sources: NDArray[np.int64], side: int, matrices: Tensor, rows: Tensor
-    ) -> Targets:
+    def _moved(self, found: Targets, side: int, matrices: Tensor, rows: Tensor) -> Targets:
+        """Boxes of sources, ``side * side`` of them an image, where the canvas shows them."""
         height, width = self.dataset.preprocess.image_size
         tiles = side * side
-        found = self.dataset.targets(torch.from_numpy(sources.reshape(-1)))
         tile, sample = found.image_index % tiles, found.image_index // tiles
         offset = torch.stack((tile % side * width, tile // side * height), dim=1)
         boxes = warp_boxes(found.boxes + offset.repeat(1, 2), matrices[sample].float())
@@ -265,27 +250,31 @@ class Augmenter:
         self,
         images: Tensor,
         targets: Targets,
+        shown: Targets,
         rows: NDArray[np.int64],
         draws: Draws,
         indices: NDArray[np.int64],
     ) -> tuple[Tensor, Targets]:
-        """Copies one labelled box of another image to a free place of each sample ``rows``."""
+        """Copies one labelled box of another image to a free place of each sample ``rows``.
+
+        The place is inside of one of the pictures ``shown``, never in their padding.
+        """
         rows = rows[self._donors.exist_for(indices[rows])]
         if not len(rows):
             return images, targets
-        donors = torch.from_numpy(self._donors.pick(draws["paste_donor"][rows], indices[rows]))
-        counts = self.dataset.first[donors + 1] - self.dataset.first[donors]
-        nth = (torch.from_numpy(draws["paste_box"][rows]) * counts).long()
-        chosen = self.dataset.first[donors] + nth
-        where = np.stack((draws["paste_x"][rows], draws["paste_y"][rows]), axis=1)
-        moved, shift = placed(self.dataset.boxes[chosen], where, self.dataset.preprocess.image_size)
+        donors, chosen = self._donors.pick(
+            draws["paste_donor"][rows], draws["paste_box"][rows], indices[rows]
+        )
+        room, across = rooms(shown, rows, draws["paste_x"][rows])
+        where = np.stack((across, draws["paste_y"][rows]), axis=1)
+        moved, shift, fits = placed(self.dataset.boxes[chosen], where, room)
         new = Targets(moved, self.dataset.labels[chosen], torch.from_numpy(rows))
-        free = is_free(new, targets)
+        free = fits & is_free(new, targets)
         if not free.any():
             return images, targets
         new = Targets(new.boxes[free], new.labels[free], new.image_index[free])
         size = self.dataset.preprocess.image_size
-        donor = self._canvas(donors[free].numpy()[:, None], 1, images.device)
+        donor = self._canvas(donors[free.numpy()][:, None], 1, images.device)
         matrices = torch.from_numpy(translation(*shift[free].double().numpy().T))
         patch = warp(donor, matrices, size, self.dataset.preprocess.pad)
         mask = soft_mask(new.boxes, size).to(images.device)

@@ -1,4 +1,4 @@
-"""Geometry of augmentation: matrices, images and boxes moved by them, boxes that fit a place."""
+"""Geometry of augmentation: matrices, images and boxes moved by them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kdlnet.ops.boxes import box_area, box_intersection, clip_boxes
+from kdlnet.ops.boxes import box_area, clip_boxes
 from kdlnet.types import ImageSize, Targets
 
 Floats = NDArray[np.float64]
@@ -63,36 +63,6 @@ def join(parts: list[Targets]) -> Targets:
         torch.cat([part.labels for part in parts]),
         torch.cat([part.image_index for part in parts]),
     )
-
-
-def placed(boxes: Tensor, where: Floats, size: ImageSize) -> tuple[Tensor, Tensor]:
-    """Boxes (n, 4) moved, and the shifts (n, 2) in whole pixels.
-
-    ``where`` (n, 2), x and y in [0, 1), is the share of the room there is for each.
-    """
-    height, width = size
-    room = boxes.new_tensor([width, height]) - (boxes[:, 2:] - boxes[:, :2])
-    shift = (torch.from_numpy(where).float() * room - boxes[:, :2]).round()
-    return clip_boxes(boxes + shift.repeat(1, 2), height, width), shift
-
-
-def is_free(new: Targets, targets: Targets, limit: float = 0.05) -> Tensor:
-    """Which new boxes (N,) share at most ``limit`` of the smaller area with any in their image."""
-    same = new.image_index[:, None] == targets.image_index[None]
-    one, two = new.boxes[:, None], targets.boxes
-    smaller = torch.minimum(box_area(one), box_area(two)).clamp(min=1e-6)
-    return ~((box_intersection(one, two) / smaller * same) > limit).any(dim=1)
-
-
-def soft_mask(boxes: Tensor, size: ImageSize, feather: float = 3.0) -> Tensor:
-    """Masks (n, 1, H, W): 1 inside the box, falling to 0 over ``feather`` pixels outside."""
-    height, width = size
-    x, y = torch.arange(width) + 0.5, torch.arange(height) + 0.5
-    x1, y1, x2, y2 = boxes[:, :, None].unbind(1)
-    far_x = torch.maximum(x1 - x, x - x2).clamp(min=0)
-    far_y = torch.maximum(y1 - y, y - y2).clamp(min=0)
-    reach = torch.maximum(far_y[:, :, None], far_x[:, None, :])
-    return (1 - reach / feather).clamp(min=0)[:, None]
 
 
 def _to_normalized(size: ImageSize | torch.Size) -> Tensor:

@@ -14,9 +14,11 @@ from kdlnet.data.cache import ImageStore
 from kdlnet.data.catalog import find_dataset
 from kdlnet.data.dataset import DetectionDataset, load_split
 from kdlnet.errors import DataError
-from kdlnet.training.augment import Augmenter, Draws, uniforms
+from kdlnet.training.augment import Augmenter
 from kdlnet.training.batches import TrainBatches
-from kdlnet.training.warping import is_free, warp, warp_boxes
+from kdlnet.training.draws import Draws, uniforms
+from kdlnet.training.pasting import is_free
+from kdlnet.training.warping import warp, warp_boxes
 from kdlnet.types import Preprocess, Targets
 
 SIZE = (64, 96)
