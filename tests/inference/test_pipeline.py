@@ -32,7 +32,7 @@ from kdlnet.inference.workloads import files_call
 from kdlnet.metrics.evaluation import EvalResult
 from kdlnet.metrics.verdict import ClassRule, VerdictRule
 from kdlnet.models.network import Network
-from kdlnet.types import DetectionArrays, RawPredictions, Tiling
+from kdlnet.types import DetectionArrays, Preprocess, RawPredictions, Tiling
 from kdlnet.verbs.compare import compare
 from kdlnet.verbs.export import EXPORTERS, export
 from kdlnet.verbs.fuse import fuse
@@ -330,3 +330,35 @@ def test_a_network_that_answers_nan_passes_no_part(part: str) -> None:
     predictor = replace(make_predictor(), engine=TorchEngine(broken))
     with pytest.raises(WeightsError, match="answered with NaN, so no verdict can be given"):
         predictor.predict(grey(255))
+
+
+class Halves:
+    """A network that sees an object's sure half in the first tile and an unsure one in the next."""
+
+    device, lanes = "cpu", 1
+
+    def load(self, pixels: Any, preprocess: Preprocess) -> Any:
+        return pixels
+
+    def run(self, images: Any) -> Any:
+        return blob(torch.zeros(1, 3, 32, 32))
+
+    def select(self, raw: Any, size: Any, score: float, *limits: Any) -> list[DetectionArrays]:
+        halves = ([60.0, 40, 100, 60], 0.9), ([0.0, 40, 50, 60], 0.2)
+        found = [DetectionArrays(np.array([b]), np.array([s]), np.array([0])) for b, s in halves]
+        return [one[one.scores >= score] for one in found]
+
+    def wait(self) -> None: ...
+
+
+def test_the_threshold_moves_no_box_of_tiles() -> None:
+    views = FrameViews(
+        [np.zeros((100, 180, 1), np.uint8)],
+        Preprocess((100, 100), 3, tiling=Tiling((100, 100), 0.2)),
+    )
+    measured, judged = (
+        next(Pipeline(Halves(), (100, 100), rule=VerdictRule.at(score)).detect(views))
+        for score in (0.001, 0.5)
+    )
+    assert measured.boxes.tolist() == judged.boxes.tolist() == [[60, 40, 130, 60]]
+    assert judged.scores.tolist() == [0.9]
