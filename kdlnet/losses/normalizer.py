@@ -12,6 +12,7 @@ def normalizer(amount: Tensor) -> Tensor:
 
     The amount of the whole batch, at least 1 so that good parts alone do not blow the loss up, as
     the share of one rank: gradients are averaged over the ranks, and the mean of sums divided by
-    this is the sum over all ranks divided by the whole amount. Without a gradient.
+    this is the sum over all ranks divided by the whole amount. Without a gradient. Batches whose
+    gradients are accumulated are each divided by their own.
     """
     return summed(amount.detach()).clamp(min=1) / ranks()

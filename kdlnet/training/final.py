@@ -1,7 +1,7 @@
 """The last training, once everything is decided: a run once more, on train and val together.
 
-Nothing is left to measure it on but test: its settings, its length and its threshold are those of
-the run that was measured on val.
+Nothing is left to measure it on but test: its settings, its planned length and its threshold are
+those of the run that was measured on val.
 """
 
 from __future__ import annotations
