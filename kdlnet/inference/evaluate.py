@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -17,12 +18,15 @@ from kdlnet.images.drift import changed
 from kdlnet.images.window import depth_line, fit_depth, image_depth
 from kdlnet.inference.engine import Engine, in_lanes
 from kdlnet.inference.pipeline import Pipeline
+from kdlnet.inference.runtimes import Runtime
 from kdlnet.inference.views import Seen
 from kdlnet.metrics.drift import Change
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.ops.limits import IOU_THRESHOLD, MAX_DETECTIONS
 from kdlnet.types import DetectionArrays, Preprocess
+from kdlnet.utils.paths import shown
+from kdlnet.utils.words import counted
 
 VAL_SCORE = 0.001
 """Boxes from this score on enter the figures of a validation."""
@@ -149,8 +153,17 @@ def open_split(
     return dataset, loaded
 
 
-def warn_of_learned(learned: Sequence[str], split: str, digest: str, on_event: Listener) -> None:
-    """Says so where the images of ``split``, by their ``digest``, were ``learned`` from."""
-    if digest in learned:
-        text = f"these weights have learned from the images of {split}: figures on it flatter"
+def count_learned(
+    runtime: Runtime, paths: Sequence[Path], split: str, on_event: Listener
+) -> int | None:
+    """How many of ``paths``, images of ``split``, the network has learned from; some are told.
+
+    None where its file does not tell.
+    """
+    count = runtime.learned.count(paths)
+    if count:
+        some = f"{count} of {counted(len(paths), 'image')}"
+        which = "all images" if count == len(paths) else some
+        text = f"{shown(runtime.path)} has learned from {which} of {split}: figures on it flatter"
         on_event(Message(text, "warning"))
+    return count

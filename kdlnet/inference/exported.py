@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from kdlnet.data.learned import Learned
 from kdlnet.errors import ConfigError, WeightsError
 from kdlnet.inference.engine import ArrayEngine
 from kdlnet.inference.layouts import Answers, Array, Layout, Shapes
@@ -73,16 +74,16 @@ def read_header(text: str | None, shapes: Shapes | None, path: Path, title: str)
 def _fits(shapes: Shapes | None, header: dict[str, Any]) -> bool:
     """Whether inputs and outputs have the names and shapes that the metadata asks for.
 
-    Raises ValueError, TypeError or KeyError where its thresholds are none.
+    Raises all kinds of errors where its thresholds are none, or the images that were learned.
     """
     contract = Preprocess.from_dict(header["preprocess"])
     layout = Layout.of_header(header)
     size = (None, None) if layout.dynamic else contract.image_size
     wanted = {"images": [contract.channels, *size], **Answers(header, layout).shapes}
     VerdictRule.of_weights(header["thresholds"], header["names"])
+    Learned.of_header(header.get("learned"))
     texts = isinstance(header["model"], str) and isinstance(header.get("calibration", {}), dict)
     texts &= header.get("precision", "int8") == "int8"
-    texts &= isinstance(header.get("learned", []), list)
     return texts and shapes in (None, wanted)
 
 
@@ -147,7 +148,7 @@ def exported_runtime(
         fixed_size=not layout.dynamic,
         batch=layout.batch,
         with_boxes=network.with_boxes,
-        learned=tuple(map(str, header.get("learned", ()))),
+        learned=Learned.of_header(header.get("learned")),
         **about,
     )
 

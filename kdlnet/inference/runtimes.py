@@ -6,12 +6,13 @@ import importlib
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import cv2
 
+from kdlnet.data.learned import Learned
 from kdlnet.errors import ConfigError, KdlnetError, WeightsError, unknown
 from kdlnet.inference.engine import Engine
 from kdlnet.inference.kinds import KINDS, kind_of
@@ -24,7 +25,7 @@ class Runtime:
     """A network that is ready to run, and what one must know to feed it and read its answer.
 
     ``rule`` is the file's own, and ``calibration`` says how it was chosen, empty where none was.
-    ``learned`` are digests of the splits it has learned from, as far as the file tells.
+    ``learned`` are the images it has learned from, as far as the file tells.
     ``name`` is a key of RUNTIMES, ``version`` that of the library behind it; ``device_name`` is the
     chip. ``fused`` says what runs, ``file_fused`` what the file holds. ``fixed_size``: only
     ``preprocess.image_size`` fits. ``batch`` is what the network takes at once, None for any;
@@ -50,7 +51,7 @@ class Runtime:
     batch: int | None = None
     precision: str = "float32"
     with_boxes: Callable[[Any], tuple[Any, Any]] | None = None
-    learned: tuple[str, ...] = ()
+    learned: Learned = field(default_factory=Learned)
 
     @property
     def device(self) -> str:

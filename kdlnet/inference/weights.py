@@ -14,6 +14,7 @@ import safetensors.torch
 import torch
 
 from kdlnet import __version__
+from kdlnet.data.learned import Learned
 from kdlnet.errors import WeightsError
 from kdlnet.inference.kinds import KINDS, WEIGHTS_KINDS, kind_of
 from kdlnet.inference.released import START, released_names, released_or_file
@@ -39,8 +40,7 @@ class Weights:
     ``thresholds`` are what :meth:`VerdictRule.of_weights` reads, and ``calibration`` says how they
     were chosen, empty where no calibration did; ``training`` is what resume needs, empty in
     best.pt; ``path`` is the file it came from; ``purpose`` is ``detect`` or :data:`START`;
-    ``learned`` are digests of the splits that were learned from
-    (:func:`~kdlnet.data.digest.images_digest`), empty in files of older versions.
+    ``learned`` are the images that were learned from, in this training and in those before it.
     """
 
     detector: Network
@@ -55,7 +55,7 @@ class Weights:
     training: dict[str, Any] = field(default_factory=dict)
     path: Path | None = None
     purpose: str = "detect"
-    learned: tuple[str, ...] = ()
+    learned: Learned = field(default_factory=Learned)
 
     @property
     def rule(self) -> VerdictRule:
@@ -74,7 +74,7 @@ class Weights:
             "calibration": dict(self.calibration),
             "metrics": dict(self.metrics),
             "purpose": self.purpose,
-            "learned": list(self.learned),
+            "learned": self.learned.to_header(),
         }
 
 
@@ -256,7 +256,7 @@ def _fitted(content: dict[str, Any]) -> Weights:
         metrics=dict(content["metrics"]),
         training=content.get("training", {}),
         purpose=purpose,
-        learned=tuple(map(str, content.get("learned", ()))),
+        learned=Learned.of_header(content.get("learned")),
     )
     _ = weights.rule  # raises where the thresholds are none
     return weights

@@ -41,7 +41,8 @@ class EvalResult:
     ``operating_point`` is at the score with the best F1 over all classes, ``best_scores`` are those
     of each class. ``analysis`` holds all else that the boxes tell. ``confusion`` has a row for
     each true class and a column for each predicted one, the background last. ``verdicts`` are
-    those of the rule in the file. ``left_out`` has a line for each image that was not used,
+    those of the rule in the file. ``learned`` counts the images that the weights have learned from,
+    None where the file does not tell. ``left_out`` has a line for each image that was not used,
     ``label_problems`` one for each label row that was dropped or clipped. ``drift`` has the figures
     under other light, blur and noise, where they were asked for.
     """
@@ -65,6 +66,7 @@ class EvalResult:
     iou_threshold: float
     max_detections: int
     device: str
+    learned: int | None
     left_out: list[str]
     label_problems: list[str]
     folds: list[Fold] = field(default_factory=list)
@@ -93,6 +95,7 @@ class EvalResult:
             "iou_threshold": self.iou_threshold,
             "max_detections": self.max_detections,
             "device": self.device,
+            "learned_images": self.learned,
             "left_out": self.left_out,
             "label_problems": self.label_problems,
             "folds": [fold.to_dict() for fold in self.folds],

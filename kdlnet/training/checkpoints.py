@@ -9,6 +9,7 @@ import torch
 
 from kdlnet.config import TrainConfig, build_config, load_config
 from kdlnet.data.digest import images_digest
+from kdlnet.data.learned import Learned
 from kdlnet.errors import ConfigError, DataError, WeightsError
 from kdlnet.inference.released import from_anywhere
 from kdlnet.inference.weights import Weights
@@ -48,10 +49,7 @@ class Checkpoints:
         self._init = None if parts.init is None else str(from_anywhere(parts.init))
         self._saved, self._took = 0.0, 0.0
         self._digests = [images_digest(part.paths) for part in (parts.train, parts.val)]
-        self._learned = self._digests[:1]
-        if parts.config.data.with_val:
-            own = sorted(set(parts.train.paths) - set(parts.val.paths))
-            self._learned = [images_digest(own), self._digests[1]]
+        self._learned = parts.learned | Learned.of(parts.train.paths)
 
     def save(self, best: bool, over: bool) -> None:
         """Writes results.csv, best.pt when this epoch is the best, and last.pt.
@@ -131,7 +129,7 @@ class Checkpoints:
             parts.train.preprocess,
             thresholds=self.validation.thresholds,
             metrics={key: row[key] for key in ("epoch", "ap", "ap50", "ap75") if key in row},
-            learned=tuple(self._learned),
+            learned=self._learned,
         )
 
 

@@ -14,6 +14,7 @@ from kdlnet.data.catalog import DatasetInfo
 from kdlnet.data.dataset import DetectionDataset, load_split
 from kdlnet.data.joined import described, find_datasets, with_split
 from kdlnet.data.labels import FEW, Split, count_boxes
+from kdlnet.data.learned import Learned
 from kdlnet.data.listing import label_path, list_images
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, Message, Progress
@@ -39,7 +40,8 @@ class RunParts:
     """The parts of a run, ready for the loop.
 
     ``init`` are the weights that somebody named to start from, ``thresholds`` those that the run
-    keeps until its validation finds some of its own.
+    keeps until its validation finds some of its own. ``learned`` are the images that the weights it
+    begins with have learned from.
     """
 
     config: TrainConfig
@@ -51,6 +53,7 @@ class RunParts:
     average: WeightAverage[Network]
     init: Path | None = None
     thresholds: dict[str, Any] = field(default_factory=dict)
+    learned: Learned = field(default_factory=Learned)
     state: LoopState = field(default_factory=LoopState)
 
 
@@ -104,7 +107,10 @@ def prepare_run(
     require_even(min(config.batch, len(train_set)))
     detector.to(device).to(memory_format=torch.channels_last)
     average = WeightAverage(detector, config.optim.ema_decay)
-    return RunParts(config, device, info, train_set, val_set, detector, average, init)
+    parts = RunParts(config, device, info, train_set, val_set, detector, average, init)
+    if before := saved or start:
+        parts.learned = before.learned
+    return parts
 
 
 def _require_same_classes(saved: Weights, info: DatasetInfo) -> None:

@@ -15,7 +15,7 @@ from kdlnet.data.listing import list_images
 from kdlnet.errors import ConfigError, DataError, unknown
 from kdlnet.events import Listener, Message, ignore
 from kdlnet.inference.copies import copy_network, copy_path
-from kdlnet.inference.evaluate import detect, open_split, warn_of_learned
+from kdlnet.inference.evaluate import count_learned, detect, open_split
 from kdlnet.inference.released import released_or_file
 from kdlnet.inference.runtimes import Runtime, open_runtime
 from kdlnet.metrics.curves import curves
@@ -46,6 +46,7 @@ class Outcome:
 
     split: str
     images: int
+    learned: int | None
     digest: str
     verdicts: VerdictReport
     checks: list[Check]
@@ -56,6 +57,7 @@ class Outcome:
         return {
             "split": self.split,
             "images": self.images,
+            "learned_images": self.learned,
             "digest": self.digest,
             "verdicts": self.verdicts.to_dict(),
             "checks": [check.to_dict() for check in self.checks],
@@ -170,6 +172,7 @@ class _Seen:
 
     split: str
     digest: str
+    learned: int | None
     results: list[ImageResult]
     lots: list[str] | None
 
@@ -185,10 +188,10 @@ class _Seen:
     ) -> _Seen:
         dataset, _ = open_split(runtime, info, split, None, False, on_event)
         digest = images_digest(dataset.paths)
-        warn_of_learned(runtime.learned, split, digest, on_event)
+        learned = count_learned(runtime, dataset.paths, split, on_event)
         lots = lots_of(dataset.paths, info.root, lot_by)
         results = detect(runtime.engine, dataset, batch, on_event=on_event)
-        return cls(split, digest, results, lots)
+        return cls(split, digest, learned, results, lots)
 
     def outcome(
         self, rule: VerdictRule, names: Sequence[str], goal: Goal, unsure: Unsure | None
@@ -199,7 +202,8 @@ class _Seen:
         if goal.costs is not None and missed.of and rejected.of:
             cost = goal.costs.expected(missed, rejected)
         held = checks(goal, unsure, verdicts)
-        return Outcome(self.split, len(self.results), self.digest, verdicts, held, cost)
+        facts = self.split, len(self.results), self.learned, self.digest
+        return Outcome(*facts, verdicts, held, cost)
 
 
 def _check(goal: Goal, unsure: Unsure | None, names: Sequence[str]) -> None:

@@ -11,12 +11,11 @@ import numpy as np
 
 from kdlnet.curation.groups import find_groups, name_below
 from kdlnet.data.catalog import DatasetInfo
-from kdlnet.data.digest import images_digest
 from kdlnet.data.folders import image_folders
 from kdlnet.data.joined import find_datasets
 from kdlnet.errors import ConfigError, DataError, WeightsError
 from kdlnet.events import Listener, Message, ignore
-from kdlnet.inference.evaluate import detect, open_split, warn_of_learned
+from kdlnet.inference.evaluate import count_learned, detect, open_split
 from kdlnet.inference.runtimes import open_runtime
 from kdlnet.metrics.average_precision import AveragePrecision, average_precision
 from kdlnet.metrics.comparison import Comparison
@@ -44,7 +43,8 @@ class Measured:
     """One file on the split: its figures, what it found, matches, its verdict on each image.
 
     ``threshold`` is the lowest score that makes a part NG. Labels are counted as in the
-    dataset; ``window`` is how grey levels are shown.
+    dataset; ``window`` is how grey levels are shown. ``learned`` counts the images that it has
+    learned from, None where the file does not tell.
     """
 
     weights: Path
@@ -54,6 +54,7 @@ class Measured:
     verdicts: list[Verdict]
     threshold: float
     window: tuple[float, float] | None
+    learned: int | None
 
 
 def compare(
@@ -195,14 +196,21 @@ def _measure(
             f"{', '.join(info.names)}: compare weights of the same classes"
         )
     dataset, _ = open_split(runtime, info, split, None, False, on_event)
-    warn_of_learned(runtime.learned, split, images_digest(dataset.paths), on_event)
+    learned = count_learned(runtime, dataset.paths, split, on_event)
     results = detect(runtime.engine, dataset, batch, on_event=on_event)
     precision = average_precision(results, runtime.names)
     verdicts = [runtime.rule.verdict(result) for result in results]
     ordered = _in_order(results, runtime.names, info.names)
     table = tabulate(ordered, len(info.names))
     found = Measured(
-        path, precision, ordered, table, verdicts, runtime.rule.score, dataset.preprocess.window
+        path,
+        precision,
+        ordered,
+        table,
+        verdicts,
+        runtime.rule.score,
+        dataset.preprocess.window,
+        learned,
     )
     return found, [result.name for result in results]
 
@@ -237,4 +245,5 @@ def _row(measured: Measured) -> dict[str, Any]:
         "ap75": found.ap75,
         "recall": found.recall,
         "recall50": found.recall50,
+        "learned_images": measured.learned,
     }

@@ -15,14 +15,13 @@ import numpy as np
 from kdlnet.curation.groups import find_groups, lots_of, name_below
 from kdlnet.data.catalog import DatasetInfo, find_dataset
 from kdlnet.data.dataset import DetectionDataset
-from kdlnet.data.digest import images_digest
 from kdlnet.data.folders import image_folders
 from kdlnet.data.labels import Split
 from kdlnet.errors import DataError, WeightsError
 from kdlnet.events import Listener, Message, ignore
 from kdlnet.images.contract import Seeing, TileChoice, adjusted
 from kdlnet.images.window import Window
-from kdlnet.inference.evaluate import VAL_SCORE, detect, open_split, warn_of_learned
+from kdlnet.inference.evaluate import VAL_SCORE, count_learned, detect, open_split
 from kdlnet.inference.folds import find_folds
 from kdlnet.inference.runtimes import Runtime, open_runtime
 from kdlnet.metrics.analysis import analyse
@@ -152,6 +151,7 @@ def validate(
         iou_threshold=iou_threshold,
         max_detections=max_detections,
         device=runtime.device,
+        learned=_learned(parts),
         left_out=[line for part in parts for line in part.left_out],
         label_problems=[str(problem) for part in parts for problem in part.loaded.problems],
         folds=_each_fold(parts, found, max_detections) if folds else [],
@@ -195,6 +195,7 @@ class _Part:
     info: DatasetInfo
     dataset: DetectionDataset
     loaded: Split
+    learned: int | None
 
     @property
     def left_out(self) -> list[str]:
@@ -214,8 +215,14 @@ def _open(
     runtime = open_runtime(file, device=device, fuse=False, image_size=seen.image_size)
     contract = adjusted(runtime.preprocess, None, seen.window, seen.tile, seen.overlap)
     dataset, loaded = open_split(runtime, info, split, contract, strict, on_event)
-    warn_of_learned(runtime.learned, split, images_digest(dataset.paths), on_event)
-    return _Part(file, runtime, info, dataset, loaded)
+    learned = count_learned(runtime, dataset.paths, split, on_event)
+    return _Part(file, runtime, info, dataset, loaded, learned)
+
+
+def _learned(parts: Sequence[_Part]) -> int | None:
+    """How many images were learned from, None where that is not known of all."""
+    known = [part.learned for part in parts if part.learned is not None]
+    return sum(known) if len(known) == len(parts) else None
 
 
 def _find(

@@ -117,6 +117,7 @@ def evaluation(weights: Path) -> EvalResult:
         iou_threshold=0.65,
         max_detections=300,
         device="cpu",
+        learned=None,
         left_out=[],
         label_problems=["labels/a.txt:1: outside, clipped"],
     )

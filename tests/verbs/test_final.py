@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from kdlnet.config import TrainConfig, load_config
+from kdlnet.data.digest import images_digest
 from kdlnet.errors import ConfigError, WeightsError
 from kdlnet.events import EpochDone, Message, RunStarted
 from kdlnet.inference.weights import copy_weights, load_weights
@@ -101,6 +103,17 @@ def test_a_cut_one_goes_on_as_it_was(trained: Trained, tmp_path: Path) -> None:
     assert load_weights(again.last).training["init"] == str(trained.init)
 
 
+def _flattered(file: Path, data: Path, split: str, out: Path) -> tuple[int | None, list[str]]:
+    """What val counts as learned, in the file and on the page, and says of it."""
+    events: list[object] = []
+    place = {"out": out, "overwrite": True, "pictures": False}
+    result = validate(file, data=str(data), split=split, **place, on_event=events.append)
+    assert json.loads((out / "metrics.json").read_text())["learned_images"] == result.learned
+    page = (out / "report.html").read_text()
+    assert ("has learned from" in page) == bool(result.learned)
+    return result.learned, [line for line in _lines(events) if "flatter" in line]
+
+
 def test_figures_on_images_that_were_learned_say_so(
     trained: Trained, dataset: Path, tmp_path: Path
 ) -> None:
@@ -108,17 +121,88 @@ def test_figures_on_images_that_were_learned_say_so(
     fuse(trained.final.best, out=fused)
     export(fused, out=exported, data=str(dataset))
     for file, split, learned in (
-        (trained.final.best, "val", True),
-        (exported, "val", True),
-        (trained.final.best, "train", True),
-        (trained.before.best, "train", True),
-        (trained.before.best, "val", False),
+        (trained.final.best, "val", 12),
+        (exported, "val", 12),
+        (trained.final.best, "train", 12),
+        (trained.before.best, "train", 12),
+        (trained.before.best, "val", 0),
     ):
-        events: list[object] = []
-        place = {"out": tmp_path / "v", "overwrite": True}
-        validate(file, data=str(dataset), split=split, **place, on_event=events.append)
-        text = f"these weights have learned from the images of {split}: figures on it flatter"
-        assert _lines(events).count(text) == learned, (file, split, events)
+        text = f"{file} has learned from all images of {split}: figures on it flatter"
+        found = _flattered(file, dataset, split, tmp_path / "v")
+        assert found == (learned, [text] if learned else []), (file, split)
+
+
+def test_images_are_known_one_by_one_whatever_they_are_called(
+    trained: Trained, dataset: Path, tmp_path: Path
+) -> None:
+    """A split made anew: images of train under other names, beside some that no training saw."""
+    mixed = make_dataset(tmp_path / "mixed", size=80)
+    place = mixed.parent / "images" / "val"
+    for number in range(10):
+        shutil.copy(dataset.parent / f"images/train/{number}.png", place / f"m{number}.png")
+        shutil.copy(dataset.parent / f"labels/train/{number}.txt", mixed.parent / "labels" / "val")
+        (mixed.parent / f"labels/val/{number}.txt").rename(
+            mixed.parent / f"labels/val/m{number}.txt"
+        )
+    best, out = trained.before.best, tmp_path / "v"
+    text = f"{best} has learned from 10 of 22 images of val: figures on it flatter"
+    assert _flattered(best, mixed, "val", out) == (10, [text])
+    for file in place.glob("?.png"):
+        file.unlink()
+    for file in place.glob("1?.png"):
+        file.unlink()
+    text = f"{best} has learned from all images of val: figures on it flatter"
+    assert _flattered(best, mixed, "val", out) == (10, [text])
+    (place / "m3.png").unlink()
+    assert _flattered(best, mixed, "val", out) == (9, [text])
+    chosen = calibrate(best, Goal("recall", 0.5), data=str(mixed), out=tmp_path / "c.pt")
+    assert chosen.to_dict()["chosen_on"]["learned_images"] == 9
+    assert load_weights(chosen.path).learned == load_weights(best).learned
+
+
+def test_several_sets_are_known_each(trained: Trained, dataset: Path, tmp_path: Path) -> None:
+    more = make_dataset(tmp_path / "more", count=5, size=80)
+    names = {"data.name": [str(dataset), str(more)], "epochs": 1}
+    both = train(_settings(trained.before.folder, **names), out=tmp_path / "a")
+    out = tmp_path / "v"
+    assert [_flattered(both.best, data, "train", out)[0] for data in (dataset, more)] == [12, 5]
+    assert [_flattered(both.best, data, "val", out)[0] for data in (dataset, more)] == [0, 0]
+    config = _settings(both.folder)
+    final = train(config, final=both.folder, out=tmp_path / "b")
+    assert [_flattered(final.best, data, "val", out)[0] for data in (dataset, more)] == [12, 5]
+
+
+def test_what_a_training_begins_with_has_learned_too(
+    trained: Trained, dataset: Path, tmp_path: Path
+) -> None:
+    other = make_dataset(tmp_path / "other", count=5, size=80)
+    config = _settings(trained.before.folder, **{"data.name": str(other), "epochs": 2})
+    with pytest.raises(KeyboardInterrupt):
+        train(config, init=trained.final.best, out=tmp_path / "a", on_event=StopAt(1))
+    tuned = train(config, resume=tmp_path / "a").best
+    for data, split, learned in (
+        (dataset, "train", 12),
+        (dataset, "val", 12),
+        (other, "train", 5),
+        (other, "val", 0),
+    ):
+        assert _flattered(tuned, data, split, tmp_path / "v")[0] == learned, (data, split)
+
+
+def test_a_file_of_an_older_version_knows_whole_splits(
+    trained: Trained, dataset: Path, tmp_path: Path
+) -> None:
+    old, silent = tmp_path / "old.pt", tmp_path / "silent.pt"
+    images = sorted((dataset.parent / "images" / "val").iterdir())
+    copy_weights(trained.before.best, old, learned=[images_digest(images)])
+    copy_weights(trained.before.best, silent, learned=[])
+    fuse(old, out=tmp_path / "fused.pt")
+    export(old, out=tmp_path / "old.onnx", data=str(dataset))
+    for file in (old, tmp_path / "fused.pt", tmp_path / "old.onnx"):
+        text = f"{file} has learned from all images of val: figures on it flatter"
+        assert _flattered(file, dataset, "val", tmp_path / "v") == (12, [text])
+        assert _flattered(file, dataset, "train", tmp_path / "v") == (None, [])
+    assert _flattered(silent, dataset, "train", tmp_path / "v") == (None, [])
 
 
 def test_comparing_and_calibrating_on_them_says_so(
@@ -126,7 +210,8 @@ def test_comparing_and_calibrating_on_them_says_so(
 ) -> None:
     events: list[object] = []
     settings = {"data": str(dataset), "on_event": events.append}
-    compare([trained.before.best], [trained.final.best], out=tmp_path / "c", **settings)
+    found = compare([trained.before.best], [trained.final.best], out=tmp_path / "c", **settings)
+    assert [row["learned_images"] for row in found.figures] == [0, 12]
     assert sum("figures on it flatter" in line for line in _lines(events)) == 1
     calibrate(trained.final.best, Goal("recall", 0.5), out=tmp_path / "c.pt", **settings)
     assert sum("figures on it flatter" in line for line in _lines(events)) == 2

@@ -12,9 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
+from kdlnet.data.learned import Learned
 from kdlnet.errors import DataError, WeightsError
 from kdlnet.events import Message
-from kdlnet.inference.weights import load_weights, save_weights
+from kdlnet.inference.weights import copy_weights, load_weights, save_weights
 from kdlnet.verbs.split import split_dataset
 from kdlnet.verbs.val import validate
 
@@ -127,3 +128,13 @@ def test_files_of_other_classes_are_not_pooled(folds: Path) -> None:
 def _change(folds: Path, number: int, **values: Any) -> None:
     file = folds.parent / "runs" / f"fold-{number}" / "weights" / "best.pt"
     save_weights(file, replace(load_weights(file), **values))
+
+
+def test_images_of_its_own_fold_that_a_training_learned_are_counted(folds: Path) -> None:
+    runs = folds.parent / "runs"
+    images = sorted((folds.parent / "set" / "images").iterdir())
+    for number in (1, 2, 3):
+        file = runs / f"fold-{number}" / "weights" / "best.pt"
+        assert _pooled(folds, overwrite=True).learned is None
+        copy_weights(file, file, learned=Learned.of(images).to_header())
+    assert _pooled(folds, overwrite=True).learned == 11

@@ -48,6 +48,13 @@ def rates_of(result: EvalResult) -> dict[str, Rate]:
 
 def _cautions(subject: Subject) -> list[str]:
     lines = []
+    if learned := subject.result.learned:
+        images = subject.result.precision.images
+        some = "" if learned == images else f"{learned} of "
+        lines.append(
+            f"The model has learned from {some}these parts and does better on them than on new "
+            "ones: measure on parts that it never saw."
+        )
     if subject.result.split == "val":
         lines.append(
             "These parts helped to choose the model, so that new parts may do worse. The test set "

@@ -96,6 +96,7 @@ def made_subject(
         iou_threshold=0.65,
         max_detections=300,
         device="cpu",
+        learned=None,
         left_out=[],
         label_problems=["row 3 of \x1b[31m<a> was dropped"],
     )
