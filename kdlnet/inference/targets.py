@@ -16,17 +16,23 @@ from kdlnet.utils.files import check_writable
 def check_target(path: Path, kind: FileKind, overwrite: bool) -> None:
     """Raises KdlnetError where a file of ``kind`` cannot be written to ``path``, or would replace.
 
-    ``overwrite`` allows it to replace weights and files that kdlnet exported, and nothing else.
+    ``overwrite`` allows it to replace weights and files that kdlnet exported, and nothing else: no
+    last.pt that a run can go on from.
     """
     there = to_replace(kind.files(path), overwrite)
     if there:
         try:
-            _open(path)
+            resumable = _open(path)
         except WeightsError:
             raise KdlnetError(
                 f"{str(there[0])!r} is no whole file of kdlnet and was left alone: name another "
                 "--out or remove it"
             ) from None
+        if resumable:
+            raise KdlnetError(
+                f"{str(path)!r} is what its run goes on from (--resume) and was left alone: name "
+                "another --out"
+            )
     check_writable(path)
 
 
@@ -38,9 +44,9 @@ def to_replace(files: Iterable[Path], overwrite: bool) -> list[Path]:
     return there
 
 
-def _open(path: Path) -> None:
-    """Raises WeightsError for a file that holds no network."""
+def _open(path: Path) -> bool:
+    """Whether it holds the state of a training. Raises WeightsError for one without a network."""
     if kind_of(path) in WEIGHTS_KINDS:
-        load_weights(path, start=True)
-    else:
-        open_runtime(path, device="cpu")
+        return bool(load_weights(path, start=True).training)
+    open_runtime(path, device="cpu")
+    return False

@@ -64,7 +64,8 @@ def fuse(
     The images are the ``split`` of ``data`` (``images`` of it, at least 32, all by default), or
     random ones without ``data``. The file is ``out``, by default ``<name>-fused`` beside the
     weights, with its certificate as ``.json`` beside it. A file that is fused already gives its
-    certificate and no new file. Raises ProofFailed, and leaves no file, when the answers differ.
+    certificate, and a copy where ``out`` is given. Raises ProofFailed, and leaves no file, when the
+    answers differ.
     """
     target = find_device(device)
     prepare(target)
@@ -72,19 +73,22 @@ def fuse(
     path = _target(weights, out)
     certificate_path = path.with_suffix(".json")
     check_count(images)
+    writes = out is not None or not loaded.fused
     if loaded.fused:
-        on_event(Message(f"{str(weights)!r} is fused already; no file is written"))
-    else:
+        copied = f"a copy goes to {str(path)!r}" if writes else "no file is written"
+        on_event(Message(f"{str(weights)!r} is fused already; {copied}"))
+    if writes:
         check_free(path, KINDS["torch"], certificate_path, overwrite)
     dataset = None
     if data is not None or not loaded.fused:  # nothing is proved by a file against itself
         dataset = proof_split(loaded, data, data_root, split, images, "random", on_event)
     detector = fuse_model(loaded.detector).to(memory_format=torch.channels_last)
     fused = replace(loaded, detector=detector, fused=True, training={})
-    certificate = _certify(loaded, fused, path, dataset, target, on_event)
-    if loaded.fused:
+    certificate = _certify(loaded, fused, path if writes else weights, dataset, target, on_event)
+    if not writes:
         return certificate
-    _judge(certificate, on_event)
+    if not loaded.fused:
+        _judge(certificate, on_event)
     with TemporaryDirectory() as staging:
         save_weights(Path(staging, path.name), fused)
         check_free(path, KINDS["torch"], certificate_path, overwrite)  # another may be there by now
@@ -138,7 +142,7 @@ def _certify(
     return Certificate(
         **vars(parity),
         weights=str(before.path),
-        fused=str(before.path if before.fused else path),
+        fused=str(path),
         device=str(device),
         parameters_before=_parameters(before.detector),
         parameters_after=_parameters(after.detector),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from kdlnet.errors import KdlnetError, ProofFailed
 from kdlnet.events import Message
@@ -55,6 +57,30 @@ def test_fusing_twice_is_a_no_op(file: Path) -> None:
     assert again.already_fused and again.passed and again.largest_logit_error == 0
     assert fused.read_bytes() == before
     assert not file.with_name("best-fused-fused.pt").exists()
+    assert again.fused == str(fused)
+
+
+def test_a_fused_file_is_copied_where_out_is_given(file: Path) -> None:
+    fuse(file)
+    fused, copied = file.with_name("best-fused.pt"), file.with_name("deploy.pt")
+    told: list[object] = []
+    certificate = fuse(fused, out=copied, on_event=told.append)
+    (message,) = (event for event in told if isinstance(event, Message))
+    assert message.text.endswith(f"is fused already; a copy goes to {str(copied)!r}")
+    assert certificate.fused == str(copied) and copied.with_suffix(".json").exists()
+    one, two = load_weights(fused), load_weights(copied)
+    assert two.fused and one.describe() == two.describe()
+    numbers = one.detector.state_dict(), two.detector.state_dict()
+    assert all(torch.equal(value, numbers[1][name]) for name, value in numbers[0].items())
+
+
+def test_what_a_run_goes_on_from_is_never_replaced(file: Path) -> None:
+    last = file.with_name("last.pt")
+    save_weights(last, replace(load_weights(file), training={"loop": {"epoch": 3}}))
+    before = last.read_bytes()
+    with pytest.raises(KdlnetError, match=r"last\.pt' is what its run goes on from \(--resume\)"):
+        fuse(file, out=last, overwrite=True)
+    assert last.read_bytes() == before
 
 
 def test_a_wrong_fold_fails_the_proof_and_leaves_no_file(
