@@ -112,6 +112,7 @@ def compare(
         rounds=rounds,
         differences=gains.overall,
         per_class=gains.per_class,
+        reason=gains.reason,
         flips=find_flips(seen, truths, names),
         shifts=[
             score_shift(one.results, two.results, one.threshold, groups, rounds, seed)

@@ -75,6 +75,20 @@ def test_figures_are_those_of_val_and_the_loss_is_shown(
         assert found.figures["ap75"].a == pytest.approx(measured_a.per_class[name].ap75)
 
 
+def test_one_image_shows_no_winner(judged: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    good, other, dataset = judged
+    (tmp_path / "val.txt").write_text(
+        "".join(f"{dataset.parent}/images/{number}.png\n" for number in (0, 1))
+    )
+    file = tmp_path / "data.yaml"
+    file.write_text("train: val.txt\nval: val.txt\nnames: [square, disc]\n")
+    result = compare([good], [other], data=str(file), out=tmp_path / "run", rounds=100)
+    assert result.verdict.endswith("but it rests on one image or group")
+    assert result.verdict.startswith("no gain shown: AP ")
+    written = json.loads((tmp_path / "run" / "comparison.json").read_text())
+    assert written["reason"] == "it rests on one image or group"
+
+
 def test_the_same_weights_show_no_gain(judged: tuple[Path, Path, Path], tmp_path: Path) -> None:
     good, _, dataset = judged
     result = compare(
