@@ -234,8 +234,8 @@ def plan_tiles(
 ) -> list[list[Tile]]:
     """The tiles of each image, from file headers and labels alone.
 
-    With ``background`` the empty ones are thinned out evenly to that many for one with a target.
-    An image that cannot be read has none.
+    With ``background`` the empty ones are thinned out evenly to at most that many for one with a
+    target; where no tile has one, a single one stays. An image that cannot be read has none.
     """
     grids = [_grid(path, tiling) for path in split.paths]
     if background is None:
@@ -246,7 +246,8 @@ def plan_tiles(
         least = least_visible(boxes, tiles, min_visible)
         busy.append([len(cut_boxes(boxes, tile, least)[1]) > 0 for tile in tiles])
     empty = [(i, k) for i, row in enumerate(busy) for k, used in enumerate(row) if not used]
-    wanted = min(len(empty), max(1, round(background * sum(map(sum, busy)))))
+    targets = sum(map(sum, busy))
+    wanted = min(len(empty), round(background * targets) if targets else 1)
     for row in np.linspace(0, len(empty) - 1, wanted).round().astype(int):
         image, number = empty[row]
         busy[image][number] = True

@@ -17,7 +17,7 @@ def read_masked(data: bytes) -> NDArray[Any] | None:
     """(H, W, 3) RGB uint8 of a BMP of 16 or 32 bits a pixel, None for one of another kind.
 
     A colour of fewer or more bits is scaled to 8. Raises ValueError or struct.error where the file
-    ends too early.
+    ends too early or a mask reaches past the bits of a pixel.
     """
     start, size = struct.unpack_from("<II", data, 10)
     if size < _OLD_HEADER:
@@ -26,6 +26,8 @@ def read_masked(data: bytes) -> NDArray[Any] | None:
     if bits not in _USUAL or kind not in (_PLAIN, _MASKS, _MASKS_AND_ALPHA):
         return None
     masks = _USUAL[bits] if kind == _PLAIN else struct.unpack_from("<III", data, 54)
+    if any(mask >> bits for mask in masks):
+        raise ValueError(f"masks of more than {bits} bits")
     row = -(-width * bits // 32) * 4
     content = np.frombuffer(data, np.uint8, row * abs(height), start)
     numbers = content.reshape(abs(height), row).view(f"<u{bits // 8}")[:, :width]

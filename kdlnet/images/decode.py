@@ -18,6 +18,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from kdlnet.images.bmp import read_masked
 from kdlnet.images.header import MOST_PIXELS, SCAN, Header, Unfit, jpeg_segments, png_chunks
@@ -31,6 +32,9 @@ ImageArray = NDArray[Any]
 # Keeps 8 or 16 bits and grey or colour as stored and drops alpha. Turning is done here.
 _FLAGS = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 _DAMAGED = "is truncated or damaged: copy it again or remove it"
+_HUGE = "needs more memory than there is: cut it into parts, or copy it again if it is small"
+# What numbers that damage has changed end in, beside what a decoder says itself.
+STUMBLES = (ValueError, IndexError, OverflowError, struct.error, Image.DecompressionBombError)
 _KEPT = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 _CMYK = 4  # bands
 _END = b"\xff\xd9"
@@ -45,7 +49,12 @@ def decode(data: bytes, header: Header) -> ImageArray:
     Raises Unfit for what is not read: it says why, and what to do.
     """
     _check(header)
-    image = _DECODERS.get(header.format, _opencv)(data)
+    try:
+        image = _DECODERS.get(header.format, _opencv)(data)
+    except STUMBLES:
+        raise Unfit(_DAMAGED) from None
+    except MemoryError:
+        raise Unfit(_HUGE) from None
     if image.dtype not in (np.uint8, np.uint16):
         raise Unfit(f"has pixels of type {image.dtype}: save it with 8 or 16 bits")
     if header.size not in (None, image.shape[:2]):
@@ -114,10 +123,7 @@ def _webp(data: bytes) -> ImageArray:
 
 
 def _bmp(data: bytes) -> ImageArray:
-    try:
-        image = read_masked(data)
-    except (ValueError, struct.error):
-        raise Unfit(_DAMAGED) from None
+    image = read_masked(data)
     return _opencv(data) if image is None else image
 
 

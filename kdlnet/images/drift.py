@@ -10,33 +10,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdlnet.images.read import ImageArray
+from kdlnet.images.tiles import Tile
 from kdlnet.metrics.drift import Change
 from kdlnet.types import Letterbox, Preprocess
 
 
 def changed(
-    pixels: ImageArray, preprocess: Preprocess, geometries: Sequence[Letterbox], change: Change
+    pixels: ImageArray,
+    preprocess: Preprocess,
+    shown: Sequence[tuple[Letterbox, Tile | None]],
+    change: Change,
 ) -> ImageArray:
     """A copy of letterboxed ``pixels`` (n, H, W, c) after ``change``; the padding stays.
 
+    ``shown`` says of each where it lies and which tile of its image it shows, None: all of it.
     The noise is the same for each image of one size, so that no figure depends on the batch.
     """
     result = pixels.copy()
-    for image, geometry in zip(result, geometries, strict=True):
-        inside = image[_inside(geometry)]
+    for image, (geometry, tile) in zip(result, shown, strict=True):
+        inside = image[_inside(geometry, tile)]
         inside[:] = _changed(inside, preprocess.window, change)
     return result
 
 
-def _inside(geometry: Letterbox) -> tuple[slice, slice]:
+def _inside(geometry: Letterbox, tile: Tile | None) -> tuple[slice, slice]:
     """Rows and columns of a view that show its image and no padding."""
-    (height, width), (rows, columns) = geometry.original_size, geometry.input_size
+    height, width = geometry.original_size
+    x1, y1, x2, y2 = tile or (0, 0, width, height)
     (scale_x, scale_y), (left, top) = geometry.scale, geometry.offset
-    ends = round(top + scale_y * height), round(left + scale_x * width)
-    return (
-        slice(max(0, round(top)), min(rows, ends[0])),
-        slice(max(0, round(left)), min(columns, ends[1])),
-    )
+    rows = slice(round(top + scale_y * y1), round(top + scale_y * y2))
+    return rows, slice(round(left + scale_x * x1), round(left + scale_x * x2))
 
 
 def _changed(image: ImageArray, window: tuple[float, float], change: Change) -> NDArray[np.float32]:

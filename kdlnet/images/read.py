@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from kdlnet.errors import DataError
+from kdlnet.images.decode import STUMBLES, decode, upright
 from kdlnet.images.decode import ImageArray as ImageArray
-from kdlnet.images.decode import decode, upright
 from kdlnet.images.header import Unfit, look
 from kdlnet.types import ImageSize
 
@@ -57,8 +57,8 @@ def image_size(path: Path) -> ImageSize:
 def palette_indices(path: Path) -> ImageArray | None:
     """The indices (H, W, 1) uint8 of an image with a palette, None for one without.
 
-    Turned as :func:`read_image` turns. Raises DataError for an image that is cut off or cannot be
-    read.
+    Turned as :func:`read_image` turns. Raises DataError for one with a palette that
+    :func:`read_image` does not read.
     """
     limit = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = None  # large boards are the trade here, not an attack
@@ -67,12 +67,17 @@ def palette_indices(path: Path) -> ImageArray | None:
         with Image.open(io.BytesIO(data)) as image:
             if image.mode != "P":
                 return None
+            header = look(data)
+            decode(data, header)  # Pillow fills damage in, and believes any size
             indices = np.asarray(image)[:, :, None]
-            return indices if image.format == "TIFF" else upright(indices, look(data).turn)
+            return indices if image.format == "TIFF" else upright(indices, header.turn)
+    except Unfit as reason:
+        raise DataError(f"image {str(path)!r} {reason}") from None
     except UnidentifiedImageError:  # none of Pillow's, so nothing with a palette
         return None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"cannot read image {str(path)!r}: {error}") from None
+    except (OSError, SyntaxError, MemoryError, *STUMBLES) as error:
+        why = str(error) or "more memory is needed than there is"
+        raise DataError(f"cannot read image {str(path)!r}: {why}") from None
     finally:
         Image.MAX_IMAGE_PIXELS = limit
 

@@ -51,6 +51,7 @@ class Directories:
     ) -> tuple[Tags, int]:
         """The whole numbers of a directory by tag, of ``wanted`` tags, and where the next one is.
 
+        A tag without a number, which only damage leaves, is left out.
         Raises struct.error or OverflowError where it leads out of the file.
         """
         count_form, entry_form, next_form = ("Q", "HHQ", "Q") if self.wide else ("H", "HHI", "I")
@@ -69,7 +70,7 @@ class Directories:
             place = start + entry - inline
             if length * struct.calcsize(form) > inline:
                 place = struct.unpack_from(self.order + next_form, data, place)[0]
-            if length <= len(data):  # as many as there could be
+            if 0 < length <= len(data):  # as many as there could be
                 tags[tag] = struct.unpack_from(f"{self.order}{length}{form}", data, place)
         return tags, following
 

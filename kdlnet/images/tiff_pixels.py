@@ -195,11 +195,11 @@ def _inflated(page: _Page, data: bytes, number: int, across: int, row: int) -> N
     high = high if page.tiled else min(high, page.height)
     if not wide or not high:
         raise Unfit(_DAMAGED)
-    found = np.empty((page.height, row), np.uint8)
     places = [(y, x) for y in range(0, page.height, high) for x in range(0, row, wide)]
     offsets, sizes = page.blocks_of(number)
     if min(len(offsets), len(sizes)) < len(places):
         raise Unfit(_DAMAGED)
+    found = np.empty((page.height, row), np.uint8)
     for (y, x), offset, size in zip(places, offsets, sizes, strict=False):
         rows = high if page.tiled else min(high, page.height - y)
         content = data[offset : offset + size]

@@ -62,9 +62,12 @@ class DatasetViews:
     def load(self, rows: range) -> Seen:
         chosen = self._rows[rows.start : rows.stop]
         geometries = [self._dataset.samples[row].letterbox for row in chosen]
+        tiles = self.tiles[rows.start : rows.stop]
         pixels, preprocess = self._dataset.images[chosen].numpy(), self._dataset.preprocess
         if self._change is not None:
-            pixels = changed(pixels, preprocess, geometries, self._change)
+            pixels = changed(
+                pixels, preprocess, list(zip(geometries, tiles, strict=True)), self._change
+            )
         return pixels, preprocess, geometries
 
 

@@ -19,7 +19,8 @@ class Comparison:
     """B minus A on one split.
 
     ``differences`` by figure (``ap``, ``ap50``, ``ap75``, ``recall``, ``recall50``), means over the
-    pairs, and the same of each class in ``per_class``. ``flips`` are the images by what A and B
+    pairs, and the same of each class in ``per_class``; ``reason`` is why the images tell nothing,
+    None where they do. ``flips`` are the images by what A and B
     say of them at their own thresholds, ``shifts`` of the scores one a pair, ``figures`` a row for
     each file.
     """
@@ -37,11 +38,14 @@ class Comparison:
     flips: Flips
     shifts: list[ScoreShift]
     figures: list[dict[str, Any]] = field(default_factory=list)
+    reason: str | None = None
 
     @property
     def verdict(self) -> str:
         """One line: which is better in AP, or that none is shown to be."""
         ap = self.differences["ap"]
+        if self.reason:
+            return f"no gain shown: AP {ap.difference:+.3f}, but {self.reason}"
         facts = f"AP {ap.difference:+.3f}, 95 % interval {ap.low:+.3f} to {ap.high:+.3f}"
         if not ap.shown:
             return f"no gain shown: {facts} holds zero"
@@ -60,6 +64,7 @@ class Comparison:
             "groups": self.groups,
             "rounds": self.rounds,
             "differences": {name: d.to_dict() for name, d in self.differences.items()},
+            "reason": self.reason,
             "per_class": {name: d.to_dict() for name, d in self.per_class.items()},
             "flips": self.flips.to_dict(),
             "score_shift": [shift.to_dict() for shift in self.shifts],

@@ -134,7 +134,7 @@ class Loop(Generic[Shown]):
         self.model.train()
         progress = self.clock.read(self.state.step)
         meter, began, spoke = Meter(), time.perf_counter(), 0.0
-        batches = self.batches.epoch(epoch, mixing=not self.clock.in_tail())
+        batches = self.batches.epoch(epoch, mixing=not self.clock.in_tail(epoch))
         for number, batch in enumerate(batches, start=1):
             output = self.step(batch, progress)
             self.scaler.scale(output.loss / self._group(number)).backward()

@@ -16,7 +16,7 @@ from kdlnet.data.joined import described, find_datasets, with_split
 from kdlnet.data.labels import FEW, Split, count_boxes
 from kdlnet.data.learned import Learned
 from kdlnet.data.listing import label_path, list_images
-from kdlnet.errors import DataError
+from kdlnet.errors import ConfigError, DataError
 from kdlnet.events import Listener, Message, Progress
 from kdlnet.images.window import image_depth, measured_window
 from kdlnet.inference.released import START
@@ -128,6 +128,12 @@ def _contract(
     window = config.data.window
     if window is not None:
         depth = image_depth(found.paths)
+        if depth == 8 and window[1] > 255:
+            low, high = window
+            raise ConfigError(
+                f"data.window {low:g}-{high:g} for 8-bit images: allowed is 0 to 255; leave it out "
+                "to have it measured"
+            )
     else:
         window, depth = measured_window(found.paths)
         config = config.changed(data={"window": window})

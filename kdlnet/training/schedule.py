@@ -64,9 +64,13 @@ class RunClock:
         done = max(self.progress, 1e-6)
         return self.elapsed() * (1 - done) / done
 
-    def in_tail(self) -> bool:
-        """Whether the coming epoch ends in the last share of the run, ``tail``."""
-        end = self.progress
+    def in_tail(self, epoch: int) -> bool:
+        """Whether the coming ``epoch``, from 0, ends in the last share of the run, ``tail``.
+
+        With a budget of time it is taken to last as long as those before it did on average.
+        """
         if self.schedule.time is None:
-            end += 1 / self.schedule.epochs
-        return end > 1 - self.schedule.tail + 1e-9
+            length = 1 / self.schedule.epochs
+        else:
+            length = self.progress / epoch if epoch else 0.0
+        return self.progress + length > 1 - self.schedule.tail + 1e-9

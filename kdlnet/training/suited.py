@@ -263,5 +263,6 @@ def _tiles(config: TrainConfig, survey: Survey) -> int:
     """About how many tiles cover an image."""
     assert config.tile.size is not None
     sides = zip(survey.shape, config.tile.size, strict=True)
-    height, width = (ceil(side / (0.8 * tile)) for side, tile in sides)
+    step = 1 - config.tile.overlap
+    height, width = (ceil(side / (step * tile)) for side, tile in sides)
     return height * width

@@ -21,6 +21,7 @@ from kdlnet.metrics.average_precision import AveragePrecision, average_precision
 from kdlnet.metrics.comparison import Comparison
 from kdlnet.metrics.flips import Flip, McNemar, find_flips
 from kdlnet.metrics.paired import ClassDifference, Difference, paired_intervals
+from kdlnet.metrics.rates import tabulate_parts
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.shift import score_shift
 from kdlnet.metrics.table import Table, tabulate
@@ -42,9 +43,10 @@ _FEWEST_ROUNDS = 100
 class Measured:
     """One file on the split: its figures, what it found, matches, its verdict on each image.
 
-    ``threshold`` is the lowest score that makes a part NG. Labels are counted as in the
-    dataset; ``window`` is how grey levels are shown. ``learned`` counts the images that it has
-    learned from, None where the file does not tell.
+    ``defective`` says which images show a defect by its own rule, ``threshold`` is the lowest score
+    that makes a part NG. Labels are counted as in the dataset; ``window`` is how grey levels are
+    shown. ``learned`` counts the images that it has learned from, None where the file does not
+    tell.
     """
 
     weights: Path
@@ -52,6 +54,7 @@ class Measured:
     results: list[ImageResult]
     table: Table
     verdicts: list[Verdict]
+    defective: list[bool]
     threshold: float
     window: tuple[float, float] | None
     learned: int | None
@@ -99,7 +102,8 @@ def compare(
     folder = new_folder(default, out, overwrite, reads=reads, images=image_paths, folders=wholes)
     drawn = f"{counted(len(names), 'image')} in {counted(len(set(groups)), 'group')}"
     on_event(Message(f"{counted(rounds, 'resample')} of {drawn}"))
-    truths = [bool(count) for count in tables[0][0].truths.sum(axis=1)]
+    truths = measured[a[0]].defective
+    _say_if_rules_differ(list(measured.values()), on_event)
     gains = paired_intervals(tables, info.names, groups, rounds, seed)
     seen = [(one.verdicts, two.verdicts) for one, two in pairs]
     result = Comparison(
@@ -113,6 +117,7 @@ def compare(
         rounds=rounds,
         differences=gains.overall,
         per_class=gains.per_class,
+        reason=gains.reason,
         flips=find_flips(seen, truths, names),
         shifts=[
             score_shift(one.results, two.results, one.threshold, groups, rounds, seed)
@@ -125,6 +130,16 @@ def compare(
     write_json(result.folder / "environment.json", environment())
     write_json(result.folder / "comparison.json", result.to_dict())
     return result
+
+
+def _say_if_rules_differ(measured: Sequence[Measured], on_event: Listener) -> None:
+    first = np.array(measured[0].defective)
+    for other in measured[1:]:
+        differing = int((first != np.array(other.defective)).sum())
+        if differing:
+            text = f"{str(other.weights)!r} asks for other sizes of a defect: by its rule"
+            kinds = f"{counted(differing, 'image')} would be of the other kind, good or defective"
+            on_event(Message(f"{text} {kinds}; flips go by {str(measured[0].weights)!r}"))
 
 
 def _draw(
@@ -200,6 +215,7 @@ def _measure(
     results = detect(runtime.engine, dataset, batch, on_event=on_event)
     precision = average_precision(results, runtime.names)
     verdicts = [runtime.rule.verdict(result) for result in results]
+    parts = tabulate_parts(results, runtime.rule, len(runtime.names))
     ordered = _in_order(results, runtime.names, info.names)
     table = tabulate(ordered, len(info.names))
     found = Measured(
@@ -208,6 +224,7 @@ def _measure(
         ordered,
         table,
         verdicts,
+        parts.defective.tolist(),
         runtime.rule.score,
         dataset.preprocess.window,
         learned,

@@ -36,6 +36,11 @@ def split(tmp_path: Path) -> Split:
     return Split([tmp_path / name for name in ("a.png", "b.png", "c.png")], labels, [])
 
 
+def replace_labels(split: Split) -> Split:
+    """The same images, all of them good."""
+    return Split(split.paths, [NONE] * len(split.paths), [])
+
+
 @pytest.mark.parametrize("mode", ["ram", "disk", "none"])
 def test_every_target_lies_on_its_pixels(split: Split, mode: str) -> None:
     dataset = DetectionDataset(split, CONTRACT, mode)
@@ -64,10 +69,12 @@ def test_an_object_needs_enough_of_it_in_the_tile(split: Split) -> None:
 def test_background_limits_empty_tiles(split: Split) -> None:
     every = DetectionDataset(split, CONTRACT)
     busy = int((every.first.diff() > 0).sum())
-    for background, empty in ((0.0, 1), (0.5, round(0.5 * busy)), (99.0, 7 - busy)):
+    for background, empty in ((0.0, 0), (0.5, round(0.5 * busy)), (99.0, 7 - busy)):
         dataset = DetectionDataset(split, CONTRACT, background=background)
         assert int((dataset.first.diff() == 0).sum()) == empty
         assert torch.equal(dataset.labels, every.labels)
+    none = DetectionDataset(replace_labels(split), CONTRACT, background=0.0)
+    assert len(none) == 1  # where nothing has a target, something stays to be seen
 
 
 def test_augmentation_takes_tiles_as_samples(split: Split) -> None:

@@ -25,7 +25,7 @@ def _picture(height: int = 64, width: int = 64, most: int = 256) -> ImageArray:
 def _after(image: ImageArray, preprocess: Preprocess, change: Change) -> ImageArray:
     pixels, geometry = letterbox(image, preprocess)
     kept = pixels.copy()
-    result = changed(pixels[None], preprocess, [geometry], change)
+    result = changed(pixels[None], preprocess, [(geometry, None)], change)
     assert np.array_equal(pixels, kept) and result.dtype == pixels.dtype
     return result[0]
 
@@ -71,8 +71,19 @@ def test_tiles_change_all_over() -> None:
     tiled = replace(SQUARE, tiling=Tiling((64, 64), 0.2))
     image, tile = _picture(200, 150), (86, 100, 150, 164)
     pixels, geometry = letterbox(image, tiled, tile)
-    found = changed(pixels[None], tiled, [geometry], Change("", light=0.5))[0]
+    found = changed(pixels[None], tiled, [(geometry, tile)], Change("", light=0.5))[0]
     np.testing.assert_array_equal(found, np.round(pixels * np.float32(0.5)))
+
+
+@pytest.mark.parametrize("tile", [(0, 0, 100, 50), (100, 100, 200, 150)])
+def test_the_padding_of_a_tile_stays(tile: tuple[int, int, int, int]) -> None:
+    """Tiles twice as wide as high in a square input: above and below are 16 rows of padding."""
+    tiled = replace(SQUARE, tiling=Tiling((50, 100), 0.2))
+    pixels, geometry = letterbox(np.full((400, 400, 1), 200, np.uint8), tiled, tile)
+    for change in (Change("", light=0.5), Change("", light=0.5, blur=2.0)):
+        found = changed(pixels[None], tiled, [(geometry, tile)], change)[0]
+        assert (found[:16] == 114).all() and (found[48:] == 114).all()
+        assert (found[16:48] == 100).all()
 
 
 def test_blur_is_a_gaussian_and_noise_is_normal() -> None:

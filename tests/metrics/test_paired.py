@@ -125,6 +125,52 @@ def test_pairs_are_averaged_and_drawn_too() -> None:
     assert both.a == pytest.approx((one.a + one.b) / 2)
 
 
+def _finding(found: int, images: int = 40) -> Table:
+    """One true box an image; it is found on the first images."""
+    hits, truths = np.ones((len(IOUS), found), bool), np.ones(images, np.int64)
+    return Table((class_table(np.arange(found), hits, truths),), truths[:, None])
+
+
+def test_the_reach_over_pairs_is_students_t_of_their_differences() -> None:
+    """B finds all in one pair of five and nothing in the others: all images are alike.
+
+    The differences are 1, 0, 0, 0, 0: 0.2 on average, with a standard error of 0.2; t of four
+    degrees of freedom is 2.776.
+    """
+    pairs = [(_finding(0), _finding(40))] + [(_finding(0), _finding(0))] * 4
+    found = paired_intervals(pairs, ("x",), rounds=100)
+    for value in (found.overall["recall50"], found.per_class["x"].figures["recall50"]):
+        assert (value.a, value.b) == (0, pytest.approx(0.2))
+        assert (value.low, value.high) == pytest.approx((0.2 - 0.555, 0.2 + 0.555), abs=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [2, 3, 5])
+@pytest.mark.parametrize("spread", [0.0, 0.12])
+def test_of_several_pairs_the_interval_covers_too(count: int, spread: float) -> None:
+    """A and B have seeds from one distribution: 95 % of the intervals hold zero, or more."""
+    rng, held = np.random.default_rng(2), 0
+    for trial in range(200):
+        rates = np.clip(rng.normal(0.7, spread, (count, 2)), 0.02, 0.98)
+        pairs = [(_finding(a), _finding(b)) for a, b in rng.binomial(40, rates)]
+        value = paired_intervals(pairs, ("x",), rounds=100, seed=trial).overall["recall50"]
+        held += value.low <= 0 <= value.high
+    assert held >= 0.93 * 200
+
+
+@pytest.mark.parametrize("good_parts", [0, 1])
+def test_one_image_with_boxes_shows_no_winner(good_parts: int) -> None:
+    """Drawn again and again it says the same each time: that is no evidence."""
+    images = 1 + good_parts
+    truths = np.eye(1, images, dtype=np.int64)[0]
+    nothing, box = (np.arange(0), np.ones((10, 0), bool)), (np.arange(1), np.ones((10, 1), bool))
+    a, b = (Table((class_table(*found, truths),), truths[:, None]) for found in (nothing, box))
+    found = paired_intervals([(a, b)], ("x",), rounds=100)
+    ap = found.overall["ap"]
+    assert (ap.difference, ap.low, ap.high, ap.shown) == (1, -1, 1, False)
+    assert found.reason == found.per_class["x"].reason == "it rests on one image or group"
+
+
 def test_classes_have_differences_where_they_tell_something() -> None:
     good = _results(3, 30)
     bad = [_worse(result, 0.5, index) for index, result in enumerate(good)]

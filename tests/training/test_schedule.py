@@ -32,5 +32,18 @@ def test_the_tail_begins_with_the_epoch_that_ends_in_it() -> None:
     tails = []
     for step in range(4):
         clock.read(step)
-        tails.append(clock.in_tail())
+        tails.append(clock.in_tail(step))
     assert tails == [False, False, True, True]
+
+
+def test_of_few_long_epochs_the_last_is_the_tail(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They begin at 0, 0.31 and 0.62 of the time: the last would end at 0.93, past 0.9."""
+    now = [100.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    clock = RunClock(Schedule(epochs=1, lr=1.0, time=100.0), steps_per_epoch=1)
+    tails = []
+    for epoch in range(3):
+        clock.read(step=epoch)
+        tails.append(clock.in_tail(epoch))
+        now[0] += 31
+    assert tails == [False, False, True]

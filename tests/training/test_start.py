@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from kdlnet.config import TrainConfig, build_config
-from kdlnet.errors import DataError
+from kdlnet.errors import ConfigError, DataError
 from kdlnet.events import Message
 from kdlnet.inference import transfer
 from kdlnet.inference.released import find_start
@@ -84,3 +84,9 @@ def test_weights_of_ones_own_come_first(config: TrainConfig, tmp_path: Path) -> 
     prepare_run(config, None, own, lines.append)
     said = [event.text for event in lines if isinstance(event, Message)]
     assert any(own.name in line for line in said)
+
+
+def test_a_window_beyond_the_bits_of_the_images_is_refused(config: TrainConfig) -> None:
+    config = config.changed(data={"window": (0.0, 4095.0)})
+    with pytest.raises(ConfigError, match=r"data\.window 0-4095 for 8-bit images: allowed is 0 to"):
+        prepare_run(config, None, None, lambda event: None)

@@ -142,6 +142,8 @@ def test_many_tiles_of_val_are_measured_rarely(tmp_path: Path) -> None:
     config, told = _chosen(_set(tmp_path / "few", 4, (2000, 3000), 8))
     assert (config.tile.size, config.epochs, config.val_every) == ((128, 128), 300, 30)
     assert "every 30 epochs: it has about 2400 tiles; --set val_every=5" in told
+    _, told = _chosen(tmp_path / "few/data.yaml", tile={"overlap": 0.5})
+    assert "it has about 6016 tiles" in told  # steps of 64: 4 x 32 x 47
     near = {"tile": {"size": 1600}, "image_size": 640}
     assert _chosen(_set(tmp_path / "near", 4, (2000, 3000), 8), **near)[0].val_every == 5
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from kdlnet.data.labels import write_rows
 from kdlnet.errors import ConfigError, DataError, WeightsError
+from kdlnet.events import Message
 from kdlnet.inference.predictor import Predictor
 from kdlnet.inference.weights import load_weights, save_weights
 from kdlnet.verbs.compare import compare
@@ -73,6 +74,42 @@ def test_figures_are_those_of_val_and_the_loss_is_shown(
     assert {name: found.boxes for name, found in result.per_class.items()} == counts
     for name, found in result.per_class.items():
         assert found.figures["ap75"].a == pytest.approx(measured_a.per_class[name].ap75)
+
+
+def test_one_image_shows_no_winner(judged: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    good, other, dataset = judged
+    (tmp_path / "val.txt").write_text(
+        "".join(f"{dataset.parent}/images/{number}.png\n" for number in (0, 1))
+    )
+    file = tmp_path / "data.yaml"
+    file.write_text("train: val.txt\nval: val.txt\nnames: [square, disc]\n")
+    result = compare([good], [other], data=str(file), out=tmp_path / "run", rounds=100)
+    assert result.verdict.endswith("but it rests on one image or group")
+    assert result.verdict.startswith("no gain shown: AP ")
+    written = json.loads((tmp_path / "run" / "comparison.json").read_text())
+    assert written["reason"] == "it rests on one image or group"
+
+
+def test_defective_is_what_the_rule_of_a_says(
+    judged: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    """As in val: a rule that passes over boxes of any size finds every part good."""
+    good, other, dataset = judged
+    weights, sized = load_weights(good), tmp_path / "sized.pt"
+    weights.thresholds = {"score": 0.5, "min_area": 1e6}
+    save_weights(sized, weights)
+    lines: list[str] = []
+
+    def hear(event: object) -> None:
+        if isinstance(event, Message):
+            lines.append(event.text)
+
+    result = compare(
+        [sized], [other], data=str(dataset), out=tmp_path / "a", rounds=100, on_event=hear
+    )
+    assert sum(result.flips.counts["defective"].values()) == 0
+    (line,) = [line for line in lines if "other sizes of a defect" in line]
+    assert "other.pt" in line and "9 images" in line and "sized.pt" in line
 
 
 def test_the_same_weights_show_no_gain(judged: tuple[Path, Path, Path], tmp_path: Path) -> None:

@@ -104,17 +104,19 @@ def _first(result: Comparison, subject: Compared) -> Context:
         "foot": f"Made by kdlnet {__version__}. This file needs no network and sends nothing.",
         "answer": answer,
         "tone": ("met" if ap.difference > 0 else "broken") if ap.shown else "free",
-        "why": _why(ap),
+        "why": _why(ap, result.reason),
         "cards": list(_cards(subject)),
         "notes": [shift.words for shift in result.shifts[:1]],
     }
 
 
-def _why(ap: Difference) -> str:
+def _why(ap: Difference, reason: str | None) -> str:
     ends = f"in truth {ap.low:+.3f} to {ap.high:+.3f} (95 % sure)"
     facts = (
         f"Precision (AP) is {ap.a:.3f} for A and {ap.b:.3f} for B: {ap.difference:+.3f}, {ends}."
     )
+    if reason:
+        return f"{facts} Nothing can be told: {reason}."
     return facts if ap.shown else f"{facts} That may be chance: no difference lies within."
 
 
