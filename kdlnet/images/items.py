@@ -17,8 +17,6 @@ from kdlnet.images.read import ImageArray, read_image
 from kdlnet.images.video import video_frames
 from kdlnet.utils.threads import usable_threads
 
-OnProblem = Callable[[DataError], None]
-
 VIDEO_SUFFIXES = frozenset(
     {".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"}
 )
@@ -49,6 +47,10 @@ class Item:
     @property
     def video(self) -> bool:
         return self.image is None and self.name.lower().endswith(_VIDEO_ENDS)
+
+
+OnProblem = Callable[[DataError, Item, int], None]
+"""Gets why an item, and the one at which index, could not be read, or not to its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ def item_frames(
                         swell = max(swell, image.nbytes / now.file_bytes)
                     yield Frame(name, stem, image, now.index, None, seconds, path, ready)
             except DataError as error:
-                on_problem(error)
+                on_problem(error, now.item, now.index)
 
 
 def _room(ahead: Sequence[_Coming], swell: float) -> bool:

@@ -6,6 +6,7 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from kdlnet.inference.prediction import Prediction
+from kdlnet.inference.skipped import Skipped
 from kdlnet.inference.writer import PredictionWriter
 from kdlnet.utils.threads import usable_threads
 
@@ -32,13 +33,22 @@ class Behind:
 
     def __call__(self, prediction: Prediction) -> None:
         size = 0 if prediction.image is None else prediction.image.nbytes
+        self._wait_for(size)
+        pictures = self._pictures.submit(self._writer.begin(prediction))
+        self._pending.append((size, self._in_turn.submit(self._end, pictures, prediction)))
+        self._waiting += size
+
+    def skip(self, unread: Skipped) -> None:
+        """Writes, in its turn, that an image could not be read."""
+        self._wait_for(0)
+        self._writer.start()
+        self._pending.append((0, self._in_turn.submit(self._writer.skip, unread)))
+
+    def _wait_for(self, size: int) -> None:
         while not self._room(size):
             done, future = self._pending.popleft()
             self._waiting -= done
             future.result()
-        pictures = self._pictures.submit(self._writer.begin(prediction))
-        self._pending.append((size, self._in_turn.submit(self._end, pictures, prediction)))
-        self._waiting += size
 
     def _room(self, size: int) -> bool:
         if len(self._pending) < _FEWEST:

@@ -16,6 +16,7 @@ from kdlnet.errors import ConfigError, DataError, unknown
 from kdlnet.events import Listener, Message
 from kdlnet.images.contract import TileChoice, adjusted
 from kdlnet.images.frame import Frame, Prepare
+from kdlnet.images.items import Item
 from kdlnet.images.read import ImageArray
 from kdlnet.images.sources import TIMEOUT, Source, SourceLike, open_source
 from kdlnet.images.window import Window, bits, depth_line, fit_depth
@@ -168,11 +169,11 @@ class Predictor:
             on_event(Message(note, "warning"))
         problems: list[DataError] = []
 
-        def skip(error: DataError) -> None:
+        def skip(error: DataError, item: Item, index: int) -> None:
             if strict:
                 raise error
             problems.append(error)
-            on_event(Skipped(str(error)))
+            on_event(Skipped(str(error), None if item.video else item.name, index))
 
         images = 0
         few = opened.total is not None and opened.total <= self.batch

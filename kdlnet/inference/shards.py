@@ -18,6 +18,7 @@ import yaml
 from kdlnet.errors import ConfigError, DataError
 from kdlnet.images.sources import Source, require_images
 from kdlnet.inference.released import released_or_file
+from kdlnet.inference.skipped import Skipped
 from kdlnet.utils.files import open_to_grow, told, write_yaml
 from kdlnet.utils.lock import alone_in
 from kdlnet.utils.manifest import record
@@ -90,9 +91,10 @@ class ShardBook:
         """
         self._write(values)
 
-    def end(self, images: int, skipped: Sequence[str]) -> None:
+    def end(self, images: int, skipped: Sequence[Skipped]) -> None:
         """The line that says that every image was found or, for the reason told, ``skipped``."""
-        self._write({"end": True, "images": images, "skipped": list(skipped)})
+        lines = [one.to_dict() for one in skipped]
+        self._write({"end": True, "images": images, "skipped": lines})
         self.sync()
 
     def sync(self) -> None:

@@ -5,15 +5,38 @@ from __future__ import annotations
 import sys
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 from kdlnet.events import Message
+
+UNREADABLE = "UNREADABLE"
+"""In the place of a verdict: of a part that nobody has seen."""
 
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A file that could not be read, or a video that ends too early: one line for people."""
+    """A file that could not be read, or a video that ends too early: one line for people.
+
+    ``name`` is the file of an image, at ``index`` in its source; None for a video, whose frames
+    before have answers.
+    """
 
     reason: str
+    name: str | None = None
+    index: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values in the place of what ``Prediction.to_dict`` gives."""
+        return {
+            "name": self.name,
+            "index": self.index,
+            "timestamp": None,
+            "size": None,
+            "verdict": UNREADABLE,
+            "why": self.reason,
+            "boxes": [],
+            "seconds": {},
+        }
 
 
 def warn_user(event: object) -> None:

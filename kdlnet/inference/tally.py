@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,8 @@ class Tally:
         self._total = total
         self._on_event = on_event
         self._began = time.perf_counter()
-        self._skipped: list[str] = []
+        self._skipped: list[Skipped] = []
+        self._unwritten: deque[Skipped] = deque()
         self._boxes: Counter[str] = Counter()
         self._seconds: Counter[str] = Counter()
         self._verdicts: Counter[str] = Counter()
@@ -71,9 +72,16 @@ class Tally:
 
     def hear(self, event: object) -> None:
         if isinstance(event, Skipped):
-            self._skipped.append(event.reason)
+            self._skipped.append(event)
+            if event.name is not None:
+                self._unwritten.append(event)
             event = Message(f"skipped: {event.reason}", "warning")
         self._on_event(event)
+
+    def unread(self, before: int | None = None) -> Iterator[Skipped]:
+        """Images that could not be read, each once, up to the index ``before``; None: all."""
+        while self._unwritten and (before is None or self._unwritten[0].index < before):
+            yield self._unwritten.popleft()
 
     def count(self, prediction: Prediction) -> None:
         self._verdicts[prediction.verdict] += 1
@@ -105,8 +113,12 @@ class Tally:
         return self._verdicts.total()
 
     @property
-    def skipped(self) -> tuple[str, ...]:
+    def problems(self) -> tuple[Skipped, ...]:
         return tuple(self._skipped)
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        return tuple(one.reason for one in self._skipped)
 
     def result(self, folder: Path | None, names: Sequence[str]) -> PredictResult:
         images = self.images

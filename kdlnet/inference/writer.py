@@ -18,6 +18,7 @@ from kdlnet.errors import ConfigError, KdlnetError, unknown
 from kdlnet.images.read import ImageArray
 from kdlnet.inference.prediction import Prediction
 from kdlnet.inference.shards import ShardBook
+from kdlnet.inference.skipped import Skipped
 from kdlnet.inference.tables import TABLES
 from kdlnet.report.images import save_image
 from kdlnet.utils.files import told, write_atomic, write_yaml
@@ -47,8 +48,9 @@ class PredictionWriter:
     ``crops/CLASS/STEM-N.png`` box N in native depth. ``predictions.csv`` (a line a box) and
     ``verdicts.csv`` (a line an image) and, for sources that come frame by frame (``lines``),
     ``predictions.jsonl`` grow with each image; so does ``predictions.json``, a complete document at
-    any time. With the ``book`` of a shard it alone grows, in its own folder: what it holds becomes
-    documents and tables when the shards are merged. Raises KdlnetError for what cannot be written.
+    any time. An image that could not be read has a line, too. With the ``book`` of a shard it alone
+    grows, in its own folder: what it holds becomes documents and tables when the shards are merged.
+    Raises KdlnetError for what cannot be written.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class PredictionWriter:
         self._stems: set[str] = set()
         self._files = ExitStack()
         self._growing: list[_Grow] = []
+        self._book = book is not None
         if book is not None:
             self.folder = book.folder
             self._growing.append(book.add)
@@ -91,19 +94,15 @@ class PredictionWriter:
 
     def begin(self, prediction: Prediction) -> Callable[[], None]:
         """Names the image's own files, in turn; what is returned writes them, in any thread."""
-        if not (self._kinds or self._growing):
-            return lambda: None
-        folder = self.folder or self._start()
-        if not self._named:
+        folder = self.start()
+        if folder is None or not self._named:
             return lambda: None
         return partial(self._write_files, folder, self.name(prediction.stem), prediction)
 
     def end(self, prediction: Prediction) -> None:
         """Adds the image, in turn and once its own files are there, to the files that grow."""
         if self._growing:
-            values = prediction.to_dict()
-            for grow in self._growing:
-                grow(values)
+            self._grow(prediction.to_dict())
         if self.folder is not None and not (self.folder / "config.yaml").exists():
             self.written = 0
             raise KdlnetError(
@@ -111,6 +110,18 @@ class PredictionWriter:
                 "start again"
             )
         self.written += 1
+
+    def skip(self, unread: Skipped) -> None:
+        """Adds an image that could not be read to the files that grow, in turn.
+
+        The book of a shard names it at its end, since the next call may read it.
+        """
+        if not self._book:
+            self._grow(unread.to_dict())
+
+    def _grow(self, values: Mapping[str, Any]) -> None:
+        for grow in self._growing:
+            grow(values)
 
     def _write_files(self, folder: Path, stem: str, prediction: Prediction) -> None:
         if "images" in self._kinds:
@@ -120,8 +131,14 @@ class PredictionWriter:
         if "crops" in self._kinds:
             _write_crops(folder / "crops", stem, prediction)
 
-    def _start(self) -> Path:
-        self.folder = folder = self._place.make()
+    def start(self) -> Path | None:
+        """The folder, made where files are asked for; else None."""
+        if self.folder is None and self._kinds:
+            self.folder = self._begun()
+        return self.folder
+
+    def _begun(self) -> Path:
+        folder = self._place.make()
         write_yaml(folder / "config.yaml", self._settings)
         if "csv" in self._kinds:
             self._growing += [self._csv(folder / name) for name in TABLES]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,7 +25,7 @@ from kdlnet.inference.shards import (
     require_same,
     whole_lines,
 )
-from kdlnet.inference.skipped import Skipped
+from kdlnet.inference.skipped import UNREADABLE, Skipped
 from kdlnet.inference.tables import TABLES, Rows
 from kdlnet.inference.tally import PredictResult, Tally
 from kdlnet.utils.files import write_yaml, written_whole
@@ -41,7 +42,7 @@ class _Book:
 
     file: Path
     rows: NDArray[np.int64]
-    skipped: Sequence[str]
+    skipped: Sequence[dict[str, Any]]
 
 
 def merge_shards(folder: Path, *, on_event: Listener = ignore) -> PredictResult:
@@ -56,11 +57,13 @@ def merge_shards(folder: Path, *, on_event: Listener = ignore) -> PredictResult:
     tally = Tally(None, on_event)
     with alone_in(folder):
         books = [_book(part) for part in parts]
-        found = _counted(_in_order(books, settings["images"]), tally)
+        unread = sorted((one for book in books for one in book.skipped), key=_index)
+        every = heapq.merge(_in_order(books, settings["images"]), unread, key=_index)
+        found = _counted(every, tally)
         write_yaml(folder / SETTINGS, shown)
         _write(folder, settings["save"], shown, found)
-    for reason in (reason for book in books for reason in book.skipped):
-        tally.hear(Skipped(reason))
+    for one in unread:
+        tally.hear(Skipped(one["why"], one["name"], one["index"]))
     return tally.result(folder, settings["classes"] or settings["names"])
 
 
@@ -88,7 +91,7 @@ def _shards(folder: Path) -> tuple[dict[str, Any], list[Path]]:
 def _book(folder: Path) -> _Book:
     """Where the lines of a shard are that is done. Raises DataError for one that is not."""
     rows: list[tuple[int, int]] = []
-    skipped: list[str] | None = None
+    skipped: list[dict[str, Any]] | None = None
     for start, values in whole_lines(folder / BOOK):
         skipped = values["skipped"] if "end" in values else None
         if "index" in values:
@@ -156,5 +159,11 @@ def _copied(
 
 def _counted(found: Iterable[dict[str, Any]], tally: Tally) -> Iterator[dict[str, Any]]:
     for values in found:
-        tally.recall(values)
+        if values["verdict"] != UNREADABLE:
+            tally.recall(values)
         yield values
+
+
+def _index(values: Mapping[str, Any]) -> int:
+    index: int = values["index"]
+    return index

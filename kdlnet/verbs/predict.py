@@ -125,13 +125,17 @@ def _run(
                 source, strict=strict, may_be_none=book is not None, on_event=tally.hear
             )
             for prediction in stream:
+                for unread in tally.unread(prediction.index):
+                    write.skip(unread)
                 write(prediction)
                 tally.count(prediction)
                 on_prediction(prediction)
+            for unread in tally.unread():
+                write.skip(unread)
     except (KeyboardInterrupt, KdlnetError) as error:
         raise tally.noted(error, writer.folder, writer.written) from None
     if book is not None:
-        book.end(tally.images, tally.skipped)
+        book.end(tally.images, tally.problems)
     return tally.result(writer.folder, names)
 
 

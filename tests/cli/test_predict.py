@@ -96,7 +96,8 @@ def test_plain_lines_and_options_that_reach_the_engine(
         "verdicts.csv",
     }
     verdicts = Path("o/verdicts.csv").read_text().splitlines()
-    assert verdicts[0] == "name,index,timestamp,verdict,boxes" and len(verdicts) == 4
+    assert verdicts[0] == "name,index,timestamp,verdict,boxes" and len(verdicts) == 5
+    assert verdicts[-1] == "parts/zero.png,3,,UNREADABLE,0"
     rows = [path.read_text().splitlines() for path in Path("o/labels").iterdir()]
     assert len(rows) == 3 and all(len(boxes) <= 2 for boxes in rows)
     assert "iou_threshold: 0.5" in Path("o/config.yaml").read_text()
@@ -296,7 +297,8 @@ def test_verdicts_are_counted_and_can_fail_the_command(
     facts = run.document
     assert run.code == 0 and (facts["ok"], facts["unsure"], facts["ng"]) == (1, 1, 1)
     assert "3 images: 1 OK, 1 UNSURE, 1 NG; 1 skipped" in run.err
-    rows = table(Path("o/verdicts.csv"))
+    *rows, unread = table(Path("o/verdicts.csv"))
+    assert unread["verdict"] == "UNREADABLE"
     assert sorted(row["verdict"] for row in rows) == ["NG", "OK", "UNSURE"]
     assert [row["verdict"] for row in rows] == [one["verdict"] for one in facts["predictions"]]
     counted = {row["name"]: int(row["boxes"]) for row in rows}

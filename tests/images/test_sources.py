@@ -34,7 +34,9 @@ def save_video(path: Path, count: int = 8) -> Path:
 def read(source, timeout: float = 5.0):
     """Frames and the lines of what was skipped."""
     problems = []
-    frames = list(open_source(source, timeout).frames(lambda error: problems.append(str(error))))
+    frames = list(
+        open_source(source, timeout).frames(lambda error, *where: problems.append(str(error)))
+    )
     return frames, problems
 
 
@@ -268,7 +270,9 @@ def test_what_is_read_ahead_comes_in_order_and_prepared(tmp_path: Path) -> None:
         threads.add(threading.get_ident())
         return Ready(image + 1, None, 0.0)
 
-    frames = list(open_source(tmp_path).frames(problems.append, prepare))
+    frames = list(
+        open_source(tmp_path).frames(lambda error, *where: problems.append(error), prepare)
+    )
     wanted = [n for n in range(40) if n != 7]
     assert [int(frame.image[0, 0, 0]) for frame in frames] == wanted
     assert [int(frame.ready.pixels[0, 0, 0]) for frame in frames] == [n + 1 for n in wanted]

@@ -20,7 +20,9 @@ from kdlnet.images.video import public
 def read(source, timeout: float = 5.0):
     """Frames and the lines of what was skipped."""
     problems = []
-    frames = list(open_source(source, timeout).frames(lambda error: problems.append(str(error))))
+    frames = list(
+        open_source(source, timeout).frames(lambda error, *where: problems.append(str(error)))
+    )
     return frames, problems
 
 
@@ -74,7 +76,7 @@ def test_a_camera_that_is_not_there(capfd):
         opened = open_source(source)
         assert (opened.kind, opened.live, opened.title) == ("camera", True, "camera-97")
         with pytest.raises(DataError, match="camera 97 cannot be opened"):
-            list(opened.frames(lambda error: None))
+            list(opened.frames(lambda error, *where: None))
     assert capfd.readouterr().err == ""
 
 
@@ -93,7 +95,7 @@ def test_a_camera_that_is_pulled_out(monkeypatch):
             pass
 
     monkeypatch.setattr(cv2, "VideoCapture", lambda *arguments: Camera())
-    frames = open_source(0).frames(lambda error: None)
+    frames = open_source(0).frames(lambda error, *where: None)
     assert [next(frames).index for _ in range(3)] == [0, 1, 2]
     with pytest.raises(DataError, match="camera 0 gives no more images after 3"):
         next(frames)
@@ -158,7 +160,7 @@ def test_a_stream(address):
 
 
 def test_a_stream_that_stalls(address, capfd):
-    frames = open_source(f"{address}/stall", timeout=0.5).frames(lambda error: None)
+    frames = open_source(f"{address}/stall", timeout=0.5).frames(lambda error, *where: None)
     came = []
     with pytest.raises(DataError, match=r"stalled: no frame for 0\.5 s after 5 frames"):
         for frame in frames:
@@ -172,7 +174,7 @@ def test_a_stream_that_stalls(address, capfd):
 )
 def test_a_stream_that_does_not_open(address, path, words):
     with pytest.raises(DataError, match=words):
-        list(open_source(f"{address}/{path}", timeout=0.5).frames(lambda error: None))
+        list(open_source(f"{address}/{path}", timeout=0.5).frames(lambda error, *where: None))
 
 
 def test_passwords_of_an_address_are_not_shown():

@@ -64,7 +64,14 @@ def test_all_files_of_a_run(file: Path, parts: Path) -> None:
     drawn = {path.relative_to(folder).as_posix() for path in folder.glob("images/**/*.jpg")}
     assert drawn == {"images/a.jpg", "images/a-2.jpg", "images/b/c.jpg"}
     written = json.loads((folder / "predictions.json").read_text())
-    assert len(written["predictions"]) == 3 and written["names"] == list(NAMES)
+    assert len(written["predictions"]) == 4 and written["names"] == list(NAMES)
+    (unread,) = [one for one in written["predictions"] if one["verdict"] == "UNREADABLE"]
+    assert (unread["index"], unread["boxes"]) == (written["predictions"].index(unread), [])
+    assert unread["why"] == result.skipped[0] and "is empty (0 bytes)" in unread["why"]
+    with (folder / "verdicts.csv").open(newline="") as table:
+        answers = [(row["name"], row["verdict"]) for row in csv.DictReader(table)]
+    assert len(answers) == 4 and (unread["name"], "UNREADABLE") in answers
+    assert unread["name"] == str(Path("parts/zero.png"))
     assert (folder / "predictions.json").read_text() == json.dumps(written, indent=2) + "\n"
     count = sum(len(one["boxes"]) for one in written["predictions"])
     assert count == sum(result.boxes.values()) > 0

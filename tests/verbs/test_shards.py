@@ -81,6 +81,9 @@ def test_shards_merge_to_what_one_run_gives(run: Run) -> None:
     assert (merged.images, merged.ok, merged.ng) == (whole.images, whole.ok, whole.ng)
     assert (merged.boxes, merged.skipped) == (whole.boxes, whole.skipped)
     assert len(merged.skipped) == 1 and "3-broken" in merged.skipped[0]
+    answers = Path("lot/verdicts.csv").read_text().splitlines()[1:]
+    assert [row.split(",")[1] for row in answers] == [str(index) for index in range(11)]
+    assert ["UNREADABLE" in row for row in answers] == [index == 5 for index in range(11)]
     merge_shards(Path("lot"))  # once more, over its own
     assert _document(Path("lot")) == _document(whole.folder)
 
@@ -128,7 +131,7 @@ def test_more_shards_than_images(run: Run) -> None:
         run(f"{number}/12", save=["csv"])
     assert merge_shards(Path("lot")).images == 10
     assert not Path("lot/predictions.json").exists()
-    assert len(Path("lot/verdicts.csv").read_text().splitlines()) == 11
+    assert len(Path("lot/verdicts.csv").read_text().splitlines()) == 12
 
 
 def test_what_does_not_belong_together_is_refused(run: Run, tmp_path: Path) -> None:
