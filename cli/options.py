@@ -240,7 +240,9 @@ Devices = Annotated[
         help="N GPUs, or N processes on a CPU, share the work [1].",
     ),
 ]
-Out = Annotated[Path | None, option("--out", metavar="DIR", help="Folder for the results.")]
+Out = Annotated[
+    Path | None, option("--out", metavar="DIR", help="Folder for the results; taken: DIR-2.")
+]
 Overwrite = Annotated[bool, option("--overwrite", help="Replace results that are there.")]
 Strict = Annotated[bool, option("--strict", help="Bad labels and images fail the run.")]
 Time = Annotated[float | None, time_option("Wall time to spend")]

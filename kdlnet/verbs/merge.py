@@ -94,6 +94,8 @@ def _book(folder: Path) -> _Book:
     skipped: list[dict[str, Any]] | None = None
     for start, values in whole_lines(folder / BOOK):
         skipped = values["skipped"] if "end" in values else None
+        if skipped and not isinstance(skipped[0], dict):
+            skipped = None  # of a version that did not name their places
         if "index" in values:
             rows.append((values["index"], start))
     if skipped is None:

@@ -126,6 +126,19 @@ def test_done_means_done_but_for_what_could_not_be_read(run: Run) -> None:
     assert indices == list(range(11))
 
 
+def test_a_shard_of_an_older_version_is_run_again(run: Run) -> None:
+    run("1/1")
+    book = Path("lot/shard-1-of-1/predictions.jsonl")
+    *lines, end = book.read_text().splitlines()
+    values = json.loads(end)
+    values["skipped"] = [one["why"] for one in values["skipped"]]
+    book.write_text("\n".join([*lines, json.dumps(values)]) + "\n")
+    with pytest.raises(DataError, match="is not done"):
+        merge_shards(Path("lot"))
+    assert run("1/1").before == 10
+    assert len(merge_shards(Path("lot")).skipped) == 1
+
+
 def test_more_shards_than_images(run: Run) -> None:
     for number in range(1, 13):
         run(f"{number}/12", save=["csv"])
