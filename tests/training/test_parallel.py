@@ -63,6 +63,7 @@ def _pretrained(folder: Path, name: str) -> None:
     """The same of a pre-training."""
     TEACHERS["pooled"] = lambda device: FeatureTeacher("pooled", _pooled)
     values = {"images": [str(folder / "data/images/train")], "teacher": "pooled", "views": 2}
+    values["model"] = {"name": "lightnet-n", "start": "none"}  # in every process
     config = PretrainConfig(**values, image_size=64, batch=8, epochs=2, device="cpu")
     told: list[object] = []
     result = pretrain(config, out=folder / name, on_event=told.append)
