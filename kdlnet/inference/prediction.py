@@ -82,6 +82,7 @@ class Prediction:
         rows = zip(*columns, self.rule.box_verdicts(self), strict=True)
         return {
             "name": self.name,
+            "stem": self.stem,
             "index": self.index,
             "timestamp": None if self.timestamp is None else round(self.timestamp, 3),
             "size": list(self.size),

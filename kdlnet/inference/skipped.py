@@ -29,6 +29,7 @@ class Skipped:
         """JSON values in the place of what ``Prediction.to_dict`` gives."""
         return {
             "name": self.name,
+            "stem": None,
             "index": self.index,
             "timestamp": None,
             "size": None,

@@ -45,7 +45,8 @@ class PredictionWriter:
     """Writes predictions into a folder, made at the first of them. A context.
 
     ``images/STEM.jpg`` is the drawn image, ``labels/STEM.txt`` its YOLO rows with the score last,
-    ``crops/CLASS/STEM-N.png`` box N in native depth. ``predictions.csv`` (a line a box) and
+    ``crops/CLASS/STEM-N.png`` box N in native depth; no two images may have the stem in common, see
+    :class:`~kdlnet.inference.stems.Stems`. ``predictions.csv`` (a line a box) and
     ``verdicts.csv`` (a line an image) and, for sources that come frame by frame (``lines``),
     ``predictions.jsonl`` grow with each image; so does ``predictions.json``, a complete document at
     any time. An image that could not be read has a line, too. With the ``book`` of a shard it alone
@@ -67,8 +68,7 @@ class PredictionWriter:
         self._place = place
         self._lines = lines
         self._settings = settings or {}
-        self._named = not {"images", "txt", "crops"}.isdisjoint(self._kinds)
-        self._stems: set[str] = set()
+        self.names_files = not {"images", "txt", "crops"}.isdisjoint(self._kinds)
         self._files = ExitStack()
         self._growing: list[_Grow] = []
         self._book = book is not None
@@ -93,11 +93,11 @@ class PredictionWriter:
         self.end(prediction)
 
     def begin(self, prediction: Prediction) -> Callable[[], None]:
-        """Names the image's own files, in turn; what is returned writes them, in any thread."""
+        """To be called in turn; what is returned writes the image's own files, in any thread."""
         folder = self.start()
-        if folder is None or not self._named:
+        if folder is None or not self.names_files:
             return lambda: None
-        return partial(self._write_files, folder, self.name(prediction.stem), prediction)
+        return partial(self._write_files, folder, prediction)
 
     def end(self, prediction: Prediction) -> None:
         """Adds the image, in turn and once its own files are there, to the files that grow."""
@@ -123,13 +123,14 @@ class PredictionWriter:
         for grow in self._growing:
             grow(values)
 
-    def _write_files(self, folder: Path, stem: str, prediction: Prediction) -> None:
+    def _write_files(self, folder: Path, prediction: Prediction) -> None:
+        stem = prediction.stem
         if "images" in self._kinds:
             save_image(folder / "images" / f"{stem}.jpg", prediction.draw())
         if "txt" in self._kinds:
             write_atomic(folder / "labels" / f"{stem}.txt", yolo_rows(prediction).encode())
         if "crops" in self._kinds:
-            _write_crops(folder / "crops", stem, prediction)
+            _write_crops(folder / "crops", prediction)
 
     def start(self) -> Path | None:
         """The folder, made where files are asked for; else None."""
@@ -187,20 +188,6 @@ class PredictionWriter:
         self._files.callback(record, path)
         self._files.enter_context(file)
 
-    def name(self, stem: str) -> str:
-        """``stem``, counted up where a.png and a.jpg, or A.png and a.png, would share a file.
-
-        To be called once an image, in their order, those written by an earlier call included.
-        """
-        if not self._named:
-            return stem
-        free, number = stem, 1
-        while free.casefold() in self._stems:
-            number += 1
-            free = f"{stem}-{number}"
-        self._stems.add(free.casefold())
-        return free
-
 
 def yolo_rows(prediction: Prediction) -> str:
     """Rows ``class cx cy w h score``, all but the class as shares with eight decimals."""
@@ -223,7 +210,7 @@ def crop(image: ImageArray, box: Sequence[float]) -> ImageArray:
     return image[y1 : min(y2, height), x1 : min(x2, width)]
 
 
-def _write_crops(folder: Path, stem: str, prediction: Prediction) -> None:
+def _write_crops(folder: Path, prediction: Prediction) -> None:
     if not len(prediction):
         return
     image = prediction.pixels()
@@ -237,7 +224,7 @@ def _write_crops(folder: Path, stem: str, prediction: Prediction) -> None:
         done, data = cv2.imencode(".png", pixels)
         if not done:
             raise KdlnetError(f"cannot write the crop {n} of {prediction.name!r} as PNG")
-        write_atomic(folder / name / f"{stem}-{n}.png", data.tobytes())
+        write_atomic(folder / name / f"{prediction.stem}-{n}.png", data.tobytes())
 
 
 def _folder_name(name: str) -> str:

@@ -19,6 +19,7 @@ from kdlnet.inference.behind import Behind
 from kdlnet.inference.prediction import Prediction
 from kdlnet.inference.predictor import Predictor
 from kdlnet.inference.shards import Shard, ShardBook, kept, shard_settings
+from kdlnet.inference.stems import Stems
 from kdlnet.inference.tally import PredictResult, Tally
 from kdlnet.inference.writer import PredictionWriter, check_kinds
 from kdlnet.ops.limits import IOU_THRESHOLD, MAX_DETECTIONS
@@ -118,13 +119,16 @@ def _run(
     total = source.total if book is None else len(book.shard.indices(len(source.items)))
     tally = Tally(total, on_event)
     if book is not None:
-        source = _rest(source, book, writer, tally)
+        source = _rest(source, book, tally)
+    stems = Stems(source.items) if writer.names_files else None
     try:
         with writer, Behind(writer, predictor.batch) as write:
             stream = predictor.stream(
                 source, strict=strict, may_be_none=book is not None, on_event=tally.hear
             )
             for prediction in stream:
+                if stems is not None:
+                    prediction = stems.named(prediction)
                 for unread in tally.unread(prediction.index):
                     write.skip(unread)
                 write(prediction)
@@ -139,12 +143,11 @@ def _run(
     return tally.result(writer.folder, names)
 
 
-def _rest(source: Source, book: ShardBook, writer: PredictionWriter, tally: Tally) -> Source:
-    """What earlier calls left of a shard; what they found is counted, and keeps its names."""
+def _rest(source: Source, book: ShardBook, tally: Tally) -> Source:
+    """What earlier calls left of a shard; what they found is counted."""
     done = bytearray(len(source.items))
     for values in book.found():
         done[values["index"]] = True
-        writer.name(source.items[values["index"]].stem)
         tally.recall(values)
     left = (index for index in book.shard.indices(len(done)) if not done[index])
     return picked(source, array("q", left))

@@ -88,6 +88,30 @@ def test_shards_merge_to_what_one_run_gives(run: Run) -> None:
     assert _document(Path("lot")) == _document(whole.folder)
 
 
+def test_files_of_an_image_have_its_stem_in_one_run_and_in_shards(run: Run) -> None:
+    """The index says in which shard they are, and no two shards have a name in common."""
+    Path("parts/b/3.jpg").write_bytes(b"no image")  # takes the name of 3.png all the same
+    whole = run(None, out=Path("whole"))
+    for number in (3, 1, 2):
+        run(f"{number}/3")
+    merge_shards(Path("lot"))
+    found = _document(Path("lot"))["predictions"]
+    assert whole.folder is not None and found == _document(whole.folder)["predictions"]
+    stems = {one["name"]: one["stem"] for one in found if one["stem"] is not None}
+    assert (stems["parts/a.bmp"], stems["parts/a.png"]) == ("a", "a-2")
+    assert stems["parts/b/3.png"] == "b/3-2" and len(set(stems.values())) == 10
+    for one in (one for one in found if one["stem"] is not None):
+        shard = Path(f"lot/shard-{one['index'] % 3 + 1}-of-3")
+        for folder in (shard, whole.folder):
+            rows = (folder / f"labels/{one['stem']}.txt").read_text().splitlines()
+            assert [int(row[0]) for row in rows] == [box["label"] for box in one["boxes"]]
+            assert (folder / f"images/{one['stem']}.jpg").exists()
+            for number, box in enumerate(one["boxes"], start=1):
+                assert (folder / f"crops/{box['class']}/{one['stem']}-{number}.png").exists()
+    for kind in ("images/**/*.jpg", "labels/**/*.txt", "crops/**/*.png"):
+        assert _names(Path("lot"), f"shard-*/{kind}") == _names(whole.folder, kind)
+
+
 def test_a_stopped_shard_goes_on_with_what_is_left(run: Run) -> None:
     def stop(prediction: Prediction) -> None:
         if prediction.index == 6:

@@ -1,0 +1,50 @@
+"""Stems of files: none is another's, and all that is missing changes none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kdlnet.images.items import Item, file_item
+from kdlnet.inference.prediction import Prediction
+from kdlnet.inference.stems import Stems
+
+NAMES = ["a.bmp", "a.png", "a-2.png", "A.jpg", "b/a.png", "a-2.jpg", "a-2-1.png", "a.tif"]
+ITEMS = [file_item(Path(name), Path()) for name in NAMES]
+
+
+def made(index: int, stem: str, timestamp: float | None = None) -> Prediction:
+    empty = np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.int64)
+    return Prediction("a", (1, 1), *empty, ("a",), index=index, stem=stem, timestamp=timestamp)
+
+
+def stems(items: Sequence[Item], indices: Iterable[int]) -> dict[int, str]:
+    given = Stems(items)
+    return {n: given.named(made(n, items[n].stem)).stem for n in indices}
+
+
+def test_all_differ_on_any_file_system_and_so_do_their_crops() -> None:
+    found = stems(ITEMS, range(len(ITEMS)))
+    assert [found[n] for n in range(4)] == ["a", "a-2", "a-2-2", "A-3"]
+    assert len({stem.casefold() for stem in found.values()}) == len(ITEMS)
+    crops = {f"{stem}-{n}".casefold() for stem in found.values() for n in range(1, 40)}
+    assert len(crops) == 39 * len(ITEMS)
+
+
+@pytest.mark.parametrize("indices", [range(0, 8, 3), range(2, 8, 3), (1, 5, 7), (7,)])
+def test_what_does_not_come_changes_no_name(indices: Iterable[int]) -> None:
+    whole = stems(ITEMS, range(len(ITEMS)))
+    assert stems(ITEMS, indices) == {n: whole[n] for n in indices}
+
+
+def test_frames_of_videos_are_named_as_they_come() -> None:
+    given = Stems([file_item(Path(name), Path()) for name in ("a.mp4", "a.avi")])
+    frames = [made(index, f"a/{index:06d}", 0.1) for index in (0, 1, 0, 1)]
+    named = [given.named(frame).stem for frame in frames]
+    assert named == ["a/000000", "a/000001", "a/000000-2", "a/000001-2"]
+    live = Stems(())
+    assert live.named(replace(frames[1], index=7)).stem == "a/000001"
