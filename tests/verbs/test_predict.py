@@ -65,9 +65,8 @@ def test_all_files_of_a_run(file: Path, parts: Path) -> None:
     assert drawn == {"images/a.jpg", "images/a-2.jpg", "images/b/c.jpg"}
     written = json.loads((folder / "predictions.json").read_text())
     stems = {one["name"]: one["stem"] for one in written["predictions"]}
-    assert (stems["parts/a.bmp"], stems["parts/a.png"], stems["parts/b/c.png"]) == (
-        "a", "a-2", "b/c"
-    )  # fmt: skip
+    named = [stems[f"parts/{name}"] for name in ("a.bmp", "a.png", "b/c.png")]
+    assert named == ["a", "a-2", "b/c"]
     assert len(written["predictions"]) == 4 and written["names"] == list(NAMES)
     (unread,) = [one for one in written["predictions"] if one["verdict"] == "UNREADABLE"]
     assert (unread["index"], unread["boxes"]) == (written["predictions"].index(unread), [])
