@@ -124,10 +124,11 @@ class Augmenter:
         tiled: NDArray[np.bool_],
         draws: Draws,
         device: torch.device | str,
-    ) -> tuple[Tensor, Targets, Targets]:
+    ) -> tuple[Tensor, Targets, list[Targets]]:
         """Mosaic (2 x 2 tiles on a canvas twice as large) and affine, in one sampling.
 
-        Images, their targets, and where each source's picture lies in them, its padding left out.
+        Images, their targets and, where copies look for room, where the pictures of the sources lie
+        in them, without their padding.
         """
         size = self.dataset.preprocess.image_size
         images = torch.empty(len(indices), self.dataset.images.channels, *size, device=device)
@@ -148,10 +149,12 @@ class Augmenter:
             images[where.to(device)] = warp(canvas, matrices, size, self.dataset.preprocess.pad)
             found = self.dataset.targets(torch.from_numpy(sources.reshape(-1)))
             parts.append(self._moved(found, side, matrices, where))
-            pictures = self._pictures[torch.from_numpy(sources.reshape(-1))]
-            numbers = torch.arange(len(pictures))
-            shown.append(self._moved(Targets(pictures, numbers, numbers), side, matrices, where))
-        return images, join(parts), join(shown)
+            if self.copy_paste:
+                pictures = self._pictures[torch.from_numpy(sources.reshape(-1))]
+                numbers = torch.arange(len(pictures))
+                whole = Targets(pictures, numbers, numbers)
+                shown.append(self._moved(whole, side, matrices, where))
+        return images, join(parts), shown
 
     def _affine(self, draws: Draws, size: ImageSize, side: int) -> Tensor:
         """Matrices (B, 3, 3) from pixels of the canvas to pixels of the network input.
@@ -250,7 +253,7 @@ class Augmenter:
         self,
         images: Tensor,
         targets: Targets,
-        shown: Targets,
+        shown: list[Targets],
         rows: NDArray[np.int64],
         draws: Draws,
         indices: NDArray[np.int64],
@@ -265,7 +268,7 @@ class Augmenter:
         donors, chosen = self._donors.pick(
             draws["paste_donor"][rows], draws["paste_box"][rows], indices[rows]
         )
-        room, across = rooms(shown, rows, draws["paste_x"][rows])
+        room, across = rooms(join(shown), rows, draws["paste_x"][rows])
         where = np.stack((across, draws["paste_y"][rows]), axis=1)
         moved, shift, fits = placed(self.dataset.boxes[chosen], where, room)
         new = Targets(moved, self.dataset.labels[chosen], torch.from_numpy(rows))
