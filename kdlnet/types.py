@@ -162,13 +162,15 @@ class Batch:
     """Network input. ``images`` (B, channels, H, W) float32, window mapped to [0, 1].
 
     ``indices`` (B,) int64 are positions in the dataset split the images came from. ``looked_for``
-    (B, C) bool are the classes that each image is labelled for, None: all.
+    (B, C) bool are the classes that each image is labelled for, None: all. ``masks`` (B, C, h, w)
+    uint8, see :mod:`kdlnet.losses.masks`, where training asks for them.
     """
 
     images: Tensor
     targets: Targets
     indices: Tensor
     looked_for: Tensor | None = None
+    masks: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)

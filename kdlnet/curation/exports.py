@@ -47,7 +47,8 @@ def write_yolo(folder: Path, names: Sequence[str], splits: Mapping[str, Items]) 
             height, width = image.size
             boxes = image.boxes / np.array([width, height, width, height], np.float64)
             labels = np.array([index[name] for name in image.names], np.int64)
-            write_rows(_file(folder / "labels", path, ".txt"), boxes, labels)
+            outlines = [None if each is None else each / (width, height) for each in image.outlines]
+            write_rows(_file(folder / "labels", path, ".txt"), boxes, labels, outlines)
     images = {split: [Path("images", path) for _, path in items] for split, items in splits.items()}
     write_index(folder, names, images)
 

@@ -24,6 +24,7 @@ from kdlnet.data.labels import (
     summarize,
 )
 from kdlnet.data.listing import label_path, list_images, parts_with
+from kdlnet.data.outlines import Outline, Outlines, tells_more
 from kdlnet.data.schema import SPLITS
 from kdlnet.errors import DataError
 from kdlnet.images.folder import results_lines, unread_line
@@ -126,7 +127,8 @@ class DetectionDataset:
 
     A sample is an image or, where the contract has tiles, a tile of one. ``boxes`` (T, 4) and
     ``labels`` (T,) are all targets in pixels of the network input, those of sample i from
-    ``first[i]`` to ``first[i + 1]``. ``paths`` are the images, :meth:`samples_of` one of them
+    ``first[i]`` to ``first[i + 1]``; ``outlines`` are what those boxes go around that tell more
+    than their box. ``paths`` are the images, :meth:`samples_of` one of them
     tells what is seen of it. ``unreadable`` holds one line for each image that was left out.
     ``looked_for`` (N, C) are the classes that each sample is labelled for, None: all for all.
 
@@ -161,10 +163,11 @@ class DetectionDataset:
             self._of_image[sample.image].append(sample)
         least = [self._least(image, min_visible) for image in range(len(self.paths))]
         found = [self._sample_targets(sample, least[sample.image]) for sample in self.samples]
-        counts = torch.tensor([len(labels) for _, labels in found])
+        counts = torch.tensor([len(labels) for _, labels, _ in found])
         self.first = torch.cat((counts.new_zeros(1), counts.cumsum(0)))
-        self.boxes = torch.cat([boxes for boxes, _ in found])
-        self.labels = torch.from_numpy(np.concatenate([labels for _, labels in found]))
+        self.boxes = torch.cat([boxes for boxes, _, _ in found])
+        self.labels = torch.from_numpy(np.concatenate([labels for _, labels, _ in found]))
+        self.outlines = Outlines.of(outline for _, _, outlines in found for outline in outlines)
         self.looked_for = self._looked_for()
 
     def __len__(self) -> int:
@@ -193,12 +196,17 @@ class DetectionDataset:
         rows = [everything if each is None else each for each in known]
         return torch.from_numpy(np.stack([rows[sample.image] for sample in self.samples]))
 
-    def targets(self, indices: Tensor) -> Targets:
-        """Targets of the samples at these positions (n,); ``image_index`` counts from 0."""
+    def rows(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Which targets (T,) the samples at these positions (n,) have, and whose each is (T,)."""
         counts = self.first[indices + 1] - self.first[indices]
         image_index = torch.repeat_interleave(torch.arange(len(indices)), counts)
         before = (counts.cumsum(0) - counts)[image_index]
         rows = self.first[indices][image_index] + torch.arange(len(image_index)) - before
+        return rows, image_index
+
+    def targets(self, indices: Tensor) -> Targets:
+        """Targets of the samples at these positions (n,); ``image_index`` counts from 0."""
+        rows, image_index = self.rows(indices)
         return Targets(self.boxes[rows], self.labels[rows], image_index)
 
     def batch(self, indices: Sequence[int], device: torch.device | str = "cpu") -> Batch:
@@ -221,12 +229,24 @@ class DetectionDataset:
 
     def _sample_targets(
         self, sample: Sample, least: NDArray[np.float64] | None
-    ) -> tuple[Tensor, NDArray[np.int64]]:
+    ) -> tuple[Tensor, NDArray[np.int64], list[Outline | None]]:
         boxes, labels = self.truth(sample.image)
+        outlines = self._outlines(sample)
         if sample.tile is not None and least is not None:
             boxes, rows = cut_boxes(boxes, sample.tile, least)
-            labels = labels[rows]
-        return torch.from_numpy(sample.letterbox.to_input(boxes)).float(), labels
+            labels, outlines = labels[rows], [outlines[row] for row in rows]
+        return torch.from_numpy(sample.letterbox.to_input(boxes)).float(), labels, outlines
+
+    def _outlines(self, sample: Sample) -> list[Outline | None]:
+        """Of each box of the image, in pixels of the network input as ``sample`` shows it."""
+        labels, geometry = self._labels[sample.image], sample.letterbox
+        if not any(outline is not None for outline in labels.outlines):
+            return [None] * len(labels.labels)
+        sides = np.array(geometry.original_size[::-1]) * geometry.scale
+        return [
+            None if each is None or not tells_more(each) else each * sides + geometry.offset
+            for each in labels.outlines
+        ]
 
 
 def plan_tiles(

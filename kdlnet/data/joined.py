@@ -118,7 +118,7 @@ def renumber(split: Split, names: Sequence[str], wanted: Sequence[str]) -> Split
         if found.looked_for is not None:
             seen = np.zeros(len(wanted), bool)
             seen[row] = found.looked_for
-        labels.append(ImageLabels(found.boxes, row[found.labels], found.polygons, seen))
+        labels.append(ImageLabels(found.boxes, row[found.labels], found.outlines, seen))
     return replace(split, labels=labels)
 
 

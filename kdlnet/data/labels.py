@@ -14,7 +14,17 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from kdlnet.data.rows import Box, Fault, RowForm, columns_of, form_of, parse_row
+from kdlnet.data.outlines import Outline, tells_more
+from kdlnet.data.rows import (
+    DECIMALS,
+    Box,
+    Fault,
+    RowForm,
+    columns_of,
+    form_of,
+    parse_row,
+    polygon_columns,
+)
 from kdlnet.errors import DataError
 from kdlnet.utils.text import decode
 
@@ -71,15 +81,21 @@ class ImageLabels:
     """Boxes of one image.
 
     ``boxes`` (N, 4) float64 as (x1, y1, x2, y2), shares of the image's width and height in
-    [0, 1] with ``x1 < x2`` and ``y1 < y2``; ``labels`` (N,) int64. ``polygons`` of the boxes were
-    drawn as polygons. ``looked_for`` (C,) are the classes whose defects are labelled where there
+    [0, 1] with ``x1 < x2`` and ``y1 < y2``; ``labels`` (N,) int64. ``outlines`` holds for each box
+    the polygon in the same shares that it goes around, None where a box was drawn; where none is
+    given, all were. ``looked_for`` (C,) are the classes whose defects are labelled where there
     are any, None: all of them; of others the image says nothing.
     """
 
     boxes: NDArray[np.float64]
     labels: NDArray[np.int64]
-    polygons: int = 0
+    outlines: Sequence[Outline | None] = ()
     looked_for: NDArray[np.bool_] | None = None
+
+    @property
+    def polygons(self) -> int:
+        """How many of the boxes go around a polygon."""
+        return sum(outline is not None for outline in self.outlines)
 
 
 @dataclass(frozen=True)
@@ -147,8 +163,8 @@ def parse_rows(
 ) -> tuple[ImageLabels, list[LabelProblem]]:
     """The boxes in the text of a label file; ``file`` is only named in the problems.
 
-    Five columns are a box; of a polygon the box around it is taken. ``form`` says what other rows
-    of the dataset are, None decides by this file alone. Blank lines and comments are skipped.
+    Five columns are a box; a polygon is kept beside the box around it. ``form`` says what other
+    rows of the dataset are, None decides by this file alone. Blank lines and comments are skipped.
     Faulty rows are dropped, boxes that reach past the border are clipped, and each such row gives
     one problem.
     """
@@ -157,29 +173,29 @@ def parse_rows(
     form = form_of(rows.values()) if form is None else form
     boxes: list[Box] = []
     labels: list[int] = []
+    outlines: list[Outline | None] = []
     problems: list[LabelProblem] = []
     seen = set()
-    polygons = 0
     for number, columns in rows.items():
         if not columns:
             continue
         value = _short(lines[number - 1])
         try:
-            label, raw, is_polygon = parse_row(columns, num_classes, form)
-            box = _clip(raw)
-            if (label, box) in seen:
+            row = parse_row(columns, num_classes, form)
+            box = _clip(row.box)
+            if (row.label, box) in seen:
                 raise Fault("duplicate")
         except Fault as fault:
             problems.append(LabelProblem(file, number, str(fault), value, "dropped"))
             continue
-        if max(abs(a - b) for a, b in zip(raw, box, strict=True)) > _ROUNDING:
+        if max(abs(a - b) for a, b in zip(row.box, box, strict=True)) > _ROUNDING:
             problems.append(LabelProblem(file, number, "clipped", value, "clipped"))
-        seen.add((label, box))
+        seen.add((row.label, box))
         boxes.append(box)
-        labels.append(label)
-        polygons += is_polygon
+        labels.append(row.label)
+        outlines.append(row.polygon)
     found = np.array(boxes, np.float64).reshape(-1, 4), np.array(labels, np.int64).reshape(-1)
-    return ImageLabels(*found, polygons), problems
+    return ImageLabels(*found, outlines), problems
 
 
 def read_labels(
@@ -222,15 +238,25 @@ def count_boxes(labels: Iterable[ImageLabels], names: Sequence[str]) -> dict[str
     return {name: counts[label] for label, name in enumerate(names)}
 
 
-def write_rows(file: Path, boxes: NDArray[np.float64], labels: NDArray[np.int64]) -> None:
+def write_rows(
+    file: Path,
+    boxes: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    outlines: Sequence[Outline | None] = (),
+) -> None:
     """Writes rows ``class cx cy w h`` with eight decimals; reading them back errs below 1e-7.
 
-    ``boxes`` (N, 4) as (x1, y1, x2, y2), shares of the image's sides; ``labels`` (N,).
+    ``boxes`` (N, 4) as (x1, y1, x2, y2), shares of the image's sides; ``labels`` (N,). A box whose
+    outline tells more than it does is written as the polygon.
     """
     rows = []
-    for (x1, y1, x2, y2), label in zip(boxes.tolist(), labels.tolist(), strict=True):
-        numbers = ((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1)
-        rows.append(f"{label} " + " ".join(f"{number:.8f}" for number in numbers) + "\n")
+    drawn = outlines or [None] * len(labels)
+    for box, label, outline in zip(boxes.tolist(), labels.tolist(), drawn, strict=True):
+        x1, y1, x2, y2 = box
+        numbers = [(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1]
+        if outline is not None and tells_more(outline):
+            numbers = polygon_columns(outline)
+        rows.append(f"{label} " + " ".join(f"{number:.{DECIMALS}f}" for number in numbers) + "\n")
     file.write_text("".join(rows), encoding="utf-8", newline="\n")
 
 

@@ -10,9 +10,13 @@ from math import isfinite
 import numpy as np
 from numpy.typing import NDArray
 
+from kdlnet.data.outlines import Outline
+
 Box = tuple[float, float, float, float]
 
 BOX_COLUMNS = 5
+DECIMALS = 8
+"""Of what is written: reading it back errs below 1e-7."""
 
 _NO_SHARE = 2.0  # an object may reach past the border, but not by its image's size: pixels
 _MOST = 0.9  # of the longer rows: keypoints have one number of columns, polygons have many
@@ -40,11 +44,17 @@ def columns_of(line: str) -> list[str]:
     return line.partition("#")[0].split()
 
 
-def parse_row(columns: Sequence[str], num_classes: int, form: RowForm) -> tuple[int, Box, bool]:
-    """Class, box (x1, y1, x2, y2) not yet clipped, and whether it was a polygon.
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A class and a box (x1, y1, x2, y2) not yet clipped; ``polygon`` is what it goes around."""
 
-    Raises Fault.
-    """
+    label: int
+    box: Box
+    polygon: Outline | None = None
+
+
+def parse_row(columns: Sequence[str], num_classes: int, form: RowForm) -> Row:
+    """What the columns of a row say. Raises Fault."""
     count = len(columns)
     if any("," in column for column in columns):
         raise Fault("number")  # one column of five numbers, or decimal commas
@@ -67,8 +77,23 @@ def parse_row(columns: Sequence[str], num_classes: int, form: RowForm) -> tuple[
     if label != values[0] or not 0 <= label < num_classes:
         raise Fault("class")
     if is_box:
-        return label, _box(values[1:BOX_COLUMNS]), False
-    return label, _hull(values[1:], form), True
+        return Row(label, _box(values[1:BOX_COLUMNS]))
+    return Row(label, _hull(values[1:], form), np.array(values[1:]).reshape(-1, 2))
+
+
+def polygon_columns(outline: Outline) -> list[float]:
+    """The corners of a polygon row, shares of the image, from one that leaves no doubt.
+
+    A triangle's first corner is there twice, and of no row can be thought that it is a box with
+    keypoints.
+    """
+    if len(outline) == len("xyz"):
+        outline = np.concatenate((outline, outline[:1]))
+    turns = (np.roll(outline, -k, axis=0).reshape(-1) for k in range(len(outline)))
+    rows = (np.round(row, DECIMALS) for row in turns)
+    found = next(row for row in rows if not _like_keypoints(np.array([0, *row]))[1])
+    columns: list[float] = found.tolist()
+    return columns
 
 
 def form_of(rows: Iterable[Sequence[str]]) -> RowForm:

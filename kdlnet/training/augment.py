@@ -7,6 +7,7 @@ round of the dataset each time that an epoch shows it again.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,6 +19,7 @@ from torch import Tensor
 from kdlnet.data.dataset import DetectionDataset, to_network, to_unit
 from kdlnet.training.colour import apply_colour, hue_matrix, saturation_matrix
 from kdlnet.training.draws import Draws
+from kdlnet.training.masks import Masks
 from kdlnet.training.pasting import Donors, is_free, placed, rooms, soft_mask
 from kdlnet.training.sampling import Partners, Sampler
 from kdlnet.training.sensor import blurred, grainy
@@ -37,13 +39,14 @@ from kdlnet.types import Batch, ImageSize, Targets
 class Augmenter:
     """Makes training batches from a dataset.
 
-    The fields are those of ``augment`` in the config, and ``balance``, which draws the images that
-    are mixed into others; None draws all alike.
+    The fields are those of ``augment`` in the config, ``balance``, which draws the images that
+    are mixed into others, None: all alike, and ``masks``, which makes those of so many images.
     """
 
     dataset: DetectionDataset
     seed: int
     balance: Sampler | None = None
+    masks: Callable[[int], Masks] | None = None
     mosaic: float = 0.0
     mixup: float = 0.0
     copy_paste: float = 0.0
@@ -105,18 +108,20 @@ class Augmenter:
         draws = Draws(self.seed, epoch, numbers)
         indices = numbers % len(self.dataset)
         tiled = (draws["mosaic"] < self.mosaic) & mixing
-        images, targets, shown = self._warped(indices, tiled, draws, device)
+        masks = None if self.masks is None else self.masks(len(numbers))
+        images, targets, shown = self._warped(indices, tiled, draws, device, masks)
         if mixing:
             pasted = np.flatnonzero(draws["paste"] < self.copy_paste)
-            images, targets = self._paste(images, targets, shown, pasted, draws, indices)
+            images, targets = self._paste(images, targets, shown, pasted, draws, indices, masks)
         images = self._seen(images, draws)
         if mixing:
             mixed = np.flatnonzero(draws["mixup"] < self.mixup)
-            images, targets = self._mixup(images, targets, mixed, draws, indices)
+            images, targets = self._mixup(images, targets, mixed, draws, indices, masks)
         images = to_network(images.clamp_(0, 1), self.dataset.preprocess.channels)
         rows = torch.from_numpy(indices)
         known = self.dataset.looked_for_in(rows, device)
-        return Batch(images, targets.to(device), rows, known)
+        cells = None if masks is None else torch.from_numpy(masks.cells).to(device)
+        return Batch(images, targets.to(device), rows, known, cells)
 
     def _warped(
         self,
@@ -124,6 +129,7 @@ class Augmenter:
         tiled: NDArray[np.bool_],
         draws: Draws,
         device: torch.device | str,
+        masks: Masks | None,
     ) -> tuple[Tensor, Targets, list[Targets]]:
         """Mosaic (2 x 2 tiles on a canvas twice as large) and affine, in one sampling.
 
@@ -147,10 +153,14 @@ class Augmenter:
             canvas = self._canvas(sources, side, device)
             where = torch.from_numpy(rows)
             images[where.to(device)] = warp(canvas, matrices, size, self.dataset.preprocess.pad)
-            found = self.dataset.targets(torch.from_numpy(sources.reshape(-1)))
-            parts.append(self._moved(found, side, matrices, where))
+            flat = torch.from_numpy(sources.reshape(-1))
+            parts.append(self._moved(self.dataset.targets(flat), side, matrices, where))
+            if masks is not None:
+                found, owner = self.dataset.rows(flat)
+                moves = matrices[owner // side**2] @ self._places(owner, side)
+                masks.draw(found, where[owner // side**2], moves)
             if self.copy_paste:
-                pictures = self._pictures[torch.from_numpy(sources.reshape(-1))]
+                pictures = self._pictures[flat]
                 numbers = torch.arange(len(pictures))
                 whole = Targets(pictures, numbers, numbers)
                 shown.append(self._moved(whole, side, matrices, where))
@@ -197,12 +207,18 @@ class Augmenter:
 
     def _moved(self, found: Targets, side: int, matrices: Tensor, rows: Tensor) -> Targets:
         """Boxes of sources, ``side * side`` of them an image, where the canvas shows them."""
-        height, width = self.dataset.preprocess.image_size
-        tiles = side * side
-        tile, sample = found.image_index % tiles, found.image_index // tiles
-        offset = torch.stack((tile % side * width, tile // side * height), dim=1)
+        sample = found.image_index // side**2
+        offset = self._places(found.image_index, side)[:, :2, 2].float()
         boxes = warp_boxes(found.boxes + offset.repeat(1, 2), matrices[sample].float())
-        return visible(Targets(boxes, found.labels, rows[sample]), (height, width))
+        size = self.dataset.preprocess.image_size
+        return visible(Targets(boxes, found.labels, rows[sample]), size)
+
+    def _places(self, sources: Tensor, side: int) -> Tensor:
+        """Matrices (n, 3, 3) from each source (n,), ``side * side`` an image, to its canvas."""
+        height, width = self.dataset.preprocess.image_size
+        tile = (sources % side**2).numpy()
+        places = translation(tile % side * float(width), tile // side * float(height))
+        return torch.from_numpy(places)
 
     def _seen(self, images: Tensor, draws: Draws) -> Tensor:
         """Images (B, C, H, W) under another lens, lamp and sensor, in this order.
@@ -237,6 +253,7 @@ class Augmenter:
         rows: NDArray[np.int64],
         draws: Draws,
         indices: NDArray[np.int64],
+        masks: Masks | None,
     ) -> tuple[Tensor, Targets]:
         """Blends the samples ``rows`` with one more image each; both keep their boxes."""
         if not len(rows):
@@ -247,6 +264,9 @@ class Augmenter:
         where = torch.from_numpy(rows)
         images[where] = torch.lerp(images[where], other, share.to(images)[:, None, None, None])
         found = self.dataset.targets(torch.from_numpy(partners))
+        if masks is not None:
+            drawn, owner = self.dataset.rows(torch.from_numpy(partners))
+            masks.draw(drawn, where[owner], torch.eye(3).expand(len(drawn), 3, 3))
         return images, join([targets, Targets(found.boxes, found.labels, where[found.image_index])])
 
     def _paste(
@@ -257,6 +277,7 @@ class Augmenter:
         rows: NDArray[np.int64],
         draws: Draws,
         indices: NDArray[np.int64],
+        masks: Masks | None,
     ) -> tuple[Tensor, Targets]:
         """Copies one labelled box of another image to a free place of each sample ``rows``.
 
@@ -282,4 +303,6 @@ class Augmenter:
         patch = warp(donor, matrices, size, self.dataset.preprocess.pad)
         mask = soft_mask(new.boxes, size).to(images.device)
         images[new.image_index] = torch.lerp(images[new.image_index], patch, mask)
+        if masks is not None:
+            masks.draw(chosen[free], new.image_index, matrices)
         return images, join([targets, new])

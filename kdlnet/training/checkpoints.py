@@ -73,6 +73,7 @@ class Checkpoints:
             "images": len(self.parts.train),
             "digests": self._digests,
             "detector": self.parts.detector.state_dict(),
+            "masks": None if self.parts.masks is None else self.parts.masks.state_dict(),
             "updates": self.average.updates,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
@@ -85,6 +86,8 @@ class Checkpoints:
         """Takes over everything ``save`` wrote."""
         training = saved.training
         self.parts.detector.load_state_dict(training["detector"])
+        if self.parts.masks is not None:
+            self.parts.masks.load_state_dict(training["masks"])
         self.average.model.load_state_dict(saved.detector.state_dict())
         self.average.updates = training["updates"]
         self.optimizer.load_state_dict(training["optimizer"])

@@ -26,6 +26,7 @@ from kdlnet.models.network import Network
 from kdlnet.models.zoo import ModelArguments, build_model
 from kdlnet.training.average import WeightAverage
 from kdlnet.training.loop import LoopState
+from kdlnet.training.masks import MaskLayer
 from kdlnet.training.parallel import require_even
 from kdlnet.types import Preprocess, Tiling
 from kdlnet.utils.device import find_device, prepare
@@ -41,7 +42,8 @@ class RunParts:
 
     ``init`` are the weights that somebody named to start from, ``thresholds`` those that the run
     keeps until its validation finds some of its own. ``learned`` are the images that the weights it
-    begins with have learned from.
+    begins with have learned from. ``masks`` is the layer that learns by the outlines of defects,
+    where there are any.
     """
 
     config: TrainConfig
@@ -51,6 +53,7 @@ class RunParts:
     val: DetectionDataset
     detector: Network
     average: WeightAverage[Network]
+    masks: MaskLayer | None = None
     init: Path | None = None
     thresholds: dict[str, Any] = field(default_factory=dict)
     learned: Learned = field(default_factory=Learned)
@@ -107,10 +110,31 @@ def prepare_run(
     require_even(min(config.batch, len(train_set)))
     detector.to(device).to(memory_format=torch.channels_last)
     average = WeightAverage(detector, config.optim.ema_decay)
-    parts = RunParts(config, device, info, train_set, val_set, detector, average, init)
+    masks = _mask_layer(config, train_set, detector, saved, on_event)
+    parts = RunParts(config, device, info, train_set, val_set, detector, average, masks, init)
     if before := saved or start:
         parts.learned = before.learned
     return parts
+
+
+def _mask_layer(
+    config: TrainConfig,
+    train: DetectionDataset,
+    detector: Network,
+    saved: Weights | None,
+    on_event: Listener,
+) -> MaskLayer | None:
+    """What learns by the outlines of defects; None without, and where ``saved`` began without."""
+    drawn = len(train.outlines)
+    if not drawn or not config.loss.mask_weight:
+        return None
+    if saved is not None and saved.training.get("masks") is None:
+        return None
+    boxes = counted(len(train.labels), "box", "boxes")
+    text = f"{drawn} of {boxes} have outlines, learned too by a layer that is dropped at the end"
+    on_event(Message(f"{text} (--set loss.mask_weight=0: boxes alone)"))
+    width = detector.neck.widths[0]
+    return MaskLayer(width, detector.head.num_classes, config.seed).to(find_device(config.device))
 
 
 def _require_same_classes(saved: Weights, info: DatasetInfo) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from kdlnet.training.augment import Augmenter
 from kdlnet.training.batches import TrainBatches
 from kdlnet.training.checkpoints import Checkpoints, last_weights, saved_config
 from kdlnet.training.loop import Loop, LoopState
+from kdlnet.training.masks import MaskLesson, Masks
 from kdlnet.training.optim import make_optimizer
 from kdlnet.training.parallel import spread
 from kdlnet.training.parts import RunParts, prepare_run
@@ -86,6 +88,9 @@ def resumed_plain_run(resume: Path, asked: TrainConfig, on_event: Listener) -> T
 def supervised_step(parts: RunParts, *, features: bool = False) -> SupervisedStep:
     """The step of plain training; ``features`` says that somebody looks at the neck's maps."""
     config, settings = parts.config, parts.config.loss
+    masks = None
+    if parts.masks is not None:
+        masks = MaskLesson(spread(parts.masks, parts.device), settings.mask_weight)
     loss = DetectionLoss(
         TaskAlignedAssigner(settings.topk, settings.alpha, settings.beta),
         settings.classification,
@@ -98,8 +103,8 @@ def supervised_step(parts: RunParts, *, features: bool = False) -> SupervisedSte
     if config.compile:
         detector = torch.compile(detector)
     elif is_recordable(parts.device, config.optim.accumulate):
-        recorded = recorded_detector(parts.detector, features=features)
-    return SupervisedStep(detector, loss, autocast_dtype(config.amp, parts.device), recorded)
+        recorded = recorded_detector(parts.detector, features=features or masks is not None)
+    return SupervisedStep(detector, loss, autocast_dtype(config.amp, parts.device), recorded, masks)
 
 
 def run_folder(
@@ -149,7 +154,11 @@ def _loop(
     line = describe(balance, parts.train, parts.info.names)
     if line is not None:
         on_event(Message(line))
-    augmenter = Augmenter(parts.train, config.seed, balance, **config.augment.model_dump())
+    masks = None
+    if parts.masks is not None:
+        masks = partial(Masks, parts.train, len(parts.info.names), parts.detector.strides[0])
+    settings = config.augment.model_dump()
+    augmenter = Augmenter(parts.train, config.seed, balance, masks, **settings)
     batches = TrainBatches(augmenter, config.batch, parts.device)
     schedule = _schedule(config, batches.batch)
     optimizer, scaler = _optimizer(parts, schedule.lr)
@@ -217,7 +226,8 @@ def _schedule(config: TrainConfig, batch: int) -> Schedule:
 
 def _optimizer(parts: RunParts, lr: float) -> tuple[torch.optim.Optimizer, torch.amp.GradScaler]:
     optim = parts.config.optim
-    optimizer = make_optimizer(parts.detector, optim.name, lr, optim.momentum, optim.weight_decay)
+    trained = torch.nn.ModuleList(filter(None, (parts.detector, parts.masks)))
+    optimizer = make_optimizer(trained, optim.name, lr, optim.momentum, optim.weight_decay)
     half = autocast_dtype(parts.config.amp, parts.device) is torch.float16
     return optimizer, torch.amp.GradScaler(parts.device.type, enabled=half)
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from kdlnet.losses.detection import DetectionLoss
 from kdlnet.losses.distill_loss import DistillLoss
+from kdlnet.training.masks import MaskLesson
 from kdlnet.types import Batch, Forward, RawPredictions, StepOutput
 from kdlnet.utils.ranks import summed
 
@@ -37,7 +38,7 @@ class SupervisedStep:
     """The detector's loss against the labels.
 
     ``recorded`` is the same detector with its kernels recorded: nobody can ask for a gradient
-    inside of it.
+    inside of it. ``masks`` is what is learned of a batch that says where in the boxes defects lie.
     """
 
     def __init__(
@@ -46,15 +47,24 @@ class SupervisedStep:
         loss: DetectionLoss,
         autocast: torch.dtype | None = None,
         recorded: Forward | None = None,
+        masks: MaskLesson | None = None,
     ) -> None:
         self.detector = detector
         self.recorded = detector if recorded is None else recorded
         self.loss = loss
         self.autocast = autocast
+        self.masks = masks
 
     def __call__(self, batch: Batch, progress: float) -> StepOutput:
-        raw = self.predict(self.recorded, batch.images)
-        return self.loss(raw, batch.targets, batch.looked_for)
+        return self.labelled(self.predict(self.recorded, batch.images), batch)
+
+    def labelled(self, raw: RawPredictions, batch: Batch) -> StepOutput:
+        """What the labels of ``batch`` say of the predictions ``raw``."""
+        found = self.loss(raw, batch.targets, batch.looked_for)
+        if self.masks is None or batch.masks is None:
+            return found
+        lesson = self.masks(raw.features[0], batch.masks, batch.looked_for)
+        return StepOutput(found.loss + lesson, found.parts | {"mask": lesson.detach()})
 
     def predict(self, detector: Forward, images: Tensor) -> RawPredictions:
         """Predictions of ``detector`` in the precision of the run."""
@@ -95,7 +105,7 @@ class DistillStep:
         measured = due or self.balance is not None
         detector = self.supervised.detector if measured else self.supervised.recorded
         raw = self.supervised.predict(detector, batch.images)
-        labels = self.supervised.loss(raw, batch.targets, batch.looked_for)
+        labels = self.supervised.labelled(raw, batch)
         lesson = self.loss(self._seen(raw), taught, progress)
         if not measured:
             return StepOutput(labels.loss + lesson.loss, labels.parts | lesson.parts)

@@ -6,14 +6,14 @@ On the command line: ``kdlnet data synth OUT [--count N] [--seed N] [--onto GOOD
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from kdlnet.curation.synth.defects import DEFECTS
-from kdlnet.curation.synth.image import CLASSES, draw_image
+from kdlnet.curation.synth.image import CLASSES, SynthImage, draw_image
 from kdlnet.curation.synth.onto import SHAPES, draw_onto
 from kdlnet.curation.writer import (
     ConvertReport,
@@ -27,7 +27,6 @@ from kdlnet.data.labels import read_rows, write_rows
 from kdlnet.data.listing import label_path
 from kdlnet.errors import DataError, unknown
 from kdlnet.events import Listener, Message, Progress, ignore
-from kdlnet.images.decode import ImageArray
 from kdlnet.images.folder import LeftOut, images_below
 from kdlnet.images.read import read_image
 from kdlnet.utils.output import keep_apart, whole_folder
@@ -64,7 +63,7 @@ def synthesize(
         for split, indices in splits.items():
             for index in indices:
                 drawn = draw_image(seed, index, image_size, classes, good_share, contrast)
-                _write(folder, index, drawn.image[..., None], drawn.boxes, drawn.labels)
+                _write(folder, index, drawn)
                 found[split].append([classes[label] for label in drawn.labels])
                 on_event(Progress("draw images", index + 1, count))
         paths = {split: [_image_path(index) for index in splits[split]] for split in splits}
@@ -120,7 +119,7 @@ def synthesize_onto(
             drawn = draw_onto(photo, seed, index, tuple(shapes))
             classes = [tuple(shapes.values())[label] for label in drawn.labels]
             labels = np.array([names.index(name) for name in classes], np.int64)
-            _write(folder, index, drawn.image, drawn.boxes, labels)
+            _write(folder, index, replace(drawn, labels=labels))
             found.append(classes)
             on_event(Progress("draw defects", index + 1, count))
         write_index(folder, names, {"train": [_image_path(index) for index in range(count)]})
@@ -170,22 +169,19 @@ def _image_path(index: int) -> Path:
     return Path("images", f"{index:06d}.png")
 
 
-def _write(
-    folder: Path,
-    index: int,
-    image: ImageArray,
-    boxes: NDArray[np.float64],
-    labels: NDArray[np.int64],
-) -> None:
+def _write(folder: Path, index: int, drawn: SynthImage) -> None:
     file = folder / _image_path(index)
     rows = folder / "labels" / f"{index:06d}.txt"
     file.parent.mkdir(exist_ok=True)
     rows.parent.mkdir(exist_ok=True)
+    height, width = drawn.image.shape[:2]
+    colours = drawn.image.reshape(height, width, -1)[..., ::-1]
     # Level 1: noisy textures hardly shrink further, and writing takes most of the time.
-    _, data = cv2.imencode(".png", image[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    _, data = cv2.imencode(".png", colours, [cv2.IMWRITE_PNG_COMPRESSION, 1])
     file.write_bytes(data.tobytes())
-    height, width = image.shape[:2]
-    write_rows(rows, boxes / [width, height, width, height], labels)
+    boxes = drawn.boxes / [width, height, width, height]
+    outlines = [outline / (width, height) for outline in drawn.outlines]
+    write_rows(rows, boxes, drawn.labels, outlines)
 
 
 def _check(

@@ -14,6 +14,7 @@ from kdlnet.curation.formats.imported import NO_ANNOTATION, ImportedImage
 from kdlnet.curation.formats.shapes import LINE, POINTS, STRETCHED, Box, Shape, thick
 from kdlnet.curation.formats.units import are_shares, is_share, refuse_percents
 from kdlnet.data.labels import LabelProblem
+from kdlnet.data.outlines import Outline
 from kdlnet.errors import DataError
 from kdlnet.images.header import look
 from kdlnet.images.read import image_size
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from kdlnet.types import ImageSize
 
 _ROUNDING = 0.01  # pixels past the border that tools with two decimals write
+_TOUCH = 1.0  # pixels between a box and the outline in it: tools round the one and not the other
 
 
 @dataclass(frozen=True)
@@ -93,17 +95,21 @@ def imported_image(
 
     Shapes of one group and class become one box, flat lines a pixel thick. Swapped corners are
     put in order and boxes clipped to the image, both counted; those outside, without area or
-    repeated are dropped. ``origin`` is as for :func:`import_annotations`.
+    repeated are dropped. An outline is kept where the box goes around it, to a pixel; the box is
+    then the one around it. ``origin`` is as for :func:`import_annotations`.
     """
     height, width = size
     boxes: list[Box] = []
     names: list[str] = []
     converted: list[str] = []
+    outlines: list[Outline | None] = []
     problems: list[LabelProblem] = []
     seen = set()
     for shape in _grouped(shapes):
         value = _said(shape)
         raw, swapped = _edges(shape, origin)
+        outline = _outline_in(raw, shape.outline)
+        raw = raw if outline is None else _around(outline)
         x1, y1, x2, y2 = raw
         box = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
         reason = _fault(raw, box, (shape.name, box) in seen)
@@ -118,8 +124,31 @@ def imported_image(
         boxes.append(box)
         names.append(shape.name)
         converted += [] if shape.kind == "box" else [shape.kind]
+        outlines.append(None if outline is None else np.clip(outline, 0, (width, height)))
     array = np.array(boxes, np.float64).reshape(-1, 4)
-    return ImportedImage(image, size, array, tuple(names), tuple(problems), split, tuple(converted))
+    return ImportedImage(
+        image,
+        size,
+        array,
+        tuple(names),
+        tuple(problems),
+        split,
+        tuple(converted),
+        tuple(outlines),
+    )
+
+
+def _outline_in(box: Box, outline: Outline | None) -> Outline | None:
+    """``outline`` if the sides of ``box`` touch it, or nearly so."""
+    if outline is None or not np.isfinite(outline).all():
+        return None
+    near = np.abs(np.subtract(_around(outline), box)).max() <= _TOUCH
+    return outline if near else None
+
+
+def _around(outline: Outline) -> Box:
+    (x1, y1), (x2, y2) = outline.min(axis=0).tolist(), outline.max(axis=0).tolist()
+    return x1, y1, x2, y2
 
 
 def _in_pixels(
@@ -140,7 +169,9 @@ def _in_pixels(
             )
         if scaled:
             x1, y1, x2, y2 = shape.box
-            kept.append(replace(shape, box=(x1 * width, y1 * height, x2 * width, y2 * height)))
+            box = (x1 * width, y1 * height, x2 * width, y2 * height)
+            outline = None if shape.outline is None else shape.outline * (width, height)
+            kept.append(replace(shape, box=box, outline=outline))
         elif not odd:
             kept.append(shape)
     return kept, problems
@@ -160,7 +191,7 @@ def _grouped(shapes: Iterable[Shape]) -> list[Shape]:
             (x1, y1, x2, y2), _ = _edges(first, 0)
             (left, top, right, bottom), _ = _edges(shape, 0)
             box = (min(x1, left), min(y1, top), max(x2, right), max(y2, bottom))
-            shape = replace(first, box=box, kind="group")
+            shape = replace(first, box=box, kind="group", outline=None)
         found[key] = shape
     return list(found.values())
 

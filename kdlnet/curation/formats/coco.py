@@ -18,8 +18,16 @@ from kdlnet.curation.formats.boxes import Annotation, import_annotations
 from kdlnet.curation.formats.imported import ImportOptions, ImportResult, sort_out
 from kdlnet.curation.formats.locate import ImageIndex, annotation_files
 from kdlnet.curation.formats.parse import id_of, split_named, whole_number
-from kdlnet.curation.formats.shapes import Box, Shape, Unusable, box_around
+from kdlnet.curation.formats.shapes import (
+    Box,
+    Point,
+    Shape,
+    Unusable,
+    box_around,
+    outline_of,
+)
 from kdlnet.data.labels import LabelProblem
+from kdlnet.data.outlines import Outline
 from kdlnet.errors import DataError
 
 _LISTS = ("images", "categories", "annotations")
@@ -198,26 +206,38 @@ def _shape(line: int, annotation: dict[str, Any], classes: dict[str, str]) -> Sh
         raise Unusable("crowd")
     numbers = _numbers(annotation.get("bbox"), 4)
     x, y, width, height = numbers or (0.0, 0.0, 0.0, 0.0)
-    if width > 0 and height > 0:
-        return Shape(line, name, (x, y, x + width, y + height))
     segmentation = annotation.get("segmentation")
+    outline = _outline(segmentation)
+    if width > 0 and height > 0:
+        return Shape(line, name, (x, y, x + width, y + height), outline=outline)
     if isinstance(segmentation, dict):
         return Shape(line, name, _box_of_runs(segmentation), "mask")
     if isinstance(segmentation, list) and segmentation:
-        return Shape(line, name, _box_of_polygons(segmentation), "polygon")
+        return Shape(line, name, _box_of_polygons(segmentation), "polygon", outline=outline)
     if not (width or height):
         raise Unusable("incomplete")
     return Shape(line, name, (x, y, x + width, y + height))
 
 
+def _outline(segmentation: Any) -> Outline | None:
+    """The polygon of an object in one piece; None for pieces, runs and what is no polygon."""
+    if not isinstance(segmentation, list) or len(segmentation) != 1:
+        return None
+    try:
+        return outline_of(_polygon(segmentation[0]))
+    except Unusable:
+        return None
+
+
 def _box_of_polygons(polygons: list[Any]) -> Box:
-    points = []
-    for polygon in polygons:
-        numbers = _numbers(polygon)
-        if not numbers or len(numbers) % 2:
-            raise Unusable("incomplete")
-        points += list(zip(numbers[0::2], numbers[1::2], strict=True))
-    return box_around(points)
+    return box_around([point for polygon in polygons for point in _polygon(polygon)])
+
+
+def _polygon(polygon: Any) -> list[Point]:
+    numbers = _numbers(polygon)
+    if not numbers or len(numbers) % 2:
+        raise Unusable("incomplete")
+    return list(zip(numbers[0::2], numbers[1::2], strict=True))
 
 
 def _box_of_runs(segmentation: Mapping[str, Any]) -> Box:

@@ -26,6 +26,7 @@ from kdlnet.curation.formats.shapes import (
     box_of_ellipse,
     box_of_points,
     box_of_turned,
+    outline_of,
 )
 from kdlnet.data.labels import LabelProblem
 from kdlnet.errors import DataError
@@ -119,10 +120,11 @@ def _shape(line: int, shape: Element) -> Shape:
         raise Unusable("hidden")
     try:
         box, kind = _SHAPES[shape.tag](shape)
+        outline = outline_of(_points_of(shape)) if kind == "polygon" else None
     except ValueError:
         raise Unusable("incomplete") from None
     group = shape.get("group_id") or shape.get("group") or "0"
-    return Shape(line, name, box, kind, "" if group == "0" else group)
+    return Shape(line, name, box, kind, "" if group == "0" else group, outline)
 
 
 def _box(shape: Element) -> tuple[Box, str]:

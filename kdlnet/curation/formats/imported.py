@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdlnet.data.labels import LabelProblem, reason_to_leave_out
+from kdlnet.data.outlines import Outline
 
 if TYPE_CHECKING:
     from kdlnet.types import ImageSize
@@ -25,7 +26,8 @@ class ImportedImage:
     """One image and its boxes.
 
     ``size`` (H, W); ``boxes`` (N, 4) float64 as (x1, y1, x2, y2) in pixels of the original image,
-    inside it and with an area; ``names`` the class of each box. ``problems`` tell what was
+    inside it and with an area; ``names`` the class of each box, ``outlines`` what it goes around,
+    None where nothing but the box is known; none given: nowhere. ``problems`` tell what was
     dropped or repaired on the way, ``converted`` what the boxes were made from that were not
     boxes before. ``split`` is set where the format knows it, "" for an image that its lists leave
     out.
@@ -38,6 +40,7 @@ class ImportedImage:
     problems: tuple[LabelProblem, ...] = ()
     split: str | None = None
     converted: tuple[str, ...] = ()
+    outlines: tuple[Outline | None, ...] = ()
 
 
 @dataclass(frozen=True)

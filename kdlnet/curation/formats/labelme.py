@@ -26,6 +26,7 @@ from kdlnet.curation.formats.shapes import (
     box_around,
     box_of_circle,
     box_of_points,
+    outline_of,
 )
 from kdlnet.data.labels import LabelProblem
 from kdlnet.errors import DataError
@@ -144,7 +145,8 @@ def _shape(line: int, shape: dict[str, Any]) -> Shape:
         x1, y1, x2, y2 = box_around(points)
         return Shape(line, name, (x1, y1, x2 + 1, y2 + 1), "mask", group)
     drawn = {"rectangle": "box", "rotation": "rotated box"}.get(kind, "polygon")
-    return Shape(line, name, box_around(points), drawn, group)
+    outline = outline_of(points) if drawn == "polygon" else None
+    return Shape(line, name, box_around(points), drawn, group, outline)
 
 
 def _short(shape: Any) -> str:

@@ -1,4 +1,4 @@
-"""Segmentation masks: every connected region of a mask becomes one box.
+"""Segmentation masks: every connected region of a mask becomes one box with its outline.
 
 The class is the name of the folder, the last one above the image that is not a mere container
 such as ``Imgs`` or ``masks``; or the file name without its number; or the value of the pixels.
@@ -26,6 +26,7 @@ from kdlnet.curation.formats.locate import plain
 from kdlnet.curation.formats.mask_files import CONTAINERS, MaskFiles, find_masks, folders_below
 from kdlnet.curation.formats.shapes import Box, Shape, Unusable
 from kdlnet.data.labels import LabelProblem
+from kdlnet.data.outlines import Outline, outline_around
 from kdlnet.errors import DataError
 from kdlnet.images.read import ImageArray, is_grey, palette_indices, read_image
 
@@ -105,9 +106,9 @@ def _image(
     problems: list[LabelProblem] = []
     tiny: list[int] = []
     for name, marked in layers:
-        boxes, small = _regions(marked, options.min_area)
+        regions, small = _regions(marked, options.min_area)
         tiny += small
-        shapes += [Shape(0, name, box, "mask") for box in boxes]
+        shapes += [Shape(0, name, box, "mask", outline=outline) for box, outline in regions]
         values = [f"{name}, area {area}" for area in small]
         problems += [LabelProblem(mask, 0, "small region", text, "dropped") for text in values]
     if options.good and not shapes:
@@ -162,14 +163,21 @@ def _layers(
             yield options.class_name or options.values.get(key, key), codes == code
 
 
-def _regions(marked: NDArray[np.bool_], min_area: int) -> tuple[list[Box], list[int]]:
-    """Boxes of the 8-connected regions of at least ``min_area`` pixels, and the smaller areas."""
-    _, _, stats, _ = cv2.connectedComponentsWithStats(marked.astype(np.uint8), connectivity=8)
-    boxes: list[Box] = []
+def _regions(
+    marked: NDArray[np.bool_], min_area: int
+) -> tuple[list[tuple[Box, Outline]], list[int]]:
+    """Boxes and outlines of the 8-connected regions of at least ``min_area`` pixels.
+
+    And the areas of the smaller ones.
+    """
+    _, numbers, stats, _ = cv2.connectedComponentsWithStats(marked.astype(np.uint8), connectivity=8)
+    regions: list[tuple[Box, Outline]] = []
     small: list[int] = []
-    for left, top, width, height, area in stats[1:].tolist():
+    for number, (left, top, width, height, area) in enumerate(stats[1:].tolist(), start=1):
         if area < min_area:
             small.append(area)
         else:
-            boxes.append((left, top, left + width, top + height))
-    return boxes, small
+            right, bottom = left + width, top + height
+            outline = outline_around(numbers[top:bottom, left:right] == number)
+            regions.append(((left, top, right, bottom), outline + np.array([left, top])))
+    return regions, small

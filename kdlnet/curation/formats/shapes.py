@@ -8,6 +8,8 @@ from math import cos, hypot, sin
 
 import numpy as np
 
+from kdlnet.data.outlines import Outline
+
 Box = tuple[float, float, float, float]
 Point = tuple[float, float]
 
@@ -27,7 +29,8 @@ class Shape:
 
     ``line`` counts the objects of the file from 1; ``box`` (x1, y1, x2, y2) in the file's own
     pixels; ``kind`` is what was drawn: "box", or what the box was made from. Shapes of one image,
-    class and ``group`` are parts of one object, "" for those that stand alone.
+    class and ``group`` are parts of one object, "" for those that stand alone. ``outline`` is the
+    polygon within the box, where one was drawn.
     """
 
     line: int
@@ -35,6 +38,7 @@ class Shape:
     box: Box
     kind: str = "box"
     group: str = ""
+    outline: Outline | None = None
 
 
 def box_around(points: Sequence[Point]) -> Box:
@@ -45,6 +49,11 @@ def box_around(points: Sequence[Point]) -> Box:
         raise Unusable("nan")
     xs, ys = zip(*points, strict=True)
     return min(xs), min(ys), max(xs), max(ys)
+
+
+def outline_of(points: Sequence[Point]) -> Outline | None:
+    """The polygon of ``points``; None where they are too few for one."""
+    return np.array(points, np.float64) if len(points) > len("xy") else None
 
 
 def box_of_points(points: Sequence[Point]) -> Box:

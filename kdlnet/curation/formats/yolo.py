@@ -102,4 +102,9 @@ def _image(
     boxes = labels.boxes * np.array([width, height, width, height])
     names = tuple(class_names[label] for label in labels.labels)
     converted = ("polygon",) * labels.polygons
-    return ImportedImage(image, (height, width), boxes, names, tuple(problems), split, converted)
+    outlines = tuple(
+        None if each is None else np.clip(each, 0, 1) * (width, height) for each in labels.outlines
+    )
+    return ImportedImage(
+        image, (height, width), boxes, names, tuple(problems), split, converted, outlines
+    )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 
 from kdlnet.curation.synth.surface import Grey, PixelBox, smooth_field
 
@@ -25,10 +26,16 @@ def draw_defect(name: str, rng: Generator, roughness: float, largest: int) -> Gr
     return patch[y1:y2, x1:x2]
 
 
+def visible_part(patch: Grey) -> NDArray[np.bool_]:
+    """Where (H, W) ``patch`` changes by at least a quarter of its strongest change."""
+    strength = np.abs(patch)
+    seen: NDArray[np.bool_] = strength >= _VISIBLE_SHARE * strength.max()
+    return seen
+
+
 def visible_box(patch: Grey) -> PixelBox:
     """Tight box (x1, y1, x2, y2) around changes of at least a quarter of the strongest one."""
-    strength = np.abs(patch)
-    seen = strength >= _VISIBLE_SHARE * strength.max()
+    seen = visible_part(patch)
     columns, rows = np.flatnonzero(seen.any(axis=0)), np.flatnonzero(seen.any(axis=1))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from kdlnet.curation.synth.defects import DEFECTS, draw_defect
 from kdlnet.curation.synth.surface import PixelBox, Surface, draw_surface, light
+from kdlnet.data.outlines import Outline
 from kdlnet.images.decode import ImageArray
 
 CLASSES = tuple(DEFECTS)
@@ -28,17 +29,24 @@ _MIN_LONG, _MIN_SHORT = 8, 5  # pixels of a box's sides
 @dataclass(frozen=True)
 class SynthImage:
     """``image`` (H, W) uint8, or (H, W, C) as the photograph that was drawn on; ``boxes`` (N, 4)
-    float64 xyxy in its pixels; ``labels`` (N,)."""
+    float64 xyxy in its pixels; ``labels`` (N,); ``outlines`` of what is in each box, if known."""
 
     image: ImageArray
     boxes: NDArray[np.float64]
     labels: NDArray[np.int64]
+    outlines: Sequence[Outline] = ()
 
     @classmethod
-    def of(cls, image: ImageArray, boxes: list[PixelBox], labels: list[int]) -> SynthImage:
+    def of(
+        cls,
+        image: ImageArray,
+        boxes: list[PixelBox],
+        labels: list[int],
+        outlines: Sequence[Outline] = (),
+    ) -> SynthImage:
         """With lists as arrays, also where nothing was drawn."""
         corners = np.array(boxes, np.float64).reshape(-1, 4)
-        return cls(image, corners, np.array(labels, np.int64).reshape(-1))
+        return cls(image, corners, np.array(labels, np.int64).reshape(-1), outlines)
 
 
 def draw_image(

@@ -17,9 +17,15 @@ import cv2
 import numpy as np
 from numpy.random import Generator, Philox
 
-from kdlnet.curation.synth.defects import log_uniform, ragged_outline, visible_box
+from kdlnet.curation.synth.defects import (
+    log_uniform,
+    ragged_outline,
+    visible_box,
+    visible_part,
+)
 from kdlnet.curation.synth.image import SynthImage, touch
 from kdlnet.curation.synth.surface import Grey, PixelBox, smooth_field
+from kdlnet.data.outlines import Outline, outline_around
 from kdlnet.images.decode import ImageArray
 
 _MOST_DEFECTS = 3
@@ -48,6 +54,7 @@ def draw_onto(photo: ImageArray, seed: int, index: int, shapes: Sequence[str]) -
     light = photo.astype(np.float32)
     boxes: list[PixelBox] = []
     labels: list[int] = []
+    outlines: list[Outline] = []
     for _ in range(int(rng.integers(1, _MOST_DEFECTS + 1))):
         label = int(rng.integers(len(shapes)))
         for _ in range(_TRIES):
@@ -57,10 +64,11 @@ def draw_onto(photo: ImageArray, seed: int, index: int, shapes: Sequence[str]) -
                 light *= 1 - mark.taken[..., None]
                 boxes.append(box)
                 labels.append(label)
+                outlines.append(outline_around(visible_part(mark.body)))
                 break
     top = np.iinfo(photo.dtype).max
     image = np.clip(np.rint(light), 0, top).astype(photo.dtype)
-    return SynthImage.of(image, boxes, labels)
+    return SynthImage.of(image, boxes, labels, outlines)
 
 
 def _box(body: Grey) -> PixelBox | None:
