@@ -246,16 +246,19 @@ def write_rows(
 ) -> None:
     """Writes rows ``class cx cy w h`` with eight decimals; reading them back errs below 1e-7.
 
-    ``boxes`` (N, 4) as (x1, y1, x2, y2), shares of the image's sides; ``labels`` (N,). A box whose
-    outline tells more than it does is written as the polygon.
+    ``boxes`` (N, 4) as (x1, y1, x2, y2), shares of the image's sides; ``labels`` (N,). Where an
+    outline tells more than its box, all rows are polygons ``class x1 y1 x2 y2 ...``, those of the
+    other boxes rectangles: tools that know polygons misread a file of both.
     """
     rows = []
     drawn = outlines or [None] * len(labels)
+    polygons = any(outline is not None and tells_more(outline) for outline in drawn)
     for box, label, outline in zip(boxes.tolist(), labels.tolist(), drawn, strict=True):
         x1, y1, x2, y2 = box
         numbers = [(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1]
-        if outline is not None and tells_more(outline):
-            numbers = polygon_columns(outline)
+        if polygons:
+            around = np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]])
+            numbers = polygon_columns(around if outline is None else outline)
         rows.append(f"{label} " + " ".join(f"{number:.{DECIMALS}f}" for number in numbers) + "\n")
     file.write_text("".join(rows), encoding="utf-8", newline="\n")
 

@@ -20,7 +20,7 @@ from kdlnet.data.dataset import DetectionDataset, to_network, to_unit
 from kdlnet.training.colour import apply_colour, hue_matrix, saturation_matrix
 from kdlnet.training.draws import Draws
 from kdlnet.training.masks import Masks
-from kdlnet.training.pasting import Donors, is_free, placed, rooms, soft_mask
+from kdlnet.training.pasting import Donors, is_free, pictures, placed, rooms, soft_mask
 from kdlnet.training.sampling import Partners, Sampler
 from kdlnet.training.sensor import blurred, grainy
 from kdlnet.training.warping import (
@@ -81,13 +81,8 @@ class Augmenter:
 
     @cached_property
     def _pictures(self) -> Tensor:
-        """Where each sample shows its image (N, 4), pixels of the network input; the rest pads."""
-        places = []
-        for sample in self.dataset.samples:
-            height, width = sample.letterbox.original_size
-            seen = np.array([sample.tile or (0, 0, width, height)])
-            places.append(sample.letterbox.to_input(seen))
-        return torch.from_numpy(np.concatenate(places)).float()
+        """Where copies may lie."""
+        return pictures(self.dataset)
 
     @cached_property
     def _kinds(self) -> NDArray[np.int64]:
@@ -160,9 +155,8 @@ class Augmenter:
                 moves = matrices[owner // side**2] @ self._places(owner, side)
                 masks.draw(found, where[owner // side**2], moves)
             if self.copy_paste:
-                pictures = self._pictures[flat]
-                numbers = torch.arange(len(pictures))
-                whole = Targets(pictures, numbers, numbers)
+                numbers = torch.arange(len(flat))
+                whole = Targets(self._pictures[flat], numbers, numbers)
                 shown.append(self._moved(whole, side, matrices, where))
         return images, join(parts), shown
 

@@ -62,6 +62,16 @@ class Donors:
         return Partners(self.sampler, self.kinds, np.diff(self._first.numpy()) > 0)
 
 
+def pictures(dataset: DetectionDataset) -> Tensor:
+    """Where each sample shows its image (N, 4), pixels of the network input; the rest pads."""
+    places = []
+    for sample in dataset.samples:
+        height, width = sample.letterbox.original_size
+        seen = np.array([sample.tile or (0, 0, width, height)])
+        places.append(sample.letterbox.to_input(seen))
+    return torch.from_numpy(np.concatenate(places)).float()
+
+
 def rooms(pictures: Targets, rows: NDArray[np.int64], number: Floats) -> tuple[Tensor, Floats]:
     """A picture (n, 4) of each image ``rows`` (n,), and a number (n,) in [0, 1) that is left.
 

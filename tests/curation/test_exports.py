@@ -50,6 +50,8 @@ def save_yolo(folder, content):
         boxes = np.concatenate((np.sort(boxes[:, ::2]), np.sort(boxes[:, 1::2])), axis=1)
         boxes = boxes[:, [0, 2, 1, 3]] / 6000
         keep = (boxes[:, 0] < boxes[:, 2]) & (boxes[:, 1] < boxes[:, 3])
+        # All within the first pixel they would be taken for shares, whatever wrote them.
+        keep &= (boxes[:, 2:] * (WIDTH, HEIGHT)).max(axis=1, initial=0) > 2
         labels = np.array([label for _, _, label in drawn], np.int64)
         file = folder / "labels" / Path(below, name).with_suffix(".txt")
         # Two files of one stem in a folder would share their labels: only the first is listed.

@@ -37,7 +37,10 @@ def boxes_of(source, format, **options):
 
 
 def _pixels(row):
-    cx, cy, w, h = map(float, row.split()[1:])
+    if len(numbers := list(map(float, row.split()[1:]))) > 4:  # a polygon
+        xs, ys = [x * W for x in numbers[::2]], [y * H for y in numbers[1::2]]
+        return tuple(round(side, 2) for side in (min(xs), min(ys), max(xs), max(ys)))
+    cx, cy, w, h = numbers
     sides = ((cx - w / 2) * W, (cy - h / 2) * H, (cx + w / 2) * W, (cy + h / 2) * H)
     return tuple(round(side, 2) for side in sides)
 

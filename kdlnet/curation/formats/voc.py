@@ -18,12 +18,12 @@ from kdlnet.curation.formats.locate import annotation_files, most_alike
 from kdlnet.curation.formats.pairing import pair
 from kdlnet.curation.formats.parse import Element, read_class_file, read_xml, whole_number
 from kdlnet.curation.formats.shapes import (
-    Box,
     Point,
     Shape,
     Unusable,
     box_around,
     box_of_turned,
+    outline_of,
 )
 from kdlnet.data.labels import LabelProblem
 from kdlnet.data.schema import SPLITS
@@ -140,11 +140,12 @@ def _shape(number: int, element: Element) -> Shape:
     if turned is not None and turned.find("cx") is not None:
         x, y, width, height, angle = (float(_text(turned, side)) for side in _TURNED)
         return Shape(number, name, box_of_turned(x, y, width, height, angle), "rotated box")
-    return Shape(number, name, _around_points(element), "polygon")
+    points = _points(element)
+    return Shape(number, name, box_around(points), "polygon", outline=outline_of(points))
 
 
-def _around_points(element: Element) -> Box:
-    """Around ``<pt><x/><y/></pt>`` or ``<x1/><y1/><x2/>...``, however they are wrapped."""
+def _points(element: Element) -> list[Point]:
+    """Those of ``<pt><x/><y/></pt>`` or ``<x1/><y1/><x2/>...``, however they are wrapped."""
     points: list[Point] = [
         (float(_text(point, "x")), float(_text(point, "y"))) for point in element.iter("pt")
     ]
@@ -155,7 +156,7 @@ def _around_points(element: Element) -> Box:
             if pair_of is None:
                 raise Unusable("incomplete")
             points.append((float(child.text or ""), float(pair_of.text or "")))
-    return box_around(points)
+    return points
 
 
 def _numbers_elsewhere(root: Element) -> int:

@@ -91,6 +91,29 @@ def test_faulty_annotations_are_dropped_or_repaired_with_their_number(parts):
     ]
 
 
+def test_an_outline_is_kept_where_the_box_goes_around_it(parts):
+    triangle = [5, 6, 10, 6, 10.5, 30]
+    rows = [
+        {"bbox": [5, 6, 5.5, 24], "segmentation": [triangle]},
+        {"bbox": [5.5, 6, 5, 23.5], "segmentation": [triangle], "category_id": 3},  # rounded
+        {"bbox": [5, 6, 8, 24], "segmentation": [triangle]},  # the box is something else's
+        {"bbox": [5, 6, 20, 24], "segmentation": [triangle, [20, 8, 25, 8, 22, 9]]},  # two pieces
+        {"bbox": [50, 30, 10, 10], "segmentation": [[50, 30, 62, 30, 55, 40]]},
+        {"bbox": [50, 30, 11, 10], "segmentation": [[50, 30, 61, 30, 55, 41]], "category_id": 3},
+        {"bbox": [1, 1, 5, 5], "segmentation": [[1, 2, 3]]},
+        {"bbox": [1, 1, 5, 6], "segmentation": [[1, 1, 6, 1, float("inf"), 7]]},
+    ]
+    save_coco(parts / "ann.json", rows)
+    image = read(parts)[0]["a.jpg"]
+    drawn = [outline is not None for outline in image.outlines]
+    assert drawn == [True, True, False, False, False, True, False, False]
+    # The box of one that is rounded is the one around what was drawn.
+    assert image.boxes[:3].tolist() == [[5, 6, 10.5, 30], [5, 6, 10.5, 30], [5, 6, 13, 30]]
+    # Past the border both are cut.
+    assert image.boxes[5].tolist() == [50, 30, 60, 40] and image.outlines[5].max() == 60
+    assert image.outlines[5][2].tolist() == [55, 40]
+
+
 def test_box_comes_from_the_polygons_where_there_is_none(parts):
     polygons = [[5, 6, 10, 6, 10.5, 30], [20, 8, 22, 8, 22, 9]]
     rows = [

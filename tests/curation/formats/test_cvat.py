@@ -64,6 +64,8 @@ def test_shapes_become_the_boxes_around_them(parts):
     )
     kinds = ("rotated box", "polygon", "ellipse", "mask", "cuboid")
     assert images["a.jpg"].converted == kinds
+    (outline,) = [outline for outline in images["a.jpg"].outlines if outline is not None]
+    assert outline.tolist() == [[5, 6], [10.5, 6], [7, 30]]
     assert result.names == ("pit", "dent")  # in the task's order, without parts of skeletons
 
 

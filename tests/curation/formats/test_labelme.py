@@ -57,6 +57,9 @@ def test_shapes_become_the_boxes_around_them(parts):
     ]
     assert image.converted == ("polygon", "circle", "mask", "rotated box", "polygon")
     assert image.problems == ()
+    drawn = [outline is not None for outline in image.outlines]
+    assert drawn == [False, True, False, False, False, True]
+    assert image.outlines[1].tolist() == [[5, 6], [10.5, 6], [7, 30]]
 
 
 def test_what_is_no_box_is_dropped_with_its_number(parts):

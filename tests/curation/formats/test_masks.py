@@ -36,6 +36,8 @@ def test_every_region_becomes_a_box_of_the_folders_class(tiles):
     crack = images["MT_Crack/Imgs/1.jpg"]
     assert sorted(crack.boxes.tolist()) == [[5, 6, 25, 8], [40, 10, 50, 30]]
     assert crack.names == ("MT_Crack", "MT_Crack")
+    for box, outline in zip(crack.boxes, crack.outlines, strict=True):
+        assert [*outline.min(axis=0), *outline.max(axis=0)] == box.tolist()
     # A region that touches all borders covers the image exactly.
     assert images["MT_Fray/Imgs/1.jpg"].boxes.tolist() == [[0, 0, 60, 40]]
     assert images["MT_Free/Imgs/1.jpg"].boxes.shape == (0, 4)
@@ -43,7 +45,10 @@ def test_every_region_becomes_a_box_of_the_folders_class(tiles):
 
 def test_diagonal_neighbours_are_one_region(tiles):
     save_mask(tiles / "MT_Crack/Imgs/1.png", (5, 5, 15, 10), (15, 10, 25, 15))
-    assert read(tiles)[0]["MT_Crack/Imgs/1.jpg"].boxes.tolist() == [[5, 5, 25, 15]]
+    image = read(tiles)[0]["MT_Crack/Imgs/1.jpg"]
+    assert image.boxes.tolist() == [[5, 5, 25, 15]]
+    corners = {(5, 5), (15, 5), (15, 10), (25, 10), (25, 15), (15, 15), (5, 10)}
+    assert set(map(tuple, image.outlines[0].tolist())) == corners
 
 
 def test_small_regions_are_dropped_and_counted(tiles):

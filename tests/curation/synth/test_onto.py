@@ -31,6 +31,8 @@ def test_a_shape_changes_its_box_alone(shape: str) -> None:
             outside[max(y1 - 6, 0) : y2 + 6, max(x1 - 6, 0) : x2 + 6] = False
         assert all(changed.any() for changed in inside)
         np.testing.assert_array_equal(each.image[outside], part[outside])
+        for box, outline in zip(each.boxes, each.outlines, strict=True):
+            assert [*outline.min(axis=0), *outline.max(axis=0)] == box.tolist()
     assert {label for each in drawn for label in each.labels.tolist()} == {0}
 
 
