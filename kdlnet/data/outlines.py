@@ -29,8 +29,9 @@ def outline_around(marked: NDArray[np.bool_]) -> Outline:
         rings += [ring[:1] for ring in rings[-2:0:-1]]
     corners = np.concatenate(rings).astype(np.int64)
     outline: Outline = (corners + (corners & 1)) / 2.0
-    moves = (outline != np.roll(outline, 1, axis=0)).any(axis=1)
-    return outline[moves]
+    moves: NDArray[np.bool_] = (outline != np.roll(outline, 1, axis=0)).any(axis=1)
+    turns: Outline = outline[moves]
+    return turns
 
 
 def tells_more(outline: Outline) -> bool:

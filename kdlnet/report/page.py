@@ -29,7 +29,8 @@ class PagePicture:
     ``name`` is its path in the dataset, ``size`` (H, W) of the original. ``jpeg`` is what the page
     shows of it, empty for an image that cannot be read. ``original`` is its address relative to
     the page, "" where a browser could not show it. ``boxes`` are rows (class, x1, y1, x2, y2) in
-    pixels of the original image.
+    pixels of the original image, ``outlines`` the corners (x, y, x, y, ...) of each, none of those
+    that are known by their box alone.
     """
 
     name: str
@@ -39,6 +40,7 @@ class PagePicture:
     original: str
     boxes: Sequence[Row]
     findings: Sequence[Finding] = ()
+    outlines: Sequence[Sequence[float]] = ()
 
 
 def dataset_page(
@@ -93,6 +95,7 @@ def _data(
                 "boxes": [
                     [row[0], *(round(value, 2) for value in row[1:])] for row in picture.boxes
                 ],
+                "outlines": [[round(value, 1) for value in row] for row in picture.outlines],
                 "findings": [_line(finding) for finding in picture.findings],
             }
             for picture in pictures

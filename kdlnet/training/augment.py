@@ -24,7 +24,6 @@ from kdlnet.training.pasting import Donors, is_free, pictures, placed, rooms, so
 from kdlnet.training.sampling import Partners, Sampler
 from kdlnet.training.sensor import blurred, grainy
 from kdlnet.training.warping import (
-    Floats,
     join,
     linear,
     translation,
@@ -171,7 +170,8 @@ class Augmenter:
         zoom = 1 + self.scale * draws.signed("scale")
         flip_x = np.where(draws["flip_horizontal"] < self.flip_horizontal, -1.0, 1.0)
         flip_y = np.where(draws["flip_vertical"] < self.flip_vertical, -1.0, 1.0)
-        angle = np.deg2rad(self.degrees * draws.signed("angle") + 90 * self._quarters(draws))
+        quarters = draws.quarters(self.quarter_turns)
+        angle = np.deg2rad(self.degrees * draws.signed("angle") + 90 * quarters)
         shear_x = np.tan(np.deg2rad(self.shear * draws.signed("shear_x")))
         shear_y = np.tan(np.deg2rad(self.shear * draws.signed("shear_y")))
         cos, sin = np.cos(angle) * zoom, np.sin(angle) * zoom
@@ -182,13 +182,6 @@ class Augmenter:
             height * (0.5 + reach * draws.signed("translate_y")),
         )
         return torch.from_numpy(place @ turn @ centre)
-
-    def _quarters(self, draws: Draws) -> Floats:
-        """Quarter turns (B,): 0 to 3 for the share ``quarter_turns`` of the images, else 0."""
-        if not self.quarter_turns:
-            return np.zeros(len(draws.table))
-        turns: Floats = np.floor(4 * draws["quarter"] / self.quarter_turns)
-        return np.where(turns < 4, turns, 0.0)
 
     def _canvas(self, sources: NDArray[np.int64], side: int, device: torch.device | str) -> Tensor:
         """Unit images (n, channels, side * H, side * W) from sources (n, side * side)."""

@@ -30,6 +30,13 @@ class Draws:
         """The same numbers in [-1, 1)."""
         return 2 * self[name] - 1
 
+    def quarters(self, share: float) -> Floats:
+        """Quarter turns (B,): 0 to 3 for so large a ``share`` of the samples, else 0."""
+        if not share:
+            return np.zeros(len(self.table))
+        turns: Floats = np.floor(4 * self["quarter"] / share)
+        return np.where(turns < 4, turns, 0.0)
+
 
 def uniforms(seed: int, epoch: int, index: int, count: int) -> Floats:
     """``count`` numbers in [0, 1) that depend on nothing but the four arguments."""

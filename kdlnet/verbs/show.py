@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +20,7 @@ from kdlnet.data.catalog import DatasetInfo, find_dataset
 from kdlnet.data.dataset import read_split
 from kdlnet.data.folders import image_folders
 from kdlnet.data.labels import ImageLabels, summarize
+from kdlnet.data.outlines import tells_more
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, Message, Progress, ignore
 from kdlnet.images.read import ImageArray, read_image
@@ -197,6 +199,18 @@ def _sheet_choice(items: Sequence[_Item], seed: int) -> dict[str, list[int]]:
     return choice
 
 
+def _corners(labels: ImageLabels, size: tuple[int, int]) -> list[list[float]]:
+    """What the page shows of outlines, to a pixel, in an image of ``size`` (width, height)."""
+    shown: list[list[float]] = []
+    for outline in labels.outlines:
+        corners: list[float] = []
+        if outline is not None and tells_more(outline):
+            pixels = (outline * size).astype(np.float32)[:, None]
+            corners = cv2.approxPolyDP(pixels, 0.5, True).reshape(-1).tolist()
+        shown.append(corners)
+    return shown
+
+
 @dataclass(frozen=True)
 class _Maker:
     """Makes the pictures of one set for a page in ``folder``, ``side`` pixels on the page."""
@@ -245,6 +259,7 @@ class _Maker:
                 (label, *box) for label, box in zip(labels.tolist(), boxes.tolist(), strict=True)
             ],
             findings=findings,
+            outlines=_corners(item.labels, (width, height)),
         )
         return picture, self._for_sheet(image, boxes, labels) if on_sheet else None
 

@@ -138,3 +138,16 @@ def test_a_small_page_has_small_pictures(parts, tmp_path):
     small, *_ = show(parts, tmp_path / "small", megabytes=0.2)
     assert small.side < large.side == 300
     assert small.megabytes < 0.25 < large.megabytes
+
+
+def test_outlines_are_on_the_page_where_they_tell_more_than_the_box(parts, tmp_path):
+    rows = "1 0.5 0.25 0.75 0.75 0.25 0.75\n0 0.1 0.1 0.2 0.1 0.2 0.2 0.1 0.2\n"
+    (parts / "labels/train/grey.txt").write_text(rows)
+    (parts / "labels/val/good.txt").parent.mkdir()
+    (parts / "labels/val/good.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    _, data, _, _ = show(parts, tmp_path / "look")
+    images = {image["name"]: image for image in data["images"]}
+    triangle, rectangle = images["images/train/grey.png"]["outlines"]
+    assert sorted(zip(triangle[::2], triangle[1::2], strict=True)) == [(30, 60), (60, 20), (90, 60)]
+    assert rectangle == []
+    assert images["images/val/good.png"]["outlines"] == [[]]

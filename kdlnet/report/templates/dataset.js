@@ -127,9 +127,15 @@ function overlay(image) {
   const space = "http://www.w3.org/2000/svg";
   const svg = document.createElementNS(space, "svg");
   svg.setAttribute("viewBox", `0 0 ${image.size[1]} ${image.size[0]}`);
-  for (const [label, x1, y1, x2, y2] of image.boxes) {
+  for (const [number, [label, x1, y1, x2, y2]] of image.boxes.entries()) {
     const group = document.createElementNS(space, "g");
     group.dataset.name = set.names[label];
+    if (image.outlines[number]?.length) {
+      const outline = document.createElementNS(space, "polygon");
+      outline.setAttribute("points", image.outlines[number].join(" "));
+      outline.style.fill = set.colors[label];
+      group.append(outline);
+    }
     for (const kind of ["rim", "line"]) {
       const rect = document.createElementNS(space, "rect");
       const shape = { x: x1, y: y1, width: x2 - x1, height: y2 - y1, class: kind };
