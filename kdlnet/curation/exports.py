@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import cv2
 import numpy as np
 
 from kdlnet.curation.formats.imported import ImportedImage
 from kdlnet.curation.writer import write_index
 from kdlnet.data.labels import write_rows
+from kdlnet.data.outlines import Outline
 from kdlnet.errors import DataError
 
 Items = Sequence[tuple[ImportedImage, Path]]
@@ -64,9 +66,10 @@ def write_coco(folder: Path, names: Sequence[str], splits: Mapping[str, Items]) 
             height, width = image.size
             names_size = {"file_name": path.as_posix(), "height": height, "width": width}
             images.append({"id": image_id, **names_size})
-            for name, box in zip(image.names, image.boxes.tolist(), strict=True):
+            outlines = image.outlines or [None] * len(image.names)
+            for name, box, drawn in zip(image.names, image.boxes.tolist(), outlines, strict=True):
                 head = {"id": next(numbers), "image_id": image_id, "category_id": ids[name]}
-                annotations.append({**head, **_coco_box(box)})
+                annotations.append({**head, **_coco_box(box), **_coco_outline(drawn)})
         content = {"images": images, "categories": categories, "annotations": annotations}
         text = json.dumps(content, ensure_ascii=False) + "\n"
         file = folder / "annotations" / f"instances_{split}.json"
@@ -116,6 +119,14 @@ def _coco_box(box: Sequence[float]) -> dict[str, Any]:
     width, height = round(x2 - x1, _DECIMALS), round(y2 - y1, _DECIMALS)
     area = round(width * height, _DECIMALS)
     return {"bbox": [x1, y1, width, height], "area": area, "iscrowd": 0, "segmentation": []}
+
+
+def _coco_outline(outline: Outline | None) -> dict[str, Any]:
+    if outline is None:
+        return {}
+    corners = outline.round(_DECIMALS)
+    area = round(float(cv2.contourArea(corners.astype(np.float32))), _DECIMALS)
+    return {"area": area, "segmentation": [corners.reshape(-1).tolist()]}
 
 
 def _voc_annotation(image: ImportedImage, path: Path) -> ElementTree.Element:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -24,13 +25,13 @@ from kdlnet.data.labels import (
     summarize,
 )
 from kdlnet.data.listing import label_path, list_images, parts_with
-from kdlnet.data.outlines import Outline, Outlines, tells_more
+from kdlnet.data.outlines import Rings, as_drawn
 from kdlnet.data.schema import SPLITS
+from kdlnet.data.tiling import plan_tiles
 from kdlnet.errors import DataError
 from kdlnet.images.folder import results_lines, unread_line
-from kdlnet.images.read import image_size
-from kdlnet.images.tiles import Tile, cut_boxes, least_visible, tile_grid
-from kdlnet.types import Batch, ImageSize, Preprocess, Targets, Tiling
+from kdlnet.images.tiles import cut_boxes, least_visible
+from kdlnet.types import Batch, Preprocess, Targets
 
 _NAMED = 5  # images that are left out; the others are counted
 
@@ -127,8 +128,7 @@ class DetectionDataset:
 
     A sample is an image or, where the contract has tiles, a tile of one. ``boxes`` (T, 4) and
     ``labels`` (T,) are all targets in pixels of the network input, those of sample i from
-    ``first[i]`` to ``first[i + 1]``; ``outlines`` are what those boxes go around that tell more
-    than their box. ``paths`` are the images, :meth:`samples_of` one of them
+    ``first[i]`` to ``first[i + 1]``. ``paths`` are the images, :meth:`samples_of` one of them
     tells what is seen of it. ``unreadable`` holds one line for each image that was left out.
     ``looked_for`` (N, C) are the classes that each sample is labelled for, None: all for all.
 
@@ -163,11 +163,14 @@ class DetectionDataset:
             self._of_image[sample.image].append(sample)
         least = [self._least(image, min_visible) for image in range(len(self.paths))]
         found = [self._sample_targets(sample, least[sample.image]) for sample in self.samples]
-        counts = torch.tensor([len(labels) for _, labels, _ in found])
+        counts = torch.tensor([len(rows) for _, rows in found])
         self.first = torch.cat((counts.new_zeros(1), counts.cumsum(0)))
-        self.boxes = torch.cat([boxes for boxes, _, _ in found])
-        self.labels = torch.from_numpy(np.concatenate([labels for _, labels, _ in found]))
-        self.outlines = Outlines.of(outline for _, _, outlines in found for outline in outlines)
+        self.boxes = torch.cat([boxes for boxes, _ in found])
+        self._rows = [rows for _, rows in found]
+        labels = [
+            self.truth(s.image)[1][rows] for s, (_, rows) in zip(self.samples, found, strict=True)
+        ]
+        self.labels = torch.from_numpy(np.concatenate(labels))
         self.looked_for = self._looked_for()
 
     def __len__(self) -> int:
@@ -229,60 +232,27 @@ class DetectionDataset:
 
     def _sample_targets(
         self, sample: Sample, least: NDArray[np.float64] | None
-    ) -> tuple[Tensor, NDArray[np.int64], list[Outline | None]]:
-        boxes, labels = self.truth(sample.image)
-        outlines = self._outlines(sample)
+    ) -> tuple[Tensor, NDArray[np.int64]]:
+        """Boxes (T, 4) of a sample, and which of its image's labels they are (T,)."""
+        boxes = self.truth(sample.image)[0]
+        rows = np.arange(len(boxes))
         if sample.tile is not None and least is not None:
             boxes, rows = cut_boxes(boxes, sample.tile, least)
-            labels, outlines = labels[rows], [outlines[row] for row in rows]
-        return torch.from_numpy(sample.letterbox.to_input(boxes)).float(), labels, outlines
+        return torch.from_numpy(sample.letterbox.to_input(boxes)).float(), rows
 
-    def _outlines(self, sample: Sample) -> list[Outline | None]:
-        """Of each box of the image, in pixels of the network input as ``sample`` shows it."""
-        labels, geometry = self._labels[sample.image], sample.letterbox
-        if not any(outline is not None for outline in labels.outlines):
-            return [None] * len(labels.labels)
-        sides = np.array(geometry.original_size[::-1]) * geometry.scale
-        return [
-            None if each is None or not tells_more(each) else each * sides + geometry.offset
-            for each in labels.outlines
-        ]
-
-
-def plan_tiles(
-    split: Split, tiling: Tiling, min_visible: float, background: float | None
-) -> list[list[Tile]]:
-    """The tiles of each image, from file headers and labels alone.
-
-    With ``background`` the empty ones are thinned out evenly to at most that many for one with a
-    target; where no tile has one, a single one stays. An image that cannot be read has none.
-    """
-    grids = [_grid(path, tiling) for path in split.paths]
-    if background is None:
-        return [tiles for _, tiles in grids]
-    busy = []
-    for found, ((height, width), tiles) in zip(split.labels, grids, strict=True):
-        boxes = found.boxes * np.array([width, height, width, height])
-        least = least_visible(boxes, tiles, min_visible)
-        busy.append([len(cut_boxes(boxes, tile, least)[1]) > 0 for tile in tiles])
-    empty = [(i, k) for i, row in enumerate(busy) for k, used in enumerate(row) if not used]
-    targets = sum(map(sum, busy))
-    wanted = min(len(empty), round(background * targets) if targets else 1)
-    for row in np.linspace(0, len(empty) - 1, wanted).round().astype(int):
-        image, number = empty[row]
-        busy[image][number] = True
-    return [
-        [tile for tile, used in zip(tiles, row, strict=True) if used]
-        for (_, tiles), row in zip(grids, busy, strict=True)
-    ]
-
-
-def _grid(path: Path, tiling: Tiling) -> tuple[ImageSize, list[Tile]]:
-    try:
-        size = image_size(path)
-    except DataError:  # the store names it
-        return (1, 1), []
-    return size, tile_grid(size, tiling)
+    @cached_property
+    def outlines(self) -> list[Rings]:
+        """What the box of each target goes around, in pixels of the network input."""
+        found: list[Rings] = []
+        boxes = iter(self.boxes.tolist())
+        for sample, rows in zip(self.samples, self._rows, strict=True):
+            outlines, geometry = self._labels[sample.image].outlines, sample.letterbox
+            sides = np.array(geometry.original_size[::-1]) * geometry.scale
+            for row in rows.tolist():
+                box, outline = next(boxes), outlines[row] if outlines else None
+                rings = () if outline is None else as_drawn(outline * sides + geometry.offset, box)
+                found.append(rings)
+        return found
 
 
 def to_unit(pixels: Tensor, preprocess: Preprocess) -> Tensor:

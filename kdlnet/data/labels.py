@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from kdlnet.data.outlines import Outline, tells_more
+from kdlnet.data.outlines import Outline
 from kdlnet.data.rows import (
     DECIMALS,
     Box,
@@ -82,8 +82,8 @@ class ImageLabels:
 
     ``boxes`` (N, 4) float64 as (x1, y1, x2, y2), shares of the image's width and height in
     [0, 1] with ``x1 < x2`` and ``y1 < y2``; ``labels`` (N,) int64. ``outlines`` holds for each box
-    the polygon in the same shares that it goes around, None where a box was drawn; where none is
-    given, all were. ``looked_for`` (C,) are the classes whose defects are labelled where there
+    the polygon in the same shares that it goes around, None where that tells no more; where none
+    is given, none does. ``looked_for`` (C,) are the classes whose defects are labelled where there
     are any, None: all of them; of others the image says nothing.
     """
 
@@ -94,7 +94,7 @@ class ImageLabels:
 
     @property
     def polygons(self) -> int:
-        """How many of the boxes go around a polygon."""
+        """How many of the boxes go around an outline."""
         return sum(outline is not None for outline in self.outlines)
 
 
@@ -193,7 +193,7 @@ def parse_rows(
         seen.add((row.label, box))
         boxes.append(box)
         labels.append(row.label)
-        outlines.append(row.polygon)
+        outlines.append(row.outline)
     found = np.array(boxes, np.float64).reshape(-1, 4), np.array(labels, np.int64).reshape(-1)
     return ImageLabels(*found, outlines), problems
 
@@ -246,13 +246,13 @@ def write_rows(
 ) -> None:
     """Writes rows ``class cx cy w h`` with eight decimals; reading them back errs below 1e-7.
 
-    ``boxes`` (N, 4) as (x1, y1, x2, y2), shares of the image's sides; ``labels`` (N,). Where an
-    outline tells more than its box, all rows are polygons ``class x1 y1 x2 y2 ...``, those of the
-    other boxes rectangles: tools that know polygons misread a file of both.
+    ``boxes`` (N, 4) as (x1, y1, x2, y2), shares of the image's sides; ``labels`` (N,). Where there
+    is an outline, all rows are polygons ``class x1 y1 x2 y2 ...``, those of other boxes
+    rectangles: tools that know polygons misread a file of both.
     """
     rows = []
     drawn = outlines or [None] * len(labels)
-    polygons = any(outline is not None and tells_more(outline) for outline in drawn)
+    polygons = any(outline is not None for outline in drawn)
     for box, label, outline in zip(boxes.tolist(), labels.tolist(), drawn, strict=True):
         x1, y1, x2, y2 = box
         numbers = [(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -11,6 +10,11 @@ from numpy.typing import NDArray
 
 Outline = NDArray[np.float64]
 """Corners (K, 2) as x, y in their order around a defect, K >= 3; the last one meets the first."""
+
+Rings = tuple[Outline, ...]
+"""An outline without the lines between its pieces; none: the defect is known by its box alone."""
+
+_FINE = 0.25  # pixels of the network input that corners of rings may be off
 
 
 def outline_around(marked: NDArray[np.bool_]) -> Outline:
@@ -28,10 +32,7 @@ def outline_around(marked: NDArray[np.bool_]) -> Outline:
         rings = [np.concatenate((ring, ring[:1])) for ring in rings]
         rings += [ring[:1] for ring in rings[-2:0:-1]]
     corners = np.concatenate(rings).astype(np.int64)
-    outline: Outline = (corners + (corners & 1)) / 2.0
-    moves: NDArray[np.bool_] = (outline != np.roll(outline, 1, axis=0)).any(axis=1)
-    turns: Outline = outline[moves]
-    return turns
+    return _without_repeats((corners + (corners & 1)) / 2.0)
 
 
 def tells_more(outline: Outline) -> bool:
@@ -41,29 +42,58 @@ def tells_more(outline: Outline) -> bool:
     return not on_corner.all() or len(np.unique(outline, axis=0)) < len("xyxy")
 
 
-@dataclass(frozen=True)
-class Outlines:
-    """The outlines of T targets, one after the other.
+def stretched(outline: Outline, box: Sequence[float]) -> Outline:
+    """``outline`` so that ``box`` (x1, y1, x2, y2) goes around it; both have an area."""
+    low, high = outline.min(axis=0), outline.max(axis=0)
+    result: Outline = (outline - low) / (high - low) * np.subtract(box[2:], box[:2]) + box[:2]
+    return np.clip(result, box[:2], box[2:])
 
-    ``points`` (P, 2) float64 in pixels of the network input, those of target t from ``first[t]`` to
-    ``first[t + 1]``, (T + 1,). A target without points is known by its box alone.
+
+def cut(outline: Outline, box: Sequence[float]) -> Outline:
+    """What of ``outline`` lies in ``box`` (x1, y1, x2, y2), (K, 2), K = 0 where nothing does.
+
+    Pieces that are left hang together along the border. Sutherland and Hodgman, Reentrant polygon
+    clipping, Communications of the ACM 17 (1974).
     """
+    for axis, side, sign in ((0, box[0], 1), (1, box[1], 1), (0, box[2], -1), (1, box[3], -1)):
+        inside = sign * (outline[:, axis] - side) >= 0
+        if inside.all():
+            continue
+        after = np.roll(outline, -1, axis=0)
+        crosses = inside != np.roll(inside, -1)
+        along = after[:, axis] - outline[:, axis]
+        share = (side - outline[:, axis]) / np.where(crosses, along, 1)
+        met = outline + share[:, None] * (after - outline)
+        met[:, axis] = side
+        both = np.stack((outline, met), axis=1).reshape(-1, 2)
+        outline = both[np.stack((inside, crosses), axis=1).reshape(-1)]
+    return outline
 
-    points: Outline
-    first: NDArray[np.int64]
 
-    @classmethod
-    def of(cls, outlines: Iterable[Outline | None]) -> Outlines:
-        """Of each target its outline, None for one without."""
-        each = [np.empty((0, 2)) if outline is None else outline for outline in outlines]
-        counts = np.array([len(outline) for outline in each], np.int64)
-        points = np.concatenate([np.empty((0, 2)), *each])
-        return cls(points, np.concatenate(([0], counts.cumsum())))
+def rings_of(outline: Outline) -> Rings:
+    """The pieces of an outline, without the lines that are walked there and back between them."""
+    corners = [tuple(corner) for corner in _without_repeats(outline).tolist()]
+    edges = {edge: k for k, edge in enumerate(zip(corners, corners[1:] + corners[:1], strict=True))}
+    for (start, end), k in edges.items():
+        back = edges.get((end, start))
+        if back is not None and back > k:
+            pieces = corners[k + 1 : back + 1], corners[back + 1 :] + corners[: k + 1]
+            return tuple(ring for piece in pieces for ring in rings_of(np.array(piece)))
+    return (np.array(corners),)
 
-    def __len__(self) -> int:
-        """How many targets have one."""
-        return int((np.diff(self.first) > 0).sum())
 
-    def __getitem__(self, target: int) -> Outline:
-        """The corners (K, 2) of one target, K = 0 where it has no outline."""
-        return self.points[self.first[target] : self.first[target + 1]]
+def as_drawn(outline: Outline, box: Sequence[float]) -> Rings:
+    """The rings of ``outline`` within ``box``, both in pixels of the network input.
+
+    With as many corners as can be told apart there.
+    """
+    rings = (cut(ring, box) for ring in rings_of(outline))
+    fine = (cv2.approxPolyDP(r.astype(np.float32)[:, None], _FINE, True) for r in rings if len(r))
+    return tuple(ring[:, 0].astype(np.float64) for ring in fine)
+
+
+def _without_repeats(outline: Outline) -> Outline:
+    """Without corners that are where the one before them is."""
+    moves: NDArray[np.bool_] = (outline != np.roll(outline, 1, axis=0)).any(axis=1)
+    turns: Outline = outline[moves] if moves.any() else outline[:1]
+    return turns

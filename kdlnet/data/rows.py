@@ -10,7 +10,7 @@ from math import isfinite
 import numpy as np
 from numpy.typing import NDArray
 
-from kdlnet.data.outlines import Outline
+from kdlnet.data.outlines import Outline, tells_more
 
 Box = tuple[float, float, float, float]
 
@@ -46,11 +46,14 @@ def columns_of(line: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A class and a box (x1, y1, x2, y2) not yet clipped; ``polygon`` is what it goes around."""
+    """A class and a box (x1, y1, x2, y2) not yet clipped; ``outline`` is what it goes around.
+
+    None where that is no more than the box.
+    """
 
     label: int
     box: Box
-    polygon: Outline | None = None
+    outline: Outline | None = None
 
 
 def parse_row(columns: Sequence[str], num_classes: int, form: RowForm) -> Row:
@@ -78,7 +81,8 @@ def parse_row(columns: Sequence[str], num_classes: int, form: RowForm) -> Row:
         raise Fault("class")
     if is_box:
         return Row(label, _box(values[1:BOX_COLUMNS]))
-    return Row(label, _hull(values[1:], form), np.array(values[1:]).reshape(-1, 2))
+    outline = np.array(values[1:]).reshape(-1, 2)
+    return Row(label, _hull(values[1:], form), outline if tells_more(outline) else None)
 
 
 def polygon_columns(outline: Outline) -> list[float]:

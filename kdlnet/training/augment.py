@@ -7,7 +7,6 @@ round of the dataset each time that an epoch shows it again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,7 +18,7 @@ from torch import Tensor
 from kdlnet.data.dataset import DetectionDataset, to_network, to_unit
 from kdlnet.training.colour import apply_colour, hue_matrix, saturation_matrix
 from kdlnet.training.draws import Draws
-from kdlnet.training.masks import Masks
+from kdlnet.training.masks import Masks, Placed
 from kdlnet.training.pasting import Donors, is_free, pictures, placed, rooms, soft_mask
 from kdlnet.training.sampling import Partners, Sampler
 from kdlnet.training.sensor import blurred, grainy
@@ -39,13 +38,13 @@ class Augmenter:
     """Makes training batches from a dataset.
 
     The fields are those of ``augment`` in the config, ``balance``, which draws the images that
-    are mixed into others, None: all alike, and ``masks``, which makes those of so many images.
+    are mixed into others, None: all alike, and ``masks``, which says where defects lie in them.
     """
 
     dataset: DetectionDataset
     seed: int
     balance: Sampler | None = None
-    masks: Callable[[int], Masks] | None = None
+    masks: Masks | None = None
     mosaic: float = 0.0
     mixup: float = 0.0
     copy_paste: float = 0.0
@@ -102,20 +101,20 @@ class Augmenter:
         draws = Draws(self.seed, epoch, numbers)
         indices = numbers % len(self.dataset)
         tiled = (draws["mosaic"] < self.mosaic) & mixing
-        masks = None if self.masks is None else self.masks(len(numbers))
-        images, targets, shown = self._warped(indices, tiled, draws, device, masks)
+        trail: list[Placed] = []
+        images, targets, shown = self._warped(indices, tiled, draws, device, trail)
         if mixing:
             pasted = np.flatnonzero(draws["paste"] < self.copy_paste)
-            images, targets = self._paste(images, targets, shown, pasted, draws, indices, masks)
+            images, targets = self._paste(images, targets, shown, pasted, draws, indices, trail)
         images = self._seen(images, draws)
         if mixing:
             mixed = np.flatnonzero(draws["mixup"] < self.mixup)
-            images, targets = self._mixup(images, targets, mixed, draws, indices, masks)
+            images, targets = self._mixup(images, targets, mixed, draws, indices, trail)
         images = to_network(images.clamp_(0, 1), self.dataset.preprocess.channels)
         rows = torch.from_numpy(indices)
         known = self.dataset.looked_for_in(rows, device)
-        cells = None if masks is None else torch.from_numpy(masks.cells).to(device)
-        return Batch(images, targets.to(device), rows, known, cells)
+        masks = None if self.masks is None else self.masks(len(rows), trail).to(device)
+        return Batch(images, targets.to(device), rows, known, masks)
 
     def _warped(
         self,
@@ -123,7 +122,7 @@ class Augmenter:
         tiled: NDArray[np.bool_],
         draws: Draws,
         device: torch.device | str,
-        masks: Masks | None,
+        trail: list[Placed],
     ) -> tuple[Tensor, Targets, list[Targets]]:
         """Mosaic (2 x 2 tiles on a canvas twice as large) and affine, in one sampling.
 
@@ -149,10 +148,9 @@ class Augmenter:
             images[where.to(device)] = warp(canvas, matrices, size, self.dataset.preprocess.pad)
             flat = torch.from_numpy(sources.reshape(-1))
             parts.append(self._moved(self.dataset.targets(flat), side, matrices, where))
-            if masks is not None:
-                found, owner = self.dataset.rows(flat)
-                moves = matrices[owner // side**2] @ self._places(owner, side)
-                masks.draw(found, where[owner // side**2], moves)
+            found, owner = self.dataset.rows(flat)
+            image, moves = owner // side**2, self._places(owner, side)
+            trail.append(Placed(found, where[image], matrices[image] @ moves))
             if self.copy_paste:
                 numbers = torch.arange(len(flat))
                 whole = Targets(self._pictures[flat], numbers, numbers)
@@ -240,7 +238,7 @@ class Augmenter:
         rows: NDArray[np.int64],
         draws: Draws,
         indices: NDArray[np.int64],
-        masks: Masks | None,
+        trail: list[Placed],
     ) -> tuple[Tensor, Targets]:
         """Blends the samples ``rows`` with one more image each; both keep their boxes."""
         if not len(rows):
@@ -251,9 +249,8 @@ class Augmenter:
         where = torch.from_numpy(rows)
         images[where] = torch.lerp(images[where], other, share.to(images)[:, None, None, None])
         found = self.dataset.targets(torch.from_numpy(partners))
-        if masks is not None:
-            drawn, owner = self.dataset.rows(torch.from_numpy(partners))
-            masks.draw(drawn, where[owner], torch.eye(3).expand(len(drawn), 3, 3))
+        drawn, owner = self.dataset.rows(torch.from_numpy(partners))
+        trail.append(Placed(drawn, where[owner], torch.eye(3).expand(len(drawn), 3, 3)))
         return images, join([targets, Targets(found.boxes, found.labels, where[found.image_index])])
 
     def _paste(
@@ -264,7 +261,7 @@ class Augmenter:
         rows: NDArray[np.int64],
         draws: Draws,
         indices: NDArray[np.int64],
-        masks: Masks | None,
+        trail: list[Placed],
     ) -> tuple[Tensor, Targets]:
         """Copies one labelled box of another image to a free place of each sample ``rows``.
 
@@ -290,6 +287,5 @@ class Augmenter:
         patch = warp(donor, matrices, size, self.dataset.preprocess.pad)
         mask = soft_mask(new.boxes, size).to(images.device)
         images[new.image_index] = torch.lerp(images[new.image_index], patch, mask)
-        if masks is not None:
-            masks.draw(chosen[free], new.image_index, matrices)
+        trail.append(Placed(chosen[free], new.image_index, matrices))
         return images, join([targets, new])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -12,10 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kdlnet.data.dataset import DetectionDataset
-from kdlnet.data.outlines import Outline
+from kdlnet.data.outlines import Rings
 from kdlnet.losses.masks import DEFECT, UNKNOWN, mask_loss
+from kdlnet.training.warping import Floats, warp_boxes
 
-_PRIOR = 0.02
+_PRIOR = 0.01  # as that of the head: many classes without a defect weigh little
 _BITS = 4  # of a pixel's parts, which OpenCV wants corners in
 
 
@@ -45,49 +47,62 @@ class MaskLesson:
         return self.weight * mask_loss(self.layer(finest.float()), masks, looked_for)
 
 
-class Masks:
-    """Masks (B, C, h, w) of a batch, drawn target by target; a cell has ``stride`` pixels.
+@dataclass(frozen=True)
+class Placed:
+    """Targets ``rows`` (n,) of a dataset in ``images`` (n,) of a batch.
 
-    A cell is of a defect where one pixel of it is. Of a target of ``dataset`` without an outline
+    ``matrices`` (n, 3, 3) move them from where the dataset has them to where the image does.
+    """
+
+    rows: Tensor
+    images: Tensor
+    matrices: Tensor
+
+
+class Masks:
+    """Makes the masks (B, C, h, w) of batches, uint8; a cell has ``stride`` pixels.
+
+    A cell is of a defect where a pixel of it is. Of a target of ``dataset`` without an outline
     nothing is known within its box.
     """
 
-    def __init__(self, dataset: DetectionDataset, classes: int, stride: int, batch: int) -> None:
+    def __init__(self, dataset: DetectionDataset, classes: int, stride: int) -> None:
         height, width = dataset.preprocess.image_size
-        self.dataset = dataset
+        self.shape = classes, height // stride, width // stride
         self.stride = stride
-        self.cells = np.zeros((batch, classes, height // stride, width // stride), np.uint8)
+        self.outlines = dataset.outlines
+        self.boxes = dataset.boxes
+        self.labels = dataset.labels.tolist()
 
-    def draw(self, rows: Tensor, images: Tensor, matrices: Tensor) -> None:
-        """The targets ``rows`` (n,) of the dataset into ``images`` (n,) of the batch.
+    def __call__(self, batch: int, placed: Iterable[Placed]) -> Tensor:
+        """Those of ``batch`` images, from all that was ``placed`` into them."""
+        masks = np.zeros((batch, *self.shape), np.uint8)
+        for some in placed:
+            moves = some.matrices.double()
+            cells = self._cells(warp_boxes(self.boxes[some.rows].double(), moves).numpy())
+            steps = zip(some.rows.tolist(), some.images.tolist(), moves.numpy(), strict=True)
+            for (row, image, move), (x1, y1, x2, y2) in zip(steps, cells.tolist(), strict=True):
+                seen = masks[image, self.labels[row], y1:y2, x1:x2]
+                if seen.size and self.outlines[row]:
+                    move = move - np.array([[0, 0, x1], [0, 0, y1], [0, 0, 0]]) * self.stride
+                    seen[self._inside(self.outlines[row], move, seen.shape)] = DEFECT
+                else:
+                    seen[seen == 0] = UNKNOWN
+        return torch.from_numpy(masks)
 
-        ``matrices`` (n, 3, 3) move them from where the dataset has them to where the image does.
-        """
-        moves = matrices.double().numpy()
-        for row, image, move in zip(rows.tolist(), images.tolist(), moves, strict=True):
-            plane = self.cells[image, int(self.dataset.labels[row])]
-            outline = self.dataset.outlines[row]
-            known = len(outline) > 0
-            corners = outline if known else _corners(self.dataset.boxes[row].tolist())
-            self._fill(plane, corners @ move[:2, :2].T + move[:2, 2], DEFECT if known else UNKNOWN)
+    def _cells(self, boxes: Floats) -> NDArray[np.int64]:
+        """The cells (n, 4) that boxes (n, 4) in pixels touch, the last ones excluded."""
+        _, height, width = self.shape
+        low, high = np.floor(boxes[:, :2] / self.stride), np.ceil(boxes[:, 2:] / self.stride)
+        cells = np.concatenate((low, high), axis=1).clip(0, (width, height) * 2)
+        return cells.astype(np.int64)
 
-    def _fill(self, plane: NDArray[np.uint8], corners: Outline, value: int) -> None:
-        """Cells of ``plane`` (h, w) that ``corners`` (K, 2), pixels of the image, go around."""
-        side = self.stride
-        limits = np.array(plane.shape[::-1])
-        low = np.clip(np.floor(corners.min(axis=0) / side).astype(int), 0, limits)
-        high = np.clip(np.ceil(corners.max(axis=0) / side).astype(int), 0, limits)
-        if (low >= high).any():
-            return
-        (left, top), (right, bottom) = low, high
-        pixels = np.zeros(((bottom - top) * side, (right - left) * side), np.uint8)
-        fixed = np.round((corners - low * side - 0.5) * (1 << _BITS)).astype(np.int32)
-        cv2.fillPoly(pixels, [fixed], 1, shift=_BITS)
-        cells = pixels.reshape(bottom - top, side, right - left, side).max(axis=(1, 3))
-        seen = plane[top:bottom, left:right]
-        seen[(cells > 0) & (seen != DEFECT)] = value
-
-
-def _corners(box: list[float]) -> Outline:
-    x1, y1, x2, y2 = box
-    return np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]])
+    def _inside(self, rings: Rings, move: Floats, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+        """Which cells (h, w) have a pixel within ``rings``, moved by ``move`` (3, 3)."""
+        height, width = shape
+        pixels = np.zeros((height * self.stride, width * self.stride), np.uint8)
+        corners = (ring @ move[:2, :2].T + move[:2, 2] - 0.5 for ring in rings)
+        fixed = [np.round(ring * (1 << _BITS)).astype(np.int32) for ring in corners]
+        cv2.fillPoly(pixels, fixed, 1, shift=_BITS)
+        cells = pixels.reshape(height, self.stride, width, self.stride).any(axis=(1, 3))
+        return np.asarray(cells)

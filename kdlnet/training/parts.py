@@ -124,12 +124,14 @@ def _mask_layer(
     saved: Weights | None,
     on_event: Listener,
 ) -> MaskLayer | None:
-    """What learns by the outlines of defects; None without, and where ``saved`` began without."""
-    drawn = len(train.outlines)
-    if not drawn or not config.loss.mask_weight:
+    """What learns by the outlines of defects; a run that goes on has one if it began with one."""
+    if saved is None:
+        learns = config.loss.mask_weight > 0 and any(train.outlines)
+    else:
+        learns = saved.training.get("masks") is not None
+    if not learns:
         return None
-    if saved is not None and saved.training.get("masks") is None:
-        return None
+    drawn = sum(map(bool, train.outlines))
     boxes = counted(len(train.labels), "box", "boxes")
     text = f"{drawn} of {boxes} have outlines, learned too by a layer that is dropped at the end"
     on_event(Message(f"{text} (--set loss.mask_weight=0: boxes alone)"))

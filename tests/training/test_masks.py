@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import cv2
@@ -53,8 +52,7 @@ def parts(tmp_path: Path) -> Path:
 def _shown(folder: Path, **settings: float) -> tuple[Batch, DetectionDataset]:
     split = load_split(find_dataset(str(folder)), "train")
     dataset = DetectionDataset(split, Preprocess((SIDE, SIDE), 1))
-    masks = partial(Masks, dataset, 2, 8)
-    augment = Augmenter(dataset, 3, None, masks, **settings)  # type: ignore[arg-type]
+    augment = Augmenter(dataset, 3, None, Masks(dataset, 2, 8), **settings)  # type: ignore[arg-type]
     return augment(0, np.arange(24), True, "cpu"), dataset
 
 
@@ -110,6 +108,24 @@ def test_of_a_box_nothing_is_known_inside(parts: Path) -> None:
     assert not (batch.masks == DEFECT)[5].any()
 
 
+def test_a_line_between_pieces_is_no_defect(parts: Path) -> None:
+    """Two squares of a cell each, joined there and back, five cells apart."""
+    corners = [[8, 8], [15, 8], [15, 15], [8, 15]]
+    far = [[x + 40, y + 40] for x, y in corners]
+    ring = np.array([*corners, corners[0], *far, far[0]]) / SIDE
+    (parts / "labels" / "5.txt").write_text("1 " + " ".join(map(str, ring.reshape(-1))))
+    batch, _ = _shown(parts)
+    assert batch.masks is not None
+    assert batch.masks[5, 1].nonzero().tolist() == [[1, 1], [6, 6]]
+
+
+def test_a_run_goes_on_though_its_outlines_are_gone(parts: Path, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(_config(parts), out=tmp_path / "run", on_event=StopAt(1))
+    _without_outlines(parts)
+    assert load_weights(train(build_config({}), resume=tmp_path / "run").last).training["masks"]
+
+
 def test_masks_change_neither_images_nor_boxes(parts: Path) -> None:
     settings = {"mosaic": 0.5, "copy_paste": 0.7, "mixup": 0.5}
     batch, dataset = _shown(parts, **settings)
@@ -123,6 +139,17 @@ def test_the_layer_begins_alike_and_leaves_random_numbers_alone() -> None:
     one, two = MaskLayer(8, 2, 5), MaskLayer(8, 2, 5)
     assert torch.equal(one.weight, two.weight)
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def _without_outlines(folder: Path) -> None:
+    """The same boxes, as rows of boxes."""
+    for file in (folder / "labels").iterdir():
+        rows = file.read_text().split()[1:]
+        if rows:
+            corners = np.array(rows, np.float64).reshape(-1, 2)
+            low, high = corners.min(axis=0), corners.max(axis=0)
+            box = " ".join(f"{value:.8f}" for value in (*(low + high) / 2, *(high - low)))
+            file.write_text(f"1 {box}")
 
 
 def _config(folder: Path, **changes: object) -> TrainConfig:
@@ -157,13 +184,7 @@ def test_a_run_learns_by_outlines_and_goes_on_where_it_was(parts: Path, tmp_path
 
 def test_weight_0_is_a_run_without_outlines_to_the_bit(parts: Path, tmp_path: Path) -> None:
     off = train(_config(parts, epochs=1, loss={"mask_weight": 0}), out=tmp_path / "off")
-    for file in (parts / "labels").iterdir():
-        rows = file.read_text().split()[1:]
-        if rows:
-            corners = np.array(rows, np.float64).reshape(-1, 2)
-            low, high = corners.min(axis=0), corners.max(axis=0)
-            box = " ".join(f"{value:.8f}" for value in (*(low + high) / 2, *(high - low)))
-            file.write_text(f"1 {box}")
+    _without_outlines(parts)
     boxes = train(_config(parts, epochs=1), out=tmp_path / "boxes")
     one, two = (load_weights(run.last) for run in (off, boxes))
     assert one.training["masks"] is None and two.training["masks"] is None

@@ -14,7 +14,7 @@ from kdlnet.curation.formats.imported import NO_ANNOTATION, ImportedImage
 from kdlnet.curation.formats.shapes import LINE, POINTS, STRETCHED, Box, Shape, thick
 from kdlnet.curation.formats.units import are_shares, is_share, refuse_percents
 from kdlnet.data.labels import LabelProblem
-from kdlnet.data.outlines import Outline
+from kdlnet.data.outlines import Outline, cut, stretched, tells_more
 from kdlnet.errors import DataError
 from kdlnet.images.header import look
 from kdlnet.images.read import image_size
@@ -95,8 +95,8 @@ def imported_image(
 
     Shapes of one group and class become one box, flat lines a pixel thick. Swapped corners are
     put in order and boxes clipped to the image, both counted; those outside, without area or
-    repeated are dropped. An outline is kept where the box goes around it, to a pixel; the box is
-    then the one around it. ``origin`` is as for :func:`import_annotations`.
+    repeated are dropped. An outline is kept where the box goes around it, to a pixel, and fitted
+    into it. ``origin`` is as for :func:`import_annotations`.
     """
     height, width = size
     boxes: list[Box] = []
@@ -108,8 +108,6 @@ def imported_image(
     for shape in _grouped(shapes):
         value = _said(shape)
         raw, swapped = _edges(shape, origin)
-        outline = _outline_in(raw, shape.outline)
-        raw = raw if outline is None else _around(outline)
         x1, y1, x2, y2 = raw
         box = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
         reason = _fault(raw, box, (shape.name, box) in seen)
@@ -124,7 +122,7 @@ def imported_image(
         boxes.append(box)
         names.append(shape.name)
         converted += [] if shape.kind == "box" else [shape.kind]
-        outlines.append(None if outline is None else np.clip(outline, 0, (width, height)))
+        outlines.append(None if shape.outline is None else outline_in(raw, box, shape.outline))
     array = np.array(boxes, np.float64).reshape(-1, 4)
     return ImportedImage(
         image,
@@ -138,17 +136,26 @@ def imported_image(
     )
 
 
-def _outline_in(box: Box, outline: Outline | None) -> Outline | None:
-    """``outline`` if the sides of ``box`` touch it, or nearly so."""
-    if outline is None or not np.isfinite(outline).all():
+def outline_in(raw: Box, box: Box, outline: Outline) -> Outline | None:
+    """``outline`` fitted into ``box``, which is ``raw`` cut to the image; all in pixels.
+
+    None where it does not fill one of the two, to a pixel, or tells no more than the box.
+    """
+    if not _fills(outline, raw):
         return None
-    near = np.abs(np.subtract(_around(outline), box)).max() <= _TOUCH
-    return outline if near else None
+    inside = cut(stretched(outline, raw), box)
+    if not _fills(inside, box):
+        return None
+    fitted = stretched(inside, box)
+    return fitted if tells_more(fitted) else None
 
 
-def _around(outline: Outline) -> Box:
-    (x1, y1), (x2, y2) = outline.min(axis=0).tolist(), outline.max(axis=0).tolist()
-    return x1, y1, x2, y2
+def _fills(outline: Outline, box: Box) -> bool:
+    if not np.isfinite(outline).all():
+        return False
+    low, high = outline.min(axis=0), outline.max(axis=0)
+    near = np.abs(np.subtract([*low, *high], box)).max() <= _TOUCH
+    return bool(near and (low < high).all())
 
 
 def _in_pixels(

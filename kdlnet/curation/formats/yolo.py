@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kdlnet.curation.formats.boxes import size_of
+from kdlnet.curation.formats.boxes import outline_in, size_of
 from kdlnet.curation.formats.imported import (
     ImportedImage,
     ImportOptions,
@@ -102,9 +102,11 @@ def _image(
     boxes = labels.boxes * np.array([width, height, width, height])
     names = tuple(class_names[label] for label in labels.labels)
     converted = ("polygon",) * labels.polygons
-    outlines = tuple(
-        None if each is None else np.clip(each, 0, 1) * (width, height) for each in labels.outlines
+    outlines = [None if each is None else each * (width, height) for each in labels.outlines]
+    fitted = tuple(
+        None if each is None else outline_in((*each.min(axis=0), *each.max(axis=0)), box, each)
+        for box, each in zip(map(tuple, boxes.tolist()), outlines, strict=True)
     )
     return ImportedImage(
-        image, (height, width), boxes, names, tuple(problems), split, converted, outlines
+        image, (height, width), boxes, names, tuple(problems), split, converted, fitted
     )

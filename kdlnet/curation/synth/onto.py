@@ -64,7 +64,9 @@ def draw_onto(photo: ImageArray, seed: int, index: int, shapes: Sequence[str]) -
                 light *= 1 - mark.taken[..., None]
                 boxes.append(box)
                 labels.append(label)
-                outlines.append(outline_around(visible_part(mark.body)))
+                x1, y1, x2, y2 = box
+                outline = outline_around(visible_part(mark.body)[y1:y2, x1:x2])
+                outlines.append(outline + np.array([x1, y1]))
                 break
     top = np.iinfo(photo.dtype).max
     image = np.clip(np.rint(light), 0, top).astype(photo.dtype)

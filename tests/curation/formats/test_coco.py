@@ -95,23 +95,25 @@ def test_an_outline_is_kept_where_the_box_goes_around_it(parts):
     triangle = [5, 6, 10, 6, 10.5, 30]
     rows = [
         {"bbox": [5, 6, 5.5, 24], "segmentation": [triangle]},
-        {"bbox": [5.5, 6, 5, 23.5], "segmentation": [triangle], "category_id": 3},  # rounded
+        {"bbox": [5, 6, 6, 25], "segmentation": [triangle]},  # a pixel more, as from centres
         {"bbox": [5, 6, 8, 24], "segmentation": [triangle]},  # the box is something else's
         {"bbox": [5, 6, 20, 24], "segmentation": [triangle, [20, 8, 25, 8, 22, 9]]},  # two pieces
-        {"bbox": [50, 30, 10, 10], "segmentation": [[50, 30, 62, 30, 55, 40]]},
-        {"bbox": [50, 30, 11, 10], "segmentation": [[50, 30, 61, 30, 55, 41]], "category_id": 3},
+        {"bbox": [50, 30, 11, 11], "segmentation": [[50, 30, 61, 30, 55, 41]]},
         {"bbox": [1, 1, 5, 5], "segmentation": [[1, 2, 3]]},
         {"bbox": [1, 1, 5, 6], "segmentation": [[1, 1, 6, 1, float("inf"), 7]]},
+        {"bbox": [30, 10, 1, 20], "segmentation": [[30, 10, 30, 30, 30, 20]]},  # no area
     ]
     save_coco(parts / "ann.json", rows)
     image = read(parts)[0]["a.jpg"]
     drawn = [outline is not None for outline in image.outlines]
-    assert drawn == [True, True, False, False, False, True, False, False]
-    # The box of one that is rounded is the one around what was drawn.
-    assert image.boxes[:3].tolist() == [[5, 6, 10.5, 30], [5, 6, 10.5, 30], [5, 6, 13, 30]]
-    # Past the border both are cut.
-    assert image.boxes[5].tolist() == [50, 30, 60, 40] and image.outlines[5].max() == 60
-    assert image.outlines[5][2].tolist() == [55, 40]
+    assert drawn == [True, True, False, False, True, False, False, False]
+    # What is drawn as a box stays as it is, cut at the border; the outline fills it.
+    wanted = [[5, 6, 10.5, 30], [5, 6, 11, 31], [5, 6, 13, 30], [5, 6, 25, 30], [50, 30, 60, 40]]
+    assert image.boxes[:5].tolist() == wanted
+    assert image.boxes[7].tolist() == [30, 10, 31, 30]
+    for box, outline in zip(image.boxes, image.outlines, strict=True):
+        if outline is not None:
+            assert [*outline.min(axis=0), *outline.max(axis=0)] == box.tolist()
 
 
 def test_box_comes_from_the_polygons_where_there_is_none(parts):

@@ -51,9 +51,9 @@ def test_polygons_become_their_box_and_are_counted(bare):
     (bare / "train/labels/train.txt").write_text("\n".join(rows))
     image = read(bare)[0]["train.jpg"]
     assert image.boxes.round(9).tolist() == [[6, 8, 30, 28], [15, 10, 45, 20], [15, 10, 45, 30]]
-    assert image.converted == ("polygon", "polygon")
+    assert image.converted == ("polygon",)  # a rectangle is a box
     assert image.outlines[0].round(9).tolist() == [[6, 8], [30, 8], [18, 28]]
-    assert image.outlines[2] is None
+    assert image.outlines[1:] == (None, None)
     assert [(p.line, p.reason) for p in image.problems] == [(4, "score"), (5, "class")]
 
 

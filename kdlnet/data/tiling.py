@@ -1,0 +1,49 @@
+"""Which tiles of its images a split shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from kdlnet.data.labels import Split
+from kdlnet.errors import DataError
+from kdlnet.images.read import image_size
+from kdlnet.images.tiles import Tile, cut_boxes, least_visible, tile_grid
+from kdlnet.types import ImageSize, Tiling
+
+
+def plan_tiles(
+    split: Split, tiling: Tiling, min_visible: float, background: float | None
+) -> list[list[Tile]]:
+    """The tiles of each image, from file headers and labels alone.
+
+    With ``background`` the empty ones are thinned out evenly to at most that many for one with a
+    target; where no tile has one, a single one stays. An image that cannot be read has none.
+    """
+    grids = [_grid(path, tiling) for path in split.paths]
+    if background is None:
+        return [tiles for _, tiles in grids]
+    busy = []
+    for found, ((height, width), tiles) in zip(split.labels, grids, strict=True):
+        boxes = found.boxes * np.array([width, height, width, height])
+        least = least_visible(boxes, tiles, min_visible)
+        busy.append([len(cut_boxes(boxes, tile, least)[1]) > 0 for tile in tiles])
+    empty = [(i, k) for i, row in enumerate(busy) for k, used in enumerate(row) if not used]
+    targets = sum(map(sum, busy))
+    wanted = min(len(empty), round(background * targets) if targets else 1)
+    for row in np.linspace(0, len(empty) - 1, wanted).round().astype(int):
+        image, number = empty[row]
+        busy[image][number] = True
+    return [
+        [tile for tile, used in zip(tiles, row, strict=True) if used]
+        for (_, tiles), row in zip(grids, busy, strict=True)
+    ]
+
+
+def _grid(path: Path, tiling: Tiling) -> tuple[ImageSize, list[Tile]]:
+    try:
+        size = image_size(path)
+    except DataError:  # the store names it
+        return (1, 1), []
+    return size, tile_grid(size, tiling)
