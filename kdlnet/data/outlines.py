@@ -73,13 +73,20 @@ def cut(outline: Outline, box: Sequence[float]) -> Outline:
 def rings_of(outline: Outline) -> Rings:
     """The pieces of an outline, without the lines that are walked there and back between them."""
     corners = [tuple(corner) for corner in _without_repeats(outline).tolist()]
-    edges = {edge: k for k, edge in enumerate(zip(corners, corners[1:] + corners[:1], strict=True))}
-    for (start, end), k in edges.items():
-        back = edges.get((end, start))
-        if back is not None and back > k:
-            pieces = corners[k + 1 : back + 1], corners[back + 1 :] + corners[: k + 1]
-            return tuple(ring for piece in pieces for ring in rings_of(np.array(piece)))
-    return (np.array(corners),)
+    edges = list(zip(corners, corners[1:] + corners[:1], strict=True))
+    number = {edge: k for k, edge in enumerate(edges)}
+    rings, open_rings, ring = [], [], []
+    for k, (start, end) in enumerate(edges):
+        ring.append(start)
+        back = number.get((end, start))
+        if back is not None and back > k:  # on to another piece
+            open_rings.append(ring)
+            ring = []
+        elif back is not None and open_rings:  # and back from it
+            rings.append(ring)
+            ring = open_rings.pop()
+    pieces = [_without_repeats(np.array(piece)) for piece in (*rings, *open_rings, ring) if piece]
+    return tuple(piece for piece in pieces if len(piece) > len("xy")) or (np.array(corners),)
 
 
 def as_drawn(outline: Outline, box: Sequence[float]) -> Rings:

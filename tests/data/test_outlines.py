@@ -63,8 +63,15 @@ def test_pieces_and_the_lines_between_them_come_apart() -> None:
     rings = rings_of(outline_around(marked))
     hulls = {(*ring.min(axis=0), *ring.max(axis=0)) for ring in rings}
     assert hulls == {(2, 2, 5, 5), (12, 10, 18, 12), (3, 15, 5, 18)}
+    many = np.zeros((90, 90), bool)
+    many[::2, ::2] = True
+    assert len(rings_of(outline_around(many))) == 45 * 45
     alone = np.array([[0.0, 0], [4, 1], [2, 5], [2, 5]])
     assert [ring.tolist() for ring in rings_of(alone)] == [alone[:3].tolist()]
+    spur = np.array([[0.0, 0], [4, 1], [9, 9], [4, 1], [2, 5]])  # a corner too far and back
+    assert [ring.tolist() for ring in rings_of(spur)] == [[[0, 0], [4, 1], [2, 5]]]
+    line = np.array([[0.0, 0], [4, 1], [9, 9], [4, 1]])
+    assert len(rings_of(line)) == 1
 
 
 def test_what_a_border_cuts_off_is_gone() -> None:
