@@ -162,3 +162,25 @@ def test_any_format_to_any_form_and_overwriting(voc, tmp_path):
     assert json.loads((tmp_path / "out/report.json").read_text())["to"] == "yolo"
     with pytest.raises(DataError, match=r"unknown form 'cooc'.*did you mean 'coco'"):
         convert("voc", voc, tmp_path / "new", to="cooc")
+
+
+def test_outlines_survive_yolo_and_coco(tmp_path):
+    """A rectangle beside them is a box on the way back, in a file of polygons, too."""
+    save_image(tmp_path / "set/images/a.png", HEIGHT, WIDTH)
+    (tmp_path / "set/labels").mkdir()
+    rows = "1 0.25 0.25 0.125 0.25\n2 0.5 0.5 0.75 0.5 0.75 0.75 0.625 1\n"
+    (tmp_path / "set/labels/a.txt").write_text(rows)
+    write_index(tmp_path / "set", NAMES, {"train": [Path("images/a.png")]})
+    convert("yolo", tmp_path / "set", tmp_path / "yolo")
+    convert("yolo", tmp_path / "yolo", tmp_path / "coco", to="coco")
+    convert("coco", tmp_path / "coco", tmp_path / "back")
+    (first,), (last,) = (
+        IMPORTERS["yolo"](tmp_path / name, ImportOptions()).images for name in ("yolo", "back")
+    )
+    for image in (first, last):
+        np.testing.assert_allclose(image.boxes, [[11.25, 5, 18.75, 15], [30, 20, 45, 40]])
+        assert image.outlines[0] is None and image.names == (NAMES[1], NAMES[2])
+        np.testing.assert_allclose(image.outlines[1], [[30, 20], [45, 20], [45, 30], [37.5, 40]])
+    content = json.loads((tmp_path / "coco/annotations/instances_train.json").read_text())
+    # 187.5 by the shoelace formula; of the rectangle the box is its area.
+    assert [one["area"] for one in content["annotations"]] == [75, 187.5]
