@@ -167,9 +167,8 @@ class DetectionDataset:
         self.first = torch.cat((counts.new_zeros(1), counts.cumsum(0)))
         self.boxes = torch.cat([boxes for boxes, _ in found])
         self._rows = [rows for _, rows in found]
-        labels = [
-            self.truth(s.image)[1][rows] for s, (_, rows) in zip(self.samples, found, strict=True)
-        ]
+        own = [self._labels[sample.image].labels for sample in self.samples]
+        labels = [every[rows] for every, rows in zip(own, self._rows, strict=True)]
         self.labels = torch.from_numpy(np.concatenate(labels))
         self.looked_for = self._looked_for()
 
