@@ -16,6 +16,7 @@ from kdlnet.data.dataset import DetectionDataset
 from kdlnet.data.outlines import Rings
 from kdlnet.losses.masks import DEFECT, UNKNOWN, mask_loss
 from kdlnet.training.warping import Floats, warp_boxes
+from kdlnet.types import Batch
 
 _PRIOR = 0.01  # as that of the head: many classes without a defect weigh little
 _BITS = 4  # of a pixel's parts, which OpenCV wants corners in
@@ -36,15 +37,21 @@ class MaskLayer(nn.Conv2d):
 
 
 class MaskLesson:
-    """The loss of what ``layer`` says, times ``weight``."""
+    """The loss of what ``layer`` says, times ``weight``, which falls to 0 along a cosine.
+
+    At last the network learns nothing but boxes.
+    """
 
     def __init__(self, layer: Callable[[Tensor], Tensor], weight: float) -> None:
         self.layer = layer
         self.weight = weight
 
-    def __call__(self, finest: Tensor, masks: Tensor, looked_for: Tensor | None) -> Tensor:
-        """A scalar; ``finest`` (B, width, h, w), the others as :func:`mask_loss` takes them."""
-        return self.weight * mask_loss(self.layer(finest.float()), masks, looked_for)
+    def __call__(self, finest: Tensor, batch: Batch, progress: float) -> Tensor | None:
+        """A scalar, from the finest map (B, width, h, w); None where ``batch`` has no masks."""
+        if batch.masks is None:
+            return None
+        weight = self.weight * 0.5 * (1 + math.cos(math.pi * progress))
+        return weight * mask_loss(self.layer(finest.float()), batch.masks, batch.looked_for)
 
 
 @dataclass(frozen=True)
@@ -63,13 +70,16 @@ class Masks:
     """Makes the masks (B, C, h, w) of batches, uint8; a cell has ``stride`` pixels.
 
     A cell is of a defect where a pixel of it is. Of a target of ``dataset`` without an outline
-    nothing is known within its box.
+    nothing is known within its box, unless boxes are taken as ``filled``.
     """
 
-    def __init__(self, dataset: DetectionDataset, classes: int, stride: int) -> None:
+    def __init__(
+        self, dataset: DetectionDataset, classes: int, stride: int, filled: bool = False
+    ) -> None:
         height, width = dataset.preprocess.image_size
         self.shape = classes, height // stride, width // stride
         self.stride = stride
+        self.filled = filled
         self.outlines = dataset.outlines
         self.boxes = dataset.boxes
         self.labels = dataset.labels.tolist()
@@ -87,7 +97,7 @@ class Masks:
                     move = move - np.array([[0, 0, x1], [0, 0, y1], [0, 0, 0]]) * self.stride
                     seen[self._inside(self.outlines[row], move, seen.shape)] = DEFECT
                 else:
-                    seen[seen == 0] = UNKNOWN
+                    seen[seen != DEFECT] = DEFECT if self.filled else UNKNOWN
         return torch.from_numpy(masks)
 
     def _cells(self, boxes: Floats) -> NDArray[np.int64]:

@@ -124,16 +124,14 @@ def _mask_layer(
     saved: Weights | None,
     on_event: Listener,
 ) -> MaskLayer | None:
-    """What learns by the outlines of defects; a run that goes on has one if it began with one."""
-    if saved is None:
-        learns = config.loss.mask_weight > 0 and any(train.outlines)
-    else:
-        learns = saved.training.get("masks") is not None
-    if not learns:
+    """What learns by the masks of defects; a run that goes on has one if it began with one."""
+    loss = config.loss
+    learns = loss.mask_weight > 0 and (loss.box_masks or any(train.outlines))
+    if not learns if saved is None else saved.training.get("masks") is None:
         return None
-    drawn = sum(map(bool, train.outlines))
-    boxes = counted(len(train.labels), "box", "boxes")
-    text = f"{drawn} of {boxes} have outlines, learned too by a layer that is dropped at the end"
+    known = len(train.labels) if loss.box_masks else sum(map(bool, train.outlines))
+    of = f"{known} of {counted(len(train.labels), 'box', 'boxes')}"
+    text = f"masks of {of} are learned too, by a layer that is dropped at the end"
     on_event(Message(f"{text} (--set loss.mask_weight=0: boxes alone)"))
     width = detector.neck.widths[0]
     return MaskLayer(width, detector.head.num_classes, config.seed).to(find_device(config.device))

@@ -155,7 +155,8 @@ def _loop(
         on_event(Message(line))
     masks = None
     if parts.masks is not None:
-        masks = Masks(parts.train, len(parts.info.names), parts.detector.strides[0])
+        stride, filled = parts.detector.strides[0], config.loss.box_masks
+        masks = Masks(parts.train, len(parts.info.names), stride, filled)
     settings = config.augment.model_dump()
     augmenter = Augmenter(parts.train, config.seed, balance, masks, **settings)
     batches = TrainBatches(augmenter, config.batch, parts.device)

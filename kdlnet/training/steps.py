@@ -56,14 +56,14 @@ class SupervisedStep:
         self.masks = masks
 
     def __call__(self, batch: Batch, progress: float) -> StepOutput:
-        return self.labelled(self.predict(self.recorded, batch.images), batch)
+        return self.labelled(self.predict(self.recorded, batch.images), batch, progress)
 
-    def labelled(self, raw: RawPredictions, batch: Batch) -> StepOutput:
+    def labelled(self, raw: RawPredictions, batch: Batch, progress: float) -> StepOutput:
         """What the labels of ``batch`` say of the predictions ``raw``."""
         found = self.loss(raw, batch.targets, batch.looked_for)
-        if self.masks is None or batch.masks is None:
+        lesson = None if self.masks is None else self.masks(raw.features[0], batch, progress)
+        if lesson is None:
             return found
-        lesson = self.masks(raw.features[0], batch.masks, batch.looked_for)
         return StepOutput(found.loss + lesson, found.parts | {"mask": lesson.detach()})
 
     def predict(self, detector: Forward, images: Tensor) -> RawPredictions:
@@ -105,7 +105,7 @@ class DistillStep:
         measured = due or self.balance is not None
         detector = self.supervised.detector if measured else self.supervised.recorded
         raw = self.supervised.predict(detector, batch.images)
-        labels = self.supervised.labelled(raw, batch)
+        labels = self.supervised.labelled(raw, batch, progress)
         lesson = self.loss(self._seen(raw), taught, progress)
         if not measured:
             return StepOutput(labels.loss + lesson.loss, labels.parts | lesson.parts)
