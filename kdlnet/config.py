@@ -162,7 +162,6 @@ class LossConfig(_Section):
     """Weights of the loss terms and the task-aligned assigner's numbers.
 
     ``mask_weight`` is that of the masks of defects, where labels have outlines; 0 passes over them.
-    ``box_masks``: a box without an outline counts as one that its defect fills.
     """
 
     classification: Literal["varifocal", "quality"] = "varifocal"
@@ -170,7 +169,6 @@ class LossConfig(_Section):
     box_weight: float = Field(2.5, ge=0)
     bins_weight: float = Field(0.5, ge=0)
     mask_weight: float = Field(1.0, ge=0)
-    box_masks: bool = False
     topk: int = Field(13, ge=1)
     alpha: float = Field(1.0, ge=0)
     beta: float = Field(6.0, ge=0)

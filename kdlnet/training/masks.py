@@ -70,16 +70,13 @@ class Masks:
     """Makes the masks (B, C, h, w) of batches, uint8; a cell has ``stride`` pixels.
 
     A cell is of a defect where a pixel of it is. Of a target of ``dataset`` without an outline
-    nothing is known within its box, unless boxes are taken as ``filled``.
+    nothing is known within its box.
     """
 
-    def __init__(
-        self, dataset: DetectionDataset, classes: int, stride: int, filled: bool = False
-    ) -> None:
+    def __init__(self, dataset: DetectionDataset, classes: int, stride: int) -> None:
         height, width = dataset.preprocess.image_size
         self.shape = classes, height // stride, width // stride
         self.stride = stride
-        self.filled = filled
         self.outlines = dataset.outlines
         self.boxes = dataset.boxes
         self.labels = dataset.labels.tolist()
@@ -97,7 +94,7 @@ class Masks:
                     move = move - np.array([[0, 0, x1], [0, 0, y1], [0, 0, 0]]) * self.stride
                     seen[self._inside(self.outlines[row], move, seen.shape)] = DEFECT
                 else:
-                    seen[seen != DEFECT] = DEFECT if self.filled else UNKNOWN
+                    seen[seen != DEFECT] = UNKNOWN
         return torch.from_numpy(masks)
 
     def _cells(self, boxes: Floats) -> NDArray[np.int64]:

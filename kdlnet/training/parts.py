@@ -124,14 +124,12 @@ def _mask_layer(
     saved: Weights | None,
     on_event: Listener,
 ) -> MaskLayer | None:
-    """What learns by the masks of defects; a run that goes on has one if it began with one."""
-    loss = config.loss
-    learns = loss.mask_weight > 0 and (loss.box_masks or any(train.outlines))
+    """What learns by the outlines of defects; a run that goes on has one if it began with one."""
+    learns = config.loss.mask_weight > 0 and any(train.outlines)
     if not learns if saved is None else saved.training.get("masks") is None:
         return None
-    known = len(train.labels) if loss.box_masks else sum(map(bool, train.outlines))
-    of = f"{known} of {counted(len(train.labels), 'box', 'boxes')}"
-    text = f"masks of {of} are learned too, by a layer that is dropped at the end"
+    known, boxes = sum(map(bool, train.outlines)), counted(len(train.labels), "box", "boxes")
+    text = f"outlines of {known} of {boxes} are learned too, by a layer that is dropped at the end"
     on_event(Message(f"{text} (--set loss.mask_weight=0: boxes alone)"))
     width = detector.neck.widths[0]
     return MaskLayer(width, detector.head.num_classes, config.seed).to(find_device(config.device))

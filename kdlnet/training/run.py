@@ -155,8 +155,7 @@ def _loop(
         on_event(Message(line))
     masks = None
     if parts.masks is not None:
-        stride, filled = parts.detector.strides[0], config.loss.box_masks
-        masks = Masks(parts.train, len(parts.info.names), stride, filled)
+        masks = Masks(parts.train, len(parts.info.names), parts.detector.strides[0])
     settings = config.augment.model_dump()
     augmenter = Augmenter(parts.train, config.seed, balance, masks, **settings)
     batches = TrainBatches(augmenter, config.batch, parts.device)

@@ -108,25 +108,6 @@ def test_of_a_box_nothing_is_known_inside(parts: Path) -> None:
     assert not (batch.masks == DEFECT)[5].any()
 
 
-def test_a_filled_box_is_a_mask(parts: Path) -> None:
-    (parts / "labels" / "5.txt").write_text("1 0.5 0.5 0.25 0.25\n")
-    split = load_split(find_dataset(str(parts)), "train")
-    dataset = DetectionDataset(split, Preprocess((SIDE, SIDE), 1))
-    masks = Augmenter(dataset, 3, None, Masks(dataset, 2, 8, True))(
-        0, np.arange(6), True, "cpu"
-    ).masks
-    assert masks is not None and not (masks == UNKNOWN).any()
-    inside = [[y, x] for y in range(3, 5) for x in range(3, 5)]
-    assert masks[5, 1].nonzero().tolist() == inside
-    assert masks[0, 1].sum() == 10  # where there is an outline it counts
-
-
-def test_boxes_are_learned_as_masks_where_asked(parts: Path, tmp_path: Path) -> None:
-    _without_outlines(parts)
-    run = train(_config(parts, epochs=1, loss={"box_masks": True}), out=tmp_path / "run")
-    assert load_weights(run.last).training["masks"]
-
-
 def test_a_line_between_pieces_is_no_defect(parts: Path) -> None:
     """Two squares of a cell each, joined there and back, five cells apart."""
     corners = [[8, 8], [15, 8], [15, 15], [8, 15]]
@@ -186,7 +167,7 @@ def test_a_run_learns_by_outlines_and_goes_on_where_it_was(parts: Path, tmp_path
             told.append(event.text)
 
     whole = train(_config(parts), out=tmp_path / "whole", on_event=listen)
-    assert any(line.startswith("masks of 4 of 4 boxes are learned") for line in told)
+    assert any(line.startswith("outlines of 4 of 4 boxes are learned") for line in told)
     assert "mask" in (whole.folder / "results.csv").read_text().splitlines()[0].split(",")
     saved = load_weights(whole.last).training
     layer = saved["masks"]
