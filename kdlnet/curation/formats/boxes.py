@@ -151,7 +151,7 @@ def outline_in(raw: Box, box: Box, outline: Outline) -> Outline | None:
 
 
 def _fills(outline: Outline, box: Box) -> bool:
-    if not np.isfinite(outline).all():
+    if not len(outline) or not np.isfinite(outline).all():
         return False
     low, high = outline.min(axis=0), outline.max(axis=0)
     near = np.abs(np.subtract([*low, *high], box)).max() <= _TOUCH

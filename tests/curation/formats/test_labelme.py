@@ -62,6 +62,13 @@ def test_shapes_become_the_boxes_around_them(parts):
     assert image.outlines[1].tolist() == [[5, 6], [10.5, 6], [7, 30]]
 
 
+def test_an_outline_outside_of_the_image_leaves_the_box_alone(parts):
+    bend = [[-9, -9], [20, -9], [20, -4], [-4, -4], [-4, 20], [-9, 20]]
+    save_labelme(parts / "a.json", [("dent", "polygon", bend)])
+    image = read(parts)[0]["a.jpg"]
+    assert image.boxes.tolist() == [[0, 0, 20, 20]] and image.outlines == (None,)
+
+
 def test_what_is_no_box_is_dropped_with_its_number(parts):
     shapes = [
         ("dent", "point", [[5, 6]]),
