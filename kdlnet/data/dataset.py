@@ -243,12 +243,12 @@ class DetectionDataset:
     def outlines(self) -> list[Rings]:
         """What the box of each target goes around, in pixels of the network input."""
         found: list[Rings] = []
-        boxes = iter(self.boxes.tolist())
-        for sample, rows in zip(self.samples, self._rows, strict=True):
+        boxes = self.boxes.split(torch.diff(self.first).tolist())
+        for sample, rows, own in zip(self.samples, self._rows, boxes, strict=True):
             outlines, geometry = self._labels[sample.image].outlines, sample.letterbox
             sides = np.array(geometry.original_size[::-1]) * geometry.scale
-            for row in rows.tolist():
-                box, outline = next(boxes), outlines[row] if outlines else None
+            for row, box in zip(rows.tolist(), own.tolist(), strict=True):
+                outline = outlines[row] if outlines else None
                 rings = () if outline is None else as_drawn(outline * sides + geometry.offset, box)
                 found.append(rings)
         return found

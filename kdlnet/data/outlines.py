@@ -95,8 +95,13 @@ def as_drawn(outline: Outline, box: Sequence[float]) -> Rings:
     With as many corners as can be told apart there.
     """
     rings = (cut(ring, box) for ring in rings_of(outline))
-    fine = (cv2.approxPolyDP(r.astype(np.float32)[:, None], _FINE, True) for r in rings if len(r))
-    return tuple(ring[:, 0].astype(np.float64) for ring in fine)
+    return tuple(simplified(ring, _FINE) for ring in rings if len(ring))
+
+
+def simplified(outline: Outline, off: float) -> Outline:
+    """``outline``, K >= 1, with fewer corners, nowhere further ``off`` than so many pixels."""
+    corners = outline.astype(np.float32)[:, None]
+    return cv2.approxPolyDP(corners, off, closed=True)[:, 0].astype(np.float64)
 
 
 def _without_repeats(outline: Outline) -> Outline:

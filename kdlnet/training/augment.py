@@ -7,8 +7,9 @@ round of the dataset each time that an epoch shows it again.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -101,7 +102,7 @@ class Augmenter:
         draws = Draws(self.seed, epoch, numbers)
         indices = numbers % len(self.dataset)
         tiled = (draws["mosaic"] < self.mosaic) & mixing
-        trail: list[Placed] = []
+        trail: list[Callable[[], Placed]] = []  # asked only where there are masks to be made
         images, targets, shown = self._warped(indices, tiled, draws, device, trail)
         if mixing:
             pasted = np.flatnonzero(draws["paste"] < self.copy_paste)
@@ -113,7 +114,9 @@ class Augmenter:
         images = to_network(images.clamp_(0, 1), self.dataset.preprocess.channels)
         rows = torch.from_numpy(indices)
         known = self.dataset.looked_for_in(rows, device)
-        masks = None if self.masks is None else self.masks(len(rows), trail).to(device)
+        masks = None
+        if self.masks is not None:
+            masks = self.masks(len(rows), (place() for place in trail)).to(device)
         return Batch(images, targets.to(device), rows, known, masks)
 
     def _warped(
@@ -122,7 +125,7 @@ class Augmenter:
         tiled: NDArray[np.bool_],
         draws: Draws,
         device: torch.device | str,
-        trail: list[Placed],
+        trail: list[Callable[[], Placed]],
     ) -> tuple[Tensor, Targets, list[Targets]]:
         """Mosaic (2 x 2 tiles on a canvas twice as large) and affine, in one sampling.
 
@@ -148,9 +151,7 @@ class Augmenter:
             images[where.to(device)] = warp(canvas, matrices, size, self.dataset.preprocess.pad)
             flat = torch.from_numpy(sources.reshape(-1))
             parts.append(self._moved(self.dataset.targets(flat), side, matrices, where))
-            found, owner = self.dataset.rows(flat)
-            image, moves = owner // side**2, self._places(owner, side)
-            trail.append(Placed(found, where[image], matrices[image] @ moves))
+            trail.append(partial(self._placed, flat, side, matrices, where))
             if self.copy_paste:
                 numbers = torch.arange(len(flat))
                 whole = Targets(self._pictures[flat], numbers, numbers)
@@ -192,18 +193,24 @@ class Augmenter:
 
     def _moved(self, found: Targets, side: int, matrices: Tensor, rows: Tensor) -> Targets:
         """Boxes of sources, ``side * side`` of them an image, where the canvas shows them."""
-        sample = found.image_index // side**2
-        offset = self._places(found.image_index, side)[:, :2, 2].float()
+        sample, offset = found.image_index // side**2, self._offsets(found.image_index, side)
         boxes = warp_boxes(found.boxes + offset.repeat(1, 2), matrices[sample].float())
         size = self.dataset.preprocess.image_size
         return visible(Targets(boxes, found.labels, rows[sample]), size)
 
-    def _places(self, sources: Tensor, side: int) -> Tensor:
-        """Matrices (n, 3, 3) from each source (n,), ``side * side`` an image, to its canvas."""
+    def _placed(self, samples: Tensor, side: int, matrices: Tensor, rows: Tensor) -> Placed:
+        """All targets of ``samples`` as sources, whether :meth:`_moved` leaves them in or not."""
+        found, source = self.dataset.rows(samples)
+        moves = matrices[source // side**2].double()
+        offset = self._offsets(source, side).double()
+        moves[:, :2, 2] += (moves[:, :2, :2] @ offset[..., None]).squeeze(-1)
+        return Placed(found, rows[source // side**2], moves)
+
+    def _offsets(self, sources: Tensor, side: int) -> Tensor:
+        """Where in its canvas each source (n,) begins (n, 2), x and y in pixels."""
         height, width = self.dataset.preprocess.image_size
-        tile = (sources % side**2).numpy()
-        places = translation(tile % side * float(width), tile // side * float(height))
-        return torch.from_numpy(places)
+        tile = sources % side**2
+        return torch.stack((tile % side * width, tile // side * height), dim=1)
 
     def _seen(self, images: Tensor, draws: Draws) -> Tensor:
         """Images (B, C, H, W) under another lens, lamp and sensor, in this order.
@@ -238,7 +245,7 @@ class Augmenter:
         rows: NDArray[np.int64],
         draws: Draws,
         indices: NDArray[np.int64],
-        trail: list[Placed],
+        trail: list[Callable[[], Placed]],
     ) -> tuple[Tensor, Targets]:
         """Blends the samples ``rows`` with one more image each; both keep their boxes."""
         if not len(rows):
@@ -249,8 +256,8 @@ class Augmenter:
         where = torch.from_numpy(rows)
         images[where] = torch.lerp(images[where], other, share.to(images)[:, None, None, None])
         found = self.dataset.targets(torch.from_numpy(partners))
-        drawn, owner = self.dataset.rows(torch.from_numpy(partners))
-        trail.append(Placed(drawn, where[owner], torch.eye(3).expand(len(drawn), 3, 3)))
+        unmoved = torch.eye(3).expand(len(rows), 3, 3)
+        trail.append(partial(self._placed, torch.from_numpy(partners), 1, unmoved, where))
         return images, join([targets, Targets(found.boxes, found.labels, where[found.image_index])])
 
     def _paste(
@@ -261,7 +268,7 @@ class Augmenter:
         rows: NDArray[np.int64],
         draws: Draws,
         indices: NDArray[np.int64],
-        trail: list[Placed],
+        trail: list[Callable[[], Placed]],
     ) -> tuple[Tensor, Targets]:
         """Copies one labelled box of another image to a free place of each sample ``rows``.
 
@@ -287,5 +294,5 @@ class Augmenter:
         patch = warp(donor, matrices, size, self.dataset.preprocess.pad)
         mask = soft_mask(new.boxes, size).to(images.device)
         images[new.image_index] = torch.lerp(images[new.image_index], patch, mask)
-        trail.append(Placed(chosen[free], new.image_index, matrices))
+        trail.append(partial(Placed, chosen[free], new.image_index, matrices))
         return images, join([targets, new])

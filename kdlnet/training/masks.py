@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from kdlnet.data.dataset import DetectionDataset
 from kdlnet.data.outlines import Rings
+from kdlnet.losses.distill_loss import SCHEDULES
 from kdlnet.losses.masks import DEFECT, UNKNOWN, mask_loss
 from kdlnet.training.warping import Floats, warp_boxes
 from kdlnet.types import Batch
@@ -50,7 +51,7 @@ class MaskLesson:
         """A scalar, from the finest map (B, width, h, w); None where ``batch`` has no masks."""
         if batch.masks is None:
             return None
-        weight = self.weight * 0.5 * (1 + math.cos(math.pi * progress))
+        weight = self.weight * SCHEDULES["cosine"](progress)
         return weight * mask_loss(self.layer(finest.float()), batch.masks, batch.looked_for)
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +19,7 @@ from kdlnet.data.catalog import DatasetInfo, find_dataset
 from kdlnet.data.dataset import read_split
 from kdlnet.data.folders import image_folders
 from kdlnet.data.labels import ImageLabels, summarize
+from kdlnet.data.outlines import simplified
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, Message, Progress, ignore
 from kdlnet.images.read import ImageArray, read_image
@@ -204,8 +204,7 @@ def _corners(labels: ImageLabels, size: tuple[int, int]) -> list[list[float]]:
     for outline in labels.outlines:
         corners: list[float] = []
         if outline is not None:
-            pixels = (outline * size).astype(np.float32)[:, None]
-            corners = cv2.approxPolyDP(pixels, 0.5, True).reshape(-1).tolist()
+            corners = simplified(outline * size, 0.5).reshape(-1).tolist()
         shown.append(corners)
     return shown
 

@@ -130,18 +130,23 @@ def test_one_row_with_a_number_of_an_object_decides_for_all():
 
 
 @pytest.mark.parametrize(
-    "rows",
+    ("rows", "outlines"),
     [
-        [TRIANGLE],
-        ["0 0.4 0.35 0.6 0.35 0.65 0.65 0.4 0.65"],  # of four corners
-        # Keypoints come in one number: among polygons of others this is a spike.
-        [KEYPOINTS, TRIANGLE, "0 0.1 0.1 0.2 0.1 0.2 0.2 0.1 0.2", "0 0 0 1 0 1 1 0 1 0 0"],
+        ([TRIANGLE], [True]),
+        (["0 0.4 0.35 0.6 0.35 0.65 0.65 0.4 0.65"], [True]),
+        (["0 0.4 0.35 0.6 0.35 0.6 0.65 0.4 0.65"], [False]),  # no more than its box
+        (
+            # Keypoints come in one number: among polygons of others this is a spike.
+            [KEYPOINTS, TRIANGLE, "0 0.1 0.1 0.2 0.1 0.2 0.2 0.1 0.2", "0 0 0 1 0 1 1 0 1 0 0"],
+            [True, True, False, False],
+        ),
     ],
 )
-def test_polygons_stay_polygons(rows):
+def test_polygons_stay_polygons(rows, outlines):
     labels, problems = parse("\n".join(rows))
     assert (len(labels.boxes), problems) == (len(rows), [])
-    assert labels.outlines[rows.index(TRIANGLE) if TRIANGLE in rows else 0] is not None
+    assert [outline is not None for outline in labels.outlines] == outlines
+    assert labels.polygons == sum(outlines)
 
 
 def test_comments_tabs_and_exponents_are_read():

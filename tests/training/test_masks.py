@@ -17,7 +17,7 @@ from kdlnet.events import Message
 from kdlnet.inference.weights import load_weights
 from kdlnet.losses.masks import DEFECT, UNKNOWN
 from kdlnet.training.augment import Augmenter
-from kdlnet.training.masks import MaskLayer, Masks
+from kdlnet.training.masks import MaskLayer, MaskLesson, Masks
 from kdlnet.types import Batch, Preprocess
 from kdlnet.verbs.distill import distill
 from kdlnet.verbs.train import train
@@ -132,6 +132,27 @@ def test_masks_change_neither_images_nor_boxes(parts: Path) -> None:
     plain = Augmenter(dataset, 3, **settings)(0, np.arange(24), True, "cpu")  # type: ignore[arg-type]
     assert plain.masks is None and torch.equal(plain.images, batch.images)
     assert torch.equal(plain.targets.boxes, batch.targets.boxes)
+
+
+def test_nothing_is_worked_out_for_masks_that_nobody_makes(
+    parts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would cost every training on boxes alone a seventh of its augmentation."""
+    _, dataset = _shown(parts)
+    monkeypatch.setattr(Augmenter, "_placed", lambda *asked: pytest.fail("asked for nothing"))
+    settings = {"mosaic": 0.5, "copy_paste": 0.7, "mixup": 0.5}
+    Augmenter(dataset, 3, **settings)(0, np.arange(24), True, "cpu")  # type: ignore[arg-type]
+
+
+def test_the_lesson_falls_to_nothing(parts: Path) -> None:
+    batch, _ = _shown(parts)
+    finest = torch.randn(24, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    lesson = MaskLesson(MaskLayer(4, 2, 0), 2.0)
+    first, middle, last = (lesson(finest, batch, progress) for progress in (0.0, 0.5, 1.0))
+    assert first is not None and middle is not None and last is not None
+    assert first.item() > 0
+    assert middle.item() == pytest.approx(first.item() / 2)
+    assert last.item() == pytest.approx(0, abs=1e-6)
 
 
 def test_the_layer_begins_alike_and_leaves_random_numbers_alone() -> None:

@@ -15,6 +15,7 @@ from kdlnet.curation.formats.imported import (
     sort_out,
 )
 from kdlnet.curation.formats.parse import read_class_file, split_named
+from kdlnet.curation.formats.shapes import box_around
 from kdlnet.data.catalog import find_dataset
 from kdlnet.data.label_files import LabelReader, find_unread
 from kdlnet.data.labels import LabelProblem
@@ -104,7 +105,7 @@ def _image(
     converted = ("polygon",) * labels.polygons
     outlines = [None if each is None else each * (width, height) for each in labels.outlines]
     fitted = tuple(
-        None if each is None else outline_in((*each.min(axis=0), *each.max(axis=0)), box, each)
+        None if each is None else outline_in(box_around(each.tolist()), box, each)
         for box, each in zip(map(tuple, boxes.tolist()), outlines, strict=True)
     )
     return ImportedImage(

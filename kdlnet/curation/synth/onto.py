@@ -65,7 +65,7 @@ def draw_onto(photo: ImageArray, seed: int, index: int, shapes: Sequence[str]) -
                 boxes.append(box)
                 labels.append(label)
                 x1, y1, x2, y2 = box
-                outline = outline_around(visible_part(mark.body)[y1:y2, x1:x2])
+                outline = outline_around(visible_part(mark.body[y1:y2, x1:x2]))
                 outlines.append(outline + np.array([x1, y1]))
                 break
     top = np.iinfo(photo.dtype).max
