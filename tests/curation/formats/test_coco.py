@@ -102,11 +102,12 @@ def test_an_outline_is_kept_where_the_box_goes_around_it(parts):
         {"bbox": [1, 1, 5, 5], "segmentation": [[1, 2, 3]]},
         {"bbox": [1, 1, 5, 6], "segmentation": [[1, 1, 6, 1, float("inf"), 7]]},
         {"bbox": [30, 10, 1, 20], "segmentation": [[30, 10, 30, 30, 30, 20]]},  # no area
+        {"bbox": [50, 29, 10.8, 11], "segmentation": [[60.8, 29, 50, 34, 50, 40]]},  # a corner less
     ]
     save_coco(parts / "ann.json", rows)
     image = read(parts)[0]["a.jpg"]
     drawn = [outline is not None for outline in image.outlines]
-    assert drawn == [True, True, False, False, True, False, False, False]
+    assert drawn == [True, True, False, False, True, False, False, False, True]
     # What is drawn as a box stays as it is, cut at the border; the outline fills it.
     wanted = [[5, 6, 10.5, 30], [5, 6, 11, 31], [5, 6, 13, 30], [5, 6, 25, 30], [50, 30, 60, 40]]
     assert image.boxes[:5].tolist() == wanted
