@@ -48,6 +48,10 @@ def compare(
     data_root: DataRoot = None,
     split: Split = None,
     group_by: GroupBy = None,
+    folds: Annotated[
+        bool,
+        option("--folds", help="A and B are folders of runs fold-1, fold-2 ...; --data theirs."),
+    ] = False,
     rounds: Rounds = None,
     seed: Seed = None,
     batch: Batch = None,
@@ -62,10 +66,12 @@ def compare(
     Differences of AP, AP50, AP75 and recall with 95 % intervals from a paired bootstrap
     over images, the images whose verdict changes with an exact test, and how far the scores
     are shifted. Several files a side, joined by commas, are seeds: their differences are
-    averaged. Exported files will do.
+    averaged. Exported files will do. With --folds every image is judged by the training that
+    never saw it, on both sides.
 
     \b
     kdlnet compare baseline/best.pt student/best.pt --data neu-det --split test
+    kdlnet compare runs/before runs/after --folds --data folds
     """
     if data is None:
         raise UsageProblem("no dataset: give --data, a name in datasets.yaml or a data.yaml")
@@ -80,6 +86,7 @@ def compare(
                 _files(b),
                 data=data,
                 overwrite=overwrite,
+                folds=folds,
                 on_event=printer,
                 **given(data_root=data_root, split=split, group_by=group_by, rounds=rounds),
                 **given(seed=seed, batch=batch, device=device, out=out),
@@ -98,6 +105,13 @@ def show_comparison(console: Console, result: Comparison) -> None:
     rows = [_row(name, value) for name, value in result.differences.items()]
     rows += [_class_row(name, found) for name, found in result.per_class.items()]
     console.table(("", "A", "B", "difference", "95 % interval"), rows)
+    if result.folds:
+        parts = [
+            (fold.data.parent.name, str(fold.boxes), *map(figure, (*fold.ap, *fold.ap50)))
+            for fold in result.folds
+        ]
+        heads = ("AP of A", "AP of B", "AP50 of A", "AP50 of B")
+        console.table(("fold", "boxes", *heads), parts)
     pairs = len(result.shifts)
     over = f", {pairs} pairs added up" if pairs > 1 else ""
     for kind, counts in result.flips.counts.items():

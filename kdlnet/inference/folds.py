@@ -1,10 +1,78 @@
-"""The files of a cross-validation: one training a fold, each with the part that it never saw."""
+"""Files, each with the split that it is measured on: one, or of a cross-validation one a fold."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
+import numpy as np
+
+from kdlnet.curation.groups import find_groups, name_below
+from kdlnet.data.catalog import DatasetInfo
+from kdlnet.data.dataset import DetectionDataset
+from kdlnet.data.labels import Split
 from kdlnet.errors import DataError, WeightsError
+from kdlnet.events import Listener, Message
+from kdlnet.images.contract import Seeing, adjusted
+from kdlnet.inference.evaluate import count_learned, open_split
+from kdlnet.inference.runtimes import Runtime, open_runtime
+from kdlnet.metrics.average_precision import average_precision
+from kdlnet.metrics.evaluation import Fold
+from kdlnet.metrics.result import ImageResult
+from kdlnet.metrics.verdict import VerdictRule
+from kdlnet.utils.manifest import report_of
+from kdlnet.utils.paths import shown
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file and the split that it is measured on.
+
+    ``learned`` counts the images of it that the file has learned from, None where it does not tell.
+    """
+
+    file: Path
+    runtime: Runtime
+    info: DatasetInfo
+    dataset: DetectionDataset
+    loaded: Split
+    learned: int | None
+
+    @property
+    def left_out(self) -> list[str]:
+        """A line for each image that is not used."""
+        return [*self.loaded.left_out, *self.dataset.unreadable]
+
+
+def open_part(
+    file: Path,
+    info: DatasetInfo,
+    split: str,
+    device: str,
+    on_event: Listener,
+    *,
+    seen: Seeing | None = None,
+    strict: bool = False,
+    exact: bool = False,
+) -> Part:
+    """The file as it is, not fused in memory, and the split as it wants to see it.
+
+    Raises WeightsError where with ``exact`` the dataset has other classes, more or fewer.
+    """
+    asked = seen or Seeing()
+    runtime = open_runtime(file, device=device, fuse=False, image_size=asked.image_size)
+    if exact and set(runtime.names) != set(info.names):
+        raise WeightsError(
+            f"{str(file)!r} knows {', '.join(runtime.names)}, the dataset has "
+            f"{', '.join(info.names)}: compare weights of the same classes"
+        )
+    contract = adjusted(runtime.preprocess, None, asked.window, asked.tile, asked.overlap)
+    dataset, loaded = open_split(runtime, info, split, contract, strict, on_event)
+    learned = count_learned(runtime, dataset.paths, split, on_event)
+    return Part(file, runtime, info, dataset, loaded, learned)
 
 
 def find_folds(runs: Path, data: Path) -> list[tuple[Path, str]]:
@@ -37,3 +105,100 @@ def _number(folder: Path) -> int:
     """N of ``fold-N``, -1 for another name."""
     text = folder.name.removeprefix("fold-")
     return int(text) if text.isdecimal() else -1
+
+
+def require_alike(parts: Sequence[Part]) -> None:
+    """Raises WeightsError where folds have other classes, DataError for a leak."""
+    first, *others = parts
+    for other in others:
+        if other.runtime.names != first.runtime.names:
+            raise WeightsError(
+                f"{str(first.file)!r} and {str(other.file)!r} differ in their classes: pool files "
+                "that were trained alike"
+            )
+    # A link beside its image is no second fold.
+    real = [{path.resolve() for path in part.dataset.paths} for part in parts]
+    images = Counter(image for found in real for image in found)
+    image, count = max(images.items(), key=lambda item: item[1])
+    if count > 1:
+        raise DataError(
+            f"image {str(image)!r} is in {count} folds: make them with kdlnet data split --folds"
+        )
+
+
+def one_rule(parts: Sequence[Part], on_event: Listener) -> VerdictRule:
+    """The rule by which all parts are judged: their own, or of single scores the mean, and told.
+
+    A training leaves the score that was best on its own fold, so that they differ. Raises
+    WeightsError for rules that have no mean.
+    """
+    rules = [part.runtime.rule for part in parts]
+    if len(set(rules)) == 1:
+        return rules[0]
+    for part, rule in zip(parts, rules, strict=True):
+        if rule != VerdictRule.at(rule.score):
+            raise WeightsError(
+                f"{str(part.file)!r} has thresholds by class, size or count, others differ: give "
+                "all folds one rule (kdlnet calibrate), or pool what the trainings left"
+            )
+    scores = [rule.score for rule in rules]
+    on_event(
+        Message(
+            f"thresholds of {shown(parts[0].file)} and the other folds are {min(scores):.4g} to "
+            f"{max(scores):.4g}: verdicts are those of their mean, {fmean(scores):.4g}"
+        )
+    )
+    return VerdictRule.at(fmean(scores))
+
+
+def groups_of(
+    parts: Sequence[Part], group_by: str | None, folds: Path | None, on_event: Listener
+) -> list[int]:
+    """The group of each image, as numbers from 0.
+
+    Without ``group_by`` images in ``folds`` are grouped as the folds were made, and else each
+    stands for itself; that is told. Raises DataError as
+    :func:`~kdlnet.curation.groups.find_groups` does.
+    """
+    images = [path for part in parts for path in part.dataset.paths]
+    names = [name_below(path, part.info.root) for part in parts for path in part.dataset.paths]
+    stored = report_of(folds).get("group_by") if folds and group_by is None else None
+    if stored is None:
+        groups = find_groups(group_by, names, images)
+    else:
+        try:
+            groups = find_groups(stored, names, images)
+        except DataError as error:
+            text = f"the folds were made with --group-by {stored!r}, which no longer holds"
+            on_event(Message(f"{text}: {error}; each image stands for itself", "warning"))
+            groups = names
+        else:
+            on_event(Message(f"images are in groups as the folds were made: {stored!r}"))
+    numbers: list[int] = np.unique(groups, return_inverse=True)[1].tolist()
+    return numbers
+
+
+def learned_of(parts: Sequence[Part]) -> int | None:
+    """How many images were learned from, None where that is not known of all."""
+    known = [part.learned for part in parts if part.learned is not None]
+    return sum(known) if len(known) == len(parts) else None
+
+
+def each_fold(
+    parts: Sequence[Part], found: Sequence[list[ImageResult]], max_detections: int
+) -> list[Fold]:
+    """The figures of every part, from what was ``found`` on it."""
+    folds = []
+    for part, results in zip(parts, found, strict=True):
+        figures = average_precision(results, part.runtime.names, max_detections)
+        folds.append(
+            Fold(
+                part.file,
+                part.info.source,
+                figures.images,
+                figures.truths,
+                figures.ap,
+                figures.ap50,
+            )
+        )
+    return folds

@@ -14,6 +14,25 @@ SCHEMA = 1
 """Of comparison.json, see docs/metrics.md."""
 
 
+@dataclass(frozen=True, slots=True)
+class FoldFigures:
+    """A and B on one part of a cross-validation: ``boxes`` true ones in ``images``.
+
+    ``ap`` and ``ap50`` are those of A and of B, means over the pairs; None without true boxes.
+    """
+
+    data: Path
+    images: int
+    boxes: int
+    ap: tuple[float | None, float | None]
+    ap50: tuple[float | None, float | None]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Builtins, ready for JSON."""
+        both = {name: dict(zip("ab", getattr(self, name), strict=True)) for name in ("ap", "ap50")}
+        return {"data": str(self.data), "images": self.images, "boxes": self.boxes, **both}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
     """B minus A on one split.
@@ -22,7 +41,7 @@ class Comparison:
     pairs, and the same of each class in ``per_class``; ``reason`` is why the images tell nothing,
     None where they do. ``flips`` are the images by what A and B
     say of them at their own thresholds, ``shifts`` of the scores one a pair, ``figures`` a row for
-    each file.
+    each file, ``folds`` one for each part of a cross-validation.
     """
 
     folder: Path
@@ -38,6 +57,7 @@ class Comparison:
     flips: Flips
     shifts: list[ScoreShift]
     figures: list[dict[str, Any]] = field(default_factory=list)
+    folds: list[FoldFigures] = field(default_factory=list)
     reason: str | None = None
 
     @property
@@ -69,4 +89,5 @@ class Comparison:
             "flips": self.flips.to_dict(),
             "score_shift": [shift.to_dict() for shift in self.shifts],
             "figures": self.figures,
+            "folds": [fold.to_dict() for fold in self.folds],
         }

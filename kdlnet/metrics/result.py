@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,10 @@ class ImageResult:
         """Which detections (N,) have a finite score and finite corners."""
         usable: NDArray[np.bool_] = np.isfinite(self.scores) & np.isfinite(self.boxes).all(axis=1)
         return usable
+
+    def renumbered(self, row: Ints) -> ImageResult:
+        """The same with ``row[k]`` for every label k: how another list of classes counts."""
+        return replace(self, labels=row[self.labels], truth_labels=row[self.truth_labels])
 
 
 def box_iou(a: Floats, b: Floats) -> Floats:

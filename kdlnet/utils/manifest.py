@@ -80,11 +80,17 @@ def strangers(folder: Path) -> list[Path]:
 
 def is_dataset(folder: Path) -> bool:
     """Whether kdlnet wrote the dataset in ``folder``: its report says so."""
+    return bool(report_of(folder))
+
+
+def report_of(folder: Path) -> Entry:
+    """What the report of a dataset that kdlnet wrote says; empty where there is none."""
     try:
         values = json.loads((folder / REPORT_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
-    return isinstance(values, dict) and values.get("made_by") == MADE_BY
+        return {}
+    ours = isinstance(values, dict) and values.get("made_by") == MADE_BY
+    return dict(values) if ours else {}
 
 
 def _files(folder: Path) -> Iterator[Path]:

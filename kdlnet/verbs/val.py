@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from statistics import fmean
 
-import numpy as np
-
-from kdlnet.curation.groups import find_groups, lots_of, name_below
-from kdlnet.data.catalog import DatasetInfo, find_dataset
-from kdlnet.data.dataset import DetectionDataset
+from kdlnet.curation.groups import lots_of
+from kdlnet.data.catalog import find_dataset
 from kdlnet.data.folders import image_folders
-from kdlnet.data.labels import Split
-from kdlnet.errors import DataError, WeightsError
 from kdlnet.events import Listener, Message, ignore
-from kdlnet.images.contract import Seeing, TileChoice, adjusted
+from kdlnet.images.contract import Seeing, TileChoice
 from kdlnet.images.window import Window
-from kdlnet.inference.evaluate import VAL_SCORE, count_learned, detect, open_split
-from kdlnet.inference.folds import find_folds
-from kdlnet.inference.runtimes import Runtime, open_runtime
+from kdlnet.inference.evaluate import VAL_SCORE, detect
+from kdlnet.inference.folds import (
+    Part,
+    each_fold,
+    find_folds,
+    groups_of,
+    learned_of,
+    one_rule,
+    open_part,
+    require_alike,
+)
+from kdlnet.inference.runtimes import Runtime
 from kdlnet.metrics.analysis import analyse
 from kdlnet.metrics.average_precision import (
     AveragePrecision,
@@ -32,11 +34,10 @@ from kdlnet.metrics.average_precision import (
 )
 from kdlnet.metrics.drift import CHANGES, Change, measure_drift
 from kdlnet.metrics.errors import Errors, find_errors
-from kdlnet.metrics.evaluation import EvalResult, Fold
+from kdlnet.metrics.evaluation import EvalResult
 from kdlnet.metrics.intervals import Interval
 from kdlnet.metrics.rates import PartRates, Rate, VerdictReport, measure
 from kdlnet.metrics.result import ImageResult
-from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.ops.limits import IOU_THRESHOLD, MAX_DETECTIONS
 from kdlnet.report.pages.calibrated import limits_of
 from kdlnet.report.pages.subject import Subject
@@ -97,21 +98,25 @@ def validate(
     :func:`~kdlnet.curation.groups.groups_by_rule`.
     ``mm_per_pixel`` of the original image gives the sizes of defects in mm, too.
     With ``folds`` both are folders, see :func:`~kdlnet.inference.folds.find_folds`: each file is
-    measured on the part that it never saw, and the figures are of all parts together.
+    measured on the part that it never saw, and the figures are of all parts together; without
+    ``group_by`` images are then grouped as the folds were made.
     ``drift`` measures again after each of :data:`~kdlnet.metrics.drift.CHANGES` of the images.
     Raises WeightsError, DataError or ConfigError for what cannot be used.
     """
     pairs = find_folds(weights, Path(data)) if folds else [(weights, data)]
     seen = Seeing(image_size, window, tile, overlap)
     parts = [
-        _open(file, find_dataset(name, data_root), split, device, strict, seen, on_event)
+        open_part(
+            file, find_dataset(name, data_root), split, device, on_event, seen=seen, strict=strict
+        )
         for file, name in pairs
     ]
-    _require_alike(parts)
-    runtime = replace(parts[0].runtime, rule=_one_rule(parts, on_event))
+    require_alike(parts)
+    runtime = replace(parts[0].runtime, rule=one_rule(parts, on_event))
     contract = parts[0].dataset.preprocess
-    groups, lots = _groups(parts, group_by), _lots(parts, lot_by)
-    title = Path(data).name if folds else parts[0].info.name
+    groups = groups_of(parts, group_by, Path(data) if folds else None, on_event)
+    lots = _lots(parts, lot_by)
+    title = Path(data).absolute().name if folds else parts[0].info.name
     folder = _folder(parts, title, out, overwrite)
     began = time.perf_counter()
     limits = score_threshold, iou_threshold, max_detections
@@ -151,10 +156,10 @@ def validate(
         iou_threshold=iou_threshold,
         max_detections=max_detections,
         device=runtime.device,
-        learned=_learned(parts),
+        learned=learned_of(parts),
         left_out=[line for part in parts for line in part.left_out],
         label_problems=[str(problem) for part in parts for problem in part.loaded.problems],
-        folds=_each_fold(parts, found, max_detections) if folds else [],
+        folds=each_fold(parts, found, max_detections) if folds else [],
         drift=drifts,
     )
     _write(result, results, errors, runtime, lots, pictures, on_event)
@@ -186,47 +191,8 @@ def _write(
     write_report(result.folder, subject, pictures, on_event)
 
 
-@dataclass(frozen=True)
-class _Part:
-    """A file and the split that it is measured on."""
-
-    file: Path
-    runtime: Runtime
-    info: DatasetInfo
-    dataset: DetectionDataset
-    loaded: Split
-    learned: int | None
-
-    @property
-    def left_out(self) -> list[str]:
-        """A line for each image that is not used."""
-        return [*self.loaded.left_out, *self.dataset.unreadable]
-
-
-def _open(
-    file: Path,
-    info: DatasetInfo,
-    split: str,
-    device: str,
-    strict: bool,
-    seen: Seeing,
-    on_event: Listener,
-) -> _Part:
-    runtime = open_runtime(file, device=device, fuse=False, image_size=seen.image_size)
-    contract = adjusted(runtime.preprocess, None, seen.window, seen.tile, seen.overlap)
-    dataset, loaded = open_split(runtime, info, split, contract, strict, on_event)
-    learned = count_learned(runtime, dataset.paths, split, on_event)
-    return _Part(file, runtime, info, dataset, loaded, learned)
-
-
-def _learned(parts: Sequence[_Part]) -> int | None:
-    """How many images were learned from, None where that is not known of all."""
-    known = [part.learned for part in parts if part.learned is not None]
-    return sum(known) if len(known) == len(parts) else None
-
-
 def _find(
-    parts: Sequence[_Part],
+    parts: Sequence[Part],
     batch: int,
     limits: tuple[float, float, int],
     on_event: Listener,
@@ -239,7 +205,7 @@ def _find(
     ]
 
 
-def _folder(parts: Sequence[_Part], title: str, out: Path | None, overwrite: bool) -> Path:
+def _folder(parts: Sequence[Part], title: str, out: Path | None, overwrite: bool) -> Path:
     return new_folder(
         Path("runs/val") / title,
         out,
@@ -250,81 +216,9 @@ def _folder(parts: Sequence[_Part], title: str, out: Path | None, overwrite: boo
     )
 
 
-def _groups(parts: Sequence[_Part], group_by: str | None) -> list[int]:
-    """The group of each image, as numbers from 0."""
-    images = [path for part in parts for path in part.dataset.paths]
-    names = [name_below(path, part.info.root) for part in parts for path in part.dataset.paths]
-    groups = find_groups(group_by, names, images)
-    numbers: list[int] = np.unique(groups, return_inverse=True)[1].tolist()
-    return numbers
-
-
-def _lots(parts: Sequence[_Part], lot_by: str | None) -> list[str] | None:
+def _lots(parts: Sequence[Part], lot_by: str | None) -> list[str] | None:
     """The lot of each image, None without a rule."""
     if lot_by is None:
         return None
     found = [lots_of(part.dataset.paths, part.info.root, lot_by) or [] for part in parts]
     return [lot for lots in found for lot in lots]
-
-
-def _require_alike(parts: Sequence[_Part]) -> None:
-    """Raises WeightsError where folds have other classes, DataError for a leak."""
-    first, *others = parts
-    for other in others:
-        if other.runtime.names != first.runtime.names:
-            raise WeightsError(
-                f"{str(first.file)!r} and {str(other.file)!r} differ in their classes: pool files "
-                "that were trained alike"
-            )
-    # A link beside its image is no second fold.
-    real = [{path.resolve() for path in part.dataset.paths} for part in parts]
-    images = Counter(image for found in real for image in found)
-    image, count = max(images.items(), key=lambda item: item[1])
-    if count > 1:
-        raise DataError(
-            f"image {str(image)!r} is in {count} folds: make them with kdlnet data split --folds"
-        )
-
-
-def _one_rule(parts: Sequence[_Part], on_event: Listener) -> VerdictRule:
-    """The rule by which all parts are judged: their own, or of single scores the mean, and told.
-
-    A training leaves the score that was best on its own fold, so that they differ. Raises
-    WeightsError for rules that have no mean.
-    """
-    rules = [part.runtime.rule for part in parts]
-    if len(set(rules)) == 1:
-        return rules[0]
-    for part, rule in zip(parts, rules, strict=True):
-        if rule != VerdictRule.at(rule.score):
-            raise WeightsError(
-                f"{str(part.file)!r} has thresholds by class, size or count, others differ: give "
-                "all folds one rule (kdlnet calibrate), or pool what the trainings left"
-            )
-    scores = [rule.score for rule in rules]
-    on_event(
-        Message(
-            f"thresholds of the folds are {min(scores):.4g} to {max(scores):.4g}: verdicts are "
-            f"those of their mean, {fmean(scores):.4g}"
-        )
-    )
-    return VerdictRule.at(fmean(scores))
-
-
-def _each_fold(
-    parts: Sequence[_Part], found: Sequence[list[ImageResult]], max_detections: int
-) -> list[Fold]:
-    folds = []
-    for part, results in zip(parts, found, strict=True):
-        figures = average_precision(results, part.runtime.names, max_detections)
-        folds.append(
-            Fold(
-                part.file,
-                part.info.source,
-                figures.images,
-                figures.truths,
-                figures.ap,
-                figures.ap50,
-            )
-        )
-    return folds

@@ -361,6 +361,7 @@ def test_compare_says_of_which_pair_of_seeds_it_speaks(capsys: pytest.CaptureFix
         per_class={},
         flips=Flips({"good": {"both OK": 6}}, {"good": chance}, ()),
         shifts=(SimpleNamespace(words="no shift"), SimpleNamespace(words="higher")),
+        folds=[],
         images=3,
         split="val",
         folder=Path("f"),

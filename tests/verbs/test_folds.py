@@ -11,34 +11,50 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 
+from kdlnet.data.labels import write_rows
 from kdlnet.data.learned import Learned
-from kdlnet.errors import DataError, WeightsError
+from kdlnet.errors import ConfigError, DataError, WeightsError
 from kdlnet.events import Message
+from kdlnet.inference.predictor import Predictor
 from kdlnet.inference.weights import copy_weights, load_weights, save_weights
+from kdlnet.types import Preprocess
+from kdlnet.verbs.compare import compare
 from kdlnet.verbs.split import split_dataset
 from kdlnet.verbs.val import validate
 
-from ..support.weights_file import NAMES, make_file
+from ..support.weights_file import NAMES, make_file, save_busy
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eleven images in set/ with what weights.pt finds there; every third has its boxes moved."""
+    folder = tmp_path_factory.mktemp("folds")
+    for kind in ("images", "labels"):
+        (folder / "set" / kind).mkdir(parents=True)
+    detector = Predictor.load(make_file(folder / "weights.pt"))
+    for number in range(11):
+        pixels = np.random.default_rng(number).integers(0, 255, (64, 64), np.uint8)
+        image = folder / "set" / "images" / f"{number}.png"
+        cv2.imwrite(str(image), pixels)
+        (seen,) = detector.predict(image)
+        boxes = (seen.boxes[:2] / 64 + (0.3 if number % 3 == 0 else 0)).clip(0, 1)
+        write_rows(folder / "set" / "labels" / f"{number}.txt", boxes, seen.labels[:2])
+    text = f"train: images\nval: images\nnames: [{', '.join(NAMES)}]\n"
+    (folder / "set" / "data.yaml").write_text(text)
+    return folder
 
 
 @pytest.fixture
-def folds(tmp_path: Path) -> Path:
-    """Eleven images in three folds, and a training of each in runs/."""
-    (tmp_path / "set" / "images").mkdir(parents=True)
-    (tmp_path / "set" / "labels").mkdir()
-    for number in range(11):
-        pixels = np.random.default_rng(number).integers(0, 255, (64, 64), np.uint8)
-        cv2.imwrite(str(tmp_path / "set" / "images" / f"{number}.png"), pixels)
-        row = f"{number % 2} 0.5 0.5 0.5 0.5\n"
-        (tmp_path / "set" / "labels" / f"{number}.txt").write_text(row)
-    text = f"train: images\nval: images\nnames: [{', '.join(NAMES)}]\n"
-    (tmp_path / "set" / "data.yaml").write_text(text)
+def folds(labelled: Path, tmp_path: Path) -> Path:
+    """The images in three folds, and a training of each in runs/."""
+    shutil.copytree(labelled, tmp_path, dirs_exist_ok=True)
     split_dataset(str(tmp_path / "set" / "data.yaml"), tmp_path / "folds", folds=3)
     for number in (1, 2, 3):
         weights = tmp_path / "runs" / f"fold-{number}" / "weights"
         weights.mkdir(parents=True)
-        make_file(weights / "best.pt")
+        shutil.copy(tmp_path / "weights.pt", weights / "best.pt")
     return tmp_path / "folds"
 
 
@@ -57,7 +73,8 @@ def _whole(folds: Path, **more: Any) -> Any:
 def test_figures_are_of_all_parts_together(folds: Path) -> None:
     pooled = _pooled(folds)
     whole = _whole(folds)
-    assert (pooled.precision.images, pooled.precision.truths) == (11, 11)
+    assert (pooled.precision.images, pooled.precision.truths) == (11, 22)
+    assert 0.1 < pooled.precision.ap < 0.9
     assert pooled.precision.ap == pytest.approx(whole.precision.ap, abs=1e-6)
     assert [fold.images for fold in pooled.folds] == [4, 4, 3]
     written = json.loads((folds.parent / "val" / "metrics.json").read_text())
@@ -138,3 +155,98 @@ def test_images_of_its_own_fold_that_a_training_learned_are_counted(folds: Path)
         assert _pooled(folds, overwrite=True).learned is None
         copy_weights(file, file, learned=Learned.of(images).to_header())
     assert _pooled(folds, overwrite=True).learned == 11
+
+
+def _compared(folds: Path, a: str = "runs", b: str = "others", **more: Any) -> Any:
+    place = {"out": folds.parent / "compare", "device": "cpu", "rounds": 100} | more
+    return compare(
+        [folds.parent / a], [folds.parent / b], data=str(folds), folds=True, overwrite=True, **place
+    )
+
+
+@pytest.fixture
+def others(folds: Path) -> Path:
+    """Another cross-validation of the same folds: classes in the other order, worse boxes."""
+    file = save_busy(folds.parent / "other.pt", Preprocess((64, 64)), names=NAMES[::-1])
+    weights = load_weights(file)
+    for layer in weights.detector.head.box_bins.parameters():
+        layer.data += 2 * torch.randn(layer.shape, generator=torch.Generator().manual_seed(1))
+    for number in (1, 2, 3):
+        place = folds.parent / "others" / f"fold-{number}" / "weights"
+        place.mkdir(parents=True)
+        save_weights(place / "best.pt", weights)
+    return folds
+
+
+def test_two_cross_validations_are_compared_over_all_parts(others: Path) -> None:
+    result = _compared(others)
+    for side, run in (("a", "runs"), ("b", "others")):
+        alone = validate(
+            others.parent / run,
+            data=str(others),
+            folds=True,
+            out=others.parent / side,
+            device="cpu",
+        )
+        whole = result.differences["ap"]
+        assert getattr(whole, side) == pytest.approx(alone.precision.ap, abs=1e-9)
+        at = "ab".index(side)
+        assert [fold.ap[at] for fold in result.folds] == [fold.ap for fold in alone.folds]
+        assert [fold.ap50[at] for fold in result.folds] == [fold.ap50 for fold in alone.folds]
+    assert 0 < result.differences["ap"].a != result.differences["ap"].b > 0
+    assert (result.images, result.data) == (11, "folds")
+    assert [fold.images for fold in result.folds] == [4, 4, 3]
+    written = json.loads((others.parent / "compare" / "comparison.json").read_text())
+    assert written["folds"][0]["ap"] == dict(zip("ab", result.folds[0].ap, strict=True))
+    assert {Path(flip.image).parent.name for flip in result.flips.images} <= {"images"}
+    page = (others.parent / "compare" / "report.html").read_text()
+    assert "in 3 folds" in page and "fold-2" in page
+
+
+def test_several_seeds_of_folds_are_averaged(others: Path) -> None:
+    runs, other = others.parent / "runs", others.parent / "others"
+    one, two = _compared(others), _compared(others, "others", "runs")
+    both = compare(
+        [runs, other], [other, runs], data=str(others), folds=True, rounds=100, device="cpu",
+        out=others.parent / "both",
+    )  # fmt: skip
+    assert both.differences["ap"].difference == pytest.approx(0, abs=1e-12)
+    assert one.differences["ap"].difference == -two.differences["ap"].difference != 0
+    for at, fold in enumerate(both.folds):
+        mean = sum(one.folds[at].ap) / 2
+        assert fold.ap == (pytest.approx(mean), pytest.approx(mean))
+
+
+def test_images_are_grouped_as_the_folds_were_made(others: Path) -> None:
+    data, told = others.parent / "set", list[object]()
+    shutil.rmtree(others)
+    split_dataset(str(data / "data.yaml"), others, folds=3, group_by=r"^(\d)")
+    result = _compared(others, on_event=told.append)
+    assert (result.images, result.groups) == (11, 10)  # 10.png goes with 1.png
+    assert "groups as the folds were made" in _texts(told)
+    assert _pooled(others).analysis.intervals.groups == 10
+    assert _compared(others, group_by=r"^(\d+)").groups == 11
+
+
+def test_a_rule_of_the_folds_that_no_longer_holds_is_told(others: Path) -> None:
+    data, told, table = others.parent / "set", list[object](), others.parent / "groups.csv"
+    rows = "".join(f"{number}.png,{number % 6}\n" for number in range(11))
+    table.write_text(f"image,group\n{rows}")
+    shutil.rmtree(others)
+    split_dataset(str(data / "data.yaml"), others, folds=3, group_by=str(table))
+    assert _pooled(others).analysis.intervals.groups == 6
+    table.unlink()
+    assert _pooled(others, "again", on_event=told.append).analysis.intervals.groups == 11
+    assert "no longer holds" in _texts(told) and "each image stands for itself" in _texts(told)
+
+
+def _texts(told: list[object]) -> str:
+    return "\n".join(event.text for event in told if isinstance(event, Message))
+
+
+def test_what_cannot_be_compared_over_folds(others: Path) -> None:
+    with pytest.raises(ConfigError, match="folds of several datasets"):
+        compare([others], [others], data=[str(others)], folds=True)
+    shutil.rmtree(others.parent / "others" / "fold-3")
+    with pytest.raises(WeightsError, match=r"others.fold-3.*does not exist"):
+        _compared(others)

@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from kdlnet import __version__
 from kdlnet.events import Listener, ignore
 from kdlnet.metrics.comparison import Comparison
-from kdlnet.metrics.flips import Flip, McNemar
+from kdlnet.metrics.flips import McNemar
 from kdlnet.metrics.paired import Difference
 from kdlnet.metrics.rates import Rate
-from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.shift import ScoreShift
-from kdlnet.metrics.verdict import Verdict
+from kdlnet.report.pages.flips import Compared, Context, flip_rows
 from kdlnet.report.pages.pictures import Cut, Key, Pictures, draw, whole
 from kdlnet.report.pages.render import MEGABYTES, render
 from kdlnet.report.pages.section import Cell, Figure, Section, Table, drawn
 from kdlnet.report.pages.svg import Axis, Line
-from kdlnet.report.pages.words import common_folder, counted, figure, visible
+from kdlnet.report.pages.words import counted, figure, visible
 from kdlnet.utils.files import write_atomic
 
 _MOST_FLIPS = 300
-_MOST_BOXES = 40  # of one side on one picture
 _FIGURES = {
     "ap": "AP",
     "ap50": "AP50",
@@ -34,30 +28,6 @@ _FIGURES = {
     "recall": "recall",
     "recall50": "recall50",
 }
-Context = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Side:
-    """What one file says: ``results`` and ``verdicts`` of the images, in the order of the other's.
-
-    ``threshold`` is the lowest score that makes a part NG.
-    """
-
-    results: Sequence[ImageResult]
-    verdicts: Sequence[Verdict]
-    threshold: float
-
-
-@dataclass(frozen=True)
-class Compared:
-    """What the page speaks of. ``pairs`` are A and B, one a seed; ``images`` the names in flips."""
-
-    result: Comparison
-    pairs: Sequence[tuple[Side, Side]]
-    images: Sequence[str]
-    names: Sequence[str]
-    window: tuple[float, float] | None = None
 
 
 def write_comparison(folder: Path, subject: Compared, on_event: Listener = ignore) -> None:
@@ -76,7 +46,7 @@ def comparison_page(subject: Compared, on_event: Listener = ignore) -> str:
     }
     context = {**_first(subject.result, subject), "sections": list(_sections(subject.result))}
     context["data"] = {
-        "flips": _flip_rows(subject, flips, rows),
+        "flips": flip_rows(subject, flips, rows),
         "pictures": Pictures((), (), {}).to_dict(),
     }
     left = MEGABYTES * 1e6 - len(render("comparison.html", **context).encode())
@@ -90,11 +60,12 @@ def _first(result: Comparison, subject: Compared) -> Context:
     better = "B" if ap.difference > 0 else "A"
     answer = f"{better} is better" if ap.shown else "No difference is shown"
     seeds = f", {len(result.a)} seeds each" if len(result.a) > 1 else ""
+    folds = f" in {len(result.folds)} folds, each judged by the training that never saw it"
     return {
         "version": __version__,
         "title": f"A and B on {visible(result.data)} {result.split}",
         "over": f"{visible(result.data)}, {result.split} set, "
-        f"{counted(result.images, 'picture')}{seeds}",
+        f"{counted(result.images, 'picture')}{folds if result.folds else ''}{seeds}",
         "question": "Which of the two is better?",
         "lead": "Both judged the same parts, each by its own setting.",
         "sides": [
@@ -182,6 +153,14 @@ def _sections(result: Comparison) -> Iterator[Section]:
         lead="The same for each kind; intervals are wide where a kind has few boxes.",
         tables=(_classes(result),),
     )
+    if result.folds:
+        yield Section(
+            id="folds",
+            name="Folds",
+            title="Does it hold in every fold?",
+            lead="Each fold was judged by trainings on the others, which never saw it.",
+            tables=(_folds(result),),
+        )
     yield _shift_section(result.shifts)
 
 
@@ -232,6 +211,14 @@ def _classes(result: Comparison) -> Table:
     return Table(("Kind", "Labelled", "AP of A", "AP of B", "B minus A"), tuple(rows))
 
 
+def _folds(result: Comparison) -> Table:
+    rows = tuple(
+        (visible(fold.data.parent.name), f"{fold.boxes}", *map(figure, (*fold.ap, *fold.ap50)))
+        for fold in result.folds
+    )
+    return Table(("Fold", "Labelled", "AP of A", "AP of B", "AP50 of A", "AP50 of B"), rows)
+
+
 def _shift_section(shifts: Sequence[ScoreShift]) -> Section:
     rows = []
     for number, s in enumerate(shifts, start=1):
@@ -259,44 +246,3 @@ def _shift_section(shifts: Sequence[ScoreShift]) -> Section:
         notes=tuple(shift.words for shift in shifts[:5]),
         tables=(Table(("", "Score", "Defects found", "False alarms"), tuple(rows)),),
     )
-
-
-def _flip_rows(subject: Compared, flips: Sequence[Flip], rows: Sequence[int]) -> list[Context]:
-    start = len(common_folder(subject.images))
-    found = []
-    for flip, row in zip(flips, rows, strict=True):
-        pair = f"pair {flip.pair + 1}, " if len(subject.pairs) > 1 else ""
-        kind = "defective" if flip.defective else "good"
-        boxes = _truth(subject, row)
-        for letter, side in zip("AB", subject.pairs[flip.pair], strict=True):
-            boxes += _boxes(side.results[row], side.threshold, letter, subject.names)
-        title = f"{pair}{kind}: A says {flip.a}, B says {flip.b}"
-        found.append({"name": visible(flip.image[start:]), "title": title, "boxes": boxes})
-    return found
-
-
-def _truth(subject: Compared, row: int) -> list[Context]:
-    result = subject.pairs[0][0].results[row]
-    return [
-        _box(box, "missed", f"labelled {visible(subject.names[label])}")
-        for box, label in zip(result.truth_boxes, result.truth_labels, strict=True)
-    ][:_MOST_BOXES]
-
-
-def _boxes(
-    result: ImageResult, threshold: float, letter: str, names: Sequence[str]
-) -> list[Context]:
-    order = np.argsort(-result.scores, kind="stable")[:_MOST_BOXES]
-    return [
-        _box(
-            result.boxes[i],
-            f"side-{letter.lower()}",
-            f"{letter}: {visible(names[result.labels[i]])}, score {result.scores[i]:.3f}",
-        )
-        for i in order
-        if np.float32(result.scores[i]) >= np.float32(threshold)
-    ]
-
-
-def _box(box: Any, state: str, text: str) -> Context:
-    return {"box": [round(float(value), 1) for value in box], "state": state, "text": text}

@@ -17,7 +17,8 @@ from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.shift import score_shift
 from kdlnet.metrics.table import tabulate
 from kdlnet.metrics.verdict import VerdictRule
-from kdlnet.report.pages.comparison import Compared, Side, comparison_page
+from kdlnet.report.pages.comparison import comparison_page
+from kdlnet.report.pages.flips import Compared, Side
 
 from ..chromium import PROGRAM, browser
 from .made import NAMES, made_images

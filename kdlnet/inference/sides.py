@@ -1,0 +1,132 @@
+"""One side of a comparison: its files on a split, or on the folds of a cross-validation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from kdlnet.data.catalog import DatasetInfo, find_dataset
+from kdlnet.data.joined import find_datasets
+from kdlnet.errors import ConfigError, DataError
+from kdlnet.events import Listener
+from kdlnet.inference.evaluate import detect
+from kdlnet.inference.folds import (
+    Part,
+    each_fold,
+    find_folds,
+    learned_of,
+    one_rule,
+    open_part,
+    require_alike,
+)
+from kdlnet.metrics.average_precision import AveragePrecision, average_precision
+from kdlnet.metrics.evaluation import Fold
+from kdlnet.metrics.rates import tabulate_parts
+from kdlnet.metrics.result import ImageResult
+from kdlnet.metrics.table import Table, tabulate
+from kdlnet.metrics.verdict import Verdict
+from kdlnet.ops.limits import MAX_DETECTIONS
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One side on the split: its figures, what it found, matches, its verdict on each image.
+
+    ``defective`` says which images show a defect by its own rule, ``threshold`` is the lowest score
+    that makes a part NG. Labels are counted as in the dataset; ``window`` is how grey levels are
+    shown. ``learned`` counts the images that it has learned from, None where the file does not
+    tell. ``folds`` has the figures of each part of a cross-validation.
+    """
+
+    weights: Path
+    precision: AveragePrecision
+    results: list[ImageResult]
+    table: Table
+    verdicts: list[Verdict]
+    defective: list[bool]
+    threshold: float
+    window: tuple[float, float] | None
+    learned: int | None
+    folds: list[Fold]
+
+
+@dataclass(frozen=True)
+class Place:
+    """What the sides are measured on: a dataset, or the ``folds`` of a cross-validation.
+
+    Images are named by their paths from ``root``. ``pairs`` gives the files of a side, each with
+    its dataset.
+    """
+
+    name: str
+    root: Path
+    pairs: Callable[[Path], list[tuple[Path, DatasetInfo]]]
+    folds: Path | None = None
+
+
+def place_of(data: str | Sequence[str], data_root: Path | None, folds: bool) -> Place:
+    if not folds:
+        info = find_datasets(data, data_root)
+        return Place(info.name, info.root, lambda file: [(file, info)])
+    if not isinstance(data, str):
+        raise ConfigError("folds of several datasets: give the one folder with fold-1, fold-2 ...")
+
+    def pairs(runs: Path) -> list[tuple[Path, DatasetInfo]]:
+        found = find_folds(runs, Path(data))
+        return [(file, find_dataset(fold, data_root)) for file, fold in found]
+
+    return Place(Path(data).absolute().name, Path(data), pairs, Path(data))
+
+
+def measure_all(
+    sides: Sequence[Path],
+    where: Place,
+    split: str,
+    batch: int,
+    device: str,
+    on_event: Listener,
+) -> tuple[dict[Path, Measured], list[Part]]:
+    """Figures of each side, every one measured once, and the parts of the first.
+
+    Raises DataError where sides did not see the same images.
+    """
+    measured: dict[Path, Measured] = {}
+    first: list[Part] = []
+    for side in dict.fromkeys(sides):
+        parts = [
+            open_part(file, info, split, device, on_event, exact=True)
+            for file, info in where.pairs(side)
+        ]
+        found = _measure(side, parts, batch, on_event)
+        names = [result.name for result in found.results]
+        if measured and names != [r.name for r in measured[sides[0]].results]:
+            raise DataError(f"{str(side)!r} could not read the same images as the others")
+        measured[side], first = found, first or parts
+    return measured, first
+
+
+def _measure(side: Path, parts: Sequence[Part], batch: int, on_event: Listener) -> Measured:
+    """Figures of one side on all of its parts together."""
+    names = parts[0].info.names
+    require_alike(parts)
+    runtime = parts[0].runtime
+    rule = one_rule(parts, on_event)
+    found = [detect(part.runtime.engine, part.dataset, batch, on_event=on_event) for part in parts]
+    results = [result for each in found for result in each]
+    row = np.array([names.index(name) for name in runtime.names], np.int64)
+    ordered = [result.renumbered(row) for result in results]
+    return Measured(
+        weights=side,
+        precision=average_precision(results, runtime.names),
+        results=ordered,
+        table=tabulate(ordered, len(names)),
+        verdicts=[rule.verdict(result) for result in results],
+        defective=tabulate_parts(results, rule, len(runtime.names)).defective.tolist(),
+        threshold=rule.score,
+        window=parts[0].dataset.preprocess.window,
+        learned=learned_of(parts),
+        folds=each_fold(parts, found, MAX_DETECTIONS) if len(parts) > 1 else [],
+    )

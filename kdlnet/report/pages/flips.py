@@ -1,0 +1,83 @@
+"""Parts on which A and B disagree: what the page shows of each, and what it is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kdlnet.metrics.comparison import Comparison
+from kdlnet.metrics.flips import Flip
+from kdlnet.metrics.result import ImageResult
+from kdlnet.metrics.verdict import Verdict
+from kdlnet.report.pages.words import common_folder, visible
+
+Context = dict[str, Any]
+_MOST_BOXES = 40  # of one side on one picture
+
+
+@dataclass(frozen=True)
+class Side:
+    """What one file says: ``results`` and ``verdicts`` of the images, in the order of the other's.
+
+    ``threshold`` is the lowest score that makes a part NG.
+    """
+
+    results: Sequence[ImageResult]
+    verdicts: Sequence[Verdict]
+    threshold: float
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What the page speaks of. ``pairs`` are A and B, one a seed; ``images`` the names in flips."""
+
+    result: Comparison
+    pairs: Sequence[tuple[Side, Side]]
+    images: Sequence[str]
+    names: Sequence[str]
+    window: tuple[float, float] | None = None
+
+
+def flip_rows(subject: Compared, flips: Sequence[Flip], rows: Sequence[int]) -> list[Context]:
+    """Name, title and boxes of each flip; ``rows`` say where its image lies among the results."""
+    start = len(common_folder(subject.images))
+    found = []
+    for flip, row in zip(flips, rows, strict=True):
+        pair = f"pair {flip.pair + 1}, " if len(subject.pairs) > 1 else ""
+        kind = "defective" if flip.defective else "good"
+        boxes = _truth(subject, row)
+        for letter, side in zip("AB", subject.pairs[flip.pair], strict=True):
+            boxes += _boxes(side.results[row], side.threshold, letter, subject.names)
+        title = f"{pair}{kind}: A says {flip.a}, B says {flip.b}"
+        found.append({"name": visible(flip.image[start:]), "title": title, "boxes": boxes})
+    return found
+
+
+def _truth(subject: Compared, row: int) -> list[Context]:
+    result = subject.pairs[0][0].results[row]
+    return [
+        _box(box, "missed", f"labelled {visible(subject.names[label])}")
+        for box, label in zip(result.truth_boxes, result.truth_labels, strict=True)
+    ][:_MOST_BOXES]
+
+
+def _boxes(
+    result: ImageResult, threshold: float, letter: str, names: Sequence[str]
+) -> list[Context]:
+    order = np.argsort(-result.scores, kind="stable")[:_MOST_BOXES]
+    return [
+        _box(
+            result.boxes[i],
+            f"side-{letter.lower()}",
+            f"{letter}: {visible(names[result.labels[i]])}, score {result.scores[i]:.3f}",
+        )
+        for i in order
+        if np.float32(result.scores[i]) >= np.float32(threshold)
+    ]
+
+
+def _box(box: Any, state: str, text: str) -> Context:
+    return {"box": [round(float(value), 1) for value in box], "state": state, "text": text}
