@@ -33,6 +33,7 @@ _NONE, _LZW, _JPEG, _PACKBITS, _DEFLATE = 1, 5, 7, 32773, (8, 32946)
 _BYTEWISE = frozenset(
     {_NONE, _LZW, _PACKBITS, *_DEFLATE, 34925, 50000}
 )  # the last: LZMA, Zstandard
+_GROWS = 4096  # times that LZW, and less so packbits, can make of a byte
 _LARGEST = 2**32 - 2**24  # what directories of 32 bits reach, which Pillow is shown
 # What a decoder needs: layout, compression, colours; 292 and 293 are CCITT's, 512 to 532 JPEG's.
 _PICTURE = frozenset({*range(256, 260), 262, 266, 273, *range(277, 280), 284, 292, 293, 317, 320})
@@ -181,6 +182,8 @@ def _rows_of_bytes(page: _Page, data: bytes, number: int, bands: int) -> NDArray
     row = -(-page.width * across // 8)
     if page.tiled and page.one(tiff.TILE_WIDTH, 0) * across % 16:
         raise Unfit("has tiles that do not end with a byte: save it with 8 or 16 bits")
+    if page.compression in (_LZW, _PACKBITS) and page.height * row > _GROWS * len(data):
+        raise Unfit(_DAMAGED)  # before memory is taken for what the file cannot hold
     if page.compression in (*_DEFLATE, _NONE) and page.one(tiff.BIT_ORDER, 1) == 1:
         return _inflated(page, data, number, across, row)
     if row % 2 == 0 and page.compression in (_LZW, _PACKBITS):

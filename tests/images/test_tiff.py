@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from kdlnet.errors import DataError
+from kdlnet.images import tiff_pixels
 from kdlnet.images.read import read_image
 from kdlnet.images.tiff import count_pages
 
@@ -78,3 +79,23 @@ def test_several_pages_are_refused_and_one_is_read(tmp_path):
     assert read_image(write(tmp_path / "one.tif", page())).shape == (40, 60, 1)
     with pytest.raises(DataError, match=r"two\.tif' holds 2 pages .* file of its own"):
         read_image(write(tmp_path / "two.tif", page(), page()))
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "packbits"])
+def test_no_memory_is_taken_for_what_a_file_cannot_hold(tmp_path, monkeypatch, compression):
+    """A damaged size of 30000 x 30000: OpenCV and Pillow would make room for 900 MB first."""
+    noise = np.random.default_rng(0).integers(0, 256, (60, 60), np.uint8)
+    whole = write(tmp_path / "a.tif", Image.fromarray(noise), compression=compression)
+    assert read_image(whole).shape == (60, 60, 1)
+    data = bytearray(whole.read_bytes())
+    start = struct.unpack_from("<I", data, 4)[0]
+    for entry in range(start + 2, start + 2 + 12 * struct.unpack_from("<H", data, start)[0], 12):
+        if struct.unpack_from("<H", data, entry)[0] in (256, 257, 278):
+            struct.pack_into("<HII", data, entry + 2, 4, 1, 30_000)
+    whole.write_bytes(data)
+    flat = write(tmp_path / "flat.tif", Image.new("L", (3000, 3000)), compression=compression)
+    assert read_image(flat).shape == (3000, 3000, 1)
+    for name in ("_by_opencv", "_opened"):
+        monkeypatch.setattr(tiff_pixels, name, lambda data: pytest.fail("given to a decoder"))
+    with pytest.raises(DataError, match="damaged"):
+        read_image(whole)
