@@ -23,7 +23,7 @@ from kdlnet.metrics.average_precision import average_precision
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.ops.decode import decode_boxes
-from kdlnet.ops.limits import IOU_THRESHOLD, MAX_DETECTIONS
+from kdlnet.ops.limits import IOU_THRESHOLD, MAX_CANDIDATES, MAX_DETECTIONS
 from kdlnet.ops.nms import all_candidates, select_detections
 from kdlnet.types import (
     DetectionArrays,
@@ -153,9 +153,10 @@ class _Pair:
             self.largest = max(self.largest, _largest(ours))
         self.box_error = max(self.box_error, _distance(decode_boxes(one), two_boxes))
         found = (self._found(one), self._found(two), self._candidates(one), self._candidates(two))
-        for a, b, all_of_a, all_of_b in zip(*found, strict=True):
-            self.same &= contained(a, all_of_b, *self._margins)
-            self.same &= contained(b, all_of_a, *self._margins)
+        for a, b, all_of_a, all_of_b, logits in zip(*found, one.logits, strict=True):
+            cut = _cut(logits)
+            self.same &= contained(a, all_of_b, *self._margins, cut)
+            self.same &= contained(b, all_of_a, *self._margins, cut)
             self.boxes += int((a.scores > SURE_SCORE).sum())
             self.flips += self.flipped(a.arrays(), b.arrays())
 
@@ -163,12 +164,16 @@ class _Pair:
         """Of a file that suppresses boxes itself: each of them and their like, both ways."""
         self.logit_error = None
         rows = suppressed_detections(two, self._lowest, IOU_THRESHOLD, MAX_DETECTIONS)
-        for a, b, all_of_a in zip(self._found(one), rows, self._candidates(one), strict=True):
-            found = Detections(*map(torch.from_numpy, (b.boxes, b.scores, b.labels)))
-            error = farthest(found, all_of_a, self._margins[1])
+        ours = self._found(one), self._candidates(one), one.logits
+        for b, a, all_of_a, logits in zip(rows, *ours, strict=True):
+            found, cut = (
+                Detections(*map(torch.from_numpy, (b.boxes, b.scores, b.labels))),
+                _cut(logits),
+            )
+            error = farthest(found, all_of_a, self._margins[1], cut)
             if math.isfinite(error):  # one without a like is none of the same boxes
                 self.box_error = max(self.box_error, error)
-            self.same &= error <= self._margins[0] and kept_alike(a, found, *self._margins)
+            self.same &= error <= self._margins[0] and kept_alike(a, found, *self._margins, cut)
             self.boxes += int((a.scores > SURE_SCORE).sum())
             self.flips += self.flipped(a.arrays(), b)
 
@@ -208,6 +213,13 @@ class _Pair:
             ap_after=found.ap_after,
             ap_loss_allowed=tolerance.ap_loss,
         )
+
+
+def _cut(logits: Tensor) -> float:
+    """The score below which no candidate of an image votes; 0 where all may. (A, C) logits."""
+    if logits.numel() <= MAX_CANDIDATES:
+        return 0.0
+    return float(logits.flatten().topk(MAX_CANDIDATES).values[-1].sigmoid())
 
 
 def _distance(ours: Tensor, theirs: Tensor) -> float:

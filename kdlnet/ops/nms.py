@@ -123,7 +123,8 @@ def agreed_boxes(kept: Detections, found: Detections, iou_threshold: float) -> T
 
     A voter has the class of the kept box. Its weight is what its overlap exceeds ``iou_threshold``
     by, times what its score exceeds VOTERS of the kept one's by: both fall to 0 without a step, so
-    that rounding moves no box. Box voting, arXiv 1505.01749, weighs by the score alone.
+    that rounding moves no box, but where it decides who is among the MAX_CANDIDATES. Box voting,
+    arXiv 1505.01749, weighs by the score alone.
     """
     overlap = box_iou(kept.boxes[:, None], found.boxes) - iou_threshold
     score = found.scores - VOTERS * kept.scores[:, None]

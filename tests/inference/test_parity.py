@@ -17,6 +17,7 @@ from kdlnet.inference.parity import compare, with_boxes
 from kdlnet.inference.proof import Parity, Tolerance
 from kdlnet.inference.weights import Weights, load_weights
 from kdlnet.metrics.verdict import VerdictRule
+from kdlnet.ops.limits import MAX_CANDIDATES
 from kdlnet.ops.nms import select_detections
 from kdlnet.types import Detections, Forward, RawPredictions
 
@@ -148,14 +149,19 @@ def _detections(boxes: list[list[float]], scores: list[float], labels: list[int]
 def test_contained_compares_box_label_and_score() -> None:
     one = _detections([[0.0, 0, 9, 9]], [0.5], [0])
 
-    def alike(some: Detections, others: Detections) -> bool:
-        return contained(some, others, 0.1, 1e-3)
+    def alike(some: Detections, others: Detections, cut: float = 0.0) -> bool:
+        return contained(some, others, 0.1, 1e-3, cut)
 
     assert alike(one, _detections([[0.05, 0, 9, 9]], [0.5005], [0]))
     assert not alike(one, _detections([[0.5, 0, 9, 9]], [0.5], [0]))
     assert not alike(one, _detections([[0.0, 0, 9, 9]], [0.5], [1]))
     assert not alike(one, _detections([[0.0, 0, 9, 9]], [0.6], [0]))
     assert not alike(one, _detections([], [], []))
+    # Candidates from 0.1 on vote, where 0.11 were many: which of them did, rounding decided.
+    assert alike(one, _detections([[0.5, 0, 9, 9]], [0.5], [0]), cut=0.11)
+    assert not alike(one, _detections([[0.5, 0, 9, 9]], [0.5], [0]), cut=0.1)
+    assert not alike(one, _detections([[0.5, 0, 9, 9]], [0.5], [1]), cut=0.11)
+    assert not alike(one, _detections([[0.5, 0, 9, 9]], [0.6], [0]), cut=0.11)
     # Just below the threshold: rounding may drop it on one side.
     assert alike(_detections([[0.0, 0, 9, 9]], [0.0495], [0]), _detections([], [], []))
 
@@ -186,3 +192,33 @@ def test_rounding_may_choose_between_equals(weights: Weights) -> None:
         alone = answer(torch.tensor([kept_one]))  # the other one had a say in where the object is
         found = compare(before, with_boxes(alone), images, tolerance=LOOSE, **usual)  # type: ignore[arg-type]
         assert not found.same_boxes
+
+
+def test_rounding_may_choose_who_votes_in_a_crowd(weights: Weights) -> None:
+    """More candidates than may vote, the last of them equal: a box moves, and is the same one."""
+    sides = torch.tensor([[17.0, 20.0], [23.0, 20.0]])
+    crowd = torch.full((MAX_CANDIDATES - 2, 2), 40.0)
+    points = torch.cat((torch.tensor([[20.0, 20.0]]), sides, crowd))
+    bins = torch.full((1, len(points), 4, 3), -50.0)
+    bins[..., 1] = 50.0  # each side one stride of 8 pixels away
+    logits = torch.full((1, len(points), 1), -1.4)
+    logits[0, :3, 0] = torch.tensor([-1.0, -1.7, -1.7 - 1e-6])
+
+    def answer(logits: Tensor) -> Forward:
+        return lambda images: RawPredictions(logits, bins, points, torch.full((len(points),), 8.0))
+
+    other = logits.clone()
+    other[0, 1:3] = logits[0, 1:3].flip(0)
+    boxes = [
+        select_detections(answer(one)(torch.empty(0)), (64, 64), 0.05)[0].boxes[0]
+        for one in (logits, other)
+    ]
+    assert 0.5 < float((boxes[0] - boxes[1]).abs().max()) < 1
+    usual = {"names": ("a",), "image_size": (64, 64), "rule": VerdictRule.at(0.4)}
+    images = [torch.zeros(1, 3, 64, 64)]
+    before = answer(logits)
+    found = compare(before, with_boxes(answer(other)), images, tolerance=Tolerance(), **usual)  # type: ignore[arg-type]
+    assert found.passed and found.same_boxes
+    other[0, 0] = -1.1  # another score
+    found = compare(before, with_boxes(answer(other)), images, tolerance=LOOSE, **usual)  # type: ignore[arg-type]
+    assert not found.same_boxes

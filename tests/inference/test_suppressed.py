@@ -170,15 +170,15 @@ def _boxes(*rows: tuple[float, ...]) -> Detections:
 def test_of_two_boxes_that_score_the_same_either_may_be_kept() -> None:
     """The second box overlaps the first by 19 of 21 columns: 0.90."""
     one, two = (0.0, 0, 20, 20, 0.8, 0), (1.0, 0, 21, 20, 0.8, 0)
-    assert kept_alike(_boxes(one), _boxes(two), 0.1, 1e-3)
+    assert kept_alike(_boxes(one), _boxes(two), 0.1, 1e-3, 0.0)
     worse = (*two[:4], 0.7, 0)
-    assert not kept_alike(_boxes(one), _boxes(worse), 0.1, 1e-3)
-    assert kept_alike(_boxes(worse), _boxes(one), 0.1, 1e-3)
-    assert not kept_alike(_boxes(one), _boxes((*two[:5], 1)), 0.1, 1e-3)
-    assert not kept_alike(_boxes(one), _boxes(), 0.1, 1e-3)
-    assert kept_alike(_boxes(), _boxes(one), 0.1, 1e-3)
-    assert farthest(_boxes(one), _boxes(two), 1e-3) == 1
-    assert farthest(_boxes(one), _boxes(worse), 1e-3) == float("inf")
+    assert not kept_alike(_boxes(one), _boxes(worse), 0.1, 1e-3, 0.0)
+    assert kept_alike(_boxes(worse), _boxes(one), 0.1, 1e-3, 0.0)
+    assert not kept_alike(_boxes(one), _boxes((*two[:5], 1)), 0.1, 1e-3, 0.0)
+    assert not kept_alike(_boxes(one), _boxes(), 0.1, 1e-3, 0.0)
+    assert kept_alike(_boxes(), _boxes(one), 0.1, 1e-3, 0.0)
+    assert farthest(_boxes(one), _boxes(two), 1e-3, 0.0) == 1
+    assert farthest(_boxes(one), _boxes(worse), 1e-3, 0.0) == float("inf")
 
 
 def test_rows_without_a_box_are_none() -> None:
@@ -196,7 +196,7 @@ def test_rows_without_a_box_are_none() -> None:
 def test_what_overlaps_by_just_less_may_have_been_suppressed_where_boxes_move() -> None:
     """The overlap, 13.7 of 26.3 columns, is 0.52; boxes of 16 bits may lie 4 pixels off."""
     kept, better = _boxes((0.0, 0, 20, 20, 0.08, 0)), _boxes((6.3, 0, 26.3, 20, 0.3, 0))
-    assert kept_alike(kept, better, 4.0, 0.02)
-    assert not kept_alike(kept, better, 0.1, 1e-3)
+    assert kept_alike(kept, better, 4.0, 0.02, 0.0)
+    assert not kept_alike(kept, better, 0.1, 1e-3, 0.0)
     elsewhere = _boxes((19.9, 0, 39.9, 20, 0.3, 0))
-    assert not kept_alike(kept, elsewhere, 4.0, 0.02)
+    assert not kept_alike(kept, elsewhere, 4.0, 0.02, 0.0)
