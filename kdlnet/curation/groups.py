@@ -9,10 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kdlnet.curation.duplicates import clusters, find_duplicates
+from kdlnet.data.catalog import DatasetInfo
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, ignore
+from kdlnet.utils.manifest import report_of
 
 DUPLICATES = "duplicates"
+ROOT = "root"
+"""Key in the report of a split: the folder of the dataset that it divides, from its own."""
 _COLUMNS = ("image", "group")
 
 
@@ -25,6 +29,26 @@ def name_below(image: Path, root: Path) -> str:
         return Path(os.path.relpath(image, root)).as_posix()
     except ValueError:
         return image.as_posix()
+
+
+def image_names(info: DatasetInfo, images: Sequence[Path]) -> list[str]:
+    """How rules and tables know ``images``: by their paths from :func:`naming_root`."""
+    root = naming_root(info)
+    return [name_below(image, root) for image in images]
+
+
+def naming_root(info: DatasetInfo) -> Path:
+    """The folder from which images are named: that of the dataset.
+
+    Of what ``kdlnet data split`` made it is that of the dataset which was divided: what fits one
+    fits the other.
+    """
+    folder = info.root
+    for place in (folder, folder.parent) if folder.name.startswith("fold-") else (folder,):
+        root = report_of(place).get(ROOT)
+        if isinstance(root, str):
+            return Path(os.path.normpath(place / root))
+    return folder
 
 
 def find_groups(
@@ -92,11 +116,11 @@ def groups_by_rule(names: Sequence[str], rule: str, flag: str = "--group-by") ->
     return parts
 
 
-def lots_of(paths: Sequence[Path], root: Path, rule: str | None) -> list[str] | None:
-    """The lot of each image of the dataset in ``root`` by ``rule``; None where there is no rule."""
+def lots_of(info: DatasetInfo, images: Sequence[Path], rule: str | None) -> list[str] | None:
+    """The lot of each of ``images`` by ``rule``; None where there is no rule."""
     if rule is None:
         return None
-    return groups_by_rule([name_below(path, root) for path in paths], rule, "--lot-by")
+    return groups_by_rule(image_names(info, images), rule, "--lot-by")
 
 
 def groups_by_table(names: Sequence[str], paths: Sequence[Path], file: Path) -> list[str]:

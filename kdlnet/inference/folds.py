@@ -10,7 +10,7 @@ from statistics import fmean
 
 import numpy as np
 
-from kdlnet.curation.groups import find_groups, name_below
+from kdlnet.curation.groups import find_groups, image_names
 from kdlnet.data.catalog import DatasetInfo
 from kdlnet.data.dataset import DetectionDataset
 from kdlnet.data.labels import Split
@@ -138,8 +138,8 @@ def one_rule(parts: Sequence[Part], on_event: Listener) -> VerdictRule:
     for part, rule in zip(parts, rules, strict=True):
         if rule != VerdictRule.at(rule.score):
             raise WeightsError(
-                f"{str(part.file)!r} has thresholds by class, size or count, others differ: give "
-                "all folds one rule (kdlnet calibrate), or pool what the trainings left"
+                f"{str(part.file)!r} has thresholds by class, size or count, and folds differ in "
+                "theirs: pool the weights as the trainings left them"
             )
     scores = [rule.score for rule in rules]
     on_event(
@@ -149,6 +149,11 @@ def one_rule(parts: Sequence[Part], on_event: Listener) -> VerdictRule:
         )
     )
     return VerdictRule.at(fmean(scores))
+
+
+def names_of(parts: Sequence[Part]) -> list[str]:
+    """How rules know the images of all parts, see :func:`~kdlnet.curation.groups.image_names`."""
+    return [name for part in parts for name in image_names(part.info, part.dataset.paths)]
 
 
 def groups_of(
@@ -161,7 +166,7 @@ def groups_of(
     :func:`~kdlnet.curation.groups.find_groups` does.
     """
     images = [path for part in parts for path in part.dataset.paths]
-    names = [name_below(path, part.info.root) for part in parts for path in part.dataset.paths]
+    names = names_of(parts)
     stored = report_of(folds).get("group_by") if folds and group_by is None else None
     if stored is None:
         groups = find_groups(group_by, names, images)
@@ -175,6 +180,9 @@ def groups_of(
         else:
             on_event(Message(f"images are in groups as the folds were made: {stored!r}"))
     numbers: list[int] = np.unique(groups, return_inverse=True)[1].tolist()
+    if len(images) > 1 and not any(numbers):
+        text = f"{group_by or stored!r} puts all images into the group {groups[0]!r}"
+        on_event(Message(f"{text}: no interval can be told from one group", "warning"))
     return numbers
 
 

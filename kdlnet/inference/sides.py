@@ -57,12 +57,10 @@ class Measured:
 class Place:
     """What the sides are measured on: a dataset, or the ``folds`` of a cross-validation.
 
-    Images are named by their paths from ``root``. ``pairs`` gives the files of a side, each with
-    its dataset.
+    ``pairs`` gives the files of a side, each with its dataset.
     """
 
     name: str
-    root: Path
     pairs: Callable[[Path], list[tuple[Path, DatasetInfo]]]
     folds: Path | None = None
 
@@ -70,7 +68,7 @@ class Place:
 def place_of(data: str | Sequence[str], data_root: Path | None, folds: bool) -> Place:
     if not folds:
         info = find_datasets(data, data_root)
-        return Place(info.name, info.root, lambda file: [(file, info)])
+        return Place(info.name, lambda file: [(file, info)])
     if not isinstance(data, str):
         raise ConfigError("folds of several datasets: give the one folder with fold-1, fold-2 ...")
 
@@ -78,7 +76,7 @@ def place_of(data: str | Sequence[str], data_root: Path | None, folds: bool) -> 
         found = find_folds(runs, Path(data))
         return [(file, find_dataset(fold, data_root)) for file, fold in found]
 
-    return Place(Path(data).absolute().name, Path(data), pairs, Path(data))
+    return Place(Path(data).absolute().name, pairs, Path(data))
 
 
 def measure_all(

@@ -189,7 +189,7 @@ class _Seen:
         dataset, _ = open_split(runtime, info, split, None, False, on_event)
         digest = images_digest(dataset.paths)
         learned = count_learned(runtime, dataset.paths, split, on_event)
-        lots = lots_of(dataset.paths, info.root, lot_by)
+        lots = lots_of(info, dataset.paths, lot_by)
         results = detect(runtime.engine, dataset, batch, on_event=on_event)
         return cls(split, digest, learned, results, lots)
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from kdlnet.curation.groups import name_below
 from kdlnet.data.folders import image_folders
 from kdlnet.errors import ConfigError, DataError, WeightsError
 from kdlnet.events import Listener, Message, ignore
 from kdlnet.inference.folds import (
     groups_of,
+    names_of,
 )
 from kdlnet.inference.sides import Measured, measure_all, place_of
 from kdlnet.metrics.comparison import Comparison, FoldFigures
@@ -71,7 +71,7 @@ def compare(
     where = place_of(data, data_root, folds)
     measured, parts = measure_all([*a, *b], where, split, batch, device, on_event)
     image_paths = [path for part in parts for path in part.dataset.paths]
-    names = [name_below(path, where.root) for path in image_paths]
+    names = names_of(parts)
     groups = groups_of(parts, group_by, where.folds, on_event)
     pairs = [(measured[one], measured[two]) for one, two in zip(a, b, strict=True)]
     tables = [(one.table, two.table) for one, two in pairs]

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from kdlnet.curation.groups import find_groups, name_below
+from kdlnet.curation.groups import ROOT, find_groups, image_names, name_below, naming_root
 from kdlnet.curation.split_report import (
     LEFT_OUT_NAME,
     Division,
@@ -78,6 +78,7 @@ def split_dataset(
         files = tuple(out / part / "data.yaml" for part in datasets)
         report = report_division(out, files, info.names, images, division, keep)
         facts = {"data": str(info.source), "group_by": group_by, "keep": keep, "seed": seed}
+        facts[ROOT] = name_below(naming_root(info), out)
         write_report(folder, report, **facts)
     return report
 
@@ -96,7 +97,7 @@ def _kept_images(info: DatasetInfo, keep: str | None, folds: int | None) -> set[
 
 
 def _read(info: DatasetInfo, paths: list[Path], group_by: str | None, on_event: Listener) -> Images:
-    names = [name_below(path, info.root) for path in paths]
+    names = image_names(info, paths)
     labels, problems = [], []
     read = LabelReader(paths, len(info.names), info.kpt_shape)
     for path in paths:

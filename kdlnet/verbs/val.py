@@ -220,5 +220,5 @@ def _lots(parts: Sequence[Part], lot_by: str | None) -> list[str] | None:
     """The lot of each image, None without a rule."""
     if lot_by is None:
         return None
-    found = [lots_of(part.dataset.paths, part.info.root, lot_by) or [] for part in parts]
+    found = [lots_of(part.info, part.dataset.paths, lot_by) or [] for part in parts]
     return [lot for lots in found for lot in lots]

@@ -250,3 +250,9 @@ def test_what_cannot_be_compared_over_folds(others: Path) -> None:
     shutil.rmtree(others.parent / "others" / "fold-3")
     with pytest.raises(WeightsError, match=r"others.fold-3.*does not exist"):
         _compared(others)
+
+
+def test_a_rule_that_tells_no_groups_apart_is_told(others: Path) -> None:
+    told: list[object] = []
+    assert _compared(others, group_by="(png)", on_event=told.append).groups == 1
+    assert "puts all images into the group 'png'" in _texts(told)

@@ -8,6 +8,7 @@ import shutil
 
 import pytest
 
+from kdlnet.curation.groups import find_groups, image_names, lots_of
 from kdlnet.data.catalog import find_dataset
 from kdlnet.data.listing import label_path, list_images
 from kdlnet.errors import DataError
@@ -68,6 +69,7 @@ def test_lists_name_the_images_where_they_are(parts, tmp_path):
         "group_by": BY_PART,
         "keep": None,
         "seed": 0,
+        "root": "../../möbel set",
     } | json.loads(json.dumps(report.to_dict()))
 
 
@@ -218,3 +220,32 @@ def test_lists_far_from_their_images_are_safe(parts, tmp_path):
 def test_an_unknown_split_is_not_kept(parts, tmp_path):
     with pytest.raises(DataError, match=r"--keep: .* 'tets'; did you mean 'test'"):
         split_dataset(str(parts), tmp_path / "new", shares=SHARES, keep="tets")
+
+
+def test_a_rule_fits_what_was_divided_by_it(parts, tmp_path):
+    """By folder or by table: images are named from the dataset, whose lists lie elsewhere now."""
+    root = tmp_path / "set"
+    for number in range(12):
+        save_image(root / f"images/{number % 4}/{number // 4}.PNG", value=10 * number)
+    (root / "data.yaml").write_text("train: images\nnames: [dent]\n")
+    table = tmp_path / "groups.csv"
+    rows = "".join(f"images/{part}/{shot}.PNG,p{part}\n" for part in range(4) for shot in range(3))
+    table.write_text(f"image,group\n{rows}")
+    for number, rule in enumerate((r"images/(\d)/", str(table))):
+        for again in ("once", "twice"):  # a split of a split, too
+            out = tmp_path / f"{again}-{number}"
+            source = root if again == "once" else tmp_path / f"once-{number}" / "fold-1"
+            split_dataset(str(source), out, folds=2, group_by=rule)
+            for fold in ("fold-1", "fold-2"):
+                info = find_dataset(str(out / fold))
+                images = list_images(info, "train")
+                names = image_names(info, images)
+                assert all(name.startswith("images/") for name in names)
+                assert len(set(find_groups(rule, names, images))) == 2
+    whole = tmp_path / "elsewhere"
+    whole.mkdir()
+    for name in ("set", "once-0"):
+        shutil.move(tmp_path / name, whole)
+    info = find_dataset(str(whole / "once-0" / "fold-1"))
+    assert image_names(info, list_images(info, "val"))[0].startswith("images/")
+    assert len(set(lots_of(info, list_images(info, "val"), r"images/(\d)/") or ())) == 2
