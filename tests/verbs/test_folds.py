@@ -190,6 +190,9 @@ def test_two_cross_validations_are_compared_over_all_parts(others: Path) -> None
         )
         whole = result.differences["ap"]
         assert getattr(whole, side) == pytest.approx(alone.precision.ap, abs=1e-9)
+        for name, found in result.per_class.items():  # the others count classes the other way
+            known = alone.precision.per_class[name].ap
+            assert getattr(found.figures["ap"], side) == pytest.approx(known, abs=1e-9)
         at = "ab".index(side)
         assert [fold.ap[at] for fold in result.folds] == [fold.ap for fold in alone.folds]
         assert [fold.ap50[at] for fold in result.folds] == [fold.ap50 for fold in alone.folds]
