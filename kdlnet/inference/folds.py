@@ -75,13 +75,15 @@ def open_part(
     return Part(file, runtime, info, dataset, loaded, learned)
 
 
-def find_folds(runs: Path, data: Path) -> list[tuple[Path, str]]:
+def find_folds(runs: Path, data: Path, split: str) -> list[tuple[Path, str]]:
     """Weights and dataset of each fold, in the order of their numbers.
 
     ``data`` holds ``fold-N/data.yaml`` as ``kdlnet data split --folds`` makes them, ``runs`` the
-    run folder ``fold-N`` of each. Raises DataError where there are no folds, WeightsError where a
-    training is missing.
+    run folder ``fold-N`` of each. Raises DataError where there are no folds and for the split that
+    trainings learn, WeightsError where a training is missing.
     """
+    if split == "train":
+        raise DataError("--folds with --split train: a fold is judged by what it never saw, val")
     found = {_number(file.parent): file.parent for file in data.glob("fold-*/data.yaml")}
     found.pop(-1, None)
     if len(found) < 2:

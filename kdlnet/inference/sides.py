@@ -65,7 +65,7 @@ class Place:
     folds: Path | None = None
 
 
-def place_of(data: str | Sequence[str], data_root: Path | None, folds: bool) -> Place:
+def place_of(data: str | Sequence[str], split: str, data_root: Path | None, folds: bool) -> Place:
     if not folds:
         info = find_datasets(data, data_root)
         return Place(info.name, lambda file: [(file, info)])
@@ -73,7 +73,7 @@ def place_of(data: str | Sequence[str], data_root: Path | None, folds: bool) -> 
         raise ConfigError("folds of several datasets: give the one folder with fold-1, fold-2 ...")
 
     def pairs(runs: Path) -> list[tuple[Path, DatasetInfo]]:
-        found = find_folds(runs, Path(data))
+        found = find_folds(runs, Path(data), split)
         return [(file, find_dataset(fold, data_root)) for file, fold in found]
 
     return Place(Path(data).absolute().name, pairs, Path(data))

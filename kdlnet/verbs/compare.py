@@ -68,7 +68,7 @@ def compare(
         raise ConfigError(
             f"{rounds} rounds: give {_FEWEST_ROUNDS} or more, fewer tell no 95 % interval"
         )
-    where = place_of(data, data_root, folds)
+    where = place_of(data, split, data_root, folds)
     measured, parts = measure_all([*a, *b], where, split, batch, device, on_event)
     image_paths = [path for part in parts for path in part.dataset.paths]
     names = names_of(parts)

@@ -103,7 +103,7 @@ def validate(
     ``drift`` measures again after each of :data:`~kdlnet.metrics.drift.CHANGES` of the images.
     Raises WeightsError, DataError or ConfigError for what cannot be used.
     """
-    pairs = find_folds(weights, Path(data)) if folds else [(weights, data)]
+    pairs = find_folds(weights, Path(data), split) if folds else [(weights, data)]
     seen = Seeing(image_size, window, tile, overlap)
     parts = [
         open_part(

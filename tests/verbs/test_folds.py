@@ -250,6 +250,10 @@ def _texts(told: list[object]) -> str:
 def test_what_cannot_be_compared_over_folds(others: Path) -> None:
     with pytest.raises(ConfigError, match="folds of several datasets"):
         compare([others], [others], data=[str(others)], folds=True)
+    with pytest.raises(DataError, match="never saw"):
+        _compared(others, split="train")
+    with pytest.raises(DataError, match="never saw"):
+        _pooled(others, split="train")
     shutil.rmtree(others.parent / "others" / "fold-3")
     with pytest.raises(WeightsError, match=r"others.fold-3.*does not exist"):
         _compared(others)
