@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from kdlnet.errors import DataError
 from kdlnet.images.read import ImageArray
 from kdlnet.types import Letterbox
 
@@ -41,3 +42,7 @@ class Frame:
     seconds: float = 0.0
     path: Path | None = None
     ready: Ready | None = None
+
+
+OnProblem = Callable[[DataError, str, int], None]
+"""Gets why an image could not be read, and the ``name`` and ``index`` that its Frame would have."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from kdlnet.errors import DataError
-from kdlnet.images.frame import Frame, Prepare, Ready
+from kdlnet.images.frame import Frame, OnProblem, Prepare, Ready
 from kdlnet.images.read import ImageArray, read_image
 from kdlnet.images.video import video_frames
 from kdlnet.utils.threads import usable_threads
@@ -49,10 +49,6 @@ class Item:
         return self.image is None and self.name.lower().endswith(_VIDEO_ENDS)
 
 
-OnProblem = Callable[[DataError, Item, int], None]
-"""Gets why an item, and the one at which index, could not be read, or not to its end."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Coming:
     """An item whose pixels are on their way, but for those of a video."""
@@ -83,17 +79,18 @@ def item_frames(
             if not ahead:
                 return
             now = ahead.popleft()
-            name, stem, path = now.item.name, now.item.stem, now.item.path
+            name, stem = now.item.name, now.item.stem
+            if now.reading is None:
+                yield from video_frames(Path(name), stem, on_problem)
+                continue
             try:
-                if now.reading is None and path is not None:
-                    yield from video_frames(path, stem)
-                elif now.reading is not None:
-                    image, seconds, ready = now.reading.result()
-                    if now.file_bytes:
-                        swell = max(swell, image.nbytes / now.file_bytes)
-                    yield Frame(name, stem, image, now.index, None, seconds, path, ready)
+                image, seconds, ready = now.reading.result()
             except DataError as error:
-                on_problem(error, now.item, now.index)
+                on_problem(error, name, now.index)
+                continue
+            if now.file_bytes:
+                swell = max(swell, image.nbytes / now.file_bytes)
+            yield Frame(name, stem, image, now.index, None, seconds, now.item.path, ready)
 
 
 def _room(ahead: Sequence[_Coming], swell: float) -> bool:

@@ -22,8 +22,8 @@ from kdlnet.images.folder import (
     images_below,
     outside_results,
 )
-from kdlnet.images.frame import Frame, Prepare
-from kdlnet.images.items import VIDEO_SUFFIXES, Item, OnProblem, array_item, file_item, item_frames
+from kdlnet.images.frame import Frame, OnProblem, Prepare
+from kdlnet.images.items import VIDEO_SUFFIXES, Item, array_item, file_item, item_frames
 from kdlnet.images.read import IMAGE_SUFFIXES, ImageArray
 from kdlnet.images.video import camera_frames, count_frames, public, stream_frames
 from kdlnet.utils.manifest import MARK
@@ -67,7 +67,8 @@ class Source:
         return self.kind in ("camera", "stream")
 
     def frames(self, on_problem: OnProblem, prepare: Prepare | None = None) -> Iterator[Frame]:
-        """The frames in order. ``on_problem`` gets one error for each file that cannot be read.
+        """The frames in order. ``on_problem`` gets one error for each file or frame that cannot be
+        read.
 
         What it raises ends the iteration. A camera that is not there and a stream that cannot be
         opened, stalls or gives no frame raise DataError here. Where images are read ahead, their
@@ -177,7 +178,9 @@ def picked(source: Source, indices: Sequence[int]) -> Source:
 def _stream(address: str, timeout: float) -> Source:
     name = public(address)
     title = "stream-" + _title(name.split("://", 1)[1])
-    return Source("stream", name, title, None, lambda *_: stream_frames(address, timeout))
+    return Source(
+        "stream", name, title, None, lambda tell, _: stream_frames(address, timeout, tell)
+    )
 
 
 def _entry(

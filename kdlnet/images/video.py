@@ -2,100 +2,109 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 
 from kdlnet.errors import DataError
-from kdlnet.images.frame import Frame
-from kdlnet.images.quiet import quiet
-
-_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
-# A decoder fills the missing part of a frame that was cut with grey: such a frame must not come.
-_WHOLE_FRAMES = "fflags;discardcorrupt"
+from kdlnet.images.capture import jpeg_size, opened, shots
+from kdlnet.images.frame import Frame, OnProblem
 
 
-def video_frames(path: Path, stem: str) -> Iterator[Frame]:
-    """Frames of a video file, (H, W, 3) RGB uint8. Results of frame 7 are named ``stem/000007``.
+def video_frames(path: Path, stem: str, on_problem: OnProblem) -> Iterator[Frame]:
+    """Frames of a video file, (H, W, C) uint8, RGB or grey. Results of frame 7 are named
+    ``stem/000007``.
 
-    Raises DataError when it cannot be opened, and after the last whole frame when frames that the
-    file announces are missing.
+    ``on_problem`` gets each frame that cannot be decoded, the first when the file cannot be opened,
+    and after the last the next when frames that the file announces are missing.
     """
-    done = 0
-    with _opened(str(path)) as video:
-        _check_open(video, path)
-        announced = _announced(video)
-        while (read := _read(video)) is not None:
-            image, seconds = read
+    index, name = 0, str(path)
+    with opened(name) as video:
+        if (closed := _closed(video, path)) is not None:
+            on_problem(closed, name, 0)
+            return
+        announced, jpeg = _announced(video), jpeg_size(video)
+        exact = path.suffix.lower() == ".avi"
+        for shot in shots(video, jpeg):
             timestamp = max(0.0, video.get(cv2.CAP_PROP_POS_MSEC) / 1000)
-            yield Frame(str(path), f"{stem}/{done:06d}", image, done, timestamp, seconds)
-            done += 1
-    if done == 0:
-        raise DataError(f"video {str(path)!r} holds no frame that can be decoded: copy it again")
+            if exact and jpeg is not None:
+                # Chunks without bytes, for a frame that the recorder dropped, come as no packet.
+                place = round(timestamp * video.get(cv2.CAP_PROP_FPS))
+                index = place if index < place < announced else index
+            if shot.image is None:
+                error = DataError(f"frame {index} of video {name!r} {shot.why}")
+                on_problem(error, name, index)
+            else:
+                own = f"{stem}/{index:06d}"
+                yield Frame(name, own, shot.image, index, timestamp, shot.seconds)
+            index += 1
+    if index == 0:
+        why = "holds no frame that can be decoded: copy it again"
+        on_problem(DataError(f"video {name!r} {why}"), name, 0)
     # Containers without an exact count announce an estimate.
-    tolerance = 0 if path.suffix.lower() == ".avi" else max(2, announced // 50)
-    if done < announced - tolerance:
-        raise DataError(
-            f"video {str(path)!r} is cut off: it announces {announced} frames and ends in number "
-            f"{done + 1}; copy it again"
-        )
+    elif index < announced - (0 if exact else max(2, announced // 50)):
+        why = f"it announces {announced} frames and ends in number {index + 1}; copy it again"
+        on_problem(DataError(f"video {name!r} is cut off: {why}"), name, index)
 
 
 def count_frames(path: Path) -> int | None:
     """Frames that a video announces, None if it does not. Raises DataError if it does not open."""
-    with _opened(str(path)) as video:
-        _check_open(video, path)
+    with opened(str(path)) as video:
+        if (closed := _closed(video, path)) is not None:
+            raise closed
         return _announced(video) or None
 
 
 def camera_frames(number: int) -> Iterator[Frame]:
     """Frames of a camera at this machine, without end. Raises DataError when it is not there."""
-    with _opened(number) as camera:
+    with opened(number) as camera:
         if not camera.isOpened():
             raise DataError(
                 f"camera {number} cannot be opened: check that it is plugged in, free and allowed; "
                 "the first one is 0"
             )
         name, began, done = f"camera {number}", time.monotonic(), 0
-        while (read := _read(camera)) is not None:
-            yield Frame(name, f"{done:06d}", read[0], done, time.monotonic() - began, read[1])
-            done += 1
+        for shot in shots(camera, tries=1):  # one waits for seconds
+            if shot.image is not None:
+                now = time.monotonic() - began
+                yield Frame(name, f"{done:06d}", shot.image, done, now, shot.seconds)
+                done += 1
     raise DataError(f"camera {number} gives no more images after {done}: check its cable")
 
 
-def stream_frames(address: str, timeout: float) -> Iterator[Frame]:
+def stream_frames(address: str, timeout: float, on_problem: OnProblem) -> Iterator[Frame]:
     """Frames of a network stream until its sender ends it.
 
-    Raises DataError when it cannot be opened or is silent for ``timeout`` seconds.
+    ``on_problem`` gets each frame that cannot be decoded. Raises DataError when the stream cannot
+    be opened or is silent for ``timeout`` seconds.
     """
     name = public(address)
     limit = round(timeout * 1000)
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit, cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit]
-    began, done = time.monotonic(), 0
-    with _opened(address, cv2.CAP_FFMPEG, limits) as stream:
+    began, index, patience = time.monotonic(), 0, 0.9 * timeout
+    with opened(address, cv2.CAP_FFMPEG, limits) as stream:
         if not stream.isOpened():
-            late = time.monotonic() - began >= 0.9 * timeout
+            late = time.monotonic() - began >= patience
             reason = f"no answer in {timeout:g} s" if late else "no video comes from there"
             raise DataError(f"stream {name!r} cannot be opened: {reason}; check the address")
-        began = time.monotonic()
-        while True:
-            asked = time.monotonic()
-            read = _read(stream)
-            if read is None:
-                break
-            yield Frame(name, f"{done:06d}", read[0], done, time.monotonic() - began, read[1])
-            done += 1
-        if time.monotonic() - asked >= 0.9 * timeout:
+        began = asked = time.monotonic()
+        for shot in shots(stream, jpeg_size(stream), patience):
+            if shot.image is None:
+                error = DataError(f"frame {index} of stream {name!r} {shot.why}")
+                on_problem(error, name, index)
+            else:
+                now = time.monotonic() - began
+                yield Frame(name, f"{index:06d}", shot.image, index, now, shot.seconds)
+            index, asked = index + 1, time.monotonic()
+        if time.monotonic() - asked >= patience:
             raise DataError(
-                f"stream {name!r} stalled: no frame for {timeout:g} s after {done} frames; "
+                f"stream {name!r} stalled: no frame for {timeout:g} s after {index} frames; "
                 "check the sender and the network"
             )
-    if done == 0:
+    if index == 0:
         raise DataError(f"stream {name!r} ended before its first frame: check the sender")
 
 
@@ -104,49 +113,16 @@ def public(address: str) -> str:
     return re.sub(r"://[^/]*@", "://", address)
 
 
-def _read(video: cv2.VideoCapture) -> tuple[cv2.typing.MatLike, float] | None:
-    """The next frame as RGB and the seconds it took, None when there is none."""
-    began = time.perf_counter()
-    try:
-        with quiet():
-            done, image = video.read()
-    except cv2.error:
-        return None
-    if not done:
-        return None
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB), time.perf_counter() - began
-
-
 def _announced(video: cv2.VideoCapture) -> int:
     return max(0, round(video.get(cv2.CAP_PROP_FRAME_COUNT)))
 
 
-def _check_open(video: cv2.VideoCapture, path: Path) -> None:
+def _closed(video: cv2.VideoCapture, path: Path) -> DataError | None:
+    """Why a file does not open, None for one that does."""
     if video.isOpened():
-        return
+        return None
     if not path.exists():
-        raise DataError(f"video {str(path)!r} does not exist: check the path")
-    raise DataError(
+        return DataError(f"video {str(path)!r} does not exist: check the path")
+    return DataError(
         f"video {str(path)!r} cannot be opened: it is cut off, damaged or no video; copy it again"
     )
-
-
-@contextmanager
-def _opened(
-    source: str | int, backend: int = cv2.CAP_ANY, settings: Sequence[int] = ()
-) -> Iterator[cv2.VideoCapture]:
-    """An OpenCV capture that says nothing on stderr by itself, open or not; released at the end."""
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    whole = isinstance(source, str) and backend == cv2.CAP_ANY and _OPTIONS not in os.environ
-    try:
-        if whole:
-            os.environ[_OPTIONS] = _WHOLE_FRAMES
-        with quiet():
-            video = cv2.VideoCapture(source, backend, list(settings))
-    finally:
-        if whole:
-            del os.environ[_OPTIONS]
-    try:
-        yield video
-    finally:
-        video.release()

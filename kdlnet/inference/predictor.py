@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdlnet.errors import ConfigError, DataError, unknown
+from kdlnet.errors import ConfigError, unknown
 from kdlnet.events import Listener, Message
 from kdlnet.images.contract import TileChoice, adjusted
 from kdlnet.images.frame import Frame, Prepare
-from kdlnet.images.items import Item
 from kdlnet.images.read import ImageArray
 from kdlnet.images.sources import TIMEOUT, Source, SourceLike, open_source
 from kdlnet.images.window import Window, bits, depth_line, fit_depth
@@ -25,7 +24,7 @@ from kdlnet.inference.engine import Engine, in_lanes
 from kdlnet.inference.pipeline import Pipeline
 from kdlnet.inference.prediction import Prediction
 from kdlnet.inference.runtimes import open_runtime
-from kdlnet.inference.skipped import Skipped, warn_user
+from kdlnet.inference.skipped import Skips, warn_user
 from kdlnet.inference.views import FrameViews, prepare
 from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.ops.limits import IOU_THRESHOLD, MAX_DETECTIONS
@@ -167,28 +166,19 @@ class Predictor:
         opened = source if isinstance(source, Source) else open_source(source, timeout)
         for note in filter(None, (self.rates_line(), *opened.notes)):
             on_event(Message(note, "warning"))
-        problems: list[DataError] = []
-
-        def skip(error: DataError, item: Item, index: int) -> None:
-            if strict:
-                raise error
-            problems.append(error)
-            on_event(Skipped(str(error), None if item.video else item.name, index))
-
+        skips = Skips(strict, on_event)
         images = 0
         few = opened.total is not None and opened.total <= self.batch
         engine, batch, lanes = in_lanes(self.engine, self.batch, opened.live or few)
         one = replace(self, engine=engine, batch=batch)
-        frames = opened.frames(skip, self._prepare())
+        frames = skips.placed(opened.frames(skips.hear, self._prepare()))
         size = 1 if opened.live else batch
         groups = self._told(batches(frames, size, _BATCH_BYTES // lanes), on_event)
         for found in in_turn(one.detect, groups, lanes, _bytes, _BATCH_BYTES):
             images += len(found)
             yield from found
         if not (images or may_be_none):
-            more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
-            reason = str(problems[0]) if problems else f"{opened.title} gave none"
-            raise DataError(f"no image could be read: {reason}{more}")
+            raise skips.all_of(opened.title)
 
     def detect(self, frames: Sequence[Frame]) -> list[Prediction]:
         """Frames to their predictions, in their order; the network gets ``batch`` tiles at once."""

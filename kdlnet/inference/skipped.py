@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from kdlnet.events import Message
+from kdlnet.errors import DataError
+from kdlnet.events import Listener, Message
+from kdlnet.images.frame import Frame
 
 UNREADABLE = "UNREADABLE"
 """In the place of a verdict: of a part that nobody has seen."""
@@ -15,15 +18,17 @@ UNREADABLE = "UNREADABLE"
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A file that could not be read, or a video that ends too early: one line for people.
+    """An image, or a frame, that could not be read: one line for people.
 
-    ``name`` is the file of an image, at ``index`` in its source; None for a video, whose frames
-    before have answers.
+    ``name`` and ``index`` are those that its Prediction would have; of a video that cannot be
+    opened or ends too early, those of the first frame that is missing. ``after`` counts the images
+    of the same call that come before it.
     """
 
     reason: str
-    name: str | None = None
+    name: str
     index: int = 0
+    after: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values in the place of what ``Prediction.to_dict`` gives."""
@@ -38,6 +43,35 @@ class Skipped:
             "boxes": [],
             "seconds": {},
         }
+
+
+class Skips:
+    """Hears what could not be read: tells ``on_event`` its place among the images, or raises it."""
+
+    def __init__(self, strict: bool, on_event: Listener) -> None:
+        self._strict = strict
+        self._on_event = on_event
+        self._reasons: list[str] = []
+        self._images = 0
+
+    def hear(self, error: DataError, name: str, index: int) -> None:
+        """An OnProblem. Raises ``error`` with ``strict``."""
+        if self._strict:
+            raise error
+        self._reasons.append(str(error))
+        self._on_event(Skipped(str(error), name, index, self._images))
+
+    def placed(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """``frames``, counted as they come."""
+        for frame in frames:
+            self._images += 1
+            yield frame
+
+    def all_of(self, title: str) -> DataError:
+        """The error where nothing of a source could be read."""
+        more = f" ({len(self._reasons) - 1} more)" if len(self._reasons) > 1 else ""
+        reason = self._reasons[0] if self._reasons else f"{title} gave none"
+        return DataError(f"no image could be read: {reason}{more}")
 
 
 def warn_user(event: object) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import struct
 import threading
 import time
 from contextlib import contextmanager
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 
 from kdlnet.errors import DataError
+from kdlnet.images import video
 from kdlnet.images.sources import open_source
 from kdlnet.images.video import public
 
@@ -71,6 +74,117 @@ def test_a_video_that_ends_in_the_middle_of_a_frame(tmp_path, capfd):
     assert capfd.readouterr().err == ""
 
 
+def with_frames(file: Path, out: Path, change) -> Path:
+    """An AVI of Motion JPEG whose frame n holds ``change(n, data)``; its index says so."""
+    data = file.read_bytes()
+    start = data.find(b"movi")
+    at, content, index = start + 4, b"", b""
+    for n in itertools.count():
+        kind, length = struct.unpack_from("<4sI", data, at)
+        if kind != b"00dc":
+            break
+        frame = change(n, data[at + 8 : at + 8 + length])
+        index += kind + struct.pack("<3I", 16, 4 + len(content), len(frame))
+        content += kind + struct.pack("<I", len(frame)) + frame + bytes(len(frame) % 2)
+        at += 8 + length + length % 2
+    movi = b"LIST" + struct.pack("<I", 4 + len(content)) + b"movi" + content
+    whole = data[: start - 8] + movi + b"idx1" + struct.pack("<I", len(index)) + index
+    out.write_bytes(whole[:4] + struct.pack("<I", len(whole) - 8) + whole[8:])
+    return out
+
+
+def noise(size: tuple[int, int] = (48, 64)) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 255, (*size, 3), np.uint8)
+
+
+def changed(tmp_path: Path, change, image: np.ndarray | None = None, count: int = 6) -> Path:
+    """A video of ``count`` frames of noise, see :func:`with_frames`."""
+    file = tmp_path / "whole.avi"
+    size = (64, 48) if image is None else image.shape[1::-1]
+    writer = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"MJPG"), 10, size)
+    for _ in range(count):
+        writer.write(noise() if image is None else image)
+    writer.release()
+    return with_frames(file, tmp_path / "changed.avi", change)
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (lambda data: data[: len(data) // 4], "is truncated"),
+        (lambda data: data[:1500] + data[-2:], "is damaged (Corrupt JPEG data"),
+        (lambda data: bytes(len(data)), "cannot be decoded"),
+    ],
+    ids=["cut", "hole", "zeros"],
+)
+def test_frames_that_are_half_lost(tmp_path, damage, why, capfd):
+    """A decoder fills them with grey, and one that it cannot read ended the video."""
+    frames, problems = read(
+        changed(tmp_path, lambda n, data: damage(data) if n in (2, 3) else data)
+    )
+    assert [frame.index for frame in frames] == [0, 1, 4, 5]
+    assert [frame.timestamp for frame in frames] == pytest.approx([0, 0.1, 0.4, 0.5])
+    assert [frame.stem[-6:] for frame in frames] == ["000000", "000001", "000004", "000005"]
+    assert len(problems) == 2 and all("\n" not in line for line in problems)
+    for number, line in zip((2, 3), problems, strict=True):
+        assert line.startswith(f"frame {number} of video ") and f"changed.avi' {why}" in line
+    assert capfd.readouterr().err == ""
+
+
+def test_a_video_that_opencv_decodes_goes_on_after_a_damaged_frame(tmp_path, monkeypatch):
+    """It says False once, as of Motion JPEG before that was decoded here."""
+    monkeypatch.setattr(video, "jpeg_size", lambda capture: None)
+    zeros = changed(tmp_path, lambda n, data: bytes(len(data)) if n == 2 else data)
+    frames, problems = read(zeros)
+    assert [frame.index for frame in frames] == [0, 1, 3, 4, 5]
+    assert [frame.timestamp for frame in frames] == pytest.approx([0, 0.1, 0.3, 0.4, 0.5])
+    assert problems == [f"frame 2 of video {str(zeros)!r} cannot be decoded"]
+
+
+def test_dropped_frames_are_no_damage(tmp_path):
+    """A recorder writes a chunk of 0 bytes: the frame before is shown once more."""
+    frames, problems = read(changed(tmp_path, lambda n, data: b"" if n in (2, 3) else data))
+    assert [frame.index for frame in frames] == [0, 1, 4, 5]
+    assert [frame.timestamp for frame in frames] == pytest.approx([0, 0.1, 0.4, 0.5])
+    assert problems == []
+
+
+def test_a_video_of_nothing_but_damage(tmp_path):
+    frames, problems = read(changed(tmp_path, lambda n, data: data[:700]))
+    assert frames == [] and len(problems) == 6
+
+
+def encoded(image: np.ndarray) -> bytes:
+    return cv2.imencode(".jpg", image)[1].tobytes()
+
+
+def test_frames_of_other_sizes_come_in_their_own(tmp_path):
+    """OpenCV would scale them to the first, and boxes with them. Grey ones stay grey."""
+    other, grey = encoded(noise((80, 96))), encoded(noise()[:, :, 0])
+    frames, problems = read(changed(tmp_path, lambda n, data: [data, other, grey][n % 3]))
+    assert [frame.image.shape for frame in frames] == [(48, 64, 3), (80, 96, 3), (48, 64, 1)] * 2
+    assert problems == []
+
+
+def test_half_pictures_are_told(tmp_path):
+    """An interlaced recording has two in a frame, each with every second line."""
+    field = encoded(noise()[::2])
+    frames, problems = read(changed(tmp_path, lambda n, data: 2 * field if n == 1 else data))
+    assert [frame.index for frame in frames] == [0, 2, 3, 4, 5]
+    assert len(problems) == 1 and problems[0].endswith("is half of an interlaced picture")
+
+
+def test_a_jpeg_that_leaves_out_the_usual_tables(tmp_path):
+    """As cameras do in Motion JPEG."""
+    data = encoded(noise())
+    bare = data
+    while (at := bare.find(b"\xff\xc4")) > 0:
+        bare = bare[:at] + bare[at + 2 + struct.unpack_from(">H", bare, at + 2)[0] :]
+    assert len(bare) < len(data) - 400
+    frames, problems = read(changed(tmp_path, lambda n, _: bare if n % 2 else data))
+    assert problems == [] and all((one.image == frames[0].image).all() for one in frames)
+
+
 def test_a_camera_that_is_not_there(capfd):
     for source in (97, "97"):
         opened = open_source(source)
@@ -103,7 +217,10 @@ def test_a_camera_that_is_pulled_out(monkeypatch):
 
 @contextmanager
 def mjpeg_server(count: int = 5):
-    """Streams of ``count`` frames under /ok; /stall then says nothing, /silent says nothing."""
+    """Streams of ``count`` frames under /ok; /stall then says nothing, /silent says nothing.
+
+    Of /cut and /zeros frame 2 is damaged.
+    """
     over = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
@@ -122,6 +239,8 @@ def mjpeg_server(count: int = 5):
             self.end_headers()
             for n in range(count):
                 data = cv2.imencode(".jpg", np.full((48, 64, 3), 20 * n, np.uint8))[1].tobytes()
+                if n == 2 and self.path in ("/cut", "/zeros"):
+                    data = data[:-12] if self.path == "/cut" else bytes(len(data))
                 head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
                 self.wfile.write(head.encode() + data + b"\r\n")
                 time.sleep(0.02)
@@ -157,6 +276,18 @@ def test_a_stream(address):
     assert [frame.image.mean() for frame in frames] == pytest.approx([0, 20, 40, 60, 80], abs=2)
     assert all(frame.timestamp is not None for frame in frames)
     assert problems == []
+
+
+@pytest.mark.parametrize(("path", "why"), [("cut", "is truncated"), ("zeros", "cannot be decoded")])
+@pytest.mark.parametrize("ours", [True, False])
+def test_a_stream_goes_on_after_a_damaged_frame(address, path, why, ours, monkeypatch):
+    if not ours:  # OpenCV fills what is cut, but says False of what is no picture at all
+        monkeypatch.setattr(video, "jpeg_size", lambda capture: None)
+    frames, problems = read(f"{address}/{path}")
+    lost = [2] if ours or path == "zeros" else []
+    assert [frame.index for frame in frames] == [n for n in range(5) if n not in lost]
+    name = f"{address}/{path}"
+    assert problems == [f"frame {n} of stream {name!r} {why}" for n in lost]
 
 
 def test_a_stream_that_stalls(address, capfd):

@@ -1,0 +1,131 @@
+"""An OpenCV capture, read until nothing more comes. Motion JPEG is decoded here, not by OpenCV."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import cv2
+
+from kdlnet.images.decode import ImageArray, decode
+from kdlnet.images.header import Unfit, look
+from kdlnet.images.quiet import quiet
+from kdlnet.types import ImageSize
+
+_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+# What OpenCV sets itself, and no packet that its container calls damaged: a decoder fills what is
+# missing with grey. It gets no option: `err_detect;explode` ends at the container.
+_SETTINGS = "rtsp_transport;tcp|fflags;discardcorrupt"
+_MJPEG = frozenset({b"mjpg", b"mjpe", b"jpeg"})
+_START = b"\xff\xd8"
+# Reads without a frame after which nothing more comes. At the end of a file all take a millisecond.
+_TRIES = 250
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """A frame (H, W, C), RGB or grey, and the seconds it took, or ``why`` it has no image."""
+
+    image: ImageArray | None
+    seconds: float = 0.0
+    why: str = "cannot be decoded"
+
+
+def shots(
+    video: cv2.VideoCapture,
+    jpeg: ImageSize | None = None,
+    patience: float = math.inf,
+    tries: int = _TRIES,
+) -> Iterator[Shot]:
+    """The frames until ``tries`` reads in a row give none, or none comes for ``patience`` seconds.
+
+    A read that gives none before one that does is a frame that cannot be decoded. ``jpeg`` is what
+    :func:`jpeg_size` says of ``video``.
+    """
+    lost, asked = 0, time.monotonic()
+    while lost < tries and time.monotonic() - asked < patience:
+        shot = _read(video, jpeg)
+        if shot is None:
+            lost += 1
+            continue
+        for _ in range(lost):
+            yield Shot(None)
+        yield shot
+        lost, asked = 0, time.monotonic()
+
+
+def jpeg_size(video: cv2.VideoCapture) -> ImageSize | None:
+    """(H, W) of Motion JPEG, which ``video`` from now on gives undecoded; None for other codecs.
+
+    OpenCV would fill a frame that is cut with grey, and scale one of another size to the first.
+    """
+    code = round(video.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF
+    if code.to_bytes(4, "little").lower() not in _MJPEG or video.getBackendName() != "FFMPEG":
+        return None
+    if not video.set(cv2.CAP_PROP_FORMAT, -1):
+        return None
+    return (
+        round(video.get(cv2.CAP_PROP_FRAME_HEIGHT)),
+        round(video.get(cv2.CAP_PROP_FRAME_WIDTH)),
+    )
+
+
+@contextmanager
+def opened(
+    source: str | int, backend: int = cv2.CAP_ANY, settings: Sequence[int] = ()
+) -> Iterator[cv2.VideoCapture]:
+    """An OpenCV capture that says nothing on stderr by itself, open or not; released at the end."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    ours = isinstance(source, str) and _OPTIONS not in os.environ
+    try:
+        if ours:
+            os.environ[_OPTIONS] = _SETTINGS
+        with quiet():
+            video = cv2.VideoCapture(source, backend, list(settings))
+    finally:
+        if ours:
+            del os.environ[_OPTIONS]
+    try:
+        yield video
+    finally:
+        video.release()
+
+
+def _read(video: cv2.VideoCapture, jpeg: ImageSize | None) -> Shot | None:
+    """What the next read gives, None when it gives nothing."""
+    began = time.perf_counter()
+    try:
+        with quiet():
+            done, image = video.read()
+    except cv2.error:
+        return None
+    if not done:
+        return None
+    if jpeg is None:
+        pixels: ImageArray = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    else:
+        try:
+            pixels = _decoded(image.tobytes(), jpeg)
+        except Unfit as reason:
+            return Shot(None, why=str(reason))
+    return Shot(pixels, time.perf_counter() - began)
+
+
+def _decoded(packet: bytes, size: ImageSize) -> ImageArray:
+    """A frame of Motion JPEG whose container announces ``size``, in its own size. Raises Unfit."""
+    data = packet[max(0, packet.find(_START)) :]
+    header = look(data)
+    if header.format != "JPEG":
+        raise Unfit("cannot be decoded")
+    try:
+        image = decode(data, header)
+    except Unfit as reason:
+        raise Unfit(str(reason).rpartition(": ")[0]) from None  # the fix is one for files
+    height, width = image.shape[:2]
+    if (2 * height, width) == size:
+        raise Unfit("is half of an interlaced picture")
+    return image
