@@ -17,7 +17,8 @@ from kdlnet.utils.words import counted
 
 @dataclass(frozen=True)
 class PredictResult:
-    """What was found. ``boxes`` counts by class name (0 too); ``skipped`` is a line a file.
+    """What was found. ``boxes`` counts by class name (0 too); ``skipped`` is a line a file
+    or frame.
 
     ``ok``, ``unsure`` and ``ng`` count images by verdict. ``stages`` are mean seconds an
     image; ``seconds`` is the wall time with reading and writing. ``folder`` is None where no file
@@ -73,14 +74,13 @@ class Tally:
     def hear(self, event: object) -> None:
         if isinstance(event, Skipped):
             self._skipped.append(event)
-            if event.name is not None:
-                self._unwritten.append(event)
+            self._unwritten.append(event)
             event = Message(f"skipped: {event.reason}", "warning")
         self._on_event(event)
 
-    def unread(self, before: int | None = None) -> Iterator[Skipped]:
-        """Images that could not be read, each once, up to the index ``before``; None: all."""
-        while self._unwritten and (before is None or self._unwritten[0].index < before):
+    def unread(self) -> Iterator[Skipped]:
+        """Images that could not be read and come before the next one to count, each once."""
+        while self._unwritten and self._unwritten[0].after <= self.images - self._before:
             yield self._unwritten.popleft()
 
     def count(self, prediction: Prediction) -> None:

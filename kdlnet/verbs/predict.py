@@ -129,7 +129,7 @@ def _run(
             for prediction in stream:
                 if stems is not None:
                     prediction = stems.named(prediction)
-                for unread in tally.unread(prediction.index):
+                for unread in tally.unread():
                     write.skip(unread)
                 write(prediction)
                 tally.count(prediction)

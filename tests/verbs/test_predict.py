@@ -24,6 +24,7 @@ from kdlnet.utils.output import Place
 from kdlnet.verbs.predict import predict_files
 
 from ..support.blob_network import grey, make_predictor
+from ..support.videos import changed
 from ..support.weights_file import NAMES, make_file
 
 
@@ -208,10 +209,41 @@ def test_a_full_disk_says_how_many_images_are_written(
     assert ("the results of" in str(caught.value)) == (room > 0)
 
 
+def test_videos_have_a_row_for_what_nobody_saw(file: Path, parts: Path) -> None:
+    """In its place: of a frame in the middle, of what a cut file lacks, of a file that is none."""
+    damaged = changed(parts.parent, lambda n, data: data[:700] if n == 3 else data)
+    cut = parts.parent / "cut.avi"
+    data = damaged.read_bytes()
+    cut.write_bytes(data[: data.rindex(b"00dc", 0, data.index(b"idx1"))])
+    (parts.parent / "none.avi").write_text("none")
+    names = ["none.avi", "changed.avi", "cut.avi", "parts/a.png", "parts/zero.png", "none.avi"]
+    result = predict_files(file, names, device="cpu", save=["csv", "json"], batch=2)
+    assert result.folder is not None
+    with (result.folder / "verdicts.csv").open(newline="") as table:
+        rows = list(csv.DictReader(table))
+    found = [(row["name"], int(row["index"])) for row in rows]
+    assert found == [
+        ("none.avi", 0),
+        *(("changed.avi", n) for n in range(6)),
+        *(("cut.avi", n) for n in range(6)),
+        ("parts/a.png", 3),
+        ("parts/zero.png", 4),
+        ("none.avi", 0),
+    ]
+    unseen = [n for n, row in enumerate(rows) if row["verdict"] == "UNREADABLE"]
+    assert unseen == [0, 4, 10, 12, 14, 15] and len(result.skipped) == 6
+    written = json.loads((result.folder / "predictions.json").read_text())["predictions"]
+    assert [(one["name"], one["index"]) for one in written] == found
+    whys = [written[n]["why"] for n in unseen]
+    assert whys == list(result.skipped)
+    assert "frame 3 of video 'changed.avi' is truncated" in whys[1]
+    assert "announces 6 frames and ends in number 6" in whys[3]
+
+
 def test_a_stalled_stream_keeps_what_was_done(file: Path, tmp_path: Path, monkeypatch) -> None:
     from kdlnet.images import sources
 
-    def stalling(address: str, timeout: float):
+    def stalling(address: str, timeout: float, on_problem):
         for index in range(2):
             image = np.full((48, 64, 3), 90, np.uint8)
             yield Frame("http://camera/1", f"{index:06d}", image, index, index / 10)
