@@ -160,14 +160,14 @@ class Predictor:
 
         ``source`` as in :func:`~kdlnet.images.sources.open_source`. What cannot be read is skipped
         and told to ``on_event`` as Skipped, or raised with ``strict``; what was left out of the
-        source is a warning, and so is that calibrated rates or the window do not suit it. Raises
-        DataError when no image could be read, unless there ``may_be_none``, or a stream fails.
+        source is a warning, and so is that calibrated rates or the window do not suit it, and that
+        a stream ended. Raises DataError when no image could be read, unless there ``may_be_none``,
+        or a stream fails.
         """
         opened = source if isinstance(source, Source) else open_source(source, timeout)
         for note in filter(None, (self.rates_line(), *opened.notes)):
             on_event(Message(note, "warning"))
         skips = Skips(strict, on_event)
-        images = 0
         few = opened.total is not None and opened.total <= self.batch
         engine, batch, lanes = in_lanes(self.engine, self.batch, opened.live or few)
         one = replace(self, engine=engine, batch=batch)
@@ -175,10 +175,8 @@ class Predictor:
         size = 1 if opened.live else batch
         groups = self._told(batches(frames, size, _BATCH_BYTES // lanes), on_event)
         for found in in_turn(one.detect, groups, lanes, _bytes, _BATCH_BYTES):
-            images += len(found)
             yield from found
-        if not (images or may_be_none):
-            raise skips.all_of(opened.title)
+        skips.end(opened, may_be_none)
 
     def detect(self, frames: Sequence[Frame]) -> list[Prediction]:
         """Frames to their predictions, in their order; the network gets ``batch`` tiles at once."""

@@ -11,6 +11,8 @@ from typing import Any
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, Message
 from kdlnet.images.frame import Frame
+from kdlnet.images.sources import Source
+from kdlnet.utils.words import counted
 
 UNREADABLE = "UNREADABLE"
 """In the place of a verdict: of a part that nobody has seen."""
@@ -67,11 +69,18 @@ class Skips:
             self._images += 1
             yield frame
 
-    def all_of(self, title: str) -> DataError:
-        """The error where nothing of a source could be read."""
-        more = f" ({len(self._reasons) - 1} more)" if len(self._reasons) > 1 else ""
-        reason = self._reasons[0] if self._reasons else f"{title} gave none"
-        return DataError(f"no image could be read: {reason}{more}")
+    def end(self, source: Source, may_be_none: bool) -> None:
+        """Raises DataError where nothing of ``source`` could be read, unless there ``may_be_none``.
+
+        That a stream ended is told: a sender that was lost looks like one that is done.
+        """
+        if not (self._images or may_be_none):
+            more = f" ({len(self._reasons) - 1} more)" if len(self._reasons) > 1 else ""
+            reason = self._reasons[0] if self._reasons else f"{source.title} gave none"
+            raise DataError(f"no image could be read: {reason}{more}")
+        if source.kind == "stream":
+            frames = counted(self._images + len(self._reasons), "frame")
+            self._on_event(Message(f"stream {source.name!r} ended after {frames}", "warning"))
 
 
 def warn_user(event: object) -> None:

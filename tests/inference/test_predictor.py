@@ -21,6 +21,7 @@ from kdlnet.data.catalog import find_dataset
 from kdlnet.data.listing import list_images
 from kdlnet.errors import ConfigError, DataError, WeightsError
 from kdlnet.events import Message
+from kdlnet.images import sources
 from kdlnet.images.frame import Frame
 from kdlnet.inference import predictor as module
 from kdlnet.inference.evaluate import detect, open_split
@@ -305,6 +306,23 @@ def test_images_are_not_hoarded(predictor: Predictor, tmp_path: Path) -> None:
         frames[1].draw()
     with pytest.raises(ConfigError, match="may never end"):
         predictor.predict(0)
+
+
+def test_the_end_of_a_stream_is_told(predictor: Predictor, monkeypatch) -> None:
+    """A sender that is done and one that is lost look the same."""
+
+    def ending(address, timeout, on_problem):
+        yield Frame(address, "000000", grey(255), 0, 0.0)
+        on_problem(DataError("frame 1 cannot be decoded"), address, 1)
+        yield Frame(address, "000002", grey(255), 2, 0.2)
+
+    monkeypatch.setattr(sources, "stream_frames", ending)
+    told: list[object] = []
+    found = list(predictor.stream("http://me:secret@line/1", on_event=told.append))
+    assert [one.index for one in found] == [0, 2]
+    skipped, ended = told
+    assert isinstance(skipped, Skipped) and (skipped.index, skipped.after) == (1, 1)
+    assert ended == Message("stream 'http://line/1' ended after 3 frames", "warning")
 
 
 def test_a_live_source_is_not_batched(predictor: Predictor, monkeypatch) -> None:
