@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from kdlnet.curation.splits import groups_of_classes
-from kdlnet.data.labels import LabelProblem, summarize
 
 LEFT_OUT_NAME = "left-out.txt"
 
 
 @dataclass(frozen=True)
 class PartCounts:
-    """What a part of a dataset holds. ``good`` counts its images without boxes.
+    """What a part of a dataset holds. ``good`` counts its images without boxes or doubts.
 
     ``classes`` counts the images that hold each class. ``share`` is what was asked for, of the
     images that were divided; None for a split that was kept.
@@ -56,23 +55,35 @@ class SplitReport:
 
 @dataclass(frozen=True)
 class Images:
-    """All images of a dataset: path, name below the root, classes of the boxes, group."""
+    """All images of a dataset: path, name below the root, classes of the boxes, group.
+
+    ``doubtful`` are those that training leaves out: without a box they are no good parts.
+    ``warnings`` are lines about all labels.
+    """
 
     paths: list[Path]
     names: list[str]
     labels: list[list[int]]
     groups: list[str]
-    problems: list[LabelProblem]
+    doubtful: list[bool]
+    warnings: list[str]
 
     def at(self, positions: Sequence[int]) -> Images:
-        """Those at ``positions``, with all problems."""
+        """Those at ``positions``, with all warnings."""
         return Images(
             [self.paths[i] for i in positions],
             [self.names[i] for i in positions],
             [self.labels[i] for i in positions],
             [self.groups[i] for i in positions],
-            self.problems,
+            [self.doubtful[i] for i in positions],
+            self.warnings,
         )
+
+    def kinds(self) -> list[list[int]]:
+        """What is to be shared out: classes, and -1 of doubtful images that have none."""
+        return [
+            found or [-1] * doubt for found, doubt in zip(self.labels, self.doubtful, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -120,7 +131,7 @@ def _count(
     return PartCounts(
         share=share,
         images=len(part),
-        good=sum(not found for found in chosen.labels),
+        good=sum(not kinds for kinds in chosen.kinds()),
         boxes=sum(map(len, chosen.labels)),
         groups=len(set(chosen.groups)),
         classes={
@@ -168,5 +179,4 @@ def _warnings(
             )
         elif without:
             lines.append(f"class {name!r}: none of it in {', '.join(without)}")
-    faults = summarize(images.problems)
-    return [*lines, faults] if faults else lines
+    return [*lines, *images.warnings]

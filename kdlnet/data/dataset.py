@@ -15,16 +15,9 @@ from kdlnet.data.cache import ImageStore, Sample
 from kdlnet.data.catalog import DatasetInfo
 from kdlnet.data.folders import unread_pictures
 from kdlnet.data.joined import put_together
-from kdlnet.data.label_files import LabelReader, all_images, conversion, find_unread
-from kdlnet.data.labels import (
-    ImageLabels,
-    LabelProblem,
-    Split,
-    reason_to_leave_out,
-    refuse_problems,
-    summarize,
-)
-from kdlnet.data.listing import label_path, list_images, parts_with
+from kdlnet.data.label_files import all_images, read_images
+from kdlnet.data.labels import Split, refuse_problems, summarize
+from kdlnet.data.listing import list_images, parts_with
 from kdlnet.data.outlines import Rings, as_drawn
 from kdlnet.data.schema import SPLITS
 from kdlnet.data.tiling import plan_tiles
@@ -36,36 +29,22 @@ from kdlnet.types import Batch, Preprocess, Targets
 _NAMED = 5  # images that are left out; the others are counted
 
 
-def read_split(info: DatasetInfo, split: str) -> Split:
-    """Lists all images of a split and reads their labels; images are not opened.
-
-    Raises DataError for a split that is unknown or empty.
-    """
-    results: list[Path] = []
-    paths = list_images(info, split, results)
-    found, problems, _ = _labels(info, paths)
-    every = [problem for each in problems for problem in each]
-    return Split(paths, found, every, warnings=results_lines(results))
-
-
 def load_split(info: DatasetInfo, split: str, strict: bool = False) -> Split:
-    """As :func:`read_split`, without the images whose labels are not read or not understood.
+    """The images of a split and their labels, without those not read or not understood.
 
-    A defect that is drawn and not read would be learned as background. Raises DataError also when
-    no image is left, and with ``strict`` at the first faulty row or image that would be left out.
+    A defect that is drawn and not read would be learned as background. Images are not opened.
+    Raises DataError for a split that is unknown or empty, when no image is left, and with
+    ``strict`` at the first faulty row or image that would be left out.
     """
     if parts := parts_with(info, split):
         return put_together([(part, load_split(part, split, strict)) for part in parts], info)
     results: list[Path] = []
     paths = list_images(info, split, results)
-    labels, problems, reader = _labels(info, paths)
-    every = [problem for each in problems for problem in each]
+    reading = read_images(paths, all_images(info), len(info.names), info.kpt_shape)
+    every, unread = reading.every_problem, reading.unread
     if strict:
         refuse_problems(every)
-    unread = find_unread(paths, all_images(info), reader)
-    found = zip(paths, labels, problems, strict=True)
-    reasons = [_why_left_out(*each, unread.elsewhere.get(each[0])) for each in found]
-    left_out = [reason for reason in reasons if reason]
+    left_out = [reason for reason in reading.reasons if reason]
     if left_out and (strict or len(left_out) == len(paths)):
         count = f"{len(left_out)} of {len(paths)} images of {split!r}"
         raise DataError(f"{count} have labels that are not read or understood: {left_out[0]}")
@@ -85,8 +64,8 @@ def load_split(info: DatasetInfo, split: str, strict: bool = False) -> Split:
         warnings.append(f"left out: {len(left_out) - _NAMED} more, which 'kdlnet data check' names")
     if every:
         warnings.append(summarize(every))
-    kept = [position for position, reason in enumerate(reasons) if not reason]
-    found_labels = [labels[position] for position in kept]
+    kept = [position for position, reason in enumerate(reading.reasons) if not reason]
+    found_labels = [reading.labels[position] for position in kept]
     return Split([paths[position] for position in kept], found_labels, every, left_out, warnings)
 
 
@@ -102,25 +81,6 @@ def _seen_before(info: DatasetInfo, split: str, paths: Sequence[Path]) -> Iterat
                 f"{len(shared)} of {len(paths)} images are in {other}, too, and figures on them "
                 "flatter: kdlnet data split divides the images anew"
             )
-
-
-def _why_left_out(
-    image: Path, labels: ImageLabels, problems: list[LabelProblem], elsewhere: Path | None
-) -> str:
-    if elsewhere is not None:
-        if command := conversion(elsewhere):
-            return f"{image}: its labels {str(elsewhere)!r} are another tool's: use {command}"
-        return f"{image}: its labels {str(elsewhere)!r} belong in {str(label_path(image))!r}"
-    reason = reason_to_leave_out(len(labels.labels), problems)
-    return f"{image}: {reason}" if reason else ""
-
-
-def _labels(
-    info: DatasetInfo, paths: Sequence[Path]
-) -> tuple[list[ImageLabels], list[list[LabelProblem]], LabelReader]:
-    reader = LabelReader(paths, len(info.names), info.kpt_shape)
-    found = [reader(path) for path in paths]
-    return [labels for labels, _ in found], [problems for _, problems in found], reader
 
 
 class DetectionDataset:

@@ -10,7 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kdlnet.data.catalog import DatasetInfo
-from kdlnet.data.labels import ImageLabels, LabelProblem, read_labels, read_rows
+from kdlnet.data.labels import (
+    ImageLabels,
+    LabelProblem,
+    read_labels,
+    read_rows,
+    reason_to_leave_out,
+)
 from kdlnet.data.listing import label_path, list_images
 from kdlnet.data.rows import RowForm, form_of
 from kdlnet.errors import DataError
@@ -72,14 +78,18 @@ class Unread:
                 f"{len(self.elsewhere)} of {images} images are left out: their label files are not "
                 f"where they are looked for, first {self.first()}"
             )
-        if self.ownerless:
-            files = counted(len(self.ownerless), "label file")
-            lines.append(
-                f"{self.missing} of {images} images have no label file and are taken as good, but "
-                f"beside those of others there is no image for {files}, first "
-                f"{str(self.ownerless[0])!r}: correct the names"
-            )
-        return lines
+        return [*lines, *self.ownerless_lines(images)]
+
+    def ownerless_lines(self, images: int) -> list[str]:
+        """A line about label files that no image has, none where there are none."""
+        if not self.ownerless:
+            return []
+        files = counted(len(self.ownerless), "label file")
+        return [
+            f"{self.missing} of {images} images have no label file and are taken as good, but "
+            f"beside those of others there is no image for {files}, first "
+            f"{str(self.ownerless[0])!r}: correct the names"
+        ]
 
     def first(self) -> str:
         """One of ``elsewhere`` and what to do."""
@@ -87,6 +97,65 @@ class Unread:
         if command := conversion(file):
             return f"{str(file)!r}, another tool's: use {command}"
         return f"{str(file)!r}, which belongs in {str(label_path(image))!r}: move or rename them"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What label files say of some images, in their order.
+
+    ``reasons`` has a line for each image that cannot be taken as labelled, "" for the others.
+    """
+
+    labels: list[ImageLabels]
+    problems: list[list[LabelProblem]]
+    reasons: list[str]
+    unread: Unread
+
+    @property
+    def every_problem(self) -> list[LabelProblem]:
+        return [problem for each in self.problems for problem in each]
+
+    def doubts(self) -> list[str]:
+        """What to say where all images are kept, also those that training leaves out."""
+        lines = self.unread.ownerless_lines(len(self.reasons))
+        doubtful = [reason for reason in self.reasons if reason]
+        if doubtful:
+            lines.insert(
+                0,
+                f"train and val leave out {len(doubtful)} of {len(self.reasons)} images, and they "
+                "count as no good parts: not all of their labels are read and understood, first "
+                f"{doubtful[0]}",
+            )
+        return lines
+
+
+def read_images(
+    images: Sequence[Path],
+    listed: Iterable[Path],
+    num_classes: int,
+    kpt_shape: tuple[int, int] | None,
+) -> Reading:
+    """Reads the labels of ``images``; ``listed`` are all images of the dataset."""
+    reader = LabelReader(images, num_classes, kpt_shape)
+    found = [reader(image) for image in images]
+    unread = find_unread(images, listed, reader)
+    reasons = [
+        _why_left_out(image, *each, unread.elsewhere.get(image))
+        for image, each in zip(images, found, strict=True)
+    ]
+    labels, problems = [each for each, _ in found], [each for _, each in found]
+    return Reading(labels, problems, reasons, unread)
+
+
+def _why_left_out(
+    image: Path, labels: ImageLabels, problems: list[LabelProblem], elsewhere: Path | None
+) -> str:
+    if elsewhere is not None:
+        if command := conversion(elsewhere):
+            return f"{image}: its labels {str(elsewhere)!r} are another tool's: use {command}"
+        return f"{image}: its labels {str(elsewhere)!r} belong in {str(label_path(image))!r}"
+    reason = reason_to_leave_out(len(labels.labels), problems)
+    return f"{image}: {reason}" if reason else ""
 
 
 def conversion(file: Path) -> str:

@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 from kdlnet.curation.findings import Finding, by_image, read_findings
 from kdlnet.curation.groups import name_below
 from kdlnet.data.catalog import DatasetInfo, find_dataset
-from kdlnet.data.dataset import read_split
 from kdlnet.data.folders import image_folders
+from kdlnet.data.label_files import all_images, read_images
 from kdlnet.data.labels import ImageLabels, summarize
+from kdlnet.data.listing import list_images
 from kdlnet.data.outlines import simplified
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, Message, Progress, ignore
+from kdlnet.images.folder import results_lines
 from kdlnet.images.read import ImageArray, read_image
 from kdlnet.report.draw import draw_detections
 from kdlnet.report.images import Image, save_image, to_display
@@ -66,6 +68,7 @@ class _Item:
     path: Path
     split: str
     labels: ImageLabels
+    doubt: str  # why training leaves it out
 
 
 _Drawn = tuple[PagePicture, Image | None]
@@ -89,7 +92,7 @@ def show_dataset(
     At most ``limit`` images, chosen by ``seed`` and told; those of one ``split`` alone if given.
     The pictures of the page are as large as ``megabytes`` (10^6 bytes) allow, never larger than
     the images. ``findings`` is the findings.json of a check. Images that cannot be read are named
-    and stand on the page without a picture.
+    and stand on the page without a picture; those that training leaves out say why.
 
     Raises DataError for a dataset, split or file of findings that cannot be used.
     """
@@ -155,15 +158,14 @@ def _write_page(
 def _load(info: DatasetInfo, split: str | None, on_event: Listener) -> list[_Item]:
     items = []
     for name in [split] if split else info.splits:
-        loaded = read_split(info, name)
-        for line in loaded.warnings:
+        results: list[Path] = []
+        paths = list_images(info, name, results)
+        reading = read_images(paths, all_images(info), len(info.names), info.kpt_shape)
+        lines = [*results_lines(results), *reading.doubts(), summarize(reading.every_problem)]
+        for line in filter(None, lines):
             on_event(Message(f"{name}: {line}", "warning"))
-        if loaded.problems:
-            on_event(Message(f"{name}: {summarize(loaded.problems)}", "warning"))
-        items += [
-            _Item(path, name, labels)
-            for path, labels in zip(loaded.paths, loaded.labels, strict=True)
-        ]
+        found = zip(paths, reading.labels, reading.reasons, strict=True)
+        items += [_Item(path, name, labels, reason) for path, labels, reason in found]
     return items
 
 
@@ -239,6 +241,8 @@ class _Maker:
 
     def _one(self, item: _Item, findings: Sequence[Finding], on_sheet: bool) -> _Drawn:
         name = name_below(item.path, self.info.root)
+        if item.doubt:
+            findings = [*findings, Finding("left out", "error", item.doubt)]
         try:
             image = read_image(item.path)
         except DataError as error:

@@ -18,7 +18,8 @@ from kdlnet.curation.split_report import (
 from kdlnet.curation.splits import grouped_folds, grouped_split
 from kdlnet.curation.writer import write_index, write_report
 from kdlnet.data.catalog import DatasetInfo, find_dataset
-from kdlnet.data.label_files import LabelReader
+from kdlnet.data.label_files import read_images
+from kdlnet.data.labels import summarize
 from kdlnet.data.listing import list_images
 from kdlnet.data.schema import SPLITS
 from kdlnet.errors import DataError, unknown
@@ -98,14 +99,12 @@ def _kept_images(info: DatasetInfo, keep: str | None, folds: int | None) -> set[
 
 def _read(info: DatasetInfo, paths: list[Path], group_by: str | None, on_event: Listener) -> Images:
     names = image_names(info, paths)
-    labels, problems = [], []
-    read = LabelReader(paths, len(info.names), info.kpt_shape)
-    for path in paths:
-        found, faults = read(path)
-        labels.append(found.labels.tolist())
-        problems += faults
+    reading = read_images(paths, paths, len(info.names), info.kpt_shape)
+    labels = [found.labels.tolist() for found in reading.labels]
+    doubtful = [bool(reason) for reason in reading.reasons]
     groups = find_groups(group_by, names, paths, on_event)
-    return Images(paths, names, labels, groups, problems)
+    warnings = [line for line in (*reading.doubts(), summarize(reading.every_problem)) if line]
+    return Images(paths, names, labels, groups, doubtful, warnings)
 
 
 def _divide(
@@ -125,7 +124,7 @@ def _divide(
         reason = "every image" if not free else "every group has an image"
         raise DataError(f"--keep {keep}: {reason} in that split, nothing is left to divide")
     free_images = images.at(chosen)
-    content = free_images.names, free_images.labels, free_images.groups
+    content = free_images.names, free_images.kinds(), free_images.groups
     if folds is not None:
         found = grouped_folds(*content, folds, seed)
         parts = {f"fold-{n}": part for n, part in enumerate(found, start=1)}

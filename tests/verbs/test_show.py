@@ -75,12 +75,27 @@ def test_every_image_is_on_the_page(parts, tmp_path):
         "broken.png": "",
     }
     assert images["images/val/broken.png"]["findings"][0][0] == "unreadable"
-    assert len(warnings) == 2
-    assert "1 dropped" in warnings[0]
-    assert "broken.png" in warnings[1]
+    assert len(warnings) == 3
+    assert "leave out 1 of 3 images" in warnings[0]
+    assert "1 dropped" in warnings[1]
+    assert "broken.png" in warnings[2]
     deep = data["images"].index(images["images/train/deep.png"])
     pixels = np.frombuffer(base64.b64decode(thumbnails[deep]), np.uint8)
     assert np.ptp(cv2.imdecode(pixels, cv2.IMREAD_GRAYSCALE)) > 240
+
+
+def test_what_training_leaves_out_is_told_and_says_why_on_the_page(parts, tmp_path):
+    (parts / "labels/val").mkdir()
+    (parts / "labels/val/GOOD.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    view, data, _, warnings = show(parts, tmp_path / "look")
+    images = {image["name"]: image for image in data["images"]}
+    assert view.images == 5
+    assert warnings[0].startswith("train: train and val leave out 1 of 3 images")  # class 9
+    assert warnings[2].startswith("val: train and val leave out 1 of 2 images")
+    assert "GOOD.txt" in warnings[2]
+    ((check, severity, text),) = images["images/val/good.png"]["findings"]
+    assert (check, severity) == ("left out", "error") and "GOOD.txt" in text
+    assert images["images/train/deep.png"]["findings"] == []
 
 
 def test_a_sheet_for_each_split(parts, tmp_path):
@@ -110,7 +125,7 @@ def test_findings_reach_their_images(parts, tmp_path):
     _, data, _, told = show(parts, tmp_path / "look", findings=tmp_path / "findings.json")
     assert not any("another set" in text for text in told)
     (marked,) = [image for image in data["images"] if "grey" in image["name"]]
-    assert marked["findings"] == [["leak", "error", "m"]]
+    assert marked["findings"][0] == ["leak", "error", "m"]
     assert data["general"] == [["drift", "info", "n (val); do"]]
 
 

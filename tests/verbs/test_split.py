@@ -249,3 +249,25 @@ def test_a_rule_fits_what_was_divided_by_it(parts, tmp_path):
     info = find_dataset(str(whole / "once-0" / "fold-1"))
     assert image_names(info, list_images(info, "val"))[0].startswith("images/")
     assert len(set(lots_of(info, list_images(info, "val"), r"images/(\d)/") or ())) == 2
+
+
+def test_what_training_leaves_out_is_no_good_part_and_stays_in_the_lists(parts, tmp_path):
+    """Of four good parts one has its labels under another name, one a row that says nothing."""
+    labels = parts / "labels/train"
+    (labels / "0_3.txt").rename(labels / "0_3.TXT")
+    (labels / "0_3.TXT").write_text("0 0.5 0.5 0.2 0.2\n")
+    (labels / "1_3.txt").write_text("0 320 240 20 20\n")
+    (labels / "2_2.txt").write_text("1 0.5 0.5 0.2 0.2\n0 320 240 20 20\n")
+    report = split_dataset(str(parts), tmp_path / "new", shares=SHARES)
+    assert sum(part.good for part in report.parts.values()) == 2
+    assert sum(part.boxes for part in report.parts.values()) == 12
+    assert sum(map(len, images_of(tmp_path / "new").values())) == 16
+    (line,) = [line for line in report.warnings if "leave out" in line]
+    assert line.startswith("train and val leave out 3 of 16 images") and "0_3.TXT" in line
+
+
+def test_label_files_that_no_image_has_are_told(parts, tmp_path):
+    labels = parts / "labels/train"
+    (labels / "0_0.txt").rename(labels / "0_9.txt")
+    report = split_dataset(str(parts), tmp_path / "new", shares=SHARES)
+    assert any("0_9.txt" in line for line in report.warnings)
