@@ -109,9 +109,9 @@ def _submitted(
 
 
 def _file_bytes(item: Item) -> int:
-    """0 for an image in memory, which takes no more of it, and for a file that is not there."""
+    """0 for a file that is not there; of an image in memory what its copy counts as."""
     if item.image is not None:
-        return 0
+        return 1 + int(item.image.nbytes / _SWELL)
     try:
         return Path(item.name).stat().st_size
     except OSError:
@@ -120,8 +120,12 @@ def _file_bytes(item: Item) -> int:
 
 def _load(item: Item, prepare: Prepare | None) -> tuple[ImageArray, float, Ready | None]:
     began = time.perf_counter()
-    image = read_image(Path(item.name)) if item.image is None else item.image
-    seconds = 0.0 if item.image is not None else time.perf_counter() - began
+    if item.image is None:
+        image = read_image(Path(item.name))
+        seconds = time.perf_counter() - began
+    else:  # a copy: the caller may fill the array anew, and results are drawn later
+        image = np.array(item.image, item.image.dtype.newbyteorder("="), order="C")
+        seconds = 0.0
     return image, seconds, None if prepare is None else prepare(image)
 
 
@@ -135,7 +139,10 @@ def file_item(path: Path, root: Path | None = None) -> Item:
 
 
 def array_item(image: ImageArray, index: int) -> Item:
-    """An image in memory, (H, W), (H, W, 1) or (H, W, 3). Raises DataError for what is none."""
+    """An image in memory, (H, W), (H, W, 1) or (H, W, 3), copied when it is read.
+
+    Raises DataError for what is none.
+    """
     pixels = image[:, :, None] if image.ndim == 2 else image
     native = pixels.dtype.newbyteorder("=")  # big-endian, as some readers of TIFF and PGM give it
     known = native in (np.uint8, np.uint16)
@@ -144,4 +151,4 @@ def array_item(image: ImageArray, index: int) -> Item:
             f"array {index} of shape {image.shape} and type {image.dtype} is no image: give "
             "(H, W), (H, W, 1) or (H, W, 3) in RGB order, uint8 or uint16"
         )
-    return Item(f"array {index}", f"{index:06d}", np.ascontiguousarray(pixels, native))
+    return Item(f"array {index}", f"{index:06d}", pixels)

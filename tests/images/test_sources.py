@@ -183,6 +183,28 @@ def test_what_names_nothing_is_refused_in_one_line(tree, wrong, what):
         open_source(wrong)
 
 
+@pytest.mark.parametrize("kind", ["as it is", "flipped", "big-endian"])
+def test_frames_of_an_array_are_its_one_copy(kind, monkeypatch):
+    """Cameras fill one buffer again and again: what was found must not be drawn on what follows."""
+    whole = np.arange(4 * 6 * 3, dtype=np.uint16).reshape(4, 6, 3)
+    given = {"as it is": whole, "flipped": whole[:, ::-1], "big-endian": whole.astype(">u2")}[kind]
+    wanted = given.tolist()
+    frames, _ = read([given, given])
+    given[:] = 0
+    for frame in frames:
+        assert frame.image.tolist() == wanted and frame.image.dtype == np.dtype("=u2")
+        assert frame.image.flags.c_contiguous and frame.image.flags.owndata
+    assert not np.shares_memory(frames[0].image, frames[1].image)
+
+
+def test_few_copies_of_large_arrays_are_made_ahead():
+    large = items.array_item(np.zeros((8192, 8192), np.uint8), 0)
+    ahead = [items._Coming(k, large, items._file_bytes(large), None) for k in range(4)]
+    assert not items._room(ahead, items._SWELL)
+    small = items.array_item(np.zeros((640, 640), np.uint8), 0)
+    assert items._room([items._Coming(0, small, items._file_bytes(small), None)] * 31, items._SWELL)
+
+
 def test_a_wrong_array_among_several_is_named(tree):
     with pytest.raises(DataError, match=r"^array 1 of shape"):
         open_source([np.zeros((2, 2), np.uint8), np.zeros((2, 2))])
