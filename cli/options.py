@@ -99,6 +99,11 @@ def seeing(
     )
 
 
+def joined(lists: list[str] | None) -> str | None:
+    """``a,b`` and ``c``, given one after the other, as ``a,b,c``."""
+    return None if lists is None else ",".join(lists)
+
+
 def option(*names: str, help: str, **more: Any) -> Any:
     """A Typer option whose help text tells the default in brackets, as the engine has it."""
     return typer.Option(*names, help=help, show_default=False, **more)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +24,7 @@ from ..options import (
     Split,
     Weights,
     given,
+    joined,
     one_weights,
     option,
 )
@@ -30,6 +33,7 @@ from .val import show_verdicts
 if TYPE_CHECKING:
     from kdlnet.verbs.calibrate import Calibration, Goal, Outcome, Unsure
 
+_NUMBER = re.compile(r"[-+.\d][-+.\de]*", re.IGNORECASE)
 _SIZES = ("min_area", "min_length", "min_count")
 
 Limits = list[str] | None
@@ -42,7 +46,7 @@ MaxOverkill = Annotated[
     option("--max-overkill", metavar="S", help="Of good parts, NG: 0.02, pore=0.01."),
 ]
 Cost = Annotated[
-    str | None,
+    Limits,
     option("--cost", metavar="COSTS", help="Of a wrong verdict: escape=200,overkill=1."),
 ]
 DefectRate = Annotated[
@@ -119,7 +123,7 @@ def calibrate(
     if data is None:
         raise UsageProblem("no dataset: give --data, a name in datasets.yaml or a data.yaml")
     sizes = {
-        name: _by_class(f"--{name.replace('_', '-')}", values)
+        name: numbers_by_class(f"--{name.replace('_', '-')}", values)
         for name, values in zip(_SIZES, (min_area, min_length, min_count), strict=True)
         if values
     }
@@ -147,7 +151,7 @@ def calibrate(
 
 
 def _one_goal(
-    min_recall: Limits, max_overkill: Limits, cost: str | None, f1: bool
+    min_recall: Limits, max_overkill: Limits, cost: Limits, f1: bool
 ) -> tuple[str, dict[str, float]]:
     """The kind of the only goal that was given and its limits by class, "" for all."""
     goals = {"recall": min_recall, "overkill": max_overkill, "cost": cost, "f1": f1}
@@ -157,13 +161,13 @@ def _one_goal(
             f"{len(kinds)} goals: give one of --min-recall, --max-overkill, --cost and --f1"
         )
     flags = {"recall": ("--min-recall", min_recall), "overkill": ("--max-overkill", max_overkill)}
-    return kinds[0], _by_class(*flags[kinds[0]]) if kinds[0] in flags else {}
+    return kinds[0], numbers_by_class(*flags[kinds[0]]) if kinds[0] in flags else {}
 
 
 def _goal(
     limits: tuple[str, dict[str, float]],
     per_class: bool,
-    cost: str | None,
+    cost: Limits,
     defect_rate: float | None,
 ) -> Goal:
     from kdlnet.verbs.calibrate import Costs, Goal
@@ -171,9 +175,9 @@ def _goal(
     kind, by_class = limits
     costs = None
     if cost is not None:
-        amounts = _by_class("--cost", cost.split(","))
+        amounts = numbers_by_class("--cost", cost)
         if amounts.keys() != {"escape", "overkill"}:
-            raise UsageProblem(f"--cost {cost!r}: write escape=200,overkill=1")
+            raise UsageProblem(f"--cost {joined(cost)!r}: write escape=200,overkill=1")
         costs = Costs(amounts["escape"], amounts["overkill"], defect_rate or 0.0)
     whole = by_class.pop("", None)
     return Goal(kind, whole, by_class, per_class, costs)  # type: ignore[arg-type]
@@ -184,16 +188,19 @@ def _unsure(text: str | None) -> Unsure | None:
 
     if text is None:
         return None
-    amounts: dict[str, Any] = _by_class("--unsure", [text])
-    if not amounts.keys() <= {"recall", "share"}:
+    amounts: dict[str, Any] = numbers_by_class("--unsure", [text])
+    if len(amounts) != 1 or not amounts.keys() <= {"recall", "share"}:
         raise UsageProblem(f"--unsure {text!r}: write recall=0.999 or share=0.05")
     return Unsure(**amounts)
 
 
-def _by_class(flag: str, values: Limits) -> dict[str, float]:
-    """``["0.99", "crack=0.995"]`` as numbers by name, "" for one without. Raises UsageProblem."""
+def numbers_by_class(flag: str, values: Limits) -> dict[str, float]:
+    """``["0.99", "crack=0.995,pit=1"]`` as numbers by name, "" for one without.
+
+    Raises UsageProblem.
+    """
     found: dict[str, float] = {}
-    for text in values or ():
+    for text in (part for value in values or () for part in _parts(value)):
         name, _, number = text.rpartition("=")
         name = name.strip()
         try:
@@ -204,6 +211,18 @@ def _by_class(flag: str, values: Limits) -> dict[str, float]:
             raise UsageProblem(f"{flag} is given twice for {name or 'all classes'}: keep one")
         found[name] = value
     return found
+
+
+def _parts(text: str) -> Iterator[str]:
+    """``"25,pore=9"`` part by part. A comma in the name of a class, ``a,b=9``, does not part."""
+    begun: list[str] = []
+    for part in text.split(","):
+        begun.append(part)
+        if "=" in part or _NUMBER.fullmatch(part.strip()):
+            yield ",".join(begun)
+            begun = []
+    if begun:
+        yield ",".join(begun)
 
 
 def _show(console: Console, result: Calibration) -> None:

@@ -12,7 +12,7 @@ from kdlnet.utils.paths import shown
 
 from ..console import Console
 from ..errors import UsageProblem
-from ..options import DataRoot, Json, Overwrite, Quiet, Seed, at_least_one, given, option
+from ..options import DataRoot, Json, Overwrite, Quiet, Seed, at_least_one, given, joined, option
 
 if TYPE_CHECKING:
     from kdlnet.verbs.convert import ConvertReport, ImportOptions
@@ -29,7 +29,8 @@ SplitLists = Annotated[
     option("--split", metavar="NAME=LIST", help="File with a path in SOURCE a line. Repeatable."),
 ]
 Names = Annotated[
-    str | None, option("--names", metavar="A,B,C", help="Order of the classes [as found].")
+    list[str] | None,
+    option("--names", metavar="A,B,C", help="Order of the classes [as found]."),
 ]
 Form = Annotated[
     str | None, option("--to", metavar="FORM", help="Form to write: yolo, coco or voc [yolo].")
@@ -195,7 +196,7 @@ def convert(
     kdlnet data convert coco export --out parts
     kdlnet data convert yolo parts --to coco --out parts-coco
     """
-    splits, classes, values = parse_splits(split), parse_names(names), parse_values(value)
+    splits, classes, values = parse_splits(split), parse_names(joined(names)), parse_values(value)
     with Console(as_json=as_json, quiet=quiet) as console:
         from kdlnet.verbs.convert import convert as run_convert
 

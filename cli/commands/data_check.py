@@ -13,7 +13,7 @@ from kdlnet.utils.words import counted
 
 from ..console import Console, duration
 from ..errors import PROOF, UsageProblem
-from ..options import DataRoot, Json, Overwrite, Quiet, given, option, seeing
+from ..options import DataRoot, Json, Overwrite, Quiet, given, joined, option, seeing
 
 if TYPE_CHECKING:
     from kdlnet.verbs.check import CheckResult
@@ -35,7 +35,8 @@ def check(
         option("--image-size", metavar="N|HxW", help="Input that boxes are judged at [640]."),
     ] = None,
     only: Annotated[
-        str | None, option("--only", metavar="NAMES", help="Checks to run: rows,group [all].")
+        list[str] | None,
+        option("--only", metavar="NAMES", help="Checks to run: rows,group [all]."),
     ] = None,
     out: Annotated[
         Path | None,
@@ -60,6 +61,7 @@ def check(
     """
     if fail_on not in (None, *_LEVELS):
         raise UsageProblem(f"--fail-on {fail_on!r}: write error or warning")
+    names = joined(only)
     with Console(as_json=as_json, quiet=quiet) as console:
         from kdlnet.verbs.check import check_dataset
 
@@ -72,7 +74,7 @@ def check(
                 overwrite=overwrite,
                 **given(data_root=data_root, out=out),
                 **seeing(image_size, None, None, None),
-                **given(only=[name.strip() for name in only.split(",")] if only else None),
+                **given(only=[name.strip() for name in names.split(",")] if names else None),
             )
         _show(console, result)
         console.document(result.to_dict())

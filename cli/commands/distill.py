@@ -33,6 +33,7 @@ from ..options import (
     TrainTile,
     at_least_one,
     given,
+    joined,
     option,
     time_option,
 )
@@ -89,7 +90,8 @@ Baseline = Annotated[
     option("--baseline", help="Also train a plain model of equal budget."),
 ]
 Seeds = Annotated[
-    str | None, option("--seeds", metavar="N,N", help="With --baseline: rounds, one a seed [0].")
+    list[str] | None,
+    option("--seeds", metavar="N,N", help="With --baseline: rounds, one a seed [0]."),
 ]
 
 
@@ -222,7 +224,7 @@ def distill(
         places = given(out=out, final=final, teachers=teacher, teacher_model=teacher_model)
         places |= given(init=weights_of(init), resume=resume, generations=generations)
         if baseline:
-            numbers = parse_seeds(seeds or str(settings.seed))
+            numbers = parse_seeds(joined(seeds) or str(settings.seed))
             show_gain(console, settings, seeds=numbers, overwrite=overwrite, **places)
             return
         run(console, verb, settings, overwrite=overwrite, **places)

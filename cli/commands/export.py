@@ -20,6 +20,7 @@ from ..options import (
     Weights,
     WeightsArgument,
     given,
+    joined,
     one_weights,
     option,
 )
@@ -65,7 +66,7 @@ def export(
         option("--calibration", metavar="N", help="Training images for --int8, 100 or more [300]."),
     ] = None,
     max_drop: Annotated[
-        str | None,
+        list[str] | None,
         option(
             "--max-drop",
             metavar="KEY=VALUE,...",
@@ -105,7 +106,8 @@ def export(
         from ..progress import EventPrinter
 
         size = parse_image_size(image_size) if image_size is not None else None
-        drop = parse_numbers("--max-drop", max_drop) if max_drop is not None else None
+        limits = joined(max_drop)
+        drop = parse_numbers("--max-drop", limits) if limits is not None else None
         with EventPrinter(console) as printer:
             certificate = run_export(
                 file,

@@ -26,6 +26,7 @@ from ..options import (
     Window,
     at_least_one,
     given,
+    joined,
     one_weights,
     option,
     refuse_beside,
@@ -62,7 +63,7 @@ Weights = Annotated[
     option("--weights", metavar="FILE", help="Weights file or name of released ones. Required."),
 ]
 Save = Annotated[
-    str | None,
+    list[str] | None,
     option("--save", metavar="KINDS", help="Of images,txt,json,csv,crops; or none [images,json]."),
 ]
 Score = Annotated[
@@ -78,7 +79,7 @@ MaxDetections = Annotated[
     option("--max-detections", metavar="N", callback=at_least_one, help="Per image [300]."),
 ]
 Classes = Annotated[
-    str | None, option("--classes", metavar="NAMES", help="Only these: scratch,pit [all].")
+    list[str] | None, option("--classes", metavar="NAMES", help="Only these: scratch,pit [all].")
 ]
 NetworkInput = Annotated[
     str | None,
@@ -258,8 +259,9 @@ def _end(result: PredictResult, fail_on: str | None) -> None:
         raise typer.Exit(PROOF)
 
 
-def _names(text: str | None) -> list[str] | None:
-    """``a,b`` as a list."""
+def _names(lists: list[str] | None) -> list[str] | None:
+    """``["a,b", "c"]`` name by name."""
+    text = joined(lists)
     if text is None:
         return None
     return [name for name in map(str.strip, text.split(",")) if name]

@@ -83,6 +83,8 @@ def parse_numbers(flag: str, value: str) -> dict[str, float]:
     found: dict[str, float] = {}
     for part in value.split(","):
         key, sign, number = part.partition("=")
+        if key.strip() in found:
+            raise ConfigError(f"{flag} is given twice for {key.strip()}: keep one")
         try:
             found[key.strip()] = float(number)
         except ValueError:

@@ -58,15 +58,17 @@ def test_the_choice_is_told_and_written(kdlnet: Command, parts: str, tmp_path: P
 def test_limits_by_class_sizes_and_unsure(kdlnet: Command, parts: str, tmp_path: Path) -> None:
     make_file(tmp_path / "best.pt")
     line = f"calibrate best.pt --data {parts} --json --report none --overwrite"
-    facts = kdlnet(f"{line} --min-recall square=0.5 --min-area 4 --min-count disc=3").document
+    facts = kdlnet(
+        f"{line} --min-recall square=0.5 --min-area 4,disc=9 --min-count disc=3"
+    ).document
     assert facts["goal"]["by_class"] == {"square": 0.5} and facts["reported_on"] is None
     rules = facts["thresholds"]["classes"]
-    assert rules["disc"] == {"score": 0.25, "min_area": 4.0, "min_count": 3}
+    assert rules["disc"] == {"score": 0.25, "min_area": 9.0, "min_count": 3}
     assert rules["square"]["min_area"] == 4.0 and "min_count" not in rules["square"]
     facts = kdlnet(f"{line} --max-overkill 0.2 --unsure share=0.5").document
     assert facts["unsure"] == {"recall": None, "share": 0.5}
     assert len(facts["chosen_on"]["checks"]) == 2
-    facts = kdlnet(f"{line} --cost escape=200,overkill=1 --defect-rate 0.005").document
+    facts = kdlnet(f"{line} --cost escape=200 --cost overkill=1 --defect-rate 0.005").document
     assert facts["goal"]["costs"] == {"escape": 200.0, "overkill": 1.0, "defect_rate": 0.005}
     assert facts["chosen_on"]["expected_cost"] is not None
 
@@ -82,6 +84,7 @@ def test_limits_by_class_sizes_and_unsure(kdlnet: Command, parts: str, tmp_path:
         ("--cost escape=1,overkill=2", "go together"),
         ("--f1 --defect-rate 0.1", "go together"),
         ("--f1 --unsure 0.9", "write recall="),
+        ("--f1 --unsure recall=0.9,share=0.1", "write recall="),
         ("--f1 --min-area pit=", "write a number"),
     ],
 )

@@ -7,12 +7,16 @@ from pathlib import Path
 import pytest
 import typer
 
+from kdlnet.errors import ConfigError
 from kdlnet.metrics.verdict import DEFAULT_SCORE
+from kdlnet.utils.parse import parse_numbers
+from kdlnet_cli.commands.calibrate import numbers_by_class
 from kdlnet_cli.commands.data import parse_names, parse_size, parse_splits
 from kdlnet_cli.commands.distill import parse_seeds
 from kdlnet_cli.console import duration, figure, plain
 from kdlnet_cli.errors import UsageProblem, one_line, printable
-from kdlnet_cli.options import one_weights, parse_time
+from kdlnet_cli.main import app
+from kdlnet_cli.options import joined, one_weights, parse_time
 from kdlnet_cli.resume import check_same
 
 
@@ -96,6 +100,49 @@ def test_seeds() -> None:
     for text in ("", "a", "0,0", "-1", "0,,1"):
         with pytest.raises(UsageProblem, match="different numbers from 0"):
             parse_seeds(text)
+
+
+def test_lists_with_commas_may_be_given_again() -> None:
+    """The last one would win in silence."""
+    lists = {"NAMES", "KINDS", "COSTS"}
+    assert joined(["a,b", "c"]) == "a,b,c" and joined(None) is None
+    root = typer.main.get_command(app)
+    found = [
+        (name, option.multiple)
+        for command in [*root.commands.values(), *root.commands["data"].commands.values()]
+        for option in command.params
+        for name in option.opts
+        if option.metavar in lists or "," in (option.metavar or "")
+    ]
+    assert sorted(found) == [
+        (name, True)
+        for name in ("--classes", "--cost", "--max-drop", "--names", "--only", "--save", "--seeds")
+    ]
+
+
+def test_numbers_by_key_come_once() -> None:
+    assert parse_numbers("--max-drop", "ap=0.1, flips=0.2") == {"ap": 0.1, "flips": 0.2}
+    with pytest.raises(ConfigError, match="--max-drop is given twice for ap: keep one"):
+        parse_numbers("--max-drop", "ap=0.1,ap=0.2")
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        (["25,pore=9"], {"": 25, "pore": 9}),
+        (["25, pore=9", "pit=1e1"], {"": 25, "pore": 9, "pit": 10}),
+        (["c,d=3,.5"], {"c,d": 3, "": 0.5}),  # a class of data.yaml may be called so
+        (["a=b=2"], {"a=b": 2}),
+    ],
+)
+def test__by_class(values: list[str], found: dict[str, float]) -> None:
+    assert numbers_by_class("--min-area", values) == found
+
+
+@pytest.mark.parametrize("text", ["", "25,", "25,pore", "pore=", "pore=high", "a=x,b=3", ",5"])
+def test__by_class_refused(text: str) -> None:
+    with pytest.raises(UsageProblem, match="write a number, or NAME=NUMBER"):
+        numbers_by_class("--min-area", [text])
 
 
 def test_the_help_tells_the_default_score() -> None:

@@ -84,7 +84,7 @@ def test_plain_lines_and_options_that_reach_the_engine(
 ) -> None:
     line = "predict parts --quiet --score 0.001 --iou 0.5 --max-detections 2 --batch 2 --out o"
     run = kdlnet(
-        f"{line} --image-size 96x64 --save txt,csv --classes scratch,pit --weights", weights
+        f"{line} --image-size 96x64 --save txt --save csv --classes scratch,pit --weights", weights
     )
     assert run.code == 0, run.err
     assert not any(line.startswith("parts/") for line in run.out.splitlines())
