@@ -135,12 +135,12 @@ def test_numbers_by_key_come_once() -> None:
         (["a=b=2"], {"a=b": 2}),
     ],
 )
-def test__by_class(values: list[str], found: dict[str, float]) -> None:
+def test_numbers_by_class(values: list[str], found: dict[str, float]) -> None:
     assert numbers_by_class("--min-area", values) == found
 
 
 @pytest.mark.parametrize("text", ["", "25,", "25,pore", "pore=", "pore=high", "a=x,b=3", ",5"])
-def test__by_class_refused(text: str) -> None:
+def test_numbers_by_class_refused(text: str) -> None:
     with pytest.raises(UsageProblem, match="write a number, or NAME=NUMBER"):
         numbers_by_class("--min-area", [text])
 
