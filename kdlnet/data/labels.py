@@ -20,6 +20,7 @@ from kdlnet.data.rows import (
     Box,
     Fault,
     RowForm,
+    clip,
     columns_of,
     form_of,
     parse_row,
@@ -27,9 +28,6 @@ from kdlnet.data.rows import (
 )
 from kdlnet.errors import DataError
 from kdlnet.utils.text import decode
-
-# Rows with six decimals reach past the border by rounding alone; that is no fault of the labels.
-_ROUNDING = 1e-5
 
 FEW = 20
 """Boxes of a class below which its figures are chance and it can hardly be learned, roughly."""
@@ -165,8 +163,8 @@ def parse_rows(
 
     Five columns are a box; a polygon is kept beside the box around it. ``form`` says what other
     rows of the dataset are, None decides by this file alone. Blank lines and comments are skipped.
-    Faulty rows are dropped, boxes that reach past the border are clipped, and each such row gives
-    one problem.
+    Faulty rows are dropped, boxes and polygons that reach past the border are clipped, and each
+    such row gives one problem.
     """
     lines = text.splitlines()
     rows = {number: columns_of(line) for number, line in enumerate(lines, start=1)}
@@ -182,13 +180,13 @@ def parse_rows(
         value = _short(lines[number - 1])
         try:
             row = parse_row(columns, num_classes, form)
-            box = _clip(row.box)
+            box, past = clip(row)
             if (row.label, box) in seen:
                 raise Fault("duplicate")
         except Fault as fault:
             problems.append(LabelProblem(file, number, str(fault), value, "dropped"))
             continue
-        if max(abs(a - b) for a, b in zip(row.box, box, strict=True)) > _ROUNDING:
+        if past:
             problems.append(LabelProblem(file, number, "clipped", value, "clipped"))
         seen.add((row.label, box))
         boxes.append(box)
@@ -280,15 +278,6 @@ def refuse_problems(problems: Sequence[LabelProblem]) -> None:
     if problems:
         more = f"; {len(problems) - 1} more" if len(problems) > 1 else ""
         raise DataError(f"label row at {problems[0]}{more}: mend it or run without --strict")
-
-
-def _clip(box: Box) -> Box:
-    x1, y1, x2, y2 = box
-    if x1 >= x2 or y1 >= y2:
-        raise Fault("degenerate")
-    if x1 >= 1 or y1 >= 1 or x2 <= 0 or y2 <= 0:
-        raise Fault("outside")
-    return max(x1, 0.0), max(y1, 0.0), min(x2, 1.0), min(y2, 1.0)
 
 
 def _short(line: str) -> str:

@@ -70,6 +70,17 @@ def cut(outline: Outline, box: Sequence[float]) -> Outline:
     return outline
 
 
+def box_within(outline: Outline, box: Sequence[float]) -> tuple[float, float, float, float] | None:
+    """The box around what of ``outline`` lies in ``box``; None where that has no area."""
+    left = [ring for ring in (cut(ring, box) for ring in rings_of(outline)) if len(ring)]
+    left = [ring for ring in left if (ring.min(axis=0) < ring.max(axis=0)).all()]
+    if not left:
+        return None
+    corners = np.clip(np.concatenate(left), box[:2], box[2:])
+    (x1, y1), (x2, y2) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+    return x1, y1, x2, y2
+
+
 def rings_of(outline: Outline) -> Rings:
     """The pieces of an outline, without the lines that are walked there and back between them."""
     corners = [tuple(corner) for corner in _without_repeats(outline).tolist()]

@@ -10,7 +10,7 @@ from math import isfinite
 import numpy as np
 from numpy.typing import NDArray
 
-from kdlnet.data.outlines import Outline, tells_more
+from kdlnet.data.outlines import Outline, box_within, tells_more
 
 Box = tuple[float, float, float, float]
 
@@ -18,6 +18,7 @@ BOX_COLUMNS = 5
 DECIMALS = 8
 """Of what is written: reading it back errs below 1e-7."""
 
+_ROUNDING = 1e-5  # six decimals reach past the border by so much; no fault of the labels
 _NO_SHARE = 2.0  # an object may reach past the border, but not by its image's size: pixels
 _MOST = 0.9  # of the longer rows: keypoints have one number of columns, polygons have many
 _VISIBILITIES = (0, 1, 2)
@@ -83,6 +84,26 @@ def parse_row(columns: Sequence[str], num_classes: int, form: RowForm) -> Row:
         return Row(label, _box(values[1:BOX_COLUMNS]))
     outline = np.array(values[1:]).reshape(-1, 2)
     return Row(label, _hull(values[1:], form), outline if tells_more(outline) else None)
+
+
+def clip(row: Row) -> tuple[Box, bool]:
+    """The box of what is inside the image, and whether a part was outside, not by rounding alone.
+
+    Raises Fault.
+    """
+    x1, y1, x2, y2 = row.box
+    if x1 >= x2 or y1 >= y2:
+        raise Fault("degenerate")
+    if x1 >= 1 or y1 >= 1 or x2 <= 0 or y2 <= 0:
+        raise Fault("outside")
+    box = max(x1, 0.0), max(y1, 0.0), min(x2, 1.0), min(y2, 1.0)
+    past = max(abs(a - b) for a, b in zip(row.box, box, strict=True)) > _ROUNDING
+    if row.outline is None or not past:
+        return box, past
+    inside = box_within(row.outline, (0.0, 0.0, 1.0, 1.0))
+    if inside is None:  # its box reaches in, it does not
+        raise Fault("outside")
+    return inside, past
 
 
 def polygon_columns(outline: Outline) -> list[float]:

@@ -86,6 +86,35 @@ def test_box_past_the_border_is_clipped_and_reported():
     assert [(p.reason, p.action) for p in problems] == [("clipped", "clipped")]
 
 
+@pytest.mark.parametrize(
+    ("row", "box"),
+    [
+        # At x = 0 the edges from (-.3, .9) have come to y = .675 and y = .75, not to .9.
+        ("0 -.3 .9 .5 .3 .5 .5", [0, 0.3, 0.5, 0.75]),
+        # Two triangles and the way between them, there and back: one lies outside.
+        ("0 .2 .2 .4 .2 .4 .4 .9 .9 1.1 .9 1.1 1.1 .9 .9 .4 .4", [0.2, 0.2, 1, 1]),
+        ("0 .2 .2 .4 .2 .4 .4 .9 1.1 1.1 1.2 1.1 1.3 .9 1.1 .4 .4", [0.2, 0.2, 0.4, 0.4]),
+        ("0 -.1 .2 .3 .2 .3 .4 -.1 .4", [0, 0.2, 0.3, 0.4]),  # a rectangle, as a box is
+    ],
+)
+def test_a_polygon_past_the_border_has_the_box_of_what_is_inside(row, box):
+    labels, problems = parse(row)
+    np.testing.assert_allclose(labels.boxes, [box], atol=1e-12)
+    assert labels.boxes.min() >= 0 and labels.boxes.max() <= 1
+    assert [(p.reason, p.action) for p in problems] == [("clipped", "clipped")]
+
+
+def test_a_polygon_around_a_corner_of_the_image_is_outside():
+    labels, problems = parse("0 -.3 .2 .2 -.3 -.3 -.3\n0 -.2 .1 .1 -.2 -.2 -.2 -.2 .1")
+    assert len(labels.boxes) == 0
+    assert [(p.reason, p.action) for p in problems] == [("outside", "dropped")] * 2
+
+
+def test_a_polygon_past_the_border_by_rounding_keeps_its_corners_to_the_bit():
+    labels, problems = parse("0 -.000001 .9 .5 .3 .5 .5")
+    assert problems == [] and labels.boxes.tolist() == [[0.0, 0.3, 0.5, 0.9]]
+
+
 def test_rounding_past_the_border_is_clipped_in_silence():
     labels, problems = parse("0 0.500001 0.5 0.999999 1.000001")
     assert problems == []
