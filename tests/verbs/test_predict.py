@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -177,14 +180,23 @@ def test_predictions_are_on_the_disk_and_not_in_memory(file: Path, parts: Path) 
     seen = []
 
     def look(prediction: Prediction) -> None:
-        document = Path("runs/predict/parts/predictions.json")
-        found = json.loads(document.read_text())["predictions"] if document.exists() else []
-        seen.append(len(found))
+        seen.append(len(_read_along(Path("runs/predict/parts/predictions.json"))))
 
     named = ["parts/a.png"] * 12
     out = Path("runs/predict/parts")
     predict_files(file, named, device="cpu", save=["json"], batch=1, out=out, on_prediction=look)
     assert len(seen) == 12 and all(count >= n - 3 for n, count in enumerate(seen)), seen
+
+
+def _read_along(document: Path) -> list[Any]:
+    """What a document holds that grows meanwhile; a read in the middle of a write is repeated."""
+    for _ in range(50 if document.exists() else 0):
+        with contextlib.suppress(json.JSONDecodeError):
+            found: list[Any] = json.loads(document.read_text())["predictions"]
+            return found
+        time.sleep(0.01)
+    assert not document.exists()
+    return []
 
 
 @pytest.mark.parametrize("room", [0, 2])
