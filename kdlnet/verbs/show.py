@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdlnet.curation.findings import Finding, by_image, read_findings
-from kdlnet.curation.groups import name_below
+from kdlnet.curation.groups import name_below, naming_root
 from kdlnet.data.catalog import DatasetInfo, find_dataset
 from kdlnet.data.folders import image_folders
 from kdlnet.data.label_files import all_images, read_images
@@ -106,7 +106,8 @@ def show_dataset(
     if len(chosen) < len(items):
         text = f"{len(chosen)} of {len(items)} images, chosen by --seed; more with --limit"
         on_event(Message(text))
-    found, general = by_image(known, paths, info.root)
+    root = naming_root(info)
+    found, general = by_image(known, paths, root)
     if not any(found) and any(finding.image for finding in known):
         text = f"no finding of {str(findings)!r} is about an image shown here: is it another set's?"
         on_event(Message(text, "warning"))
@@ -117,7 +118,7 @@ def show_dataset(
     side = _page_side([paths[i] for i in chosen], megabytes)
     shown = [items[i] for i in chosen]
     on_sheets = _sheet_choice(shown, seed)
-    maker = _Maker(folder, info, side)
+    maker = _Maker(folder, root, info.names, side)
     drawn = maker.draw(shown, [found[i] for i in chosen], on_sheets, on_event)
     sheets = tuple(_write_sheets(folder, drawn, on_sheets))
     pictures = [picture for picture, _ in drawn]
@@ -213,10 +214,14 @@ def _corners(labels: ImageLabels, size: tuple[int, int]) -> list[list[float]]:
 
 @dataclass(frozen=True)
 class _Maker:
-    """Makes the pictures of one set for a page in ``folder``, ``side`` pixels on the page."""
+    """Makes the pictures of one set for a page in ``folder``, ``side`` pixels on the page.
+
+    Images are named from ``root``.
+    """
 
     folder: Path
-    info: DatasetInfo
+    root: Path
+    names: tuple[str, ...]
     side: int
 
     def draw(
@@ -240,7 +245,7 @@ class _Maker:
         return drawn
 
     def _one(self, item: _Item, findings: Sequence[Finding], on_sheet: bool) -> _Drawn:
-        name = name_below(item.path, self.info.root)
+        name = name_below(item.path, self.root)
         if item.doubt:
             findings = [*findings, Finding("left out", "error", item.doubt)]
         try:
@@ -279,7 +284,7 @@ class _Maker:
     ) -> Image:
         small = shrink(to_display(image), 2 * _CELL)  # boxes are drawn once it is small
         return draw_detections(
-            small, boxes * (small.shape[0] / image.shape[0]), labels, None, self.info.names
+            small, boxes * (small.shape[0] / image.shape[0]), labels, None, self.names
         )
 
 

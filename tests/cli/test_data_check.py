@@ -47,6 +47,9 @@ def test_the_groups_of_a_check_divide_a_set_of_lists(kdlnet: Command, dataset: P
     assert check.code == 0, check.err
     split = kdlnet("data split lists --group-by found/groups.csv --out again")
     assert split.code == 0, split.err
+    assert kdlnet("data show lists --findings found/findings.json --out page").code == 0
+    text = Path("found/groups.csv").read_text()
+    assert "../" not in text and text.splitlines()[1].startswith("images/")
 
 
 @pytest.mark.parametrize(

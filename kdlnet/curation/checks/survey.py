@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from kdlnet.curation.duplicates import DuplicatePair, Fingerprint, clusters, find_pairs, fingerprint
-from kdlnet.curation.groups import name_below
+from kdlnet.curation.groups import name_below, naming_root
 from kdlnet.data.catalog import DatasetInfo, find_dataset
 from kdlnet.data.folders import unread_pictures
 from kdlnet.data.label_files import LabelReader, Unread, find_unread
@@ -186,7 +186,7 @@ def take_survey(
     on_event(Progress("compare images", 1, 1))
     groups = clusters(pairs, len(images))
     found = images, listing.missing, pairs, groups, unread, _pictures(info)
-    return Survey(info.name, info.root, info.names, image_size, *found)
+    return Survey(info.name, naming_root(info), info.names, image_size, *found)
 
 
 def _pictures(info: DatasetInfo) -> Counter[str]:
