@@ -118,6 +118,8 @@ def require_alike(parts: Sequence[Part]) -> None:
                 f"{str(first.file)!r} and {str(other.file)!r} differ in their classes: pool files "
                 "that were trained alike"
             )
+    if not others:
+        return
     # A link beside its image is no second fold.
     real = [{path.resolve() for path in part.dataset.paths} for part in parts]
     images = Counter(image for found in real for image in found)

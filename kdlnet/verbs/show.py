@@ -214,10 +214,7 @@ def _corners(labels: ImageLabels, size: tuple[int, int]) -> list[list[float]]:
 
 @dataclass(frozen=True)
 class _Maker:
-    """Makes the pictures of one set for a page in ``folder``, ``side`` pixels on the page.
-
-    Images are named from ``root``.
-    """
+    """Makes pictures for a page in ``folder``: ``side`` pixels, named by paths from ``root``."""
 
     folder: Path
     root: Path
