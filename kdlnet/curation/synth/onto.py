@@ -154,23 +154,6 @@ def _fray(rng: Generator, size: tuple[int, int], unit: float) -> _Mark:
     return _Mark(np.asarray(taken, np.float32), body)
 
 
-def _band(rng: Generator, size: tuple[int, int], unit: float) -> _Mark:
-    """An area at the upper or lower border or a corner that was worked otherwise: brighter as a
-    rule, with upright lines."""
-    height, width = size
-    deep = rng.uniform(0.12, 0.5) * height
-    wide = width * (1 if rng.random() < 0.6 else rng.uniform(0.3, 0.8))
-    along = np.arange(width, dtype=np.float32) / wide
-    slope, bow = rng.normal(0, 0.12), rng.normal(0, 0.08)
-    edge = deep * (1 + slope * (along - 0.5) + bow * np.sin(np.pi * along))
-    inside = (np.arange(height)[:, None] < edge) & (along < 1)
-    turned = inside[:: rng.choice((-1, 1)), :: rng.choice((-1, 1))]
-    body = _soft(turned.astype(np.float32), rng.uniform(0.7, 2) * unit)
-    lines = _soft(rng.normal(0, 1, (1, width)).astype(np.float32), 0.7 * unit)
-    more = rng.uniform(-0.1, 0.7) + rng.uniform(0.05, 0.35) * lines
-    return _Mark(np.asarray(-body * np.maximum(more, -0.6), np.float32), body)
-
-
 def _times(rng: Generator, low: float, high: float, body: Grey) -> Grey:
     return np.asarray(rng.uniform(low, high) * body, np.float32)
 
@@ -203,5 +186,4 @@ SHAPES: dict[str, Callable[[Generator, tuple[int, int], float], _Mark]] = {
     "chip": _chip,
     "blotch": _blotch,
     "fray": _fray,
-    "band": _band,
 }
