@@ -26,6 +26,9 @@ from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.utils.manifest import report_of
 from kdlnet.utils.paths import shown
 
+Images = tuple[DatasetInfo, list[Path]]
+"""A dataset and the images of it that were looked at."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -40,6 +43,10 @@ class Part:
     dataset: DetectionDataset
     loaded: Split
     learned: int | None
+
+    @property
+    def images(self) -> Images:
+        return self.info, self.dataset.paths
 
     @property
     def left_out(self) -> list[str]:
@@ -155,22 +162,24 @@ def one_rule(parts: Sequence[Part], on_event: Listener) -> VerdictRule:
     return VerdictRule.at(fmean(scores))
 
 
-def names_of(parts: Sequence[Part]) -> list[str]:
+def names_of(parts: Sequence[Images]) -> list[str]:
     """How rules know the images of all parts, see :func:`~kdlnet.curation.groups.image_names`."""
-    return [name for part in parts for name in image_names(part.info, part.dataset.paths)]
+    return [name for info, paths in parts for name in image_names(info, paths)]
 
 
 def groups_of(
-    parts: Sequence[Part], group_by: str | None, folds: Path | None, on_event: Listener
+    names: Sequence[str],
+    images: Sequence[Path],
+    group_by: str | None,
+    folds: Path | None,
+    on_event: Listener,
 ) -> list[int]:
-    """The group of each image, as numbers from 0.
+    """The group of each image, as numbers from 0; ``names`` are those of :func:`names_of`.
 
     Without ``group_by`` images in ``folds`` are grouped as the folds were made, and else each
     stands for itself; that is told. Raises DataError as
     :func:`~kdlnet.curation.groups.find_groups` does.
     """
-    images = [path for part in parts for path in part.dataset.paths]
-    names = names_of(parts)
     stored = report_of(folds).get("group_by") if folds and group_by is None else None
     if stored is None:
         groups = find_groups(group_by, names, images)
@@ -180,7 +189,7 @@ def groups_of(
         except DataError as error:
             text = f"the folds were made with --group-by {stored!r}, which no longer holds"
             on_event(Message(f"{text}: {error}; each image stands for itself", "warning"))
-            groups = names
+            groups = list(names)
         else:
             on_event(Message(f"images are in groups as the folds were made: {stored!r}"))
     numbers: list[int] = np.unique(groups, return_inverse=True)[1].tolist()

@@ -14,7 +14,7 @@ from kdlnet.errors import ConfigError, DataError
 from kdlnet.events import Listener
 from kdlnet.inference.evaluate import detect
 from kdlnet.inference.folds import (
-    Part,
+    Images,
     each_fold,
     find_folds,
     learned_of,
@@ -37,12 +37,14 @@ class Measured:
 
     ``defective`` says which images show a defect by its own rule, ``threshold`` is the lowest score
     that makes a part NG. Labels are counted as in the dataset; ``window`` is how grey levels are
-    shown. ``learned`` counts the images that it has learned from, None where the file does not
-    tell. ``folds`` has the figures of each part of a cross-validation.
+    shown. ``images`` are those of each part. ``learned`` counts the images that it has learned
+    from, None where the file does not tell. ``folds`` has the figures of each part of a
+    cross-validation.
     """
 
     weights: Path
     precision: AveragePrecision
+    images: list[Images]
     results: list[ImageResult]
     table: Table
     verdicts: list[Verdict]
@@ -86,31 +88,30 @@ def measure_all(
     batch: int,
     device: str,
     on_event: Listener,
-) -> tuple[dict[Path, Measured], list[Part]]:
-    """Figures of each side, every one measured once, and the parts of the first.
-
-    Raises DataError where sides did not see the same images.
-    """
+) -> dict[Path, Measured]:
+    """Figures of each side, every one measured once. Raises DataError for other images."""
     measured: dict[Path, Measured] = {}
-    first: list[Part] = []
+    images: list[str] = []
     for side in dict.fromkeys(sides):
-        parts = [
-            open_part(file, info, split, device, on_event, exact=True)
-            for file, info in where.pairs(side)
-        ]
-        found = _measure(side, parts, batch, on_event)
-        names = [result.name for result in found.results]
-        if measured and names != [r.name for r in measured[sides[0]].results]:
+        measured[side] = _measure(side, where, split, batch, device, on_event)
+        names = [result.name for result in measured[side].results]
+        if images and names != images:
             raise DataError(f"{str(side)!r} could not read the same images as the others")
-        measured[side], first = found, first or parts
-    return measured, first
+        images = names
+    return measured
 
 
-def _measure(side: Path, parts: Sequence[Part], batch: int, on_event: Listener) -> Measured:
-    """Figures of one side on all of its parts together."""
-    names = parts[0].info.names
+def _measure(
+    side: Path, where: Place, split: str, batch: int, device: str, on_event: Listener
+) -> Measured:
+    """Figures of one side on all of its parts together; pixels and networks are gone after it."""
+    parts = [
+        open_part(file, info, split, device, on_event, exact=True)
+        for file, info in where.pairs(side)
+    ]
     require_alike(parts)
     runtime = parts[0].runtime
+    names = parts[0].info.names
     rule = one_rule(parts, on_event)
     found = [detect(part.runtime.engine, part.dataset, batch, on_event=on_event) for part in parts]
     results = [result for each in found for result in each]
@@ -119,6 +120,7 @@ def _measure(side: Path, parts: Sequence[Part], batch: int, on_event: Listener) 
     return Measured(
         weights=side,
         precision=average_precision(results, runtime.names),
+        images=[part.images for part in parts],
         results=ordered,
         table=tabulate(ordered, len(names)),
         verdicts=[rule.verdict(result) for result in results],

@@ -69,15 +69,15 @@ def compare(
             f"{rounds} rounds: give {_FEWEST_ROUNDS} or more, fewer tell no 95 % interval"
         )
     where = place_of(data, split, data_root, folds)
-    measured, parts = measure_all([*a, *b], where, split, batch, device, on_event)
-    image_paths = [path for part in parts for path in part.dataset.paths]
-    names = names_of(parts)
-    groups = groups_of(parts, group_by, where.folds, on_event)
+    measured = measure_all([*a, *b], where, split, batch, device, on_event)
+    images = measured[a[0]].images
+    infos, image_paths = [info for info, _ in images], [path for _, part in images for path in part]
+    names = names_of(images)
+    groups = groups_of(names, image_paths, group_by, where.folds, on_event)
     pairs = [(measured[one], measured[two]) for one, two in zip(a, b, strict=True)]
     tables = [(one.table, two.table) for one, two in pairs]
     if not tables[0][0].truths.sum():
         raise DataError(f"split {split!r} of {where.name} has no box: there is nothing to compare")
-    infos = [part.info for part in parts]
     default = Path("runs/compare") / where.name
     reads = [*a, *b, *(source for info in infos for source in info.sources)]
     wholes = [path for info in infos for path in image_folders(info)]

@@ -157,11 +157,11 @@ def _write_page(
 
 
 def _load(info: DatasetInfo, split: str | None, on_event: Listener) -> list[_Item]:
-    items = []
+    items, listed = [], list(all_images(info))
     for name in [split] if split else info.splits:
         results: list[Path] = []
         paths = list_images(info, name, results)
-        reading = read_images(paths, all_images(info), len(info.names), info.kpt_shape)
+        reading = read_images(paths, listed, len(info.names), info.kpt_shape)
         lines = [*results_lines(results), *reading.doubts(), summarize(reading.every_problem)]
         for line in filter(None, lines):
             on_event(Message(f"{name}: {line}", "warning"))

@@ -21,6 +21,7 @@ from kdlnet.inference.folds import (
     find_folds,
     groups_of,
     learned_of,
+    names_of,
     one_rule,
     open_part,
     require_alike,
@@ -114,7 +115,9 @@ def validate(
     require_alike(parts)
     runtime = replace(parts[0].runtime, rule=one_rule(parts, on_event))
     contract = parts[0].dataset.preprocess
-    groups = groups_of(parts, group_by, Path(data) if folds else None, on_event)
+    names = names_of([part.images for part in parts])
+    paths = [path for part in parts for path in part.dataset.paths]
+    groups = groups_of(names, paths, group_by, Path(data) if folds else None, on_event)
     lots = _lots(parts, lot_by)
     title = Path(data).absolute().name if folds else parts[0].info.name
     folder = _folder(parts, title, out, overwrite)

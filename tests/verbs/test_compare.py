@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from kdlnet.data.dataset import DetectionDataset
 from kdlnet.data.labels import write_rows
 from kdlnet.errors import ConfigError, DataError, WeightsError
 from kdlnet.events import Message
+from kdlnet.inference import sides as sides_module
+from kdlnet.inference.folds import Part
 from kdlnet.inference.predictor import Predictor
 from kdlnet.inference.weights import load_weights, save_weights
 from kdlnet.verbs.compare import compare
@@ -141,3 +147,22 @@ def test_groups_and_what_cannot_be_compared(
     save_weights(tmp_path / "stranger.pt", stranger)
     with pytest.raises(WeightsError, match="weights of the same classes"):
         compare([good], [tmp_path / "stranger.pt"], data=str(dataset))
+
+
+def test_pixels_of_one_side_are_gone_before_those_of_the_next_come(
+    judged: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, other, dataset = judged
+    sides: list[weakref.ref[DetectionDataset]] = []
+    real = sides_module.open_part
+
+    def opened(*given: Any, **more: Any) -> Part:
+        gc.collect()
+        assert not any(side() for side in sides)
+        part = real(*given, **more)
+        sides.append(weakref.ref(part.dataset))
+        return part
+
+    monkeypatch.setattr(sides_module, "open_part", opened)
+    compare([good], [other], data=str(dataset), out=tmp_path / "run", rounds=100)
+    assert len(sides) == 2
