@@ -34,12 +34,12 @@ def show_predicted(console: Console, result: PredictResult, kind: str = "images"
     many = len(result.boxes) > _FEW
     rows = [(name, str(count)) for name, count in result.boxes.items() if count or not many]
     console.table(("class", "boxes"), [*rows, ("all", str(sum(result.boxes.values())))])
-    skipped = f"; {len(result.skipped)} skipped" if result.skipped else ""
+    unread = f"; {len(result.skipped)} UNREADABLE" if result.skipped else ""
     stages = ", ".join(f"{stage} {1000 * value:.1f}" for stage, value in result.stages.items())
     before = f"; {result.before} of them by an earlier call" if stages and result.before else ""
     unsure = f"{result.unsure} UNSURE, " if result.unsure else ""
     seen = f"1 {kind[:-1]}" if result.images == 1 else f"{result.images} {kind}"
-    console.say(f"{seen}: {result.ok} OK, {unsure}{result.ng} NG{skipped}{before}")
+    console.say(f"{seen}: {result.ok} OK, {unsure}{result.ng} NG{unread}{before}")
     if stages:
         console.say(f"{result.images_per_second:.1f} {kind}/s with all; ms of work each: {stages}")
     if result.folder is not None:

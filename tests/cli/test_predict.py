@@ -60,7 +60,7 @@ def test_a_folder(kdlnet: Command, weights: Path, images: Path) -> None:
             "predictions"
         ]
     )
-    assert "3 images: " in run.out and "; 1 skipped" in run.out
+    assert "3 images: " in run.out and "; 1 UNREADABLE" in run.out
     assert "images/s" in run.out and "all is in runs/predict/parts" in run.out
     assert len(list(Path("runs/predict/parts/images").iterdir())) == 3
     assert sum(line.startswith("parts/00") for line in run.out.splitlines()) == 3
@@ -122,7 +122,7 @@ def test_a_video_that_is_cut_off(kdlnet: Command, weights: Path, video: Path) ->
     run = kdlnet("predict line.avi --weights", weights)
     assert run.code == 0
     assert "announces 5 frames and ends in number 4" in run.err
-    assert "3 frames: " in run.out and "1 skipped" in run.out
+    assert "3 frames: " in run.out and "1 UNREADABLE" in run.out
     assert kdlnet("predict line.avi --strict --weights", weights).code == 1
 
 
@@ -296,7 +296,7 @@ def test_verdicts_are_counted_and_can_fail_the_command(
     run = kdlnet(line)
     facts = run.document
     assert run.code == 0 and (facts["ok"], facts["unsure"], facts["ng"]) == (1, 1, 1)
-    assert "3 images: 1 OK, 1 UNSURE, 1 NG; 1 skipped" in run.err
+    assert "3 images: 1 OK, 1 UNSURE, 1 NG; 1 UNREADABLE" in run.err
     *rows, unread = table(Path("o/verdicts.csv"))
     assert unread["verdict"] == "UNREADABLE"
     assert sorted(row["verdict"] for row in rows) == ["NG", "OK", "UNSURE"]
