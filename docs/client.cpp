@@ -52,6 +52,7 @@ std::vector<double> numbers(const std::string& json, const std::string& key) {
 }
 
 Contract read_contract(const std::string& json) {
+    if (numbers(json, "format") != std::vector<double>{1} || json.find("\"outputs\": \"points\"") == std::string::npos) throw std::runtime_error("this client knows format 1 with the outputs of each point: export without --raw and --nms");
     const std::string seen = json.substr(json.find("\"preprocess\":"));
     size_t from = json.find("\"thresholds\":");
     const std::string rule = json.substr(from, json.find('}', from) - from + 1);
@@ -175,6 +176,8 @@ int main(int count, char** arguments) try {
     request.infer();
     const ov::Tensor logits = request.get_tensor("logits"), boxes = request.get_tensor("boxes");
     const auto shape = logits.get_shape();
+    for (const ov::Tensor& answer : {logits, boxes})  // Contract, 4: what is not a number is no verdict
+        if (std::any_of(answer.data<float>(), answer.data<float>() + answer.get_size(), [](float number) { return std::isnan(number); })) throw std::runtime_error("the network answered with NaN, so there is no verdict");
 
     // Contract, 5: back to the original image; 6: the verdict.
     int worst = 0;

@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from kdlnet.inference.layouts import Layout
 from kdlnet.inference.openvino_export import write_openvino
@@ -78,3 +79,35 @@ def test_a_client_in_another_language_finds_the_same(
         assert found[:, 0].tolist() == wanted.labels.tolist()
         np.testing.assert_allclose(found[:, 1], wanted.scores, atol=2e-3)
         np.testing.assert_allclose(found[:, 2:], wanted.boxes, atol=0.1)
+
+
+@pytest.mark.slow
+def test_a_client_gives_no_verdict_where_it_must_not(client: Path, tmp_path: Path) -> None:
+    """NaN in the last of the levels alone; a file of another format."""
+    pytest.importorskip("onnxscript")
+    weights = load_weights(make_weights(tmp_path / "best.pt", 3))
+    weights.detector, weights.fused = fuse_model(weights.detector), True
+    write_openvino(weights, tmp_path / "sound.xml", Layout())
+    biases = [
+        value
+        for name, value in weights.detector.named_parameters()
+        if name.endswith("bias") and value.shape[0] == len(weights.names)
+    ]
+    with torch.no_grad():
+        biases[-1].fill_(torch.nan)
+    write_openvino(weights, tmp_path / "broken.xml", Layout())
+    image = picture(tmp_path, 64, 96, 3)
+
+    def run(file: Path) -> subprocess.CompletedProcess[str]:
+        line = [str(client), str(file), str(image)]
+        return subprocess.run(line, capture_output=True, text=True, check=False)
+
+    assert run(tmp_path / "sound.xml").returncode == 0
+    broken = run(tmp_path / "broken.xml")
+    assert (broken.returncode, broken.stdout) == (1, "") and "answered with NaN" in broken.stderr
+    text = (tmp_path / "sound.xml").read_text(encoding="utf-8")
+    newer = text.replace("&quot;format&quot;: 1,", "&quot;format&quot;: 2,")
+    assert newer != text
+    (tmp_path / "sound.xml").write_text(newer, encoding="utf-8")
+    refused = run(tmp_path / "sound.xml")
+    assert (refused.returncode, refused.stdout) == (1, "") and "format 1" in refused.stderr

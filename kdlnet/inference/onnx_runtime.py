@@ -69,12 +69,19 @@ def _device(package: Any, name: str) -> str:
     """A key of PROVIDERS: ``auto`` is the CPU, on which exports are proved."""
     found = package.get_available_providers()
     names = [name for name, (provider, _) in PROVIDERS.items() if provider in found]
-    if name != "auto" and name not in names:
+    asked = name.lower()
+    if asked in ("gpu", "npu"):
+        raise ConfigError(
+            f"device {name!r} is one of OpenVINO, for an exported .xml file; for a card of NVIDIA "
+            "install onnxruntime-gpu in place of onnxruntime and give cuda or tensorrt. "
+            f"Known here: {', '.join(['auto', *names])}"
+        )
+    if asked != "auto" and asked not in names:
         raise ConfigError(
             f"{unknown('device', name, ['auto', *names])}; for cuda and tensorrt install "
             "onnxruntime-gpu in place of onnxruntime"
         )
-    return "cpu" if name == "auto" else name
+    return "cpu" if asked == "auto" else asked
 
 
 def _session(package: Any, data: bytes, path: Path, threads: int, device: str) -> Any:

@@ -19,7 +19,7 @@ def find_device(name: str) -> torch.device:
     Of several processes that train together each gets a GPU of its own, or all the CPU. Raises
     ConfigError for another name and for a device this machine does not have.
     """
-    available = available_devices()
+    name, available = name.lower(), available_devices()
     number = local_rank()
     if number is not None:
         return _own_device(name, number, available)
@@ -29,6 +29,11 @@ def find_device(name: str) -> torch.device:
         name = f"cuda:{name}"
     if name.split(":")[0] in ("cuda", "mps") and len(available) == 1:
         raise ConfigError(f"device {name!r}: there is none on this machine; use auto or cpu")
+    if name in ("gpu", "npu"):
+        raise ConfigError(
+            f"device {name!r} is one of OpenVINO, for an exported .xml file; for a card of NVIDIA "
+            f"give cuda. Known here: {', '.join(['auto', *available])}"
+        )
     if name not in available:
         raise ConfigError(unknown("device", name, ["auto", *available]))
     return torch.device(name)

@@ -499,6 +499,15 @@ class _Card:
         return session
 
 
+def test_devices_go_by_any_case_and_gpu_is_no_slip_of_cpu(
+    exported: tuple[Path, ExportCertificate],
+) -> None:
+    assert open_runtime(exported[0], device="CPU").device == "cpu"
+    with pytest.raises(ConfigError, match=r"'gpu'.*OpenVINO.*Known here: auto, cpu") as error:
+        open_runtime(exported[0], device="gpu")
+    assert "did you mean" not in str(error.value)
+
+
 @pytest.mark.parametrize("starts", [True, False])
 def test_a_card_is_used_where_it_is_named_and_never_replaced_in_silence(
     exported: tuple[Path, ExportCertificate], monkeypatch: pytest.MonkeyPatch, starts: bool
