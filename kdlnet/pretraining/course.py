@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from kdlnet.errors import ConfigError
+from kdlnet.errors import ConfigError, KdlnetError
 from kdlnet.events import Listener, Message
 from kdlnet.images.sources import open_source
 from kdlnet.images.window import measured_window
 from kdlnet.inference.probe_images import split_images
 from kdlnet.models.zoo import model_strides
+from kdlnet.pretraining.kept import KeptImages
 from kdlnet.pretraining.lessons import bytes_a_view, lesson_shapes
 from kdlnet.pretraining.settings import PretrainConfig
 from kdlnet.pretraining.teachers import FeatureTeacher, find_teacher
@@ -42,34 +43,31 @@ class Course:
     title: str
 
 
-def prepare_course(config: PretrainConfig, on_event: Listener) -> Course:
+def prepare_course(
+    config: PretrainConfig, on_event: Listener, kept: KeptImages | None = None
+) -> Course:
     """Finds the images and the teacher and decides how many views there are.
 
-    Raises ConfigError, DataError or KdlnetError.
+    A run that goes on has the images that it ``kept``, whatever its folders hold now. Raises
+    ConfigError, DataError or KdlnetError.
     """
     device = find_device(config.device)
     prepare(device)
     model_strides(config.model.name)  # raises for an unknown one
-    paths = unlabelled_images(config, on_event)
+    if kept is None:
+        found = unlabelled_images(config, on_event)
+        paths = from_writer(lambda: found)  # another rank may have seen a folder grow
+    else:
+        paths = kept.paths
+        _tell_of_new(config, kept, on_event)
     config = _absolute(config)
     teacher = find_teacher(config.teacher, device)
     shapes = lesson_shapes(teacher, config.image_size, device)
     room = bytes_a_view(shapes, config.image_size)
-    fitting = int(config.cache_gb * 1e9 / room)
-    views = config.views or from_writer(
-        lambda: _views_an_image(config, len(paths), fitting, teacher, device)
-    )
-    if config.views is not None and len(paths) * views > fitting:
-        size = len(paths) * views * room / 1e9
-        raise ConfigError(
-            f"{counted(views, 'view')} of {len(paths)} images take {size:.1f} GB, more "
-            f"than cache_gb {config.cache_gb:g}: raise --cache-gb or lower --views"
-        )
-    if len(paths) * views > fitting:  # one view each is still too many
-        rows = np.linspace(0, len(paths) - 1, max(2, fitting)).round().astype(int)
-        on_event(Message(f"{len(rows)} of {len(paths)} images fit into --cache-gb", "warning"))
-        paths = [paths[row] for row in np.unique(rows)]
-    window, _ = measured_window(paths)
+    views = config.views
+    if kept is None or views is None:
+        views, paths = _fitted(config, paths, room, teacher, device, on_event)
+    window = measured_window(paths)[0] if kept is None else kept.window
     cut = Cut(config.image_size, config.sides, config.grey, window)
     size = len(paths) * views * room / 1e9
     on_event(
@@ -101,6 +99,44 @@ def unlabelled_images(config: PretrainConfig, on_event: Listener) -> list[Path]:
             "--data NAME, with hundreds of them at least"
         )
     return paths
+
+
+def _tell_of_new(config: PretrainConfig, kept: KeptImages, on_event: Listener) -> None:
+    """Says how many images the folders hold that the run did not begin with."""
+    try:
+        present = unlabelled_images(config, on_event)
+    except KdlnetError:  # they are empty or gone: the images that are missed will be named
+        return
+    new = len({path.absolute() for path in present}.difference(kept.paths))
+    if new:
+        text = f"the run goes on with the {len(kept.paths)} images that it began with"
+        on_event(Message(f"{text}; {counted(new, 'other')} of its folders wait for a new run"))
+
+
+def _fitted(
+    config: PretrainConfig,
+    paths: list[Path],
+    room: int,
+    teacher: FeatureTeacher,
+    device: torch.device,
+    on_event: Listener,
+) -> tuple[int, list[Path]]:
+    """How many views of which images: a view takes ``room`` bytes."""
+    fitting = int(config.cache_gb * 1e9 / room)
+    views = config.views or from_writer(
+        lambda: _views_an_image(config, len(paths), fitting, teacher, device)
+    )
+    if config.views is not None and len(paths) * views > fitting:
+        size = len(paths) * views * room / 1e9
+        raise ConfigError(
+            f"{counted(views, 'view')} of {len(paths)} images take {size:.1f} GB, more "
+            f"than cache_gb {config.cache_gb:g}: raise --cache-gb or lower --views"
+        )
+    if len(paths) * views > fitting:  # one view each is still too many
+        rows = np.linspace(0, len(paths) - 1, max(2, fitting)).round().astype(int)
+        on_event(Message(f"{len(rows)} of {len(paths)} images fit into --cache-gb", "warning"))
+        paths = [paths[row] for row in np.unique(rows)]
+    return views, paths
 
 
 def _views_an_image(

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from kdlnet.errors import DataError
 from kdlnet.pretraining.teachers import STRIDES, FeatureTeacher, Lesson
 from kdlnet.pretraining.views import Views
 from kdlnet.utils.files import write_json
@@ -28,7 +29,7 @@ class Lessons:
     """The views and lessons of ``folder``, one file each, filled by :meth:`ask`.
 
     Lessons are in half precision. ``done`` views have been asked; an interrupted filling goes on
-    there.
+    there. Raises DataError where those do not fit ``views`` and ``shapes``: nothing is lost.
     """
 
     def __init__(self, folder: Path, views: Views, shapes: tuple[tuple[int, ...], ...]) -> None:
@@ -36,9 +37,10 @@ class Lessons:
         self.views = views
         folder.mkdir(parents=True, exist_ok=True)
         size, count = views.cut.size, len(views)
-        self._views = _open(folder / "views.npy", (count, size, size, 3), np.uint8)
+        asked = self.done > 0
+        self._views = _open(folder / "views.npy", (count, size, size, 3), np.uint8, asked)
         self._answers = [
-            _open(folder / f"{name}.npy", (count, *shape), np.float16)
+            _open(folder / f"{name}.npy", (count, *shape), np.float16, asked)
             for name, shape in zip(_NAMES, shapes, strict=True)
         ]
 
@@ -111,11 +113,18 @@ def to_unit(views: Tensor) -> Tensor:
     return views.permute(0, 3, 1, 2).float().div_(255)
 
 
-def _open(file: Path, shape: tuple[int, ...], kind: Any) -> np.memmap[Any, Any]:
+def _open(file: Path, shape: tuple[int, ...], kind: Any, asked: bool) -> np.memmap[Any, Any]:
+    """The file of that shape, made where nothing has been ``asked`` that another one holds."""
     if file.is_file():
         found: np.memmap[Any, Any] = np.load(file, mmap_mode="r+")
         if found.shape == shape and found.dtype == kind:
             return found
+    if asked:
+        holds = f"is of {len(found)} views" if file.is_file() else "is gone"
+        raise DataError(
+            f"{str(file)!r} {holds} and the run needs the lessons of {shape[0]}: bring images, "
+            "teacher and this folder back as they were when it was asked, or start a new run"
+        )
     made: np.memmap[Any, Any] = np.lib.format.open_memmap(file, "w+", kind, shape)
     record(file, grows=True)
     return made

@@ -68,6 +68,11 @@ class RunFolder:
         return self.path / "results.csv"
 
     @property
+    def images(self) -> Path:
+        """The list of the images that a pre-training began with."""
+        return self.path / "images.json"
+
+    @property
     def series(self) -> Path:
         return self.path / "series.json"
 

@@ -17,6 +17,7 @@ from kdlnet.models.zoo import ModelArguments, build_model
 from kdlnet.pretraining.batches import LessonBatches
 from kdlnet.pretraining.checkpoints import StartCheckpoints, saved_settings
 from kdlnet.pretraining.course import Course, prepare_course
+from kdlnet.pretraining.kept import KeptImages
 from kdlnet.pretraining.lessons import Lessons
 from kdlnet.pretraining.mimic import Mimic, measured_scale
 from kdlnet.pretraining.settings import PretrainConfig
@@ -82,7 +83,7 @@ def _pretrained(
     if start is not None and config.optim.lr is None:
         rate = _ON_A_START * _rate(config)
         config = config.model_copy(update={"optim": config.optim.model_copy(update={"lr": rate})})
-    course = prepare_course(config, on_event)
+    course = prepare_course(config, on_event, None if saved is None else _kept(saved))
     require_even(min(config.batch, len(course.views.to_learn())))
     student = _student(course)
     if start is not None:
@@ -154,6 +155,12 @@ def _run_folder(
     return folder
 
 
+def _kept(saved: Weights) -> KeptImages | None:
+    """The images that the run of ``saved`` began with; a run of an old version does not tell."""
+    assert saved.path is not None
+    return KeptImages.read(RunFolder.around(saved.path).images)
+
+
 def _student(course: Course) -> Mimic:
     """The model to train with its layers to the teacher's channels, the same for the same seed."""
     config = course.config
@@ -177,8 +184,17 @@ def _lessons(course: Course, folder: RunFolder) -> Lessons:
 
 
 def _ask(course: Course, folder: RunFolder, on_event: Listener) -> None:
-    """Asks the teacher about every view that it has not been asked about."""
-    lessons = _lessons(course, folder)
+    """Asks the teacher about every view that it has not been asked about.
+
+    The list of images lies in ``folder`` before the first question. Raises DataError where one of
+    those that the teacher must still see is not what it was.
+    """
+    lessons, views = _lessons(course, folder), course.views
+    kept = KeptImages.read(folder.images)
+    if kept is None:
+        KeptImages.of(views.paths, views.cut.window).write(folder.images)
+    else:
+        kept.require(lessons.done // views.count)
     task = f"lessons of {course.teacher.name}"
     lessons.ask(
         course.teacher,

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from kdlnet.errors import DataError
 from kdlnet.pretraining.batches import LessonBatch, LessonBatches, changed
 from kdlnet.pretraining.lessons import Lessons, bytes_a_view, lesson_shapes, to_unit
 from kdlnet.pretraining.mimic import measured_scale
@@ -67,6 +68,13 @@ def test_an_interrupted_filling_goes_on(tmp_path: Path, views: Views) -> None:
     assert all(
         torch.equal(a, b) for a, b in zip(whole[every][1].maps, again[every][1].maps, strict=True)
     )
+
+
+def test_lessons_that_are_gone_are_not_taken_for_asked(tmp_path: Path, views: Views) -> None:
+    lessons = filled(tmp_path / "cache", views)
+    (lessons.folder / "stride16.npy").unlink()
+    with pytest.raises(DataError, match=r"stride16.npy' is gone and the run needs"):
+        filled(tmp_path / "cache", views)
 
 
 def test_the_size_is_known_beforehand(tmp_path: Path, views: Views) -> None:

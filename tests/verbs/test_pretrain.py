@@ -1,3 +1,5 @@
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -5,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from kdlnet.errors import ConfigError, KdlnetError, WeightsError
+from kdlnet.errors import ConfigError, DataError, KdlnetError, WeightsError
 from kdlnet.events import EpochDone, Message
 from kdlnet.inference import transfer as module
 from kdlnet.inference.released import find_start
@@ -59,7 +61,7 @@ def test_the_student_learns_and_leaves_a_start(images: Path) -> None:
     assert rows[-1]["explained"] > rows[0]["explained"] + 0.05
     assert result.folder == images.parent / "runs/pretrain/line"
     files = sorted(p.relative_to(result.folder).as_posix() for p in result.folder.rglob("*.*"))
-    assert files == [".kdlnet", "config.yaml", "environment.json", "results.csv",
+    assert files == [".kdlnet", "config.yaml", "environment.json", "images.json", "results.csv",
                      "weights/best.pt", "weights/last.pt"]  # fmt: skip
     assert strangers(result.folder) == []
     unread, room = [event.text for event in events if isinstance(event, Message)][:2]
@@ -182,6 +184,83 @@ def test_resume_before_the_first_epoch(images: Path, monkeypatch: pytest.MonkeyP
         pretrain(settings(images, epochs=1), out=images.parent / "cut", on_event=stop)
     result = pretrain(settings(images), resume=images.parent / "cut")
     assert result.best.is_file()
+
+
+def _cut(images: Path, out: Path, event: str = "EpochDone", number: int = 0) -> None:
+    """A run of three epochs that is stopped at the event ``number`` of that kind."""
+    seen: list[object] = []
+
+    def stop(found: object) -> None:
+        if type(found).__name__ == event:
+            seen.append(found)
+            if len(seen) > number:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(settings(images, epochs=3), out=out, on_event=stop)
+
+
+def _add(images: Path, name: str = "new.png") -> None:
+    pixels = np.random.default_rng(99).integers(0, 256, (70, 80, 3), np.uint8)
+    cv2.imwrite(str(images / name), pixels)
+
+
+@pytest.mark.parametrize("event", ["EpochDone", "Progress"])
+def test_resume_goes_on_with_the_images_it_began_with(images: Path, event: str) -> None:
+    whole = load_weights(pretrain(settings(images, epochs=3)).last, start=True)
+    out = images.parent / "cut"
+    _cut(images, out, event)
+    _add(images, "0a.png")  # sorts between the old ones
+    told: list[object] = []
+    again = load_weights(
+        pretrain(settings(images), resume=out, on_event=told.append).last, start=True
+    )
+    first, second = whole.training["student"], again.training["student"]
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    lines = [event.text for event in told if isinstance(event, Message)]
+    assert "goes on with the 12 images that it began with; 1 other of" in lines[0]
+
+
+def test_lessons_that_were_learned_need_no_image_any_more(images: Path) -> None:
+    out = images.parent / "cut"
+    _cut(images, out)
+    images.rename(images.with_name("archive"))
+    assert pretrain(settings(images), resume=out).reason == "epochs"
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda file: file.unlink(), "is gone since the run began"),
+        (lambda file: _add(file.parent, file.name), "was changed since the run began"),
+    ],
+)
+def test_images_that_the_teacher_has_not_seen_must_be_what_they_were(
+    images: Path, change: Callable[[Path], None], line: str
+) -> None:
+    out = images.parent / "cut"
+    _cut(images, out, "Progress")  # nothing of the first 24 views was made to last
+    last = images / "9.png"
+    held = last.read_bytes(), last.stat()
+    change(last)
+    with pytest.raises(DataError, match=rf"9\.png' {line}"):
+        pretrain(settings(images), resume=out)
+    last.write_bytes(held[0])
+    os.utime(last, ns=(held[1].st_atime_ns, held[1].st_mtime_ns))
+    assert pretrain(settings(images), resume=out).reason == "epochs"
+
+
+def test_a_run_of_an_old_version_goes_on_where_its_lessons_fit(images: Path) -> None:
+    out = images.parent / "cut"
+    _cut(images, out)
+    (out / "images.json").unlink()
+    _add(images)
+    before = {path: path.read_bytes() for path in (out / "cache").iterdir()}
+    with pytest.raises(DataError, match="is of 24 views and the run needs the lessons of 26"):
+        pretrain(settings(images), resume=out)
+    assert {path: path.read_bytes() for path in (out / "cache").iterdir()} == before
+    (images / "new.png").unlink()
+    assert pretrain(settings(images), resume=out).reason == "epochs"
 
 
 def test_time_bounds_the_run_and_chooses_the_views(images: Path) -> None:
