@@ -85,8 +85,8 @@ def detect(
     """Detections of every image, or of ``images``, beside the truth, in pixels of the original.
 
     With a ``change`` they are those of the images after it. Those of tiles are merged: results are
-    whole images. A box of a class that an image is not labelled for is left out: whether it is
-    right is not known.
+    whole images. Whether a box of a class that an image is not labelled for is right is not known:
+    it is one of the ``others``.
     """
     size = dataset.preprocess.image_size
     limits = VerdictRule.at(score_threshold), iou_threshold, max_detections
@@ -102,9 +102,10 @@ def detect(
 
 
 def _result(dataset: DetectionDataset, image: int, found: DetectionArrays) -> ImageResult:
-    known = dataset.known(image)
+    known, others = dataset.known(image), None
     if known is not None:
-        found = found[known[found.labels]]
+        looked_for = known[found.labels]
+        found, others = found[looked_for], found[~looked_for]
     return ImageResult(
         found.boxes,
         found.scores,
@@ -112,6 +113,7 @@ def _result(dataset: DetectionDataset, image: int, found: DetectionArrays) -> Im
         *dataset.truth(image),
         dataset.samples_of(image)[0].letterbox.original_size,
         str(dataset.paths[image]),
+        others,
     )
 
 
@@ -139,8 +141,11 @@ def open_split(
         loaded = replace(loaded, paths=paths, labels=labels)
     loaded = renumber(loaded, info.names, reader.names)
     if absent := [name for name in reader.names if name not in info.names]:
-        text = f"{info.name} has no class {', '.join(absent)}: boxes of it are not counted"
-        on_event(Message(text))
+        text = (
+            f"{info.name} has no class {', '.join(absent)}: whether its boxes are right is not "
+            "known; verdicts count them, as those of predict do, and no other figure"
+        )
+        on_event(Message(text, "warning"))
     wanted = contract or reader.preprocess
     depth = image_depth(loaded.paths)
     if caution := depth_line(str(loaded.paths[0]), wanted, depth):

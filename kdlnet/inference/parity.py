@@ -250,7 +250,7 @@ def _on_dataset(
         detect(TorchEngine(network, device), dataset, _BATCH, on_event=_titled(title, on_event))
         for network, title in ((pair.before, "answers before"), (pair, task))
     )
-    flips = sum(pair.flipped(a, b) for a, b in zip(before, after, strict=True))
+    flips = sum(pair.flipped(a.judged, b.judged) for a, b in zip(before, after, strict=True))
     if not math.isfinite((pair.logit_error or 0.0) + pair.box_error):  # no box is worth counting
         return _Effect(len(before), flips)
     return _Effect(len(before), flips, _ap(before, names), _ap(after, names))

@@ -123,7 +123,7 @@ def _measure(
         images=[part.images for part in parts],
         results=ordered,
         table=tabulate(ordered, len(names)),
-        verdicts=[rule.verdict(result) for result in results],
+        verdicts=[rule.verdict(result.judged) for result in results],
         defective=tabulate_parts(results, rule, len(runtime.names)).defective.tolist(),
         threshold=rule.score,
         window=parts[0].dataset.preprocess.window,

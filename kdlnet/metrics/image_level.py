@@ -73,7 +73,9 @@ def image_level(
 
 def _score(result: ImageResult) -> float:
     """Of an image; above all where a detection has no finite score, as for its verdict."""
-    return float(result.scores.max(initial=0.0)) if result.usable.all() else np.inf
+    found = result.judged
+    usable = np.isfinite(found.scores).all() and np.isfinite(found.boxes).all()
+    return float(found.scores.max(initial=0.0)) if usable else np.inf
 
 
 def passed(scores: Floats, kept: NDArray[np.bool_], weights: Floats, percent: float) -> Floats:

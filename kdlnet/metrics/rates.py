@@ -120,7 +120,7 @@ class Parts:
 
 def tabulate_parts(results: Sequence[ImageResult], rule: VerdictRule, classes: int) -> Parts:
     """One row an image, in their order."""
-    scores = [rule.part_scores(result, classes) for result in results]
+    scores = [rule.part_scores(result.judged, classes) for result in results]
     shown = [rule.part_scores(_truth(result), classes) for result in results]
     table = np.array(scores, np.float32).reshape(-1, classes)
     return Parts(table, np.isfinite(np.array(shown, np.float32).reshape(-1, classes)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from kdlnet.types import ImageSize
+from kdlnet.types import DetectionArrays, ImageSize
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -19,7 +19,9 @@ class ImageResult:
 
     ``boxes`` (N, 4) xyxy with ``x1 < x2`` and ``y1 < y2``, ``scores`` (N,) in any order,
     ``labels`` (N,) in [0, C); ``truth_boxes`` (T, 4) and ``truth_labels`` (T,) likewise.
-    ``size`` is (H, W); ``name`` says which image it is. N and T may be 0.
+    ``size`` is (H, W); ``name`` says which image it is. N and T may be 0. ``others`` are detections
+    of classes that the image is not labelled for: whether they are right is not known, so that
+    verdicts alone count them, see :attr:`judged`.
 
     Arrays and sequences of other dtypes are converted; ValueError when the lengths disagree. Scores
     and corners that are not finite may occur: such a detection finds nothing and is no false call
@@ -33,6 +35,7 @@ class ImageResult:
     truth_labels: Ints
     size: ImageSize
     name: str = ""
+    others: DetectionArrays | None = None
 
     def __post_init__(self) -> None:
         for field, shape, dtype in (
@@ -53,6 +56,18 @@ class ImageResult:
             )
 
     @property
+    def judged(self) -> DetectionArrays:
+        """All detections, as a verdict counts them and ``kdlnet predict`` does."""
+        known = DetectionArrays(self.boxes, self.scores, self.labels)
+        if self.others is None:
+            return known
+        return DetectionArrays(
+            np.concatenate([known.boxes, self.others.boxes]),
+            np.concatenate([known.scores, self.others.scores]),
+            np.concatenate([known.labels, self.others.labels]),
+        )
+
+    @property
     def usable(self) -> NDArray[np.bool_]:
         """Which detections (N,) have a finite score and finite corners."""
         usable: NDArray[np.bool_] = np.isfinite(self.scores) & np.isfinite(self.boxes).all(axis=1)
@@ -60,7 +75,9 @@ class ImageResult:
 
     def renumbered(self, row: Ints) -> ImageResult:
         """The same with ``row[k]`` for every label k: how another list of classes counts."""
-        return replace(self, labels=row[self.labels], truth_labels=row[self.truth_labels])
+        others = self.others and replace(self.others, labels=row[self.others.labels])
+        labels, truth_labels = row[self.labels], row[self.truth_labels]
+        return replace(self, labels=labels, truth_labels=truth_labels, others=others)
 
 
 def box_iou(a: Floats, b: Floats) -> Floats:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.stats import binom, binomtest
 
+from kdlnet.metrics.image_level import image_level
 from kdlnet.metrics.rates import (
     Rate,
     clopper_pearson,
@@ -17,6 +19,7 @@ from kdlnet.metrics.rates import (
 )
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.verdict import ClassRule, VerdictRule
+from kdlnet.types import DetectionArrays
 
 NAMES = ("crack", "pore")
 BOX = [0.0, 0.0, 10.0, 10.0]
@@ -33,6 +36,20 @@ def part(scores: dict[int, float], truths: tuple[int, ...] = (), name: str = "")
         (64, 64),
         name,
     )
+
+
+def test_boxes_of_classes_that_nobody_labelled_make_parts_ng() -> None:
+    """Whether they are right is not known, but a line rejects the part for them."""
+    others = DetectionArrays(np.array([BOX]), np.array([0.9]), np.array([1]))
+    results = [replace(part({0: 0.3}), others=others), replace(part({}, (0,)), others=others)]
+    found = measure(results, VerdictRule.at(0.5), NAMES)
+    assert (found.overall.overkill.count, found.overall.escape.count) == (1, 0)
+    assert found.per_class["pore"].overkill.count == 1
+    swapped = results[0].renumbered(np.array([1, 0]))
+    assert swapped.judged.labels.tolist() == [1, 0]
+    assert image_level(results).good == 1
+    assert image_level([part({0: 0.3}), results[1]]).pg["0"].value == 1
+    assert image_level([results[0], part({0: 0.5}, (0,))]).pg["0"].value == 0
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -29,7 +30,7 @@ def save_busy(
     path: Path,
     contract: Preprocess,
     spread: float = 1.0,
-    thresholds: dict[str, float] | None = None,
+    thresholds: dict[str, Any] | None = None,
     names: tuple[str, ...] = NAMES,
 ) -> Path:
     """Saves a `lightnet-n` whose logits are far apart; ``spread`` multiplies those of the bins."""

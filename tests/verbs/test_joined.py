@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from kdlnet import Detector
 from kdlnet.config import TrainConfig, build_config
 from kdlnet.data.catalog import find_dataset
 from kdlnet.errors import DataError
@@ -14,10 +15,14 @@ from kdlnet.events import Message
 from kdlnet.inference.evaluate import detect, open_split
 from kdlnet.inference.runtimes import open_runtime
 from kdlnet.inference.weights import load_weights
+from kdlnet.types import Preprocess
+from kdlnet.verbs.calibrate import Goal, calibrate
 from kdlnet.verbs.train import train
+from kdlnet.verbs.val import validate
 
 from ..support.interrupt import StopAt
 from ..support.squares import make_dataset
+from ..support.weights_file import save_busy
 
 
 @pytest.fixture(scope="module")
@@ -63,5 +68,30 @@ def test_on_one_set_only_boxes_of_its_own_classes_count(sets: Path, tmp_path: Pa
     found = detect(runtime.engine, dataset, 4)
     assert {int(label) for each in found for label in each.labels} == {0, 2}
     assert {int(label) for each in found for label in each.truth_labels} == {0, 2}
-    absent = Message("b has no class disc: boxes of it are not counted")
-    assert absent in said
+    others = [each.others for each in found if each.others is not None]
+    assert len(others) == len(found)
+    assert {int(label) for each in others for label in each.labels} == {1}
+    (warning,) = (event for event in said if isinstance(event, Message))
+    assert warning.level == "warning"
+    assert warning.text.startswith("b has no class disc: whether its boxes are right is not known")
+
+
+def test_verdicts_on_one_set_are_those_of_predict(sets: Path, tmp_path: Path) -> None:
+    """Weights of three classes on a set of two: a box of the third makes a part NG, too."""
+    rules = {"square": {"score": 2.0}, "hole": {"score": 2.0}, "disc": {"score": 0.5}}
+    contract, names = Preprocess((64, 64)), ("square", "hole", "disc")
+    thresholds = {"score": 0.5, "classes": rules}
+    file = save_busy(tmp_path / "three.pt", contract, thresholds=thresholds, names=names)
+    good = [sets / "b/images/val" / f"{number}.png" for number in (0, 4)]
+    measured = validate(
+        file, data=str(sets / "b"), out=tmp_path / "val", device="cpu", pictures=False
+    )
+    found = [each.verdict for each in Detector.load(file, device="cpu").predict(good)]
+    assert found == ["NG", "NG"]
+    assert measured.verdicts.overall.overkill.count == 2
+    assert measured.precision.per_class["disc"].ap is None
+    goal = Goal("overkill", 0.0)
+    result = calibrate(file, goal, data=str(sets / "b"), report="none", device="cpu")
+    assert result.chosen.verdicts.overall.overkill.count == 0
+    found = [each.verdict for each in Detector.load(result.path, device="cpu").predict(good)]
+    assert found == ["OK", "OK"]

@@ -74,7 +74,7 @@ class Yardstick:
         parts = tabulate_parts(results, self._rule, len(self._names))
         return (
             average_precision(results, self._names).ap,
-            [self._rule.verdict(result) for result in results],
+            [self._rule.verdict(result.judged) for result in results],
             count_verdicts(parts, self._rule).escape.value,
         )
 

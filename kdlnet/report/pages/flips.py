@@ -67,15 +67,16 @@ def _truth(subject: Compared, row: int) -> list[Context]:
 def _boxes(
     result: ImageResult, threshold: float, letter: str, names: Sequence[str]
 ) -> list[Context]:
-    order = np.argsort(-result.scores, kind="stable")[:_MOST_BOXES]
+    found = result.judged
+    order = np.argsort(-found.scores, kind="stable")[:_MOST_BOXES]
     return [
         _box(
-            result.boxes[i],
+            found.boxes[i],
             f"side-{letter.lower()}",
-            f"{letter}: {visible(names[result.labels[i]])}, score {result.scores[i]:.3f}",
+            f"{letter}: {visible(names[found.labels[i]])}, score {found.scores[i]:.3f}",
         )
         for i in order
-        if np.float32(result.scores[i]) >= np.float32(threshold)
+        if np.float32(found.scores[i]) >= np.float32(threshold)
     ]
 
 
