@@ -118,6 +118,16 @@ class Checkpoints:
             )
         return True
 
+    def others(self, saved: Weights) -> tuple[bool, bool]:
+        """Whether train and val hold other images than when ``saved`` was written.
+
+        A run of an older version knows but the number of its training samples.
+        """
+        count = saved.training["images"] != len(self.parts.train)
+        before = saved.training.get("digests") or self._digests
+        train, val = (a != b for a, b in zip(before, self._digests, strict=True))
+        return train or count, val
+
     def _weights(self) -> Weights:
         parts = self.parts
         row = self.state.rows[-1] if self.state.rows else {}

@@ -169,7 +169,7 @@ def _loop(
         if checkpoints.moved(saved):
             folder.settle(config.to_dict())
         checkpoints.restore(saved)
-        _warn_of_other_images(saved, parts, on_event)
+        _meet_other_images(checkpoints.others(saved), saved, parts, on_event)
     on_event(_started(parts, folder, len(batches)))
     return Loop(
         step=step,
@@ -232,15 +232,26 @@ def _optimizer(parts: RunParts, lr: float) -> tuple[torch.optim.Optimizer, torch
     return optimizer, torch.amp.GradScaler(parts.device.type, enabled=half)
 
 
-def _warn_of_other_images(saved: Weights, parts: RunParts, on_event: Listener) -> None:
-    if saved.training["images"] != len(parts.train):
-        on_event(
-            Message(
-                f"the training set had {saved.training['images']} samples when the run began "
-                f"and has {len(parts.train)} now: the rest of the run is planned anew",
-                "warning",
-            )
+def _meet_other_images(
+    others: tuple[bool, bool], saved: Weights, parts: RunParts, on_event: Listener
+) -> None:
+    """Warns where train or val are ``others`` than before; on another val the best begins anew."""
+    train, val = others
+    if train:
+        text = (
+            f"the training set had {saved.training['images']} samples when the run began and has "
+            f"{len(parts.train)} now, not all of the same images: the rest of the run is planned "
+            "anew and learns from those of now"
         )
+        on_event(Message(text, "warning"))
+    if val and not parts.config.data.with_val:
+        parts.state.best, parts.state.stale = LoopState.best, 0
+        text = (
+            f"val holds other images than up to epoch {parts.state.epoch}: figures before and "
+            "after do not compare, and best.pt is chosen anew; the one there is stays until the "
+            "next validation"
+        )
+        on_event(Message(text, "warning"))
 
 
 def _started(parts: RunParts, folder: RunFolder, steps: int) -> RunStarted:

@@ -17,7 +17,7 @@ from kdlnet.config import TrainConfig, build_config, load_config
 from kdlnet.data import label_files
 from kdlnet.errors import DataError, KdlnetError, WeightsError
 from kdlnet.events import EpochDone, Message, RunFinished, RunStarted, StepDone, ignore
-from kdlnet.inference.weights import load_weights
+from kdlnet.inference.weights import load_weights, save_weights
 from kdlnet.training import checkpoints
 from kdlnet.training.parts import prepare_run
 from kdlnet.training.run import TrainResult, supervised_step
@@ -165,6 +165,33 @@ def test_a_skipped_checkpoint_costs_time_and_nothing_else(
         one.detector.state_dict().values(), two.detector.state_dict().values(), strict=True
     ):
         assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("split", ["train", "val", None])
+def test_resume_tells_of_other_images_in_the_same_place(
+    config: TrainConfig, tmp_path: Path, split: str | None
+) -> None:
+    """What was best on another val says nothing: best.pt is that of one val."""
+    data = make_dataset(tmp_path / "own", 8)
+    own = config.changed(data={"name": (str(data),)}, epochs=2)
+    with pytest.raises(KeyboardInterrupt):
+        train(own, out=tmp_path / "run", on_event=StopAt(1))
+    last = tmp_path / "run/weights/last.pt"
+    saved = load_weights(last)
+    saved.training["state"]["best"] = 0.9  # no epoch is better
+    save_weights(last, saved)
+    for kind in ("images", "labels") if split else ():
+        for file in (tmp_path / "own" / kind / str(split)).iterdir():
+            file.rename(file.with_name(f"new_{file.name}"))
+    told: list[object] = []
+    result = train(TrainConfig(), resume=tmp_path / "run", on_event=told.append)
+    lines = [event.text for event in told if isinstance(event, Message) and event.level != "info"]
+    assert result.metrics["epoch"] == (1 if split == "val" else 0)
+    assert load_weights(result.best).metrics["epoch"] == result.metrics["epoch"]
+    assert any("not all of the same images" in line for line in lines) == (split == "train")
+    assert any("val holds other images than up to epoch 1" in line for line in lines) == (
+        split == "val"
+    )
 
 
 def test_the_last_epoch_is_always_saved(
