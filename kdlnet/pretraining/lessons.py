@@ -29,7 +29,8 @@ class Lessons:
     """The views and lessons of ``folder``, one file each, filled by :meth:`ask`.
 
     Lessons are in half precision. ``done`` views have been asked; an interrupted filling goes on
-    there. Raises DataError where those do not fit ``views`` and ``shapes``: nothing is lost.
+    there. What was unreadable then is so for ``views``, too. Raises DataError where lessons do not
+    fit ``views`` and ``shapes``: nothing is lost.
     """
 
     def __init__(self, folder: Path, views: Views, shapes: tuple[tuple[int, ...], ...]) -> None:
@@ -38,6 +39,7 @@ class Lessons:
         folder.mkdir(parents=True, exist_ok=True)
         size, count = views.cut.size, len(views)
         asked = self.done > 0
+        views.unreadable.update({int(n): line for n, line in self._kept()["unreadable"].items()})
         self._views = _open(folder / "views.npy", (count, size, size, 3), np.uint8, asked)
         self._answers = [
             _open(folder / f"{name}.npy", (count, *shape), np.float16, asked)
@@ -73,12 +75,13 @@ class Lessons:
         """Makes the first ``done`` views last: an interrupted filling goes on behind them."""
         for file in (self._views, *self._answers):
             file.flush()
-        write_json(self.folder / "done.json", {"views": done, "seconds": seconds})
+        kept = {"views": done, "seconds": seconds, "unreadable": self.views.unreadable}
+        write_json(self.folder / "done.json", kept)
 
-    def _kept(self) -> dict[str, float]:
+    def _kept(self) -> dict[str, Any]:
         file = self.folder / "done.json"
-        kept: dict[str, float] = json.loads(file.read_text()) if file.is_file() else {}
-        return {"views": 0, "seconds": 0.0} | kept
+        kept: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+        return {"views": 0, "seconds": 0.0, "unreadable": {}} | kept
 
     def __getitem__(self, rows: NDArray[np.int64]) -> tuple[Tensor, Lesson]:
         """Views (B, size, size, 3) uint8 and their lesson in half precision."""
@@ -87,8 +90,9 @@ class Lessons:
 
     def sample(self) -> Lesson:
         """The lesson of some 2000 views, spread over all."""
-        rows = np.linspace(0, len(self.views) - 1, min(_SAMPLE, len(self.views)))
-        return self[np.unique(rows.round().astype(np.int64))][1]
+        usable = self.views.usable()
+        rows = np.linspace(0, len(usable) - 1, min(_SAMPLE, len(usable)))
+        return self[usable[np.unique(rows.round().astype(np.int64))]][1]
 
 
 Progress = Callable[[int, int], None]

@@ -53,8 +53,8 @@ def cut_view(image: ImageArray, cut: Cut, random: np.random.Generator) -> View:
 class Views:
     """``count`` views of every image of ``paths``, the same ones for the same ``seed``.
 
-    View ``i`` shows image ``i // count``. An image that cannot be read is one of ``unreadable`` (a
-    line that names it) and its views are black.
+    View ``i`` shows image ``i // count``. An image that cannot be read is one of ``unreadable``, a
+    line that names it by its number: its views are black and in none of the lists.
     """
 
     def __init__(self, paths: Sequence[Path], count: int, cut: Cut, seed: int) -> None:
@@ -62,7 +62,7 @@ class Views:
         self.count = count
         self.cut = cut
         self.seed = seed
-        self.unreadable: list[str] = []
+        self.unreadable: dict[int, str] = {}
         self._open: tuple[int, ImageArray] | None = None
 
     def __len__(self) -> int:
@@ -79,18 +79,36 @@ class Views:
             try:
                 image = read_image(self.paths[position])
             except DataError as error:
-                self.unreadable.append(str(error))
+                self.unreadable[position] = str(error)
                 image = np.zeros((self.cut.size, self.cut.size, 1), np.uint8)
             self._open = position, image
         return self._open[1]
 
+    def usable(self) -> NDArray[np.int64]:
+        """The views of all images but those found unreadable."""
+        return self._of(self._readable())
+
     def held_out(self) -> NDArray[np.int64]:
-        """Views of every fiftieth image, for the probe; at least one image, at most 512 views."""
-        step = min(_HELD_OUT_EVERY, len(self.paths))
-        views = np.flatnonzero(np.arange(len(self)) // self.count % step == step - 1)
-        return views[:_MOST_HELD_OUT]
+        """Views of every fiftieth readable image, for the probe; at least one image, at most 512
+        views."""
+        readable = self._readable()
+        step = min(_HELD_OUT_EVERY, len(readable))
+        return self._of(readable[step - 1 :: step])[:_MOST_HELD_OUT]
 
     def to_learn(self) -> NDArray[np.int64]:
-        """The views of all other images."""
-        step = min(_HELD_OUT_EVERY, len(self.paths))
-        return np.flatnonzero(np.arange(len(self)) // self.count % step != step - 1)
+        """The views of all other readable images."""
+        readable = self._readable()
+        step = min(_HELD_OUT_EVERY, len(readable))
+        return self._of(np.delete(readable, np.s_[step - 1 :: step]))
+
+    def _readable(self) -> NDArray[np.int64]:
+        """Numbers of images. Raises DataError for fewer than two: one to learn, one to probe."""
+        found = np.delete(np.arange(len(self.paths)), list(self.unreadable))
+        if len(found) < min(2, len(self.paths)):
+            first = next(iter(self.unreadable.values()))
+            raise DataError(f"{len(found)} of {len(self.paths)} images can be read: {first}")
+        return found
+
+    def _of(self, images: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The views of these images (n,), (n * count,)."""
+        return (images[:, None] * self.count + np.arange(self.count)).reshape(-1)

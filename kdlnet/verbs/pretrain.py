@@ -201,7 +201,7 @@ def _ask(course: Course, folder: RunFolder, on_event: Listener) -> None:
         course.device,
         lambda done, total: on_event(Progress(task, done, total)),
     )
-    for line in course.views.unreadable:
+    for line in course.views.unreadable.values():
         on_event(Message(f"left out: {line}", "warning"))
 
 

@@ -77,6 +77,22 @@ def test_lessons_that_are_gone_are_not_taken_for_asked(tmp_path: Path, views: Vi
         filled(tmp_path / "cache", views)
 
 
+def test_what_was_unreadable_stays_out(tmp_path: Path, views: Views) -> None:
+    held = views.paths[9].read_bytes()
+    views.paths[9].write_bytes(b"no image")
+    lessons = filled(tmp_path / "cache", views)
+    black = np.arange(36, 40)
+    assert not np.isin(black, views.to_learn()).any()
+    views.paths[9].write_bytes(held)
+    later = Views(views.paths, 4, views.cut, seed=0)
+    again = filled(tmp_path / "cache", later)
+    assert not np.isin(black, [*later.to_learn(), *later.held_out()]).any()
+    assert all(
+        torch.equal(a, b) for a, b in zip(lessons.sample().maps, again.sample().maps, strict=True)
+    )
+    assert len(again.sample().vector) == 36
+
+
 def test_the_size_is_known_beforehand(tmp_path: Path, views: Views) -> None:
     lessons = filled(tmp_path / "cache", views)
     on_disk = sum(file.stat().st_size for file in lessons.folder.glob("*.npy"))

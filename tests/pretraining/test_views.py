@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from kdlnet.errors import DataError
 from kdlnet.pretraining.views import Cut, Views, cut_view
 
 CUT = Cut(size=32, sides=(0.5, 1.0), grey=0.0)
@@ -54,7 +55,21 @@ def test_an_unreadable_image_is_named_and_black(images: list[Path]) -> None:
     assert not views[2].any()
     assert not views[3].any()
     assert len(views.unreadable) == 1
-    assert str(images[1]) in views.unreadable[0]
+    assert str(images[1]) in views.unreadable[1]
+
+
+def test_unreadable_images_are_in_no_list(images: list[Path]) -> None:
+    """The last of three would be kept back."""
+    images[2].write_bytes(b"no image")
+    views = Views(images, 2, CUT, seed=0)
+    assert (views.to_learn().tolist(), views.held_out().tolist()) == ([0, 1, 2, 3], [4, 5])
+    assert not views[4].any()
+    assert (views.to_learn().tolist(), views.held_out().tolist()) == ([0, 1], [2, 3])
+    assert views.usable().tolist() == [0, 1, 2, 3]
+    images[0].write_bytes(b"no image")
+    assert not views[0].any()
+    with pytest.raises(DataError, match="1 of 3 images can be read: "):
+        views.to_learn()
 
 
 @pytest.mark.parametrize(("count", "kept_back"), [(1, 1), (50, 1), (100, 2), (120, 2)])

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from kdlnet.errors import ConfigError, DataError, KdlnetError, WeightsError
-from kdlnet.events import EpochDone, Message
+from kdlnet.events import EpochDone, Message, RunStarted
 from kdlnet.inference import transfer as module
 from kdlnet.inference.released import find_start
 from kdlnet.inference.transfer import transfer
@@ -184,6 +184,17 @@ def test_resume_before_the_first_epoch(images: Path, monkeypatch: pytest.MonkeyP
         pretrain(settings(images, epochs=1), out=images.parent / "cut", on_event=stop)
     result = pretrain(settings(images), resume=images.parent / "cut")
     assert result.best.is_file()
+
+
+def test_unreadable_images_teach_nothing(images: Path) -> None:
+    (images / "9.png").write_bytes(b"no image")  # the last: it would be kept back
+    told: list[object] = []
+    result = pretrain(settings(images, epochs=1), on_event=told.append)
+    started = next(event for event in told if isinstance(event, RunStarted))
+    assert (started.train_images, started.val_images) == (20, 2)
+    lines = [event.text for event in told if isinstance(event, Message)]
+    assert sum(line.startswith("left out: ") for line in lines) == 1
+    assert result.metrics["explained"] is not None
 
 
 def _cut(images: Path, out: Path, event: str = "EpochDone", number: int = 0) -> None:
