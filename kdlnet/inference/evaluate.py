@@ -142,8 +142,8 @@ def open_split(
     loaded = renumber(loaded, info.names, reader.names)
     if absent := [name for name in reader.names if name not in info.names]:
         text = (
-            f"{info.name} has no class {', '.join(absent)}: whether its boxes are right is not "
-            "known; verdicts count them, as those of predict do, and no other figure"
+            f"{info.name} has no class {', '.join(absent)}: whether boxes of it are right is "
+            "not known; verdicts count them, as predict does, and no other figure does"
         )
         on_event(Message(text, "warning"))
     wanted = contract or reader.preprocess

@@ -110,7 +110,8 @@ def _tell_of_new(config: PretrainConfig, kept: KeptImages, on_event: Listener) -
     new = len({path.absolute() for path in present}.difference(kept.paths))
     if new:
         text = f"the run goes on with the {len(kept.paths)} images that it began with"
-        on_event(Message(f"{text}; {counted(new, 'other')} of its folders wait for a new run"))
+        left = counted(new, "other image")
+        on_event(Message(f"{text}; left for another run: {left} of its folders"))
 
 
 def _fitted(

@@ -52,8 +52,8 @@ class KeptImages:
             if found != state:
                 what = "is gone" if found == _GONE else "was changed"
                 raise DataError(
-                    f"{str(path)!r} {what} since the run began, and the teacher has not been asked "
-                    "about it yet: bring it back as it was (size and time of the file count), or "
+                    f"{str(path)!r} {what} since the run began, and the teacher must still see it: "
+                    "bring it back as it was (size and time of the file count), or "
                     "start a new run"
                 )
 

@@ -73,7 +73,9 @@ def test_on_one_set_only_boxes_of_its_own_classes_count(sets: Path, tmp_path: Pa
     assert {int(label) for each in others for label in each.labels} == {1}
     (warning,) = (event for event in said if isinstance(event, Message))
     assert warning.level == "warning"
-    assert warning.text.startswith("b has no class disc: whether its boxes are right is not known")
+    assert warning.text.startswith(
+        "b has no class disc: whether boxes of it are right is not known"
+    )
 
 
 def test_verdicts_on_one_set_are_those_of_predict(sets: Path, tmp_path: Path) -> None:

@@ -229,7 +229,10 @@ def test_resume_goes_on_with_the_images_it_began_with(images: Path, event: str) 
     first, second = whole.training["student"], again.training["student"]
     assert all(torch.equal(first[key], second[key]) for key in first)
     lines = [event.text for event in told if isinstance(event, Message)]
-    assert "goes on with the 12 images that it began with; 1 other of" in lines[0]
+    assert (
+        "goes on with the 12 images that it began with; left for another run: 1 other image of"
+        in lines[0]
+    )
 
 
 def test_lessons_that_were_learned_need_no_image_any_more(images: Path) -> None:
