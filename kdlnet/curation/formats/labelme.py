@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from kdlnet.curation.formats.boxes import Annotation, import_annotations
 from kdlnet.curation.formats.imported import ImportOptions, ImportResult, sort_out
-from kdlnet.curation.formats.locate import ImageIndex, annotation_files, plain
+from kdlnet.curation.formats.locate import ImageIndex, annotation_files, most_alike, plain
 from kdlnet.curation.formats.parse import whole_number
 from kdlnet.curation.formats.shapes import (
     LINE,
@@ -30,9 +30,40 @@ from kdlnet.curation.formats.shapes import (
 )
 from kdlnet.data.labels import LabelProblem
 from kdlnet.errors import DataError
+from kdlnet.utils.words import counted
 
 _FLAT = {"line": LINE, "linestrip": LINE, "point": POINTS, "points": POINTS}
 _Content = dict[str, Any]
+
+
+@dataclass
+class _Owners:
+    """``file_of`` has the JSON file of each image that has one.
+
+    ``claims`` are images that a file may speak of, with that file; ``renamed`` files that belong
+    to the image of their own name though they name another one, with that.
+    """
+
+    file_of: dict[Path, Path] = field(default_factory=dict)
+    claims: dict[Path, Path] = field(default_factory=dict)
+    renamed: dict[Path, Path] = field(default_factory=dict)
+
+    def unsure(self) -> Iterator[LabelProblem]:
+        """A problem for each claimed image without a file: whether it is good is not known."""
+        for image, file in self.claims.items():
+            if image not in self.file_of:
+                yield LabelProblem(image, 0, "unsure", f"named in {file.name}", "dropped")
+
+    def lines(self, files: int) -> tuple[str, ...]:
+        """A warning about the ``renamed`` among so many ``files``."""
+        if not self.renamed:
+            return ()
+        file, other = next(iter(self.renamed.items()))
+        return (
+            f"{len(self.renamed)} of {counted(files, 'LabelMe file')} go with the image of their "
+            f"own name beside them, though 'imagePath' names another, first {file.name!r} with "
+            f"{other.name!r}: look at the boxes, and rename files that do not belong together",
+        )
 
 
 def import_labelme(source: Path, options: ImportOptions) -> ImportResult:
@@ -40,7 +71,8 @@ def import_labelme(source: Path, options: ImportOptions) -> ImportResult:
 
     Polygons, circles, masks, lines and rotated rectangles become their boxes, shapes of one label
     and group a single one; single points are dropped. A JSON file that cannot be read, or is
-    another tool's, leaves the images of its name out.
+    another tool's, leaves the images of its name out. One that lies beside the image of its own
+    name belongs to that, whatever its ``imagePath``; an image that is named alone is left out.
 
     Raises DataError when there is no LabelMe file or two speak of the same image.
     """
@@ -61,13 +93,16 @@ def import_labelme(source: Path, options: ImportOptions) -> ImportResult:
     if not contents:
         raise DataError(f"no LabelMe file below {str(source)!r}: a JSON with 'shapes' is needed")
     unread = [problem.file for problem in left_out]
-    owners = _owners(index, contents, left_out)
-    unknown = _named_like(unread, by_stem) - set(owners)
+    owners = _owners(index, by_stem, contents, left_out)
+    unknown = _named_like(unread, by_stem) - set(owners.file_of)
+    unsure = [problem for problem in owners.unsure() if problem.file not in unknown]
+    unknown |= {problem.file for problem in unsure}
     images = [image for image in index.files if image not in unknown]
-    images += sorted(set(owners) - set(images))
-    annotations = [_annotation(image, owners.get(image), contents) for image in images]
+    images += sorted(set(owners.file_of) - set(images))
+    annotations = [_annotation(image, owners.file_of.get(image), contents) for image in images]
     result = sort_out(import_annotations(annotations))
-    return replace(result, left_out=[*left_out, *result.left_out])
+    left_out += [*unsure, *result.left_out]
+    return replace(result, left_out=left_out, warnings=owners.lines(len(contents)))
 
 
 def _read(file: Path) -> _Content:
@@ -92,26 +127,56 @@ def _named_like(files: Sequence[Path], by_stem: Mapping[str, list[Path]]) -> set
 
 
 def _owners(
-    index: ImageIndex, contents: dict[Path, _Content], left_out: list[LabelProblem]
-) -> dict[Path, Path]:
-    """The JSON file of each image: by its ``imagePath``, else by the same stem beside it."""
-    beside = {file.with_suffix(""): file for file in index.files}
+    index: ImageIndex,
+    by_stem: Mapping[str, list[Path]],
+    contents: dict[Path, _Content],
+    left_out: list[LabelProblem],
+) -> _Owners:
+    """Which JSON file belongs to which image; those that belong to none go to ``left_out``."""
+    alike: dict[Path, list[Path]] = defaultdict(list)
+    for known in index.files:
+        alike[known.with_suffix("")].append(known)
     names = [(str(found.get("imagePath") or ""), file.parent) for file, found in contents.items()]
-    owners: dict[Path, Path] = {}
-    for file, place in zip(contents, index.find(names), strict=True):
-        image = place if isinstance(place, Path) else beside.get(file.with_suffix(""))
-        if image is None:
+    owners = _Owners()
+    for (name, _), file, place in zip(names, contents, index.find(names), strict=True):
+        image, rivals = _image_of(file, place, alike)
+        if image == "ambiguous" and not rivals:
+            last = name.replace("\\", "/").rpartition("/")[2]
+            rivals = most_alike(name, by_stem.get(plain(Path(last).stem), ()))
+        owners.claims |= dict.fromkeys(rivals, file)
+        if isinstance(image, str):
             embedded = contents[file].get("imageData")
-            reason = "only embedded" if embedded and place == "no image" else str(place)
+            reason = "only embedded" if embedded and image == "no image" else image
             left_out.append(LabelProblem(file, 0, reason, file.name, "dropped"))
-        elif image in owners:
+            continue
+        if image in owners.file_of:
             raise DataError(
-                f"image {str(image)!r} is annotated in {str(owners[image])!r} and {str(file)!r}: "
-                "keep one"
+                f"image {str(image)!r} is annotated in {str(owners.file_of[image])!r} and "
+                f"{str(file)!r}: keep one"
             )
-        else:
-            owners[image] = file
+        owners.file_of[image] = file
+        if rivals:
+            owners.renamed[file] = rivals[0]
     return owners
+
+
+def _image_of(
+    file: Path, place: Path | str, alike: Mapping[Path, list[Path]]
+) -> tuple[Path | str, list[Path]]:
+    """The image of a JSON file or why there is none, and others that it may speak of.
+
+    ``place`` is where its ``imagePath`` leads. Where images were renumbered together with their
+    files that is still the old name, so that of the file's own name beside it comes first.
+    """
+    beside = alike.get(file.with_suffix(""), [])
+    if isinstance(place, str):
+        if len(beside) > 1:
+            return "ambiguous", beside
+        return beside[0] if beside else place, []
+    rivals = beside or alike.get(place.with_name(file.stem), [])
+    if not rivals or place in rivals:
+        return place, []
+    return (beside[0], [place]) if len(beside) == 1 else ("ambiguous", [*rivals, place])
 
 
 def _annotation(image: Path, file: Path | None, contents: dict[Path, _Content]) -> Annotation:

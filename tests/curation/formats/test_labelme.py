@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections import Counter
 
 import pytest
 
@@ -119,6 +121,61 @@ def test_images_are_found_by_path_or_beside_the_file(tmp_path):
     images, left_out = read(tmp_path)
     assert {name: len(image.boxes) for name, image in images.items()} == {"a.jpg": 1, "c.JPG": 1}
     assert [(p.reason, p.file.name) for p in left_out] == [("only embedded", "lost.json")]
+
+
+def save_renumbered(images, files):
+    """Three files with the names their images had before all were renumbered; the last is good."""
+    for number in range(1, 5):
+        save_image(images / f"{number}.jpg")
+    for number in range(1, 4):
+        box = ("dent", "rectangle", [[10 * number, 6], [10 * number + 5, 9]])
+        path = os.path.relpath(images / f"{number + 1}.jpg", files)
+        save_labelme(files / f"{number}.json", [box], imagePath=path)
+
+
+def test_a_file_beside_the_image_of_its_name_belongs_to_it_whatever_it_names(tmp_path):
+    save_renumbered(tmp_path, tmp_path)
+    result = import_labelme(tmp_path, ImportOptions())
+    lefts = {image.path.name: image.boxes[:, 0].tolist() for image in result.images}
+    assert lefts == {"1.jpg": [10], "2.jpg": [20], "3.jpg": [30]}
+    # 4.jpg is named in 3.json: with the boxes of another it is no good part.
+    assert [(p.file.name, p.reason) for p in result.left_out] == [("4.jpg", "unsure")]
+    (line,) = result.warnings
+    assert "3 of 3 LabelMe files" in line and "first '1.json' with '2.jpg'" in line
+
+
+def test_a_file_in_another_folder_than_its_images_that_fits_two_leaves_both_out(tmp_path):
+    save_renumbered(tmp_path / "images", tmp_path / "json")
+    images, left_out = read(tmp_path)
+    assert images == {}
+    found = Counter((p.reason, p.file.suffix) for p in left_out)
+    assert found == {("ambiguous", ".json"): 3, ("unsure", ".jpg"): 4}
+
+
+def test_of_two_images_of_one_name_the_file_has_the_one_it_names(parts):
+    save_image(parts / "a.png")
+    save_labelme(parts / "a.json", [("dent", "rectangle", [[5, 6], [8, 9]])], imagePath="a.png")
+    assert len(read(parts)[0]["a.png"].boxes) == 1
+    save_labelme(parts / "a.json", [], imagePath="b.jpg")
+    images, left_out = read(parts)
+    assert images == {}
+    assert [(p.file.name, p.reason) for p in left_out] == [
+        ("a.json", "ambiguous"),
+        ("a.jpg", "unsure"),
+        ("a.png", "unsure"),
+        ("b.jpg", "unsure"),
+    ]
+
+
+def test_images_that_an_ambiguous_file_may_speak_of_are_no_good_parts(tmp_path):
+    for folder in ("1", "2"):
+        save_image(tmp_path / "images" / folder / "a.jpg")
+    save_image(tmp_path / "images/b.jpg")
+    box = ("dent", "rectangle", [[5, 6], [8, 9]])
+    save_labelme(tmp_path / "json/a.json", [box], imagePath="D:\\x\\a.jpg")
+    images, left_out = read(tmp_path)
+    assert set(images) == {"b.jpg"}
+    assert [p.reason for p in left_out] == ["ambiguous", "unsure", "unsure"]
 
 
 def test_broken_file_leaves_its_image_out(parts):
