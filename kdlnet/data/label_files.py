@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,16 +16,21 @@ from kdlnet.data.labels import (
     reason_to_leave_out,
 )
 from kdlnet.data.listing import label_path, list_images
+from kdlnet.data.other_tools import (
+    IMAGE_FOLDERS,
+    TOOLS,
+    conversion,
+    folders_in,
+    has_shapes,
+    names_in,
+)
 from kdlnet.data.rows import RowForm, form_of
 from kdlnet.errors import DataError
 from kdlnet.images.read import IMAGE_SUFFIXES
 from kdlnet.utils.words import counted
 
-_IMAGE_FOLDERS = frozenset({"images", "image", "imgs", "img", "jpegimages"})
-_TOOLS = {".xml": "voc", ".json": "labelme"}
-"""Suffixes of other tools' label files, one an image, and what `data convert` calls them."""
-_LABELS = frozenset({".txt", *_TOOLS})
-_MOST_FOLDERS = 200  # beside a folder of images; a place with more is no dataset's
+ANY_CLASS = 2**31  # for a folder without class names
+_LABELS = frozenset({".txt", *TOOLS})
 
 
 class LabelReader:
@@ -158,12 +161,6 @@ def _why_left_out(
     return f"{image}: {reason}" if reason else ""
 
 
-def conversion(file: Path) -> str:
-    """The command for a label file of another tool, "" for one of ours."""
-    tool = _TOOLS.get(file.suffix.lower())
-    return f"kdlnet data convert {tool}" if tool else ""
-
-
 def find_unread(images: Sequence[Path], listed: Iterable[Path], reader: LabelReader) -> Unread:
     """The label files that ``images`` may have missed; ``listed`` are all images of the dataset.
 
@@ -227,7 +224,7 @@ class _Search:
     def _in(self, folder: Path) -> _Contents:
         if folder not in self._contents:
             self._contents[folder] = here = _Contents()
-            for name in _names(folder):
+            for name in names_in(folder):
                 if Path(name).suffix.lower() in _LABELS:
                     here.texts.setdefault(_key(name), []).append(folder / name)
                 elif Path(name).suffix.lower() in IMAGE_SUFFIXES:
@@ -236,7 +233,7 @@ class _Search:
 
     def _has_boxes(self, file: Path) -> bool:
         if conversion(file):
-            return _has_shapes(file)
+            return has_shapes(file)
         try:
             return len(self._reader.read(file)[0].labels) > 0
         except DataError:
@@ -251,45 +248,20 @@ class _Contents:
     pictures: set[str] = field(default_factory=set)
 
 
-def _has_shapes(file: Path) -> bool:
-    """Whether a file of another tool holds something drawn; one with notes about it does not."""
-    try:
-        content = file.read_bytes()
-        if file.suffix.lower() == ".xml":
-            return b"<annotation" in content and b"<object" in content
-        values = json.loads(content)
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(values, dict) and bool(values.get("shapes"))
-
-
 def _places(image: Path) -> Iterator[Path]:
     """Folders where the labels of images beside ``image`` may lie, the right one first."""
     folder = image.parent
     yield label_path(image).parent
     yield folder
-    yield from _folders(folder)
+    yield from folders_in(folder)
     parts = folder.parts
-    at = [n for n, part in enumerate(parts) if part.casefold() in _IMAGE_FOLDERS]
+    at = [n for n, part in enumerate(parts) if part.casefold() in IMAGE_FOLDERS]
     split = at[-1] if at else len(parts) - 1
     base, below = Path(*parts[:split]), parts[split + bool(at) :]
-    for beside in _folders(base):
+    for beside in folders_in(base):
         if beside != Path(*parts[: split + 1]):
             for depth in reversed(range(len(below) + 1)):
                 yield beside.joinpath(*below[:depth])
-
-
-def _folders(folder: Path) -> list[Path]:
-    names = [name for name in _names(folder, folders=True) if not name.startswith(".")]
-    return [folder / name for name in names] if len(names) <= _MOST_FOLDERS else []
-
-
-def _names(folder: Path, folders: bool = False) -> list[str]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries if entry.is_dir() == folders)
-    except OSError:  # not there, or closed to us
-        return []
 
 
 def _key(name: str) -> str:

@@ -23,8 +23,10 @@ from kdlnet.curation.writer import (
 )
 from kdlnet.data.catalog import find_dataset
 from kdlnet.data.dataset import load_split
+from kdlnet.data.label_files import ANY_CLASS, LabelReader, find_unread
 from kdlnet.data.labels import read_rows, write_rows
 from kdlnet.data.listing import label_path
+from kdlnet.data.other_tools import named_in_sets
 from kdlnet.errors import DataError, unknown
 from kdlnet.events import Listener, Message, Progress, ignore
 from kdlnet.images.folder import LeftOut, images_below
@@ -34,6 +36,7 @@ from kdlnet.utils.words import counted
 
 _SMALLEST_IMAGE = 96
 _MOST_CONTRAST = 10.0
+_GIVE = ": give images without defects"
 
 
 def synthesize(
@@ -95,11 +98,11 @@ def synthesize_onto(
     """Writes photographs of good parts with drawn defects, labels and data.yaml to ``out``.
 
     ``good`` is a folder of images, or a dataset, of which those in "train" are taken; images with
-    defects in their label files are left out. ``shapes`` are the class of each shape that is drawn,
-    all by their own names unless told otherwise. ``count`` images are drawn, as many as there are
-    good parts unless told otherwise; with more the parts come in turn, with other defects. There is
-    one split, "train": trained together with a dataset of real defects, they are judged by the
-    real ones.
+    defects in their label files, or with labels that are not read, are left out. ``shapes`` are
+    the class of each shape that is drawn, all by their own names unless told otherwise. ``count``
+    images are drawn, as many as there are good parts unless told otherwise; with more the parts
+    come in turn, with other defects. There is one split, "train": trained together with a dataset
+    of real defects, they are judged by the real ones.
 
     Raises DataError for an unknown shape, no good part, and a folder that is taken.
     """
@@ -129,24 +132,45 @@ def synthesize_onto(
 
 
 def _good_parts(good: str, data_root: Path | None, on_event: Listener) -> list[Path]:
-    """The images of a folder, or of what a dataset trains on, that have no row in a label file."""
+    """The images of a folder, or of what a dataset trains on, of which no label file has a row."""
     folder = Path(good)
     if folder.is_dir() and not (folder / "data.yaml").is_file():
-        left = LeftOut()
-        found = sorted(images_below(folder, left.results, left.unread))
-        parts = [image for image in found if not any(read_rows(label_path(image)))]
-        for line in left.lines():
+        parts, lines = _unmarked(folder)
+        for line in lines:
             on_event(Message(line, "warning"))
-        if marked := len(found) - len(parts):
-            text = f"{marked} of {counted(len(found), 'image')}: rows in their label files"
-            on_event(Message(f"not drawn on {text}", "warning"))
+        more = f": {lines[-1]}" if lines and not parts else ""
     else:
         split = load_split(find_dataset(good, data_root), "train")
         pairs = zip(split.paths, split.labels, strict=True)
-        parts = [path for path, labels in pairs if not len(labels.labels)]
+        parts, more = [path for path, labels in pairs if not len(labels.labels)], ""
     if not parts:
-        raise DataError(f"{good!r} has no good part to draw on: give images without defects")
+        raise DataError(f"{good!r} has no good part to draw on{more or _GIVE}")
     return parts
+
+
+def _unmarked(folder: Path) -> tuple[list[Path], list[str]]:
+    """The images below ``folder`` in which nothing was drawn, and what to say of the others."""
+    left = LeftOut()
+    found = sorted(images_below(folder, left.results, left.unread))
+    marked = {image for image in found if any(read_rows(label_path(image)))}
+    unread = find_unread(found, found, LabelReader(found, ANY_CLASS))
+    known = marked | set(unread.elsewhere)
+    free = [image for image in found if not label_path(image).is_file() and image not in known]
+    named = named_in_sets(folder, free)
+    lines = [*left.lines(), *unread.ownerless_lines(len(found))]
+    of = f"of {counted(len(found), 'image')}"
+    if marked:
+        lines.append(f"not drawn on {len(marked)} {of}: rows in their label files")
+    if unread.elsewhere:
+        why = f"their label files are not where they are looked for, first {unread.first()}"
+        lines.append(f"not drawn on {len(unread.elsewhere)} {of}: {why}")
+    if named:
+        file, command = next(iter(named.values()))
+        why = (
+            f"{str(file)!r} names them, another tool's: use {command}, and draw onto what it makes"
+        )
+        lines.append(f"not drawn on {len(named)} {of}: {why}")
+    return [image for image in found if image not in known and image not in named], lines
 
 
 def _split(count: int, val_share: float, test_share: float) -> dict[str, range]:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import shutil
 
 import cv2
 import numpy as np
@@ -124,7 +126,38 @@ def test_drawn_on_a_folder_of_images_by_the_names_of_the_shapes(good_parts, tmp_
     assert "1 .heic" in unread
     assert marked == "not drawn on 3 of 6 images: rows in their label files"
     (good_parts / "labels").rename(good_parts / "elsewhere")
+    assert synthesize_onto(str(good_parts / "images"), tmp_path / "moved").images == 3
+    shutil.rmtree(good_parts / "elsewhere")
     assert synthesize_onto(str(good_parts / "images"), tmp_path / "all").images == 6
+
+
+def test_not_drawn_on_images_that_another_tool_labelled(good_parts, tmp_path):
+    labelme = {"shapes": [{"label": "tear", "points": [[1, 2], [3, 4]]}]}
+    (good_parts / "images" / "0.json").write_text(json.dumps(labelme))
+    told = []
+    report = synthesize_onto(str(good_parts / "images"), tmp_path / "drawn", on_event=told.append)
+    assert report.images == 2
+    _, line = [event.text for event in told if isinstance(event, Message)]
+    assert line.startswith("not drawn on 1 of 6 images") and "kdlnet data convert labelme" in line
+
+
+@pytest.mark.parametrize("place", ["images/coco.json", "annotations/instances_default.json"])
+def test_not_drawn_on_images_that_a_file_of_a_whole_set_names(good_parts, tmp_path, place):
+    shutil.rmtree(good_parts / "labels")
+    images = [{"id": n, "file_name": f"default/{n}.png"} for n in range(4)]
+    coco = {"images": images, "categories": [], "annotations": [{"image_id": 1}]}
+    file = good_parts / place
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(coco))
+    told = []
+    report = synthesize_onto(str(good_parts / "images"), tmp_path / "drawn", on_event=told.append)
+    assert report.images == 2
+    (line,) = [event.text for event in told if isinstance(event, Message)]
+    assert line.startswith("not drawn on 4 of 6 images") and "kdlnet data convert coco" in line
+    for image in ("4.png", "5.png"):
+        (good_parts / "images" / image).unlink()
+    with pytest.raises(DataError, match=r"no good part to draw on: not drawn on 4 of 4 .*coco"):
+        synthesize_onto(str(good_parts / "images"), tmp_path / "none")
 
 
 def test_nothing_to_draw_on_or_with_is_one_line(good_parts, tmp_path):

@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 from kdlnet.curation.checks.survey import ImageFacts, Pixels, Survey, readable
 from kdlnet.curation.findings import Finding, Severity
 from kdlnet.curation.groups import name_below
-from kdlnet.data.label_files import conversion
 from kdlnet.data.labels import FEW, ImageLabels, count_boxes, reason_to_leave_out
 from kdlnet.data.listing import label_path
+from kdlnet.data.other_tools import conversion
 from kdlnet.utils.words import counted
 
 LEAST_SIDE, LEAST_SIZE = 3.0, 8.0  # pixels of the network input; size is the root of the area
 _SAME = 0.9  # IoU from which two boxes are one
 _UNBALANCED = 10.0
+_DESCRIBE = "give the folder a data.yaml (docs/files.md)"
 
 
 def check_missing(survey: Survey) -> Iterator[Finding]:
@@ -53,6 +54,9 @@ def check_orphans(survey: Survey) -> Iterator[Finding]:
     Names that differ only in their Unicode form (NFC, as Linux and Windows write it, or NFD, as
     macOS may) look the same and are not found, so they are told in ASCII.
     """
+    if not survey.names:
+        yield from _labels_beside(survey)
+        return
     by_path = {image.path: image for image in survey.images}
     for path, file in survey.unread.elsewhere.items():
         image, wanted = by_path[path], label_path(path)
@@ -74,11 +78,27 @@ def check_orphans(survey: Survey) -> Iterator[Finding]:
         if file.suffix.lower() == ".txt" and file not in passed
     ]
     lost = [file for file in lost if file.name != "classes.txt"]
-    if lost and survey.names:
+    if lost:
         files = counted(len(lost), "label file")
         message = f"{files} without a listed image, first {lost[0].name}"
         fix = "add their images to a split, or correct their names"
         yield Finding("orphans", "warning", message, value=len(lost), fix=fix)
+
+
+def _labels_beside(survey: Survey) -> Iterator[Finding]:
+    """Label files of a plain folder, none of which is read: one finding each way."""
+    elsewhere, of = survey.unread.elsewhere, f"of {counted(len(survey.images), 'image')}"
+    if elsewhere:
+        image, file = next(iter(elsewhere.items()))
+        message = f"{len(elsewhere)} {of} have labels that are not read, first {file.name!a}"
+        fix = f"use {conversion(file)}" if conversion(file) else _DESCRIBE
+        yield Finding("orphans", "warning", message, None, image, len(elsewhere), fix)
+    if survey.named:
+        image, (file, command) = next(iter(survey.named.items()))
+        name = name_below(file, survey.root)
+        message = f"{len(survey.named)} {of} are named in {name!a}, another tool's labels"
+        fix = f"they are not read: use {command}"
+        yield Finding("orphans", "warning", message, None, image, len(survey.named), fix)
 
 
 def check_shared(survey: Survey) -> Iterator[Finding]:

@@ -18,9 +18,10 @@ from kdlnet.curation.duplicates import DuplicatePair, Fingerprint, clusters, fin
 from kdlnet.curation.groups import name_below, naming_root
 from kdlnet.data.catalog import DatasetInfo, find_dataset
 from kdlnet.data.folders import unread_pictures
-from kdlnet.data.label_files import LabelReader, Unread, find_unread
+from kdlnet.data.label_files import ANY_CLASS, LabelReader, Unread, find_unread
 from kdlnet.data.labels import ImageLabels, LabelProblem, parse_rows
 from kdlnet.data.listing import label_path, list_images
+from kdlnet.data.other_tools import named_in_sets
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, Progress, ignore
 from kdlnet.images.folder import images_below, results_lines, unread_below
@@ -84,7 +85,8 @@ class Survey:
     ``image_size`` (H, W) is the network input that boxes are judged at. ``missing`` maps a split
     that cannot be listed to the reason. ``pairs`` and ``groups`` hold positions in ``images``.
     ``names`` is empty for a plain folder, which has no labels; ``unread`` are label files,
-    ``pictures`` counts files by suffix that are pictures but are not read.
+    ``pictures`` counts files by suffix that are pictures but are not read. ``named`` are images of
+    a plain folder that a file of another tool names, see :func:`named_in_sets`.
     """
 
     name: str
@@ -97,6 +99,7 @@ class Survey:
     groups: list[list[int]] = field(default_factory=list)
     unread: Unread = field(default_factory=Unread)
     pictures: Counter[str] = field(default_factory=Counter)
+    named: dict[Path, tuple[Path, str]] = field(default_factory=dict)
 
     @property
     def splits(self) -> list[str]:
@@ -171,7 +174,8 @@ def take_survey(
     info, paths = listing.info, sorted(listing.splits_of)
     headers = [_header(path) for path in paths]
     reader = LabelReader(paths if info.names else [], len(info.names), info.kpt_shape)
-    unread = find_unread(paths, paths, reader) if info.names else Unread()
+    unread = find_unread(paths, paths, reader if info.names else LabelReader(paths, ANY_CLASS))
+    named = {} if info.names else named_in_sets(info.root, paths)
     images = []
     with ThreadPoolExecutor(_READERS) as pool:
         for start in range(0, len(paths), _AHEAD):
@@ -185,7 +189,7 @@ def take_survey(
     pairs = find_pairs([image.pixels.print if image.pixels else None for image in images])
     on_event(Progress("compare images", 1, 1))
     groups = clusters(pairs, len(images))
-    found = images, listing.missing, pairs, groups, unread, _pictures(info)
+    found = images, listing.missing, pairs, groups, unread, _pictures(info), named
     return Survey(info.name, naming_root(info), info.names, image_size, *found)
 
 

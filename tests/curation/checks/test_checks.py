@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import cv2
@@ -239,6 +240,20 @@ def test_a_plain_folder_is_looked_through_without_labels(tmp_path):
     findings = found(str(tmp_path))
     assert "exact-duplicate" in {finding.check for finding in findings}
     assert not {"labels", "classes", "rows"} & {finding.check for finding in findings}
+
+
+def test_a_plain_folder_with_labels_of_other_tools(tmp_path):
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), picture(number))
+    shapes = [{"label": "pit", "points": [[1, 2], [3, 4]]}]
+    (tmp_path / "0.json").write_text(json.dumps({"shapes": shapes}))
+    coco = {"images": [{"file_name": "1.png"}], "categories": [], "annotations": [{"id": 1}]}
+    (tmp_path / "instances_default.json").write_text(json.dumps(coco))
+    one, several = found(str(tmp_path), "orphans")
+    assert (one.severity, one.value, one.image.name) == ("warning", 1, "0.png")
+    assert one.fix == "use kdlnet data convert labelme"
+    assert (several.severity, several.value, several.image.name) == ("warning", 1, "1.png")
+    assert "instances_default.json" in several.message and "data convert coco" in several.fix
 
 
 def test_files_with_several_pages(folder):

@@ -1,0 +1,115 @@
+"""Label files of other tools, known by what is in them and never read as labels."""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from kdlnet.images.folder import files_below
+
+IMAGE_FOLDERS = frozenset({"images", "image", "imgs", "img", "jpegimages"})
+TOOLS = {".xml": "voc", ".json": "labelme"}
+"""Suffixes of other tools' label files, one an image, and what `data convert` calls them."""
+
+_MOST_FOLDERS = 200  # beside a folder of images; a place with more is no dataset's
+_COCO = (rb'"annotations"\s*:\s*\[\s*\{', rb'"categories"\s*:', rb'"images"\s*:')
+_COCO_NAME = rb'"file_name"\s*:\s*("(?:[^"\\]|\\.)*")'
+_CVAT = (rb"<annotations\b", rb"<(?:box|polygon|polyline|points|ellipse|mask|skeleton|cuboid)\b")
+_CVAT_NAME = rb'<image\b[^>]*?\bname="([^"]*)"'
+
+
+def conversion(file: Path) -> str:
+    """The command for a label file of another tool, "" for one of ours."""
+    tool = TOOLS.get(file.suffix.lower())
+    return f"kdlnet data convert {tool}" if tool else ""
+
+
+def has_shapes(file: Path) -> bool:
+    """Whether a file of another tool holds something drawn; one with notes about it does not."""
+    try:
+        content = file.read_bytes()
+        if file.suffix.lower() == ".xml":
+            return b"<annotation" in content and b"<object" in content
+        values = json.loads(content)
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(values, dict) and bool(values.get("shapes"))
+
+
+def named_in_sets(folder: Path, images: Sequence[Path]) -> dict[Path, tuple[Path, str]]:
+    """The ``images`` below ``folder`` that a file with the labels of a whole set names.
+
+    With that file and the command to convert it: COCO and CVAT for images, below ``folder`` or
+    beside its ``images``, with something drawn. Names are compared without their folders; where
+    images of one name lie below the file and elsewhere, it speaks of the former.
+    """
+    alike: dict[str, list[Path]] = defaultdict(list)
+    for image in images:
+        alike[_plain(image.name)].append(image)
+    found: dict[Path, tuple[Path, str]] = {}
+    for file in _candidates(folder):
+        tool, names = _contents(file)
+        for name in names:
+            called = alike.get(_plain(name.replace("\\", "/").rpartition("/")[2]), [])
+            near = [image for image in called if image.is_relative_to(file.parent)]
+            for image in near or called:
+                found.setdefault(image, (file, f"kdlnet data convert {tool}"))
+    return found
+
+
+def _candidates(folder: Path) -> Iterator[Path]:
+    yield from (file for file in files_below(folder) if file.suffix.lower() in TOOLS)
+    parts = folder.absolute().parts
+    at = [n for n, part in enumerate(parts) if part.casefold() in IMAGE_FOLDERS]
+    if at:
+        base = Path(*parts[: at[-1]])
+        for place in (base, *folders_in(base)):
+            if place.name.casefold() not in IMAGE_FOLDERS:
+                files = map(place.joinpath, names_in(place))
+                yield from (file for file in files if file.suffix.lower() in TOOLS)
+
+
+def _contents(file: Path) -> tuple[str, set[str]]:
+    """What `data convert` calls the form of a file, and the images that it names."""
+    try:
+        data = file.read_bytes()
+    except OSError:
+        return "", set()
+    if file.suffix.lower() == ".json":
+        if not all(re.search(mark, data) for mark in _COCO):
+            return "", set()
+        texts = re.findall(_COCO_NAME, data)
+        try:
+            names = {json.loads(text.decode("utf-8", "replace"), strict=False) for text in texts}
+        except ValueError:  # no JSON
+            return "", set()
+        return "coco", names
+    if not all(re.search(mark, data) for mark in _CVAT):
+        return "", set()
+    texts = re.findall(_CVAT_NAME, data)
+    return "cvat", {html.unescape(text.decode("utf-8", "replace")) for text in texts}
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """The folders in ``folder``, hidden ones left out; none where there are very many."""
+    names = [name for name in names_in(folder, folders=True) if not name.startswith(".")]
+    return [folder / name for name in names] if len(names) <= _MOST_FOLDERS else []
+
+
+def names_in(folder: Path, folders: bool = False) -> list[str]:
+    """The names of the files in ``folder``, or of the ``folders``; none of what cannot be read."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir() == folders)
+    except OSError:  # not there, or closed to us
+        return []

@@ -1,0 +1,57 @@
+"""Which images the files of other tools name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kdlnet.data.other_tools import named_in_sets
+
+COCO = {"images": [{"file_name": "a.png"}], "categories": [], "annotations": [{"image_id": 1}]}
+CVAT = '<annotations><image id="0" name="x/a.png"><box label="k"/></image></annotations>'
+
+
+def find(root: Path, file: str, text: str, *names: str) -> dict[str, str]:
+    images = [root / name for name in names]
+    for path in (*images, root / file):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (root / file).write_text(text)
+    found = named_in_sets(root, images)
+    assert {path for path, _ in found.values()} <= {root / file}
+    return {str(image.relative_to(root)): command for image, (_, command) in found.items()}
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "tool"),
+    [
+        ("instances.json", json.dumps(COCO), "coco"),
+        ("annotations/instances.JSON", json.dumps(COCO, indent=1), "coco"),
+        ("annotations.xml", CVAT, "cvat"),
+    ],
+)
+def test_a_file_of_a_whole_set_and_the_images_it_names(tmp_path, file, text, tool):
+    found = find(tmp_path, file, text, "1/A.png", "1/b.png")
+    assert found == {"1/A.png": f"kdlnet data convert {tool}"}
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("a.json", json.dumps(COCO | {"annotations": []})),
+        ("a.json", json.dumps({"images": [{"file_name": "a.png"}]})),
+        ("a.json", json.dumps(COCO).replace("a.png", "\\q.png")),
+        ("a.xml", CVAT.replace("<box", "<tag")),
+        ("a.xml", "<annotation><filename>a.png</filename></annotation>"),
+    ],
+)
+def test_files_without_anything_drawn_and_others(tmp_path, file, text):
+    assert find(tmp_path, file, text, "a.png") == {}
+
+
+def test_of_images_of_one_name_it_speaks_of_those_below_it(tmp_path):
+    text = json.dumps(COCO | {"images": [{"file_name": "\u88c2.png"}]})
+    names = ("good/\u88c2.png", "bad/1/\u88c2.png")
+    assert set(find(tmp_path, "bad/instances.json", text, *names)) == {names[1]}
