@@ -221,6 +221,8 @@ def convert(
                 **given(to=to),
             )
         show_report(console, report)
+        if report.next_command:
+            console.say(f"no val, which train needs; next: {report.next_command}")
 
 
 @app.command()

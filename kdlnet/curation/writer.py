@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 from collections import Counter
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 import yaml
 
 from kdlnet.utils.manifest import MADE_BY, REPORT_NAME
+from kdlnet.utils.paths import shown
 from kdlnet.utils.text import lines_of_paths
 
 
@@ -56,6 +58,14 @@ class ConvertReport:
     warnings: tuple[str, ...] = ()
 
     @property
+    def next_command(self) -> str:
+        """What a dataset of ours without a val needs before a training, "" for nothing."""
+        described = self.folder / "data.yaml"
+        if "train" not in self.splits or "val" in self.splits or not described.is_file():
+            return ""
+        return split_command(shown(described), self.folder)
+
+    @property
     def images(self) -> int:
         return sum(split.images for split in self.splits.values())
 
@@ -71,6 +81,13 @@ class ConvertReport:
         """JSON-able: the fields and the totals."""
         totals = {"images": self.images, "good": self.good, "boxes": self.boxes}
         return {**asdict(self), "folder": str(self.folder), "names": list(self.names), **totals}
+
+
+def split_command(data: str, folder: Path) -> str:
+    """What gives the dataset ``data`` a val: lists in a new folder beside its ``folder``."""
+    folder = folder.absolute()
+    lists = shown(folder.parent / f"{folder.name or 'dataset'}-split")
+    return f"kdlnet data split {shlex.quote(data)} --out {shlex.quote(lists)}"
 
 
 def count_split(classes_of_images: Sequence[Sequence[str]], names: Sequence[str]) -> SplitCounts:

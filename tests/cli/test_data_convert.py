@@ -115,6 +115,21 @@ def test_every_import_option_says_whose_it_is() -> None:
     assert set(OPTIONS_OF) == {field.name for field in fields(ImportOptions)}
 
 
+def test_without_a_val_the_last_line_is_the_command_that_makes_one(
+    kdlnet: Command, dataset: Path, coco: Path
+) -> None:
+    assert (
+        kdlnet("data convert coco coco --out whole").out.splitlines()[-1]
+        == "dataset whole/data.yaml"
+    )
+    (coco / "annotations" / "instances_val.json").unlink()
+    run = kdlnet("data convert coco coco --out parts")
+    before, _, command = run.out.splitlines()[-1].partition("kdlnet ")
+    assert before == "no val, which train needs; next: "
+    assert kdlnet(command).code == 0
+    assert (Path("parts-split") / "val.txt").is_file()
+
+
 def test_prepare_says_counts_terms_and_what_is_next(
     kdlnet: Command, dataset: Path, tmp_path: Path
 ) -> None:

@@ -191,8 +191,16 @@ def check_small(survey: Survey) -> Iterator[Finding]:
 
 def check_classes(survey: Survey) -> Iterator[Finding]:
     """Classes that a split lacks, that are rare, and how far apart their numbers are."""
-    for split in survey.splits if survey.names else []:
+    every = count_boxes((image.labels for image in survey.images), survey.names)
+    used = {name for name, count in every.items() if count}
+    for name in survey.names if used else ():
+        if name not in used:
+            message = f"class {name} has no box in any split: a model never finds it"
+            fix = "collect some, or let it stand: it harms no other class"
+            yield Finding("classes", "warning", message, value=name, fix=fix)
+    for split in survey.splits if used else []:
         counts = count_boxes((image.labels for image in survey.of(split)), survey.names)
+        counts = {name: count for name, count in counts.items() if name in used}
         if not any(counts.values()):
             continue
         for name, count in counts.items():

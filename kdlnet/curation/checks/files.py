@@ -9,6 +9,7 @@ from PIL import Image
 
 from kdlnet.curation.checks.survey import ImageFacts, Survey, readable
 from kdlnet.curation.findings import Finding
+from kdlnet.curation.writer import split_command
 from kdlnet.images.folder import unread_line
 from kdlnet.images.header import look
 
@@ -20,10 +21,14 @@ _LEAST_SPREAD = 1.0  # grey levels
 
 
 def check_split(survey: Survey) -> Iterator[Finding]:
-    """Splits that cannot be listed, and images that are in more than one."""
+    """Splits that cannot be listed, a val that is not there, images that are in more than one."""
     for split, reason in survey.missing.items():
         fix = "correct data.yaml or its list file"
         yield Finding("split", "error", reason, split, fix=fix)
+    if survey.names and "train" in survey.splits and "val" not in {*survey.splits, *survey.missing}:
+        message = "there is no split val, without which train does not begin"
+        fix = split_command(survey.data, survey.root)
+        yield Finding("split", "warning", message, fix=fix)
     for image in survey.images:
         if len(image.splits) > 1:
             message = f"is listed in {' and '.join(image.splits)}"

@@ -86,7 +86,8 @@ class Survey:
     that cannot be listed to the reason. ``pairs`` and ``groups`` hold positions in ``images``.
     ``names`` is empty for a plain folder, which has no labels; ``unread`` are label files,
     ``pictures`` counts files by suffix that are pictures but are not read. ``named`` are images of
-    a plain folder that a file of another tool names, see :func:`named_in_sets`.
+    a plain folder that a file of another tool names, see :func:`named_in_sets`. ``data`` is what
+    the dataset was asked for by.
     """
 
     name: str
@@ -100,6 +101,7 @@ class Survey:
     unread: Unread = field(default_factory=Unread)
     pictures: Counter[str] = field(default_factory=Counter)
     named: dict[Path, tuple[Path, str]] = field(default_factory=dict)
+    data: str = ""
 
     @property
     def splits(self) -> list[str]:
@@ -119,13 +121,15 @@ class Listing:
     """The images of a dataset, none of them opened.
 
     ``splits_of`` maps each image to the splits that list it, ``missing`` a split that cannot be
-    listed to the reason. ``notes`` are lines about what was left out.
+    listed to the reason. ``notes`` are lines about what was left out. ``data`` is what the dataset
+    was asked for by.
     """
 
     info: DatasetInfo
     splits_of: dict[Path, list[str]]
     missing: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    data: str = ""
 
 
 def list_dataset(name: str, data_root: Path | None = None) -> Listing:
@@ -151,7 +155,7 @@ def list_dataset(name: str, data_root: Path | None = None) -> Listing:
             missing[split] = str(error)
     if not listed:
         raise DataError(next(iter(missing.values())))
-    return Listing(info, listed, missing, results_lines(results))
+    return Listing(info, listed, missing, results_lines(results), name)
 
 
 def _plain_folder(folder: Path) -> Listing:
@@ -189,7 +193,7 @@ def take_survey(
     pairs = find_pairs([image.pixels.print if image.pixels else None for image in images])
     on_event(Progress("compare images", 1, 1))
     groups = clusters(pairs, len(images))
-    found = images, listing.missing, pairs, groups, unread, _pictures(info), named
+    found = images, listing.missing, pairs, groups, unread, _pictures(info), named, listing.data
     return Survey(info.name, naming_root(info), info.names, image_size, *found)
 
 

@@ -192,6 +192,25 @@ def test_classes_that_a_split_lacks(folder):
     }
 
 
+def test_a_class_that_nobody_has_used_is_one_warning(folder):
+    for number, split in enumerate(("train", "val")):
+        folder.add(split, f"{number}.png", picture(number), "0 .5 .5 .1 .1\n")
+    findings = found(folder.write("[pit, dent]"), "classes")
+    lacking = [(f.split, f.value, f.severity) for f in findings if "no box" in f.message]
+    assert lacking == [(None, "dent", "warning")]
+    assert {f.severity for f in findings if f.message.startswith("boxes: ")} == {"info"}
+
+
+def test_a_dataset_without_val_is_told_the_command_that_makes_one(folder):
+    folder.add("train", "a.png", picture(1))
+    name = folder.write()
+    (finding,) = found(name, "split")
+    assert (finding.severity, finding.split) == ("warning", None)
+    assert finding.fix == f"kdlnet data split {name} --out {folder.root}-split"
+    folder.add("val", "b.png", picture(2))
+    assert found(folder.write(), "split") == []
+
+
 def test_leaks_between_splits(folder):
     base = picture(1, 200, 240)
     folder.add("train", "a.png", base)
