@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from kdlnet.errors import DataError, unknown
 from kdlnet.images.folder import glob_root, images_below, outside_results
 from kdlnet.images.read import IMAGE_SUFFIXES
 from kdlnet.utils.text import listed_paths
+
+_DRIVE = re.compile(r"(?:^|/)([A-Za-z]:[\\/])")  # as Windows writes paths
 
 
 def parts_with(info: DatasetInfo, split: str) -> list[DatasetInfo]:
@@ -121,10 +124,28 @@ def _missing_entry(info: DatasetInfo, path: Path) -> str:
             f"{info.prepare} (or name the folder that holds {info.root.name!r} with --data-root "
             f"or ${ROOT_VARIABLE})"
         )
-    how = _slashes(str(path))
-    return f"'{path}' of dataset {info.name!r} does not exist: correct it{how} in {info.source}"
+    written = str(path)
+    drive = _drive(written)
+    if drive is None:
+        how = f"correct it{_slashes(written)}"
+        return f"'{written}' of dataset {info.name!r} does not exist: {how} in {info.source}"
+    how = f"correct it in {info.source}"
+    if _drive(str(info.root)) is not None:
+        how = (
+            f"remove the line 'path' from {info.source} where its folder holds the images, else "
+            "correct it"
+        )
+    return f"'{written[drive:]}' of dataset {info.name!r} is a path of another machine: {how}"
+
+
+def _drive(path: str) -> int | None:
+    """Where a drive letter of Windows stands in ``path``; None without one, and on Windows."""
+    found = _DRIVE.search(path) if os.sep == "/" else None
+    return found.start(1) if found else None
 
 
 def _slashes(path: str) -> str:
     """What to do with a path that was written on Windows."""
+    if _drive(path) is not None:
+        return ", which has paths of another machine,"
     return " with / in place of \\" if "\\" in path and os.sep == "/" else ""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 
 import cv2
@@ -241,9 +242,29 @@ def test_wrong_splits_and_entries(dataset):
     with pytest.raises(DataError, match="no images"):
         list_images(info, "val")
     if os.sep == "/":
-        write(dataset / "data.yaml", "train: C:\\parts\\train\nnames: [x]\n")
-        with pytest.raises(DataError, match=r"C:\\parts\\train'.*with / in place of \\ in "):
+        write(dataset / "data.yaml", "train: parts\\train\nnames: [x]\n")
+        with pytest.raises(DataError, match=r"parts\\train'.*with / in place of \\ in "):
             list_images(find_dataset(str(dataset)), "train")
+
+
+@pytest.mark.skipif(os.sep != "/", reason="there C: is a drive")
+@pytest.mark.parametrize("path", ["C:\\Users\\me\\ds", "d:/ds"])
+def test_a_path_of_another_machine_is_told_as_such(dataset, path):
+    splits = "train: images/train\nnames: [x]\n"
+    file = write(dataset / "data.yaml", f"path: {path}\n{splits}")
+    words = f"'{path}/images/train' of dataset 'set' is a path of another machine: remove the line"
+    with pytest.raises(DataError, match=re.escape(words)):
+        list_images(find_dataset(str(dataset)), "train")
+    write(file, splits)  # as it says
+    assert len(list_images(find_dataset(str(dataset)), "train")) == 2
+    write(file, f"train: {path}\nnames: [x]\n")
+    words = f"'{path}' of dataset 'set' is a path of another machine: correct it in {file}"
+    with pytest.raises(DataError, match=re.escape(words)):
+        list_images(find_dataset(str(dataset)), "train")
+    write(file, "train: train.txt\nnames: [x]\n")
+    write(dataset / "train.txt", f"{path}/a.png\n")
+    with pytest.raises(DataError, match="correct the list, which has paths of another machine, or"):
+        list_images(find_dataset(str(dataset)), "train")
 
 
 def test_export_of_labelling_services_is_found(dataset):
