@@ -6,7 +6,6 @@ https://cocodataset.org/#format-data. Boxes are ``[x, y, width, height]`` from 0
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 from kdlnet.curation.formats.boxes import Annotation, import_annotations
 from kdlnet.curation.formats.imported import ImportOptions, ImportResult, sort_out
 from kdlnet.curation.formats.locate import ImageIndex, annotation_files
-from kdlnet.curation.formats.parse import id_of, split_named, whole_number
+from kdlnet.curation.formats.parse import id_of, read_json, split_named, whole_number
 from kdlnet.curation.formats.shapes import (
     Box,
     Point,
@@ -91,8 +90,8 @@ def _read_sets(source: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     count = 0
     for file in files:
         try:
-            content = json.loads(file.read_bytes())
-        except (OSError, ValueError, RecursionError) as error:
+            content = read_json(file)
+        except (OSError, ValueError) as error:
             raise DataError(f"annotation {str(file)!r} is not JSON: {error}") from None
         if isinstance(content, dict) and all(isinstance(content.get(k), list) for k in _LISTS):
             count += 1

@@ -7,7 +7,6 @@ embedded in ``imageData`` is not used: it need not be the file's bytes.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +16,7 @@ from typing import Any
 from kdlnet.curation.formats.boxes import Annotation, import_annotations
 from kdlnet.curation.formats.imported import ImportOptions, ImportResult, sort_out
 from kdlnet.curation.formats.locate import ImageIndex, annotation_files, most_alike, plain
-from kdlnet.curation.formats.parse import whole_number
+from kdlnet.curation.formats.parse import read_json, whole_number
 from kdlnet.curation.formats.shapes import (
     LINE,
     POINTS,
@@ -85,13 +84,18 @@ def import_labelme(source: Path, options: ImportOptions) -> ImportResult:
     for file in annotation_files(source, ".json"):
         try:
             contents[file] = _read(file)
-        except (OSError, ValueError, RecursionError) as error:
+        except (OSError, ValueError) as error:
             left_out.append(LabelProblem(file, 0, "unreadable", str(error)[:60], "dropped"))
         except Unusable as fault:
             if _named_like([file], by_stem):
                 left_out.append(LabelProblem(file, 0, str(fault), file.name, "dropped"))
     if not contents:
-        raise DataError(f"no LabelMe file below {str(source)!r}: a JSON with 'shapes' is needed")
+        more = (
+            f"; {counted(len(left_out), 'file')} left out, first {left_out[0]}" if left_out else ""
+        )
+        raise DataError(
+            f"no LabelMe file below {str(source)!r}: a JSON with 'shapes' is needed{more}"
+        )
     unread = [problem.file for problem in left_out]
     owners = _owners(index, by_stem, contents, left_out)
     unknown = _named_like(unread, by_stem) - set(owners.file_of)
@@ -107,7 +111,7 @@ def import_labelme(source: Path, options: ImportOptions) -> ImportResult:
 
 def _read(file: Path) -> _Content:
     """Raises ValueError for what is not JSON, Unusable for another tool's."""
-    content = json.loads(file.read_bytes())
+    content = read_json(file)
     if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
         raise Unusable("another form")
     content["imageData"] = bool(content.get("imageData"))  # megabytes a file

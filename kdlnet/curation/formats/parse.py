@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -64,13 +65,33 @@ def read_xml(file: Path) -> Element:
     return builder.close()
 
 
+def read_json(file: Path) -> Any:
+    """What a JSON file holds. Raises OSError, and ValueError with the reason for what is none."""
+    data = file.read_bytes()
+    try:
+        return json.loads(data)
+    except UnicodeDecodeError:
+        return json.loads(_decoded(data))
+    except RecursionError:
+        raise ValueError("too many lists inside each other") from None
+
+
+def _decoded(data: bytes) -> str:
+    try:
+        return decode(data)
+    except ValueError as error:
+        raise ValueError(f"it {error}") from None
+
+
 def _text_of(data: bytes) -> str:
     """XML in the encoding that it declares, of which expat knows a few alone."""
     declared = _DECLARED.match(data[:200])
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16")
     try:
-        return data.decode(declared[1].decode() if declared else "utf-8-sig").lstrip("\ufeff")
+        return data.decode(declared[1].decode()).lstrip("\ufeff") if declared else _decoded(data)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"it is not {error.encoding}, as it declares: save it as UTF-8") from None
     except LookupError:
         raise ValueError(f"unknown encoding {declared[1].decode() if declared else ''!r}") from None
 

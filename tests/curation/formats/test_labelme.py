@@ -194,3 +194,14 @@ def test_no_labelme_file_and_two_for_an_image_are_errors(parts):
     save_labelme(parts / "again.json", [], imagePath="a.jpg")
     with pytest.raises(DataError, match=r"a\.jpg' is annotated in .*a\.json' and .*again\.json"):
         read(parts)
+
+
+def test_files_in_another_encoding_are_told_as_such(parts):
+    save_labelme(parts / "a.json", [("dent", "rectangle", [[5, 6], [8, 9]])])
+    text = (parts / "a.json").read_text().replace("dent", "\u88c2\u7eb9")
+    (parts / "a.json").write_bytes(text.encode("gbk"))
+    words = r"1 file left out, first .*a\.json: unreadable: 'it is not UTF-8 .*: save it as UTF-8"
+    with pytest.raises(DataError, match=words):
+        read(parts)
+    (parts / "a.json").write_bytes(text.encode("utf-16"))  # JSON tells it from UTF-8 by itself
+    assert read(parts)[0]["a.jpg"].names == ("\u88c2\u7eb9",)
