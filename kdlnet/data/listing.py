@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kdlnet.data.catalog import ROOT_VARIABLE, DatasetInfo
 from kdlnet.errors import DataError, unknown
-from kdlnet.images.folder import glob_root, images_below, outside_results
+from kdlnet.images.folder import glob_root, images_below, matches, outside_results
 from kdlnet.images.read import IMAGE_SUFFIXES
 from kdlnet.utils.text import listed_paths
 
@@ -70,9 +70,7 @@ def _entry_images(info: DatasetInfo, entry: str, results: list[Path]) -> Iterabl
     if path.is_file():
         return [str(path)]
     if any(mark in entry for mark in "*?["):
-        pattern = path.relative_to(path.anchor)
-        found = Path(path.anchor).glob(str(pattern))
-        found = (image for image in found if image.suffix.lower() in IMAGE_SUFFIXES)
+        found = (each for each in matches(str(path)) if each.suffix.lower() in IMAGE_SUFFIXES)
         return map(str, outside_results(found, glob_root(str(path)), results))
     raise DataError(_missing_entry(info, path))
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kdlnet.errors import DataError
 from kdlnet.images.read import IMAGE_SUFFIXES
 from kdlnet.utils.manifest import MARK
 from kdlnet.utils.words import counted
@@ -18,6 +19,12 @@ UNREAD_SUFFIXES = frozenset(
     ".jfif .jpe .jif .jp2 .j2k .jpx .jxl .heic .heif .avif .gif .pgm .ppm .pbm .pnm .pfm .tga .psd "  # noqa: SIM905
     ".svg .ico .pcx .exr .hdr .dcm .dng .cr2 .cr3 .nef .arw .orf .raf .rw2 .raw .npy".split()
 )
+
+_SYSTEM = frozenset({"lost+found", "System Volume Information", "$RECYCLE.BIN"})
+"""What file systems keep for themselves, closed to their users."""
+
+Closed = dict[Path, str]
+"""Folders that cannot be listed, with a line for people about each."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +48,18 @@ class LeftOut:
 
 
 def images_below(
-    folder: Path, results: list[Path] | None = None, unread: Counter[str] | None = None
+    folder: Path,
+    results: list[Path] | None = None,
+    unread: Counter[str] | None = None,
+    closed: Closed | None = None,
 ) -> Iterator[Path]:
     """Image files in ``folder`` and below, hidden ones left out; links to folders are followed.
 
     Folders of results below it, told by their mark, are left out and collected in ``results``;
-    pictures that are not read are counted by suffix in ``unread``.
+    pictures that are not read are counted by suffix in ``unread``. Folders that cannot be listed
+    are collected in ``closed``; without it the first one raises DataError.
     """
-    for file in files_below(folder, results):
+    for file in files_below(folder, results, closed):
         suffix = file.suffix.lower()
         if suffix in IMAGE_SUFFIXES:
             yield file
@@ -70,24 +81,83 @@ def unread_line(counts: Mapping[str, int]) -> str:
     return f"pictures that are not read: {found}; save them as one of {allowed}"
 
 
-def files_below(folder: Path, results: list[Path] | None = None) -> Iterator[Path]:
+def files_below(
+    folder: Path, results: list[Path] | None = None, closed: Closed | None = None
+) -> Iterator[Path]:
     """All files, in the order of their folders, as :func:`images_below`."""
     visited = set()
-    for parent, folders, files in os.walk(folder, followlinks=True):
+    waiting = [folder]
+    while waiting:
+        parent = waiting.pop()
         real = os.path.realpath(parent)
         if real in visited:  # a link that leads back up
-            folders.clear()
             continue
-        if MARK in files and Path(parent) != folder:
-            folders.clear()
+        folders, files = _listed(parent, closed)
+        if MARK in files and parent != folder:
             if results is not None:
-                results.append(Path(parent))
+                results.append(parent)
             continue
         visited.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith("."):
-                yield Path(parent, name)
+        waiting += [parent / name for name in sorted(folders, reverse=True) if _counts(name)]
+        yield from (parent / name for name in sorted(files) if not name.startswith("."))
+
+
+def matches(pattern: str, closed: Closed | None = None) -> list[Path]:
+    """The paths that ``pattern`` matches, sorted; ``closed`` as in :func:`images_below`."""
+    anchor = Path(Path(pattern).anchor)  # Path.glob takes no absolute pattern before Python 3.13
+    parts = Path(pattern).relative_to(anchor).parts
+    looks = False
+    try:
+        for depth, part in enumerate(parts):  # Path.glob passes over what it cannot look into
+            looks |= any(mark in part for mark in "*?[")
+            if looks:
+                above = Path(*parts[: depth + (part == "**")])
+                for folder in anchor.glob(str(above)) if above.parts else [anchor]:
+                    if (folder == anchor or _counts(folder.name)) and folder.is_dir():
+                        _listed(folder, closed)
+        return sorted(anchor.glob(str(Path(*parts))))
+    except OSError as error:
+        raise DataError(closed_line(error.filename or glob_root(pattern), error)) from None
+
+
+def closed_line(folder: Path | str, error: OSError) -> str:
+    """What to say of a folder that cannot be listed."""
+    reason = error.strerror or error
+    return (
+        f"folder {str(folder)!r} cannot be read ({reason}), so nobody knows what is in it: allow "
+        "reading it, see to its drive, or move it away"
+    )
+
+
+def _listed(folder: Path, closed: Closed | None) -> tuple[list[str], list[str]]:
+    """The names of the folders and of the files in ``folder``; of one that is gone none."""
+    folders: list[str] = []
+    files: list[str] = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                (folders if _is_folder(entry) else files).append(entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return [], []
+    except OSError as error:
+        line = closed_line(folder, error)
+        if closed is None:
+            raise DataError(line) from None
+        closed[folder] = line
+        return [], []
+    return folders, files
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """A link whose target cannot be looked at is one unless it has the name of a file."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return not Path(entry.name).suffix
+
+
+def _counts(folder: str) -> bool:
+    return folder == ".." or not (folder.startswith(".") or folder in _SYSTEM)
 
 
 def outside_results(paths: Iterable[Path], root: Path, results: list[Path]) -> Iterator[Path]:

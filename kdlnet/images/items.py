@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from os.path import normpath
 from pathlib import Path
 
 import numpy as np
@@ -33,20 +34,23 @@ _SWELL = 20.0  # bytes of pixels from one of a file, until more is known
 class Item:
     """An image or video file, or an image in memory, with the ``stem`` of its results.
 
-    There may be millions: a ``path`` is made when it is asked for.
+    There may be millions: a ``path`` is made when it is asked for. ``fault`` says why there is
+    nothing to read: the item stands for a folder that cannot be listed, and has no path.
     """
 
     name: str
     stem: str
     image: ImageArray | None = None
+    fault: str | None = None
 
     @property
     def path(self) -> Path | None:
-        return Path(self.name) if self.image is None else None
+        return Path(self.name) if self.image is None and self.fault is None else None
 
     @property
     def video(self) -> bool:
-        return self.image is None and self.name.lower().endswith(_VIDEO_ENDS)
+        a_file = self.image is None and self.fault is None
+        return a_file and self.name.lower().endswith(_VIDEO_ENDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,8 @@ def _file_bytes(item: Item) -> int:
 
 
 def _load(item: Item, prepare: Prepare | None) -> tuple[ImageArray, float, Ready | None]:
+    if item.fault is not None:
+        raise DataError(item.fault)
     began = time.perf_counter()
     if item.image is None:
         image = read_image(Path(item.name))
@@ -136,6 +142,26 @@ def file_item(path: Path, root: Path | None = None) -> Item:
     # Results stay in their folder, whatever a list names.
     inside = Path(*(part for part in inside.parts if part not in (path.anchor, "..")))
     return Item(str(path), inside.with_suffix("").as_posix())
+
+
+def closed_items(closed: Mapping[Path, str], root: Path) -> list[Item]:
+    """Folders below ``root`` that cannot be listed, with the reason: parts that nobody has seen.
+
+    Raises DataError where ``root`` is one of them.
+    """
+    if root in closed:
+        raise DataError(closed[root])
+    return [replace(file_item(folder, root), fault=line) for folder, line in closed.items()]
+
+
+def once(items: Iterable[Item], again: list[str]) -> list[Item]:
+    """Each file once, by whatever paths it is named; ``again`` collects the other names."""
+    first: dict[str, Item] = {}
+    for item in items:
+        path = normpath(Path(item.name).absolute())
+        if first.setdefault(path, item) is not item:
+            again.append(item.name)
+    return list(first.values())
 
 
 def array_item(image: ImageArray, index: int) -> Item:

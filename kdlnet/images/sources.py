@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Integral
 from os import PathLike
-from os.path import normpath
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -17,13 +16,23 @@ import numpy as np
 from kdlnet.errors import DataError
 from kdlnet.images.folder import (
     UNREAD_SUFFIXES,
+    Closed,
     LeftOut,
     glob_root,
     images_below,
+    matches,
     outside_results,
 )
 from kdlnet.images.frame import Frame, OnProblem, Prepare
-from kdlnet.images.items import VIDEO_SUFFIXES, Item, array_item, file_item, item_frames
+from kdlnet.images.items import (
+    VIDEO_SUFFIXES,
+    Item,
+    array_item,
+    closed_items,
+    file_item,
+    item_frames,
+    once,
+)
 from kdlnet.images.read import IMAGE_SUFFIXES, ImageArray
 from kdlnet.images.video import camera_frames, count_frames, public, stream_frames
 from kdlnet.utils.manifest import MARK
@@ -115,7 +124,7 @@ def _of_entries(source: Sequence[str | Path | ImageArray]) -> Source:
         items += found
         folders += wholes
     if folders:
-        items = _once(items, left)
+        items = once(items, left.again)
     return _of_items(items, f"{len(source)} entries", "images", folders, left)
 
 
@@ -232,27 +241,19 @@ def _known(entry: _Entry, kinds: tuple[type, ...] = (str, PathLike), where: str 
 
 
 def _below(folder: Path, left: LeftOut) -> list[Item]:
+    closed: Closed = {}
+    found = images_below(folder, left.results, left.unread, closed)
+    items = [file_item(image, folder) for image in found] + closed_items(closed, folder)
     if (folder / MARK).exists():
         raise DataError(
             f"{str(folder)!r} is a folder of results ({MARK} is in it), which are no input: name "
             "the folder of the images themselves"
         )
-    found = images_below(folder, left.results, left.unread)
-    return [file_item(image, folder) for image in found]
+    return items
 
 
 def _parents(items: Iterable[Item]) -> tuple[Path, ...]:
     return tuple({Path(item.name).parent: None for item in items if item.image is None})
-
-
-def _once(items: Iterable[Item], left: LeftOut) -> list[Item]:
-    """Each file once, by whatever paths it is named."""
-    once: dict[str, Item] = {}
-    for item in items:
-        path = normpath(Path(item.name).absolute())
-        if once.setdefault(path, item) is not item:
-            left.again.append(item.name)
-    return list(once.values())
 
 
 def _listed(file: Path, left: LeftOut) -> list[Item]:
@@ -264,17 +265,15 @@ def _listed(file: Path, left: LeftOut) -> list[Item]:
         file_item(near if near.exists() or not path.exists() else path, file.parent)
         for near, path in zip(beside, paths, strict=True)
     )
-    return _once(items, left)
+    return once(items, left.again)
 
 
 def _matching(pattern: str, left: LeftOut) -> tuple[list[Item], tuple[Path, ...]]:
     """The files that ``pattern`` matches, and the folders that it claims."""
     suffixes = IMAGE_SUFFIXES | VIDEO_SUFFIXES
-    anchor = Path(pattern).anchor  # Path.glob takes no absolute pattern before Python 3.13
-    root = glob_root(pattern)
-    matches = sorted(Path(anchor).glob(pattern[len(anchor) :]))
+    root, closed = glob_root(pattern), Closed()
     found = []
-    for path in outside_results(matches, root, left.results):
+    for path in outside_results(matches(pattern, closed), root, left.results):
         suffix = path.suffix.lower()
         if path.name.startswith(".") or not path.is_file():
             continue
@@ -282,10 +281,10 @@ def _matching(pattern: str, left: LeftOut) -> tuple[list[Item], tuple[Path, ...]
             found.append(path)
         elif suffix in UNREAD_SUFFIXES:
             left.unread[suffix] += 1
-    if not found:
+    items = [file_item(path, root) for path in found] + closed_items(closed, root)
+    if not items:
         allowed = "; ".join([f"allowed are {_suffixes()} and videos", *left.lines()])
         raise DataError(f"nothing matches {pattern!r}: {allowed}")
-    items = [file_item(path, root) for path in found]
     return items, (root,) if "**" in pattern else _parents(items)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from statistics import fmean
 
@@ -17,6 +18,7 @@ from kdlnet.data.labels import Split
 from kdlnet.errors import DataError, WeightsError
 from kdlnet.events import Listener, Message
 from kdlnet.images.contract import Seeing, adjusted
+from kdlnet.images.folder import matches
 from kdlnet.inference.evaluate import count_learned, open_split
 from kdlnet.inference.runtimes import Runtime, open_runtime
 from kdlnet.metrics.average_precision import average_precision
@@ -91,7 +93,10 @@ def find_folds(runs: Path, data: Path, split: str) -> list[tuple[Path, str]]:
     """
     if split == "train":
         raise DataError("--folds with --split train: a fold is judged by what it never saw, val")
-    found = {_number(file.parent): file.parent for file in data.glob("fold-*/data.yaml")}
+    found = {
+        _number(file.parent): file.parent
+        for file in matches(f"{escape(str(data))}/fold-*/data.yaml")
+    }
     found.pop(-1, None)
     if len(found) < 2:
         raise DataError(

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from kdlnet.errors import ConfigError, KdlnetError
+from kdlnet.errors import ConfigError, DataError, KdlnetError
 from kdlnet.events import Listener, Message
 from kdlnet.images.sources import open_source
 from kdlnet.images.window import measured_window
@@ -91,6 +91,9 @@ def unlabelled_images(config: PretrainConfig, on_event: Listener) -> list[Path]:
     sources = [open_source(source) for source in config.images]
     for note in (note for source in sources for note in source.notes):
         on_event(Message(note, "warning"))
+    for item in (item for source in sources for item in source.items):
+        if item.fault is not None:
+            raise DataError(item.fault)
     paths = [path for source in sources for path in source.files]
     paths += [path for name in config.data for path in split_images(name, "train", root)]
     if len(paths) < 2:

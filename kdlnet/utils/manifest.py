@@ -94,11 +94,18 @@ def report_of(folder: Path) -> Entry:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Everything below ``folder`` but folders, sorted; links to folders are not followed."""
-    for parent, folders, files in os.walk(folder):
+    """Everything below ``folder`` but folders, sorted; links to folders are not followed.
+
+    A folder that cannot be listed stands for what is in it.
+    """
+    closed: list[Path] = []
+    for parent, folders, files in os.walk(
+        folder, onerror=lambda error: closed.append(Path(error.filename))
+    ):
         folders.sort()
         links = [name for name in folders if Path(parent, name).is_symlink()]
         yield from (Path(parent, name) for name in sorted([*files, *links]))
+    yield from closed
 
 
 def _passing(path: Path) -> bool:

@@ -19,6 +19,7 @@ import pytest
 from kdlnet.inference.predictor import Predictor
 from kdlnet.inference.weights import load_weights, save_weights
 
+from ..support.closed import closed
 from ..support.weights_file import make_file
 
 if TYPE_CHECKING:
@@ -314,3 +315,22 @@ def test_verdicts_are_counted_and_can_fail_the_command(
     (images / "zero.png").unlink()
     assert kdlnet(f"{line} --score 0.9999999 --fail-on unsure").code == 0
     assert kdlnet(f"{line} --fail-on ok").code == 2
+
+
+def test_images_in_a_folder_that_cannot_be_listed_were_seen_by_nobody(
+    kdlnet: Command, weights: Path, images: Path
+) -> None:
+    (images / "zero.png").unlink()
+    (images / "cam2").mkdir()
+    line = f"predict parts --score 0.9999999 --overwrite --out o --save csv --weights {weights}"
+    with closed(images / "cam2"):
+        run = kdlnet(f"{line} --fail-on unsure")
+        assert run.code == 4 and "3 images: 3 OK, 0 NG; 1 UNREADABLE" in run.out
+        assert "skipped: folder 'parts/cam2' cannot be read (Permission denied)" in run.err
+        unread = table(Path("o/verdicts.csv"))[-1]
+        assert (unread["name"], unread["verdict"]) == ("parts/cam2", "UNREADABLE")
+        strict = kdlnet(f"{line} --quiet --strict")
+        assert strict.code == 1 and "parts/cam2" in strict.error
+        check = kdlnet("data check parts --quiet")
+        assert check.code == 1 and "parts/cam2' cannot be read" in check.error
+    assert kdlnet(f"{line} --fail-on unsure --strict").code == 0

@@ -13,6 +13,8 @@ from kdlnet.data.folders import image_folders
 from kdlnet.data.listing import label_path, list_images
 from kdlnet.errors import DataError
 
+from ..support.closed import closed
+
 
 def touch(*files):
     for file in files:
@@ -304,3 +306,13 @@ def test_results_among_the_images_are_left_out(dataset, entry):
     assert names_of(images) == ["b.png", "a.PNG"]
     assert found == [results]
     assert sorted(image_folders(info)) == [dataset / "images/train", dataset / "images/val"]
+
+
+@pytest.mark.parametrize("entry", ["images/train", "images/train/**/*.*"])
+def test_a_folder_that_cannot_be_listed_makes_no_smaller_split(dataset, entry):
+    write(dataset / "data.yaml", f"train: {entry}\nval: images/val\nnames: [x, y]\n")
+    info = find_dataset(str(dataset))
+    with closed(dataset / "images/train/deep"):
+        with pytest.raises(DataError, match=r"train/deep' cannot be read .Permission denied"):
+            list_images(info, "train")
+        assert list_images(info, "val")

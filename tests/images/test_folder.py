@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kdlnet.images.folder import glob_root, images_below, outside_results, results_lines
+import pytest
+
+from kdlnet.errors import DataError
+from kdlnet.images.folder import Closed, glob_root, images_below, outside_results, results_lines
+from kdlnet.images.folder import matches as matching
 from kdlnet.utils.manifest import MARK
+
+from ..support.closed import closed
 
 
 def make(folder: Path) -> None:
@@ -48,3 +54,55 @@ def test_the_fixed_part_of_a_pattern() -> None:
     assert glob_root("a/b/*.png") == Path("a/b")
     assert glob_root("a/b*/c.png") == Path("a")
     assert glob_root("*.png") == Path()
+
+
+@pytest.mark.parametrize("midway", [False, True])
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, midway: bool) -> None:
+    """A part of its images is as bad as none: nobody would miss the others."""
+    make(tmp_path)
+    with closed(tmp_path / "b", midway=midway):
+        with pytest.raises(DataError, match=r"/b' cannot be read \((Permission|Input).*: allow"):
+            list(images_below(tmp_path))
+        found: Closed = {}
+        images = list(images_below(tmp_path, closed=found))
+    assert images == [tmp_path / "a.png"] and list(found) == [tmp_path / "b"]
+
+
+def test_a_link_that_cannot_be_followed_is_a_folder_unless_called_like_a_file(
+    tmp_path: Path,
+) -> None:
+    for name in ("loop", "loop.png"):  # each leads to itself
+        (tmp_path / name).symlink_to(tmp_path / name)
+    found: Closed = {}
+    assert list(images_below(tmp_path, closed=found)) == [tmp_path / "loop.png"]
+    assert list(found) == [tmp_path / "loop"]
+
+
+def test_what_is_gone_or_belongs_to_the_file_system_is_no_closed_folder(tmp_path: Path) -> None:
+    make(tmp_path)
+    (tmp_path / "lost+found").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "none")
+    with closed(tmp_path / "lost+found"):
+        assert len(list(images_below(tmp_path))) == 2
+        assert len(matching(str(tmp_path / "*/*.JPG"))) == 1
+    assert list(images_below(tmp_path / "none")) == []
+
+
+@pytest.mark.parametrize("pattern", ["*/*.JPG", "**/*.JPG", "b*/c.JPG", "b/*", "*/*/*/a.png"])
+def test_a_pattern_names_folders_that_it_cannot_look_into(tmp_path: Path, pattern: str) -> None:
+    make(tmp_path)
+    with closed(tmp_path / "b"):
+        with pytest.raises(DataError, match=r"/b' cannot be read"):
+            matching(str(tmp_path / pattern))
+        found: Closed = {}
+        matching(str(tmp_path / pattern), found)
+        assert list(found) == [tmp_path / "b"]
+        assert matching(str(tmp_path / "*.png")) == [tmp_path / "a.png"]
+
+
+def test_patterns_match_as_pathlib_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for pattern in ("*.png", "**/*.png", "b/c.*", "./*/*", "*", "../*/a.png", "**"):
+        assert matching(pattern) == sorted(Path().glob(pattern))
+        assert matching(f"{tmp_path}/{pattern}") == sorted(tmp_path.glob(pattern))

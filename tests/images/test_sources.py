@@ -14,6 +14,8 @@ from kdlnet.images import items
 from kdlnet.images.frame import Ready
 from kdlnet.images.sources import open_source
 
+from ..support.closed import closed
+
 
 def save(path: Path, value: int = 90, size: tuple[int, int] = (40, 60)) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -116,6 +118,18 @@ def test_what_a_list_names_again_counts_once_and_is_told(tree):
     assert source.total == 2
     assert source.notes == ("named again: 2 files, first 'parts/b/../a.png'; each counts once",)
     assert open_source(["parts/list.txt", "parts/b/c.JPG"]).total == 3
+
+
+@pytest.mark.parametrize("source", ["parts", "parts/**/*", ["parts", "parts/a.png"]])
+def test_a_folder_that_cannot_be_listed_is_an_image_nobody_saw(tree, source):
+    with closed(tree / "parts/b"):
+        frames, (line,) = read(source)
+        assert [frame.name for frame in frames] == ["parts/a.png"]
+        assert "'parts/b' cannot be read (Permission denied)" in line
+        opened = open_source(source)
+        assert opened.total == 2 and opened.kind == "images" and len(opened.files) == 1
+    with closed(tree / "parts"), pytest.raises(DataError, match="'parts' cannot be read"):
+        open_source(source)
 
 
 @pytest.mark.parametrize("source", ["parts", "parts/**/*", ["parts", "parts/a.png"]])

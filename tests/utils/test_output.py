@@ -15,6 +15,8 @@ from kdlnet.utils.leftovers import remove_temporary
 from kdlnet.utils.manifest import DATASET_MARK, MARK, record, strangers
 from kdlnet.utils.output import Place, new_folder, whole_folder
 
+from ..support.closed import closed
+
 
 def test_a_taken_folder_counts_up_and_an_own_one_can_be_replaced(tmp_path: Path) -> None:
     first = new_folder(tmp_path / "run")
@@ -81,6 +83,14 @@ def test_a_large_file_is_judged_by_size_and_time(tmp_path: Path) -> None:
     info = (folder / "best.pt").stat()
     os.utime(folder / "best.pt", ns=(info.st_atime_ns, info.st_mtime_ns + 1))
     assert strangers(folder) == [folder / "best.pt"]
+
+
+def test_a_folder_that_cannot_be_listed_is_a_stranger(tmp_path: Path) -> None:
+    folder = new_folder(tmp_path / "run")
+    (folder / "mine").mkdir()
+    (folder / "mine" / "notes.txt").touch()
+    with closed(folder / "mine"):
+        assert strangers(folder) == [folder / "mine"]
 
 
 def test_results_in_results_have_a_list_of_their_own(tmp_path: Path) -> None:

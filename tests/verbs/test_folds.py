@@ -24,6 +24,7 @@ from kdlnet.verbs.compare import compare
 from kdlnet.verbs.split import split_dataset
 from kdlnet.verbs.val import validate
 
+from ..support.closed import closed
 from ..support.weights_file import NAMES, make_file, save_busy
 
 
@@ -97,6 +98,8 @@ def test_drift_is_of_all_parts_together(folds: Path) -> None:
 
 
 def test_what_is_missing_is_named_with_its_command(folds: Path) -> None:
+    with closed(folds / "fold-3"), pytest.raises(DataError, match="fold-3' cannot be read"):
+        _pooled(folds)
     shutil.rmtree(folds.parent / "runs" / "fold-2")
     with pytest.raises(WeightsError, match=r"fold-2.*does not exist: kdlnet train --data"):
         _pooled(folds)

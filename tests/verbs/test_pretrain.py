@@ -21,6 +21,8 @@ from kdlnet.utils.lock import alone_in
 from kdlnet.utils.manifest import strangers
 from kdlnet.verbs.pretrain import pretrain
 
+from ..support.closed import closed
+
 
 def pooled(images: torch.Tensor) -> list[torch.Tensor]:
     """A teacher that sees brightness and edges, coarser by stride."""
@@ -295,6 +297,12 @@ def test_bad_input_is_one_line(images: Path, values: dict[str, object], line: st
     with pytest.raises(ConfigError, match=line):
         pretrain(settings(images, **values))
     assert not (images.parent / "runs").exists()
+
+
+def test_a_folder_that_cannot_be_listed_is_told(images: Path) -> None:
+    (images / "more").mkdir()
+    with closed(images / "more"), pytest.raises(DataError, match="more' cannot be read"):
+        pretrain(settings(images))
 
 
 def test_an_unknown_model_is_told_before_anything_is_made(images: Path) -> None:
