@@ -17,6 +17,7 @@ from kdlnet.events import Progress
 from kdlnet.images.read import read_image
 from kdlnet.verbs.convert import convert
 
+from ..support.closed import closed
 from ..support.layouts import save_image, save_xml
 
 
@@ -250,3 +251,16 @@ def test_progress_is_told(voc, tmp_path):
     told = []
     convert("voc", voc, tmp_path / "out", on_event=told.append)
     assert told == [Progress("link images", done, 3) for done in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("midway", [False, True])
+def test_annotations_that_cannot_be_listed_make_no_good_parts(voc, tmp_path, midway):
+    save_image(voc / "IMAGES/lot2/d.jpg")
+    save_xml(voc / "ANNOTATIONS/lot2/d.xml", [("dent", 1, 1, 60, 40)])
+    for folder in ("ANNOTATIONS/lot2", "IMAGES/lot2"):
+        with (
+            closed(voc / folder, midway=midway),
+            pytest.raises(DataError, match=f"{folder}' cannot be read"),
+        ):
+            convert("voc", voc, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

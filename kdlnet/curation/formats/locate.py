@@ -14,7 +14,7 @@ from pathlib import Path
 
 from kdlnet.data.labels import LabelProblem
 from kdlnet.errors import DataError
-from kdlnet.images.folder import images_below
+from kdlnet.images.folder import files_below, images_below
 from kdlnet.images.read import IMAGE_SUFFIXES
 
 
@@ -117,17 +117,15 @@ def most_alike(name: str, files: Sequence[Path]) -> list[Path]:
 
 
 def annotation_files(source: Path, suffix: str) -> list[Path]:
-    """``source`` itself if it is a file, else the files below it that end in ``suffix``.
+    """``source`` itself if it is a file, else the files below it that end in ``suffix``, sorted.
 
-    Raises DataError when there is none.
+    Raises DataError when there is none, and for a folder that cannot be listed: images without
+    their annotation would pass for good parts.
     """
     if source.is_file():
         return [source]
-    files = [
-        file
-        for file in source.rglob("*")
-        if file.suffix.lower() == suffix and not file.name.startswith(".") and file.is_file()
-    ]
+    below = files_below(source)
+    files = [file for file in below if file.suffix.lower() == suffix and file.is_file()]
     if not files:
         raise DataError(f"no {suffix} file below {str(source)!r}: name the folder of the export")
     return sorted(files)
