@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from kdlnet.images.folder import images_below
+from kdlnet.images.folder import Closed, closed_line, images_below
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +35,9 @@ class Arrival:
 def stamp_of(path: Path) -> Stamp | None:
     """That of a file as it is now; None where it is gone, renamed or deleted."""
     try:
-        facts = path.stat()
+        return _stamp(path)
     except OSError:
         return None
-    return Stamp(facts.st_size, facts.st_mtime_ns)
 
 
 class FolderWatch:
@@ -46,32 +45,45 @@ class FolderWatch:
 
     A file is complete when it has not changed for ``settle`` seconds by this machine's clock, which
     need not be that of the file server. One whose content changes is new. Polling, since network
-    drives send no events. ``unread`` counts, by suffix, pictures there that are not read.
+    drives send no events. ``unread`` counts, by suffix, pictures there that are not read;
+    ``closed`` has the folders that cannot be listed or looked into now.
     """
 
     def __init__(self, folder: Path, settle: float) -> None:
         self.folder = folder
         self.settle = settle
         self.unread: Counter[str] = Counter()
+        self.closed: Closed = {}
         self._seen: dict[str, tuple[Stamp, float]] = {}
         self._done: dict[str, Stamp] = {}
 
     def look(self) -> dict[str, Stamp]:
-        """Every image that is there now. What is gone is forgotten, so memory stays flat."""
+        """The images that are there now and were not at the last look.
+
+        What is gone is forgotten, so memory stays flat: what comes back may have an answer.
+        """
         now = time.monotonic()
         found: dict[str, Stamp] = {}
-        self.unread = Counter()
-        for path in images_below(self.folder, unread=self.unread):
-            stamp = stamp_of(path)
-            if stamp is not None:
-                found[path.relative_to(self.folder).as_posix()] = stamp
+        self.unread, self.closed = Counter(), {}
+        for path in images_below(self.folder, unread=self.unread, closed=self.closed):
+            try:
+                found[path.relative_to(self.folder).as_posix()] = _stamp(path)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                self.closed.setdefault(path.parent, closed_line(path.parent, error))
         before = self._seen
         self._seen = {
             name: before[name] if name in before and before[name][0] == stamp else (stamp, now)
             for name, stamp in found.items()
         }
         self._done = {name: stamp for name, stamp in self._done.items() if name in found}
-        return found
+        return {name: stamp for name, stamp in found.items() if name not in before}
+
+    @property
+    def present(self) -> dict[str, Stamp]:
+        """Every image that was there at the last look."""
+        return {name: stamp for name, (stamp, _) in self._seen.items()}
 
     def drive(self) -> int | None:
         """That which the folder is on, None while it cannot be read.
@@ -89,8 +101,8 @@ class FolderWatch:
         self._done[name] = stamp
 
     def complete(self) -> list[Arrival]:
-        """Complete images without an answer, those that changed first before the others."""
-        self.look()
+        """Complete images of the last look without an answer, those that changed first before
+        the others."""
         now = time.monotonic()
         ready = [
             Arrival(self.folder / name, name, stamp, now - since)
@@ -98,3 +110,8 @@ class FolderWatch:
             if self._done.get(name) != stamp and now - since >= self.settle
         ]
         return sorted(ready, key=lambda one: (one.stamp.changed, one.name))
+
+
+def _stamp(path: Path) -> Stamp:
+    facts = path.stat()
+    return Stamp(facts.st_size, facts.st_mtime_ns)

@@ -85,12 +85,16 @@ def watch_folder(
         stop = stop or Event()
         on_event(Message(f"watching {shown(source)}; Ctrl-C ends it"))
         told: set[str] = set()
+        closed: set[Path] = set()
         drive: int | None = None
         while True:
             last = stop.is_set()
             began = time.monotonic()
             drive = desk.recall(drive)
             desk.answer(watch.complete())
+            for path in watch.closed.keys() - closed:
+                on_event(Message(watch.closed[path], "warning"))
+            closed = set(watch.closed)
             if fresh := {suffix: n for suffix, n in watch.unread.items() if suffix not in told}:
                 told |= fresh.keys()
                 on_event(Message(unread_line(fresh), "warning"))
@@ -129,14 +133,15 @@ class _Desk:
         self.depth_told = False
 
     def recall(self, before: int | None) -> int | None:
-        """The drive of the folder now. What came back with it keeps the answers of the book."""
+        """A look; the drive of the folder now. What came back keeps the answers of the book."""
         drive = self.watch.drive()
-        if drive == before:
-            return drive
-        if before is not None:
-            gone = f"{shown(self.watch.folder)} is gone, or another drive is in its place"
-            self.on_event(Message(f"{gone}: waiting for images there", "warning"))
-        for name, stamp in self.book.answered(self.watch.look()):
+        fresh = self.watch.look()
+        if drive != before:
+            fresh = self.watch.present
+            if before is not None:
+                gone = f"{shown(self.watch.folder)} is gone, or another drive is in its place"
+                self.on_event(Message(f"{gone}: waiting for images there", "warning"))
+        for name, stamp in self.book.answered(fresh).items():
             self.watch.done(name, stamp)
         return drive
 
@@ -156,7 +161,7 @@ class _Desk:
             try:
                 image = read_image(arrival.path)
             except DataError as error:
-                if arrival.path.exists() and arrival.still >= _PATIENCE:
+                if stamp_of(arrival.path) and arrival.still >= _PATIENCE:
                     self._unreadable(arrival, str(error))
                 continue
             seconds = time.perf_counter() - began

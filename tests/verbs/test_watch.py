@@ -21,12 +21,14 @@ import pytest
 from kdlnet.errors import ConfigError, DataError, KdlnetError
 from kdlnet.events import Message
 from kdlnet.images.watch import FolderWatch, Stamp
+from kdlnet.inference import daybook
 from kdlnet.inference.daybook import DayBook, Entry
 from kdlnet.types import Preprocess
 from kdlnet.verbs import watch as watching
 from kdlnet.verbs.watch import watch_folder
 
 from ..support.blob_network import make_predictor
+from ..support.closed import closed
 
 SETTLE = 0.1
 
@@ -225,6 +227,70 @@ def test_a_drive_that_drops_out_and_returns_gets_no_second_answers(line: Path) -
     assert "line" in text and "is gone" in text
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_subfolder_that_is_gone_for_a_while_gets_no_second_answers(
+    line: Path, restarted: bool
+) -> None:
+    """Answered before this watch began, or by it: either way the book knows."""
+    (line / "cam1").mkdir()
+    (line / "cam1" / "a.png").write_bytes(_png(0))
+    answered: list[str] = []
+    if restarted:
+        with _at_work(line) as answers:
+            _wait(lambda: len(answers) == 1)
+        answered = [entry.name for entry in answers]
+        (line / "cam1").rename(line.parent / "away")
+    with _at_work(line) as answers:
+        if not restarted:
+            _wait(lambda: len(answers) == 1)
+            (line / "cam1").rename(line.parent / "away")
+        time.sleep(4 * SETTLE)
+        (line.parent / "away" / "b.png").write_bytes(_png(1))
+        (line.parent / "away").rename(line / "cam1")
+        _wait(lambda: "cam1/b.png" in [entry.name for entry in answers])
+        time.sleep(4 * SETTLE)
+    answered += [entry.name for entry in answers]
+    assert answered == ["cam1/a.png", "cam1/b.png"] and len(_rows(line.parent / "out")) == 2
+
+
+@pytest.mark.parametrize("midway", [False, True])
+def test_a_folder_that_cannot_be_listed_is_told_once_and_waited_for(
+    line: Path, midway: bool
+) -> None:
+    told: list[str] = []
+    for name in ("cam1", "cam2"):
+        (line / name).mkdir()
+        (line / name / "a.png").write_bytes(_png(0))
+    with _at_work(line, on_event=_warnings(told)) as answers:
+        _wait(lambda: len(answers) == 2)
+        with closed(line / "cam2", midway=midway):
+            _wait(lambda: bool(told))
+            (line / "cam1" / "b.png").write_bytes(_png(1))
+            (line / "cam2" / "b.png").write_bytes(_png(1))
+            _wait(lambda: len(answers) == 3)
+            time.sleep(4 * SETTLE)
+        _wait(lambda: len(answers) == 4)
+        time.sleep(4 * SETTLE)
+    assert [entry.name for entry in answers][2:] == ["cam1/b.png", "cam2/b.png"]
+    (text,) = told
+    assert "cam2' cannot be read" in text
+
+
+def test_images_that_cannot_be_looked_at_are_told_by_their_folder(
+    line: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder may be listed and its files closed to us."""
+
+    def refuse(path: Path) -> Stamp:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    for name in ("a.png", "b.png"):
+        (line / name).touch()
+    watch = FolderWatch(line, SETTLE)
+    monkeypatch.setattr("kdlnet.images.watch._stamp", refuse)
+    assert watch.look() == {} and list(watch.closed) == [line]
+
+
 def test_a_flood_is_answered_in_batches_to_the_end(line: Path) -> None:
     for number in range(120):
         (line / f"{number:03}.png").write_bytes(_png(number % 5))
@@ -301,6 +367,29 @@ def test_the_book_of_a_day_survives_a_torn_row_and_counts_on(tmp_path: Path) -> 
     tomorrow = today + timedelta(days=1)
     assert again.turn(tomorrow) == "2026-03-01: 3 images, 2 NG, 1 OK"
     assert again.line() == "2026-03-02: 0 images"
+
+
+def test_new_images_need_no_look_into_the_book(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A year of answers takes seconds to read, and new images come all the time."""
+    now = datetime(2026, 3, 1, 12).astimezone()
+    for day in range(3):
+        for number in range(100):
+            entry = Entry(f"{day}/{number}.png", Stamp(number, day), "OK")
+            DayBook(tmp_path).add(entry, now + timedelta(days=day))
+    book = DayBook(tmp_path)
+    assert book.answered({"0/1.png": Stamp(1, 0), "0/2.png": Stamp(1, 0)}) == {
+        "0/1.png": Stamp(1, 0)
+    }
+    book.add(Entry("3/0.png", Stamp(0, 3), "OK"), now + timedelta(days=3))
+    read: list[str] = []
+    rows = daybook._rows
+    monkeypatch.setattr(daybook, "_rows", lambda file: read.append(file.stem) or rows(file))
+    assert book.answered({f"{n}.png": Stamp(n, 9) for n in range(10_000)}) == {} and not read
+    back = {"3/0.png": Stamp(0, 3), "2/7.png": Stamp(7, 2), "2/8.png": Stamp(7, 2)}
+    assert book.answered(back).keys() == {"3/0.png", "2/7.png"}
+    assert read == ["2026-03-04", "2026-03-03"]
 
 
 def test_names_with_line_breaks_and_commas_are_found_again(tmp_path: Path) -> None:
