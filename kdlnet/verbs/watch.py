@@ -204,7 +204,8 @@ class _Desk:
         self.on_answer(entry)
 
     def _file(self, kind: str, name: str, suffix: str) -> Path:
-        """Where an answer lies. Of a name that would grow too long a digest is the rest.
+        """Where an answer lies. Of a name that would grow too long a digest is the rest; so it is
+        where ``q.png.json`` would be the answer to one image and the folder of others.
 
         Raises KdlnetError where the folder is no longer that of this watch.
         """
@@ -214,11 +215,20 @@ class _Desk:
                 "start the watch again, which begins it anew"
             )
         *parents, last = name.split("/")
-        data = os.fsencode(last)
-        if len(data) > _LONGEST:
-            start = data[: _LONGEST - 17].decode("utf-8", "ignore")
-            last = f"{start}-{sha256(data).hexdigest()[:16]}"
-        return self.book.folder.joinpath(kind, *parents, last + suffix)
+        folder = self.book.folder / kind
+        for parent in parents:
+            folder /= _digested(parent) if (folder / parent).is_file() else parent
+        long = len(os.fsencode(last)) > _LONGEST
+        if long or (folder / (last + suffix)).is_dir():
+            last = _digested(last)
+        return folder / (last + suffix)
+
+
+def _digested(name: str) -> str:
+    """``name``, shortened where it is long, with a digest of it."""
+    data = os.fsencode(name)
+    start = data[: _LONGEST - 17].decode("utf-8", "ignore")
+    return f"{start}-{sha256(data).hexdigest()[:16]}"
 
 
 def _check(source: Path, settle: float) -> None:

@@ -350,6 +350,19 @@ def test_long_names_have_answers_of_their_own(line: Path) -> None:
     assert sorted(json.loads(file.read_text())["name"] for file in files) == names
 
 
+@pytest.mark.parametrize("names", [["q.png", "q.png.json/z.png"], ["q.png.json/z.png", "q.png"]])
+def test_an_image_beside_a_folder_called_like_its_answer(line: Path, names: list[str]) -> None:
+    with _at_work(line) as answers:
+        for count, name in enumerate(names, 1):
+            (line / name).parent.mkdir(exist_ok=True)
+            (line / name).write_bytes(_png(count))
+            _wait(lambda count=count: len(answers) == count)  # type: ignore[misc]
+        (line / names[1]).write_bytes(_png(3))
+        _wait(lambda: len(answers) == 3)
+    files = [file for file in (line.parent / "out" / "verdicts").rglob("*") if file.is_file()]
+    assert sorted(json.loads(file.read_text())["name"] for file in files) == sorted(names)
+
+
 def test_the_book_of_a_day_survives_a_torn_row_and_counts_on(tmp_path: Path) -> None:
     today = datetime(2026, 3, 1, 12).astimezone()
     book = DayBook(tmp_path)
