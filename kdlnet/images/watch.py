@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from kdlnet.images.folder import Closed, closed_line, images_below
+
+REMEMBERED = 200_000
+"""Answers to images that are gone, some 50 MB: a folder that drops out may hold so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +61,11 @@ class FolderWatch:
         self.closed: Closed = {}
         self._seen: dict[str, tuple[Stamp, float]] = {}
         self._done: dict[str, Stamp] = {}
+        self._gone: dict[str, Stamp] = {}
 
     def look(self) -> dict[str, Stamp]:
-        """The images that are there now and were not at the last look.
-
-        What is gone is forgotten, so memory stays flat: what comes back may have an answer.
-        """
+        """Every image that is there now. Of what is gone the last answers are remembered, since
+        it may come back; of older ones none, so memory stays flat."""
         now = time.monotonic()
         found: dict[str, Stamp] = {}
         self.unread, self.closed = Counter(), {}
@@ -77,13 +81,18 @@ class FolderWatch:
             name: before[name] if name in before and before[name][0] == stamp else (stamp, now)
             for name, stamp in found.items()
         }
-        self._done = {name: stamp for name, stamp in self._done.items() if name in found}
-        return {name: stamp for name, stamp in found.items() if name not in before}
+        for name in [name for name in self._done if name not in found]:
+            self._gone[name] = self._done.pop(name)
+        for name in found.keys() & self._gone.keys():
+            self._done.setdefault(name, self._gone.pop(name))
+        self.remember({})
+        return found
 
-    @property
-    def present(self) -> dict[str, Stamp]:
-        """Every image that was there at the last look."""
-        return {name: stamp for name, (stamp, _) in self._seen.items()}
+    def remember(self, answered: Mapping[str, Stamp]) -> None:
+        """Takes images for answered that may not be there now; the last REMEMBERED are kept."""
+        self._gone.update(answered)
+        for name in list(islice(self._gone, max(0, len(self._gone) - REMEMBERED))):
+            del self._gone[name]
 
     def drive(self) -> int | None:
         """That which the folder is on, None while it cannot be read.

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -50,29 +51,6 @@ class Entry:
         return {**asdict(self), "latency": round(self.latency, 3)}
 
 
-class _Known:
-    """Tells images that have no answer for certain from those that may have one.
-
-    A Bloom filter (Bloom 1970) of 16 MiB whatever the book holds: of a million new images it
-    takes none for known where there are a million answers, two in 1000 where there are ten.
-    """
-
-    def __init__(self) -> None:
-        self._bits = bytearray(1 << 24)
-
-    def add(self, name: str, stamp: Stamp) -> None:
-        for bit in self._places(name, stamp):
-            self._bits[bit >> 3] |= 1 << (bit & 7)
-
-    def may_hold(self, name: str, stamp: Stamp) -> bool:
-        return all(self._bits[bit >> 3] >> (bit & 7) & 1 for bit in self._places(name, stamp))
-
-    def _places(self, name: str, stamp: Stamp) -> list[int]:
-        mixed, most = hash((name, stamp.size, stamp.changed)), (1 << 27) - 1
-        step = mixed >> 27 | 1  # two hashes do for six (Kirsch and Mitzenmacher 2006)
-        return [(mixed + number * step) & most for number in range(6)]
-
-
 class DayBook:
     """``YYYY-MM-DD.csv`` files in ``folder``, a row an image by the local time of its answer."""
 
@@ -80,29 +58,29 @@ class DayBook:
         self.folder = folder
         self.day = ""
         self.counts: Counter[str] = Counter()
-        self._known: _Known | None = None
 
-    def answered(self, present: dict[str, Stamp]) -> dict[str, Stamp]:
-        """Those of the ``present`` images that have an answer.
+    def answered(self, present: dict[str, Stamp]) -> Iterator[tuple[str, Stamp]]:
+        """Those of the ``present`` images that have an answer, from the newest day backwards.
 
-        The first call reads all days; a later one, from the newest day backwards, only as many as
-        hold images that may have an answer: mostly none.
+        As soon as all are found no older day is read.
         """
-        first, known = self._known is None, self._known or _Known()
-        self._known = known
-        wanted = {
-            name: stamp for name, stamp in present.items() if first or known.may_hold(name, stamp)
-        }
+        open_names = set(present)
+        for file in sorted(self.folder.glob("????-??-??.csv"), reverse=True):
+            if not open_names:
+                return
+            for name, stamp, _ in _rows(file):
+                if name in open_names and present[name] == stamp:
+                    open_names.discard(name)
+                    yield name, stamp
+
+    def last(self, count: int) -> dict[str, Stamp]:
+        """The images of the newest ``count`` answers, the oldest of them first."""
         found: dict[str, Stamp] = {}
         for file in sorted(self.folder.glob("????-??-??.csv"), reverse=True):
-            if not first and len(found) == len(wanted):
+            found = {name: stamp for name, stamp, _ in _rows(file)} | found
+            if len(found) >= count:
                 break
-            for name, stamp, _ in _rows(file):
-                if first:
-                    known.add(name, stamp)
-                if wanted.get(name) == stamp:
-                    found[name] = stamp
-        return found
+        return dict(islice(found.items(), max(0, len(found) - count), None))
 
     def add(self, entry: Entry, now: datetime) -> str | None:
         """Appends the row of an image; what :meth:`turn` says of the day before.
@@ -116,8 +94,6 @@ class DayBook:
         answer = (entry.verdict, entry.boxes, text_cell(entry.label), score, f"{entry.latency:.3f}")
         _append(file, (when, path_cell(entry.name), stamp.size, stamp.changed, *answer))
         self.counts[entry.verdict] += 1
-        if self._known is not None:
-            self._known.add(entry.name, stamp)
         return line
 
     def turn(self, now: datetime) -> str | None:

@@ -21,7 +21,7 @@ from kdlnet.events import Listener, Message, ignore
 from kdlnet.images.folder import unread_line
 from kdlnet.images.frame import Frame
 from kdlnet.images.read import read_image
-from kdlnet.images.watch import Arrival, FolderWatch, stamp_of
+from kdlnet.images.watch import REMEMBERED, Arrival, FolderWatch, stamp_of
 from kdlnet.inference.daybook import DayBook, Entry
 from kdlnet.inference.prediction import Prediction
 from kdlnet.inference.predictor import Predictor, batches
@@ -134,14 +134,15 @@ class _Desk:
 
     def recall(self, before: int | None) -> int | None:
         """A look; the drive of the folder now. What came back keeps the answers of the book."""
-        drive = self.watch.drive()
-        fresh = self.watch.look()
-        if drive != before:
-            fresh = self.watch.present
-            if before is not None:
-                gone = f"{shown(self.watch.folder)} is gone, or another drive is in its place"
-                self.on_event(Message(f"{gone}: waiting for images there", "warning"))
-        for name, stamp in self.book.answered(fresh).items():
+        drive, present = self.watch.drive(), self.watch.look()
+        if drive == before:
+            return drive
+        if before is None:
+            self.watch.remember(self.book.last(REMEMBERED))
+        else:
+            gone = f"{shown(self.watch.folder)} is gone, or another drive is in its place"
+            self.on_event(Message(f"{gone}: waiting for images there", "warning"))
+        for name, stamp in self.book.answered(present):
             self.watch.done(name, stamp)
         return drive
 

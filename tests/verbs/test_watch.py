@@ -21,7 +21,6 @@ import pytest
 from kdlnet.errors import ConfigError, DataError, KdlnetError
 from kdlnet.events import Message
 from kdlnet.images.watch import FolderWatch, Stamp
-from kdlnet.inference import daybook
 from kdlnet.inference.daybook import DayBook, Entry
 from kdlnet.types import Preprocess
 from kdlnet.verbs import watch as watching
@@ -382,27 +381,33 @@ def test_the_book_of_a_day_survives_a_torn_row_and_counts_on(tmp_path: Path) -> 
     assert again.line() == "2026-03-02: 0 images"
 
 
-def test_new_images_need_no_look_into_the_book(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_of_what_is_gone_the_last_answers_are_remembered(
+    line: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A year of answers takes seconds to read, and new images come all the time."""
+    monkeypatch.setattr("kdlnet.images.watch.REMEMBERED", 3)
+    names = [f"{number}.png" for number in range(5)]
+    watch = FolderWatch(line, 0)
+    for name in names:
+        (line / name).touch()
+        watch.look()
+        (arrival,) = watch.complete()
+        watch.done(arrival.name, arrival.stamp)
+        (line / name).rename(line.parent / name)
+    watch.look()
+    for name in names:
+        (line.parent / name).rename(line / name)
+    watch.look()
+    assert [arrival.name for arrival in watch.complete()] == ["0.png", "1.png"]
+
+
+def test_the_book_knows_its_last_answers_across_days(tmp_path: Path) -> None:
     now = datetime(2026, 3, 1, 12).astimezone()
-    for day in range(3):
-        for number in range(100):
-            entry = Entry(f"{day}/{number}.png", Stamp(number, day), "OK")
-            DayBook(tmp_path).add(entry, now + timedelta(days=day))
     book = DayBook(tmp_path)
-    assert book.answered({"0/1.png": Stamp(1, 0), "0/2.png": Stamp(1, 0)}) == {
-        "0/1.png": Stamp(1, 0)
-    }
-    book.add(Entry("3/0.png", Stamp(0, 3), "OK"), now + timedelta(days=3))
-    read: list[str] = []
-    rows = daybook._rows
-    monkeypatch.setattr(daybook, "_rows", lambda file: read.append(file.stem) or rows(file))
-    assert book.answered({f"{n}.png": Stamp(n, 9) for n in range(10_000)}) == {} and not read
-    back = {"3/0.png": Stamp(0, 3), "2/7.png": Stamp(7, 2), "2/8.png": Stamp(7, 2)}
-    assert book.answered(back).keys() == {"3/0.png", "2/7.png"}
-    assert read == ["2026-03-04", "2026-03-03"]
+    for number in range(6):
+        day = now + timedelta(days=number // 2)
+        book.add(Entry(f"{number}.png", Stamp(number, number), "OK"), day)
+    assert list(book.last(3).items()) == [(f"{n}.png", Stamp(n, n)) for n in (3, 4, 5)]
+    assert len(book.last(100)) == 6
 
 
 def test_names_with_line_breaks_and_commas_are_found_again(tmp_path: Path) -> None:
