@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Integral
@@ -52,7 +52,8 @@ class Source:
 
     ``name`` is what was given, without passwords; ``title`` names the folder of the results.
     ``total`` is the number of frames if that is known. A ``live`` source gives frames as they come
-    and may never end. ``folders`` are read as wholes, so that results must not lie in them.
+    and may never end. ``folders`` are read with all that is below them, so that results must not
+    lie there; files that are named, by a list or one by one, claim no folder.
     ``notes`` are lines about what was left out. ``items`` are the files, and images in memory, by
     their index.
     """
@@ -112,10 +113,7 @@ def open_source(source: SourceLike, timeout: float = TIMEOUT) -> Source:
 
 
 def _of_entries(source: Sequence[str | Path | ImageArray]) -> Source:
-    """Files named one by one claim no folder, which the shell's ``*.png`` would otherwise do.
-
-    Where one of them stands for several, each file comes once, though it be named besides.
-    """
+    """Where one of them stands for several, each file comes once, though it be named besides."""
     left = LeftOut()
     items: list[Item] = []
     folders: tuple[Path, ...] = ()
@@ -123,7 +121,7 @@ def _of_entries(source: Sequence[str | Path | ImageArray]) -> Source:
         found, wholes = _entry(entry, index, left)
         items += found
         folders += wholes
-    if folders:
+    if folders or len(items) > len(source):
         items = once(items, left.again)
     return _of_items(items, f"{len(source)} entries", "images", folders, left)
 
@@ -140,7 +138,7 @@ def _of_path(path: Path, text: str) -> Source:
         return _of_items(items, text, path.resolve().name, (path,), left)
     if _is_list(path):
         items = _listed(path, left)
-        return _of_items(items, text, path.stem, _parents(items), left)
+        return _of_items(items, text, path.stem, left=left)
     if path.exists():
         return _of_items([file_item(path, path.parent)], text, path.stem)
     if _is_pattern(text):
@@ -205,8 +203,7 @@ def _entry(
     if path.is_dir():
         return _below(path, left), (path,)
     if _is_list(path):
-        items = _listed(path, left)
-        return items, _parents(items)
+        return _listed(path, left), ()
     if not path.exists() and _is_pattern(text):
         return _matching(text, left)
     return [file_item(path)], ()
@@ -252,10 +249,6 @@ def _below(folder: Path, left: LeftOut) -> list[Item]:
     return items
 
 
-def _parents(items: Iterable[Item]) -> tuple[Path, ...]:
-    return tuple({Path(item.name).parent: None for item in items if item.image is None})
-
-
 def _listed(file: Path, left: LeftOut) -> list[Item]:
     paths = [Path(line) for line in listed_paths(file, "image list")]
     if not paths:
@@ -285,7 +278,7 @@ def _matching(pattern: str, left: LeftOut) -> tuple[list[Item], tuple[Path, ...]
     if not items:
         allowed = "; ".join([f"allowed are {_suffixes()} and videos", *left.lines()])
         raise DataError(f"nothing matches {pattern!r}: {allowed}")
-    return items, (root,) if "**" in pattern else _parents(items)
+    return items, (root,) if "**" in pattern else ()
 
 
 def _title(text: str) -> str:

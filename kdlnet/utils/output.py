@@ -148,7 +148,7 @@ def keep_out_of(out: Path, folders: Iterable[Path]) -> None:
         if out.resolve().is_relative_to(folder.resolve()):
             raise DataError(
                 f"the results would go into {str(out)!r}, in the folder {str(folder)!r} that is "
-                "read, where nothing is ever written: choose another --out"
+                "read, where nothing is ever written: choose another --out, outside of it"
             )
 
 

@@ -209,9 +209,7 @@ def test_an_output_folder_below_a_file(kdlnet: Command, weights: Path, images: P
     "flags",
     [
         ".",  # the usual folder would be below it
-        "'*.png'",
         "'../**/*.png'",
-        "list.txt",
         "../parts --out runs",
         ". --out deep/er --overwrite",
     ],
@@ -220,7 +218,6 @@ def test_results_never_go_where_they_would_be_read(
     kdlnet: Command, weights: Path, images: Path, monkeypatch: pytest.MonkeyPatch, flags: str
 ) -> None:
     monkeypatch.chdir(images)
-    Path("list.txt").write_text("\n".join(path.name for path in images.glob("0*.png")))
     before = sorted(images.rglob("*"))
     run = kdlnet(f"predict {flags} --weights", weights)
     assert run.code == 1
@@ -235,12 +232,15 @@ def test_images_named_one_by_one_claim_no_folder_and_results_are_no_input(
     """As the shell's ``*.png`` names them; nothing takes the drawn pictures for input later."""
     monkeypatch.chdir(images)
     files = sorted(images.glob("0*.png"))
-    assert kdlnet("predict --weights", weights, *files).code == 0
-    assert len(list(images.rglob("*.jpg"))) == 3
+    Path("all.txt").write_text("\n".join(path.name for path in files))
+    for source in (files, ["*.png"], ["all.txt"]):
+        assert kdlnet("predict --weights", weights, *source).code == 0
+    assert kdlnet("predict all.txt --out lot/ --shard 1/1 --weights", weights).code == 0
+    assert len(list(Path("runs").rglob("*.jpg"))) == 3 * 3
     for source in ("../parts", "'../parts/**/*.*'"):
         run = kdlnet(f"predict {source} --save none --weights", weights)
         assert run.code == 0 and "3 images: " in run.out
-        assert "warning: left out a folder of results (with .kdlnet in it), first " in run.err
+        assert " folders of results (with .kdlnet in it), first " in run.err
     run = kdlnet("predict runs/predict/images --out ../o --weights", weights)
     assert run.code == 1 and "is a folder of results" in run.error
 
