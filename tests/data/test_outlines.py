@@ -88,8 +88,9 @@ def test_what_a_border_cuts_off_is_gone() -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=3, max_size=8))
 def test_a_cut_outline_holds_what_both_hold(corners: list[tuple[int, int]]) -> None:
-    # No edge goes through the centre of a pixel.
-    outline, size = np.array(corners) + 0.0137 * np.arange(len(corners))[:, None], (10, 10)
+    # No edge goes through the centre of a pixel, not along a diagonal either.
+    shifts = np.arange(1, len(corners) + 1)[:, None] * (0.0137, 0.0291)
+    outline, size = np.array(corners) + shifts, (10, 10)
     window = np.zeros(size, bool)
     window[2:7, 3:8] = True
     inside = cut(outline, (3, 2, 8, 7))
