@@ -63,7 +63,7 @@ class ConvertReport:
         described = self.folder / "data.yaml"
         if "train" not in self.splits or "val" in self.splits or not described.is_file():
             return ""
-        return split_command(shown(described), self.folder)
+        return split_command(shown(described), self.folder, "test" in self.splits)
 
     @property
     def images(self) -> int:
@@ -83,11 +83,13 @@ class ConvertReport:
         return {**asdict(self), "folder": str(self.folder), "names": list(self.names), **totals}
 
 
-def split_command(data: str, folder: Path) -> str:
-    """What gives the dataset ``data`` a val: lists in a new folder beside its ``folder``."""
+def split_command(data: str, folder: Path, keep_test: bool) -> str:
+    """What gives the dataset ``data`` a val: lists in a new folder beside its ``folder``. A test
+    that is given stays one, none of it is learned from."""
     folder = folder.absolute()
     lists = shown(folder.parent / f"{folder.name or 'dataset'}-split")
-    return f"kdlnet data split {shlex.quote(data)} --out {shlex.quote(lists)}"
+    keep = " --keep test" if keep_test else ""
+    return f"kdlnet data split {shlex.quote(data)}{keep} --out {shlex.quote(lists)}"
 
 
 def count_split(classes_of_images: Sequence[Sequence[str]], names: Sequence[str]) -> SplitCounts:

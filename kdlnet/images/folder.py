@@ -7,6 +7,7 @@ import re
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from errno import ELOOP
 from pathlib import Path
 
 from kdlnet.errors import DataError
@@ -149,11 +150,12 @@ def _listed(folder: Path, closed: Closed | None) -> tuple[list[str], list[str]]:
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """A link whose target cannot be looked at is one unless it has the name of a file."""
+    """A link whose target cannot be looked at is one unless it has the name of a file, or leads
+    to itself: nothing is behind that."""
     try:
         return entry.is_dir()
-    except OSError:
-        return not Path(entry.name).suffix
+    except OSError as error:
+        return error.errno != ELOOP and not Path(entry.name).suffix
 
 
 def _counts(folder: str) -> bool:

@@ -121,7 +121,7 @@ def _of_entries(source: Sequence[str | Path | ImageArray]) -> Source:
         found, wholes = _entry(entry, index, left)
         items += found
         folders += wholes
-    if folders or len(items) > len(source):
+    if any(_stands_for_several(entry) for entry in source):
         items = once(items, left.again)
     return _of_items(items, f"{len(source)} entries", "images", folders, left)
 
@@ -219,6 +219,13 @@ def _is_camera(text: str) -> bool:
 
 def _is_list(path: Path) -> bool:
     return path.suffix.lower() == ".txt" and path.is_file()
+
+
+def _stands_for_several(entry: str | Path | ImageArray) -> bool:
+    if isinstance(entry, np.ndarray):
+        return False
+    path = Path(entry)
+    return path.is_dir() or _is_list(path) or (not path.exists() and _is_pattern(str(entry)))
 
 
 def _is_pattern(text: str) -> bool:

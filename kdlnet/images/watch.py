@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from errno import ELOOP
 from itertools import islice
 from pathlib import Path
 
@@ -75,6 +76,8 @@ class FolderWatch:
             except FileNotFoundError:
                 continue
             except OSError as error:
+                if error.errno == ELOOP:  # a link to itself
+                    continue
                 self.closed.setdefault(path.parent, closed_line(path.parent, error))
         before = self._seen
         self._seen = {

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from itertools import islice
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -75,12 +75,12 @@ class DayBook:
 
     def last(self, count: int) -> dict[str, Stamp]:
         """The images of the newest ``count`` answers, the oldest of them first."""
-        found: dict[str, Stamp] = {}
+        days: list[list[tuple[str, Stamp]]] = []
         for file in sorted(self.folder.glob("????-??-??.csv"), reverse=True):
-            found = {name: stamp for name, stamp, _ in _rows(file)} | found
-            if len(found) >= count:
+            if sum(map(len, days)) >= count:
                 break
-        return dict(islice(found.items(), max(0, len(found) - count), None))
+            days.append([(name, stamp) for name, stamp, _ in _rows(file)])
+        return dict(list(chain.from_iterable(reversed(days)))[-count:])
 
     def add(self, entry: Entry, now: datetime) -> str | None:
         """Appends the row of an image; what :meth:`turn` says of the day before.

@@ -143,7 +143,7 @@ def open_split(
     if absent := [name for name in reader.names if name not in info.names]:
         text = (
             f"{info.name} has no class {', '.join(absent)}: whether boxes of it are right is "
-            "not known; verdicts count them, as predict does, and no other figure does"
+            "not known; verdicts and image-level figures count them, as predict does, others do not"
         )
         on_event(Message(text, "warning"))
     wanted = contract or reader.preprocess

@@ -9,6 +9,7 @@ import pytest
 from kdlnet.errors import DataError
 from kdlnet.images.folder import Closed, glob_root, images_below, outside_results, results_lines
 from kdlnet.images.folder import matches as matching
+from kdlnet.images.watch import FolderWatch
 from kdlnet.utils.manifest import MARK
 
 from ..support.closed import closed
@@ -68,14 +69,13 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, midway: bool) -
     assert images == [tmp_path / "a.png"] and list(found) == [tmp_path / "b"]
 
 
-def test_a_link_that_cannot_be_followed_is_a_folder_unless_called_like_a_file(
-    tmp_path: Path,
-) -> None:
-    for name in ("loop", "loop.png"):  # each leads to itself
+def test_a_link_to_itself_is_no_folder_that_nobody_knows(tmp_path: Path) -> None:
+    """As ``ln -s images images`` makes it inside of images."""
+    for name in ("loop", "loop.png"):
         (tmp_path / name).symlink_to(tmp_path / name)
-    found: Closed = {}
-    assert list(images_below(tmp_path, closed=found)) == [tmp_path / "loop.png"]
-    assert list(found) == [tmp_path / "loop"]
+    assert list(images_below(tmp_path)) == [tmp_path / "loop.png"]
+    watch = FolderWatch(tmp_path, 0)
+    assert watch.look() == {} and watch.closed == {}
 
 
 def test_what_is_gone_or_belongs_to_the_file_system_is_no_closed_folder(tmp_path: Path) -> None:

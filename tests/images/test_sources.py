@@ -179,6 +179,8 @@ def test_globs_and_lists_are_read_among_several_too(tree):
     assert [path.resolve().relative_to(tree).as_posix() for path in found.files] == names
     assert found.folders == ()
     assert open_source(["parts/**/a.*", "some.txt"]).folders == (Path("parts"),)
+    (tree / "one.txt").write_text("parts/a.png\n")
+    assert open_source(["one.txt", "parts/a.png"]).total == 1
 
 
 @pytest.mark.parametrize(

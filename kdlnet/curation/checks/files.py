@@ -27,7 +27,7 @@ def check_split(survey: Survey) -> Iterator[Finding]:
         yield Finding("split", "error", reason, split, fix=fix)
     if survey.names and "train" in survey.splits and "val" not in {*survey.splits, *survey.missing}:
         message = "there is no split val, without which train does not begin"
-        fix = split_command(survey.data, survey.root)
+        fix = split_command(survey.data, survey.root, "test" in survey.splits)
         yield Finding("split", "warning", message, fix=fix)
     for image in survey.images:
         if len(image.splits) > 1:

@@ -170,7 +170,8 @@ def _image_of(
     """The image of a JSON file or why there is none, and others that it may speak of.
 
     ``place`` is where its ``imagePath`` leads. Where images were renumbered together with their
-    files that is still the old name, so that of the file's own name beside it comes first.
+    files that is still the old name, so that of the file's own name beside it comes first, unless
+    both names are one: beside a file in a folder of its own may lie its mask.
     """
     beside = alike.get(file.with_suffix(""), [])
     if isinstance(place, str):
@@ -178,7 +179,7 @@ def _image_of(
             return "ambiguous", beside
         return beside[0] if beside else place, []
     rivals = beside or alike.get(place.with_name(file.stem), [])
-    if not rivals or place in rivals:
+    if not rivals or place in rivals or plain(place.stem) == plain(file.stem):
         return place, []
     return (beside[0], [place]) if len(beside) == 1 else ("ambiguous", [*rivals, place])
 
