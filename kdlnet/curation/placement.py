@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, count
@@ -13,7 +12,7 @@ from unicodedata import category
 from kdlnet.curation.formats.imported import ImportedImage, ImportResult
 from kdlnet.data.schema import SPLITS
 from kdlnet.errors import DataError, unknown
-from kdlnet.utils.text import listed_paths
+from kdlnet.utils.text import listed_paths, plain
 
 # Left out of the paths below images/: a second folder "images" would mislead the search for labels.
 _IMAGE_FOLDERS = frozenset({"images", "imgs", "jpegimages"})
@@ -43,7 +42,7 @@ class Placement:
         for stem in chain((wanted.stem, f"{wanted.stem}_{wanted.suffix[1:]}"), numbered):
             number = stem.removeprefix(wanted.stem)
             stem = _shortened(wanted.stem, number + wanted.suffix) + number
-            key = unicodedata.normalize("NFC", str(wanted.with_name(stem))).casefold()
+            key = plain(str(wanted.with_name(stem)))
             if key not in self._taken:
                 break
         self._taken.add(key)

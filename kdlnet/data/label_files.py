@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +26,7 @@ from kdlnet.data.other_tools import (
 from kdlnet.data.rows import RowForm, form_of
 from kdlnet.errors import DataError
 from kdlnet.images.read import IMAGE_SUFFIXES
+from kdlnet.utils.text import plain
 from kdlnet.utils.words import counted
 
 ANY_CLASS = 2**31  # for a folder without class names
@@ -266,6 +266,6 @@ def _places(image: Path) -> Iterator[Path]:
 
 def _key(name: str) -> str:
     """What the names of an image and of its labels have in common, however they are written."""
-    plain = unicodedata.normalize("NFC", name).casefold()
-    plain = next((plain.removesuffix(end) for end in _LABELS if plain.endswith(end)), plain)
-    return Path(plain).stem if Path(plain).suffix in IMAGE_SUFFIXES else plain
+    key = plain(name)
+    key = next((key.removesuffix(end) for end in _LABELS if key.endswith(end)), key)
+    return Path(key).stem if Path(key).suffix in IMAGE_SUFFIXES else key

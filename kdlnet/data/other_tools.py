@@ -6,12 +6,12 @@ import html
 import json
 import os
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from kdlnet.images.folder import files_below
+from kdlnet.utils.text import plain
 
 IMAGE_FOLDERS = frozenset({"images", "image", "imgs", "img", "jpegimages"})
 TOOLS = {".xml": "voc", ".json": "labelme"}
@@ -51,12 +51,12 @@ def named_in_sets(folder: Path, images: Sequence[Path]) -> dict[Path, tuple[Path
     """
     alike: dict[str, list[Path]] = defaultdict(list)
     for image in images:
-        alike[_plain(image.name)].append(image)
+        alike[plain(image.name)].append(image)
     found: dict[Path, tuple[Path, str]] = {}
     for file in _candidates(folder):
         tool, names = _contents(file)
         for name in names:
-            called = alike.get(_plain(name.replace("\\", "/").rpartition("/")[2]), [])
+            called = alike.get(plain(name.replace("\\", "/").rpartition("/")[2]), [])
             near = [image for image in called if image.is_relative_to(file.parent)]
             for image in near or called:
                 found.setdefault(image, (file, f"kdlnet data convert {tool}"))
@@ -94,10 +94,6 @@ def _contents(file: Path) -> tuple[str, set[str]]:
         return "", set()
     texts = re.findall(_CVAT_NAME, data)
     return "cvat", {html.unescape(text.decode("utf-8", "replace")) for text in texts}
-
-
-def _plain(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
 
 
 def folders_in(folder: Path) -> list[Path]:

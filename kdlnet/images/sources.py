@@ -117,11 +117,13 @@ def _of_entries(source: Sequence[str | Path | ImageArray]) -> Source:
     left = LeftOut()
     items: list[Item] = []
     folders: tuple[Path, ...] = ()
+    several = False
     for index, entry in enumerate(source):
         found, wholes = _entry(entry, index, left)
         items += found
-        folders += wholes
-    if any(_stands_for_several(entry) for entry in source):
+        folders += wholes or ()
+        several |= wholes is not None
+    if several:
         items = once(items, left.again)
     return _of_items(items, f"{len(source)} entries", "images", folders, left)
 
@@ -192,10 +194,11 @@ def _stream(address: str, timeout: float) -> Source:
 
 def _entry(
     entry: str | Path | ImageArray, index: int, left: LeftOut
-) -> tuple[list[Item], tuple[Path, ...]]:
-    """What one of several stands for, and the folders that it claims."""
+) -> tuple[list[Item], tuple[Path, ...] | None]:
+    """What one of several stands for, and the folders that it claims; None where it is one file
+    or array by itself."""
     if isinstance(entry, np.ndarray):
-        return [array_item(entry, index)], ()
+        return [array_item(entry, index)], None
     path, text = Path(_known(entry, where=f"entry {index}: ")), str(entry)
     if _is_address(text) or _is_camera(text):
         name = public(text) if _is_address(text) else f"camera {text}"
@@ -206,7 +209,7 @@ def _entry(
         return _listed(path, left), ()
     if not path.exists() and _is_pattern(text):
         return _matching(text, left)
-    return [file_item(path)], ()
+    return [file_item(path)], None
 
 
 def _is_address(text: str) -> bool:
@@ -219,13 +222,6 @@ def _is_camera(text: str) -> bool:
 
 def _is_list(path: Path) -> bool:
     return path.suffix.lower() == ".txt" and path.is_file()
-
-
-def _stands_for_several(entry: str | Path | ImageArray) -> bool:
-    if isinstance(entry, np.ndarray):
-        return False
-    path = Path(entry)
-    return path.is_dir() or _is_list(path) or (not path.exists() and _is_pattern(str(entry)))
 
 
 def _is_pattern(text: str) -> bool:

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from errno import ELOOP
+from errno import ELOOP, ENOENT
 from itertools import islice
 from pathlib import Path
 
@@ -73,22 +73,18 @@ class FolderWatch:
         for path in images_below(self.folder, unread=self.unread, closed=self.closed):
             try:
                 found[path.relative_to(self.folder).as_posix()] = _stamp(path)
-            except FileNotFoundError:
-                continue
             except OSError as error:
-                if error.errno == ELOOP:  # a link to itself
-                    continue
-                self.closed.setdefault(path.parent, closed_line(path.parent, error))
+                if error.errno not in (ENOENT, ELOOP):  # gone, or a link to itself
+                    self.closed.setdefault(path.parent, closed_line(path.parent, error))
         before = self._seen
         self._seen = {
             name: before[name] if name in before and before[name][0] == stamp else (stamp, now)
             for name, stamp in found.items()
         }
-        for name in [name for name in self._done if name not in found]:
-            self._gone[name] = self._done.pop(name)
         for name in found.keys() & self._gone.keys():
             self._done.setdefault(name, self._gone.pop(name))
-        self.remember({})
+        gone = [name for name in self._done if name not in found]
+        self.remember({name: self._done.pop(name) for name in gone})
         return found
 
     def remember(self, answered: Mapping[str, Stamp]) -> None:

@@ -31,14 +31,22 @@ class KeptImages:
 
     @classmethod
     def read(cls, file: Path) -> KeptImages | None:
-        """What :meth:`write` left, None where there is no such file, as in runs of old versions."""
+        """What :meth:`write` left, None where there is no such file, as in runs of old versions.
+
+        Raises DataError for a damaged one.
+        """
         if not file.is_file():
             return None
-        values = json.loads(file.read_text(encoding="utf-8"))
-        rows = values["images"]
-        low, high = values["window"]
-        states = [(size, changed) for _, size, changed in rows]
-        return cls([Path(path) for path, *_ in rows], states, (low, high))
+        try:
+            values = json.loads(file.read_text(encoding="utf-8"))
+            low, high = values["window"]
+            rows = [(Path(path), (size, changed)) for path, size, changed in values["images"]]
+        except (ValueError, KeyError, TypeError):
+            raise DataError(
+                f"{str(file)!r}, the images that the run began with, is damaged: bring it back, or "
+                "start a new run"
+            ) from None
+        return cls([path for path, _ in rows], [state for _, state in rows], (low, high))
 
     def write(self, file: Path) -> None:
         """Some 100 bytes an image."""

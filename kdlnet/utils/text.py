@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,6 +15,11 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "UTF-16"),
     (codecs.BOM_UTF16_BE, "UTF-16"),
 )
+
+
+def plain(name: str) -> str:
+    """``name`` as it is compared: one Unicode form, without case."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def decode(data: bytes) -> str:

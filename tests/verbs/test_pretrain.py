@@ -266,6 +266,15 @@ def test_images_that_the_teacher_has_not_seen_must_be_what_they_were(
     assert pretrain(settings(images), resume=out).reason == "epochs"
 
 
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"window": [0, 1], "images": [["a.png"]]}'])
+def test_a_damaged_list_of_images_is_named(images: Path, text: str) -> None:
+    out = images.parent / "cut"
+    _cut(images, out)
+    (out / "images.json").write_text(text)
+    with pytest.raises(DataError, match=r"images\.json', the images .* is damaged: bring it back"):
+        pretrain(settings(images), resume=out)
+
+
 def test_a_run_of_an_old_version_goes_on_where_its_lessons_fit(images: Path) -> None:
     out = images.parent / "cut"
     _cut(images, out)

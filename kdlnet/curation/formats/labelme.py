@@ -15,7 +15,7 @@ from typing import Any
 
 from kdlnet.curation.formats.boxes import Annotation, import_annotations
 from kdlnet.curation.formats.imported import ImportOptions, ImportResult, sort_out
-from kdlnet.curation.formats.locate import ImageIndex, annotation_files, most_alike, plain
+from kdlnet.curation.formats.locate import ImageIndex, annotation_files, most_alike
 from kdlnet.curation.formats.parse import read_json, whole_number
 from kdlnet.curation.formats.shapes import (
     LINE,
@@ -29,6 +29,7 @@ from kdlnet.curation.formats.shapes import (
 )
 from kdlnet.data.labels import LabelProblem
 from kdlnet.errors import DataError
+from kdlnet.utils.text import plain
 from kdlnet.utils.words import counted
 
 _FLAT = {"line": LINE, "linestrip": LINE, "point": POINTS, "points": POINTS}

@@ -7,7 +7,6 @@ drawn; with slashes or backslashes, in another case or another Unicode form.
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from kdlnet.data.labels import LabelProblem
 from kdlnet.errors import DataError
 from kdlnet.images.folder import files_below, images_below
 from kdlnet.images.read import IMAGE_SUFFIXES
+from kdlnet.utils.text import plain
 
 
 class ImageIndex:
@@ -133,11 +133,6 @@ def annotation_files(source: Path, suffix: str) -> list[Path]:
 
 def _parts(name: str) -> list[str]:
     return [plain(part) for part in name.replace("\\", "/").split("/") if part not in {"", "."}]
-
-
-def plain(name: str) -> str:
-    """``name`` as it is compared: one Unicode form, without case."""
-    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _is_image(file: Path) -> bool:

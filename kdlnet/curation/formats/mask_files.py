@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kdlnet.curation.formats.locate import plain
 from kdlnet.curation.formats.pairing import mirrored
 from kdlnet.images.folder import images_below
+from kdlnet.utils.text import plain
 
 MASK_FOLDERS = frozenset(
     "mask masks ground_truth groundtruth gt segmentationclass annotations label labels".split()  # noqa: SIM905

@@ -22,13 +22,13 @@ from kdlnet.curation.formats.imported import (
     ImportResult,
     sort_out,
 )
-from kdlnet.curation.formats.locate import plain
 from kdlnet.curation.formats.mask_files import CONTAINERS, MaskFiles, find_masks, folders_below
 from kdlnet.curation.formats.shapes import Box, Shape, Unusable
 from kdlnet.data.labels import LabelProblem
 from kdlnet.data.outlines import Outline, outline_around
 from kdlnet.errors import DataError
 from kdlnet.images.read import ImageArray, is_grey, palette_indices, read_image
+from kdlnet.utils.text import plain
 
 # What counts the images of a class: "_12", " (3)", "-004".
 _NUMBER = re.compile(r"[\s_.-]*[(\[]?\d+[)\]]?$")

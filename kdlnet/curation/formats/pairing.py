@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kdlnet.curation.formats.locate import most_alike, plain
+from kdlnet.curation.formats.locate import most_alike
 from kdlnet.errors import DataError
+from kdlnet.utils.text import plain
 
 _Place = Callable[[Path, Path], bool]
 
