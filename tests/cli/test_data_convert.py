@@ -130,6 +130,22 @@ def test_without_a_val_the_last_line_is_the_command_that_makes_one(
     assert (Path("parts-split") / "val.txt").is_file()
 
 
+def test_a_test_that_is_given_stays_one_in_the_command_that_makes_a_val(
+    kdlnet: Command, dataset: Path, coco: Path
+) -> None:
+    given = coco / "annotations" / "instances_val.json"
+    given.rename(given.with_name("instances_test.json"))
+    run = kdlnet("data convert coco coco --out parts")
+    _, _, command = run.out.splitlines()[-1].partition("kdlnet ")
+    assert kdlnet(command).code == 0
+    lists = [Path(folder, "test.txt").read_text() for folder in ("parts", "parts-split")]
+    given_names, kept = ({Path(line).name for line in text.splitlines()} for text in lists)
+    assert kept == given_names != set()
+    findings = kdlnet("data check parts/data.yaml --json").document["findings"]
+    (fix,) = [each["fix"] for each in findings if "no split val" in each["message"]]
+    assert "data.yaml --keep test --out " in fix
+
+
 def test_prepare_says_counts_terms_and_what_is_next(
     kdlnet: Command, dataset: Path, tmp_path: Path
 ) -> None:

@@ -152,6 +152,19 @@ def test_a_file_in_another_folder_than_its_images_that_fits_two_leaves_both_out(
     assert found == {("ambiguous", ".json"): 3, ("unsure", ".jpg"): 4}
 
 
+def test_a_mask_beside_a_file_is_not_its_image_where_that_is_named(tmp_path):
+    save_image(tmp_path / "images/a.jpg")
+    save_image(tmp_path / "json/a.png")
+    box = ("dent", "rectangle", [[5, 6], [8, 9]])
+    save_labelme(tmp_path / "json/a.json", [box], imagePath="..\\images\\a.jpg")
+    result = import_labelme(tmp_path, ImportOptions())
+    assert {image.path.name: len(image.boxes) for image in result.images} == {
+        "a.jpg": 1,
+        "a.png": 0,
+    }
+    assert result.left_out == [] and result.warnings == ()
+
+
 def test_of_two_images_of_one_name_the_file_has_the_one_it_names(parts):
     save_image(parts / "a.png")
     save_labelme(parts / "a.json", [("dent", "rectangle", [[5, 6], [8, 9]])], imagePath="a.png")
