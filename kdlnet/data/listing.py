@@ -13,7 +13,7 @@ from kdlnet.images.folder import glob_root, images_below, matches, outside_resul
 from kdlnet.images.read import IMAGE_SUFFIXES
 from kdlnet.utils.text import listed_paths
 
-_DRIVE = re.compile(r"(?:^|/)([A-Za-z]:[\\/])")  # as Windows writes paths
+_DRIVE = re.compile(r"(?:^|/)([A-Za-z]:[\\/]|\\\\\w)")  # as Windows writes paths, and shares
 
 
 def parts_with(info: DatasetInfo, split: str) -> list[DatasetInfo]:
@@ -137,7 +137,7 @@ def _missing_entry(info: DatasetInfo, path: Path) -> str:
 
 
 def _drive(path: str) -> int | None:
-    """Where a drive letter of Windows stands in ``path``; None without one, and on Windows."""
+    """Where a drive letter or a share of Windows stands in ``path``, else None; so on Windows."""
     found = _DRIVE.search(path) if os.sep == "/" else None
     return found.start(1) if found else None
 

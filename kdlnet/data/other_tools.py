@@ -47,7 +47,7 @@ def named_in_sets(folder: Path, images: Sequence[Path]) -> dict[Path, tuple[Path
 
     With that file and the command to convert it: COCO and CVAT for images, below ``folder`` or
     beside its ``images``, with something drawn. Names are compared without their folders; where
-    images of one name lie below the file and elsewhere, it speaks of the former.
+    an image of that name lies below the file, too, it speaks of that one.
     """
     alike: dict[str, list[Path]] = defaultdict(list)
     for image in images:
@@ -56,11 +56,20 @@ def named_in_sets(folder: Path, images: Sequence[Path]) -> dict[Path, tuple[Path
     for file in _candidates(folder):
         tool, names = _contents(file)
         for name in names:
-            called = alike.get(plain(name.replace("\\", "/").rpartition("/")[2]), [])
+            base = name.replace("\\", "/").rpartition("/")[2]
+            called = alike.get(plain(base), [])
             near = [image for image in called if image.is_relative_to(file.parent)]
+            if called and not near and _lies_at(file.parent, name, base):
+                continue
             for image in near or called:
                 found.setdefault(image, (file, f"kdlnet data convert {tool}"))
     return found
+
+
+def _lies_at(place: Path, name: str, base: str) -> bool:
+    """Whether an image that is not asked for lies where a file in ``place`` names it."""
+    places = (place, *(place / folder for folder in names_in(place, folders=True)))
+    return any(os.path.lexists(one / each) for one in places for each in {name, base})
 
 
 def _candidates(folder: Path) -> Iterator[Path]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Integral
 from os import PathLike
+from os.path import lexists
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -258,7 +259,7 @@ def _listed(file: Path, left: LeftOut) -> list[Item]:
         raise DataError(f"image list {str(file)!r} is empty: write one path a line into it")
     beside = [file.parent / path for path in paths]
     items = (
-        file_item(near if near.exists() or not path.exists() else path, file.parent)
+        file_item(near if lexists(near) or not lexists(path) else path, file.parent)
         for near, path in zip(beside, paths, strict=True)
     )
     return once(items, left.again)

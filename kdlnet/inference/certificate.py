@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from kdlnet.errors import KdlnetError
 from kdlnet.inference.kinds import FileKind
 from kdlnet.inference.targets import check_target, to_replace
-from kdlnet.utils.files import check_writable, write_atomic, write_json
+from kdlnet.utils.files import as_json, check_writable, write_together
 
 _KEYS = {"weights", "largest_logit_error", "same_boxes", "passed"}
 
@@ -39,19 +38,9 @@ def _is_certificate(path: Path) -> bool:
 
 
 def publish(staged: Sequence[Path], folder: Path, certificate: Path, facts: dict[str, Any]) -> None:
-    """Puts copies of the ``staged`` files into ``folder``, the first last, and the certificate.
+    """Puts copies of the ``staged`` files into ``folder``, and the certificate: all, or none.
 
-    When one cannot be written those that were not there before are removed. Raises KdlnetError.
+    Raises KdlnetError.
     """
-    written: list[Path] = []
-    try:
-        for source in reversed(staged):
-            place = folder / source.name
-            new = not os.path.lexists(place)
-            write_atomic(place, source.read_bytes())
-            written += [place] if new else []
-        write_json(certificate, facts)
-    except BaseException:
-        for path in written:
-            path.unlink(missing_ok=True)
-        raise
+    copies = {folder / source.name: source.read_bytes() for source in reversed(staged)}
+    write_together({certificate: as_json(facts)} | copies)

@@ -15,7 +15,7 @@ from kdlnet.inference.kinds import KINDS, WEIGHTS_KINDS, kind_of
 from kdlnet.inference.targets import check_target
 from kdlnet.inference.torchscript_file import HEADER, pack, unpack
 from kdlnet.inference.weights import copy_weights
-from kdlnet.utils.files import write_atomic
+from kdlnet.utils.files import write_atomic, write_together
 from kdlnet.utils.packages import optional_package
 from kdlnet.utils.seal import SEAL, sealed
 
@@ -92,5 +92,5 @@ def _copy_openvino(source: Path, path: Path, facts: Facts) -> None:
         return found[1] + html.escape(header).encode()
 
     graph = _IN_XML.sub(change, graph, count=1)
-    write_atomic(path.with_suffix(".bin"), numbers)
-    write_atomic(path, sealed(graph + numbers)[: len(graph)])
+    graph = sealed(graph + numbers)[: len(graph)]
+    write_together({path.with_suffix(".bin"): numbers, path: graph})

@@ -12,7 +12,7 @@ from kdlnet.inference.exported import METADATA_KEY
 from kdlnet.inference.layouts import Layout
 from kdlnet.inference.onnx_export import onnx_model
 from kdlnet.inference.weights import Weights
-from kdlnet.utils.files import write_atomic
+from kdlnet.utils.files import write_together
 from kdlnet.utils.packages import optional_package
 from kdlnet.utils.seal import sealed
 
@@ -38,5 +38,4 @@ def save_openvino(model: Any, header: dict[str, Any], path: Path, half: bool = F
         openvino.save_model(model, raw, compress_to_fp16=half)
         content = raw.with_suffix(".bin").read_bytes()
         graph = sealed(raw.read_bytes() + content)[: raw.stat().st_size]
-    write_atomic(numbers, content)
-    write_atomic(path, graph)
+    write_together({numbers: content, path: graph})

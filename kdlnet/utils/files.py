@@ -7,8 +7,8 @@ import io
 import json
 import os
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -27,6 +27,19 @@ def write_atomic(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path``, see :func:`written_whole`."""
     with written_whole(path) as file:
         file.write(data)
+
+
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """Writes all the files, as :func:`write_atomic` does: none has its name before all are written.
+
+    The first is named last. Raises KdlnetError, and all are as before.
+    """
+    with ExitStack() as stack:
+        for path, data in contents.items():
+            file = stack.enter_context(written_whole(path))
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())  # what is full says so here
 
 
 @contextmanager
@@ -93,7 +106,12 @@ def open_to_grow(path: Path) -> io.BufferedRandom:
 
 def write_json(path: Path, values: Any) -> None:
     """Writes ``values`` as indented JSON, atomically."""
-    write_atomic(path, (json.dumps(values, indent=2) + "\n").encode())
+    write_atomic(path, as_json(values))
+
+
+def as_json(values: Any) -> bytes:
+    """The content of a file of indented JSON."""
+    return (json.dumps(values, indent=2) + "\n").encode()
 
 
 def write_yaml(path: Path, values: dict[str, Any]) -> None:

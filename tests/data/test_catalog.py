@@ -250,7 +250,7 @@ def test_wrong_splits_and_entries(dataset):
 
 
 @pytest.mark.skipif(os.sep != "/", reason="there C: is a drive")
-@pytest.mark.parametrize("path", ["C:\\Users\\me\\ds", "d:/ds"])
+@pytest.mark.parametrize("path", ["C:\\Users\\me\\ds", "d:/ds", "\\\\server\\share\\ds"])
 def test_a_path_of_another_machine_is_told_as_such(dataset, path):
     splits = "train: images/train\nnames: [x]\n"
     file = write(dataset / "data.yaml", f"path: {path}\n{splits}")

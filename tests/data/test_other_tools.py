@@ -55,3 +55,16 @@ def test_of_images_of_one_name_it_speaks_of_those_below_it(tmp_path):
     text = json.dumps(COCO | {"images": [{"file_name": "\u88c2.png"}]})
     names = ("good/\u88c2.png", "bad/1/\u88c2.png")
     assert set(find(tmp_path, "bad/instances.json", text, *names)) == {names[1]}
+
+
+@pytest.mark.parametrize("place", ["", "images/", "pictures/1/"])
+def test_a_set_beside_with_images_of_the_same_names_speaks_of_its_own(tmp_path, place):
+    """Cameras number their images anew every day."""
+    images = [tmp_path / "monday" / "images" / name for name in ("a.png", "b.png")]
+    other = tmp_path / "monday" / "retakes"
+    for path in (*images, other / place / "a.png"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    named = [{"file_name": place.removeprefix("pictures/") + "a.png"}, {"file_name": "b.png"}]
+    (other / "instances.json").write_text(json.dumps(COCO | {"images": named}))
+    assert set(named_in_sets(images[0].parent, images)) == {images[1]}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 import threading
 from pathlib import Path
 
@@ -110,6 +113,28 @@ def test_a_list_is_read_as_those_of_datasets_are(tree):
     Path("parts/list.txt").write_text("a.png\n", encoding="utf-16")
     with pytest.raises(DataError, match="is saved as UTF-16: save it as UTF-8"):
         read("parts/list.txt")
+
+
+def test_a_file_that_a_list_names_in_a_closed_folder_is_one_that_nobody_saw(tree, monkeypatch):
+    """Root may look everywhere: the system's answer is given in its place."""
+    shut, opened = tree / "parts" / "b", io.open
+
+    def closed_to(call):
+        def look(path, *rest, **more):
+            if isinstance(path, (str, os.PathLike)) and Path(path).absolute().parent == shut:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return call(path, *rest, **more)
+
+        return look
+
+    Path("parts/list.txt").write_text("b/c.JPG\na.png\n")
+    monkeypatch.setattr(os, "stat", closed_to(os.stat))
+    monkeypatch.setattr(os, "lstat", closed_to(os.lstat))
+    monkeypatch.setattr(io, "open", closed_to(opened))
+    monkeypatch.setattr("builtins.open", closed_to(opened))
+    frames, (line,) = read("parts/list.txt")
+    assert [frame.name for frame in frames] == ["parts/a.png"]
+    assert "parts/b/c.JPG" in line and "Permission denied" in line
 
 
 def test_what_a_list_names_again_counts_once_and_is_told(tree):

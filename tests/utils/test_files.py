@@ -8,7 +8,7 @@ import os
 import pytest
 
 from kdlnet.errors import KdlnetError
-from kdlnet.utils.files import check_writable, write_atomic
+from kdlnet.utils.files import check_writable, write_atomic, write_together
 
 
 def test_writes_replaces_and_makes_folders(tmp_path):
@@ -54,6 +54,26 @@ def test_a_failure_keeps_the_old_file_and_leaves_no_litter(tmp_path, monkeypatch
         assert "\n" not in str(caught.value)
     assert file.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_files_that_belong_together_are_all_new_or_all_old(tmp_path, monkeypatch):
+    """On a disk that takes the first and is full before the second is written."""
+    one, two = tmp_path / "net.bin", tmp_path / "net.xml"
+    write_together({one: b"old", two: b"old"})
+    assert (one.read_bytes(), two.read_bytes()) == (b"old", b"old")
+    fsync, calls = os.fsync, []
+
+    def fail_later(handle):
+        calls.append(handle)
+        if len(calls) > 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", fail_later)
+    with pytest.raises(KdlnetError, match=r"net\.xml.*No space left"):
+        write_together({one: b"new", two: b"new"})
+    assert (one.read_bytes(), two.read_bytes()) == (b"old", b"old")
+    assert sorted(tmp_path.iterdir()) == [one, two]
 
 
 def test_a_folder_or_a_file_in_the_way(tmp_path):

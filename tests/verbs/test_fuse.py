@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from kdlnet.inference import certificate as certificates
 from kdlnet.inference.weights import load_weights, save_weights
 from kdlnet.models.fuse import fuse_model, is_fused
 from kdlnet.models.network import Network
+from kdlnet.utils.files import write_together
 from kdlnet.verbs import fuse as module
 from kdlnet.verbs.fuse import fuse
 
@@ -196,11 +200,21 @@ def test_overwrite_replaces_a_certificate(file: Path) -> None:
 def test_nothing_is_left_when_the_certificate_cannot_be_written(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(path: Path, values: object) -> None:
-        raise KdlnetError("no space left")
+    """The disk takes one of the two files."""
+    fsync, calls = os.fsync, list[int]()
 
-    monkeypatch.setattr(certificates, "write_json", full)
-    with pytest.raises(KdlnetError, match="no space"):
+    def full(handle: int) -> None:
+        calls.append(handle)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(handle)
+
+    def write(contents: Mapping[Path, bytes]) -> None:
+        monkeypatch.setattr(os, "fsync", full)
+        write_together(contents)
+
+    monkeypatch.setattr(certificates, "write_together", write)
+    with pytest.raises(KdlnetError, match="No space"):
         fuse(file)
     assert [path.name for path in file.parent.iterdir()] == ["best.pt"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 
@@ -12,6 +13,7 @@ from kdlnet.curation.findings import Finding
 from kdlnet.curation.writer import split_command
 from kdlnet.images.folder import unread_line
 from kdlnet.images.header import look
+from kdlnet.utils.manifest import report_of
 
 _TURNED = range(2, 9)
 _SAME_FORMAT = {"MPO": "JPEG"}  # a camera's JPEG with a preview behind it
@@ -26,9 +28,14 @@ def check_split(survey: Survey) -> Iterator[Finding]:
         fix = "correct data.yaml or its list file"
         yield Finding("split", "error", reason, split, fix=fix)
     if survey.names and "train" in survey.splits and "val" not in {*survey.splits, *survey.missing}:
-        message = "there is no split val, without which train does not begin"
-        fix = split_command(survey.data, survey.root, "test" in survey.splits)
-        yield Finding("split", "warning", message, fix=fix)
+        if "onto" in report_of(survey.root):
+            message = "drawn defects alone, no split val: they are judged by real ones"
+            fix = f"train on both: kdlnet train --data REAL --data {shlex.quote(survey.data)}"
+            yield Finding("split", "info", message, fix=fix)
+        else:
+            message = "there is no split val, without which train does not begin"
+            fix = split_command(survey.data, survey.root, "test" in survey.splits)
+            yield Finding("split", "warning", message, fix=fix)
     for image in survey.images:
         if len(image.splits) > 1:
             message = f"is listed in {' and '.join(image.splits)}"

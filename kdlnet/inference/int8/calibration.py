@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,8 +30,8 @@ LEAST = 100
 class Calibration:
     """Network input (batch, channels, H, W) of training images, read anew each time.
 
-    Of an image that is cut into tiles the one with a marked defect in it, where there is one: the
-    largest activations are there.
+    The last batch is filled up from the first image on. Of an image that is cut into tiles the one
+    with a marked defect in it, where there is one: the largest activations are there.
     """
 
     def __init__(
@@ -44,11 +45,11 @@ class Calibration:
         self._batch = batch
 
     def __len__(self) -> int:
-        return len(self.paths) // self._batch
+        return math.ceil(len(self.paths) / self._batch)
 
     def __iter__(self) -> Iterator[Array]:
-        for start in range(0, len(self) * self._batch, self._batch):
-            rows = range(start, start + self._batch)
+        for start in range(0, len(self.paths), self._batch):
+            rows = [row % len(self.paths) for row in range(start, start + self._batch)]
             images = [read_image(self.paths[row]) for row in rows]
             tiles = [self._tile(image, row) for image, row in zip(images, rows, strict=True)]
             yield to_input(images, self._contract, tiles)[0].contiguous().numpy()

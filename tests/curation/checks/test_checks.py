@@ -207,6 +207,10 @@ def test_a_dataset_without_val_is_told_the_command_that_makes_one(folder):
     (finding,) = found(name, "split")
     assert (finding.severity, finding.split) == ("warning", None)
     assert finding.fix == f"kdlnet data split {name} --out {folder.root}-split"
+    (folder.root / "report.json").write_text('{"made_by": "kdlnet", "onto": "parts"}')
+    (finding,) = found(name, "split")
+    assert finding.severity == "info" and "drawn defects alone" in finding.message
+    assert finding.fix.endswith(f"kdlnet train --data REAL --data {name}")
     folder.add("val", "b.png", picture(2))
     assert found(folder.write(), "split") == []
 

@@ -51,7 +51,10 @@ def test_training_images_in_the_form_of_the_network(weights: Weights, tmp_path: 
     assert len(first) == 119 and first[0].shape == (1, 3, *SIZE) and first[0].dtype == np.float32
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
     pairs = list(calibration_images(weights, info, 120, 2, told.append))
-    assert len(pairs) == 59 and np.array_equal(pairs[1], np.concatenate(first[2:4]))
+    assert len(pairs) == 60 and np.array_equal(pairs[1], np.concatenate(first[2:4]))
+    assert np.array_equal(pairs[-1], np.concatenate([first[-1], first[0]]))  # filled up
+    (many,) = calibration_images(weights, info, 120, 256, told.append)
+    assert np.array_equal(many, np.concatenate([*first, *first, *first[:18]]))
     spread = calibration_images(weights, info, 110, 1, told.append).paths
     assert len(set(spread)) == 109 and spread[-1] == found.paths[-1]
 
