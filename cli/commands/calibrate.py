@@ -244,6 +244,9 @@ def _show(console: Console, result: Calibration) -> None:
 def _show_outcome(console: Console, outcome: Outcome) -> None:
     show_verdicts(console, outcome.verdicts)
     if outcome.expected_cost is not None:
-        console.say(f"expected cost of a part in production: {outcome.expected_cost:.4g}")
+        good = outcome.verdicts.overall.good
+        looks = f"; a look at UNSURE parts ({good['UNSURE']} good ones) is not in it"
+        cost = f"expected cost of a part in production: {outcome.expected_cost:.4g}"
+        console.say(cost + (looks if good["UNSURE"] else ""))
     for check in outcome.checks:
         console.say(str(check))

@@ -118,7 +118,7 @@ def _refuse_clashes(
     if resumed_with:
         raise UsageProblem(
             "--resume goes on with the run's own teacher, recipe and weights: leave --teacher, "
-            "--teacher-model, --recipe, --generations, --baseline and --init out"
+            "--teacher-model, --recipe, --generations, --baseline, --seeds and --init out"
         )
     if two_teachers:
         raise UsageProblem(
@@ -192,7 +192,7 @@ def distill(
         init=init,
     )
     as_team(devices, context)
-    own = teacher or teacher_model or recipe or generations or baseline or init
+    own = teacher or teacher_model or recipe or generations or baseline or seeds or init
     _refuse_clashes(
         resumed_with=resume is not None and bool(own),
         two_teachers=bool(teacher and teacher_model),

@@ -70,6 +70,11 @@ class Goal:
     def joint(self) -> bool:
         return not (self.per_class or self.by_class)
 
+    @property
+    def whole(self) -> bool:
+        """Whether it is for all classes: none keeps its thresholds."""
+        return self.limit is not None or not self.by_class
+
 
 @dataclass(frozen=True, slots=True)
 class Unsure:
@@ -88,7 +93,9 @@ class _Column:
     """What one threshold decides: the scores (n,) of the parts, and who is ``bad`` and ``good``.
 
     ``labels`` are the classes that share the threshold; ``best_f1`` is the best one for boxes.
-    Of ``budget`` columns each may spend the same share of what good parts are allowed.
+    Of what good parts are allowed the columns with ``others``, limits of their own, may spend
+    theirs, and ``sharing`` columns the rest in equal parts. All ``columns`` share what may be
+    UNSURE.
     """
 
     scores: Floats
@@ -97,7 +104,9 @@ class _Column:
     labels: tuple[int, ...]
     name: str
     limit: float | None
-    budget: int
+    others: tuple[float, ...]
+    sharing: int
+    columns: int
     best_f1: float | None
 
 
@@ -121,7 +130,7 @@ def choose(
         asked = column.limit is not None or goal.kind in ("cost", "f1")
         score = _score(column, goal) if asked else None
         for label in column.labels:
-            rules[label] = _placed(rules[label], score, column, unsure)
+            rules[label] = _placed(rules[label], score, column, unsure, keep=not goal.whole)
     return VerdictRule(tuple(rules.values()))
 
 
@@ -132,9 +141,10 @@ def _columns(
     best = best_f1 or [None] * (len(names) + 1)
     if goal.joint:
         whole, labels = scores.max(axis=1), tuple(range(len(names)))
-        yield _Column(whole, ~good, good, labels, "", goal.limit, 1, best[-1])
+        yield _Column(whole, ~good, good, labels, "", goal.limit, (), 1, 1, best[-1])
         return
     sharing = sum(name not in goal.by_class for name in names)
+    limits = tuple(goal.by_class.values())
     for label, name in enumerate(names):
         own = name in goal.by_class
         yield _Column(
@@ -144,7 +154,9 @@ def _columns(
             (label,),
             name,
             goal.by_class.get(name, goal.limit),
+            () if own else limits,
             1 if own else sharing,
+            len(names),
             best[label],
         )
 
@@ -154,7 +166,7 @@ def _score(column: _Column, goal: Goal) -> float:
     if goal.kind == "recall":
         return _catching(column, 1 - (column.limit or 0.0))
     if goal.kind == "overkill":
-        return _sparing(column, column.limit or 0.0)
+        return _sparing(column, column.limit or 0.0, column.sharing, column.others)
     if goal.kind == "cost" and goal.costs is not None:
         return _cheapest(column, goal.costs)
     if column.best_f1 is None:
@@ -163,18 +175,21 @@ def _score(column: _Column, goal: Goal) -> float:
 
 
 def _placed(
-    rule: ClassRule, score: float | None, column: _Column, unsure: Unsure | None
+    rule: ClassRule, score: float | None, column: _Column, unsure: Unsure | None, *, keep: bool
 ) -> ClassRule:
-    """The rule with its new NG threshold and the lower one; no UNSURE where it would be empty."""
+    """The rule with its new NG threshold and the lower one; no UNSURE where it would be empty.
+
+    ``keep`` a lower threshold that is not asked for.
+    """
     if score is None and unsure is None:
         return rule
     upper = rule.score if score is None else score
-    lower = upper
+    lower = rule.unsure if keep and rule.unsure is not None else upper
     if unsure is not None and unsure.recall is not None:
         lower = _catching(column, 1 - unsure.recall)
     elif unsure is not None and unsure.share is not None:
         rejected = int((column.scores[column.good] >= np.float32(upper)).sum())
-        lower = _sparing(column, unsure.share, rejected)
+        lower = _sparing(column, unsure.share, column.columns, more=rejected)
     return replace(rule, score=upper, unsure=lower if lower < upper else None)
 
 
@@ -195,7 +210,9 @@ def _catching(column: _Column, limit: float) -> float:
     )
 
 
-def _sparing(column: _Column, limit: float, more: int = 0) -> float:
+def _sparing(
+    column: _Column, limit: float, sharing: int, others: Sequence[float] = (), more: int = 0
+) -> float:
     """The lowest threshold that so few of the good parts reach; ``more`` of them do not count."""
     good = np.sort(column.scores[column.good])[::-1]
     if not len(good):
@@ -203,7 +220,8 @@ def _sparing(column: _Column, limit: float, more: int = 0) -> float:
             "no part is good (without a true box): no threshold can be chosen by what happens to "
             "good parts"
         )
-    count = next(_allowed(len(good), limit)) // column.budget + more
+    left = next(_allowed(len(good), limit)) - sum(next(_allowed(len(good), o)) for o in others)
+    count = max(left, 0) // sharing + more
     if count >= len(good) or good[count] == -np.inf:
         return LOWEST
     if good[count] == np.inf:

@@ -50,9 +50,8 @@ class LoopState:
         While the figure, AP for a detector, says nothing (no true box on val, or nothing found yet)
         the newest weights are.
         """
-        better = figure is None or figure > self.best
-        kept = better or figure == self.best == 0
-        self.stale = 0 if better else self.stale + epoch - self.judged
+        kept = figure is None or figure > self.best or figure == self.best == 0
+        self.stale = 0 if kept else self.stale + epoch - self.judged
         self.judged = epoch
         if kept:
             self.best, self.best_epoch = figure or 0.0, epoch

@@ -185,7 +185,7 @@ def student_of_series(
         lambda: taught_run(
             config, teachers, init=series.init, out=folder.path, overwrite=True, on_event=on_event
         ),
-        lambda: resumed_taught_run(folder.path, config, on_event),
+        lambda: resumed_taught_run(folder.path, config, on_event, teachers),
     )
 
 

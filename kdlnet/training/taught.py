@@ -46,8 +46,15 @@ def taught_run(
     return result
 
 
-def resumed_taught_run(resume: Path, asked: TrainConfig, on_event: Listener) -> TrainResult:
+def resumed_taught_run(
+    resume: Path,
+    asked: TrainConfig,
+    on_event: Listener,
+    teachers: Sequence[Path] | None = None,
+) -> TrainResult:
     """The run of the folder or last.pt ``resume`` goes on, with its own settings and teachers.
+
+    ``teachers`` is where these are by now, None for where they were.
 
     Its dataset is where ``asked``, if it names one, says: it may have been moved since.
     """
@@ -57,7 +64,7 @@ def resumed_taught_run(resume: Path, asked: TrainConfig, on_event: Listener) -> 
     if not config.distill.taught:
         raise ConfigError(f"{str(resume)!r} is no distillation: use kdlnet train --resume")
     parts = prepare_run(config, saved, None, on_event)
-    teacher = _teacher(parts, named_teachers(config), on_event)
+    teacher = _teacher(parts, teachers or named_teachers(config), on_event)
     folder = RunFolder.around(file)
     result = run_training(parts, _step(parts, teacher), folder, saved, on_event)
     _say_gain(parts, result, teacher, on_event)

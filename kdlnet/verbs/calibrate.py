@@ -147,7 +147,7 @@ def calibrate(
         rule = choose(parts, names, goal, unsure, base, _best_f1(found, names, goal))
     except DataError as error:
         raise DataError(f"split {split!r} of {info.name}: {error}") from None
-    _tell_unsure(rule, names, unsure, on_event)
+    _tell_unsure(base, rule, names, unsure, on_event)
     seen = None if other is None else _Seen.of(runtime, info, other, lot_by, batch, on_event)
     result = Calibration(
         weights,
@@ -235,15 +235,25 @@ def _check(goal: Goal, unsure: Unsure | None, names: Sequence[str]) -> None:
 
 
 def _tell_unsure(
-    rule: VerdictRule, names: Sequence[str], unsure: Unsure | None, on_event: Listener
+    base: VerdictRule,
+    rule: VerdictRule,
+    names: Sequence[str],
+    unsure: Unsure | None,
+    on_event: Listener,
 ) -> None:
-    """Tells for which classes a lower threshold was asked for and would change nothing."""
-    if unsure is None:
-        return
-    kind = "share" if unsure.recall is None else "recall"
+    """Warns of classes whose parts are no longer UNSURE, or not though that was asked for."""
     none = [name for label, name in enumerate(names) if rule.of(label).unsure is None]
-    if none:
-        of = "" if len(none) == len(names) else f" for {', '.join(none)}"
+    if unsure is None:
+        none = [name for name in none if base.of(names.index(name)).unsure is not None]
+    of = "" if len(none) == len(names) else f" for {', '.join(none)}"
+    if none and unsure is None:
+        text = (
+            f"no part is UNSURE any more{of}: the stored threshold for that goes with the one for "
+            "NG; choose a new one with --unsure, or such parts pass as OK"
+        )
+        on_event(Message(text, "warning"))
+    elif none and unsure is not None:
+        kind = "share" if unsure.recall is None else "recall"
         text = (
             f"no part is UNSURE{of}: the threshold for {kind} {getattr(unsure, kind):g} would not "
             f"be below that of NG; raise the {kind}, or leave it out"

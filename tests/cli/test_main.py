@@ -97,6 +97,7 @@ def test_no_verb_shows_help_and_is_usage(kdlnet: Command) -> None:
         (["distill", "--seeds", "0,1", "--data", "x"], ["--baseline"]),
         (["distill", "--baseline", "--generations", "2"], ["--baseline", "--generations"]),
         (["distill", "--resume", "x", "--teacher-model", "lightnet"], ["--teacher-model", "out"]),
+        (["distill", "--resume", "x", "--seeds", "0,1"], ["--seeds", "out"]),
     ],
 )
 def test_usage_is_2_and_names_the_fix(

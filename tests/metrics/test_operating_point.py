@@ -176,8 +176,32 @@ def test_a_class_answers_for_its_own_parts() -> None:
     assert 0.19 < each.of(0).score < 0.2 and 0.69 < each.of(1).score < 0.7
     base = VerdictRule((ClassRule(0.5, 0.1), ClassRule(0.8, 0.3)))
     one = choose(parts, NAMES[:2], Goal("recall", by_class={"crack": 0.9}), base=base)
-    assert one.of(0).score == each.of(0).score and one.of(0).unsure is None
-    assert one.of(1) == base.of(1)  # not asked for: kept
+    assert one.of(0) == ClassRule(each.of(0).score, 0.1)  # what is not asked for is kept
+    assert one.of(1) == base.of(1)
+    base = VerdictRule((ClassRule(0.5, 0.3), ClassRule(0.8, 0.3)))
+    one = choose(parts, NAMES[:2], Goal("recall", by_class={"crack": 0.9}), base=base)
+    assert one.of(0) == each.of(0)  # no room for it below the new one
+    assert choose(parts, NAMES[:2], Goal("recall", 0.9), base=base) == joint
+
+
+def test_limits_of_classes_are_part_of_that_for_all() -> None:
+    """A class may spend its own limit; those without one share what is left. So with UNSURE."""
+    rng = np.random.default_rng(5)
+    spent = unsure = 0
+    for _ in range(300):
+        scores = rng.random((int(rng.integers(20, 400)), 3)).astype(np.float32)
+        parts = Parts(scores, np.zeros(scores.shape, bool))
+        own = dict(zip(NAMES, rng.choice([0.02, 0.05, 0.1], 3), strict=True))
+        for name in NAMES[int(rng.integers(1, 4)) :]:
+            del own[name]
+        whole = float(rng.choice([0.1, 0.3]))
+        rule = choose(parts, NAMES, Goal("overkill", whole, own), Unsure(share=0.1))
+        found = count_verdicts(parts, rule)
+        most = max(whole, sum(own.values())) if len(own) < 3 else sum(own.values())
+        assert found.good["NG"] <= most * len(scores) and found.good["UNSURE"] <= 0.1 * len(scores)
+        spent += found.good["NG"]
+        unsure += found.good["UNSURE"]
+    assert spent > 2000 and unsure > 500
 
 
 def test_sizes_and_counts_of_the_rule_stay() -> None:

@@ -66,7 +66,7 @@ def test_only_kernels_decay() -> None:
     ("scores", "best", "stale"),
     [
         ([0.1, 0.3, 0.2, 0.25], 1, 2),
-        ([0.0, 0.0, 0.0], 2, 2),  # nothing found yet: newest weights, but no progress either
+        ([0.0, 0.0, 0.0], 2, 0),  # nothing found yet: that is no standstill
         ([0.0, 0.0, 0.1, 0.0], 2, 1),
         ([None, None], 1, 0),  # no truth on val: never stale
     ],
@@ -216,9 +216,14 @@ def test_resume_refuses_a_config_that_was_edited(config: TrainConfig, finished: 
         train(config, resume=finished.path)
 
 
-def test_resume_after_patience_ends_at_once(config: TrainConfig, tmp_path: Path) -> None:
-    changed = _changed(config, patience=1, epochs=50, optim={"lr": 1e-12})
-    first = train(changed, out=tmp_path / "run")
+def test_patience_ends_a_run_that_stands_still_and_so_does_resume(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = LoopState.judge
+    monkeypatch.setattr(LoopState, "judge", lambda state, epoch, _: judge(state, epoch, 0.5))
+    first = train(_changed(config, patience=2, epochs=50), out=tmp_path / "run")
+    rows = (first.folder / "results.csv").read_text().splitlines()
+    assert first.reason == "patience" and len(rows) == 1 + 3
     before = first.last.read_bytes()
     assert train(config, resume=first.folder).reason == "patience"
     assert first.last.read_bytes() == before

@@ -101,6 +101,10 @@ def test_a_lower_threshold_that_is_not_lower_is_told(
     assert len(told) == 1 and told[0].startswith("no part is UNSURE: the threshold for recall 0.5")
     run(file, data, tmp_path / "c.pt", Goal("recall", 0.5), unsure=Unsure(recall=0.9), **more)
     assert len(told) == 1
+    kept = run(tmp_path / "c.pt", data, tmp_path / "d.pt", Goal("recall", by_class={"disc": 0.1}))
+    assert kept.rule.of(1).unsure is not None
+    run(tmp_path / "c.pt", data, tmp_path / "e.pt", Goal("recall", 0.5), **more)
+    assert len(told) == 2 and told[1].startswith("no part is UNSURE any more: the stored threshold")
 
 
 def test_tensors_are_copied_as_they_are_stored(file: Path, data: Path, tmp_path: Path) -> None:

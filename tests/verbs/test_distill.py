@@ -283,7 +283,7 @@ def test_a_teacher_that_lost_its_accuracy_is_warned_of(config: TrainConfig, tmp_
 
 
 def test_a_series_goes_on_where_it_was_cut(config: TrainConfig, tmp_path: Path) -> None:
-    """Cut in its second training: the first is left as it is, the rest is as if never cut.
+    """Cut in its second training, and moved: the first is left, the rest is as if never cut.
 
     Every training starts from the given weights, that after the cut too.
     """
@@ -294,7 +294,8 @@ def test_a_series_goes_on_where_it_was_cut(config: TrainConfig, tmp_path: Path) 
     assert _told(events, "started from") == 3
     assert _told(events, "no --teacher given") == 1
     with pytest.raises(KeyboardInterrupt):
-        distill(short, generations=2, init=init, out=tmp_path / "cut", on_event=StopAt(3))
+        distill(short, generations=2, init=init, out=tmp_path / "begun", on_event=StopAt(3))
+    (tmp_path / "begun").rename(tmp_path / "cut")
     teacher = tmp_path / "cut" / "teacher" / "weights" / "last.pt"
     written = teacher.stat().st_mtime_ns
     events.clear()

@@ -280,13 +280,6 @@ def test_a_time_budget_ends_the_run(config: TrainConfig, tmp_path: Path) -> None
     assert 1.0 <= events[-1].seconds < 10  # type: ignore[attr-defined]
 
 
-def test_patience_ends_the_run(config: TrainConfig, tmp_path: Path) -> None:
-    # A learning rate of nearly nothing: no epoch can beat the first.
-    changed = _changed(config, patience=2, epochs=50, optim={"lr": 1e-12})
-    result = train(changed, out=tmp_path / "run")
-    assert result.reason == "patience" and len(_rows(result.folder)) == 3
-
-
 def test_accumulation_equals_fewer_updates(config: TrainConfig, tmp_path: Path) -> None:
     changed = _changed(config, epochs=1, optim={"accumulate": 3})
     result = train(changed, out=tmp_path / "run")
