@@ -104,7 +104,8 @@ def show_comparison(console: Console, result: Comparison) -> None:
     """The differences, verdict flips and the verdict."""
     rows = [_row(name, value) for name, value in result.differences.items()]
     rows += [_class_row(name, found) for name, found in result.per_class.items()]
-    console.table(("", "A", "B", "difference", "95 % interval"), rows)
+    if result.differences:
+        console.table(("", "A", "B", "difference", "95 % interval"), rows)
     if result.folds:
         parts = [
             (fold.data.parent.name, str(fold.boxes), *map(figure, (*fold.ap, *fold.ap50)))
@@ -118,7 +119,7 @@ def show_comparison(console: Console, result: Comparison) -> None:
         if any(counts.values()):
             cells = ", ".join(f"{name} {count}" for name, count in counts.items())
             console.say(f"{kind} images{over}: {cells}{_chance(result.flips.tests[kind])}")
-    for number, shift in enumerate(result.shifts, start=1):
+    for number, shift in enumerate(result.shifts if result.differences else (), start=1):
         pair = f" of pair {number}" if pairs > 1 else ""
         console.say(f"scores{pair}: {shift.words}")
     console.say(

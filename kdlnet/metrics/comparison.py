@@ -38,9 +38,8 @@ class Comparison:
     """B minus A on one split.
 
     ``differences`` by figure (``ap``, ``ap50``, ``ap75``, ``recall``, ``recall50``), means over the
-    pairs, and the same of each class in ``per_class``; ``reason`` is why the images tell nothing,
-    None where they do. ``flips`` are the images by what A and B
-    say of them at their own thresholds, ``shifts`` of the scores one a pair, ``figures`` a row for
+    pairs (none without true boxes), and the same of each class in ``per_class``; ``reason`` is why
+    the images tell nothing, None where they do. ``flips`` are the images by what A and B say of them at their own thresholds, ``shifts`` of the scores one a pair, ``figures`` a row for
     each file, ``folds`` one for each part of a cross-validation.
     """
 
@@ -63,6 +62,11 @@ class Comparison:
     @property
     def verdict(self) -> str:
         """One line: which is better in AP, or that none is shown to be."""
+        if not self.differences:
+            found = self.flips.tests["good"]
+            chance = "" if found.p is None else f", McNemar p {found.p:.3g}"
+            alone = f"rejected by A alone {found.only_a}, by B alone {found.only_b}{chance}"
+            return f"no AP, {self.reason}; good parts {alone}"
         ap = self.differences["ap"]
         if self.reason:
             return f"no gain shown: AP {ap.difference:+.3f}, but {self.reason}"

@@ -57,7 +57,7 @@ class PairedIntervals:
     """Differences over all classes, by figure, and of each class.
 
     Where there is a ``reason`` why the images tell nothing, the intervals over all classes are all
-    that a difference can be.
+    that a difference can be; without true boxes there is none.
     """
 
     overall: dict[str, Difference]
@@ -101,7 +101,7 @@ def paired_intervals(
         reason = _why_nothing(having)
         found = {} if reason else _differences(whole[:, :, c], drawn[:, c], having)
         per_class[name] = ClassDifference(found, boxes, having, reason)
-    overall = _differences(whole[:, :, 0], drawn[:, 0], count)
+    overall = _differences(whole[:, :, 0], drawn[:, 0], count) if count else {}
     return PairedIntervals(overall, per_class, _why_nothing(count))
 
 

@@ -37,6 +37,11 @@ def clopper_pearson(count: int, of: int, level: float = LEVEL) -> tuple[float, f
     return low, high
 
 
+def provable(of: int) -> float:
+    """The least limit that ``of`` parts without an event can prove, up to whole thousandths."""
+    return math.ceil(clopper_pearson(0, of)[1] * 1000) / 1000
+
+
 def parts_needed(limit: float, level: float = LEVEL) -> int | None:
     """How many parts without an event bound its rate by ``limit``; None when none are enough.
 
@@ -238,8 +243,8 @@ class VerdictReport:
         for name, kind in kinds.items():
             rate: Rate = getattr(self.overall, name)
             if rate.of:
-                bound = clopper_pearson(0, rate.of)[1]
                 parts = counted(rate.of, f"{kind} part")
+                bound = provable(rate.of)
                 yield (
                     f"{parts} can prove at best {name} below {bound:.3f} (without one); "
                     f"below 0.010 takes {parts_needed(0.01)}"

@@ -24,10 +24,10 @@ class ScoreShift:
     """B against A on the true boxes that both find at IoU 0.5, whatever the score.
 
     ``mean`` (B minus A) has the interval ``low`` to ``high``, ``quartiles`` are those of the same
-    differences. ``threshold_b`` finds at least as many true boxes as A at ``threshold_a``, as
-    high as that allows (None where B never finds so many); ``found_a`` and ``found_b`` are at
-    these, as are the false calls. ``carried`` and ``carried_false`` are what B finds and calls
-    at A's threshold.
+    differences. ``threshold_b`` finds as many true boxes as A at ``threshold_a``, and of such
+    thresholds is the nearest to that (None where B never finds so many); ``found_a`` and
+    ``found_b`` are at these, as are the false calls. ``carried`` and ``carried_false`` are what B
+    finds and calls at A's threshold.
     """
 
     boxes: int
@@ -84,7 +84,7 @@ def score_shift(
     both = (found_a >= 0) & (found_b >= 0)
     gap = (found_b - found_a)[both]
     enough = int((found_a >= threshold_a).sum())
-    threshold_b = _threshold(found_b, enough)
+    threshold_b = _threshold(found_b, enough, threshold_a)
     low, high = _interval(gap, images[both], group_numbers(groups, len(a)), rounds, seed)
     return ScoreShift(
         boxes=len(gap),
@@ -117,12 +117,13 @@ def _scores(results: Sequence[ImageResult]) -> tuple[Floats, Floats]:
     return np.concatenate(finds), np.concatenate(false)
 
 
-def _threshold(found: Floats, enough: int) -> float | None:
-    """The highest threshold at which at least that many are found; 1 where none are asked for."""
-    scores = -np.sort(-found[found >= 0])
-    if enough == 0:
-        return 1.0
-    return float(scores[enough - 1]) if enough <= len(scores) else None
+def _threshold(found: Floats, enough: int, near: float) -> float | None:
+    """Of the thresholds at which that many are found (more, of equal scores) the one nearest."""
+    scores = np.array([np.inf, *-np.sort(-found[found >= 0]), -np.inf])
+    if enough > len(scores) - 2:
+        return None
+    lowest = np.nextafter(scores[enough + 1], np.inf)
+    return float(min(max(near, lowest), scores[enough]))
 
 
 def _quartiles(gap: Floats) -> tuple[float, float, float] | None:

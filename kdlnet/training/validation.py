@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from kdlnet.inference.evaluate import detect
 from kdlnet.inference.replayed import replayed_on
 from kdlnet.inference.torch_engine import TorchEngine
@@ -47,5 +49,5 @@ class Validation:
         parts = self.parts
         measured = average_precision(results, parts.info.names)
         best = curves(results, parts.info.names).overall.best
-        thresholds = {} if best is None else {"score": round(best.score, 4)}
+        thresholds = {} if best is None else {"score": math.floor(best.score * 1e4) / 1e4}
         return {figure: getattr(measured, figure) for figure in _FIGURES}, thresholds

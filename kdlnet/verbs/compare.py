@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from kdlnet.data.folders import image_folders
-from kdlnet.errors import ConfigError, DataError, WeightsError
+from kdlnet.errors import ConfigError, WeightsError
 from kdlnet.events import Listener, Message, ignore
 from kdlnet.inference.folds import (
     groups_of,
@@ -76,8 +76,6 @@ def compare(
     groups = groups_of(names, image_paths, group_by, where.folds, on_event)
     pairs = [(measured[one], measured[two]) for one, two in zip(a, b, strict=True)]
     tables = [(one.table, two.table) for one, two in pairs]
-    if not tables[0][0].truths.sum():
-        raise DataError(f"split {split!r} of {where.name} has no box: there is nothing to compare")
     default = Path("runs/compare") / where.name
     reads = [*a, *b, *(source for info in infos for source in info.sources)]
     wholes = [path for info in infos for path in image_folders(info)]
@@ -108,7 +106,8 @@ def compare(
         figures=[_row(measured[path]) for path in measured],
         folds=_each_fold(pairs),
     )
-    difference_plot(result.folder / "comparison.png", result.differences, result.verdict)
+    if result.differences:
+        difference_plot(result.folder / "comparison.png", result.differences, result.verdict)
     _draw(result, pairs, names, infos[0].names, on_event)
     write_json(result.folder / "environment.json", environment())
     write_json(result.folder / "comparison.json", result.to_dict())

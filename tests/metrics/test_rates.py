@@ -16,6 +16,7 @@ from kdlnet.metrics.rates import (
     events_allowed,
     measure,
     parts_needed,
+    provable,
 )
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.verdict import ClassRule, VerdictRule
@@ -80,6 +81,12 @@ def test_the_sample_that_proves_a_limit(limit: float) -> None:
 
 def test_no_sample_proves_that_nothing_ever_happens() -> None:
     assert parts_needed(0.0) is None and parts_needed(1.0) == 0
+
+
+@pytest.mark.parametrize("of", [5, 39, 40, 42, 144, 368])
+def test_what_is_told_to_be_provable_is_proved_by_so_many(of: int) -> None:
+    high = clopper_pearson(0, of)[1]
+    assert high <= provable(of) < high + 0.001
     assert events_allowed(1000, 0.0) is None and events_allowed(10, 1.0) == 10
 
 

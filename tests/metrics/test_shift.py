@@ -43,6 +43,7 @@ def test_the_same_scores_are_no_shift() -> None:
     assert (found.mean, found.low, found.high) == (0, 0, 0)
     assert "no shift that matters" in found.words
     assert found.carried == found.found_a
+    assert (found.threshold_b, found.found_b, found.false_b) == (0.5, found.found_a, found.false_a)
 
 
 def test_nothing_in_common_is_told() -> None:

@@ -127,7 +127,9 @@ def test_a_detector_learns_the_toy_set(
     result = train(changed, out=tmp_path / "run")
     assert result.metrics["ap50"] > 0.5
     # The score with the best F1 on val is kept for predict.
-    assert 0 < load_weights(result.best).thresholds["score"] < 1
+    stored = load_weights(result.best).thresholds["score"]
+    measured = validate(result.best, data=config.data.name, out=tmp_path / "val").operating_point
+    assert measured is not None and 0 < measured.score - 1e-4 < stored <= measured.score + 1e-6
 
 
 def _images(

@@ -126,6 +126,27 @@ def test_the_same_weights_show_no_gain(judged: tuple[Path, Path, Path], tmp_path
     assert result.verdict.startswith("no gain shown: AP +0.000")
     assert result.flips.images == ()
     assert result.flips.tests["defective"].p is None  # two pairs
+    for shift in result.shifts:
+        assert shift.threshold_b == shift.threshold_a
+        assert (shift.found_b, shift.false_b) == (shift.found_a, shift.false_a)
+
+
+def test_good_parts_alone_are_compared_by_what_is_rejected(
+    judged: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    a, b, dataset = judged
+    (tmp_path / "images").symlink_to(dataset.parent / "images")
+    (tmp_path / "data.yaml").write_text(dataset.read_text())
+    (tmp_path / "labels").mkdir()
+    for number in range(12):
+        (tmp_path / "labels" / f"{number}.txt").touch()
+    result = compare([a], [b], data=str(tmp_path / "data.yaml"), out=tmp_path / "run", rounds=100)
+    words = "no AP, no true box; good parts rejected by A alone 12, by B alone 0, McNemar p 0.0"
+    assert result.verdict.startswith(words) and result.differences == {}
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "B rejects fewer good parts" in page and "No defect is labelled" in page
+    assert not (tmp_path / "run" / "comparison.png").exists()
+    json.loads((tmp_path / "run" / "comparison.json").read_text(), parse_constant=pytest.fail)
 
 
 def test_groups_and_what_cannot_be_compared(

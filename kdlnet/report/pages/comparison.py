@@ -21,6 +21,7 @@ from kdlnet.report.pages.words import counted, figure, visible
 from kdlnet.utils.files import write_atomic
 
 _MOST_FLIPS = 300
+_CHANCE = 0.05
 _FIGURES = {
     "ap": "AP",
     "ap50": "AP50",
@@ -56,9 +57,7 @@ def comparison_page(subject: Compared, on_event: Listener = ignore) -> str:
 
 
 def _first(result: Comparison, subject: Compared) -> Context:
-    ap = result.differences["ap"]
-    better = "B" if ap.difference > 0 else "A"
-    answer = f"{better} is better" if ap.shown else "No difference is shown"
+    answer, why, tone = _answer(result)
     seeds = f", {len(result.a)} seeds each" if len(result.a) > 1 else ""
     folds = f" in {len(result.folds)} folds, each judged by the training that never saw it"
     return {
@@ -74,11 +73,29 @@ def _first(result: Comparison, subject: Compared) -> Context:
         ],
         "foot": f"Made by kdlnet {__version__}. This file needs no network and sends nothing.",
         "answer": answer,
-        "tone": ("met" if ap.difference > 0 else "broken") if ap.shown else "free",
-        "why": _why(ap, result.reason),
+        "tone": tone,
+        "why": why,
         "cards": list(_cards(subject)),
-        "notes": [shift.words for shift in result.shifts[:1]],
+        "notes": [shift.words for shift in result.shifts[:1] if result.differences],
     }
+
+
+def _answer(result: Comparison) -> tuple[str, str, str]:
+    """In few words, in many, and the colour."""
+    ap = result.differences.get("ap")
+    if ap is None:
+        good = result.flips.tests["good"]
+        why = "No defect is labelled, so what they find is not known. Good parts:"
+        shown = good.p is not None and good.p < _CHANCE
+        fewer = "B" if good.only_a > good.only_b else "A"
+        answer = f"{fewer} rejects fewer good parts" if shown else "No difference is shown"
+        tone = "free" if not shown else "met" if fewer == "B" else "broken"
+        return answer, f"{why} {_test(good)}", tone
+    why = _why(ap, result.reason)
+    if not ap.shown:
+        return "No difference is shown", why, "free"
+    gained = ap.difference > 0
+    return f"{'B' if gained else 'A'} is better", why, "met" if gained else "broken"
 
 
 def _why(ap: Difference, reason: str | None) -> str:
@@ -120,7 +137,7 @@ def _test(found: McNemar) -> str:
     if found.only_a + found.only_b == 0:
         return "They agree on every one."
     chance = f"p = {found.p:.3g} (McNemar’s exact test)"
-    return f"{only} {'More than chance' if found.p < 0.05 else 'May be chance'}: {chance}."
+    return f"{only} {'More than chance' if found.p < _CHANCE else 'May be chance'}: {chance}."
 
 
 def differences_section(found: dict[str, Difference]) -> Section:
@@ -136,7 +153,8 @@ def differences_section(found: dict[str, Difference]) -> Section:
 
 
 def _sections(result: Comparison) -> Iterator[Section]:
-    yield differences_section(result.differences)
+    if result.differences:
+        yield differences_section(result.differences)
     yield Section(
         id="flips",
         name="Parts that change",
@@ -146,13 +164,14 @@ def _sections(result: Comparison) -> Iterator[Section]:
         tables=(_counts(result),),
         gallery="flip-grid" if result.flips.images else "",
     )
-    yield Section(
-        id="kinds",
-        name="Kinds of defect",
-        title="Kinds of defect",
-        lead="The same for each kind; intervals are wide where a kind has few boxes.",
-        tables=(_classes(result),),
-    )
+    if result.differences:
+        yield Section(
+            id="kinds",
+            name="Kinds of defect",
+            title="Kinds of defect",
+            lead="The same for each kind; intervals are wide where a kind has few boxes.",
+            tables=(_classes(result),),
+        )
     if result.folds:
         yield Section(
             id="folds",
@@ -161,7 +180,8 @@ def _sections(result: Comparison) -> Iterator[Section]:
             lead="Each fold was judged by trainings on the others, which never saw it.",
             tables=(_folds(result),),
         )
-    yield _shift_section(result.shifts)
+    if result.differences:
+        yield _shift_section(result.shifts)
 
 
 def _differences(found: dict[str, Difference]) -> Figure:

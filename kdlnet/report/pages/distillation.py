@@ -54,7 +54,8 @@ def distillation_page(subject: Distilled) -> str:
     """The page; it has no pictures and no script of its own."""
     arms = subject.arms
     sections = [_curves(arms)] if any(arm.curve for arm in arms) else []
-    if subject.comparison is not None:
+    compared = subject.comparison is not None and bool(subject.comparison.differences)
+    if subject.comparison is not None and compared:
         sections.insert(0, differences_section(subject.comparison.differences))
     answer, why, tone = _answer(subject)
     return render(
@@ -69,7 +70,7 @@ def distillation_page(subject: Distilled) -> str:
         why=why,
         tone=tone,
         arms=[_card(arm) for arm in arms],
-        compared=subject.comparison is not None,
+        compared=compared,
         sections=sections,
         settings=subject.settings,
         data={},
@@ -78,7 +79,7 @@ def distillation_page(subject: Distilled) -> str:
 
 def _answer(subject: Distilled) -> tuple[str, str, str]:
     """In few words, in many, and the colour."""
-    if subject.comparison is not None:
+    if subject.comparison is not None and subject.comparison.differences:
         ap = subject.comparison.differences["ap"]
         facts = (
             f"Precision (AP) is {ap.a:.3f} for a plain training as long as teacher and student "

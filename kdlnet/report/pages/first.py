@@ -8,7 +8,7 @@ from typing import Any
 
 from kdlnet import __version__
 from kdlnet.metrics.evaluation import EvalResult
-from kdlnet.metrics.rates import Rate, parts_needed
+from kdlnet.metrics.rates import Rate, parts_needed, provable
 from kdlnet.report.pages.answer import bar, facts, state, tone
 from kdlnet.report.pages.calibrated import chosen_on, words_of
 from kdlnet.report.pages.subject import Subject
@@ -81,7 +81,7 @@ def _proofs(rates: Mapping[str, Rate]) -> dict[str, str]:
         of = rates[name].of
         if of:
             lines[name] = (
-                f"{counted(of, f'{kind} part')} can prove {percent(Rate(0, of).high)} at best. To "
+                f"{counted(of, f'{kind} part')} can prove {percent(provable(of))} at best. To "
                 f"prove 1 %, {parts_needed(0.01)} are needed, and {never}."
             )
     return lines
