@@ -39,8 +39,9 @@ class Comparison:
 
     ``differences`` by figure (``ap``, ``ap50``, ``ap75``, ``recall``, ``recall50``), means over the
     pairs (none without true boxes), and the same of each class in ``per_class``; ``reason`` is why
-    the images tell nothing, None where they do. ``flips`` are the images by what A and B say of them at their own thresholds, ``shifts`` of the scores one a pair, ``figures`` a row for
-    each file, ``folds`` one for each part of a cross-validation.
+    the images tell nothing, None where they do. ``flips`` are the images by what A and B say of
+    them at their own thresholds, ``shifts`` of the scores one a pair, ``figures`` a row for each
+    file, ``folds`` one for each part of a cross-validation.
     """
 
     folder: Path
