@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kdlnet.data.catalog import DatasetInfo
-from kdlnet.data.listing import entry_path
+from kdlnet.data.listing import entry_path, entry_pattern
 from kdlnet.images.folder import glob_root, unread_below
 
 
@@ -18,7 +18,7 @@ def image_folders(info: DatasetInfo) -> Iterator[Path]:
         if path.is_dir():
             yield path
         elif "**" in entry:
-            yield glob_root(str(path))
+            yield glob_root(entry_pattern(info, path))
 
 
 def unread_pictures(info: DatasetInfo, split: str) -> Counter[str]:

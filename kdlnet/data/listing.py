@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 from collections.abc import Iterable
@@ -70,8 +71,9 @@ def _entry_images(info: DatasetInfo, entry: str, results: list[Path]) -> Iterabl
     if path.is_file():
         return [str(path)]
     if any(mark in entry for mark in "*?["):
-        found = (each for each in matches(str(path)) if each.suffix.lower() in IMAGE_SUFFIXES)
-        return map(str, outside_results(found, glob_root(str(path)), results))
+        pattern = entry_pattern(info, path)
+        found = (each for each in matches(pattern) if each.suffix.lower() in IMAGE_SUFFIXES)
+        return map(str, outside_results(found, glob_root(pattern), results))
     raise DataError(_missing_entry(info, path))
 
 
@@ -83,6 +85,14 @@ def entry_path(info: DatasetInfo, entry: str) -> Path:
         inside = info.root / entry.removeprefix("../")
         return inside if inside.exists() else path
     return path
+
+
+def entry_pattern(info: DatasetInfo, path: Path) -> str:
+    """The pattern ``path`` of an entry, in which folders around the dataset are no patterns."""
+    around = next(
+        folder for folder in (info.root, *info.root.parents) if path.is_relative_to(folder)
+    )
+    return str(Path(glob.escape(str(around)), path.relative_to(around)))
 
 
 def _listed_images(info: DatasetInfo, file: Path) -> list[str]:

@@ -176,8 +176,9 @@ def outside_results(paths: Iterable[Path], root: Path, results: list[Path]) -> I
 
 
 def glob_root(pattern: str) -> Path:
-    """The folder that everything ``pattern`` can match is below."""
-    fixed = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
+    """The folder that everything ``pattern`` can match is below; its name may be escaped in it."""
+    found = re.match(r"(?:\[[*?\[]\]|[^*?\[])*", pattern)
+    fixed = re.sub(r"\[(.)\]", r"\1", found[0] if found else "")
     return Path(fixed) if fixed.endswith("/") else Path(fixed).parent
 
 

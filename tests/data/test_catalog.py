@@ -269,6 +269,16 @@ def test_a_path_of_another_machine_is_told_as_such(dataset, path):
         list_images(find_dataset(str(dataset)), "train")
 
 
+@pytest.mark.parametrize("name", ["lot[1]", "lot*", "l?t"])
+def test_a_folder_with_marks_of_a_pattern_in_its_name_is_not_another_one(tmp_path, name):
+    touch(tmp_path / "lot1/images/other.png", tmp_path / name / "images/own.png")
+    for entry in ("images/*.png", "images/**/*.png"):
+        file = write(tmp_path / name / "data.yaml", f"train: {entry}\nnames: [x]\n")
+        info = find_dataset(str(file))
+        assert names_of(list_images(info, "train")) == ["own.png"]
+    assert list(image_folders(info)) == [tmp_path / name / "images"]
+
+
 def test_export_of_labelling_services_is_found(dataset):
     write(dataset / "data.yaml", "train: ../images/train\nnames: [x]\n")
     assert len(list_images(find_dataset(str(dataset)), "train")) == 2

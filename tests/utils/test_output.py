@@ -205,6 +205,13 @@ def test_a_dataset_is_replaced_as_long_as_nobody_mended_it(tmp_path: Path, writt
     assert sorted(path.name for path in tmp_path.iterdir()) == ["original.png", "set"]
 
 
+def test_the_last_name_of_an_image_is_not_deleted(tmp_path: Path, written: Path) -> None:
+    (tmp_path / "original.png").unlink()
+    with pytest.raises(KdlnetError, match=r"would delete .* first 'a\.png'"):
+        replace_set(written)
+    assert (written / "a.png").read_bytes() == b"pixels"
+
+
 @pytest.mark.parametrize("name", ["labels/a.txt", "c.png", "b.png", "mine.txt", "report.json"])
 def test_what_was_mended_in_a_dataset_stays(tmp_path: Path, written: Path, name: str) -> None:
     (written / name).unlink(missing_ok=True)
