@@ -66,12 +66,13 @@ class Unread:
     ``elsewhere`` names for an image without a label file the one of its name that lies in another
     place, is called a little differently or is another tool's; ``ownerless`` are those, beside the
     label files that are looked for, whose name no image has, and ``missing`` counts the images they
-    may belong to.
+    may belong to. ``shared`` are pairs of images that are read with the same file.
     """
 
     elsewhere: dict[Path, Path] = field(default_factory=dict)
     ownerless: list[Path] = field(default_factory=list)
     missing: int = 0
+    shared: list[tuple[Path, Path]] = field(default_factory=list)
 
     def lines(self, images: int) -> list[str]:
         """What to say of them before a split of so many ``images`` is used."""
@@ -81,17 +82,25 @@ class Unread:
                 f"{len(self.elsewhere)} of {images} images are left out: their label files are not "
                 f"where they are looked for, first {self.first()}"
             )
-        return [*lines, *self.ownerless_lines(images)]
+        return [*lines, *self.doubts(images)]
 
-    def ownerless_lines(self, images: int) -> list[str]:
-        """A line about label files that no image has, none where there are none."""
+    def doubts(self, images: int) -> list[str]:
+        """Lines about label files that no image has, and that several have."""
+        lines = []
+        if self.shared:
+            one, two = self.shared[0]
+            lines.append(
+                f"{len(self.shared)} of {images} images get the boxes of another one, whose label "
+                f"file they share, first {two.name!r} and {one.name!r}: rename one of them"
+            )
         if not self.ownerless:
-            return []
+            return lines
         files = counted(len(self.ownerless), "label file")
         return [
+            *lines,
             f"{self.missing} of {images} images have no label file and are taken as good, but "
             f"beside those of others there is no image for {files}, first "
-            f"{str(self.ownerless[0])!r}: correct the names"
+            f"{str(self.ownerless[0])!r}: correct the names",
         ]
 
     def first(self) -> str:
@@ -120,7 +129,7 @@ class Reading:
 
     def doubts(self) -> list[str]:
         """What to say where all images are kept, also those that training leaves out."""
-        lines = self.unread.ownerless_lines(len(self.reasons))
+        lines = self.unread.doubts(len(self.reasons))
         doubtful = [reason for reason in self.reasons if reason]
         if doubtful:
             lines.insert(
@@ -168,13 +177,22 @@ def find_unread(images: Sequence[Path], listed: Iterable[Path], reader: LabelRea
     of the images is looked for a name that differs in case, Unicode form or suffix; also for the
     files of VOC and LabelMe.
     """
-    missing = [image for image in images if not label_path(image).is_file()]
+    missing = []
+    first: dict[Path, Path] = {}
+    shared = []
+    for image in images:
+        file = label_path(image)
+        if not file.is_file():
+            missing.append(image)
+        elif first.setdefault(file, image) != image:
+            shared.append((first[file], image))
     if not missing:
-        return Unread()
+        return Unread(shared=shared)
     search = _Search({label_path(image) for image in listed}, reader)
-    elsewhere = {image: file for image in missing if (file := search.find(image)) is not None}
+    strays = {image: search.find(image) for image in missing}
+    elsewhere = {image: file for image, file in strays.items() if file is not None}
     rest = [image for image in missing if image not in elsewhere]
-    return Unread(elsewhere, search.ownerless(rest, set(elsewhere.values())), len(rest))
+    return Unread(elsewhere, search.ownerless(rest, set(elsewhere.values())), len(rest), shared)
 
 
 def all_images(info: DatasetInfo) -> Iterator[Path]:

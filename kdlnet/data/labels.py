@@ -44,7 +44,8 @@ _ADVICE = {
     "number": "every column is a number with a decimal point, columns have spaces between them",
     "nan": "every column is a finite number",
     "class": "the class is a whole number from 0 to the number of classes - 1",
-    "outside": "coordinates are shares of the image's width and height, from 0 to 1, not pixels",
+    "outside": "a box lies in its image: is it another one's? Rows of .txt files hold shares of "
+    "width and height, from 0 to 1, not pixels",
     "clipped": "boxes stay inside the image",
     "degenerate": "boxes have a width and a height above 0",
     "duplicate": "a row appears once",
@@ -57,6 +58,8 @@ _ADVICE = {
     "no image": "no image file of this name is below the source: bring it, or name --images",
     "no mask": "no mask of this name: draw one, or name the folders of good parts with --good",
     "ambiguous": "several files fit: name the folder with --images, or mirror the folders",
+    "no split": "no split of the data.yaml names it: add its folder there",
+    "no annotation": "every image of this set has one: bring its file",
     "not listed": "the annotations do not speak of this image: whether it is good is not known",
     "empty mask": "neither a good part nor a box: mend the mask or move the image",
     "partial": "what was drawn there would be learned as background: mend it, or keep the image "

@@ -184,9 +184,10 @@ def _refuse_strangers(folder: Path) -> None:
     found = strangers(folder)
     if found:
         count = "a file" if len(found) == 1 else f"{len(found)} files"
+        first = found[0].relative_to(folder).as_posix()
         raise DataError(
-            f"--overwrite would delete {count} in {str(folder)!r} that kdlnet did not write or "
-            f"that changed since, first {found[0].relative_to(folder).as_posix()!r}: "
+            f"--overwrite would delete {count} in {str(folder)!r} that kdlnet did not write, that "
+            f"changed since, or that was linked and is the last copy now, first {first!r}: "
             f"move {'it' if len(found) == 1 else 'them'} away or choose another --out"
         )
 

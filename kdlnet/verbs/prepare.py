@@ -10,7 +10,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from kdlnet.curation.formats.imported import ImportOptions, ImportResult, leave_out_partial
+from kdlnet.curation.formats.imported import (
+    ImportOptions,
+    ImportResult,
+    leave_out_partial,
+    leave_out_unannotated,
+)
 from kdlnet.curation.placement import place_images, read_lists
 from kdlnet.curation.splits import grouped_split
 from kdlnet.curation.writer import ConvertReport
@@ -52,6 +57,8 @@ def prepare(
     images = _subfolder(folder, entry.layout.images) if entry.layout.images else None
     options = ImportOptions(good=entry.layout.good, images=images)
     whole, roots = read_source(entry.layout.format, folder, target, options)
+    if entry.expected is not None and entry.expected.good == 0:
+        whole = leave_out_unannotated(whole)
     imported = whole if keep_partial else leave_out_partial(whole)
     _check_classes(name, folder, imported, entry.names)
     if splits:

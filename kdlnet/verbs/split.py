@@ -61,6 +61,9 @@ def split_dataset(
     paths = sorted({path for split in info.splits for path in list_images(info, split, results)})
     for line in results_lines(results):
         on_event(Message(line, "warning"))
+    if keep is None and "test" in info.splits:
+        text = "the images of its test are divided with the rest: --keep test leaves them there"
+        on_event(Message(text, "warning"))
     keep_apart(out, [info.root, *{path.parent for path in paths}])
     images = _read(info, paths, group_by, on_event)
     division = _divide(images, kept, keep, shares or {}, folds, seed)

@@ -157,7 +157,7 @@ def _unmarked(folder: Path) -> tuple[list[Path], list[str]]:
     known = marked | set(unread.elsewhere)
     free = [image for image in found if not label_path(image).is_file() and image not in known]
     named = named_in_sets(folder, free)
-    lines = [*left.lines(), *unread.ownerless_lines(len(found))]
+    lines = [*left.lines(), *unread.doubts(len(found))]
     of = f"of {counted(len(found), 'image')}"
     if marked:
         lines.append(f"not drawn on {len(marked)} {of}: rows in their label files")

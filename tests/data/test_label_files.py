@@ -98,6 +98,14 @@ def test_label_files_of_no_image_are_told_where_images_lack_theirs(tmp_path):
     assert "labels/p_1.txt" in split.warnings[0]
 
 
+def test_images_that_share_a_label_file_are_told(tmp_path):
+    files = {**pictures(2), "images/p1.jpg": "", "labels/p0.txt": "", "labels/p1.txt": ROW}
+    split = load(make(tmp_path, files))
+    assert len(split.paths) == 3
+    (line,) = split.warnings
+    assert "1 of 3 images get the boxes of another one" in line and "'p1.png' and 'p1.jpg'" in line
+
+
 def test_names_in_another_unicode_form(tmp_path):
     name = "mü"
     composed, other = (unicodedata.normalize(form, name) for form in ("NFC", "NFD"))

@@ -140,6 +140,9 @@ def test_out_is_never_overwritten_by_surprise(voc, tmp_path):
     with pytest.raises(DataError, match=r"not empty.*--overwrite"):
         convert("voc", voc, out)
     (voc / "IMAGES/c.jpg").unlink()
+    with pytest.raises(DataError, match=r"is the last copy now, first 'images/c\.jpg'"):
+        convert("voc", voc, out, overwrite=True)
+    (out / "images/c.jpg").unlink()
     assert convert("voc", voc, out, overwrite=True).images == 2
     assert len(list(out.rglob("*.jpg"))) == 2
     (out / "report.json").unlink()  # someone's own folder from now on

@@ -72,6 +72,15 @@ def test_layout_is_converted_counted_and_split_by_its_rule(boards, tmp_path):
     assert find_dataset("boards").root == report.folder
 
 
+def test_an_image_without_annotation_is_no_good_part_where_the_set_has_none(boards, tmp_path):
+    (boards / "Annotations/Short/00_short_0.xml").unlink()
+    assert prepare("boards", boards).good == 1
+    text = CATALOG.replace("boxes: 13", "boxes: 13, good: 0")
+    (tmp_path / "datasets.yaml").write_text(text)
+    report = prepare("boards", boards, overwrite=True)
+    assert report.good == 0 and report.left_out == {"no annotation": 1}
+
+
 @pytest.mark.parametrize("place", [".", "..", "images", "Annotations", "../PCB"])
 def test_layout_is_found_a_level_above_or_below(boards, tmp_path, place):
     assert prepare("boards", boards / place, tmp_path / "out").images == 12

@@ -12,6 +12,7 @@ from kdlnet.curation.groups import find_groups, image_names, lots_of
 from kdlnet.data.catalog import find_dataset
 from kdlnet.data.listing import label_path, list_images
 from kdlnet.errors import DataError
+from kdlnet.events import Message
 from kdlnet.verbs.split import split_dataset
 
 from ..support.layouts import save_image
@@ -135,6 +136,15 @@ def test_a_kept_test_stays(parts, tmp_path):
     assert (len(found["train"]), len(found["val"])) == (9, 3)
     assert report.parts["test"].share is None
     assert report.left_out == 0
+
+
+def test_a_test_that_is_not_kept_is_told(parts, tmp_path):
+    told = []
+    shares = {"train": 0.75, "val": 0.25}
+    split_dataset(str(parts), tmp_path / "all", shares=shares, on_event=told.append)
+    split_dataset(str(parts), tmp_path / "kept", shares=shares, keep="test", on_event=told.append)
+    (line,) = [event.text for event in told if isinstance(event, Message)]
+    assert line.startswith("the images of its test are divided with the rest: --keep test")
 
 
 def test_what_would_leak_into_a_kept_test_is_left_out(parts, tmp_path):

@@ -92,6 +92,14 @@ def sort_out(found: Iterable[ImportedImage | LabelProblem]) -> ImportResult:
     return result
 
 
+def leave_out_unannotated(imported: ImportResult) -> ImportResult:
+    """Without the images that have no annotation, of a set that has no good part."""
+    lacking = [image for image in imported.images if NO_ANNOTATION in image.converted]
+    images = [image for image in imported.images if NO_ANNOTATION not in image.converted]
+    out = [LabelProblem(i.path, 0, "no annotation", i.path.name, "dropped") for i in lacking]
+    return replace(imported, images=images, left_out=[*imported.left_out, *out])
+
+
 def leave_out_partial(imported: ImportResult) -> ImportResult:
     """Without the images of which something that was drawn is lost.
 

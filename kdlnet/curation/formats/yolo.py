@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,7 +47,17 @@ def import_yolo(source: Path, options: ImportOptions) -> ImportResult:
         else _image(image, images[image], names, read)
         for image in sorted(images)
     )
+    if yaml and source.is_dir():
+        found.left_out.extend(_unlisted(source, images))
     return replace(found, names=names, warnings=tuple(unread.lines(len(images))))
+
+
+def _unlisted(source: Path, images: _Images) -> Iterator[LabelProblem]:
+    """Images with a label file of their own that no split names."""
+    read = {label_path(image) for image in images}
+    for image in map(Path.absolute, images_below(source)):
+        if image not in images and (file := label_path(image)) not in read and file.is_file():
+            yield LabelProblem(image, 0, "no split", image.name, "dropped")
 
 
 def _find_yaml(source: Path) -> Path | None:

@@ -65,6 +65,15 @@ def test_yaml_of_another_name_or_named_itself(bare, tmp_path):
     assert read(bare)[1].names == ("dent", "long scratch")
 
 
+def test_labelled_images_that_no_split_names_are_counted(bare):
+    save_image(bare / "train/images/good.jpg")  # without labels, in a split
+    save_image(bare / "more/images/loose.jpg")
+    (bare / "parts.yaml").write_text("train: train/images\nnames: [a, b]\n")
+    images, result = read(bare)
+    assert set(images) == {"train.jpg", "good.jpg"}
+    assert [(p.file.name, p.reason) for p in result.left_out] == [("valid.jpg", "no split")]
+
+
 def test_faulty_folders_are_errors(bare):
     (bare / "classes.txt").write_text("dent\ndent\n")
     with pytest.raises(DataError, match="class 'dent' appears twice"):
