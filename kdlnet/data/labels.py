@@ -62,6 +62,8 @@ _ADVICE = {
     "no annotation": "every image of this set has one: bring its file",
     "not listed": "the annotations do not speak of this image: whether it is good is not known",
     "empty mask": "neither a good part nor a box: mend the mask or move the image",
+    "faint region": "below half of the mask's range beside stronger ones: paint it white, or black "
+    "where it is none",
     "partial": "what was drawn there would be learned as background: mend it, or keep the image "
     "without it with --keep-partial",
     "category": "its category is none of the file's: add it to the list of categories",

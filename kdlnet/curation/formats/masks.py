@@ -99,24 +99,35 @@ def _image(
         value = f"mask {pixels.shape[1]}x{pixels.shape[0]}, image {size[1]}x{size[0]}"
         return LabelProblem(image, 0, "size", value, "dropped")
     try:
-        layers = list(_layers(pixels, _class_of(image, folders, options), options))
+        shapes, lost = _shapes(pixels, _class_of(image, folders, options), options)
     except Unusable as fault:
         return LabelProblem(image, 0, str(fault), mask.name, "dropped")
-    shapes: list[Shape] = []
-    problems: list[LabelProblem] = []
-    tiny: list[int] = []
-    for name, marked in layers:
-        regions, small = _regions(marked, options.min_area)
-        tiny += small
-        shapes += [Shape(0, name, box, "mask", outline=outline) for box, outline in regions]
-        values = [f"{name}, area {area}" for area in small]
-        problems += [LabelProblem(mask, 0, "small region", text, "dropped") for text in values]
-    if options.good and not shapes:
+    if options.good and not shapes and all(reason == "small region" for reason, _, _ in lost):
         # The folder says defect, the mask says nothing: neither a good part nor a usable example.
-        value = f"largest region has {max(tiny, default=0)} pixels"
+        value = f"largest region has {max((area for *_, area in lost), default=0)} pixels"
         return LabelProblem(image, 0, "empty mask", value, "dropped")
     result = imported_image(image, size, shapes, mask)
+    problems = [
+        LabelProblem(mask, 0, reason, f"{name}, area {area}", "dropped")
+        for reason, name, area in lost
+    ]
     return replace(result, problems=(*result.problems, *problems))
+
+
+def _shapes(
+    pixels: ImageArray, name: str, options: ImportOptions
+) -> tuple[list[Shape], list[tuple[str, str, int]]]:
+    """What a mask marks; and of what is no shape the reason, the class and the area in pixels."""
+    shapes: list[Shape] = []
+    lost: list[tuple[str, str, int]] = []
+    for own, marked in _layers(pixels, name, options):
+        regions, small = _regions(marked, options.min_area)
+        shapes += [Shape(0, own, box, "mask", outline=outline) for box, outline in regions]
+        lost += [("small region", own, area) for area in small]
+    for area in [] if options.class_from == "value" else _faint(pixels):
+        reason = "faint region" if area >= options.min_area else "small region"
+        lost.append((reason, name, area))
+    return shapes, lost
 
 
 def _class_of(image: Path, folders: tuple[str, ...], options: ImportOptions) -> str:
@@ -148,7 +159,7 @@ def _layers(
     """
     if options.class_from != "value":
         values = pixels.max(axis=2)
-        half = np.iinfo(values.dtype.name).max // 2
+        half = _full(values) // 2
         yield name, values > half if int(values.max()) > half else values > 0
         return
     colour = not is_grey(pixels)
@@ -161,6 +172,25 @@ def _layers(
         key = f"#{code:06x}" if colour else str(code)
         if not options.values or key in options.values:
             yield options.class_name or options.values.get(key, key), codes == code
+
+
+def _faint(pixels: ImageArray) -> list[int]:
+    """Areas of the 8-connected regions that end below half of the range where others do not.
+
+    What touches a stronger region is its soft edge, and below an eighth is what compression leaves.
+    """
+    values = pixels.max(axis=2)
+    full = _full(values)
+    if int(values.max()) <= full // 2:
+        return []
+    _, numbers = cv2.connectedComponents((values > 0).astype(np.uint8), connectivity=8)
+    areas = np.bincount(numbers[values > full // 8])
+    areas[np.unique(numbers[values > full // 2])] = 0
+    return areas[areas > 0].tolist()
+
+
+def _full(values: ImageArray) -> int:
+    return int(np.iinfo(values.dtype.name).max)
 
 
 def _regions(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kdlnet.curation.formats.imported import ImportOptions
+from kdlnet.curation.formats.imported import ImportOptions, leave_out_partial
 from kdlnet.curation.formats.masks import import_masks
 from kdlnet.errors import DataError
 
@@ -69,6 +69,46 @@ def test_soft_edges_do_not_grow_the_box_and_small_numbers_count(tiles):
     assert read(tiles)[0]["MT_Crack/Imgs/1.jpg"].boxes.tolist() == [[10, 10, 30, 20]]
     save_mask(tiles / "MT_Crack/Imgs/1.png", (10, 10, 30, 20), value=65535, dtype=np.uint16)
     assert read(tiles)[0]["MT_Crack/Imgs/1.jpg"].boxes.tolist() == [[10, 10, 30, 20]]
+
+
+def save_pixels(file, pixels):
+    file.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+
+
+@pytest.mark.parametrize(("strong", "weak"), [(200, 100), (255, 60), (40_000, 9000)])
+def test_region_that_is_faint_beside_a_strong_one_makes_the_image_partial(tiles, strong, weak):
+    mask = np.zeros((40, 60), np.uint16 if strong > 255 else np.uint8)
+    mask[5:15, 5:25], mask[25:30, 40:50] = strong, weak
+    save_pixels(tiles / "MT_Crack/Imgs/1.png", mask)
+    result = import_masks(tiles, ImportOptions(good=("MT_Free",)))
+    (image,) = [i for i in result.images if i.path.parts[-3] == "MT_Crack"]
+    assert image.boxes.tolist() == [[5, 5, 25, 15]]
+    found = [(problem.reason, problem.value) for problem in image.problems]
+    assert found == [("faint region", "MT_Crack, area 50")]
+    kept = leave_out_partial(result)
+    assert [problem.reason for problem in kept.left_out] == ["partial"]
+    mask[5:15, 5:25] = weak  # alone the two are as strong as each other
+    save_pixels(tiles / "MT_Crack/Imgs/1.png", mask)
+    assert len(read(tiles)[0]["MT_Crack/Imgs/1.jpg"].boxes) == 2
+
+
+def test_soft_edges_specks_and_compression_are_no_faint_regions(tiles):
+    mask = np.zeros((40, 60), np.uint8)
+    mask[10:20, 10:30], mask[9:21, 30:34], mask[21, 34:40] = 255, 100, 90  # a tail, by its corner
+    mask[30:38, 2:40:2] = 20
+    save_pixels(tiles / "MT_Crack/Imgs/1.png", mask)
+    assert read(tiles)[0]["MT_Crack/Imgs/1.jpg"].problems == ()
+    mask[35, 50:54] = 80
+    save_pixels(tiles / "MT_Crack/Imgs/1.png", mask)
+    (problem,) = read(tiles)[0]["MT_Crack/Imgs/1.jpg"].problems
+    assert (problem.reason, problem.value) == ("small region", "MT_Crack, area 4")
+    mask = np.zeros((40, 60), np.uint8)
+    cv2.ellipse(mask, (22, 17), (11, 5), 30, 0, 360, 255, -1)
+    for quality in (20, 50, 75, 95):
+        data = cv2.imencode(".jpg", mask, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        save_pixels(tiles / "MT_Crack/Imgs/1.png", cv2.imdecode(data, cv2.IMREAD_GRAYSCALE))
+        found = read(tiles)[0]["MT_Crack/Imgs/1.jpg"]
+        assert len(found.boxes) == 1 and {p.reason for p in found.problems} <= {"small region"}
 
 
 def test_defect_folder_with_an_empty_mask_is_not_a_good_part(tiles):
