@@ -64,6 +64,7 @@ _ADVICE = {
     "empty mask": "neither a good part nor a box: mend the mask or move the image",
     "faint region": "below half of the mask's range beside stronger ones: paint it white, or black "
     "where it is none",
+    "marked good part": "its folder says good, its mask does not: empty the mask or move the image",
     "partial": "what was drawn there would be learned as background: mend it, or keep the image "
     "without it with --keep-partial",
     "category": "its category is none of the file's: add it to the list of categories",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -29,10 +29,20 @@ from kdlnet.data.outlines import Outline, outline_around
 from kdlnet.errors import DataError
 from kdlnet.images.read import ImageArray, is_grey, palette_indices, read_image
 from kdlnet.utils.text import plain
+from kdlnet.utils.words import counted
 
 # What counts the images of a class: "_12", " (3)", "-004".
 _NUMBER = re.compile(r"[\s_.-]*[(\[]?\d+[)\]]?$")
 _MOST_VALUES = 64  # more are soft edges or noise, not classes
+
+
+@dataclass(frozen=True)
+class _Lost:
+    """A region of ``area`` pixels that becomes no box."""
+
+    reason: str
+    name: str
+    area: int
 
 
 def import_masks(source: Path, options: ImportOptions) -> ImportResult:
@@ -42,8 +52,9 @@ def import_masks(source: Path, options: ImportOptions) -> ImportResult:
     beside a JPEG or lies in a folder such as ``masks``. With ``images`` all images are below that
     folder and all masks below ``source``, in the same folders of both. Images with neither are
     left out: whether they are good is not known. So are images and masks of which several fit each
-    other. Once ``good`` is given, so are images of other folders whose mask is empty. Raises
-    DataError when there is no mask, no folder is ``good``, or ``values`` would name no class.
+    other, and those of ``good`` folders whose mask marks something. Once ``good`` is given, so are
+    images of other folders whose mask is empty. Raises DataError when there is no mask, no folder
+    is ``good``, or ``values`` would name no class.
     """
     if options.values and options.class_from != "value":
         raise DataError(
@@ -85,9 +96,10 @@ def _image(
     source: Path, image: Path, found: MaskFiles, options: ImportOptions
 ) -> ImportedImage | LabelProblem:
     folders, mask = folders_below(source, image), found.mask_of.get(image)
+    good = bool(_words(source, image, options) & set(options.good))
     try:
         size = size_of(image)
-        if _words(source, image, options) & set(options.good):
+        if good and mask is None:
             return imported_image(image, size, [], image)
         if mask is None:
             reason = "ambiguous" if image in found.unclear else "no mask"
@@ -99,34 +111,47 @@ def _image(
         value = f"mask {pixels.shape[1]}x{pixels.shape[0]}, image {size[1]}x{size[0]}"
         return LabelProblem(image, 0, "size", value, "dropped")
     try:
-        shapes, lost = _shapes(pixels, _class_of(image, folders, options), options)
+        name = "good" if good else _class_of(image, folders, options)
+        shapes, lost = _shapes(pixels, name, options)
     except Unusable as fault:
         return LabelProblem(image, 0, str(fault), mask.name, "dropped")
-    if options.good and not shapes and all(reason == "small region" for reason, _, _ in lost):
-        # The folder says defect, the mask says nothing: neither a good part nor a usable example.
-        value = f"largest region has {max((area for *_, area in lost), default=0)} pixels"
-        return LabelProblem(image, 0, "empty mask", value, "dropped")
+    if contrary := _contradiction(good, shapes, lost, options):
+        return LabelProblem(image, 0, *contrary, "dropped")
     result = imported_image(image, size, shapes, mask)
-    problems = [
-        LabelProblem(mask, 0, reason, f"{name}, area {area}", "dropped")
-        for reason, name, area in lost
-    ]
+    if good:  # stray pixels make no defect of it
+        return result
+    values = [(each.reason, f"{each.name}, area {each.area}") for each in lost]
+    problems = [LabelProblem(mask, 0, reason, value, "dropped") for reason, value in values]
     return replace(result, problems=(*result.problems, *problems))
+
+
+def _contradiction(
+    good: bool, shapes: list[Shape], lost: list[_Lost], options: ImportOptions
+) -> tuple[str, str] | None:
+    """Reason and value where the folder says defect and the mask nothing, or the other way round:
+    neither a good part nor a usable example."""
+    regions = len(shapes) + sum(each.reason != "small region" for each in lost)
+    if good and regions:
+        return "marked good part", f"{counted(regions, 'region')} in its mask"
+    if options.good and not good and not regions:
+        largest = max((each.area for each in lost), default=0)
+        return "empty mask", f"largest region has {largest} pixels"
+    return None
 
 
 def _shapes(
     pixels: ImageArray, name: str, options: ImportOptions
-) -> tuple[list[Shape], list[tuple[str, str, int]]]:
-    """What a mask marks; and of what is no shape the reason, the class and the area in pixels."""
+) -> tuple[list[Shape], list[_Lost]]:
+    """What a mask marks, and its regions that are no shapes."""
     shapes: list[Shape] = []
-    lost: list[tuple[str, str, int]] = []
+    lost: list[_Lost] = []
     for own, marked in _layers(pixels, name, options):
         regions, small = _regions(marked, options.min_area)
         shapes += [Shape(0, own, box, "mask", outline=outline) for box, outline in regions]
-        lost += [("small region", own, area) for area in small]
+        lost += [_Lost("small region", own, area) for area in small]
     for area in [] if options.class_from == "value" else _faint(pixels):
         reason = "faint region" if area >= options.min_area else "small region"
-        lost.append((reason, name, area))
+        lost.append(_Lost(reason, name, area))
     return shapes, lost
 
 
@@ -186,7 +211,7 @@ def _faint(pixels: ImageArray) -> list[int]:
     _, numbers = cv2.connectedComponents((values > 0).astype(np.uint8), connectivity=8)
     areas = np.bincount(numbers[values > full // 8])
     areas[np.unique(numbers[values > full // 2])] = 0
-    return areas[areas > 0].tolist()
+    return [int(area) for area in areas if area]
 
 
 def _full(values: ImageArray) -> int:

@@ -121,6 +121,21 @@ def test_defect_folder_with_an_empty_mask_is_not_a_good_part(tiles):
     assert images["MT_Fray/Imgs/1.jpg"].names == () and left_out == []
 
 
+def test_good_folder_with_a_mask_that_marks_something_is_no_good_part(tiles):
+    save_mask(tiles / "MT_Free/Imgs/1.png", (5, 5, 9, 8), (20, 20, 21, 21))  # stray pixels
+    images, left_out = read(tiles, good=("MT_Free",))
+    assert images["MT_Free/Imgs/1.jpg"].names == () and left_out == []
+    assert images["MT_Free/Imgs/1.jpg"].problems == ()
+    save_mask(tiles / "MT_Free/Imgs/1.png", (5, 5, 9, 9), (20, 20, 21, 21))
+    for options in ({}, {"class_from": "value"}):
+        images, (problem,) = read(tiles, good=("MT_Free",), **options)
+        assert set(images) == {"MT_Crack/Imgs/1.jpg", "MT_Fray/Imgs/1.jpg"}
+        assert (problem.reason, problem.value) == ("marked good part", "1 region in its mask")
+    images, left_out = read(tiles, good=("MT_Free",), class_from="value", values={"7": "pit"})
+    assert images["MT_Free/Imgs/1.jpg"].names == ()  # 255 is no defect here
+    assert {problem.reason for problem in left_out} == {"empty mask"}
+
+
 def test_good_folder_needs_no_masks_others_do(tiles):
     (tiles / "MT_Free/Imgs/1.png").unlink()
     (tiles / "MT_Fray/Imgs/1.png").unlink()
@@ -206,6 +221,7 @@ def test_class_from_the_file_name(tmp_path):
         save_mask(tmp_path / f"masks/{name}.png", (1, 1, 9, 9))
     save_image(tmp_path / "images/123.jpg")
     save_mask(tmp_path / "masks/123.png", (1, 1, 9, 9))
+    save_mask(tmp_path / "masks/good-004.png")
     images, left_out = read(tmp_path, class_from="name", good=("good",))
     assert {name: image.names for name, image in images.items()} == {
         "images/crazing_12.jpg": ("crazing",),
