@@ -65,6 +65,7 @@ _ADVICE = {
     "faint region": "below half of the mask's range beside stronger ones: paint it white, or black "
     "where it is none",
     "marked good part": "its folder says good, its mask does not: empty the mask or move the image",
+    "mask in alpha": "its colours are one value, and alpha is not read: save the mask as grey",
     "partial": "what was drawn there would be learned as background: mend it, or keep the image "
     "without it with --keep-partial",
     "category": "its category is none of the file's: add it to the list of categories",

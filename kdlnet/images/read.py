@@ -82,6 +82,17 @@ def palette_indices(path: Path) -> ImageArray | None:
         Image.MAX_IMAGE_PIXELS = limit
 
 
+def alpha_varies(path: Path) -> bool:
+    """Whether the image has alpha, which :func:`read_image` drops, of more than one value."""
+    try:
+        pixels = cv2.imdecode(np.frombuffer(_read_bytes(path), np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:  # none that OpenCV reads
+        return False
+    if pixels is None or pixels.ndim < 3 or pixels.shape[2] < 4:
+        return False
+    return bool(pixels[:, :, 3].min() < pixels[:, :, 3].max())
+
+
 def to_channels(image: ImageArray, channels: int) -> ImageArray:
     """``image`` (H, W, 1 or 3) with ``channels`` of them: luminance for 3 to 1, repeat for 1 to 3.
 

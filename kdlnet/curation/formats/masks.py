@@ -27,7 +27,7 @@ from kdlnet.curation.formats.shapes import Box, Shape, Unusable
 from kdlnet.data.labels import LabelProblem
 from kdlnet.data.outlines import Outline, outline_around
 from kdlnet.errors import DataError
-from kdlnet.images.read import ImageArray, is_grey, palette_indices, read_image
+from kdlnet.images.read import ImageArray, alpha_varies, is_grey, palette_indices, read_image
 from kdlnet.utils.text import plain
 from kdlnet.utils.words import counted
 
@@ -111,6 +111,8 @@ def _image(
         value = f"mask {pixels.shape[1]}x{pixels.shape[0]}, image {size[1]}x{size[0]}"
         return LabelProblem(image, 0, "size", value, "dropped")
     try:
+        if in_alpha(mask, pixels):
+            raise Unusable("mask in alpha")
         name = "good" if good else _class_of(image, folders, options)
         shapes, lost = _shapes(pixels, name, options)
     except Unusable as fault:
@@ -172,6 +174,11 @@ def _read_mask(file: Path, options: ImportOptions) -> ImageArray:
     """The mask (H, W, C); for a palette that tells classes the indices, not the colours."""
     indices = palette_indices(file) if options.class_from == "value" else None
     return read_image(file) if indices is None else indices
+
+
+def in_alpha(file: Path, pixels: ImageArray) -> bool:
+    """Whether the mask in ``file`` marks by its alpha alone: all its ``pixels`` are one value."""
+    return bool(pixels.min() == pixels.max()) and alpha_varies(file)
 
 
 def _layers(

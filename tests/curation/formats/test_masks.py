@@ -136,6 +136,22 @@ def test_good_folder_with_a_mask_that_marks_something_is_no_good_part(tiles):
     assert {problem.reason for problem in left_out} == {"empty mask"}
 
 
+@pytest.mark.parametrize("channels", [2, 4])
+@pytest.mark.parametrize("colour", [0, 255])
+def test_mask_that_is_in_its_alpha_alone_is_left_out(tiles, channels, colour):
+    alpha = np.zeros((40, 60), np.uint8)
+    alpha[5:15, 5:25] = 255
+    for name in ("MT_Crack", "MT_Free"):
+        pixels = np.dstack([np.full_like(alpha, colour)] * (channels - 1) + [alpha])
+        Image.fromarray(pixels).save(tiles / f"{name}/Imgs/1.png")
+    images, left_out = read(tiles, good=("MT_Free",))
+    assert set(images) == {"MT_Fray/Imgs/1.jpg"}
+    assert [problem.reason for problem in left_out] == ["mask in alpha"] * 2
+    pixels = np.dstack([alpha] * 3 + [np.full_like(alpha, 9)])  # alpha of one value says nothing
+    save_pixels(tiles / "MT_Crack/Imgs/1.png", pixels)
+    assert read(tiles)[0]["MT_Crack/Imgs/1.jpg"].boxes.tolist() == [[5, 5, 25, 15]]
+
+
 def test_good_folder_needs_no_masks_others_do(tiles):
     (tiles / "MT_Free/Imgs/1.png").unlink()
     (tiles / "MT_Fray/Imgs/1.png").unlink()
