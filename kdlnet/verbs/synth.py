@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from kdlnet.curation.formats.masks import marked_by_masks
 from kdlnet.curation.synth.defects import DEFECTS
 from kdlnet.curation.synth.image import CLASSES, SynthImage, draw_image
 from kdlnet.curation.synth.onto import SHAPES, draw_onto
@@ -151,12 +152,15 @@ def _good_parts(good: str, data_root: Path | None, on_event: Listener) -> list[P
 def _unmarked(folder: Path) -> tuple[list[Path], list[str]]:
     """The images below ``folder`` in which nothing was drawn, and what to say of the others."""
     left = LeftOut()
-    found = sorted(images_below(folder, left.results, left.unread))
+    masks, drawn = marked_by_masks(folder)
+    everything = sorted(images_below(folder, left.results, left.unread))
+    found = [image for image in everything if image not in masks]
     marked = {image for image in found if any(read_rows(label_path(image)))}
     unread = find_unread(found, found, LabelReader(found, ANY_CLASS))
     known = marked | set(unread.elsewhere)
     free = [image for image in found if not label_path(image).is_file() and image not in known]
     named = named_in_sets(folder, free)
+    masked = [image for image in free if image in drawn]
     lines = [*left.lines(), *unread.doubts(len(found))]
     of = f"of {counted(len(found), 'image')}"
     if marked:
@@ -164,13 +168,22 @@ def _unmarked(folder: Path) -> tuple[list[Path], list[str]]:
     if unread.elsewhere:
         why = f"their label files are not where they are looked for, first {unread.first()}"
         lines.append(f"not drawn on {len(unread.elsewhere)} {of}: {why}")
+    if len(everything) > len(found):
+        count = counted(len(everything) - len(found), "mask")
+        lines.append(f"not drawn on {count} of images: kdlnet data convert masks reads them")
+    if masked:
+        why = (
+            "their masks mark something: use kdlnet data convert masks, and draw onto what it makes"
+        )
+        lines.append(f"not drawn on {len(masked)} {of}: {why}")
     if named:
         file, command = next(iter(named.values()))
         why = (
             f"{str(file)!r} names them, another tool's: use {command}, and draw onto what it makes"
         )
         lines.append(f"not drawn on {len(named)} {of}: {why}")
-    return [image for image in found if image not in known and image not in named], lines
+    known |= {*masked, *named}
+    return [image for image in found if image not in known], lines
 
 
 def _split(count: int, val_share: float, test_share: float) -> dict[str, range]:

@@ -20,6 +20,8 @@ from kdlnet.events import Message
 from kdlnet.images.read import read_image
 from kdlnet.verbs.synth import synthesize, synthesize_onto
 
+from ..support.layouts import save_image, save_mask
+
 
 def digest(folder):
     files = sorted(file for file in folder.rglob("*") if file.is_file())
@@ -158,6 +160,55 @@ def test_not_drawn_on_images_that_a_file_of_a_whole_set_names(good_parts, tmp_pa
         (good_parts / "images" / image).unlink()
     with pytest.raises(DataError, match=r"no good part to draw on: not drawn on 4 of 4 .*coco"):
         synthesize_onto(str(good_parts / "images"), tmp_path / "none")
+
+
+@pytest.fixture
+def tiles(tmp_path):
+    """As magnetic tile is published: a mask beside each of six images, of which two mark."""
+    for n in range(6):
+        image = tmp_path / f"tiles/{'MT_Crack' if n < 2 else 'MT_Free'}/Imgs/{n}.jpg"
+        save_image(image, 110, 130, 40 * n + 20)
+        save_mask(image.with_suffix(".png"), *[(5, 5, 9, 7)] * (n < 2), size=(110, 130))
+    return tmp_path / "tiles"
+
+
+def test_not_drawn_on_masks_and_what_they_mark(tiles, tmp_path):
+    told = []
+    report = synthesize_onto(str(tiles), tmp_path / "drawn", on_event=told.append)
+    assert report.images == 4
+    masks, marked = [event.text for event in told if isinstance(event, Message)]
+    assert masks == "not drawn on 6 masks of images: kdlnet data convert masks reads them"
+    assert marked.startswith("not drawn on 2 of 6 images: their masks mark something: ")
+    assert "kdlnet data convert masks" in marked
+    images = list_images(find_dataset(str(tmp_path / "drawn")), "train")
+    levels = [int(np.median(read_image(image))) for image in images]
+    assert levels == pytest.approx([100, 140, 180, 220], abs=2)
+    with pytest.raises(DataError, match=r"no good part to draw on: not drawn on 2 of 2 .*masks"):
+        synthesize_onto(str(tiles / "MT_Crack"), tmp_path / "none")
+
+
+@pytest.mark.parametrize("below", ["", "lot 1"])
+def test_not_drawn_on_what_masks_beside_the_images_mark(tmp_path, below):
+    for n in range(4):
+        save_image(tmp_path / "set/images" / below / f"{n}.png", 110, 130)
+    save_mask(tmp_path / "set/Masks" / below / "1_mask.png", (5, 5, 9, 7), size=(110, 130))
+    save_mask(tmp_path / "set/Masks" / below / "2.png", size=(110, 130))
+    (tmp_path / "set/Masks" / below / "3.png").write_bytes(b"no picture")
+    told = []
+    parts = str(tmp_path / "set/images" / below)
+    report = synthesize_onto(parts, tmp_path / "drawn", on_event=told.append)
+    assert report.images == 2
+    (line,) = [event.text for event in told if isinstance(event, Message)]
+    assert line.startswith("not drawn on 2 of 4 images: their masks mark something")
+
+
+def test_parts_that_are_only_called_like_masks_are_drawn_on(tmp_path):
+    for name in ("label/1.png", "label/2.png", "cap/1.png", "face_mask.png", "gt.png", "a.jpg"):
+        save_image(tmp_path / "parts" / name, 110, 130)
+    told = []
+    report = synthesize_onto(str(tmp_path / "parts"), tmp_path / "drawn", on_event=told.append)
+    assert report.images == 6
+    assert not [event for event in told if isinstance(event, Message)]
 
 
 def test_nothing_to_draw_on_or_with_is_one_line(good_parts, tmp_path):

@@ -22,9 +22,16 @@ from kdlnet.curation.formats.imported import (
     ImportResult,
     sort_out,
 )
-from kdlnet.curation.formats.mask_files import CONTAINERS, MaskFiles, find_masks, folders_below
+from kdlnet.curation.formats.mask_files import (
+    CONTAINERS,
+    MASK_FOLDERS,
+    MaskFiles,
+    find_masks,
+    folders_below,
+)
 from kdlnet.curation.formats.shapes import Box, Shape, Unusable
 from kdlnet.data.labels import LabelProblem
+from kdlnet.data.other_tools import IMAGE_FOLDERS, folders_in
 from kdlnet.data.outlines import Outline, outline_around
 from kdlnet.errors import DataError
 from kdlnet.images.read import ImageArray, alpha_varies, is_grey, palette_indices, read_image
@@ -76,6 +83,39 @@ def import_masks(source: Path, options: ImportOptions) -> ImportResult:
     for reason, masks in (("ambiguous", found.unclear_masks), ("no image", found.alone)):
         imported += [LabelProblem(mask, 0, reason, mask.name, "dropped") for mask in masks]
     return sort_out(imported)
+
+
+def marked_by_masks(folder: Path) -> tuple[set[Path], set[Path]]:
+    """Masks among the images below ``folder``, and the images that their masks mark.
+
+    Masks lie among the images, or in a folder such as ``masks`` beside one such as ``images``. A
+    mask that cannot be read marks, and so do several that fit one image: nobody knows.
+    """
+    masks: set[Path] = set()
+    marked: set[Path] = set()
+    for source in (folder, *_mask_folders(folder)):
+        found = find_masks(source, folder)
+        masks.update(found.mask_of.values(), found.unclear_masks)
+        marked |= found.unclear.intersection(found.images)
+        marked |= {image for image, mask in found.mask_of.items() if _marks(mask)}
+    return masks, marked
+
+
+def _mask_folders(folder: Path) -> Iterator[Path]:
+    """Where the masks of the images in ``folder`` lie if they mirror ``images``."""
+    parts = folder.absolute().parts
+    for at in [n for n, part in enumerate(parts) if plain(part) in IMAGE_FOLDERS][-1:]:
+        for place in folders_in(Path(*parts[:at])):
+            if plain(place.name) in MASK_FOLDERS:
+                yield place.joinpath(*parts[at + 1 :])
+
+
+def _marks(mask: Path) -> bool:
+    try:
+        pixels = read_image(mask)
+        return bool(pixels.any()) or in_alpha(mask, pixels)
+    except DataError:
+        return True
 
 
 def _check_good(source: Path, images: list[Path], options: ImportOptions) -> None:
