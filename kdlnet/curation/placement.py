@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, count
@@ -74,16 +75,20 @@ def read_lists(
 ) -> dict[Path, str]:
     """Split of each image in list files of paths relative to one of ``roots``.
 
-    Images that the importer left out may be listed. Raises DataError for a list that cannot be
-    read, an image that is not in the source and one that is in two splits.
+    Paths in another case or Unicode form are found where one image alone is so called. Images
+    that the importer left out may be listed. Raises DataError for a list that cannot be read, an
+    image that is not in the source and one that is in two splits.
     """
     known = {image.path for image in imported.images}
     known |= {problem.file for problem in imported.left_out}
+    alike: dict[str, set[Path]] = defaultdict(set)
+    for path in known:
+        alike[plain(str(path))].add(path)
     listed: dict[Path, str] = {}
     for split, file in files.items():
         if split not in SPLITS:
             raise DataError(unknown("split", split, SPLITS))
-        images = [_resolve(line, roots, known) for line in _read_lines(file)]
+        images = [_resolve(line, roots, alike) for line in _read_lines(file)]
         missing = [image for image in images if image not in known]
         if missing:
             raise DataError(
@@ -98,9 +103,12 @@ def read_lists(
     return listed
 
 
-def _resolve(line: str, roots: Sequence[Path], known: set[Path]) -> Path:
+def _resolve(line: str, roots: Sequence[Path], alike: Mapping[str, set[Path]]) -> Path:
     places = [Path(os.path.normpath(root / line)) for root in roots]
-    return next((place for place in places if place in known), places[-1])
+    found = [(place, alike.get(plain(str(place)), set())) for place in places]
+    exact = next((place for place, paths in found if place in paths), None)
+    loose = (next(iter(paths)) for _, paths in found if len(paths) == 1)
+    return exact or next(loose, places[-1])
 
 
 def _read_lines(file: Path) -> list[str]:

@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from kdlnet.curation.formats.imported import (
+    ImportedImage,
     ImportOptions,
     ImportResult,
     leave_out_partial,
@@ -24,6 +26,7 @@ from kdlnet.data.schema import CatalogEntry, Expected, Layout
 from kdlnet.errors import DataError, unknown
 from kdlnet.events import Listener, ignore
 from kdlnet.images.read import IMAGE_SUFFIXES
+from kdlnet.utils.text import plain
 from kdlnet.verbs.convert import read_source, write_dataset
 
 
@@ -56,7 +59,8 @@ def prepare(
     target = find_dataset(name).root if out is None else out
     images = _subfolder(folder, entry.layout.images) if entry.layout.images else None
     options = ImportOptions(good=entry.layout.good, images=images)
-    whole, roots = read_source(entry.layout.format, folder, target, options)
+    found, roots = read_source(entry.layout.format, folder, target, options)
+    whole = _as_published(found, entry.names)
     if entry.expected is not None and entry.expected.good == 0:
         whole = leave_out_unannotated(whole)
     imported = whole if keep_partial else leave_out_partial(whole)
@@ -153,6 +157,17 @@ def _subfolder(folder: Path, name: str) -> Path:
     if name in _names(folder):
         return exact
     return next((folder / own for own in _names(folder) if own.lower() == name.lower()), exact)
+
+
+def _as_published(imported: ImportResult, names: Sequence[str]) -> ImportResult:
+    """Classes that differ from one of ``names`` in case or Unicode form alone take its name."""
+    own = {plain(name): name for name in names} | {name: name for name in names}
+
+    def published(image: ImportedImage) -> ImportedImage:
+        found = (own.get(name, own.get(plain(name), name)) for name in image.names)
+        return replace(image, names=tuple(found))
+
+    return replace(imported, images=[published(image) for image in imported.images])
 
 
 def _check_classes(name: str, folder: Path, imported: ImportResult, names: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from kdlnet.data.listing import list_images
 from kdlnet.errors import DataError
 from kdlnet.verbs.prepare import prepare
 
-from ..support.layouts import save_image, save_xml
+from ..support.layouts import save_image, save_mask, save_xml
 from .test_convert import lists, tree
 
 CATALOG = """
@@ -26,6 +26,10 @@ tiles:
   train: train.txt
   names: [short, spur]
   layout: {format: voc, folders: [images, Annotations], images: images}
+masked:
+  train: train.txt
+  names: [MT_Crack]
+  layout: {format: masks, folders: [MT_Crack, MT_Free], good: [MT_Free]}
 made:
   train: train.txt
   names: [short]
@@ -94,6 +98,17 @@ def test_layout_in_another_case_and_one_that_is_not_there(boards, tmp_path):
         prepare("boards", boards, tmp_path / "new")
     with pytest.raises(DataError, match=r"nowhere' does not exist"):
         prepare("boards", tmp_path / "nowhere", tmp_path / "new")
+
+
+def test_folders_of_classes_in_another_case(boards, tmp_path):
+    source = tmp_path / "tiles"
+    for folder in ("mt_crack", "mt_free"):
+        image = save_image(source / folder / "Imgs/1.jpg")
+        save_mask(image.with_suffix(".png"), *[(5, 5, 25, 15)] * (folder == "mt_crack"))
+    splits = lists(tmp_path, train=["MT_Crack/Imgs/1.jpg"], val=["MT_Free/Imgs/1.jpg"])
+    report = prepare("masked", source, tmp_path / "out", splits=splits)
+    assert report.names == ("MT_Crack",) and report.left_out == {} and report.warnings == ()
+    assert {split: found.boxes for split, found in report.splits.items()} == {"train": 1, "val": 0}
 
 
 def test_two_layouts_side_by_side_are_for_the_user_to_choose(boards, tmp_path):

@@ -119,10 +119,10 @@ def _marks(mask: Path) -> bool:
 
 
 def _check_good(source: Path, images: list[Path], options: ImportOptions) -> None:
-    known = {word for image in images for word in _words(source, image, options)}
+    known = {plain(word): word for image in images for word in _words(source, image, options)}
     for name in options.good:
-        if name not in known:
-            found = ", ".join(sorted(known))
+        if plain(name) not in known:
+            found = ", ".join(sorted(known.values()))
             raise DataError(f"good class {name!r} is not a folder of {str(source)!r}: {found}")
 
 
@@ -136,7 +136,7 @@ def _image(
     source: Path, image: Path, found: MaskFiles, options: ImportOptions
 ) -> ImportedImage | LabelProblem:
     folders, mask = folders_below(source, image), found.mask_of.get(image)
-    good = bool(_words(source, image, options) & set(options.good))
+    good = not set(map(plain, options.good)).isdisjoint(map(plain, _words(source, image, options)))
     try:
         size = size_of(image)
         if good and mask is None:

@@ -222,8 +222,9 @@ def test_mask_of_another_size_leaves_the_image_out(tiles):
 
 
 def test_wrong_good_folder_and_no_masks_are_errors(tiles):
-    with pytest.raises(DataError, match=r"'MT_free' is not a folder.*MT_Free"):
-        read(tiles, good=("MT_free",))
+    with pytest.raises(DataError, match=r"'free' is not a folder.*MT_Free"):
+        read(tiles, good=("free",))
+    assert len(read(tiles, good=("mt_FREE",))[0]) == 3
     for file in tiles.rglob("*.png"):
         file.unlink()
     with pytest.raises(DataError, match="no masks"):
