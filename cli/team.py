@@ -23,6 +23,7 @@ from typing import IO
 
 import typer
 
+from kdlnet.errors import AGAIN
 from kdlnet.utils.threads import usable_threads
 
 from .errors import LOST, TEAM, UsageProblem
@@ -43,7 +44,7 @@ class Work:
     leader: bool
 
 
-TRAINING = Work("training", "go on from last.pt with --resume", leader=True)
+TRAINING = Work("training", AGAIN, leader=True)
 PREDICTION = Work("prediction", "give the same command again: it goes on", leader=False)
 
 

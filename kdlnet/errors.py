@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+AGAIN = "go on with --resume, or give the same command again where there is no last.pt yet"
+"""What to do with a training that was cut off."""
+
 
 class KdlnetError(Exception):
     """A problem the user can mend. The command line prints it as one line and exits with 1."""

@@ -90,8 +90,8 @@ class Unread:
         if self.shared:
             one, two = self.shared[0]
             lines.append(
-                f"{len(self.shared)} of {images} images get the boxes of another one, whose label "
-                f"file they share, first {two.name!r} and {one.name!r}: rename one of them"
+                f"{len(self.shared)} of {images} images are read with the label file of another "
+                f"one, first {two.name!r} with that of {one.name!r}: rename one of them"
             )
         if not self.ownerless:
             return lines

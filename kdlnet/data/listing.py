@@ -89,10 +89,10 @@ def entry_path(info: DatasetInfo, entry: str) -> Path:
 
 def entry_pattern(info: DatasetInfo, path: Path) -> str:
     """The pattern ``path`` of an entry, in which folders around the dataset are no patterns."""
-    around = next(
-        folder for folder in (info.root, *info.root.parents) if path.is_relative_to(folder)
-    )
-    return str(Path(glob.escape(str(around)), path.relative_to(around)))
+    for folder in (info.root, *info.root.parents):
+        if path.is_relative_to(folder):
+            return str(Path(glob.escape(str(folder)), path.relative_to(folder)))
+    return str(path)  # on another drive
 
 
 def _listed_images(info: DatasetInfo, file: Path) -> list[str]:

@@ -55,21 +55,21 @@ def named_in_sets(folder: Path, images: Sequence[Path]) -> dict[Path, tuple[Path
     found: dict[Path, tuple[Path, str]] = {}
     for file in _candidates(folder):
         tool, names = _contents(file)
+        places = (file.parent, *folders_in(file.parent)) if names else ()
         for name in names:
             base = name.replace("\\", "/").rpartition("/")[2]
             called = alike.get(plain(base), [])
             near = [image for image in called if image.is_relative_to(file.parent)]
-            if called and not near and _lies_at(file.parent, name, base):
+            if called and not near and _lies_in(places, name, base):
                 continue
             for image in near or called:
                 found.setdefault(image, (file, f"kdlnet data convert {tool}"))
     return found
 
 
-def _lies_at(place: Path, name: str, base: str) -> bool:
-    """Whether an image that is not asked for lies where a file in ``place`` names it."""
-    places = (place, *(place / folder for folder in names_in(place, folders=True)))
-    return any(os.path.lexists(one / each) for one in places for each in {name, base})
+def _lies_in(places: Sequence[Path], name: str, base: str) -> bool:
+    """Whether an image that is not asked for lies where a file beside ``places`` names it."""
+    return any(os.path.lexists(place / each) for place in places for each in {name, base})
 
 
 def _candidates(folder: Path) -> Iterator[Path]:

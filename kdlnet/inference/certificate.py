@@ -42,5 +42,5 @@ def publish(staged: Sequence[Path], folder: Path, certificate: Path, facts: dict
 
     Raises KdlnetError.
     """
-    copies = {folder / source.name: source.read_bytes() for source in reversed(staged)}
+    copies = {folder / source.name: source.read_bytes() for source in staged}
     write_together({certificate: as_json(facts)} | copies)

@@ -93,4 +93,4 @@ def _copy_openvino(source: Path, path: Path, facts: Facts) -> None:
 
     graph = _IN_XML.sub(change, graph, count=1)
     graph = sealed(graph + numbers)[: len(graph)]
-    write_together({path.with_suffix(".bin"): numbers, path: graph})
+    write_together({path: graph, path.with_suffix(".bin"): numbers})

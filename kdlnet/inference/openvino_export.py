@@ -7,12 +7,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from kdlnet.errors import KdlnetError
 from kdlnet.inference.export_network import header_of
 from kdlnet.inference.exported import METADATA_KEY
 from kdlnet.inference.layouts import Layout
 from kdlnet.inference.onnx_export import onnx_model
 from kdlnet.inference.weights import Weights
-from kdlnet.utils.files import write_together
+from kdlnet.utils.files import advice_at, write_together
 from kdlnet.utils.packages import optional_package
 from kdlnet.utils.seal import sealed
 
@@ -35,7 +36,11 @@ def save_openvino(model: Any, header: dict[str, Any], path: Path, half: bool = F
     numbers = path.with_suffix(".bin")
     with TemporaryDirectory() as folder:
         raw = Path(folder, path.name)
-        openvino.save_model(model, raw, compress_to_fp16=half)
+        try:
+            openvino.save_model(model, raw, compress_to_fp16=half)
+        except RuntimeError as error:  # of a full disk, too
+            reason = str(error).strip().split("\n")[-1]
+            raise KdlnetError(f"cannot write {str(raw)!r}: {reason}; {advice_at(raw)}") from None
         content = raw.with_suffix(".bin").read_bytes()
         graph = sealed(raw.read_bytes() + content)[: raw.stat().st_size]
-    write_together({numbers: content, path: graph})
+    write_together({path: graph, numbers: content})

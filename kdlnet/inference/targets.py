@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from kdlnet.errors import KdlnetError, WeightsError
+from kdlnet.inference.exported import METADATA_KEY
 from kdlnet.inference.kinds import WEIGHTS_KINDS, FileKind, kind_of
 from kdlnet.inference.runtimes import open_runtime
 from kdlnet.inference.weights import load_weights
@@ -22,7 +23,7 @@ def check_target(path: Path, kind: FileKind, overwrite: bool) -> None:
     there = to_replace(kind.files(path), overwrite)
     if there:
         try:
-            resumable = _open(path)
+            resumable = not _cut_short(path, kind) and _open(path)
         except WeightsError:
             raise KdlnetError(
                 f"{str(there[0])!r} is no whole file of kdlnet and was left alone: name another "
@@ -34,6 +35,13 @@ def check_target(path: Path, kind: FileKind, overwrite: bool) -> None:
                 "another --out"
             )
     check_writable(path)
+
+
+def _cut_short(path: Path, kind: FileKind) -> bool:
+    """Whether ``path`` is the first of several files of ours, the others of which may be another
+    network's or not there: a kill while they took their names leaves that."""
+    mark = f"<{METADATA_KEY} value=".encode()
+    return len(kind.suffixes) > 1 and path.is_file() and mark in path.read_bytes()
 
 
 def to_replace(files: Iterable[Path], overwrite: bool) -> list[Path]:

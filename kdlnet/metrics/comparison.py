@@ -74,7 +74,25 @@ class Comparison:
         facts = f"AP {ap.difference:+.3f}, 95 % interval {ap.low:+.3f} to {ap.high:+.3f}"
         if not ap.shown:
             return f"no gain shown: {facts} holds zero"
-        return f"{'B' if ap.difference > 0 else 'A'} is better: {facts}"
+        but = f"; but {self.reservation}" if self.reservation else ""
+        return f"{self.better} is better: {facts}{but}"
+
+    @property
+    def better(self) -> str:
+        """The side with the higher AP, shown or not."""
+        return "B" if self.differences["ap"].difference > 0 else "A"
+
+    @property
+    def reservation(self) -> str:
+        """In what verdicts the side with the higher AP is shown to be worse, "" for nothing."""
+        worse = []
+        for kind, what in (("defective", "passes more defective"), ("good", "rejects more good")):
+            test = self.flips.tests[kind]
+            stops = test.only_b - test.only_a if self.better == "B" else test.only_a - test.only_b
+            if test.shown and (stops < 0 if kind == "defective" else stops > 0):
+                alone = f"stopped by A alone {test.only_a}, by B alone {test.only_b}"
+                worse.append(f"{what} parts ({alone}, McNemar p {test.p:.2g})")
+        return f"at its own setting {self.better} {' and '.join(worse)}" if worse else ""
 
     def to_dict(self) -> dict[str, Any]:
         """What comparison.json holds: builtins, always the same keys (docs/metrics.md)."""

@@ -37,6 +37,11 @@ class McNemar:
     p: float | None
     reason: str | None = None
 
+    @property
+    def shown(self) -> bool:
+        """Whether that is more than chance, at 5 %."""
+        return self.p is not None and self.p < 0.05
+
 
 @dataclass(frozen=True, slots=True)
 class Flips:

@@ -93,9 +93,9 @@ class _Column:
     """What one threshold decides: the scores (n,) of the parts, and who is ``bad`` and ``good``.
 
     ``labels`` are the classes that share the threshold; ``best_f1`` is the best one for boxes.
-    Of what good parts are allowed the columns with ``others``, limits of their own, may spend
-    theirs, and ``sharing`` columns the rest in equal parts. All ``columns`` share what may be
-    UNSURE.
+    Of what ``whole``, the limit for all, allows of the good parts, the columns with a ``limit`` of
+    their own may spend theirs in turn, and ``sharing`` columns what ``others`` leave in equal
+    parts. All ``columns`` share what may be UNSURE.
     """
 
     scores: Floats
@@ -104,6 +104,7 @@ class _Column:
     labels: tuple[int, ...]
     name: str
     limit: float | None
+    whole: float | None
     others: tuple[float, ...]
     sharing: int
     columns: int
@@ -141,12 +142,12 @@ def _columns(
     best = best_f1 or [None] * (len(names) + 1)
     if goal.joint:
         whole, labels = scores.max(axis=1), tuple(range(len(names)))
-        yield _Column(whole, ~good, good, labels, "", goal.limit, (), 1, 1, best[-1])
+        yield _Column(whole, ~good, good, labels, "", goal.limit, None, (), 1, 1, best[-1])
         return
     sharing = sum(name not in goal.by_class for name in names)
-    limits = tuple(goal.by_class.values())
+    own = [name for name in names if name in goal.by_class]
     for label, name in enumerate(names):
-        own = name in goal.by_class
+        before = own[: own.index(name)] if name in own else own
         yield _Column(
             scores[:, label],
             parts.shows[:, label],
@@ -154,8 +155,9 @@ def _columns(
             (label,),
             name,
             goal.by_class.get(name, goal.limit),
-            () if own else limits,
-            1 if own else sharing,
+            goal.limit,
+            tuple(goal.by_class[other] for other in before),
+            1 if name in own else sharing,
             len(names),
             best[label],
         )
@@ -166,7 +168,7 @@ def _score(column: _Column, goal: Goal) -> float:
     if goal.kind == "recall":
         return _catching(column, 1 - (column.limit or 0.0))
     if goal.kind == "overkill":
-        return _sparing(column, column.limit or 0.0, column.sharing, column.others)
+        return _sparing(column, column.limit or 0.0, column.sharing, column.whole)
     if goal.kind == "cost" and goal.costs is not None:
         return _cheapest(column, goal.costs)
     if column.best_f1 is None:
@@ -211,7 +213,7 @@ def _catching(column: _Column, limit: float) -> float:
 
 
 def _sparing(
-    column: _Column, limit: float, sharing: int, others: Sequence[float] = (), more: int = 0
+    column: _Column, limit: float, sharing: int, whole: float | None = None, more: int = 0
 ) -> float:
     """The lowest threshold that so few of the good parts reach; ``more`` of them do not count."""
     good = np.sort(column.scores[column.good])[::-1]
@@ -220,8 +222,11 @@ def _sparing(
             "no part is good (without a true box): no threshold can be chosen by what happens to "
             "good parts"
         )
-    left = next(_allowed(len(good), limit)) - sum(next(_allowed(len(good), o)) for o in others)
-    count = max(left, 0) // sharing + more
+    count = next(_allowed(len(good), limit))
+    if whole is not None:
+        spent = sum(next(_allowed(len(good), other)) for other in column.others)
+        count = min(count, max(next(_allowed(len(good), whole)) - spent, 0))
+    count = count // sharing + more
     if count >= len(good) or good[count] == -np.inf:
         return LOWEST
     if good[count] == np.inf:

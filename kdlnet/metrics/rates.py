@@ -38,8 +38,10 @@ def clopper_pearson(count: int, of: int, level: float = LEVEL) -> tuple[float, f
 
 
 def provable(of: int) -> float:
-    """The least limit that ``of`` parts without an event can prove, up to whole thousandths."""
-    return math.ceil(clopper_pearson(0, of)[1] * 1000) / 1000
+    """The least limit that ``of`` parts without an event prove, rounded up to two digits."""
+    bound = clopper_pearson(0, of)[1]
+    unit = 10.0 ** (math.floor(math.log10(bound)) - 1)
+    return float(f"{math.ceil(bound / unit) * unit:.2g}")
 
 
 def parts_needed(limit: float, level: float = LEVEL) -> int | None:
@@ -246,7 +248,7 @@ class VerdictReport:
                 parts = counted(rate.of, f"{kind} part")
                 bound = provable(rate.of)
                 yield (
-                    f"{parts} can prove at best {name} below {bound:.3f} (without one); "
+                    f"{parts} can prove at best {name} below {bound:g} (without one); "
                     f"below 0.010 takes {parts_needed(0.01)}"
                 )
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryFile, gettempdir
 from typing import Any, BinaryIO
 
 import yaml
@@ -19,8 +19,6 @@ import yaml
 from kdlnet.errors import KdlnetError
 from kdlnet.utils.leftovers import lock, remove_temporary
 from kdlnet.utils.manifest import record
-
-_ADVICE = "free some space there or choose another folder with --out"
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -32,7 +30,8 @@ def write_atomic(path: Path, data: bytes) -> None:
 def write_together(contents: Mapping[Path, bytes]) -> None:
     """Writes all the files, as :func:`write_atomic` does: none has its name before all are written.
 
-    The first is named last. Raises KdlnetError, and all are as before.
+    The first is named last. Raises KdlnetError; then all are as before, unless it was a name that
+    could not be taken, as that of a file in use on Windows: those named before it are new.
     """
     with ExitStack() as stack:
         for path, data in contents.items():
@@ -79,13 +78,23 @@ def check_writable(path: Path) -> None:
 
 
 @contextmanager
-def told(path: Path, advice: str = _ADVICE) -> Iterator[None]:
+def told(path: Path, advice: str = "") -> Iterator[None]:
     """Raises KdlnetError, which names ``path`` and says what to do, in place of an OSError."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or error
-        raise KdlnetError(f"cannot write {str(path)!r}: {reason}; {advice}") from None
+        raise KdlnetError(
+            f"cannot write {str(path)!r}: {reason}; {advice or advice_at(path)}"
+        ) from None
+
+
+def advice_at(path: Path) -> str:
+    """What to do where ``path`` cannot be written; it may be on the way to its place."""
+    choose = "choose another folder with --out"
+    if Path(gettempdir()) in path.parents:
+        choose += ", or with TMPDIR for what is temporary"
+    return f"free some space there or {choose}"
 
 
 def open_to_grow(path: Path) -> io.BufferedRandom:

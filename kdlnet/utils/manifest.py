@@ -172,8 +172,10 @@ def _same(path: Path, entries: Iterable[Entry]) -> bool:
 def _matches(path: Path, info: os.stat_result, entry: Entry) -> bool:
     if "grows" in entry:
         return bool(info.st_ino == entry["grows"])
-    if "inode" in entry:  # another name held the same bytes, and must still
-        return info.st_nlink > 1 and bool(info.st_ino == entry["inode"])
+    if "inode" in entry and info.st_nlink == 1:
+        return False  # another name held the same bytes, and does no longer
+    if info.st_nlink > 1 and info.st_ino == entry.get("inode"):
+        return True  # nothing is lost with this one
     if info.st_size != entry.get("size"):
         return False
     digest = entry.get("digest")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
 
 from kdlnet.errors import ConfigError
@@ -16,7 +17,7 @@ _SMALLEST_TILE = 32
 def parse_sides(value: Any) -> tuple[int, int] | None:
     """(H, W) of ``640``, ``"640"``, ``"480x640"`` (H x W) or a pair; None for anything else."""
     parts = value.lower().split("x") if isinstance(value, str) else value
-    if isinstance(parts, int):
+    if isinstance(parts, Integral):
         parts = [parts]
     try:
         numbers = [int(part) for part in parts]

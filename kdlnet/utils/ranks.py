@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from kdlnet.errors import ConfigError, KdlnetError
+from kdlnet.errors import AGAIN, ConfigError, KdlnetError
 
 Made = TypeVar("Made")
 _PATIENCE = timedelta(days=1)
@@ -50,9 +50,7 @@ def together(device: torch.device) -> Iterator[None]:
             isinstance(error, dist.DistError) or any(end in str(error).lower() for end in _ENDS)
         ):
             raise
-        raise PeerLost(
-            "another process of this training ended; go on from last.pt with --resume"
-        ) from None
+        raise PeerLost(f"another process of this training ended; {AGAIN}") from None
     # After an error the others may not answer any more: the end of the process will do.
     dist.destroy_process_group()
 

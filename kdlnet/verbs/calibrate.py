@@ -215,6 +215,11 @@ def _check(goal: Goal, unsure: Unsure | None, names: Sequence[str]) -> None:
     if goal.kind in ("recall", "overkill"):
         for value in limits:
             _share(goal.kind, value, goal.kind == "recall")
+        for name, value in goal.by_class.items():
+            if goal.kind == "overkill" and goal.limit is not None and value > goal.limit:
+                raise ConfigError(
+                    f"overkill {value} of {name!r}: at most {goal.limit}, which is that for all"
+                )
         if not limits:
             raise ConfigError(f"no limit for the {goal.kind}: give a share of the parts")
     if goal.kind == "cost":

@@ -15,6 +15,7 @@ from kdlnet.config import TrainConfig
 from kdlnet.metrics.drift import Change, Drift
 from kdlnet.metrics.evaluation import EvalResult
 from kdlnet.metrics.flips import Flips, McNemar
+from kdlnet.metrics.paired import Difference
 from kdlnet.metrics.rates import PartRates
 from kdlnet_cli.commands.compare import show_comparison
 from kdlnet_cli.console import Console
@@ -357,7 +358,7 @@ def test_env(kdlnet: Command) -> None:
 def test_compare_says_of_which_pair_of_seeds_it_speaks(capsys: pytest.CaptureFixture[str]) -> None:
     chance = McNemar(0, 0, None, "several pairs")
     found: Any = SimpleNamespace(
-        differences={},
+        differences={"ap": Difference(0.1, 0.1, 0.0, -0.1, 0.1)},
         per_class={},
         flips=Flips({"good": {"both OK": 6}}, {"good": chance}, ()),
         shifts=(SimpleNamespace(words="no shift"), SimpleNamespace(words="higher")),

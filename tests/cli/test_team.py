@@ -86,7 +86,7 @@ def test_a_run_survives_what_happens_to_its_processes(tmp_path: Path) -> None:
         assert time.monotonic() - began < DEADLINE
     complaints = [one for one in said.splitlines() if not one.startswith("warning: ")]
     assert len(complaints) == 1 and running.returncode == 1, said
-    assert "process 2 of 2 of this training was killed (SIGKILL); go on from" in complaints[0]
+    assert "process 2 of 2 of this training was killed (SIGKILL); go on with" in complaints[0]
     assert all(map(_gone, started))
     epoch = load_weights(last).training["state"]["epoch"]
 

@@ -279,6 +279,13 @@ def test_a_folder_with_marks_of_a_pattern_in_its_name_is_not_another_one(tmp_pat
     assert list(image_folders(info)) == [tmp_path / name / "images"]
 
 
+@pytest.mark.skipif(os.sep != "/", reason="there // is another drive's")
+def test_a_pattern_with_another_root_is_told_where_it_matches_nothing(dataset):
+    write(dataset / "data.yaml", "train: //nas/lot/*.png\nnames: [x]\n")
+    with pytest.raises(DataError, match=r"no images in //nas/lot/\*\.png"):
+        list_images(find_dataset(str(dataset)), "train")
+
+
 def test_export_of_labelling_services_is_found(dataset):
     write(dataset / "data.yaml", "train: ../images/train\nnames: [x]\n")
     assert len(list_images(find_dataset(str(dataset)), "train")) == 2

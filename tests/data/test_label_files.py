@@ -103,7 +103,8 @@ def test_images_that_share_a_label_file_are_told(tmp_path):
     split = load(make(tmp_path, files))
     assert len(split.paths) == 3
     (line,) = split.warnings
-    assert "1 of 3 images get the boxes of another one" in line and "'p1.png' and 'p1.jpg'" in line
+    assert "1 of 3 images are read with the label file of another one" in line
+    assert "'p1.png' with that of 'p1.jpg'" in line
 
 
 def test_names_in_another_unicode_form(tmp_path):

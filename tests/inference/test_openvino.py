@@ -101,6 +101,36 @@ def test_a_damaged_byte_of_either_file_is_noticed(copy: Path, suffix: str) -> No
         open_runtime(copy)
 
 
+def test_what_a_kill_between_two_files_leaves_is_replaced(
+    made: tuple[Path, ExportCertificate], copy: Path
+) -> None:
+    """Or somebody who moved one of them: the .bin is not there, or another network's."""
+    weights = made[0].with_suffix(".pt")
+    other = export(weights, format="openvino", half=True, out=copy.parent / "h.xml")
+    numbers = copy.with_suffix(".bin").read_bytes()
+    for left in (None, (copy.parent / "h.bin").read_bytes()):
+        copy.with_suffix(".bin").unlink()
+        if left is not None:
+            copy.with_suffix(".bin").write_bytes(left)
+        with pytest.raises(KdlnetError, match="--overwrite"):
+            export(weights, format="openvino", out=copy)
+        assert export(weights, format="openvino", out=copy, overwrite=True).passed
+        assert copy.with_suffix(".bin").read_bytes() == numbers and other.passed
+
+
+def test_a_full_disk_for_temporary_files_is_told(
+    made: tuple[Path, ExportCertificate], copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object, **more: object) -> None:
+        raise RuntimeError("Check failed:\nbasic_ios::clear: iostream error")
+
+    monkeypatch.setattr(openvino, "save_model", full)
+    weights = made[0].with_suffix(".pt")
+    with pytest.raises(KdlnetError, match=r"cannot write .*: basic_ios.* or with TMPDIR for"):
+        export(weights, format="openvino", out=copy.parent / "new.xml")
+    assert not list(copy.parent.glob("new.*"))
+
+
 def test_what_cannot_be_opened_is_told_in_one_line(copy: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no device 'gpu' here, only cpu.*driver"):
         open_runtime(copy, device="gpu")

@@ -197,11 +197,10 @@ def test_limits_of_classes_are_part_of_that_for_all() -> None:
         whole = float(rng.choice([0.1, 0.3]))
         rule = choose(parts, NAMES, Goal("overkill", whole, own), Unsure(share=0.1))
         found = count_verdicts(parts, rule)
-        most = max(whole, sum(own.values())) if len(own) < 3 else sum(own.values())
-        assert found.good["NG"] <= most * len(scores) and found.good["UNSURE"] <= 0.1 * len(scores)
+        assert found.good["NG"] <= whole * len(scores) and found.good["UNSURE"] <= 0.1 * len(scores)
         spent += found.good["NG"]
         unsure += found.good["UNSURE"]
-    assert spent > 2000 and unsure > 500
+    assert spent > 1000 and unsure > 500
 
 
 def test_sizes_and_counts_of_the_rule_stay() -> None:

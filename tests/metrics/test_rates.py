@@ -83,10 +83,10 @@ def test_no_sample_proves_that_nothing_ever_happens() -> None:
     assert parts_needed(0.0) is None and parts_needed(1.0) == 0
 
 
-@pytest.mark.parametrize("of", [5, 39, 40, 42, 144, 368])
+@pytest.mark.parametrize("of", [1, 5, 39, 40, 42, 144, 368, 10000, 100000])
 def test_what_is_told_to_be_provable_is_proved_by_so_many(of: int) -> None:
     high = clopper_pearson(0, of)[1]
-    assert high <= provable(of) < high + 0.001
+    assert high <= provable(of) < 1.1 * high
     assert events_allowed(1000, 0.0) is None and events_allowed(10, 1.0) == 10
 
 
@@ -123,7 +123,7 @@ def test_escape_overkill_and_unsure_by_hand() -> None:
     assert found.sample["bound_at_zero"]["escape"] == pytest.approx(1 - 0.025 ** (1 / 5))
     text = "\n".join(found.lines())
     assert "escape (defective part passed): 0.400 (2 of 5; 95 % interval 0.053 to 0.853)" in text
-    assert "5 defective parts can prove at best escape below 0.522" in text
+    assert "5 defective parts can prove at best escape below 0.53" in text
     json.dumps(found.to_dict(), allow_nan=False)
 
 

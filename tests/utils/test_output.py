@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -210,6 +211,18 @@ def test_the_last_name_of_an_image_is_not_deleted(tmp_path: Path, written: Path)
     with pytest.raises(KdlnetError, match=r"would delete .* first 'a\.png'"):
         replace_set(written)
     assert (written / "a.png").read_bytes() == b"pixels"
+
+
+def test_a_dataset_that_was_copied_with_its_links_is_replaced(
+    tmp_path: Path, written: Path
+) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(written, moved / "set", symlinks=True)
+    shutil.copy2(tmp_path / "original.png", moved / "original.png")
+    (moved / "set" / "a.png").unlink()
+    (moved / "set" / "a.png").hardlink_to(moved / "original.png")
+    replace_set(moved / "set")
+    assert (moved / "original.png").read_bytes() == b"pixels"
 
 
 @pytest.mark.parametrize("name", ["labels/a.txt", "c.png", "b.png", "mine.txt", "report.json"])

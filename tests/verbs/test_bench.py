@@ -387,6 +387,12 @@ def test_user_errors(file: Path, values: dict[str, Any], words: list[str]) -> No
     assert all(word in str(caught.value) for word in words), caught.value
 
 
+def test_a_list_is_no_image(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "all.txt").write_text("a.png\n")
+    with pytest.raises(DataError, match=r"all\.txt' is a list: give an image, a folder"):
+        bench(file, source=tmp_path / "all.txt")
+
+
 def test_a_folder_without_a_readable_image(file: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no image"):
         bench(file, source=tmp_path)

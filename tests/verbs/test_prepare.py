@@ -131,6 +131,15 @@ def test_seed_decides_and_the_same_one_decides_the_same(boards, tmp_path):
     assert len(set(chosen)) > 1
 
 
+def test_a_line_that_fits_two_images_but_for_case_is_no_choice(boards, tmp_path):
+    for name in ("short", "SHORT"):
+        save_image(boards / f"images/Short/09_{name}_0.jpg")
+        save_xml(boards / f"Annotations/Short/09_{name}_0.xml", [("short", 1, 1, 9, 9)])
+    (tmp_path / "a.txt").write_text("Short/09_Short_0.jpg\n")
+    with pytest.raises(DataError, match="09_Short_0"):
+        prepare("boards", boards, splits={"train": tmp_path / "a.txt"})
+
+
 def test_lists_are_kept_and_needed_where_there_is_no_rule(boards, tmp_path):
     with pytest.raises(DataError, match=r"tiles do not tell.*--split train=LIST"):
         prepare("tiles", boards, tmp_path / "out")

@@ -194,12 +194,19 @@ def test_not_drawn_on_what_masks_beside_the_images_mark(tmp_path, below):
     save_mask(tmp_path / "set/Masks" / below / "1_mask.png", (5, 5, 9, 7), size=(110, 130))
     save_mask(tmp_path / "set/Masks" / below / "2.png", size=(110, 130))
     (tmp_path / "set/Masks" / below / "3.png").write_bytes(b"no picture")
+    alpha = np.zeros((110, 130, 4), np.uint8)
+    alpha[5:20, 5:20, 3] = 255
+    save_image(tmp_path / "set/images" / below / "4.png", 110, 130)
+    cv2.imwrite(str(tmp_path / "set/Masks" / below / "4.png"), alpha)
+    save_image(tmp_path / "set/images" / below / "5.png", 110, 130)  # two masks, both empty
+    for name in ("5.png", "5_mask.png"):
+        save_mask(tmp_path / "set/Masks" / below / name, size=(110, 130))
     told = []
     parts = str(tmp_path / "set/images" / below)
     report = synthesize_onto(parts, tmp_path / "drawn", on_event=told.append)
     assert report.images == 2
     (line,) = [event.text for event in told if isinstance(event, Message)]
-    assert line.startswith("not drawn on 2 of 4 images: their masks mark something")
+    assert line.startswith("not drawn on 4 of 6 images: their masks mark something")
 
 
 def test_parts_that_are_only_called_like_masks_are_drawn_on(tmp_path):

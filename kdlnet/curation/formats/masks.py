@@ -139,7 +139,7 @@ def _image(
     good = not set(map(plain, options.good)).isdisjoint(map(plain, _words(source, image, options)))
     try:
         size = size_of(image)
-        if good and mask is None:
+        if good and mask is None and image not in found.unclear:
             return imported_image(image, size, [], image)
         if mask is None:
             reason = "ambiguous" if image in found.unclear else "no mask"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -54,9 +55,11 @@ def import_yolo(source: Path, options: ImportOptions) -> ImportResult:
 
 def _unlisted(source: Path, images: _Images) -> Iterator[LabelProblem]:
     """Images with a label file of their own that no split names."""
-    read = {label_path(image) for image in images}
-    for image in map(Path.absolute, images_below(source)):
-        if image not in images and (file := label_path(image)) not in read and file.is_file():
+    folders = {folder: os.path.realpath(folder) for folder in {image.parent for image in images}}
+    own = {Path(folders[image.parent], image.name) for image in images}
+    read = {label_path(image) for image in own}
+    for image in images_below(Path(os.path.realpath(source))):
+        if image not in own and (file := label_path(image)) not in read and file.is_file():
             yield LabelProblem(image, 0, "no split", image.name, "dropped")
 
 

@@ -167,7 +167,8 @@ def error_section(
         name="Errors",
         title="What goes wrong, and what would help most?",
         lead=f"Every wrong box at score {found.score:.3g} has one kind. The last column says how "
-        "far AP50 would rise if all errors of that kind were mended.",
+        "far AP50 would rise if all errors of that kind were mended at every score: a defect that "
+        "is found at a lower score is counted as not found, and costs AP50 nothing.",
         tables=tuple(tables),
     )
 

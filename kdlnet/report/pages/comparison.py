@@ -21,7 +21,6 @@ from kdlnet.report.pages.words import counted, figure, visible
 from kdlnet.utils.files import write_atomic
 
 _MOST_FLIPS = 300
-_CHANCE = 0.05
 _FIGURES = {
     "ap": "AP",
     "ap50": "AP50",
@@ -76,7 +75,10 @@ def _first(result: Comparison, subject: Compared) -> Context:
         "tone": tone,
         "why": why,
         "cards": list(_cards(subject)),
-        "notes": [shift.words for shift in result.shifts[:1] if result.differences],
+        "notes": [
+            *_learned(result),
+            *(shift.words for shift in result.shifts[:1] if result.differences),
+        ],
     }
 
 
@@ -86,16 +88,17 @@ def _answer(result: Comparison) -> tuple[str, str, str]:
     if ap is None:
         good = result.flips.tests["good"]
         why = "No defect is labelled, so what they find is not known. Good parts:"
-        shown = good.p is not None and good.p < _CHANCE
         fewer = "B" if good.only_a > good.only_b else "A"
-        answer = f"{fewer} rejects fewer good parts" if shown else "No difference is shown"
-        tone = "free" if not shown else "met" if fewer == "B" else "broken"
+        answer = f"{fewer} rejects fewer good parts" if good.shown else "No difference is shown"
+        tone = "free" if not good.shown else "met" if fewer == "B" else "broken"
         return answer, f"{why} {_test(good)}", tone
     why = _why(ap, result.reason)
     if not ap.shown:
         return "No difference is shown", why, "free"
-    gained = ap.difference > 0
-    return f"{'B' if gained else 'A'} is better", why, "met" if gained else "broken"
+    if result.reservation:
+        why = f"{why} But {result.reservation}: kdlnet calibrate chooses another setting."
+        return f"{result.better} is better, but not as it is set", why, "free"
+    return f"{result.better} is better", why, "met" if result.better == "B" else "broken"
 
 
 def _why(ap: Difference, reason: str | None) -> str:
@@ -106,6 +109,16 @@ def _why(ap: Difference, reason: str | None) -> str:
     if reason:
         return f"{facts} Nothing can be told: {reason}."
     return facts if ap.shown else f"{facts} That may be chance: no difference lies within."
+
+
+def _learned(result: Comparison) -> Iterator[str]:
+    learned = {row["weights"]: row["learned_images"] for row in result.figures}
+    for side, files in (("A", result.a), ("B", result.b)):
+        if count := max(learned.get(str(file)) or 0 for file in files):
+            yield (
+                f"{side} has learned from {counted(count, 'picture')} of these and does better on "
+                "them than on new ones: compare on parts that neither saw."
+            )
 
 
 def _cards(subject: Compared) -> Iterator[Context]:
@@ -137,7 +150,7 @@ def _test(found: McNemar) -> str:
     if found.only_a + found.only_b == 0:
         return "They agree on every one."
     chance = f"p = {found.p:.3g} (McNemar’s exact test)"
-    return f"{only} {'More than chance' if found.p < _CHANCE else 'May be chance'}: {chance}."
+    return f"{only} {'More than chance' if found.shown else 'May be chance'}: {chance}."
 
 
 def differences_section(found: dict[str, Difference]) -> Section:

@@ -12,7 +12,7 @@ from kdlnet.metrics.rates import Rate, parts_needed, provable
 from kdlnet.report.pages.answer import bar, facts, state, tone
 from kdlnet.report.pages.calibrated import chosen_on, words_of
 from kdlnet.report.pages.subject import Subject
-from kdlnet.report.pages.words import counted, percent, visible
+from kdlnet.report.pages.words import counted, visible
 
 
 def first_screen(subject: Subject) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def _proofs(rates: Mapping[str, Rate]) -> dict[str, str]:
         of = rates[name].of
         if of:
             lines[name] = (
-                f"{counted(of, f'{kind} part')} can prove {percent(provable(of))} at best. To "
+                f"{counted(of, f'{kind} part')} can prove {100 * provable(of):.2g} % at best. To "
                 f"prove 1 %, {parts_needed(0.01)} are needed, and {never}."
             )
     return lines

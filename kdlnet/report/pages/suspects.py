@@ -44,7 +44,7 @@ def _title(found: Suspect) -> str:
 
 def suspect_section(found: Suspects) -> Section:
     """Labels that a person should look at again."""
-    parts = [f"{count} {SUSPECTS[kind]}" for kind, count in found.counts.items() if count]
+    parts = [f"{SUSPECTS[kind]}: {count}" for kind, count in found.counts.items() if count]
     return Section(
         id="labels",
         name="Labels to check",

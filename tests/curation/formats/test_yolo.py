@@ -72,6 +72,8 @@ def test_labelled_images_that_no_split_names_are_counted(bare):
     images, result = read(bare)
     assert set(images) == {"train.jpg", "good.jpg"}
     assert [(p.file.name, p.reason) for p in result.left_out] == [("valid.jpg", "no split")]
+    (bare / "link").symlink_to(bare)
+    assert [p.file.name for p in read(bare / "link")[1].left_out] == ["valid.jpg"]
 
 
 def test_faulty_folders_are_errors(bare):

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from kdlnet.metrics.comparison import Comparison
-from kdlnet.metrics.flips import find_flips
-from kdlnet.metrics.paired import paired_intervals
+from kdlnet.metrics.flips import McNemar, find_flips
+from kdlnet.metrics.paired import Difference, paired_intervals
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.shift import score_shift
 from kdlnet.metrics.table import tabulate
@@ -63,6 +63,24 @@ def compared(a, b, names=NAMES, seeds=1):
 def data_of(page):
     (text,) = re.findall(r'<script type="application/json" id="set">(.*?)</script>', page, re.S)
     return json.loads(text)
+
+
+def test_the_better_one_that_lets_more_pass_is_told_with_a_but(tmp_path):
+    images = made_images(tmp_path, 6)
+    subject = compared(images, other(images))
+    better = {"ap": Difference(0.3, 0.4, 0.1, 0.05, 0.15)}
+    test = McNemar(17, 1, 0.0001)
+    flips = replace(subject.result.flips, tests={"defective": test, "good": McNemar(1, 2, 1.0)})
+    result = replace(subject.result, differences=better, flips=flips)
+    words = (
+        "at its own setting B passes more defective parts (stopped by A alone 17, by B alone 1, "
+    )
+    assert result.reservation.startswith(words)
+    assert result.verdict.startswith("B is better: AP +") and f"; but {words}" in result.verdict
+    learned = [{"weights": "b.pt", "learned_images": 7}, {"weights": "x", "learned_images": 9}]
+    page = comparison_page(replace(subject, result=replace(result, figures=learned)))
+    assert "B is better, but not as it is set" in page and 'data-tone="free"' in page
+    assert "B has learned from 7 pictures of these" in page and "A has learned" not in page
 
 
 def test_figures_and_flips_are_those_of_the_comparison(tmp_path):
