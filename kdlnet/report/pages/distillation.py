@@ -54,8 +54,7 @@ def distillation_page(subject: Distilled) -> str:
     """The page; it has no pictures and no script of its own."""
     arms = subject.arms
     sections = [_curves(arms)] if any(arm.curve for arm in arms) else []
-    compared = subject.comparison is not None and bool(subject.comparison.differences)
-    if subject.comparison is not None and compared:
+    if subject.comparison is not None and subject.comparison.differences:
         sections.insert(0, differences_section(subject.comparison.differences))
     answer, why, tone = _answer(subject)
     return render(
@@ -70,7 +69,7 @@ def distillation_page(subject: Distilled) -> str:
         why=why,
         tone=tone,
         arms=[_card(arm) for arm in arms],
-        compared=compared,
+        compared=subject.comparison is not None,
         sections=sections,
         settings=subject.settings,
         data={},
