@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
 from kdlnet.errors import ConfigError, KdlnetError, WeightsError, unknown
+from kdlnet.inference.released import released_or_file
 from kdlnet.inference.weights import load_weights
 from kdlnet.models.fuse import fuse_model
 
@@ -71,17 +72,17 @@ def find_teacher(name: str, device: torch.device) -> FeatureTeacher:
     """The teacher ``name``.
 
     An entry of TEACHERS, a classifier of torchvision, an ONNX file with maps among its outputs, or
-    a kdlnet weights file.
+    kdlnet weights: a file or released ones by name.
 
     Raises ConfigError for an unknown name, KdlnetError for a package or file that is missing.
     """
     if name in TEACHERS:
         return TEACHERS[name](device)
-    suffix = Path(name).suffix
-    if suffix == ".onnx":
-        return _onnx(Path(name))
-    if suffix in {".pt", ".safetensors"}:
-        return _kdlnet(Path(name), device)
+    file = released_or_file(Path(name))
+    if file.suffix == ".onnx":
+        return _onnx(file)
+    if file.suffix in {".pt", ".safetensors"}:
+        return _kdlnet(file, device)
     classifiers = torchvision.models.list_models(module=torchvision.models)
     if name in classifiers:
         return _torchvision(name, device)

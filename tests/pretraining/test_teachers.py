@@ -86,6 +86,11 @@ def test_a_kdlnet_model_teaches(tmp_path: Path, channels: int) -> None:
     assert [tuple(x.shape[1:]) for x in lesson.maps] == [(64, 8, 8), (96, 4, 4), (192, 2, 2)]
 
 
+def test_released_weights_teach_by_name() -> None:
+    lesson = find_teacher("lightnet-n-neu-det", CPU)(torch.rand(1, 3, 64, 64))
+    assert [x.shape[2] for x in lesson.maps] == [8, 4, 2]
+
+
 def test_an_onnx_file_teaches(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     onnx = pytest.importorskip("onnx")
