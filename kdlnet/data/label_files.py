@@ -16,11 +16,11 @@ from kdlnet.data.labels import (
 )
 from kdlnet.data.listing import label_path, list_images
 from kdlnet.data.other_tools import (
-    IMAGE_FOLDERS,
     TOOLS,
     conversion,
     folders_in,
     has_shapes,
+    image_folder_in,
     names_in,
 )
 from kdlnet.data.rows import RowForm, form_of
@@ -273,9 +273,9 @@ def _places(image: Path) -> Iterator[Path]:
     yield folder
     yield from folders_in(folder)
     parts = folder.parts
-    at = [n for n, part in enumerate(parts) if part.casefold() in IMAGE_FOLDERS]
-    split = at[-1] if at else len(parts) - 1
-    base, below = Path(*parts[:split]), parts[split + bool(at) :]
+    at = image_folder_in(folder)
+    split = len(parts) - 1 if at is None else at
+    base, below = Path(*parts[:split]), parts[split + (at is not None) :]
     for beside in folders_in(base):
         if beside != Path(*parts[: split + 1]):
             for depth in reversed(range(len(below) + 1)):

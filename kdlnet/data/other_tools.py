@@ -74,10 +74,10 @@ def _lies_in(places: Sequence[Path], name: str, base: str) -> bool:
 
 def _candidates(folder: Path) -> Iterator[Path]:
     yield from (file for file in files_below(folder) if file.suffix.lower() in TOOLS)
-    parts = folder.absolute().parts
-    at = [n for n, part in enumerate(parts) if part.casefold() in IMAGE_FOLDERS]
-    if at:
-        base = Path(*parts[: at[-1]])
+    folder = folder.absolute()
+    at = image_folder_in(folder)
+    if at is not None:
+        base = Path(*folder.parts[:at])
         for place in (base, *folders_in(base)):
             if place.name.casefold() not in IMAGE_FOLDERS:
                 files = map(place.joinpath, names_in(place))
@@ -103,6 +103,12 @@ def _contents(file: Path) -> tuple[str, set[str]]:
         return "", set()
     texts = re.findall(_CVAT_NAME, data)
     return "cvat", {html.unescape(text.decode("utf-8", "replace")) for text in texts}
+
+
+def image_folder_in(folder: Path) -> int | None:
+    """Which part of its path is the last one that folders of images are called, None for none."""
+    at = [n for n, part in enumerate(folder.parts) if part.casefold() in IMAGE_FOLDERS]
+    return at[-1] if at else None
 
 
 def folders_in(folder: Path) -> list[Path]:

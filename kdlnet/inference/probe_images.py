@@ -60,9 +60,10 @@ def _folder_images(source: Path, left: LeftOut) -> list[Path]:
     """The image ``source``, or all images in that folder and below. Raises DataError for none."""
     if not source.exists():
         raise DataError(f"{str(source)!r} does not exist: give an image or a folder of images")
-    if source.suffix.lower() == ".txt":
-        raise DataError(f"{str(source)!r} is a list: give an image, a folder of images, or --data")
     if source.is_file():
+        if source.suffix.lower() == ".txt":
+            how = "give an image, a folder of images, or --data"
+            raise DataError(f"{str(source)!r} is a list: {how}")
         return [source]
     found = sorted(images_below(source, left.results, left.unread))
     if not found:

@@ -23,7 +23,7 @@ def check_target(path: Path, kind: FileKind, overwrite: bool) -> None:
     there = to_replace(kind.files(path), overwrite)
     if there:
         try:
-            resumable = not _cut_short(path, kind) and _open(path)
+            resumable = not _marked_as_ours(path, kind) and _open(path)
         except WeightsError:
             raise KdlnetError(
                 f"{str(there[0])!r} is no whole file of kdlnet and was left alone: name another "
@@ -37,9 +37,9 @@ def check_target(path: Path, kind: FileKind, overwrite: bool) -> None:
     check_writable(path)
 
 
-def _cut_short(path: Path, kind: FileKind) -> bool:
-    """Whether ``path`` is the first of several files of ours, the others of which may be another
-    network's or not there: a kill while they took their names leaves that."""
+def _marked_as_ours(path: Path, kind: FileKind) -> bool:
+    """Whether ``path``, the first of several files, has our header, which is enough: a kill while
+    they took their names leaves those of two networks, or one alone, and they do not open."""
     mark = f"<{METADATA_KEY} value=".encode()
     return len(kind.suffixes) > 1 and path.is_file() and mark in path.read_bytes()
 

@@ -250,20 +250,20 @@ def _tell_unsure(
     none = [name for label, name in enumerate(names) if rule.of(label).unsure is None]
     if unsure is None:
         none = [name for name in none if base.of(names.index(name)).unsure is not None]
-    of = "" if len(none) == len(names) else f" for {', '.join(none)}"
-    if none and unsure is None:
-        text = (
-            f"no part is UNSURE any more{of}: the stored threshold for that goes with the one for "
-            "NG; choose a new one with --unsure, or such parts pass as OK"
+        what = " any more"
+        why = (
+            "the stored threshold for that goes with the one for NG; choose a new one with "
+            "--unsure, or such parts pass as OK"
         )
-        on_event(Message(text, "warning"))
-    elif none and unsure is not None:
-        kind = "share" if unsure.recall is None else "recall"
-        text = (
-            f"no part is UNSURE{of}: the threshold for {kind} {getattr(unsure, kind):g} would not "
-            f"be below that of NG; raise the {kind}, or leave it out"
+    else:
+        kind, what = ("share" if unsure.recall is None else "recall"), ""
+        why = (
+            f"the threshold for {kind} {getattr(unsure, kind):g} would not be below that of NG; "
+            f"raise the {kind}, or leave it out"
         )
-        on_event(Message(text, "warning"))
+    if none:
+        of = "" if len(none) == len(names) else f" for {', '.join(none)}"
+        on_event(Message(f"no part is UNSURE{what}{of}: {why}", "warning"))
 
 
 def _share(name: str, value: float, above: bool) -> None:

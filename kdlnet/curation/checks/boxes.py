@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,17 +102,12 @@ def _labels_beside(survey: Survey) -> Iterator[Finding]:
 
 def check_shared(survey: Survey) -> Iterator[Finding]:
     """Images whose names differ in the suffix alone: the boxes of one are given to the other."""
-    first: dict[Path, ImageFacts] = {}
-    for image in survey.images:
-        if not image.labelled:
-            continue
-        other = first.setdefault(label_path(image.path), image)
-        if other is not image:
-            message = (
-                f"reads the label file of {survey.below(other)}: {label_path(image.path).name}"
-            )
+    facts = {image.path: image for image in survey.images}
+    for first, second in survey.unread.shared:
+        image, value = facts[second], survey.below(facts[first])
+        if image.labelled:
+            message = f"reads the label file of {value}: {label_path(second).name}"
             fix = "remove one of the two images, or give each a name of its own with its labels"
-            value = survey.below(other)
             yield Finding("shared-labels", "error", message, image.split, image.path, value, fix)
 
 

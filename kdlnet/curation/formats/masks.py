@@ -31,7 +31,7 @@ from kdlnet.curation.formats.mask_files import (
 )
 from kdlnet.curation.formats.shapes import Box, Shape, Unusable
 from kdlnet.data.labels import LabelProblem
-from kdlnet.data.other_tools import IMAGE_FOLDERS, folders_in
+from kdlnet.data.other_tools import folders_in, image_folder_in
 from kdlnet.data.outlines import Outline, outline_around
 from kdlnet.errors import DataError
 from kdlnet.images.read import ImageArray, alpha_varies, is_grey, palette_indices, read_image
@@ -103,17 +103,18 @@ def marked_by_masks(folder: Path) -> tuple[set[Path], set[Path]]:
 
 def _mask_folders(folder: Path) -> Iterator[Path]:
     """Where the masks of the images in ``folder`` lie if they mirror ``images``."""
-    parts = folder.absolute().parts
-    for at in [n for n, part in enumerate(parts) if plain(part) in IMAGE_FOLDERS][-1:]:
-        for place in folders_in(Path(*parts[:at])):
+    folder = folder.absolute()
+    at = image_folder_in(folder)
+    if at is not None:
+        for place in folders_in(Path(*folder.parts[:at])):
             if plain(place.name) in MASK_FOLDERS:
-                yield place.joinpath(*parts[at + 1 :])
+                yield place.joinpath(*folder.parts[at + 1 :])
 
 
 def _marks(mask: Path) -> bool:
     try:
         pixels = read_image(mask)
-        return bool(pixels.any()) or in_alpha(mask, pixels)
+        return bool(pixels.any()) or _in_alpha(mask, pixels)
     except DataError:
         return True
 
@@ -151,7 +152,7 @@ def _image(
         value = f"mask {pixels.shape[1]}x{pixels.shape[0]}, image {size[1]}x{size[0]}"
         return LabelProblem(image, 0, "size", value, "dropped")
     try:
-        if in_alpha(mask, pixels):
+        if _in_alpha(mask, pixels):
             raise Unusable("mask in alpha")
         name = "good" if good else _class_of(image, folders, options)
         shapes, lost = _shapes(pixels, name, options)
@@ -216,7 +217,7 @@ def _read_mask(file: Path, options: ImportOptions) -> ImageArray:
     return read_image(file) if indices is None else indices
 
 
-def in_alpha(file: Path, pixels: ImageArray) -> bool:
+def _in_alpha(file: Path, pixels: ImageArray) -> bool:
     """Whether the mask in ``file`` marks by its alpha alone: all its ``pixels`` are one value."""
     return bool(pixels.min() == pixels.max()) and alpha_varies(file)
 

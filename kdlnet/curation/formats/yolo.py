@@ -48,9 +48,13 @@ def import_yolo(source: Path, options: ImportOptions) -> ImportResult:
         else _image(image, images[image], names, read)
         for image in sorted(images)
     )
-    if yaml and source.is_dir():
-        found.left_out.extend(_unlisted(source, images))
-    return replace(found, names=names, warnings=tuple(unread.lines(len(images))))
+    unlisted = _unlisted(source, images) if yaml and source.is_dir() else ()
+    return replace(
+        found,
+        left_out=[*found.left_out, *unlisted],
+        names=names,
+        warnings=tuple(unread.lines(len(images))),
+    )
 
 
 def _unlisted(source: Path, images: _Images) -> Iterator[LabelProblem]:
