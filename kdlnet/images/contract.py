@@ -8,7 +8,7 @@ from typing import Literal
 from kdlnet.errors import ConfigError
 from kdlnet.images.window import Window
 from kdlnet.types import ImageSize, Preprocess, Tiling
-from kdlnet.utils.parse import parse_tile, parse_window
+from kdlnet.utils.parse import check_number, parse_tile, parse_window
 
 TileChoice = ImageSize | Literal["off"] | None
 """Tiles of (H, W) pixels of the original image, "off" for whole images, None for no change."""
@@ -47,8 +47,7 @@ def adjusted(
         before = contract.tiling or Tiling(size)
         contract = replace(contract, tiling=Tiling(size, before.overlap))
     if overlap is not None:
-        if not 0 <= overlap <= 0.9:
-            raise ConfigError(f"overlap {overlap:g} is out of range: allowed is 0 to 0.9")
+        check_number("overlap", overlap, lambda share: 0 <= share <= 0.9, "0 to 0.9")
         if contract.tiling is None:
             raise ConfigError(f"overlap {overlap:g}: there are no tiles to overlap; give --tile")
         contract = replace(contract, tiling=replace(contract.tiling, overlap=overlap))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.ops.limits import IOU_THRESHOLD, MAX_DETECTIONS
 from kdlnet.types import DetectionArrays, ImageSize, Preprocess
 from kdlnet.utils.lanes import in_turn
-from kdlnet.utils.parse import parse_image_size
+from kdlnet.utils.parse import check_number, parse_image_size
 
 # Pixels of the originals that are worked on at once: few large boards, many small crops.
 _BATCH_BYTES = 512 * 2**20
@@ -67,9 +66,9 @@ class Predictor:
     calibration: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check("IoU", self.iou_threshold, lambda iou: 0 < iou <= 1, "above 0, up to 1")
+        check_number("IoU", self.iou_threshold, lambda iou: 0 < iou <= 1, "above 0, up to 1")
         for name, count in (("max-detections", self.max_detections), ("batch", self.batch)):
-            _check(name, count, lambda n: n >= 1, "1 or more", whole=True)
+            check_number(name, count, lambda n: n >= 1, "1 or more", whole=True)
         height, width = self.preprocess.image_size
         if min(height, width) <= 0 or height % 32 or width % 32:
             raise ConfigError(
@@ -107,13 +106,15 @@ class Predictor:
         """
         if image_size is not None:
             image_size = parse_image_size(image_size)
-        if isinstance(classes, str):
-            classes = [classes]  # of its letters none is a class
+        if isinstance(classes, str) or not isinstance(classes, Iterable | None):
+            classes = [classes]  # of the letters of a name none is a class
         # A torch.device or the number of a GPU will do.
         runtime = open_runtime(Path(path), device=str(device), image_size=image_size)
         rule, calibration = runtime.rule, runtime.calibration
         if score_threshold is not None:
-            _check("score", score_threshold, lambda score: 0 <= score < 1, "0 or more, below 1")
+            check_number(
+                "score", score_threshold, lambda score: 0 <= score < 1, "0 or more, below 1"
+            )
             rule, calibration = VerdictRule.at(score_threshold), {}
         return cls(
             runtime.engine,
@@ -285,12 +286,3 @@ def _light(prediction: Prediction) -> Prediction:
     if prediction.path is None and prediction.timestamp is None:
         return prediction
     return replace(prediction, image=None)
-
-
-def _check(
-    name: str, value: object, fits: Callable[[float], bool], allowed: str, whole: bool = False
-) -> None:
-    if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
-        raise ConfigError(f"{name} {value!r} is no {'whole ' * whole}number: allowed is {allowed}")
-    if not fits(float(value)):
-        raise ConfigError(f"{name} {value} is out of range: allowed is {allowed}")

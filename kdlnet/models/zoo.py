@@ -84,8 +84,9 @@ MODELS: dict[str, ModelEntry] = {
 
 
 def build_model(name: str, arguments: ModelArguments, seed: int | None = None) -> Network:
-    """A fresh detector. With ``seed`` it neither depends on nor moves the global random state.
+    """A fresh detector in float32, whatever torch's default.
 
+    With ``seed`` it neither depends on nor moves the global random state.
     Raises ConfigError for an unknown name or block, or fewer than one class.
     """
     if name not in MODELS:
@@ -95,10 +96,10 @@ def build_model(name: str, arguments: ModelArguments, seed: int | None = None) -
     if arguments.num_classes < 1:
         raise ConfigError(f"{arguments.num_classes} classes: a detector needs at least one")
     if seed is None:
-        return MODELS[name].build(arguments)
+        return MODELS[name].build(arguments).float()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return MODELS[name].build(arguments)
+        return MODELS[name].build(arguments).float()
 
 
 def model_strides(name: str) -> tuple[int, ...]:

@@ -23,5 +23,5 @@ def make_points(
         x = (torch.arange(width, device=device, dtype=torch.float32) + 0.5) * stride
         grid_y, grid_x = torch.meshgrid(y, x, indexing="ij")
         points.append(torch.stack((grid_x, grid_y), dim=-1).reshape(-1, 2))
-        point_strides.append(torch.full((height * width,), float(stride), device=device))
+        point_strides.append(y.new_full((height * width,), stride))
     return torch.cat(points), torch.cat(point_strides)

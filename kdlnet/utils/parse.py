@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from numbers import Integral
+from collections.abc import Callable
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal
 
 from kdlnet.errors import ConfigError
@@ -77,6 +78,16 @@ def parse_tile(value: Any) -> tuple[int, int] | Literal["off"]:
             "number or HxW, for example 640 or 480x640, or off for whole images"
         )
     return sides
+
+
+def check_number(
+    name: str, value: object, fits: Callable[[float], bool], allowed: str, whole: bool = False
+) -> None:
+    """Raises ConfigError unless ``value`` is a number, a ``whole`` one, that ``fits``."""
+    if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
+        raise ConfigError(f"{name} {value!r} is no {'whole ' * whole}number: allowed is {allowed}")
+    if not fits(float(value)):
+        raise ConfigError(f"{name} {value} is out of range: allowed is {allowed}")
 
 
 def parse_numbers(flag: str, value: str) -> dict[str, float]:

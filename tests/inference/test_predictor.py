@@ -175,11 +175,32 @@ def test_load_takes_what_the_command_line_takes(file: Path) -> None:
         ({"window": (100, 0)}, r"window \(100, 0\): give the lower value first"),
         ({"window": 255}, "window 255: give the two intensities"),
         ({"classes": [0]}, "unknown class '0'"),
+        ({"classes": 5}, "unknown class '5'"),
+        ({"tile": 64, "overlap": "0.3"}, "overlap '0.3' is no number: allowed is 0 to 0.9"),
+        ({"tile": 64, "overlap": 0.95}, "overlap 0.95 is out of range: allowed is 0 to 0.9"),
     ],
 )
 def test_load_refuses_in_one_line(file: Path, wrong: dict[str, Any], line: str) -> None:
     with pytest.raises(ConfigError, match=f"^{line}"):
         Predictor.load(file, device="cpu", **wrong)
+
+
+@pytest.mark.parametrize("when", ["before loading", "after loading"])
+def test_a_program_may_count_in_another_precision(file: Path, dataset: Path, when: str) -> None:
+    images = dataset.parent / "images/val"
+    wanted = Predictor.load(file, device="cpu").predict(images)
+    try:
+        if when == "before loading":
+            torch.set_default_dtype(torch.float64)
+        predictor = Predictor.load(file, device="cpu")
+        torch.set_default_dtype(torch.float64)
+        found = predictor.predict(images)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert sum(len(one) for one in wanted)
+    for ours, theirs in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(ours.boxes, theirs.boxes)
+        np.testing.assert_array_equal(ours.scores, theirs.scores)
 
 
 def test_load_takes_the_stored_threshold(file: Path, tmp_path: Path) -> None:

@@ -209,6 +209,19 @@ def test_not_drawn_on_what_masks_beside_the_images_mark(tmp_path, below):
     assert line.startswith("not drawn on 4 of 6 images: their masks mark something")
 
 
+@pytest.mark.parametrize("place", ["set", "set/images"])
+def test_masks_in_jpeg_mark_too(tmp_path, place):
+    for n in range(3):
+        save_image(tmp_path / f"set/images/{n}.jpg", 110, 130)
+        save_image(tmp_path / f"set/masks/{n}.jpg", 110, 130, value=255 * (n == 1))
+    told = []
+    report = synthesize_onto(str(tmp_path / place), tmp_path / "drawn", on_event=told.append)
+    assert report.images == 2
+    lines = [event.text for event in told if isinstance(event, Message)]
+    of = "3 images: their masks mark something"
+    assert any(line.startswith(f"not drawn on 1 of {of}") for line in lines)
+
+
 def test_parts_that_are_only_called_like_masks_are_drawn_on(tmp_path):
     for name in ("label/1.png", "label/2.png", "cap/1.png", "face_mask.png", "gt.png", "a.jpg"):
         save_image(tmp_path / "parts" / name, 110, 130)

@@ -39,9 +39,13 @@ class MaskFiles:
         return sorted(self.unclear - set(self.images))
 
 
-def find_masks(source: Path, root: Path) -> MaskFiles:
-    """The images below ``root`` and the masks below ``source``, which may be the same folder."""
-    return _together(source) if root == source else _apart(source, root)
+def find_masks(source: Path, root: Path, *, lossy: bool = False) -> MaskFiles:
+    """The images below ``root`` and the masks below ``source``, which may be the same folder.
+
+    ``lossy`` counts masks in JPEG, too, where folder or name say what they are: they mark, but
+    their values are blurred.
+    """
+    return _together(source, lossy) if root == source else _apart(source, root, lossy)
 
 
 def folders_below(source: Path, file: Path) -> tuple[str, ...]:
@@ -49,30 +53,31 @@ def folders_below(source: Path, file: Path) -> tuple[str, ...]:
     return file.relative_to(source).parent.parts
 
 
-def _together(source: Path) -> MaskFiles:
+def _together(source: Path, lossy: bool) -> MaskFiles:
     def fits(image: Path, file: Path) -> bool:
         if file.parent == image.parent:
-            lossless_beside_lossy = image.suffix.lower() not in _LOSSLESS
+            lossless_beside_lossy = not _is_lossless(image)
             return file != image and (_bare(file) != file.stem or lossless_beside_lossy)
         theirs, ours = (_plain_folders(source, path) for path in (file, image))
         return bool(theirs & MASK_FOLDERS) and _same_class(ours, theirs)
 
     files = list(images_below(source))
-    lossless = [file for file in files if file.suffix.lower() in _LOSSLESS]
-    marked = {
+    named = {
         file
-        for file in lossless
+        for file in files
         if _bare(file) != file.stem or _plain_folders(source, file) & MASK_FOLDERS
     }
+    marked = {file for file in named if lossy or _is_lossless(file)}
     found = MaskFiles([file for file in files if file not in marked])
-    _pair(found, lossless, fits, (source, source))
+    candidates = [file for file in files if file in marked or _is_lossless(file)]
+    _pair(found, candidates, fits, (source, source))
     masks = set(found.mask_of.values())
     found.images = [image for image in found.images if image not in masks]
     found.alone = sorted(marked - masks - found.unclear)
     return found
 
 
-def _apart(source: Path, root: Path) -> MaskFiles:
+def _apart(source: Path, root: Path, lossy: bool) -> MaskFiles:
     """Where one of the folders lies in the other, its files are none of the other's."""
 
     def fits(image: Path, file: Path) -> bool:
@@ -82,7 +87,7 @@ def _apart(source: Path, root: Path) -> MaskFiles:
     images = [file for file in images_below(root) if inner or not file.is_relative_to(source)]
     files = (file for file in images_below(source) if not (inner and file.is_relative_to(root)))
     found = MaskFiles(images)
-    _pair(found, [file for file in files if file.suffix.lower() in _LOSSLESS], fits, (root, source))
+    _pair(found, [file for file in files if lossy or _is_lossless(file)], fits, (root, source))
     return found
 
 
@@ -130,6 +135,10 @@ def _same_class(ours: set[str], theirs: set[str]) -> bool:
 
 def _plain_folders(source: Path, file: Path) -> set[str]:
     return {plain(folder) for folder in folders_below(source, file)}
+
+
+def _is_lossless(file: Path) -> bool:
+    return file.suffix.lower() in _LOSSLESS
 
 
 def _bare(file: Path) -> str:

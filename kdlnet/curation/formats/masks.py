@@ -88,13 +88,14 @@ def import_masks(source: Path, options: ImportOptions) -> ImportResult:
 def marked_by_masks(folder: Path) -> tuple[set[Path], set[Path]]:
     """Masks among the images below ``folder``, and the images that their masks mark.
 
-    Masks lie among the images, or in a folder such as ``masks`` beside one such as ``images``. A
-    mask that cannot be read marks, and so do several that fit one image: nobody knows.
+    Masks lie among the images, or in a folder such as ``masks`` beside one such as ``images``; in
+    JPEG they count, too. A mask that cannot be read marks, and so do several that fit one image:
+    nobody knows.
     """
     masks: set[Path] = set()
     marked: set[Path] = set()
     for source in (folder, *_mask_folders(folder)):
-        found = find_masks(source, folder)
+        found = find_masks(source, folder, lossy=True)
         masks.update(found.mask_of.values(), found.unclear_masks)
         marked |= found.unclear.intersection(found.images)
         marked |= {image for image, mask in found.mask_of.items() if _marks(mask)}
