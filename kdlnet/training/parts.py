@@ -154,7 +154,8 @@ def _contract(
             low, high = window
             raise ConfigError(
                 f"data.window {low:g}-{high:g} for 8-bit images: allowed is 0 to 255; leave it out "
-                "to have it measured (it may be the teacher's, who then knows other images)"
+                "to have it measured. Where the teacher brought it, that one has learned from "
+                "images of more bits: train one on these"
             )
     else:
         window, depth = measured_window(found.paths)
