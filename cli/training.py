@@ -161,7 +161,7 @@ def resumed(
     if not folder.config.is_file():  # the engine says what is wrong with the folder
         return load_settings(kind)
     own = load_settings(kind, folder.config)
-    asked = load_settings(kind, config or folder.config, flags, assignments)
+    asked = load_settings(kind, config, flags, assignments, own.model_dump(mode="json"))
     check_same(resume, own.model_dump(mode="json"), asked.model_dump(mode="json"))
     return own
 

@@ -83,17 +83,24 @@ class Skips:
             self._on_event(Message(f"stream {source.name!r} ended after {frames}", "warning"))
 
 
+class SkippedWarning(UserWarning):
+    """An image was skipped. Told each time: Python tells the same line of a program but once."""
+
+
+warnings.simplefilter("always", SkippedWarning, append=True)
+
+
 def warn_user(event: object) -> None:
     """A listener that tells what was skipped as Python warnings, at the program's own line."""
     if isinstance(event, Skipped):
-        _warn(f"skipped: {event.reason}")
+        _warn(f"skipped: {event.reason}", SkippedWarning)
     elif isinstance(event, Message) and event.level == "warning":
         _warn(event.text)
 
 
-def _warn(text: str) -> None:
+def _warn(text: str, kind: type[UserWarning] = UserWarning) -> None:
     """Warns of the line that called the package, however deep in it this is."""
     frame, level = sys._getframe(), 1
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == "kdlnet":
         frame, level = frame.f_back, level + 1
-    warnings.warn(text, stacklevel=level)
+    warnings.warn(text, kind, stacklevel=level)

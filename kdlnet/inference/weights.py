@@ -240,9 +240,10 @@ def _fitted(content: dict[str, Any]) -> Weights:
     # Before the network is built: a number in the header must not fill the memory.
     _check_names(arguments, names if purpose != START else ("",))
     _check_contract(arguments, preprocess)
-    detector = build_model(content["model"], arguments, seed=0)
-    if content["fused"]:
-        detector = fuse_model(detector)
+    with torch.device("cpu"):  # a program's own default may be another
+        detector = build_model(content["model"], arguments, seed=0)
+        if content["fused"]:
+            detector = fuse_model(detector)
     detector.load_state_dict(content["state"])
     weights = Weights(
         detector=detector.eval(),

@@ -171,7 +171,7 @@ class PredictionWriter:
 
     def _text(self, path: Path) -> Callable[[str], None]:
         with told(path):
-            file = path.open("w", encoding="utf-8", newline="\n")
+            file = path.open("w", encoding="utf-8", errors="surrogateescape", newline="\n")
         self._keep(path, file)
 
         def append(text: str) -> None:

@@ -1,8 +1,8 @@
 """Suspicious labels as files that LabelMe opens, beside the images and never in their place.
 
 One JSON an image: the labels as they are, and what the model would add or change with a ``?``
-before the name. Such a name is in no list of classes, so that nobody trains on a suggestion that no
-person took over.
+before the name. kdlnet data convert reads no shape of such a name, so that nobody trains on a
+suggestion that no person took over.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from kdlnet.curation.formats.labelme import SUGGESTED
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.suspects import Suspect, Suspects
 from kdlnet.utils.files import write_atomic
@@ -56,7 +57,7 @@ def labelme_document(
         suspect = unfound.get(tuple(round(value, 2) for value in box))
         shapes.append(_shape(names[label], box, suspect))
     shapes += [
-        _shape(f"? {suspect.found}", suspect.box, suspect)
+        _shape(f"{SUGGESTED}{suspect.found}", suspect.box, suspect)
         for suspect in suspects
         if suspect.kind != "unfound"
     ]

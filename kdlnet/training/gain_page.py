@@ -46,7 +46,7 @@ def arms_of(folder: RunFolder, config: TrainConfig) -> tuple[RunFolder, dict[str
     """Where the page of the run in ``folder`` belongs, and teachers and students by role."""
     whole = folder.whole
     found = None if whole is None else saved_series(whole.path)
-    if whole is None or found is None:
+    if whole is None or found is None or found[1].seeds:
         return folder, {"Teacher": named_teachers(config), "Student": [folder.best]}
     series = found[1]
     teachers = list(series.teachers) or [whole.teacher.best]

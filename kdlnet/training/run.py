@@ -57,16 +57,17 @@ def plain_run(
     on_event: Listener,
     found: Split | None = None,
     thresholds: Mapping[str, Any] | None = None,
+    repeats: Path | None = None,
 ) -> TrainResult:
     """A new run without a teacher, whatever the settings say of one; ``init`` are weights.
 
     ``found`` is the training split where it was read before, ``thresholds`` those that it keeps
-    until val tells others.
+    until val tells others. ``repeats`` is the run it repeats, which it does not replace.
     """
     config = config.changed(distill={"teachers": (), "own_average": False})
     parts = prepare_run(config, None, init, on_event, found)
     parts.thresholds = dict(thresholds or {})
-    folder = run_folder(parts, Path("runs/train"), out, overwrite, reads=[init])
+    folder = run_folder(parts, Path("runs/train"), out, overwrite, reads=[init, run_file(repeats)])
     return run_training(parts, supervised_step(parts), folder, None, on_event)
 
 
@@ -104,6 +105,11 @@ def supervised_step(parts: RunParts, *, features: bool = False) -> SupervisedSte
     elif is_recordable(parts.device, config.optim.accumulate):
         recorded = recorded_detector(parts.detector, features=features or masks is not None)
     return SupervisedStep(detector, loss, autocast_dtype(config.amp, parts.device), recorded, masks)
+
+
+def run_file(run: Path | None) -> Path | None:
+    """What is read of a ``run`` that is repeated."""
+    return None if run is None else RunFolder.around(run).config
 
 
 def run_folder(

@@ -15,7 +15,7 @@ from kdlnet.inference.weights import load_weights
 from kdlnet.losses.distill_loss import TERMS, DistillLoss, Form
 from kdlnet.training.checkpoints import last_weights, saved_config
 from kdlnet.training.parts import RunParts, prepare_run
-from kdlnet.training.run import TrainResult, run_folder, run_training, supervised_step
+from kdlnet.training.run import TrainResult, run_file, run_folder, run_training, supervised_step
 from kdlnet.training.run_folder import RunFolder
 from kdlnet.training.steps import DistillStep
 from kdlnet.training.teacher import Ensemble, Member, load_teachers
@@ -31,16 +31,18 @@ def taught_run(
     on_event: Listener,
     found: Split | None = None,
     thresholds: Mapping[str, Any] | None = None,
+    repeats: Path | None = None,
 ) -> TrainResult:
     """A new run under ``teachers``, averaged; ``init`` are weights the student starts from.
 
-    ``found`` and ``thresholds`` are as for a plain run.
+    ``found``, ``thresholds`` and ``repeats`` are as for a plain run.
     """
     names = [str(from_anywhere(teacher)) for teacher in teachers]
     parts = prepare_run(config.changed(distill={"teachers": names}), None, init, on_event, found)
     parts.thresholds = dict(thresholds or {})
     teacher = _teacher(parts, teachers, on_event)
-    folder = run_folder(parts, Path("runs/distill"), out, overwrite, reads=[*teachers, init])
+    reads = [*teachers, init, run_file(repeats)]
+    folder = run_folder(parts, Path("runs/distill"), out, overwrite, reads)
     result = run_training(parts, _step(parts, teacher), folder, None, on_event)
     _say_gain(parts, result, teacher, on_event)
     return result

@@ -101,7 +101,7 @@ def distill(
                 init=init,
                 generations=generations,
             )
-            result = _begun(config, series, thresholds, out, overwrite, on_event)
+            result = _begun(config, series, final, thresholds, out, overwrite, on_event)
         else:
             result = _resumed(config, resume, on_event)
         run = RunFolder(result.folder)
@@ -121,6 +121,7 @@ def _resumed(config: TrainConfig, resume: Path, on_event: Listener) -> TrainResu
 def _begun(
     config: TrainConfig,
     series: Series,
+    final: Path | None,
     thresholds: Mapping[str, Any] | None,
     out: Path | None,
     overwrite: bool,
@@ -143,6 +144,7 @@ def _begun(
             on_event=on_event,
             found=found,
             thresholds=thresholds,
+            repeats=final,
         )
     config, folder = begin_series(series, "distill", config, out, overwrite)
     return run_series(config, series, folder, on_event)

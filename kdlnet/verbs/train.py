@@ -59,4 +59,5 @@ def train(
             on_event=on_event,
             found=found,
             thresholds=thresholds,
+            repeats=final,
         )

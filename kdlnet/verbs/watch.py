@@ -25,7 +25,7 @@ from kdlnet.images.watch import REMEMBERED, Arrival, FolderWatch, stamp_of
 from kdlnet.inference.daybook import DayBook, Entry
 from kdlnet.inference.prediction import Prediction
 from kdlnet.inference.predictor import Predictor, batches
-from kdlnet.inference.skipped import UNREADABLE
+from kdlnet.inference.skipped import UNREADABLE, Skipped
 from kdlnet.report.images import save_image
 from kdlnet.utils.files import write_atomic, write_yaml
 from kdlnet.utils.lock import alone_in
@@ -188,7 +188,7 @@ class _Desk:
     def _unreadable(self, arrival: Arrival, reason: str) -> None:
         entry = Entry(arrival.name, arrival.stamp, UNREADABLE, latency=_latency(arrival))
         self.on_event(Message(f"unreadable: {reason}", "warning"))
-        self._write(arrival, entry, {"name": arrival.name, "verdict": entry.verdict, "why": reason})
+        self._write(arrival, entry, Skipped(reason, arrival.name).to_dict())
 
     def _write(self, arrival: Arrival, entry: Entry, values: dict[str, Any]) -> None:
         """The answer first, then the row that says it is given: a kill between repeats it."""

@@ -146,6 +146,18 @@ def test_resume(kdlnet: Command, engine: FakeEngine, run_folder: Path, last: boo
     assert engine.call["config"].epochs == 9
 
 
+def test_resume_with_the_config_of_the_first_command(
+    kdlnet: Command, engine: FakeEngine, run_folder: Path, tmp_path: Path
+) -> None:
+    """What it does not name was chosen from the dataset."""
+    (tmp_path / "c.yaml").write_text("epochs: 9\ndata: {name: set}\n")
+    run = kdlnet("train", "--resume", run_folder, "--config", tmp_path / "c.yaml")
+    assert run.code == 0, run.err
+    (tmp_path / "c.yaml").write_text("epochs: 8\n")
+    run = kdlnet("train", "--resume", run_folder, "--config", tmp_path / "c.yaml")
+    assert run.code == 2 and "epochs is 9 in the run and 8 now" in run.error
+
+
 def test_resume_knows_a_relative_path_again(
     kdlnet: Command, engine: FakeEngine, run_folder: Path, tmp_path: Path
 ) -> None:

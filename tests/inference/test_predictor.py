@@ -321,6 +321,17 @@ def test_what_is_skipped_is_told_or_raised(predictor: Predictor, tmp_path: Path)
         predictor.predict(tmp_path, on_event=told.append)
 
 
+def test_an_image_is_told_each_time_that_it_is_skipped() -> None:
+    """Python tells the same line of a program but once."""
+    code = """
+from kdlnet.inference.skipped import Skipped, warn_user
+for part in range(3):
+    warn_user(Skipped("cannot read 'a.png'", "a.png"))
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stderr.count("SkippedWarning: skipped: cannot read 'a.png'") == 3
+
+
 def test_images_are_not_hoarded(predictor: Predictor, tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), grey(255))
     (kept,) = predictor.stream(tmp_path)

@@ -14,7 +14,7 @@ from kdlnet.report.relabel import write_relabel
 from .pages.made import NAMES, made_images, made_subject
 
 
-def test_labels_and_suggestions_come_back(tmp_path):
+def test_labels_come_back_and_suggestions_wait_for_a_person(tmp_path):
     images = made_images(tmp_path / "images", 40)
     suspects = made_subject(images).result.analysis.suspects
     files = write_relabel(tmp_path / "out" / "suspicious", suspects, images, NAMES)
@@ -31,9 +31,10 @@ def test_labels_and_suggestions_come_back(tmp_path):
         for suspect in mine:
             asked[suspect.kind] += 1
         read = by_name[image.name]
-        names = [NAMES[label] for label in image.truth_labels]
-        names += [f"? {suspect.found}" for suspect in mine if suspect.kind != "unfound"]
-        assert sorted(read.names) == sorted(names)
+        assert sorted(read.names) == sorted(NAMES[label] for label in image.truth_labels)
+        undecided = [one.value for one in read.problems if one.reason == "suggestion not decided"]
+        wanted = [f"? {suspect.found}" for suspect in mine if suspect.kind != "unfound"]
+        assert sorted(value.partition(" rectangle")[0] for value in undecided) == sorted(wanted)
     assert asked["unlabelled"] and asked["unfound"]
 
 

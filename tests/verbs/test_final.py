@@ -13,7 +13,7 @@ import torch
 
 from kdlnet.config import TrainConfig, load_config
 from kdlnet.data.digest import images_digest
-from kdlnet.errors import ConfigError, WeightsError
+from kdlnet.errors import ConfigError, DataError, WeightsError
 from kdlnet.events import EpochDone, Message, RunStarted
 from kdlnet.inference.weights import copy_weights, load_weights
 from kdlnet.metrics.operating_point import Goal
@@ -87,6 +87,14 @@ def test_it_keeps_the_thresholds_of_the_run_that_was_measured(
     result = train(_settings(run, epochs=1), final=chosen.path, out=tmp_path / "final")
     rule = load_weights(chosen.path).thresholds
     assert load_weights(result.best).thresholds == rule != {"score": 0.3125}
+
+
+def test_the_run_that_is_repeated_is_never_replaced(trained: Trained) -> None:
+    run = trained.before.folder
+    before = trained.before.best.read_bytes()
+    with pytest.raises(DataError, match=r"--overwrite would delete .*, which is read here"):
+        train(_settings(run), final=run, out=run, overwrite=True)
+    assert trained.before.best.read_bytes() == before
 
 
 def test_a_cut_one_goes_on_as_it_was(trained: Trained, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from kdlnet.errors import ConfigError, DataError, KdlnetError
 from kdlnet.events import Message
 from kdlnet.images.watch import FolderWatch, Stamp
 from kdlnet.inference.daybook import DayBook, Entry
+from kdlnet.inference.skipped import Skipped
 from kdlnet.types import Preprocess
 from kdlnet.verbs import watch as watching
 from kdlnet.verbs.watch import watch_folder
@@ -185,6 +186,7 @@ def test_what_stays_unreadable_is_said(line: Path, monkeypatch: pytest.MonkeyPat
     assert [entry.verdict for entry in answers] == ["UNREADABLE"]
     answer = json.loads((line.parent / "out" / "verdicts" / "torn.png.json").read_text())
     assert "torn.png" in answer["why"]
+    assert set(answer) == {*Skipped("", "").to_dict(), "time", "weights"}
 
 
 def test_a_new_content_under_an_old_name_is_a_new_image(line: Path) -> None:

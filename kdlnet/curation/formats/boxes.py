@@ -13,7 +13,8 @@ import numpy as np
 from kdlnet.curation.formats.imported import NO_ANNOTATION, ImportedImage
 from kdlnet.curation.formats.shapes import LINE, POINTS, STRETCHED, Box, Shape, thick
 from kdlnet.curation.formats.units import are_shares, is_share, refuse_percents
-from kdlnet.data.labels import LabelProblem
+from kdlnet.data.labels import LabelProblem, read_rows
+from kdlnet.data.listing import label_path
 from kdlnet.data.outlines import Outline, cut, stretched, tells_more
 from kdlnet.errors import DataError
 from kdlnet.images.header import look
@@ -47,6 +48,8 @@ def import_annotations(
 ) -> list[ImportedImage | LabelProblem]:
     """Each image with its boxes, or why it is left out.
 
+    One without an annotation is no good part where a label file of its own has rows.
+
     ``origin`` is the number of the first pixel; with 1 the right and lower pixels belong to the
     box. Shares of the image become pixels where the whole source has them; among pixels they are
     dropped. Raises DataError for percents.
@@ -59,6 +62,8 @@ def import_annotations(
 
 def _import(annotation: Annotation, origin: int, shares: bool) -> ImportedImage | LabelProblem:
     image, file = annotation.image, annotation.file or annotation.image
+    if annotation.file is None and any(read_rows(label_path(image))):
+        return LabelProblem(image, 0, "labelled in .txt", label_path(image).name, "dropped")
     try:
         size = size_of(image)
     except DataError as error:

@@ -32,6 +32,9 @@ from kdlnet.errors import DataError
 from kdlnet.utils.text import plain
 from kdlnet.utils.words import counted
 
+SUGGESTED = "? "
+"""Before the name of what a model suggests: no label until a person takes the mark away."""
+
 _FLAT = {"line": LINE, "linestrip": LINE, "point": POINTS, "points": POINTS}
 _Content = dict[str, Any]
 
@@ -207,6 +210,8 @@ def _shape(line: int, shape: dict[str, Any]) -> Shape:
     points = [(float(x), float(y)) for x, y in shape["points"]] if "points" in shape else []
     if not name or not points:
         raise Unusable("incomplete")
+    if name.startswith(SUGGESTED):
+        raise Unusable("suggestion not decided")
     group = "" if shape.get("group_id") is None else str(shape["group_id"])
     if kind in _FLAT:
         return Shape(line, name, box_of_points(points), _FLAT[kind], group)

@@ -92,7 +92,9 @@ def _answer(subject: Distilled) -> tuple[str, str, str]:
     students = [
         arm.ap for arm in subject.arms if arm.role.startswith("Student") and arm.ap is not None
     ]
-    teachers = [arm.ap for arm in subject.arms if arm.role == "Teacher" and arm.ap is not None]
+    teachers = [
+        arm.ap for arm in subject.arms if arm.role.startswith("Teacher") and arm.ap is not None
+    ]
     if not students or not teachers:
         return "Not known", "The precision of teacher or student is not known.", "free"
     gain = students[-1] - max(teachers)

@@ -111,6 +111,26 @@ def test_image_without_a_file_is_a_good_part_and_told(parts):
     assert read(parts)[0]["b.jpg"].converted == ()
 
 
+def test_an_image_whose_label_file_has_rows_is_no_good_part(tmp_path):
+    for name in ("a", "b", "c"):
+        save_image(tmp_path / f"set/images/{name}.jpg")
+    (tmp_path / "set/labels").mkdir()
+    (tmp_path / "set/labels/b.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    (tmp_path / "set/labels/c.txt").write_text("")
+    save_labelme(tmp_path / "mended/a.json", [("dent", "rectangle", [[5, 6], [8, 9]])])
+    images, left_out = read(tmp_path / "mended", images=tmp_path / "set/images")
+    assert sorted(images) == ["a.jpg", "c.jpg"]
+    assert [(one.file.name, one.reason) for one in left_out] == [("b.jpg", "labelled in .txt")]
+
+
+def test_a_suggestion_is_no_label(parts):
+    shapes = [("? dent", "rectangle", [[5, 6], [8, 9]]), ("pit", "rectangle", [[1, 1], [4, 4]])]
+    save_labelme(parts / "a.json", shapes)
+    images, _ = read(parts)
+    assert images["a.jpg"].names == ("pit",)
+    assert [one.reason for one in images["a.jpg"].problems] == ["suggestion not decided"]
+
+
 def test_images_are_found_by_path_or_beside_the_file(tmp_path):
     save_image(tmp_path / "images/a.jpg")
     save_image(tmp_path / "both/c.JPG")
