@@ -20,8 +20,8 @@ What `{PROGRAM} VERB --help` prints. Made by `python -m kdlnet_cli.reference > d
 fails when it is out of date.
 
 Exit codes: 0 done; 1 something of yours to mend, in one line; 2 wrong usage; 3 a defect of
-{PROGRAM}, with a log file; 4 a proof that failed, or a verdict that `--fail-on` names; 130 Ctrl-C (0
-after `predict --watch`).
+{PROGRAM}, with a log file; 4 a proof that failed, or a verdict that `--fail-on` names; 130 Ctrl-C
+(0 after `predict --watch`).
 """
 
 
