@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,8 @@ class Comparison:
             return f"no gain shown: AP {ap.difference:+.3f}, but {self.reason}"
         facts = f"AP {ap.difference:+.3f}, 95 % interval {ap.low:+.3f} to {ap.high:+.3f}"
         if not ap.shown:
-            return f"no gain shown: {facts} holds zero"
+            but = f"; but {self.warning}" if self.warning else ""
+            return f"no gain shown: {facts} holds zero{but}"
         but = f"; but {self.reservation}" if self.reservation else ""
         return f"{self.better} is better: {facts}{but}"
 
@@ -85,14 +87,22 @@ class Comparison:
     @property
     def reservation(self) -> str:
         """In what verdicts the side with the higher AP is shown to be worse, "" for nothing."""
-        worse = []
+        worse = [words for side, words in self._worse() if side == self.better]
+        return f"at its own setting {self.better} {' and '.join(worse)}" if worse else ""
+
+    @property
+    def warning(self) -> str:
+        """In what verdicts either side is shown to be worse, "" for nothing."""
+        return " and ".join(f"at its own setting {side} {words}" for side, words in self._worse())
+
+    def _worse(self) -> Iterator[tuple[str, str]]:
         for kind, what in (("defective", "passes more defective"), ("good", "rejects more good")):
             test = self.flips.tests[kind]
-            stops = test.only_b - test.only_a if self.better == "B" else test.only_a - test.only_b
-            if test.shown and (stops < 0 if kind == "defective" else stops > 0):
+            if test.shown:
+                more, fewer = ("A", "B") if test.only_a > test.only_b else ("B", "A")
                 alone = f"stopped by A alone {test.only_a}, by B alone {test.only_b}"
-                worse.append(f"{what} parts ({alone}, McNemar p {test.p:.2g})")
-        return f"at its own setting {self.better} {' and '.join(worse)}" if worse else ""
+                side = fewer if kind == "defective" else more
+                yield side, f"{what} parts ({alone}, McNemar p {test.p:.2g})"
 
     def to_dict(self) -> dict[str, Any]:
         """What comparison.json holds: builtins, always the same keys (docs/metrics.md)."""

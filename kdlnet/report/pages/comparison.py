@@ -94,7 +94,10 @@ def _answer(result: Comparison) -> tuple[str, str, str]:
         return answer, f"{why} {_test(good)}", tone
     why = _why(ap, result.reason)
     if not ap.shown:
-        return "No difference is shown", why, "free"
+        if not result.warning:
+            return "No difference is shown", why, "free"
+        why = f"{why} But {result.warning}: kdlnet calibrate chooses another setting."
+        return "No difference in AP, but in the verdicts", why, "free"
     if result.reservation:
         why = f"{why} But {result.reservation}: kdlnet calibrate chooses another setting."
         return f"{result.better} is better, but not as it is set", why, "free"
@@ -128,7 +131,14 @@ def _cards(subject: Compared) -> Iterator[Context]:
         ("good", "Good parts that are rejected", False),
     ):
         a, b = (_rate(subject, side, bad) for side in (0, 1))
-        yield {"title": title, "a": a, "b": b, "test": _test(tests[kind]) if a.of else ""}
+        one = len(subject.pairs) == 1  # of several the same parts count several times
+        yield {
+            "title": title,
+            "a": a,
+            "b": b,
+            "interval": one,
+            "test": _test(tests[kind]) if a.of else "",
+        }
 
 
 def _rate(subject: Compared, side: int, bad: bool) -> Rate:

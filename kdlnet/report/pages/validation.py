@@ -171,11 +171,12 @@ def _data(subject: Subject) -> Context:
     rules = [subject.rule.of(label) for label in range(len(subject.names))]
     verdicts = subject.result.verdicts
     judged = [
-        verdicts.overall,
+        verdicts.overall,  # first: of very many parts not every interval finds room
         *list(verdicts.per_lot.values())[:_MOST_LOTS],
         *verdicts.per_class.values(),
     ]
-    sizes = [verdicts.overall.unsure.of, *(n for r in judged for n in (r.escape.of, r.overkill.of))]
+    sizes = [n for r in judged for n in (r.escape.of, r.overkill.of)]
+    sizes.append(verdicts.overall.unsure.of)
     return {
         "names": [visible(name) for name in subject.names],
         "rule": {"ng": [rule.score for rule in rules], "ask": [rule.lower for rule in rules]},

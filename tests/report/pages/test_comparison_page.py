@@ -83,6 +83,29 @@ def test_the_better_one_that_lets_more_pass_is_told_with_a_but(tmp_path):
     assert "B has learned from 7 pictures of these" in page and "A has learned" not in page
 
 
+def test_verdicts_that_are_shown_to_differ_are_told_where_ap_is_not(tmp_path):
+    images = made_images(tmp_path, 6)
+    subject = compared(images, other(images))
+    equal = {"ap": Difference(0.3, 0.3, 0.0, -0.05, 0.05)}
+    tests = {"defective": McNemar(11, 0, 0.001), "good": McNemar(9, 0, 0.004)}
+    flips = replace(subject.result.flips, tests=tests)
+    result = replace(subject.result, differences=equal, flips=flips)
+    words = "at its own setting B passes more defective parts (stopped by A alone 11, by B alone 0"
+    assert result.verdict.startswith("no gain shown: AP +0.000")
+    assert f"; but {words}" in result.verdict
+    assert "and at its own setting A rejects more good parts" in result.verdict
+    page = comparison_page(replace(subject, result=result))
+    assert "No difference in AP, but in the verdicts" in page and words in page
+
+
+def test_several_seeds_have_no_interval_of_their_added_counts(tmp_path):
+    images = made_images(tmp_path, 40)
+    subject = compared(images, other(images))
+    once = comparison_page(subject)
+    thrice = comparison_page(replace(subject, pairs=subject.pairs * 3))
+    assert once.count('<p class="range">') == 4 and '<p class="range">' not in thrice
+
+
 def test_figures_and_flips_are_those_of_the_comparison(tmp_path):
     images = made_images(tmp_path, 40)
     subject = compared(images, other(images))

@@ -11,6 +11,7 @@ import pytest
 from kdlnet.metrics.rates import measure
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.verdict import ClassRule, VerdictRule
+from kdlnet.report.pages import evidence
 from kdlnet.report.pages.answer import Limits, facts, live
 from kdlnet.report.pages.counting import BoxCounts, count_boxes
 from kdlnet.report.pages.evidence import pool
@@ -48,6 +49,14 @@ def test_everything_is_inside_and_names_are_text(tmp_path):
     data = data_of(page)
     assert data["names"] == list(NAMES)
     assert data["images"][0].startswith("<img src=x") and len(data["pictures"]["jpegs"]) > 20
+
+
+def test_of_very_many_parts_escape_and_overkill_keep_their_intervals(tmp_path, monkeypatch):
+    subject = made_subject(made_images(tmp_path, 40))
+    overall = subject.result.verdicts.overall
+    monkeypatch.setattr(evidence, "_MOST_ROWS", overall.escape.of + overall.overkill.of)
+    intervals = data_of(validation_page(subject))["intervals"]
+    assert set(intervals) == {str(overall.escape.of), str(overall.overkill.of)}
 
 
 def test_first_screen_is_there_without_a_script(tmp_path):
