@@ -67,7 +67,7 @@ def plain_run(
     config = config.changed(distill={"teachers": (), "own_average": False})
     parts = prepare_run(config, None, init, on_event, found)
     parts.thresholds = dict(thresholds or {})
-    folder = run_folder(parts, Path("runs/train"), out, overwrite, reads=[init, run_file(repeats)])
+    folder = run_folder(parts, Path("runs/train"), out, overwrite, reads=[init, repeats])
     return run_training(parts, supervised_step(parts), folder, None, on_event)
 
 
@@ -105,11 +105,6 @@ def supervised_step(parts: RunParts, *, features: bool = False) -> SupervisedSte
     elif is_recordable(parts.device, config.optim.accumulate):
         recorded = recorded_detector(parts.detector, features=features or masks is not None)
     return SupervisedStep(detector, loss, autocast_dtype(config.amp, parts.device), recorded, masks)
-
-
-def run_file(run: Path | None) -> Path | None:
-    """What is read of a ``run`` that is repeated."""
-    return None if run is None else RunFolder.around(run).config
 
 
 def run_folder(

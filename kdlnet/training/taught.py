@@ -15,7 +15,7 @@ from kdlnet.inference.weights import load_weights
 from kdlnet.losses.distill_loss import TERMS, DistillLoss, Form
 from kdlnet.training.checkpoints import last_weights, saved_config
 from kdlnet.training.parts import RunParts, prepare_run
-from kdlnet.training.run import TrainResult, run_file, run_folder, run_training, supervised_step
+from kdlnet.training.run import TrainResult, run_folder, run_training, supervised_step
 from kdlnet.training.run_folder import RunFolder
 from kdlnet.training.steps import DistillStep
 from kdlnet.training.teacher import Ensemble, Member, load_teachers
@@ -41,7 +41,7 @@ def taught_run(
     parts = prepare_run(config.changed(distill={"teachers": names}), None, init, on_event, found)
     parts.thresholds = dict(thresholds or {})
     teacher = _teacher(parts, teachers, on_event)
-    reads = [*teachers, init, run_file(repeats)]
+    reads = [*teachers, init, repeats]
     folder = run_folder(parts, Path("runs/distill"), out, overwrite, reads)
     result = run_training(parts, _step(parts, teacher), folder, None, on_event)
     _say_gain(parts, result, teacher, on_event)

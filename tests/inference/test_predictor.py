@@ -203,6 +203,15 @@ def test_a_program_may_count_in_another_precision(file: Path, dataset: Path, whe
         np.testing.assert_array_equal(ours.scores, theirs.scores)
 
 
+def test_a_program_may_build_its_own_on_another_device(file: Path, dataset: Path) -> None:
+    images = dataset.parent / "images/val"
+    wanted = Predictor.load(file, device="cpu").predict(images)
+    with torch.device("meta"):
+        predictor = Predictor.load(file, device="cpu")
+    for ours, theirs in zip(predictor.predict(images), wanted, strict=True):
+        np.testing.assert_array_equal(ours.boxes, theirs.boxes)
+
+
 def test_load_takes_the_stored_threshold(file: Path, tmp_path: Path) -> None:
     assert Predictor.load(file, device="cpu").rule == VerdictRule.at(0.25)
     save_weights(tmp_path / "a.pt", replace(load_weights(file), thresholds={"score": 0.4}))

@@ -121,6 +121,8 @@ def test_a_cut_proof_goes_on(config: TrainConfig, tmp_path: Path) -> None:
     assert student.stat().st_mtime_ns == written
     assert resumed.comparison.differences == whole.comparison.differences
     assert [_epochs(student.parents[2] / arm) for arm in ("student", "baseline")] == [1, 2]
+    page = (tmp_path / "cut" / "report.html").read_bytes()
     assert distill(config, resume=student.parents[1]).folder == student.parents[1]
+    assert (tmp_path / "cut" / "report.html").read_bytes() == page
     with pytest.raises(ConfigError, match="no folder of kdlnet distill --baseline"):
         measure_gain(config, resume=student.parents[1])

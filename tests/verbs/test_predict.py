@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import os
 import shutil
 import time
 from dataclasses import replace
@@ -131,6 +132,13 @@ def test_a_crop_has_a_pixel_at_least() -> None:
     assert crop(image, [6.0, 4.0, 6.0, 4.0]).shape == (1, 1, 3)
     assert crop(image, [1.2, 0.0, 2.1, 0.4]).shape == (1, 2, 3)
     assert crop(image, [0.0, 0.0, 6.0, 4.0]).shape == image.shape
+
+
+def test_a_name_that_is_no_utf8_is_written_as_it_is(file: Path, parts: Path) -> None:
+    (parts / "a.png").rename(parts / os.fsdecode(b"\xe4lat.png"))
+    result = predict_files(file, "parts", device="cpu", save=("csv",))
+    assert result.folder is not None
+    assert b"\xe4lat.png" in (result.folder / "verdicts.csv").read_bytes()
 
 
 def test_folders_count_up_and_inputs_are_safe(file: Path, parts: Path) -> None:

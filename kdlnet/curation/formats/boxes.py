@@ -62,8 +62,9 @@ def import_annotations(
 
 def _import(annotation: Annotation, origin: int, shares: bool) -> ImportedImage | LabelProblem:
     image, file = annotation.image, annotation.file or annotation.image
-    if annotation.file is None and any(read_rows(label_path(image))):
-        return LabelProblem(image, 0, "labelled in .txt", label_path(image).name, "dropped")
+    labels = label_path(image)
+    if annotation.file is None and any(read_rows(labels)):
+        return LabelProblem(image, 0, "labelled in .txt", labels.name, "dropped")
     try:
         size = size_of(image)
     except DataError as error:

@@ -62,12 +62,12 @@ def _together(source: Path, lossy: bool) -> MaskFiles:
         return bool(theirs & MASK_FOLDERS) and _same_class(ours, theirs)
 
     files = list(images_below(source))
-    named = {
+    marked = {
         file
         for file in files
-        if _bare(file) != file.stem or _plain_folders(source, file) & MASK_FOLDERS
+        if (lossy or _is_lossless(file))
+        and (_bare(file) != file.stem or _plain_folders(source, file) & MASK_FOLDERS)
     }
-    marked = {file for file in named if lossy or _is_lossless(file)}
     found = MaskFiles([file for file in files if file not in marked])
     candidates = [file for file in files if file in marked or _is_lossless(file)]
     _pair(found, candidates, fits, (source, source))

@@ -89,12 +89,9 @@ def _answer(subject: Distilled) -> tuple[str, str, str]:
             return "No gain is shown", facts, "free"
         gained = ap.difference > 0
         return ("A gain" if gained else "A loss"), facts, "met" if gained else "broken"
-    students = [
-        arm.ap for arm in subject.arms if arm.role.startswith("Student") and arm.ap is not None
-    ]
-    teachers = [
-        arm.ap for arm in subject.arms if arm.role.startswith("Teacher") and arm.ap is not None
-    ]
+    known = [(arm.role, arm.ap) for arm in subject.arms if arm.ap is not None]
+    students = [ap for role, ap in known if role.startswith("Student")]
+    teachers = [ap for role, ap in known if role.startswith("Teacher")]
     if not students or not teachers:
         return "Not known", "The precision of teacher or student is not known.", "free"
     gain = students[-1] - max(teachers)

@@ -29,6 +29,11 @@ def test_gain_over_the_teacher():
     assert text.count('class="line s') == 2
 
 
+def test_of_several_teachers_the_best_counts():
+    text = page([arm("Teacher 1", 0.25), arm("Teacher 2", 0.28), arm("Student", 0.31)])
+    assert "+0.030 over its teacher" in text
+
+
 def test_what_is_not_known():
     bare = Arm("Teacher", Path("t.pt"), None, None, None, None)
     text = page([bare, arm("Student", 0.31, ())])
