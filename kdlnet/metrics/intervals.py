@@ -7,7 +7,7 @@ are counted in a table that was matched once (:mod:`~kdlnet.metrics.table`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,13 @@ class Interval:
     low: float | None
     high: float | None
     reason: str | None = None
+
+    def widened(self, below: float, above: float) -> Interval:
+        """The same with ends that lie so much further out, in [0, 1]."""
+        if self.low is None or self.high is None:
+            return self
+        low, high = max(self.low - below, 0.0), min(self.high + above, 1.0)
+        return replace(self, low=float(low), high=float(high))
 
     def to_dict(self) -> dict[str, Any]:
         """Builtins, ready for JSON."""
@@ -120,7 +127,8 @@ def set_intervals(
     Student's t with as many degrees of freedom as the class has groups with true boxes, less one
     (over all classes after Welch and Satterthwaite). In small sets the percentile interval is too
     short and sits too high, since AP is biased upwards; this one covers what it says from some 40
-    images on, and never leaves [0, 1].
+    images on, and never leaves [0, 1]. A class whose true boxes are in one group may be anywhere,
+    which widens the interval over all classes by what that is of the mean.
 
     A figure of 0 or 1 in every round tells no spread: its other end is where a rate would lie of
     which each of the groups is one exact trial (Clopper and Pearson 1934).
@@ -139,8 +147,12 @@ def set_intervals(
         mean_over_classes(whole)[0],
         mean_over_classes(drawn),
         everything[2],
-        _freedom(drawn, sizes),
+        mean_freedom(drawn, sizes),
     )
+    below, above = single_reach(whole[0], sizes, 0.0, 1.0)
+    overall = {
+        name: found.widened(below[i], above[i]) for i, (name, found) in enumerate(overall.items())
+    }
     count = len(np.unique(group))
     return SetIntervals(FigureIntervals(overall, *everything), per_class, len(group), count, rounds)
 
@@ -178,7 +190,7 @@ def _intervals(
     }
 
 
-def _freedom(drawn: Floats, groups: Ints) -> Floats:
+def mean_freedom(drawn: Floats, groups: Ints) -> Floats:
     """Welch and Satterthwaite's degrees of freedom (5,) of a mean over classes.
 
     From figures of each round (R, C, 5) and the groups with true boxes of each class (C,).
@@ -194,3 +206,14 @@ def _freedom(drawn: Floats, groups: Ints) -> Floats:
     free: Floats = np.full(len(parts), most)
     np.divide(variance.sum(axis=0) ** 2, parts, out=free, where=parts > 0)
     return free
+
+
+def single_reach(figures: Floats, groups: Ints, least: float, most: float) -> tuple[Floats, Floats]:
+    """How much lower and higher (5,) a mean over classes can be for classes of one group.
+
+    From figures (C, 5) that lie in [least, most] and the groups with true boxes of each class (C,).
+    The rounds tell nothing of such a class, since it counts the same in each: it may be anywhere.
+    """
+    single, classes = groups == 1, max(1, int((groups > 0).sum()))
+    found = figures[single]
+    return (found - least).sum(axis=0) / classes, (most - found).sum(axis=0) / classes

@@ -4,7 +4,9 @@ Only the order of the parts' scores matters, so that every possible verdict is l
 is held against the end of the exact interval where the sample is large enough for that, else
 against the rate itself. The highest score at which at most k of n parts stay below is an order
 statistic: that the interval of k in n ends at the limit is then exact for the parts to come, though
-the same parts chose the threshold (Wilks, Annals of Mathematical Statistics 12, 1941).
+the same parts chose the threshold (Wilks, Annals of Mathematical Statistics 12, 1941). Several
+thresholds that were chosen on the same parts hold a limit together as one does at which as many
+more parts fail as there are thresholds beside it (Tukey, ibid. 18, 1947).
 """
 
 from __future__ import annotations
@@ -142,7 +144,8 @@ def _columns(
     best = best_f1 or [None] * (len(names) + 1)
     if goal.joint:
         whole, labels = scores.max(axis=1), tuple(range(len(names)))
-        yield _Column(whole, ~good, good, labels, "", goal.limit, None, (), 1, 1, best[-1])
+        limit = goal.limit
+        yield _Column(whole, ~good, good, labels, "", limit, limit, (), 1, 1, best[-1])
         return
     sharing = sum(name not in goal.by_class for name in names)
     own = [name for name in names if name in goal.by_class]
@@ -168,7 +171,7 @@ def _score(column: _Column, goal: Goal) -> float:
     if goal.kind == "recall":
         return _catching(column, 1 - (column.limit or 0.0))
     if goal.kind == "overkill":
-        return _sparing(column, column.limit or 0.0, column.sharing, column.whole)
+        return _sparing(column, _rejectable(column, goal.by_class.get(column.name)))
     if goal.kind == "cost" and goal.costs is not None:
         return _cheapest(column, goal.costs)
     if column.best_f1 is None:
@@ -190,8 +193,10 @@ def _placed(
     if unsure is not None and unsure.recall is not None:
         lower = _catching(column, 1 - unsure.recall)
     elif unsure is not None and unsure.share is not None:
-        rejected = int((column.scores[column.good] >= np.float32(upper)).sum())
-        lower = _sparing(column, unsure.share, column.columns, more=rejected)
+        good = column.scores[column.good]
+        rejected = int((good >= np.float32(upper)).sum())
+        shared = _allowed(len(good), unsure.share, column.columns) // column.columns
+        lower = _sparing(column, rejected + shared)
     return replace(rule, score=upper, unsure=lower if lower < upper else None)
 
 
@@ -202,7 +207,7 @@ def _catching(column: _Column, limit: float) -> float:
         raise DataError(
             f"no part shows a defect{_of(column)}: no threshold can be chosen by recall"
         )
-    for count in _allowed(len(bad), limit):
+    for count in (_allowed(len(bad), limit), _by_rate(len(bad), limit)):
         if bad[count] > -np.inf:
             return _below(bad[count], column.scores)
     without = int((bad == -np.inf).sum())
@@ -212,21 +217,26 @@ def _catching(column: _Column, limit: float) -> float:
     )
 
 
-def _sparing(
-    column: _Column, limit: float, sharing: int, whole: float | None = None, more: int = 0
-) -> float:
-    """The lowest threshold that so few of the good parts reach; ``more`` of them do not count."""
+def _rejectable(column: _Column, own: float | None) -> int:
+    """How many good parts the column may reject: by its own limit, and by what all's leaves."""
+    of, counts = int(column.good.sum()), []
+    if own is not None:
+        counts.append(_allowed(of, own))
+    if column.whole is not None:
+        spent = sum(_allowed(of, other) for other in column.others)
+        left = max(_allowed(of, column.whole, column.columns) - spent, 0)
+        counts.append(left // column.sharing)
+    return min(counts)
+
+
+def _sparing(column: _Column, count: int) -> float:
+    """The lowest threshold that at most so many of the good parts reach."""
     good = np.sort(column.scores[column.good])[::-1]
     if not len(good):
         raise DataError(
             "no part is good (without a true box): no threshold can be chosen by what happens to "
             "good parts"
         )
-    count = next(_allowed(len(good), limit))
-    if whole is not None:
-        spent = sum(next(_allowed(len(good), other)) for other in column.others)
-        count = min(count, max(next(_allowed(len(good), whole)) - spent, 0))
-    count = count // sharing + more
     if count >= len(good) or good[count] == -np.inf:
         return LOWEST
     if good[count] == np.inf:
@@ -252,12 +262,19 @@ def _cheapest(column: _Column, costs: Costs) -> float:
     return _above(cuts[-1], column.scores) if len(cuts) else LOWEST
 
 
-def _allowed(of: int, limit: float) -> Iterator[int]:
-    """How many of the parts may fail: so few that the interval proves it, then by the rate."""
+def _allowed(of: int, limit: float, thresholds: int = 1) -> int:
+    """How many of the parts may fail: so few that the interval proves it, else by the rate.
+
+    By so many ``thresholds`` together.
+    """
     proved = events_allowed(of, limit)
-    if proved is not None:
-        yield proved
-    yield min(math.floor(limit * of + 1e-9), of - 1)
+    if proved is not None and proved >= thresholds - 1:
+        return proved - (thresholds - 1)
+    return _by_rate(of, limit)
+
+
+def _by_rate(of: int, limit: float) -> int:
+    return min(math.floor(limit * of + 1e-9), of - 1)
 
 
 def _below(score: float, scores: Floats) -> float:

@@ -9,7 +9,15 @@ from typing import Any
 import numpy as np
 from scipy.stats import t as student
 
-from kdlnet.metrics.intervals import LEVEL, ROUNDS, draw_weights, group_numbers, support
+from kdlnet.metrics.intervals import (
+    LEVEL,
+    ROUNDS,
+    draw_weights,
+    group_numbers,
+    mean_freedom,
+    single_reach,
+    support,
+)
 from kdlnet.metrics.result import Floats
 from kdlnet.metrics.table import FIGURES, Table, figures_by_class, mean_over_classes
 
@@ -78,7 +86,8 @@ def paired_intervals(
     replacement, the same for A and B and for all pairs. Images of one group (``groups``: a number
     an image) are drawn together. The interval is the difference and Student's t times its standard
     error over the rounds: in sets of 20 to 50 images it holds the true difference in 93 to 96 % of
-    the trials, the middle 95 % of the rounds only in 89 to 94 %.
+    the trials, the middle 95 % of the rounds only in 89 to 94 %. Degrees of freedom, and what a
+    class in one group does, are those of :func:`~kdlnet.metrics.intervals.set_intervals`.
 
     Of several pairs the reach over images is joined with that over pairs, t times the standard
     error of the mean of their differences, as the root of the sum of squares (Zou and Donner,
@@ -95,13 +104,16 @@ def paired_intervals(
         whole[number] = np.concatenate([_figures(a, one), _figures(b, one)])
         drawn += (_figures(b, weights) - _figures(a, weights)) / len(pairs)
     _, _, count = support(truths.sum(axis=1), group)
+    sizes = np.array([support(of_class, group)[2] for of_class in truths.T], dtype=np.int64)
     per_class = {}
     for c, name in enumerate(names, start=1):
-        boxes, _, having = support(truths[:, c - 1], group)
-        reason = _why_nothing(having)
-        found = {} if reason else _differences(whole[:, :, c], drawn[:, c], having)
-        per_class[name] = ClassDifference(found, boxes, having, reason)
-    overall = _differences(whole[:, :, 0], drawn[:, 0], count) if count else {}
+        having, reason = int(sizes[c - 1]), _why_nothing(int(sizes[c - 1]))
+        reach = _reach_of_images(drawn[:, c], np.full(len(FIGURES), having - 1.0))
+        found = {} if reason else _differences(whole[:, :, c], reach, reach)
+        per_class[name] = ClassDifference(found, int(truths[:, c - 1].sum()), having, reason)
+    reach = _reach_of_images(drawn[:, 0], mean_freedom(drawn[:, 1:], sizes) * (count > 1))
+    below, above = single_reach(np.diff(whole.mean(axis=0), axis=0)[0, 1:], sizes, -1.0, 1.0)
+    overall = _differences(whole[:, :, 0], reach + below, reach + above) if count else {}
     return PairedIntervals(overall, per_class, _why_nothing(count))
 
 
@@ -117,26 +129,23 @@ def _why_nothing(groups: int) -> str | None:
     return "it rests on one image or group" if groups == 1 else None
 
 
-def _differences(whole: Floats, drawn: Floats, groups: int) -> dict[str, Difference]:
-    """From figures of A and B of each pair (P, 2, 5) and the differences of each round (R, 5)."""
+def _differences(whole: Floats, below: Floats, above: Floats) -> dict[str, Difference]:
+    """From figures of A and B of each pair (P, 2, 5) and how far images let them reach (5,)."""
     means, gaps = whole.mean(axis=0), whole[:, 1] - whole[:, 0]
-    gap = means[1] - means[0]
-    reach = np.hypot(_reach_of_images(drawn, groups), _reach_of_pairs(gaps))
-    rows = zip(
-        FIGURES, *means, gap, np.maximum(gap - reach, -1), np.minimum(gap + reach, 1), strict=True
-    )
+    gap, pairs = means[1] - means[0], _reach_of_pairs(gaps)
+    low = np.maximum(gap - np.hypot(below, pairs), -1)
+    high = np.minimum(gap + np.hypot(above, pairs), 1)
+    rows = zip(FIGURES, *means, gap, low, high, strict=True)
     return {name: Difference(*map(float, values)) for name, *values in rows}
 
 
-def _reach_of_images(drawn: Floats, groups: int) -> Floats:
-    """Half an interval (5,) from the differences of each round; one group tells no end."""
-    if groups < 2:
-        return np.full(len(FIGURES), np.inf)
-    freedom = groups - 1
-    known = [drawn[~np.isnan(drawn[:, i]), i] for i in range(len(FIGURES))]
+def _reach_of_images(drawn: Floats, freedom: Floats) -> Floats:
+    """Half an interval (5,) from the differences of each round (R, 5); no end without freedom."""
+    known = [column[~np.isnan(column)] for column in drawn.T]
     error = np.array([values.std() if len(values) else 0.0 for values in known])
-    reach: Floats = _quantile(freedom) * error * np.sqrt((freedom + 1) / freedom)
-    return reach
+    few = np.maximum(freedom, 1.0)
+    reach = _quantile(few) * error * np.sqrt((few + 1) / few)
+    return np.where(freedom > 0, reach, np.inf)
 
 
 def _reach_of_pairs(gaps: Floats) -> Floats:
@@ -144,9 +153,9 @@ def _reach_of_pairs(gaps: Floats) -> Floats:
     count = len(gaps)
     if count < 2:
         return np.zeros(len(FIGURES))
-    reach: Floats = _quantile(count - 1) * gaps.std(axis=0, ddof=1) / np.sqrt(count)
+    reach: Floats = _quantile(np.array(count - 1)) * gaps.std(axis=0, ddof=1) / np.sqrt(count)
     return reach
 
 
-def _quantile(freedom: int) -> float:
-    return float(student.ppf((1 + LEVEL) / 2, freedom))
+def _quantile(freedom: Floats) -> Floats:
+    return np.asarray(student.ppf((1 + LEVEL) / 2, freedom))

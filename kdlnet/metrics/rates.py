@@ -9,6 +9,7 @@ lots or resamples cost no new look at the boxes.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,8 +45,8 @@ def provable(of: int) -> float:
     return float(f"{math.ceil(bound / unit) * unit:.2g}")
 
 
-def parts_needed(limit: float, level: float = LEVEL) -> int | None:
-    """How many parts without an event bound its rate by ``limit``; None when none are enough.
+def parts_needed(limit: float, events: int = 0, level: float = LEVEL) -> int | None:
+    """How many parts with so many events bound its rate by ``limit``; None when none are enough.
 
     >>> parts_needed(0.01), clopper_pearson(0, 368)[1] <= 0.01 < clopper_pearson(0, 367)[1]
     (368, True)
@@ -55,7 +56,15 @@ def parts_needed(limit: float, level: float = LEVEL) -> int | None:
     if limit >= 1:
         return 0
     # Of n parts without an event the interval ends where (1 - limit) ** n is one tail.
-    return math.ceil(math.log((1 - level) / 2) / math.log1p(-limit))
+    low = math.ceil(math.log((1 - level) / 2) / math.log1p(-limit))
+
+    def enough(of: int) -> bool:
+        return of > events and clopper_pearson(events, of, level)[1] <= limit
+
+    high = low
+    while events and not enough(high):
+        high *= 2
+    return bisect_left(range(high), True, lo=low, key=enough) if events else low
 
 
 def events_allowed(of: int, limit: float, level: float = LEVEL) -> int | None:

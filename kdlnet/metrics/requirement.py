@@ -15,13 +15,15 @@ class Check:
     """``rate`` has to be ``limit`` at ``least``, or else at most.
 
     ``met`` looks at the rate itself, ``proved`` at the end of its interval; both are None where no
-    part tells.
+    part tells. Several ``thresholds`` that the same parts chose fit them better than one: the
+    interval is then that of as many more failures as there are thresholds beside the first.
     """
 
     what: str
     rate: Rate
     limit: float
     least: bool
+    thresholds: int = 1
 
     @property
     def met(self) -> bool | None:
@@ -32,14 +34,21 @@ class Check:
 
     @property
     def proved(self) -> bool | None:
-        if self.rate.value is None:
-            return None
-        return self.rate.low >= self.limit if self.least else self.rate.high <= self.limit
+        return None if self.rate.value is None else self._end(self.thresholds - 1) <= self._failing
 
     @property
     def needed(self) -> int | None:
         """Parts that prove it if none of them fails; None where no number does."""
-        return parts_needed(1 - self.limit if self.least else self.limit)
+        return parts_needed(self._failing, self.thresholds - 1)
+
+    @property
+    def _failing(self) -> float:
+        return 1 - self.limit if self.least else self.limit
+
+    def _end(self, more: int = 0) -> float:
+        """Where the interval of the failures ends, of so many more than were seen."""
+        failed = self.rate.of - self.rate.count if self.least else self.rate.count
+        return Rate(min(failed + more, self.rate.of), self.rate.of).high
 
     def to_dict(self) -> dict[str, Any]:
         """Builtins, ready for JSON."""
@@ -68,38 +77,51 @@ class Check:
             return "met, and no sample proves it"
         if self.rate.of < self.needed:
             return f"met, NOT PROVED: it takes {self.needed} parts without a failure"
+        if self._end() <= self._failing:
+            return f"met, NOT PROVED: these parts chose {self.thresholds} thresholds, ask others"
         return "met, NOT PROVED: the interval holds worse"
 
 
-def checks(goal: Goal, unsure: Unsure | None, found: VerdictReport) -> list[Check]:
-    """What was asked for, held against rates; a cost and an F1 ask for no rate."""
-    return [*_of_goal(goal, found), *([] if unsure is None else _of_unsure(unsure, found.overall))]
+def checks(
+    goal: Goal, unsure: Unsure | None, found: VerdictReport, *, chosen: bool = False
+) -> list[Check]:
+    """What was asked for, held against rates; a cost and an F1 ask for no rate.
+
+    ``chosen``: the thresholds were chosen on the parts that were judged.
+    """
+    thresholds = len(found.per_class) if chosen and not goal.joint else 1
+    return [
+        *_of_goal(goal, found, thresholds),
+        *([] if unsure is None else _of_unsure(unsure, found.overall, thresholds)),
+    ]
 
 
-def _of_goal(goal: Goal, found: VerdictReport) -> Iterator[Check]:
+def _of_goal(goal: Goal, found: VerdictReport, thresholds: int) -> Iterator[Check]:
+    rates, limit = found.overall, goal.limit
     if goal.kind == "recall":
-        if goal.limit is not None:
+        if limit is not None:
             yield Check(
-                "recall (defective parts that are NG)", found.overall.caught, goal.limit, True
+                "recall (defective parts that are NG)", rates.caught, limit, True, thresholds
             )
-        for name, rates in found.per_class.items():
-            limit = goal.by_class.get(name, None if goal.joint else goal.limit)
-            if limit is not None:
-                yield Check(f"recall of {name!r}", rates.caught, limit, True)
+        for name, of_class in found.per_class.items():
+            own = goal.by_class.get(name, None if goal.joint else limit)
+            if own is not None:
+                yield Check(f"recall of {name!r}", of_class.caught, own, True)
     if goal.kind == "overkill":
-        if goal.limit is not None:
+        if limit is not None:
             yield Check(
-                "overkill (good parts that are NG)", found.overall.overkill, goal.limit, False
+                "overkill (good parts that are NG)", rates.overkill, limit, False, thresholds
             )
-        for name, limit in goal.by_class.items():
-            yield Check(f"overkill by {name!r}", found.per_class[name].overkill, limit, False)
+        for name, own in goal.by_class.items():
+            yield Check(f"overkill by {name!r}", found.per_class[name].overkill, own, False)
 
 
-def _of_unsure(unsure: Unsure, found: PartRates) -> Iterator[Check]:
+def _of_unsure(unsure: Unsure, found: PartRates, thresholds: int) -> Iterator[Check]:
     if unsure.recall is not None:
         escape = found.escape
         kept = Rate(escape.of - escape.count, escape.of)
-        yield Check("defective parts that are NG or UNSURE", kept, unsure.recall, True)
+        what = "defective parts that are NG or UNSURE"
+        yield Check(what, kept, unsure.recall, True, thresholds)
     if unsure.share is not None:
         asked = Rate(found.good["UNSURE"], found.overkill.of)
-        yield Check("good parts that are UNSURE", asked, unsure.share, False)
+        yield Check("good parts that are UNSURE", asked, unsure.share, False, thresholds)

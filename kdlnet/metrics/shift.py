@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from scipy.stats import t as student
 
 from kdlnet.metrics.intervals import LEVEL, ROUNDS, draw_weights, group_numbers
 from kdlnet.metrics.matching import assign, class_iou, ranked
 from kdlnet.metrics.result import Floats, ImageResult, Ints
 
-_EDGE = 100 * (1 - LEVEL) / 2
 _SMALL = 0.02
 
 
@@ -23,11 +23,11 @@ _SMALL = 0.02
 class ScoreShift:
     """B against A on the true boxes that both find at IoU 0.5, whatever the score.
 
-    ``mean`` (B minus A) has the interval ``low`` to ``high``, ``quartiles`` are those of the same
-    differences. ``threshold_b`` finds as many true boxes as A at ``threshold_a``, and of such
-    thresholds is the nearest to that (None where B never finds so many); ``found_a`` and
-    ``found_b`` are at these, as are the false calls. ``carried`` and ``carried_false`` are what B
-    finds and calls at A's threshold.
+    ``mean`` (B minus A) has the interval ``low`` to ``high`` (None where there is a ``reason``),
+    ``quartiles`` are those of the same differences. ``threshold_b`` finds as many true boxes as A
+    at ``threshold_a``, and of such thresholds is the nearest to that (None where B never finds so
+    many); ``found_a`` and ``found_b`` are at these, as are the false calls. ``carried`` and
+    ``carried_false`` are what B finds and calls at A's threshold.
     """
 
     boxes: int
@@ -48,11 +48,13 @@ class ScoreShift:
     @property
     def words(self) -> str:
         """What that means for a threshold, in one or two sentences."""
-        if self.mean is None or self.low is None or self.high is None:
+        if self.mean is None:
             return f"no common scores: {self.reason}"
         side = f"{abs(self.mean):.3f} {'higher' if self.mean > 0 else 'lower'} than A"
         if abs(self.mean) < 0.0005:
             side = "as A does"
+        if self.low is None or self.high is None:
+            return f"B scores the same boxes {side}; no interval: {self.reason}"
         interval = f"(95 % interval {self.low:+.3f} to {self.high:+.3f})"
         first = f"B scores the same boxes {side} {interval}"
         if abs(self.mean) < _SMALL or self.low <= 0 <= self.high:
@@ -85,7 +87,9 @@ def score_shift(
     gap = (found_b - found_a)[both]
     enough = int((found_a >= threshold_a).sum())
     threshold_b = _threshold(found_b, enough, threshold_a)
-    low, high = _interval(gap, images[both], group_numbers(groups, len(a)), rounds, seed)
+    group = group_numbers(groups, len(a))
+    low, high = _interval(gap, images[both], group, rounds, seed)
+    reason = None if low is not None else "they are of one image or group"
     return ScoreShift(
         boxes=len(gap),
         mean=float(gap.mean()) if len(gap) else None,
@@ -100,7 +104,7 @@ def score_shift(
         false_b=None if threshold_b is None else int((false_b >= threshold_b).sum()),
         carried=int((found_b >= threshold_a).sum()),
         carried_false=int((false_b >= threshold_a).sum()),
-        reason=None if len(gap) else "no true box is found by both",
+        reason=reason if len(gap) else "no true box is found by both",
     )
 
 
@@ -136,10 +140,12 @@ def _quartiles(gap: Floats) -> tuple[float, float, float] | None:
 def _interval(
     gap: Floats, images: Ints, group: Ints, rounds: int, seed: int
 ) -> tuple[float | None, float | None]:
-    """Middle 95 % of the mean over rounds in which groups are drawn."""
-    if not len(gap):
+    """The mean and Student's t times its standard error over rounds in which groups are drawn."""
+    freedom = len(np.unique(group[images])) - 1
+    if freedom < 1:
         return None, None
     weights = draw_weights(group, rounds, seed)[:, images]
     count = weights.sum(axis=1)
-    low, high = np.percentile((weights @ gap)[count > 0] / count[count > 0], [_EDGE, 100 - _EDGE])
-    return float(low), float(high)
+    drawn = (weights @ gap)[count > 0] / count[count > 0]
+    reach = float(student.ppf((1 + LEVEL) / 2, freedom)) * drawn.std() * (1 + 1 / freedom) ** 0.5
+    return float(gap.mean() - reach), float(gap.mean() + reach)

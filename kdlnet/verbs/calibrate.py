@@ -158,7 +158,7 @@ def calibrate(
         rule,
         names,
         runtime.preprocess.to_dict(),
-        found.outcome(rule, names, goal, unsure),
+        found.outcome(rule, names, goal, unsure, chosen=True),
         None if seen is None else seen.outcome(rule, names, goal, unsure),
     )
     thresholds = rule.to_dict(names)
@@ -194,14 +194,20 @@ class _Seen:
         return cls(split, digest, learned, results, lots)
 
     def outcome(
-        self, rule: VerdictRule, names: Sequence[str], goal: Goal, unsure: Unsure | None
+        self,
+        rule: VerdictRule,
+        names: Sequence[str],
+        goal: Goal,
+        unsure: Unsure | None,
+        *,
+        chosen: bool = False,
     ) -> Outcome:
         verdicts = measure(self.results, rule, names, self.lots)
         missed, rejected = verdicts.overall.escape, verdicts.overall.overkill
         cost = None
         if goal.costs is not None and missed.of and rejected.of:
             cost = goal.costs.expected(missed, rejected)
-        held = checks(goal, unsure, verdicts)
+        held = checks(goal, unsure, verdicts, chosen=chosen)
         facts = self.split, len(self.results), self.learned, self.digest
         return Outcome(*facts, verdicts, held, cost)
 

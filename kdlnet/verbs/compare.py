@@ -98,7 +98,7 @@ def compare(
         differences=gains.overall,
         per_class=gains.per_class,
         reason=gains.reason,
-        flips=find_flips(seen, truths, names),
+        flips=find_flips(seen, truths, names, groups),
         shifts=[
             score_shift(one.results, two.results, one.threshold, groups, rounds, seed)
             for one, two in pairs

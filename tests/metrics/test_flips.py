@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 
 import pytest
 from scipy.stats import binomtest
@@ -13,7 +14,27 @@ from kdlnet.metrics.flips import exact_mcnemar, find_flips
 @pytest.mark.parametrize(("a", "b"), [(0, 0), (0, 1), (1, 5), (6, 2), (0, 9), (12, 12), (40, 70)])
 def test_mcnemar_is_the_exact_binomial_test(a: int, b: int) -> None:
     expected = binomtest(a, a + b, 0.5).pvalue if a + b else 1.0
-    assert exact_mcnemar(a, b) == pytest.approx(expected)
+    assert exact_mcnemar([-1] * a + [1] * b) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("gaps", [[2, 3, -1, 0], [4, 4, 4, 4], [1, -2, 2, 5, 5, 1], [7]])
+def test_groups_change_sides_whole(gaps: list[int]) -> None:
+    sums = [
+        abs(sum(sign * gap for sign, gap in zip(signs, gaps, strict=True)))
+        for signs in product((-1, 1), repeat=len(gaps))
+    ]
+    expected = sum(one >= abs(sum(gaps)) for one in sums) / len(sums)
+    assert exact_mcnemar(gaps) == pytest.approx(expected)
+
+
+def test_six_pictures_of_one_tile_are_one_trial() -> None:
+    a, b = ["OK"] * 6, ["NG"] * 6
+    names = [f"{number}.png" for number in range(6)]
+    assert find_flips([(a, b)], [True] * 6, names).tests["defective"].p == pytest.approx(2 / 2**6)
+    found = find_flips([(a, b)], [True] * 6, names, [3] * 6).tests["defective"]
+    assert (found.only_a, found.only_b, found.p) == (0, 6, 1.0) and not found.shown
+    found = find_flips([(a, b)], [True] * 6, names, [3, 3, 4, 4, 5, 5]).tests["defective"]
+    assert found.p == pytest.approx(2 / 2**3)
 
 
 def test_flips_are_counted_by_kind_of_part() -> None:

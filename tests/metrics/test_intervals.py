@@ -121,6 +121,24 @@ def test_what_leaves_no_spread_is_bounded_or_told() -> None:
         assert found.overall.figures["ap"].reason == "no true box"
 
 
+def test_a_class_in_one_image_may_be_anywhere() -> None:
+    """Of 20 boxes of x the first half are found, of y the only one: the mean is half of what is
+    known of x, and anything of y."""
+    boxes, labels = [[0.0, 0, 9, 9], [20.0, 0, 29, 9]], [0, 1]
+    results = [
+        ImageResult(boxes[:1], [0.9], [0], boxes[:1], [0], (30, 30))
+        if number < 10
+        else ImageResult([], [], [], boxes[:1], [0], (30, 30))
+        for number in range(19)
+    ]
+    results.append(ImageResult(boxes, [0.9, 0.8], labels, boxes, labels, (30, 30)))
+    found = set_intervals(tabulate(results, 2), ["x", "y"], rounds=200)
+    ap, x = found.overall.figures["ap"], found.per_class["x"].figures["ap"]
+    assert found.per_class["y"].figures["ap"].low is None
+    assert ap.value == pytest.approx((x.value + 1) / 2)
+    assert ap.low <= x.low / 2 and ap.high >= (x.high + 1) / 2
+
+
 def _simulated(rng: np.random.Generator, images: int) -> Table:
     """Two classes; images differ in how many defects they have and how hard they are."""
     ease, tables = rng.normal(size=images), []

@@ -9,7 +9,8 @@ import pytest
 
 from kdlnet.errors import DataError
 from kdlnet.metrics.operating_point import LOWEST, Costs, Goal, Unsure, choose
-from kdlnet.metrics.rates import Parts, clopper_pearson, count_verdicts
+from kdlnet.metrics.rates import Parts, Rate, VerdictReport, clopper_pearson, count_verdicts
+from kdlnet.metrics.requirement import Check, checks
 from kdlnet.metrics.verdict import ClassRule, VerdictRule
 
 NAMES = ("crack", "pore", "dent")
@@ -52,10 +53,10 @@ def by_recall(scores: np.ndarray, bad: np.ndarray, limit: float) -> float | None
 def by_overkill(
     scores: np.ndarray, good: np.ndarray, limit: float, share: int = 1, more: int = 0
 ) -> float:
-    """The lowest cut that few enough good parts reach."""
+    """The lowest cut that few enough good parts reach, of thresholds that ``share`` the limit."""
     of = int(good.sum())
     counts = range(of + 1)
-    proved = [count for count in counts if fitting(count, of, limit, True)]
+    proved = [count for count in counts if fitting(min(count + share - 1, of), of, limit, True)]
     most = max(proved or [count for count in counts if fitting(count, of, limit, False)])
     cuts = all_cuts(scores)
     return min(cut for cut in cuts if (scores[good] >= cut).sum() <= most // share + more)
@@ -137,6 +138,38 @@ def test_the_lower_threshold_is_that_of_brute_force() -> None:
         compared += 1
         asked += rule.unsure is not None
     assert compared > 500 and 100 < asked < compared
+
+
+def test_what_several_thresholds_prove_together_holds_for_parts_to_come() -> None:
+    """Six classes: of 100 good parts some reach each threshold, and the limit holds as it says."""
+    rng, names = np.random.default_rng(5), [str(number) for number in range(6)]
+    goal, proved, held = Goal("overkill", 0.14, per_class=True), 0, 0
+    for _ in range(300):
+        good = Parts(rng.random((100, 6)).astype(np.float32), np.zeros((100, 6), bool))
+        rule = choose(good, names, goal)
+        found = VerdictReport(
+            rule.to_dict(names), count_verdicts(good, rule), dict.fromkeys(names), {}
+        )
+        on_these, on_others = (
+            checks(goal, None, found, chosen=True)[0],
+            checks(goal, None, found)[0],
+        )
+        assert on_these.met and on_others.proved  # as many of other parts would prove it
+        proved += bool(on_these.proved)
+        scores = [rule.of(label).score for label in range(6)]
+        held += 1 - np.prod(np.minimum(scores, 1)) <= 0.14
+    assert proved == 300 and held / 300 > 0.96  # 0.63 with one part more for each threshold
+
+
+def test_a_proof_by_several_thresholds_takes_more_parts() -> None:
+    one, six = (Check("recall", Rate(90, 90), 0.95, True, thresholds) for thresholds in (1, 6))
+    assert one.proved and one.needed == 72
+    assert not six.proved and six.needed == 230
+    assert clopper_pearson(5, 230)[1] <= 0.05 < clopper_pearson(5, 229)[1]
+    assert "NOT PROVED: it takes 230 parts without a failure" in str(six)
+    assert Check("recall", Rate(230, 230), 0.95, True, 6).proved
+    some = Check("recall", Rate(296, 300), 0.95, True, 6)
+    assert "NOT PROVED: these parts chose 6 thresholds, ask others" in str(some)
 
 
 def parts_of(*rows: tuple[float, str]) -> Parts:

@@ -187,3 +187,21 @@ def test_classes_have_differences_where_they_tell_something() -> None:
     assert found["never"].to_dict() == {
         **dict.fromkeys(FIGURES), "boxes": 0, "groups": 0, "reason": "no true box"
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("groups", [None, [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]])
+def test_a_class_in_one_image_may_be_anywhere(groups: list[int] | None) -> None:
+    """B has one box more, the only one of its class, in each round in which that is drawn."""
+    images, truths = 12, np.zeros((12, 2), np.int64)
+    truths[:, 0], truths[0, 1] = 1, 1
+    every = class_table(np.arange(images), np.ones((10, images), bool), truths[:, 0])
+    none = class_table(np.arange(0), np.ones((10, 0), bool), truths[:, 1])
+    one = class_table(np.arange(1), np.ones((10, 1), bool), truths[:, 1])
+    found = paired_intervals(
+        [(Table((every, none), truths), Table((every, one), truths))], ("x", "y"), groups
+    )
+    assert found.per_class["y"].reason == "it rests on one image or group"
+    ap = found.overall["ap"]
+    # The mean is that of two classes: of x nothing differs, of y anything from -1 to 1 is possible.
+    assert (ap.difference, ap.high, ap.shown) == (0.5, pytest.approx(0.5, abs=0.6), False)
+    assert ap.low <= -0.5

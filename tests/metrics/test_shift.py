@@ -54,3 +54,34 @@ def test_nothing_in_common_is_told() -> None:
     assert found.words == "no common scores: no true box is found by both"
     assert (found.found_a, found.carried, found.carried_false) == (1, 0, 1)
     json.dumps(score_shift([], [], 0.5, rounds=10).to_dict(), allow_nan=False)
+
+
+def test_images_of_one_group_tell_no_interval() -> None:
+    rng = np.random.default_rng(3)
+    a = [random_result(rng, 3, 5, index) for index in range(9)]
+    b = [
+        ImageResult(r.boxes, r.scores * 0.8, r.labels, r.truth_boxes, r.truth_labels, r.size)
+        for r in a
+    ]
+    one = score_shift(a, b, 0.5, [0] * 9, rounds=200)
+    assert one.mean is not None and (one.low, one.high) == (None, None)
+    assert "no interval: they are of one image or group" in one.words
+    json.dumps(one.to_dict(), allow_nan=False)
+    few = score_shift(a, b, 0.5, [0, 0, 0, 1, 1, 1, 2, 2, 2], rounds=200)
+    many = score_shift(a, b, 0.5, rounds=200)
+    assert few.mean == many.mean and few.high - few.low > 0
+
+
+def test_the_interval_of_few_groups_covers_too() -> None:
+    """Three groups, each with a shift of its own around 0: the interval holds 0 as it says."""
+    rng, held = np.random.default_rng(4), 0
+    for number in range(300):
+        a, b, groups = [], [], []
+        for group, own in enumerate(rng.normal(0, 0.1, 3)):
+            for _ in range(4):
+                scores = 0.5, float(0.5 + own + rng.normal(0, 0.01))
+                one, two = (ImageResult([BOX], [s], [0], [BOX], [0], (9, 9)) for s in scores)
+                a.append(one), b.append(two), groups.append(group)
+        found = score_shift(a, b, 0.5, groups, rounds=200, seed=number)
+        held += found.low <= 0 <= found.high
+    assert held / 300 > 0.9  # the middle 95 % of the rounds held it in 0.68
