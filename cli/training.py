@@ -100,13 +100,14 @@ def resumed_settings(
 ) -> TrainConfig:
     """The settings of the run that goes on. Raises UsageProblem for flags that say otherwise.
 
-    But the dataset is where the flags say: it may have been moved.
+    But the dataset and the device are what the flags say: they may have been moved.
     """
     from kdlnet.config import TrainConfig
 
-    place = {"data.name": None, "data.root": None}
+    place = dict.fromkeys(("data.name", "data.root", "device"))
     own = resumed(TrainConfig, resume, config, flags | place, assignments, out, overwrite)
-    return own.model_copy(update={"data": _place(own, flags)})
+    device = flags["device"] or own.device
+    return own.model_copy(update={"data": _place(own, flags), "device": device})
 
 
 def final_settings(

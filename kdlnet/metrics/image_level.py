@@ -20,6 +20,7 @@ from kdlnet.metrics.result import Floats, ImageResult
 
 SHARES = (0.0, 1.0, 5.0)
 """n of PGn and PBn, in percent."""
+_FEWEST = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,25 +48,32 @@ def image_level(
     rounds: int = ROUNDS,
     seed: int = 0,
 ) -> ImageLevel:
-    """PGn and PBn with 95 % intervals over images or groups."""
+    """PGn and PBn with 95 % intervals over images or groups.
+
+    No interval where n % of the images that may be lost are fewer than two (groups, where there are
+    some): the threshold is then that of one image, which resampling does not move as other images
+    would (of 20 to 100 such images the 95 % interval held the share in 51 to 82 % of the trials).
+    """
     scores = np.array([_score(result) for result in results])
     bad = np.array([len(result.truth_boxes) > 0 for result in results], dtype=bool)
     group = group_numbers(groups, len(results))
     weights = draw_weights(group, rounds, seed)
     counts = len(np.unique(group[~bad])), len(np.unique(group[bad]))
 
-    def share(kept: NDArray[np.bool_], by: Floats, n: float, groups_kept: int) -> Interval:
+    def share(kept: NDArray[np.bool_], by: Floats, n: float, own: int, others: int) -> Interval:
         if not all(counts):
             return Interval(
                 None, None, None, "no good image" if counts[1] else "no defective image"
             )
         value = float(passed(by, kept, np.ones((1, len(by))), n)[0])
+        if n / 100 * others < _FEWEST:
+            return Interval(value, None, None, f"{n:g} % of {others} is fewer than {_FEWEST}")
         drawn = passed(by, kept, weights, n)
-        return interval(value, drawn, groups_kept, max(1, min(counts) - 1))
+        return interval(value, drawn, own, min(counts) - 1)
 
     return ImageLevel(
-        {f"{n:g}": share(~bad, scores, n, counts[0]) for n in SHARES},
-        {f"{n:g}": share(bad, -scores, n, counts[1]) for n in SHARES},
+        {f"{n:g}": share(~bad, scores, n, *counts) for n in SHARES},
+        {f"{n:g}": share(bad, -scores, n, *reversed(counts)) for n in SHARES},
         int((~bad).sum()),
         int(bad.sum()),
     )

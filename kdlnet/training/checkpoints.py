@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from pathlib import Path
 
@@ -161,12 +162,17 @@ def last_weights(resume: Path) -> Path:
                 f"{str(file)!r} is not inside its run folder, where the run would go on: give the "
                 "folder that kdlnet train made, or start a new run from the file with --init"
             )
+    if RunFolder(resume).series.is_file():
+        raise WeightsError(
+            f"{str(resume)!r} holds several trainings of kdlnet distill: "
+            f"kdlnet distill --resume {shlex.quote(str(resume))}"
+        )
     what = "holds no weights/last.pt to resume from" if resume.is_dir() else "does not exist"
     raise WeightsError(f"{str(resume)!r} {what}: give the folder of a run that kdlnet train began")
 
 
 def saved_config(saved: Weights, asked: TrainConfig) -> TrainConfig:
-    """The settings of a run that can be resumed, its dataset where ``asked`` says that it is now.
+    """The settings of a run that can be resumed, its dataset and device as ``asked`` says they are.
 
     Raises WeightsError when ``saved`` is no such run.
     """

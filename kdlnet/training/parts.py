@@ -264,8 +264,9 @@ def _say_what_is_rare(
 
 
 def at_place_of(place: TrainConfig, config: TrainConfig) -> TrainConfig:
-    """``config`` with its dataset where ``place`` has it."""
-    return config.changed(data={"name": place.data.name, "root": place.data.root})
+    """``config`` with its dataset where ``place`` has it, on the device of that."""
+    data = {"name": place.data.name, "root": place.data.root}
+    return config.changed(data=data, device=place.device)
 
 
 def with_absolute_data(config: TrainConfig) -> TrainConfig:

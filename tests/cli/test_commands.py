@@ -177,6 +177,18 @@ def test_resume_takes_the_place_that_a_dataset_was_moved_to(
     assert (data.name, data.root) == ("elsewhere/set", "sets")
 
 
+@pytest.mark.parametrize("verb", ["train", "distill"])
+def test_resume_goes_on_with_another_device(
+    kdlnet: Command, engine: FakeEngine, run_folder: Path, verb: str
+) -> None:
+    """The card of the first command may be gone."""
+    (run_folder / "config.yaml").write_text("device: cuda:99\ndata: {name: set}\n")
+    assert "'cuda:99'" in kdlnet(verb, "--resume", run_folder).error
+    run = kdlnet(verb, "--resume", run_folder, "--device", "cpu")
+    assert run.code == 0, run.err
+    assert engine.call["config"].device == "cpu"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

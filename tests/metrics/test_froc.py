@@ -101,4 +101,16 @@ def test_one_kind_of_image_alone_tells_no_share() -> None:
         assert {value.reason for value in found.pg.values()} == {reason}
         assert all(value.value is None for value in found.pb.values())
     both = image_level([good, good, defective, defective], rounds=20)
-    assert (both.pg["0"].value, both.pb["0"].value) == (1, 1) and both.pg["0"].low < 0.5
+    assert (both.pg["0"].value, both.pb["0"].value) == (1, 1)
+
+
+def test_a_threshold_of_one_image_tells_no_interval() -> None:
+    """5 % of 40 defective images are two; 5 % of 39 good ones, and 1 % of either, are fewer."""
+    good, defective = result([AWAY], [0.4], []), result([BOX], [0.9], [BOX])
+    found = image_level([good] * 39 + [defective] * 40, rounds=20)
+    assert found.pg["5"].low == pytest.approx(0.025 ** (1 / 39)) and found.pg["5"].reason is None
+    for one in (found.pb["5"], found.pg["1"], found.pg["0"], found.pb["0"]):
+        assert (one.value, one.low, one.high) == (1, None, None)
+    assert found.pb["5"].reason == "5 % of 39 is fewer than 2"
+    twins = [number // 2 for number in range(79)]
+    assert image_level([good] * 39 + [defective] * 40, twins, rounds=20).pg["5"].low is None

@@ -211,6 +211,24 @@ def test_resume_needs_the_run_around_its_file(
     assert [path.name for path in copy.parent.iterdir()] == ["last.pt"]
 
 
+def test_resume_of_a_series_names_the_verb_for_it(config: TrainConfig, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "several students")
+    folder.path.mkdir()
+    folder.series.write_text("{}")
+    with pytest.raises(WeightsError, match=r"kdlnet distill --resume '.*several students'"):
+        train(config, resume=folder.path)
+
+
+def test_resume_takes_the_device_that_is_there_now(
+    config: TrainConfig, finished: RunFolder
+) -> None:
+    moved = config.changed(device="cuda:7")
+    assert checkpoints.saved_config(load_weights(finished.last), moved).device == "cuda:7"
+    assert checkpoints.saved_config(load_weights(finished.last), config).device == "cpu"
+    with pytest.raises(ConfigError, match="cuda:7"):
+        train(moved, resume=finished.path)
+
+
 def test_resume_refuses_a_config_that_was_edited(config: TrainConfig, finished: RunFolder) -> None:
     file = finished.config
     file.write_text(file.read_text().replace("epochs: 1", "epochs: 9"))
