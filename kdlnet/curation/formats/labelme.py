@@ -14,7 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from kdlnet.curation.formats.boxes import Annotation, import_annotations
-from kdlnet.curation.formats.imported import ImportOptions, ImportResult, sort_out
+from kdlnet.curation.formats.imported import (
+    ImportOptions,
+    ImportResult,
+    doubt_good_parts,
+    sort_out,
+)
 from kdlnet.curation.formats.locate import ImageIndex, annotation_files, most_alike
 from kdlnet.curation.formats.parse import read_json, whole_number
 from kdlnet.curation.formats.shapes import (
@@ -36,6 +41,7 @@ SUGGESTED = "? "
 """Before the name of what a model suggests: no label until a person takes the mark away."""
 
 _FLAT = {"line": LINE, "linestrip": LINE, "point": POINTS, "points": POINTS}
+_LOST = ("no image", "only embedded")  # why a file that was read has no image
 _Content = dict[str, Any]
 
 
@@ -109,6 +115,8 @@ def import_labelme(source: Path, options: ImportOptions) -> ImportResult:
     images += sorted(set(owners.file_of) - set(images))
     annotations = [_annotation(image, owners.file_of.get(image), contents) for image in images]
     result = sort_out(import_annotations(annotations))
+    lost = [p.file for p in left_out if p.reason in _LOST and contents[p.file]["shapes"]]
+    result = doubt_good_parts(result, lost, owners.file_of)
     left_out += [*unsure, *result.left_out]
     return replace(result, left_out=left_out, warnings=owners.lines(len(contents)))
 

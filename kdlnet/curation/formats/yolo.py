@@ -14,6 +14,7 @@ from kdlnet.curation.formats.imported import (
     ImportedImage,
     ImportOptions,
     ImportResult,
+    doubt_good_parts,
     sort_out,
 )
 from kdlnet.curation.formats.parse import read_class_file, split_named
@@ -49,11 +50,12 @@ def import_yolo(source: Path, options: ImportOptions) -> ImportResult:
         for image in sorted(images)
     )
     unlisted = _unlisted(source, images) if yaml and source.is_dir() else ()
+    file_of = {image: file for image in images if (file := label_path(image)).is_file()}
     return replace(
-        found,
+        doubt_good_parts(found, unread.ownerless, file_of),
         left_out=[*found.left_out, *unlisted],
         names=names,
-        warnings=tuple(unread.lines(len(images))),
+        warnings=tuple(replace(unread, ownerless=[]).lines(len(images))),
     )
 
 
