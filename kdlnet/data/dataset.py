@@ -37,7 +37,8 @@ def load_split(info: DatasetInfo, split: str, strict: bool = False) -> Split:
     ``strict`` at the first faulty row or image that would be left out.
     """
     if parts := parts_with(info, split):
-        return put_together([(part, load_split(part, split, strict)) for part in parts], info)
+        found = [(part, load_split(part, split, strict)) for part in parts]
+        return put_together(found, info, split)
     results: list[Path] = []
     paths = list_images(info, split, results)
     reading = read_images(paths, all_images(info), len(info.names), info.kpt_shape)
