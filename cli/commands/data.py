@@ -12,7 +12,7 @@ from kdlnet.utils.paths import shown
 
 from ..console import Console
 from ..errors import UsageProblem
-from ..options import DataRoot, Json, Overwrite, Quiet, Seed, at_least_one, given, joined, option
+from ..options import DataRoot, Json, Overwrite, Quiet, Seed, at_least_one, given, names_in, option
 
 if TYPE_CHECKING:
     from kdlnet.verbs.convert import ConvertReport, ImportOptions
@@ -125,16 +125,6 @@ def _parse_pairs(flag: str, entries: list[str] | None, form: str) -> dict[str, s
     return pairs
 
 
-def parse_names(text: str | None) -> list[str] | None:
-    """``"scratch, pit"`` as ``["scratch", "pit"]``. Raises UsageProblem for an empty name."""
-    if text is None:
-        return None
-    names = [name.strip() for name in text.split(",")]
-    if not all(names):
-        raise UsageProblem(f"--names {text!r}: write names with commas between, scratch,pit")
-    return names
-
-
 def parse_size(text: str | None) -> tuple[int, int] | None:
     """(H, W) from ``200`` or ``200x300``; unlike a network's input it needs no stride."""
     if text is None:
@@ -196,7 +186,7 @@ def convert(
     kdlnet data convert coco export --out parts
     kdlnet data convert yolo parts --to coco --out parts-coco
     """
-    splits, classes, values = parse_splits(split), parse_names(joined(names)), parse_values(value)
+    splits, classes, values = parse_splits(split), names_in("--names", names), parse_values(value)
     with Console(as_json=as_json, quiet=quiet) as console:
         from kdlnet.verbs.convert import convert as run_convert
 
