@@ -54,7 +54,9 @@ class ImportOptions:
     ``good`` (masks): folders whose images are good parts. ``class_from`` (masks): what tells the
     class; ``class_name`` (masks): the class of every box. ``values`` (masks by value): class of
     each pixel value, written ``"7"`` or ``"#ff0000"``; the other values are no defects.
-    ``min_area`` (masks): smallest component in pixels.
+    ``min_area`` (masks): smallest component in pixels. ``among`` (labelme): the images that files
+    may speak of, wherever these lie; those without a file are then passed over. ``labelled``
+    (yolo): images whose labels are known, so that theirs are not looked for in other places.
     """
 
     origin: Literal["auto", "0", "1"] = "auto"
@@ -64,6 +66,8 @@ class ImportOptions:
     class_name: str | None = None
     values: Mapping[str, str] = field(default_factory=dict)
     min_area: int = 16
+    among: tuple[Path, ...] | None = None
+    labelled: frozenset[Path] = frozenset()
 
 
 @dataclass(frozen=True)

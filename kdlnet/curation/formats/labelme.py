@@ -78,6 +78,8 @@ class _Owners:
 def import_labelme(source: Path, options: ImportOptions) -> ImportResult:
     """All images below ``source``; an image without a JSON file is a good part.
 
+    Of a dataset's images, ``options.among``, only those that have a JSON file.
+
     Polygons, circles, masks, lines and rotated rectangles become their boxes, shapes of one label
     and group a single one; single points are dropped. A JSON file that cannot be read, or is
     another tool's, leaves the images of its name out. One that lies beside the image of its own
@@ -85,7 +87,7 @@ def import_labelme(source: Path, options: ImportOptions) -> ImportResult:
 
     Raises DataError when there is no LabelMe file or two speak of the same image.
     """
-    index = ImageIndex(options.images or source)
+    index = ImageIndex(options.images or source, options.among)
     by_stem: dict[str, list[Path]] = defaultdict(list)
     for image in index.files:
         by_stem[plain(image.stem)].append(image)
@@ -111,7 +113,8 @@ def import_labelme(source: Path, options: ImportOptions) -> ImportResult:
     unknown = _named_like(unread, by_stem) - set(owners.file_of)
     unsure = [problem for problem in owners.unsure() if problem.file not in unknown]
     unknown |= {problem.file for problem in unsure}
-    images = [image for image in index.files if image not in unknown]
+    every = index.files if options.among is None else ()
+    images = [image for image in every if image not in unknown]
     images += sorted(set(owners.file_of) - set(images))
     annotations = [_annotation(image, owners.file_of.get(image), contents) for image in images]
     result = sort_out(import_annotations(annotations))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from kdlnet.errors import DataError
 from kdlnet.images.folder import images_below
 
 _Images = dict[Path, str | None]
+_Set = tuple[tuple[str, ...], _Images, tuple[int, int] | None]
 
 
 def import_yolo(source: Path, options: ImportOptions) -> ImportResult:
@@ -39,10 +40,9 @@ def import_yolo(source: Path, options: ImportOptions) -> ImportResult:
 
     Raises DataError when an image is in two splits, or nothing names the classes.
     """
-    yaml = source if source.is_file() else _find_yaml(source)
-    names, images, kpt_shape = _described(yaml) if yaml else _bare(source)
+    yaml, (names, images, kpt_shape) = _set(source)
     read = LabelReader(images, len(names), kpt_shape)
-    unread = find_unread(sorted(images), images, read)
+    unread = find_unread(sorted(set(images) - options.labelled), images, read)
     found = sort_out(
         _elsewhere(image, unread.elsewhere[image])
         if image in unread.elsewhere
@@ -57,6 +57,16 @@ def import_yolo(source: Path, options: ImportOptions) -> ImportResult:
         names=names,
         warnings=tuple(replace(unread, ownerless=[]).lines(len(images))),
     )
+
+
+def splits_of(source: Path) -> Mapping[Path, str | None]:
+    """The split of each image that :func:`import_yolo` reads. Raises DataError as that does."""
+    return _set(source)[1][1]
+
+
+def _set(source: Path) -> tuple[Path | None, _Set]:
+    yaml = source if source.is_file() else _find_yaml(source)
+    return yaml, _described(yaml) if yaml else _bare(source)
 
 
 def _unlisted(source: Path, images: _Images) -> Iterator[LabelProblem]:
@@ -76,7 +86,7 @@ def _find_yaml(source: Path) -> Path | None:
     return found[0] if len(found) == 1 else None
 
 
-def _described(yaml: Path) -> tuple[tuple[str, ...], _Images, tuple[int, int] | None]:
+def _described(yaml: Path) -> _Set:
     info = find_dataset(str(yaml))
     images: _Images = {}
     for split in info.splits:
@@ -90,7 +100,7 @@ def _described(yaml: Path) -> tuple[tuple[str, ...], _Images, tuple[int, int] | 
     return info.names, images, info.kpt_shape
 
 
-def _bare(source: Path) -> tuple[tuple[str, ...], _Images, None]:
+def _bare(source: Path) -> _Set:
     names = read_class_file(source)
     images = {image: _split(source, image) for image in images_below(source)}
     if not names:
