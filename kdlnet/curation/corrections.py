@@ -24,12 +24,11 @@ def lay_over(
 
     Raises DataError where nothing is corrected.
     """
+    if not corrected.images:
+        raise DataError(f"no correction can be used: {corrected.left_out[0]}")
     strange = [_unknown(problem) for problem in corrected.left_out if problem.file not in splits]
     found = {image.path: image for image in base.images}
     kept = {problem.file: problem for problem in corrected.left_out if problem.file in found}
-    if not corrected.images:
-        first = next(iter([*kept.values(), *strange]), "its files have no shapes")
-        raise DataError(f"no correction can be used: {first}")
     mended = {image.path: _marked(image, splits) for image in corrected.images}
     found |= mended
     return replace(

@@ -126,4 +126,6 @@ def test_wrong_corrections_get_one_line(parts: Path, tmp_path: Path) -> None:
     fails("--onto takes corrections made in LabelMe, not 'voc'", format="voc")
     fails("--onto '.*nowhere' does not exist", onto=tmp_path / "nowhere")
     correct(tmp_path / "s/a.json", image, ("? scratch", BOX))
-    fails("no correction can be used: .*a.png: partial: .*suggestion not decided")
+    fails(r"no correction can be used: .*a\.png: partial: .*suggestion not decided")
+    correct(tmp_path / "s/a.json", tmp_path / "gone.png", ("scratch", BOX))
+    fails(r"no correction can be used: .*a\.json: no image")

@@ -94,8 +94,8 @@ def import_voc(source: Path, options: ImportOptions) -> ImportResult:
     ):
         left_out += [LabelProblem(file, 0, reason, file.name, "dropped") for file in files]
     result = sort_out([*import_annotations(annotations, origin), *left_out])
-    lost = [file for file in alone if file not in claimed.values() and _is_drawn(every[file])]
-    result = doubt_good_parts(result, lost, pairs.file_of)
+    lost = (file for file in set(alone) - set(claimed.values()) if _is_drawn(every[file]))
+    result = doubt_good_parts(result, sorted(lost), pairs.file_of)
     used = {name for image in result.images for name in image.names}
     order = read_class_file(source)
     names = order if used <= set(order) else ()
