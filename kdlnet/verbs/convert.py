@@ -175,7 +175,7 @@ def write_dataset(
         raise DataError(f"no image of {facts['source']!r} can be converted: {_reason(imported)}")
     with whole_folder(out, overwrite) as folder:
         links = _link_images(folder / EXPORTERS[to].images, placement, on_event)
-        EXPORTERS[to].write(folder, order, placement.splits)
+        EXPORTERS[to].write(folder, order, placement.splits, imported.channels)
         lines = (*imported.warnings, *warnings)
         report = _report(out, placement, order, imported, links, lines)
         write_report(folder, report, **facts, **imported.facts, to=to)

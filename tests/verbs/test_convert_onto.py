@@ -29,7 +29,7 @@ def parts(tmp_path: Path) -> Path:
         for name in names:
             image = save_image(root / "images" / split / f"{name}.png", 40, 60)
             label_path(image).write_text("" if name == "c" else ROW)
-    yaml = "train: images/train\nval: images/val\nnames: [scratch, dent]\n"
+    yaml = "train: images/train\nval: images/val\nnames: [scratch, dent]\nchannels: 1\n"
     (root / "data.yaml").write_text(yaml)
     return root
 
@@ -76,6 +76,7 @@ def test_the_labels_of_corrected_images_are_replaced_and_no_other(
         "d": ("val", [0], 0),
     }
     assert report.names == ("scratch", "dent") and tree(parts) == before
+    assert find_dataset(str(tmp_path / "mended/data.yaml")).channels == 1
     assert report.converted["image with corrected labels"] == 3
     assert (report.left_out, report.warnings) == ({}, ())
 

@@ -74,7 +74,8 @@ class ImportOptions:
 class ImportResult:
     """Images in the order of their paths, and files that none came from, by reason.
 
-    ``names`` are the classes in the source's own order, empty where the format has none.
+    ``names`` are the classes in the source's own order, empty where the format has none;
+    ``channels`` what a model should read, None where it does not say.
     ``lost`` are rows that belong to no image, or to one that is left out. ``facts`` are for
     report.json, JSON-able: what was assumed about the source; ``warnings`` are lines about it.
     """
@@ -85,6 +86,7 @@ class ImportResult:
     lost: tuple[LabelProblem, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    channels: int | None = None
 
 
 def sort_out(found: Iterable[ImportedImage | LabelProblem]) -> ImportResult:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,16 @@ from kdlnet.errors import DataError
 from kdlnet.images.folder import images_below
 
 _Images = dict[Path, str | None]
-_Set = tuple[tuple[str, ...], _Images, tuple[int, int] | None]
+
+
+@dataclass(frozen=True)
+class _Set:
+    """What a data.yaml says of a set, or a folder without one: each image with its split."""
+
+    names: tuple[str, ...]
+    images: _Images
+    channels: int | None = None
+    kpt_shape: tuple[int, int] | None = None
 
 
 def import_yolo(source: Path, options: ImportOptions) -> ImportResult:
@@ -40,8 +49,9 @@ def import_yolo(source: Path, options: ImportOptions) -> ImportResult:
 
     Raises DataError when an image is in two splits, or nothing names the classes.
     """
-    yaml, (names, images, kpt_shape) = _set(source)
-    read = LabelReader(images, len(names), kpt_shape)
+    yaml, said = _set(source)
+    names, images = said.names, said.images
+    read = LabelReader(images, len(names), said.kpt_shape)
     unread = find_unread(sorted(set(images) - options.labelled), images, read)
     found = sort_out(
         _elsewhere(image, unread.elsewhere[image])
@@ -55,13 +65,14 @@ def import_yolo(source: Path, options: ImportOptions) -> ImportResult:
         doubt_good_parts(found, unread.ownerless, file_of),
         left_out=[*found.left_out, *unlisted],
         names=names,
+        channels=said.channels,
         warnings=tuple(replace(unread, ownerless=[]).lines(len(images))),
     )
 
 
 def splits_of(source: Path) -> Mapping[Path, str | None]:
     """The split of each image that :func:`import_yolo` reads. Raises DataError as that does."""
-    return _set(source)[1][1]
+    return _set(source)[1].images
 
 
 def _set(source: Path) -> tuple[Path | None, _Set]:
@@ -97,7 +108,7 @@ def _described(yaml: Path) -> _Set:
                     f"one split of {info.source}"
                 )
             images[image] = split
-    return info.names, images, info.kpt_shape
+    return _Set(info.names, images, info.channels, info.kpt_shape)
 
 
 def _bare(source: Path) -> _Set:
@@ -110,7 +121,7 @@ def _bare(source: Path) -> _Set:
         )
     if not any(label_path(image).is_file() for image in images):
         raise DataError(f"no image below {str(source)!r} has a label file: none would have a box")
-    return names, images, None
+    return _Set(names, images)
 
 
 def _split(source: Path, image: Path) -> str | None:
