@@ -6,6 +6,7 @@ told in the help.
 
 from __future__ import annotations
 
+import csv
 import math
 import re
 from collections.abc import Mapping
@@ -102,6 +103,26 @@ def seeing(
 def joined(lists: list[str] | None) -> str | None:
     """``a,b`` and ``c``, given one after the other, as ``a,b,c``."""
     return None if lists is None else ",".join(lists)
+
+
+def names_in(flag: str, lists: list[str] | None) -> list[str] | None:
+    """``["a,b", '"c, d"']`` name by name, one with a comma in quotes as in CSV.
+
+    Raises UsageProblem for an empty name and for quotes that do not end.
+    """
+    if lists is None:
+        return None
+    try:
+        rows = list(csv.reader(lists, skipinitialspace=True, strict=True))
+    except csv.Error:
+        rows = []
+    names = [name.strip() for row in rows for name in row]
+    if len(rows) != len(lists) or not all(rows) or not all(names):
+        raise UsageProblem(
+            f"{flag} {joined(lists)!r}: write names with commas between, scratch,pit; one that has "
+            "a comma in double quotes"
+        )
+    return names
 
 
 def option(*names: str, help: str, **more: Any) -> Any:

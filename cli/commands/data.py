@@ -8,14 +8,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kdlnet.utils.paths import shown
-
 from ..console import Console
+from ..datasets import show_report
 from ..errors import UsageProblem
-from ..options import DataRoot, Json, Overwrite, Quiet, Seed, at_least_one, given, joined, option
+from ..options import (
+    DataRoot,
+    Json,
+    Overwrite,
+    Quiet,
+    Seed,
+    at_least_one,
+    given,
+    names_in,
+    option,
+    refuse_beside,
+)
 
 if TYPE_CHECKING:
-    from kdlnet.verbs.convert import ConvertReport, ImportOptions
+    from kdlnet.verbs.convert import ImportOptions
 
 _FORMATS = "voc, coco, labelme, cvat, masks or yolo."
 
@@ -37,6 +47,10 @@ Form = Annotated[
 ]
 Images = Annotated[
     Path | None, option("--images", metavar="DIR", help="Folder of the images [SOURCE].")
+]
+Corrected = Annotated[
+    Path | None,
+    option("--onto", metavar="DATA", help="labelme: data.yaml whose labels SOURCE corrects."),
 ]
 Origin = Annotated[
     str | None, option("--origin", metavar="N", help="voc: number of the first pixel, 0 or 1.")
@@ -125,16 +139,6 @@ def _parse_pairs(flag: str, entries: list[str] | None, form: str) -> dict[str, s
     return pairs
 
 
-def parse_names(text: str | None) -> list[str] | None:
-    """``"scratch, pit"`` as ``["scratch", "pit"]``. Raises UsageProblem for an empty name."""
-    if text is None:
-        return None
-    names = [name.strip() for name in text.split(",")]
-    if not all(names):
-        raise UsageProblem(f"--names {text!r}: write names with commas between, scratch,pit")
-    return names
-
-
 def parse_size(text: str | None) -> tuple[int, int] | None:
     """(H, W) from ``200`` or ``200x300``; unlike a network's input it needs no stride."""
     if text is None:
@@ -175,6 +179,7 @@ def convert(
     out: NewFolder,
     to: Form = None,
     images: Images = None,
+    onto: Corrected = None,
     split: SplitLists = None,
     names: Names = None,
     origin: Origin = None,
@@ -195,8 +200,11 @@ def convert(
     \b
     kdlnet data convert coco export --out parts
     kdlnet data convert yolo parts --to coco --out parts-coco
+    kdlnet data convert labelme suspicious --onto parts/data.yaml --out parts-2
     """
-    splits, classes, values = parse_splits(split), parse_names(joined(names)), parse_values(value)
+    if onto is not None:
+        refuse_beside("--onto", {"--images": images})
+    splits, classes, values = parse_splits(split), names_in("--names", names), parse_values(value)
     with Console(as_json=as_json, quiet=quiet) as console:
         from kdlnet.verbs.convert import convert as run_convert
 
@@ -218,7 +226,7 @@ def convert(
                 keep_partial=keep_partial,
                 overwrite=overwrite,
                 on_event=printer,
-                **given(to=to),
+                **given(to=to, onto=onto),
             )
         show_report(console, report)
         if report.next_command:
@@ -264,33 +272,3 @@ def synth(
             else:
                 report = synthesize_onto(onto, out, data_root=data_root, shapes=shapes, **how)
         show_report(console, report)
-
-
-def show_report(console: Console, report: ConvertReport) -> None:
-    """What was written, as a table and warnings, or as the document."""
-    splits = report.splits.values()
-    rows = [
-        ("images", *(counts.images for counts in splits)),
-        ("good parts", *(counts.good for counts in splits)),
-        ("boxes", *(counts.boxes for counts in splits)),
-        *((name, *(counts.classes[name] for counts in splits)) for name in report.names),
-    ]
-    console.table(("", *report.splits), rows)
-    if report.converted:
-        console.say(f"converted: {_counted(report.converted)}")
-    for what, counts in (
-        ("boxes repaired", report.repaired),
-        ("boxes dropped", report.dropped),
-        ("files left out", report.left_out),
-    ):
-        if counts:
-            console.warn(f"{what}: {_counted(counts)}")
-    for line in (*report.examples, *report.warnings):
-        console.warn(line)
-    described = report.folder / "data.yaml"
-    console.say(f"dataset {shown(described if described.is_file() else report.folder)}", "bold")
-    console.document(report.to_dict())
-
-
-def _counted(counts: dict[str, int]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in counts.items())

@@ -13,7 +13,7 @@ from kdlnet.utils.words import counted
 
 from ..console import Console, duration
 from ..errors import PROOF, UsageProblem
-from ..options import DataRoot, Json, Overwrite, Quiet, given, joined, option, seeing
+from ..options import DataRoot, Json, Overwrite, Quiet, given, names_in, option, seeing
 
 if TYPE_CHECKING:
     from kdlnet.verbs.check import CheckResult
@@ -61,7 +61,7 @@ def check(
     """
     if fail_on not in (None, *_LEVELS):
         raise UsageProblem(f"--fail-on {fail_on!r}: write error or warning")
-    names = joined(only)
+    checks = names_in("--only", only)
     with Console(as_json=as_json, quiet=quiet) as console:
         from kdlnet.verbs.check import check_dataset
 
@@ -72,9 +72,8 @@ def check(
                 data,
                 on_event=printer,
                 overwrite=overwrite,
-                **given(data_root=data_root, out=out),
+                **given(data_root=data_root, out=out, only=checks),
                 **seeing(image_size, None, None, None),
-                **given(only=[name.strip() for name in names.split(",")] if names else None),
             )
         _show(console, result)
         console.document(result.to_dict())

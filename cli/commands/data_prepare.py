@@ -10,8 +10,9 @@ import typer
 from kdlnet.utils.paths import shown
 
 from ..console import Console
+from ..datasets import show_report
 from ..options import Json, Overwrite, Quiet, Seed, given, option
-from .data import KeepPartial, SplitLists, parse_splits, show_report
+from .data import KeepPartial, SplitLists, parse_splits
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A dataset of datasets.yaml.")]
 Source = Annotated[

@@ -26,7 +26,7 @@ from ..options import (
     Window,
     at_least_one,
     given,
-    joined,
+    names_in,
     one_weights,
     option,
     refuse_beside,
@@ -155,7 +155,7 @@ def predict(
     kdlnet predict --merge lot/
     """
     seen = given(score_threshold=score, iou_threshold=iou, max_detections=max_detections)
-    seen |= given(classes=_names(classes), batch=batch, device=device)
+    seen |= given(classes=names_in("--classes", classes), batch=batch, device=device)
     seen |= seeing(image_size, window, tile, overlap)
     if merge is not None:
         refused: dict[str, object] = {"a source": source, "--weights": weights, "--watch": watch}
@@ -176,7 +176,7 @@ def predict(
         refused = {"a source": source, "--fail-on": fail_on, "--overwrite": overwrite}
         refused |= {"--strict": strict, "--shard": shard, "--devices": devices}
         refuse_beside("--watch", refused)
-        file, kinds = one_weights(None, weights), _names(save)
+        file, kinds = one_weights(None, weights), names_in("--save", save)
         answer_folder(watch, file, kinds, settle, seen, out, as_json=as_json, quiet=quiet)
         return
     if settle is not None:
@@ -197,7 +197,7 @@ def predict(
     if shard is not None:
         refuse_beside("--shard", {"--overwrite": overwrite})
     chosen = seen | {"overwrite": overwrite, "strict": strict}
-    chosen |= given(save=_names(save), out=out)
+    chosen |= given(save=names_in("--save", save), out=out)
     found = _show(file, source, shard, chosen, as_json=as_json, quiet=quiet)
     if not in_team():
         _end(found, fail_on)
@@ -257,11 +257,3 @@ def _end(result: PredictResult, fail_on: str | None) -> None:
     """Raises typer.Exit where the verdicts are such that the command is to fail."""
     if fail_on and (result.ng or (fail_on == "unsure" and (result.unsure or result.skipped))):
         raise typer.Exit(PROOF)
-
-
-def _names(lists: list[str] | None) -> list[str] | None:
-    """``["a,b", "c"]`` name by name."""
-    text = joined(lists)
-    if text is None:
-        return None
-    return [name for name in map(str.strip, text.split(",")) if name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import re
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from kdlnet.data.catalog import DatasetInfo
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, ignore
 from kdlnet.utils.manifest import report_of
+from kdlnet.utils.text import decode
 
 DUPLICATES = "duplicates"
 ROOT = "root"
@@ -128,7 +130,7 @@ def groups_by_table(names: Sequence[str], paths: Sequence[Path], file: Path) -> 
 
     The column ``image`` holds paths relative to the dataset, as ``names`` are, absolute ones, as
     ``paths`` are, or file names where only one image has that name. Rows of other images are
-    passed over.
+    passed over. Columns are parted by commas or semicolons.
 
     Raises DataError for a file that cannot be read, another head, and images without a row.
     """
@@ -156,26 +158,51 @@ def groups_by_table(names: Sequence[str], paths: Sequence[Path], file: Path) -> 
 
 def _read_table(file: Path) -> dict[str, str]:
     try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, skipinitialspace=True)
-            heads = [head.strip() for head in reader.fieldnames or ()]
-            if not set(_COLUMNS) <= set(heads):
-                shown = ", ".join(heads) or "nothing"
+        text = _text(file.read_bytes())
+        stream, delimiter = io.StringIO(text, newline=""), _delimiter(text)
+        reader = csv.DictReader(stream, skipinitialspace=True, delimiter=delimiter)
+        heads = [head.strip() for head in reader.fieldnames or ()]
+        if not set(_COLUMNS) <= set(heads):
+            shown = ", ".join(heads) or "nothing"
+            raise DataError(
+                f"{str(file)!r} starts with {shown}: its first line must be image,group"
+            )
+        reader.fieldnames = heads
+        rows: dict[str, str] = {}
+        for row in reader:
+            image, group = ((row[column] or "").strip() for column in _COLUMNS)
+            image = Path(image).as_posix()
+            if rows.setdefault(image, group) != group:
                 raise DataError(
-                    f"{str(file)!r} starts with {shown}: its first line must be image,group"
+                    f"{str(file)!r}, line {reader.line_num}: image {image!r} is in the groups "
+                    f"{rows[image]!r} and {group!r}: keep one"
                 )
-            reader.fieldnames = heads
-            rows: dict[str, str] = {}
-            for row in reader:
-                image, group = ((row[column] or "").strip() for column in _COLUMNS)
-                image = Path(image).as_posix()
-                if rows.setdefault(image, group) != group:
-                    raise DataError(
-                        f"{str(file)!r}, line {reader.line_num}: image {image!r} is in the groups "
-                        f"{rows[image]!r} and {group!r}: keep one"
-                    )
-            return rows
+        return rows
     except OSError as error:
         raise DataError(f"cannot read groups from {str(file)!r}: {error.strerror}") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{str(file)!r} is not a CSV in UTF-8: {error}") from None
+    except ValueError as error:
+        raise DataError(f"{str(file)!r} {error}") from None
+    except csv.Error as error:
+        raise DataError(f"{str(file)!r} is not a CSV: {error}") from None
+
+
+def _text(data: bytes) -> str:
+    """UTF-8, else as Excel saves a CSV on Windows. Raises ValueError for neither.
+
+    A name that is read wrongly is no image's, and each needs a row: nothing is grouped by it.
+    """
+    try:
+        return decode(data)
+    except ValueError:
+        if b"\0" in data:  # UTF-16
+            raise
+    try:
+        return data.decode("cp1252")
+    except UnicodeDecodeError:
+        raise ValueError("is no text in UTF-8 or Windows-1252: save it as CSV UTF-8") from None
+
+
+def _delimiter(text: str) -> str:
+    """The semicolon, as Excel writes it in many countries, in the first line, else the comma."""
+    heads = next(csv.reader(text.splitlines()[:1], skipinitialspace=True, delimiter=";"), [])
+    return ";" if set(_COLUMNS) <= {head.strip() for head in heads} else ","

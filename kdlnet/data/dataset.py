@@ -18,7 +18,7 @@ from kdlnet.data.joined import put_together
 from kdlnet.data.label_files import all_images, read_images
 from kdlnet.data.labels import Split, refuse_problems, summarize
 from kdlnet.data.listing import list_images, parts_with
-from kdlnet.data.outlines import Rings, as_drawn
+from kdlnet.data.outlines import Outline, Rings, as_drawn
 from kdlnet.data.schema import SPLITS
 from kdlnet.data.tiling import plan_tiles
 from kdlnet.errors import DataError
@@ -37,7 +37,8 @@ def load_split(info: DatasetInfo, split: str, strict: bool = False) -> Split:
     ``strict`` at the first faulty row or image that would be left out.
     """
     if parts := parts_with(info, split):
-        return put_together([(part, load_split(part, split, strict)) for part in parts], info)
+        found = [(part, load_split(part, split, strict)) for part in parts]
+        return put_together(found, info, split)
     results: list[Path] = []
     paths = list_images(info, split, results)
     reading = read_images(paths, all_images(info), len(info.names), info.kpt_shape)
@@ -144,6 +145,12 @@ class DetectionDataset:
         height, width = self._of_image[image][0].letterbox.original_size
         found = self._labels[image]
         return found.boxes * np.array([width, height, width, height]), found.labels
+
+    def drawn(self, image: int) -> Sequence[Outline | None]:
+        """The outlines of the boxes of one image in pixels of the original; () where none has."""
+        height, width = self._of_image[image][0].letterbox.original_size
+        found = self._labels[image].outlines
+        return [None if each is None else each * (width, height) for each in found]
 
     def known(self, image: int) -> NDArray[np.bool_] | None:
         """The classes (C,) that one image is labelled for, None: all."""

@@ -7,16 +7,18 @@ proof that their defects are absent, so training and figures leave it out for th
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from kdlnet.data.catalog import DatasetInfo, find_dataset
+from kdlnet.data.digest import copies
 from kdlnet.data.label_files import all_images
 from kdlnet.data.labels import ImageLabels, Split
 from kdlnet.data.listing import entry_path
+from kdlnet.data.schema import SPLITS
 from kdlnet.errors import DataError
 from kdlnet.utils.words import counted
 
@@ -122,8 +124,12 @@ def renumber(split: Split, names: Sequence[str], wanted: Sequence[str]) -> Split
     return replace(split, labels=labels)
 
 
-def put_together(splits: Sequence[tuple[DatasetInfo, Split]], info: DatasetInfo) -> Split:
-    """The same split of several parts of ``info``, with the labels and warnings of each.
+def put_together(
+    splits: Sequence[tuple[DatasetInfo, Split]], info: DatasetInfo, name: str
+) -> Split:
+    """The split ``name`` of several parts of ``info``, with the labels and warnings of each.
+
+    A warning more tells of copies of images that another part has in an earlier split.
 
     Raises DataError for an image that two of the datasets have, be it in other splits.
     """
@@ -136,8 +142,34 @@ def put_together(splits: Sequence[tuple[DatasetInfo, Split]], info: DatasetInfo)
         labels=[labels for split in renumbered for labels in split.labels],
         problems=[problem for split in renumbered for problem in split.problems],
         left_out=[line for split in renumbered for line in split.left_out],
-        warnings=[line for split in renumbered for line in split.warnings],
+        warnings=[
+            *_copied(splits, info, name),
+            *(line for split in renumbered for line in split.warnings),
+        ],
     )
+
+
+def _copied(
+    splits: Sequence[tuple[DatasetInfo, Split]], info: DatasetInfo, name: str
+) -> Iterator[str]:
+    """A line for images that lie, with the same bytes, in an earlier split of another part."""
+    found = []
+    for part, split in splits:
+        for other in info.parts:
+            before = {one: other.splits[one] for one in _before(name) if one in other.splits}
+            if other is not part and before:
+                found += copies(split.paths, all_images(replace(other, splits=before)))
+    if found:
+        (image, twin), count = found[0], len({image for image, _ in found})
+        yield (
+            f"{count} of {sum(len(split.paths) for _, split in splits)} images are there in "
+            f"{' or '.join(_before(name))} of another dataset, too, first {str(image)!r} as "
+            f"{str(twin)!r}, and figures on them flatter: leave them out of one"
+        )
+
+
+def _before(split: str) -> tuple[str, ...]:
+    return SPLITS[: SPLITS.index(split)]
 
 
 def _refuse_shared(info: DatasetInfo) -> None:

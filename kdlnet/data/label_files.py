@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,9 +64,10 @@ class Unread:
     """Label files with boxes in them that no image is read with.
 
     ``elsewhere`` names for an image without a label file the one of its name that lies in another
-    place, is called a little differently or is another tool's; ``ownerless`` are those, beside the
-    label files that are looked for, whose name no image has, and ``missing`` counts the images they
-    may belong to. ``shared`` are pairs of images that are read with the same file.
+    place, is called a little differently or is another tool's, the last also beside an empty one.
+    ``ownerless`` are those, beside the label files that are looked for, whose name no image has,
+    and ``missing`` counts the images they may belong to. ``shared`` are pairs of images that are
+    read with the same file.
     """
 
     elsewhere: dict[Path, Path] = field(default_factory=dict)
@@ -175,21 +176,25 @@ def find_unread(images: Sequence[Path], listed: Iterable[Path], reader: LabelRea
 
     Where the label file of an image belongs, beside the image, and in the folders beside that
     of the images is looked for a name that differs in case, Unicode form or suffix; also for the
-    files of VOC and LabelMe.
+    files of VOC and LabelMe, for these also where the label file is empty: what was drawn later.
     """
-    missing = []
+    missing, empty = [], []
     first: dict[Path, Path] = {}
     shared = []
     for image in images:
         file = label_path(image)
         if not file.is_file():
             missing.append(image)
-        elif first.setdefault(file, image) != image:
+            continue
+        if first.setdefault(file, image) != image:
             shared.append((first[file], image))
-    if not missing:
+        if not any(read_rows(file)):
+            empty.append(image)
+    if not (missing or empty):
         return Unread(shared=shared)
     search = _Search({label_path(image) for image in listed}, reader)
-    strays = {image: search.find(image) for image in missing}
+    strays = {image: search.find(image, _LABELS) for image in missing}
+    strays |= {image: search.find(image, TOOLS.keys()) for image in empty}
     elsewhere = {image: file for image, file in strays.items() if file is not None}
     rest = [image for image in missing if image not in elsewhere]
     return Unread(elsewhere, search.ownerless(rest, set(elsewhere.values())), len(rest), shared)
@@ -213,8 +218,8 @@ class _Search:
         self._contents: dict[Path, _Contents] = {}
         self._places: dict[Path, list[Path]] = {}
 
-    def find(self, image: Path) -> Path | None:
-        """The label file of ``image`` that is not where it belongs, if there is one."""
+    def find(self, image: Path, suffixes: Set[str]) -> Path | None:
+        """The label file of ``image`` that is not where it belongs, if there is one of these."""
         if image.parent not in self._places:
             self._places[image.parent] = list(dict.fromkeys(_places(image)))
         key = _key(image.name)
@@ -223,7 +228,8 @@ class _Search:
             if folder != image.parent and key in here.pictures:
                 continue  # that of the image beside it
             for file in here.texts.get(key, ()):
-                if file not in self._read and self._has_boxes(file):
+                wanted = file.suffix.lower() in suffixes and file not in self._read
+                if wanted and self._has_boxes(file):
                     return file
         return None
 

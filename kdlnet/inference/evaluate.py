@@ -114,6 +114,7 @@ def _result(dataset: DetectionDataset, image: int, found: DetectionArrays) -> Im
         dataset.samples_of(image)[0].letterbox.original_size,
         str(dataset.paths[image]),
         others,
+        dataset.drawn(image),
     )
 
 

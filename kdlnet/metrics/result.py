@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,9 +20,10 @@ class ImageResult:
 
     ``boxes`` (N, 4) xyxy with ``x1 < x2`` and ``y1 < y2``, ``scores`` (N,) in any order,
     ``labels`` (N,) in [0, C); ``truth_boxes`` (T, 4) and ``truth_labels`` (T,) likewise.
-    ``size`` is (H, W); ``name`` says which image it is. N and T may be 0. ``others`` are detections
-    of classes that the image is not labelled for: whether they are right is not known, so that
-    verdicts alone count them, see :attr:`judged`.
+    ``truth_outlines`` has for each the polygon (K, 2) that it goes around, None where nothing but
+    the box is known; none given: nowhere. ``size`` is (H, W); ``name`` says which image it is. N
+    and T may be 0. ``others`` are detections of classes that the image is not labelled for: whether
+    they are right is not known, so that verdicts alone count them, see :attr:`judged`.
 
     Arrays and sequences of other dtypes are converted; ValueError when the lengths disagree. Scores
     and corners that are not finite may occur: such a detection finds nothing and is no false call
@@ -36,6 +38,7 @@ class ImageResult:
     size: ImageSize
     name: str = ""
     others: DetectionArrays | None = None
+    truth_outlines: Sequence[Floats | None] = ()
 
     def __post_init__(self) -> None:
         for field, shape, dtype in (

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kdlnet.curation.formats.labelme import SUGGESTED
-from kdlnet.metrics.result import ImageResult
+from kdlnet.metrics.result import Floats, ImageResult
 from kdlnet.metrics.suspects import Suspect, Suspects
 from kdlnet.utils.files import write_atomic
 
@@ -53,9 +53,11 @@ def labelme_document(
     """What LabelMe reads of one image from a file in ``folder``; boxes in its pixels."""
     unfound = {suspect.box: suspect for suspect in suspects if suspect.kind == "unfound"}
     shapes = []
-    for box, label in zip(image.truth_boxes.tolist(), image.truth_labels.tolist(), strict=True):
+    outlines = image.truth_outlines or [None] * len(image.truth_labels)
+    boxes, labels = image.truth_boxes.tolist(), image.truth_labels.tolist()
+    for box, label, outline in zip(boxes, labels, outlines, strict=True):
         suspect = unfound.get(tuple(round(value, 2) for value in box))
-        shapes.append(_shape(names[label], box, suspect))
+        shapes.append(_shape(names[label], box, suspect, outline))
     shapes += [
         _shape(f"{SUGGESTED}{suspect.found}", suspect.box, suspect)
         for suspect in suspects
@@ -73,17 +75,19 @@ def labelme_document(
     }
 
 
-def _shape(label: str, box: Sequence[float], suspect: Suspect | None) -> dict[str, Any]:
+def _shape(
+    label: str, box: Sequence[float], suspect: Suspect | None, outline: Floats | None = None
+) -> dict[str, Any]:
     x1, y1, x2, y2 = box
     words = ""
     if suspect is not None:
         words = _WORDS[suspect.kind].format(score=suspect.score, labelled=suspect.labelled)
     return {
         "label": label,
-        "points": [[x1, y1], [x2, y2]],
+        "points": [[x1, y1], [x2, y2]] if outline is None else outline.tolist(),
         "group_id": None,
         "description": words,
-        "shape_type": "rectangle",
+        "shape_type": "rectangle" if outline is None else "polygon",
         "flags": {"suspicious": True} if suspect else {},
     }
 

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import os
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from kdlnet.curation.corrections import lay_over
 from kdlnet.curation.exports import EXPORTERS
 from kdlnet.curation.formats import IMPORTERS, ONE_FILE, OPTIONS_OF, READS
 from kdlnet.curation.formats.imported import ImportOptions, ImportResult, leave_out_partial
+from kdlnet.curation.formats.unread import not_read
+from kdlnet.curation.formats.yolo import splits_of
 from kdlnet.curation.placement import Placement, place_images, read_lists
 from kdlnet.curation.writer import (
     ConvertReport,
@@ -28,14 +31,9 @@ from kdlnet.data.labels import LabelProblem
 from kdlnet.errors import DataError, unknown
 from kdlnet.events import Listener, Progress, ignore
 from kdlnet.images.folder import (
-    files_below,
     images_below,
     results_lines,
-    unread_below,
-    unread_line,
 )
-from kdlnet.images.read import IMAGE_SUFFIXES
-from kdlnet.utils.manifest import REPORT_NAME
 from kdlnet.utils.output import keep_apart, whole_folder
 from kdlnet.utils.words import counted
 
@@ -50,11 +48,6 @@ __all__ = [
 ]
 
 _EXAMPLES_A_REASON = 5
-_ANNOTATIONS = frozenset(
-    ".xml .json .jsonl .ndjson .geojson .csv .tsv .xlsx .parquet .tfrecord .record .rec .mat "  # noqa: SIM905
-    ".npz .h5 .hdf5 .pkl".split()
-)
-_TEXTS = frozenset({".txt", ".yaml", ".yml"})
 _NOT_LISTED = "not in a split"
 
 
@@ -67,6 +60,7 @@ def convert(
     splits: Mapping[str, Path] | None = None,
     names: Sequence[str] | None = None,
     options: ImportOptions | None = None,
+    onto: Path | None = None,
     keep_partial: bool = False,
     overwrite: bool = False,
     on_event: Listener = ignore,
@@ -78,14 +72,20 @@ def convert(
     images in no list are left out. Without ``splits`` the format's own are kept, and images that
     have none are "train". ``names`` gives the class order, else it is the source's own or
     alphabetical. An image of which something that was drawn is no box is left out; with
-    ``keep_partial`` it stays, without that.
+    ``keep_partial`` it stays, without that. ``onto`` is a YOLO dataset that ``source``, of LabelMe,
+    corrects: what is written is that dataset, its splits and classes, with the labels of the images
+    in ``source``.
 
     Raises DataError (one line) for what cannot be converted; ``out`` is then not there.
     """
     if to not in EXPORTERS:
         raise DataError(unknown("form", to, EXPORTERS))
-    imported, roots = read_source(format, source, out, options or ImportOptions())
-    imported = imported if keep_partial else leave_out_partial(imported)
+    options = options or ImportOptions()
+    if onto is None:
+        imported, roots = read_source(format, source, out, options)
+        imported = imported if keep_partial else leave_out_partial(imported)
+    else:
+        imported, roots = _corrected(format, source, out, options, onto, keep_partial)
     listed = read_lists(roots, splits, imported) if splits else None
     return write_dataset(
         imported,
@@ -95,8 +95,30 @@ def convert(
         names=names,
         overwrite=overwrite,
         on_event=on_event,
-        facts={"format": format, "source": str(roots[-1]), "keep_partial": keep_partial},
+        facts={
+            "format": format,
+            "source": str(roots[-1]),
+            "keep_partial": keep_partial,
+            **({} if onto is None else {"corrections": str(_absolute(source))}),
+        },
     )
+
+
+def _corrected(
+    format: str, source: Path, out: Path, options: ImportOptions, onto: Path, keep_partial: bool
+) -> tuple[ImportResult, list[Path]]:
+    """The dataset ``onto`` with the labels that ``source`` has of its images, and its folders."""
+    if format not in OPTIONS_OF["among"]:
+        raise DataError(f"--onto takes corrections made in LabelMe, not {format!r}: leave it out")
+    if not onto.exists():
+        raise DataError(f"--onto {str(onto)!r} does not exist: give a data.yaml or its folder")
+    splits = splits_of(_absolute(onto))
+    found, _ = read_source(format, source, out, replace(options, among=tuple(splits)))
+    found = found if keep_partial else leave_out_partial(found)
+    labelled = frozenset(image.path for image in found.images)
+    base, roots = read_source("yolo", onto, out, ImportOptions(labelled=labelled))
+    base = base if keep_partial else leave_out_partial(base)
+    return lay_over(base, found, splits), roots
 
 
 def read_source(
@@ -124,8 +146,8 @@ def read_source(
     imported = IMPORTERS[format](source, replace(options, images=images))
     warnings = (
         *imported.warnings,
-        *_not_read(format, roots),
-        *_outside(imported, roots),
+        *not_read(format, roots, READS[format] | (READS["labelme"] if options.labelled else set())),
+        *(() if options.among else _outside(imported, roots)),
         *_results_among(roots),
     )
     return replace(imported, warnings=warnings), roots
@@ -153,38 +175,11 @@ def write_dataset(
         raise DataError(f"no image of {facts['source']!r} can be converted: {_reason(imported)}")
     with whole_folder(out, overwrite) as folder:
         links = _link_images(folder / EXPORTERS[to].images, placement, on_event)
-        EXPORTERS[to].write(folder, order, placement.splits)
+        EXPORTERS[to].write(folder, order, placement.splits, imported.channels)
         lines = (*imported.warnings, *warnings)
         report = _report(out, placement, order, imported, links, lines)
         write_report(folder, report, **facts, **imported.facts, to=to)
     return report
-
-
-def _not_read(format: str, roots: Sequence[Path]) -> Iterator[str]:
-    """Lines for pictures and annotations in forms that are not read."""
-    counts = sum((unread_below(root) for root in roots[:1]), Counter[str]())
-    if counts:
-        yield unread_line(counts)
-    others = _annotations_below(roots[-1], READS[format])
-    if others:
-        found = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
-        yield f"annotations that an import of {format} does not read: {found}"
-
-
-def _annotations_below(folder: Path, read: Set[str]) -> Counter[str]:
-    """How many files with each suffix may say of images what is in them, those ``read`` apart.
-
-    A text, which may be anything, does when it is called like an image.
-    """
-    files = [file for file in files_below(folder) if file.name != REPORT_NAME]
-    images = {file.stem for file in files if file.suffix.lower() in IMAGE_SUFFIXES}
-    suffixes = ((file, file.suffix.lower()) for file in files)
-    return Counter(
-        suffix
-        for file, suffix in suffixes
-        if suffix not in read
-        and (suffix in _ANNOTATIONS or (suffix in _TEXTS and file.stem in images))
-    )
 
 
 def _outside(imported: ImportResult, roots: Sequence[Path]) -> Iterator[str]:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from kdlnet.data.listing import label_path
+
 if TYPE_CHECKING:
     from .conftest import Command
 
@@ -113,6 +115,20 @@ def test_every_import_option_says_whose_it_is() -> None:
     from kdlnet.curation.formats.imported import ImportOptions
 
     assert set(OPTIONS_OF) == {field.name for field in fields(ImportOptions)}
+
+
+def test_corrections_are_laid_over_a_dataset(
+    kdlnet: Command, dataset: Path, tmp_path: Path
+) -> None:
+    image = next(iter(sorted((dataset / "images").rglob("*.png"))))
+    file = tmp_path / "suspicious" / f"{image.stem}.json"
+    file.parent.mkdir()
+    file.write_text(json.dumps({"imagePath": str(image), "shapes": []}))
+    run = kdlnet("data convert labelme suspicious --out mended --onto", dataset)
+    assert run.code == 0 and "image with corrected labels 1" in run.out, run.err
+    assert (tmp_path / "mended" / label_path(image).relative_to(dataset)).read_text() == ""
+    run = kdlnet("data convert labelme suspicious --out again --images images --onto", dataset)
+    assert run.code == 2 and "--onto and --images exclude each other" in run.err
 
 
 def test_without_a_val_the_last_line_is_the_command_that_makes_one(

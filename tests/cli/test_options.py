@@ -11,12 +11,12 @@ from kdlnet.errors import ConfigError
 from kdlnet.metrics.verdict import DEFAULT_SCORE
 from kdlnet.utils.parse import parse_numbers
 from kdlnet_cli.commands.calibrate import numbers_by_class
-from kdlnet_cli.commands.data import parse_names, parse_size, parse_splits
+from kdlnet_cli.commands.data import parse_size, parse_splits
 from kdlnet_cli.commands.distill import parse_seeds
 from kdlnet_cli.console import duration, figure, plain
 from kdlnet_cli.errors import UsageProblem, one_line, printable
 from kdlnet_cli.main import app
-from kdlnet_cli.options import joined, one_weights, parse_time
+from kdlnet_cli.options import joined, names_in, one_weights, parse_time
 from kdlnet_cli.resume import check_same
 
 
@@ -51,13 +51,28 @@ def test_splits_and_names() -> None:
         "val": Path("b=c.txt"),
     }
     assert parse_splits(None) is None
-    assert parse_names("pit, deep scratch") == ["pit", "deep scratch"]
-    assert parse_names(None) is None
     for wrong in (["train"], ["=a.txt"], ["train="], ["train=a", "train=b"]):
         with pytest.raises(UsageProblem, match="--split"):
             parse_splits(wrong)
-    with pytest.raises(UsageProblem, match="--names"):
-        parse_names("pit,,scratch")
+
+
+@pytest.mark.parametrize(
+    ("lists", "names"),
+    [
+        (["pit, deep scratch", "dent"], ["pit", "deep scratch", "dent"]),
+        (['"oil, dry", pit ', '"a ""b"""'], ["oil, dry", "pit", 'a "b"']),
+        (['5" hole'], ['5" hole']),
+        (None, None),
+    ],
+)
+def test_names(lists: list[str] | None, names: list[str] | None) -> None:
+    assert names_in("--names", lists) == names
+
+
+@pytest.mark.parametrize("text", ["pit,,scratch", "", "pit,", '"pit', '"a" b,c', "a\nb"])
+def test_names_refused(text: str) -> None:
+    with pytest.raises(UsageProblem, match=r"--classes '.*': write names with commas between"):
+        names_in("--classes", ["dent", text])
 
 
 def test_size_of_pictures() -> None:

@@ -85,8 +85,20 @@ def test_faulty_tables(tmp_path, text, words):
 def test_unreadable_tables(tmp_path):
     with pytest.raises(DataError, match="No such file"):
         find_groups(str(tmp_path / "nowhere.csv"), NAMES)
-    with pytest.raises(DataError, match="not a CSV in UTF-8"):
-        find_groups(table(tmp_path, "image,group\nü,1\n", "latin-1"), NAMES)
+    with pytest.raises(DataError, match=r"groups\.csv' is saved as UTF-16: save it as UTF-8"):
+        find_groups(table(tmp_path, "image,group\nü,1\n", "utf-16"), NAMES)
+    (tmp_path / "groups.csv").write_bytes(b"image,group\n\x81,1\n")
+    with pytest.raises(DataError, match="is no text in UTF-8 or Windows-1252"):
+        find_groups(str(tmp_path / "groups.csv"), NAMES)
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("mark", [";", ","])
+def test_a_table_as_excel_saves_it(tmp_path, mark, encoding):
+    rows = [("image", "group"), ("Gehäuse 1.png", "Los 1; früh"), ("b.png", "Los 2, spät")]
+    text = "\r\n".join(f'"{image}"{mark}"{group}"' for image, group in rows)
+    found = find_groups(table(tmp_path, text, encoding), ["b.png", "Gehäuse 1.png"])
+    assert found == ["Los 2, spät", "Los 1; früh"]
 
 
 def test_a_table_names_images_absolutely(tmp_path):

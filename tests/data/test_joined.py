@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ntpath
+import os
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,6 +104,32 @@ def test_an_image_that_two_sets_have_in_other_splits_is_refused(two: tuple[str, 
     for split in ("train", "val"):
         with pytest.raises(DataError, match=r"0\.png' is in the datasets 'dark' and 'bright'"):
             load_split(find_datasets(two), split)
+
+
+@pytest.mark.parametrize("copy", [os.link, shutil.copyfile])
+def test_a_copy_in_an_earlier_split_of_another_set_is_told(
+    tmp_path: Path, copy: Callable[[Path, Path], object]
+) -> None:
+    """Of one size are all these images; the bytes of one alone are those of a training image."""
+    one, other = (_make(tmp_path / name, "a, b", 9) for name in ("one", "other"))
+    for n, name in enumerate(("one", "other")):
+        images = tmp_path / name / "images"
+        for k, file in enumerate(sorted(images.iterdir())):
+            cv2.imwrite(str(file.with_suffix(".bmp")), np.full((64, 64), 8 * n + k, np.uint8))
+            file.unlink()
+        (images / "val").mkdir()
+        cv2.imwrite(str(images / "val" / "v.bmp"), np.full((64, 64), 100 + n, np.uint8))
+        yaml = tmp_path / name / "data.yaml"
+        yaml.write_text("train: images/*.bmp\nval: images/val\nnames: [a, b]\n")
+    info = find_datasets([one, other])
+    assert load_split(info, "val").warnings == []
+    twin = tmp_path / "one/images/2.bmp"
+    copy(twin, tmp_path / "other/images/val/w.bmp")
+    copy(twin, tmp_path / "other/images/same.bmp")  # in train of both: no leak
+    (line,) = load_split(info, "val").warnings
+    assert line.startswith("1 of 3 images are there in train of another dataset, too, first ")
+    assert "other/images/val/w.bmp" in line and str(twin) in line and "flatter" in line
+    assert load_split(info, "train").warnings == []
 
 
 def test_a_split_that_one_set_lacks_is_that_of_the_others_and_said(two: tuple[str, str]) -> None:

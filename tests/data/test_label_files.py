@@ -171,6 +171,16 @@ def test_what_another_tool_marked_makes_no_good_part(tmp_path, stray, text, tool
     assert any(f"first {str(root / stray)!r}, another tool's" in line for line in split.warnings)
 
 
+@pytest.mark.parametrize("empty", ["", "\n"])
+def test_what_was_drawn_in_an_image_whose_label_file_is_empty_makes_no_good_part(tmp_path, empty):
+    """`data convert` gives every good part an empty file; then somebody marks a missed defect."""
+    files = {**pictures(4), **{f"labels/p{n}.txt": empty for n in range(3)}, "labels/p3.txt": ROW}
+    strays = {"images/p0.json": LABELME, "images/p1.json": '{"shapes": []}', "label/p2.txt": ROW}
+    split = load(make(tmp_path, {**files, **strays, "images/p3.json": LABELME}))
+    assert [path.name for path in split.paths] == ["p1.png", "p2.png", "p3.png"]
+    assert "images/p0.json', another tool's: use kdlnet data convert labelme" in split.warnings[0]
+
+
 @pytest.mark.parametrize(
     ("stray", "text"),
     [

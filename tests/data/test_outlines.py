@@ -146,6 +146,9 @@ def test_outlines_lie_where_the_letterbox_puts_the_image(tmp_path: Path) -> None
     (ring,) = dataset.outlines[1]
     np.testing.assert_allclose(sorted(ring.tolist()), wanted, rtol=1e-6)
     np.testing.assert_allclose(dataset.boxes[1], [12.8, 22.4, 25.6, 35.2], rtol=1e-6)
+    nothing, drawn = dataset.drawn(0)
+    assert nothing is None and drawn is not None
+    np.testing.assert_allclose(sorted(drawn.tolist()), [[20, 10], [40, 10], [40, 30]])
 
 
 def test_outlines_are_cut_as_their_boxes_are(tmp_path: Path) -> None:

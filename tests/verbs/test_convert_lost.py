@@ -218,6 +218,44 @@ def test_xml_of_another_tool_alone_is_refused(source):
         convert("voc", source, source.parent / "out")
 
 
+@pytest.mark.parametrize("format", ["coco", "labelme", "voc", "yolo"])
+def test_an_image_that_was_renamed_without_its_annotation_is_no_good_part(source, format):
+    """b is labelled, a may be the image of a third annotation; others/c is not in doubt."""
+    save_image(source / "others/c.png", H, W)
+    if format == "coco":
+        coco(source, {"bbox": [1, 2, 8, 6], "image_id": 99}, SURE)
+    elif format == "labelme":
+        labelme(source, shape("rectangle", [[1, 2], [9, 8]]), name="b")
+        labelme(source, shape("rectangle", [[1, 2], [9, 8]]), name="before", imageData="x")
+    elif format == "voc":
+        for name in ("b", "before"):
+            save_xml(source / f"xml/{name}.xml", [("dent", 2, 3, 9, 8)])
+    else:
+        (source / "classes.txt").write_text("dent\n")
+        for name in ("b", "before"):
+            (source / f"{name}.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    report = convert(format, source, source.parent / "out")
+    good = 0 if format == "coco" else 1  # what COCO does not list is left out
+    assert (report.good, report.boxes, report.left_out["unsure"]) == (good, 1, 1)
+    assert "unsure" not in report.dropped
+    (line,) = [line for line in report.warnings if "--keep-partial" in line]
+    assert line.startswith(f"1 of {good + 2} images have no label and are left out, first 'a.png'")
+    kept = convert(format, source, source.parent / "kept", keep_partial=True)
+    assert kept.good == good + 1
+
+
+def test_a_lost_annotation_without_a_box_makes_no_doubt(source):
+    for name in ("b", "before"):
+        save_xml(source / f"{name}.xml", [("dent", 2, 3, 9, 8)] if name == "b" else [])
+    assert boxes_of(source, "voc")[1].good == 1
+
+
+def test_where_no_annotation_of_its_folder_has_an_image_all_are_in_doubt(source):
+    save_xml(source / "b.xml", [("dent", 2, 3, 9, 8)])
+    save_xml(source / "xml/before.xml", [("dent", 2, 3, 9, 8)])
+    assert boxes_of(source, "voc")[1].left_out == {"no image": 1, "unsure": 1}
+
+
 def test_an_image_that_a_differently_named_xml_names_is_not_taken_as_good(source):
     save_xml(source / "b.xml", [("dent", 2, 3, 9, 8)])
     file = save_xml(source / "0001.xml", [("dent", 2, 3, 9, 8)])
@@ -248,7 +286,6 @@ def test_json_that_is_not_labelmes_leaves_its_image_out(source, place, text):
         {"bbox": None},
         {"keypoints": [1, 2, 2]},
         {"bbox": [1, 2, 8, 6], "iscrowd": 1},
-        {"bbox": [1, 2, 8, 6], "image_id": 99},  # it may be image 1's
     ],
 )
 def test_what_coco_cannot_box_leaves_the_image_out(source, lost):

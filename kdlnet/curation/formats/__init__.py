@@ -46,4 +46,6 @@ OPTIONS_OF: dict[str, tuple[str, ...]] = {
     "class_name": ("masks",),
     "values": ("masks",),
     "min_area": ("masks",),
+    "among": ("labelme",),
+    "labelled": ("yolo",),
 }

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from kdlnet.curation.formats.boxes import Annotation, import_annotations
-from kdlnet.curation.formats.imported import ImportOptions, ImportResult, sort_out
+from kdlnet.curation.formats.imported import ImportOptions, ImportResult, sort_out, unsure
 from kdlnet.curation.formats.locate import ImageIndex, annotation_files
 from kdlnet.curation.formats.parse import id_of, read_json, split_named, whole_number
 from kdlnet.curation.formats.shapes import (
@@ -131,8 +131,7 @@ def _images(file: Path, content: dict[str, Any], lost: list[LabelProblem]) -> li
             image.problems.append(problem)
     for image in images.values() if len(lost) > known else ():
         if not image.shapes and not image.problems:
-            value = f"{len(lost) - known} annotations belong to no image"
-            image.problems.append(LabelProblem(file, 0, "unsure", value, "dropped"))
+            image.problems.append(unsure(file, len(lost) - known))
     return list(images.values())
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 ClassFrom = Literal["folder", "name", "value"]
 
 NO_ANNOTATION = "no annotation: good part"  # what ``converted`` says of such an image
+_UNSURE = "unsure"
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,9 @@ class ImportOptions:
     ``good`` (masks): folders whose images are good parts. ``class_from`` (masks): what tells the
     class; ``class_name`` (masks): the class of every box. ``values`` (masks by value): class of
     each pixel value, written ``"7"`` or ``"#ff0000"``; the other values are no defects.
-    ``min_area`` (masks): smallest component in pixels.
+    ``min_area`` (masks): smallest component in pixels. ``among`` (labelme): the images that files
+    may speak of, wherever these lie; those without a file are then passed over. ``labelled``
+    (yolo): images whose labels are known, so that theirs are not looked for in other places.
     """
 
     origin: Literal["auto", "0", "1"] = "auto"
@@ -62,13 +66,16 @@ class ImportOptions:
     class_name: str | None = None
     values: Mapping[str, str] = field(default_factory=dict)
     min_area: int = 16
+    among: tuple[Path, ...] | None = None
+    labelled: frozenset[Path] = frozenset()
 
 
 @dataclass(frozen=True)
 class ImportResult:
     """Images in the order of their paths, and files that none came from, by reason.
 
-    ``names`` are the classes in the source's own order, empty where the format has none.
+    ``names`` are the classes in the source's own order, empty where the format has none;
+    ``channels`` what a model should read, None where it does not say.
     ``lost`` are rows that belong to no image, or to one that is left out. ``facts`` are for
     report.json, JSON-able: what was assumed about the source; ``warnings`` are lines about it.
     """
@@ -79,6 +86,7 @@ class ImportResult:
     lost: tuple[LabelProblem, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    channels: int | None = None
 
 
 def sort_out(found: Iterable[ImportedImage | LabelProblem]) -> ImportResult:
@@ -90,6 +98,42 @@ def sort_out(found: Iterable[ImportedImage | LabelProblem]) -> ImportResult:
         else:
             result.left_out.append(item)
     return result
+
+
+def unsure(file: Path, count: int) -> LabelProblem:
+    """Why an image without an annotation is no good part: ``count`` of ``file`` have no image."""
+    value = f"annotations that belong to no image: {count}, first in {file.name}"
+    return LabelProblem(file, 0, _UNSURE, value, "dropped")
+
+
+def doubt_good_parts(
+    imported: ImportResult, lost: Iterable[Path], file_of: Mapping[Path, Path]
+) -> ImportResult:
+    """With an :func:`unsure` for images that one of the files ``lost`` may have been drawn in.
+
+    ``lost`` have something drawn and no image, as where an image was renamed without its file;
+    ``file_of`` is the file of each image that has one. In doubt are the images without one beside
+    a lost file and in the folders that its folder serves; all of them where it serves none.
+    """
+    bare: dict[Path, list[Path]] = defaultdict(list)
+    for image in imported.images:
+        if image.path not in file_of:
+            bare[image.path.parent].append(image.path)
+    serves: dict[Path, set[Path]] = defaultdict(set)
+    for path, file in file_of.items():
+        serves[file.parent].add(path.parent)
+    suspects: dict[Path, list[Path]] = defaultdict(list)
+    for file in lost:
+        near = {file.parent, *serves.get(file.parent, ())} & bare.keys()
+        for folder in near if near or file.parent in serves else bare:
+            suspects[folder].append(file)
+    images = [
+        replace(image, problems=(*image.problems, unsure(files[0], len(files))))
+        if image.path not in file_of and (files := suspects.get(image.path.parent))
+        else image
+        for image in imported.images
+    ]
+    return replace(imported, images=images)
 
 
 def leave_out_unannotated(imported: ImportResult) -> ImportResult:
@@ -107,12 +151,29 @@ def leave_out_partial(imported: ImportResult) -> ImportResult:
     part: see :func:`reason_to_leave_out`. What was dropped of them goes to ``lost``.
     """
     images, left_out, lost = [], list(imported.left_out), list(imported.lost)
+    doubts: list[tuple[Path, Path]] = []
     for image in imported.images:
         reason = reason_to_leave_out(len(image.names), image.problems)
         if reason is None:
             images.append(image)
             continue
+        if reason.reason == _UNSURE:
+            doubts.append((image.path, reason.file))
+            left_out.append(replace(reason, file=image.path))
+            continue
         value = f"{reason.file.name}:{reason.line}: {reason.reason}: {reason.value}"
         left_out.append(LabelProblem(image.path, 0, "partial", value, "dropped"))
         lost += [problem for problem in image.problems if problem.action == "dropped"]
-    return replace(imported, images=images, left_out=left_out, lost=tuple(lost))
+    warnings = (*imported.warnings, *_lines(doubts, len(imported.images)))
+    return replace(imported, images=images, left_out=left_out, lost=tuple(lost), warnings=warnings)
+
+
+def _lines(doubts: Sequence[tuple[Path, Path]], images: int) -> Iterator[str]:
+    """A line about images without an annotation, each with a file that may be theirs."""
+    if doubts:
+        image, file = doubts[0]
+        yield (
+            f"{len(doubts)} of {images} images have no label and are left out, first "
+            f"{image.name!r}: labels in {file.name!r} belong to no image and may be theirs; "
+            "correct the names, or keep them as good parts with --keep-partial"
+        )

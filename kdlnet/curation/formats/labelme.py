@@ -14,7 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from kdlnet.curation.formats.boxes import Annotation, import_annotations
-from kdlnet.curation.formats.imported import ImportOptions, ImportResult, sort_out
+from kdlnet.curation.formats.imported import (
+    ImportOptions,
+    ImportResult,
+    doubt_good_parts,
+    sort_out,
+)
 from kdlnet.curation.formats.locate import ImageIndex, annotation_files, most_alike
 from kdlnet.curation.formats.parse import read_json, whole_number
 from kdlnet.curation.formats.shapes import (
@@ -36,6 +41,7 @@ SUGGESTED = "? "
 """Before the name of what a model suggests: no label until a person takes the mark away."""
 
 _FLAT = {"line": LINE, "linestrip": LINE, "point": POINTS, "points": POINTS}
+_LOST = ("no image", "only embedded")  # why a file that was read has no image
 _Content = dict[str, Any]
 
 
@@ -72,6 +78,8 @@ class _Owners:
 def import_labelme(source: Path, options: ImportOptions) -> ImportResult:
     """All images below ``source``; an image without a JSON file is a good part.
 
+    Of a dataset's images, ``options.among``, only those that have a JSON file.
+
     Polygons, circles, masks, lines and rotated rectangles become their boxes, shapes of one label
     and group a single one; single points are dropped. A JSON file that cannot be read, or is
     another tool's, leaves the images of its name out. One that lies beside the image of its own
@@ -79,7 +87,7 @@ def import_labelme(source: Path, options: ImportOptions) -> ImportResult:
 
     Raises DataError when there is no LabelMe file or two speak of the same image.
     """
-    index = ImageIndex(options.images or source)
+    index = ImageIndex(options.images or source, options.among)
     by_stem: dict[str, list[Path]] = defaultdict(list)
     for image in index.files:
         by_stem[plain(image.stem)].append(image)
@@ -105,10 +113,13 @@ def import_labelme(source: Path, options: ImportOptions) -> ImportResult:
     unknown = _named_like(unread, by_stem) - set(owners.file_of)
     unsure = [problem for problem in owners.unsure() if problem.file not in unknown]
     unknown |= {problem.file for problem in unsure}
-    images = [image for image in index.files if image not in unknown]
+    every = index.files if options.among is None else ()
+    images = [image for image in every if image not in unknown]
     images += sorted(set(owners.file_of) - set(images))
     annotations = [_annotation(image, owners.file_of.get(image), contents) for image in images]
     result = sort_out(import_annotations(annotations))
+    lost = [p.file for p in left_out if p.reason in _LOST and contents[p.file]["shapes"]]
+    result = doubt_good_parts(result, lost, owners.file_of)
     left_out += [*unsure, *result.left_out]
     return replace(result, left_out=left_out, warnings=owners.lines(len(contents)))
 

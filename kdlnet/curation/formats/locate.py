@@ -19,11 +19,11 @@ from kdlnet.utils.text import plain
 
 
 class ImageIndex:
-    """The image files below a folder."""
+    """The image files below a folder, or those that are given."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, files: Iterable[Path] | None = None) -> None:
         self.root = root
-        self.files = list(images_below(root))
+        self.files = list(images_below(root) if files is None else files)
         self._known = set(self.files)
         self._by_name: dict[str, list[Path]] = defaultdict(list)
         for file in self.files:

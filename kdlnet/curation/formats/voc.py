@@ -13,7 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from kdlnet.curation.formats.boxes import Annotation, import_annotations
-from kdlnet.curation.formats.imported import ImportOptions, ImportResult, sort_out
+from kdlnet.curation.formats.imported import (
+    ImportOptions,
+    ImportResult,
+    doubt_good_parts,
+    sort_out,
+)
 from kdlnet.curation.formats.locate import annotation_files, most_alike
 from kdlnet.curation.formats.pairing import pair
 from kdlnet.curation.formats.parse import Element, read_class_file, read_xml, whole_number
@@ -89,6 +94,8 @@ def import_voc(source: Path, options: ImportOptions) -> ImportResult:
     ):
         left_out += [LabelProblem(file, 0, reason, file.name, "dropped") for file in files]
     result = sort_out([*import_annotations(annotations, origin), *left_out])
+    lost = (file for file in set(alone) - set(claimed.values()) if _is_drawn(every[file]))
+    result = doubt_good_parts(result, sorted(lost), pairs.file_of)
     used = {name for image in result.images for name in image.names}
     order = read_class_file(source)
     names = order if used <= set(order) else ()
@@ -222,6 +229,10 @@ def _find_origin(
 
 def _is_box(shape: Shape) -> bool:
     return shape.kind == "box"
+
+
+def _is_drawn(found: _File | LabelProblem) -> bool:
+    return isinstance(found, _File) and bool(found.shapes or found.problems)
 
 
 def _annotation(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from kdlnet.curation.formats.imported import (
     ImportedImage,
     ImportOptions,
     ImportResult,
+    doubt_good_parts,
     sort_out,
 )
 from kdlnet.curation.formats.parse import read_class_file, split_named
@@ -28,6 +29,16 @@ from kdlnet.images.folder import images_below
 _Images = dict[Path, str | None]
 
 
+@dataclass(frozen=True)
+class _Set:
+    """What a data.yaml says of a set, or a folder without one: each image with its split."""
+
+    names: tuple[str, ...]
+    images: _Images
+    channels: int | None = None
+    kpt_shape: tuple[int, int] | None = None
+
+
 def import_yolo(source: Path, options: ImportOptions) -> ImportResult:
     """The images of a data.yaml, each with its split.
 
@@ -38,10 +49,10 @@ def import_yolo(source: Path, options: ImportOptions) -> ImportResult:
 
     Raises DataError when an image is in two splits, or nothing names the classes.
     """
-    yaml = source if source.is_file() else _find_yaml(source)
-    names, images, kpt_shape = _described(yaml) if yaml else _bare(source)
-    read = LabelReader(images, len(names), kpt_shape)
-    unread = find_unread(sorted(images), images, read)
+    yaml, said = _set(source)
+    names, images = said.names, said.images
+    read = LabelReader(images, len(names), said.kpt_shape)
+    unread = find_unread(sorted(set(images) - options.labelled), images, read)
     found = sort_out(
         _elsewhere(image, unread.elsewhere[image])
         if image in unread.elsewhere
@@ -49,12 +60,24 @@ def import_yolo(source: Path, options: ImportOptions) -> ImportResult:
         for image in sorted(images)
     )
     unlisted = _unlisted(source, images) if yaml and source.is_dir() else ()
+    file_of = {image: file for image in images if (file := label_path(image)).is_file()}
     return replace(
-        found,
+        doubt_good_parts(found, unread.ownerless, file_of),
         left_out=[*found.left_out, *unlisted],
         names=names,
-        warnings=tuple(unread.lines(len(images))),
+        channels=said.channels,
+        warnings=tuple(replace(unread, ownerless=[]).lines(len(images))),
     )
+
+
+def splits_of(source: Path) -> Mapping[Path, str | None]:
+    """The split of each image that :func:`import_yolo` reads. Raises DataError as that does."""
+    return _set(source)[1].images
+
+
+def _set(source: Path) -> tuple[Path | None, _Set]:
+    yaml = source if source.is_file() else _find_yaml(source)
+    return yaml, _described(yaml) if yaml else _bare(source)
 
 
 def _unlisted(source: Path, images: _Images) -> Iterator[LabelProblem]:
@@ -74,7 +97,7 @@ def _find_yaml(source: Path) -> Path | None:
     return found[0] if len(found) == 1 else None
 
 
-def _described(yaml: Path) -> tuple[tuple[str, ...], _Images, tuple[int, int] | None]:
+def _described(yaml: Path) -> _Set:
     info = find_dataset(str(yaml))
     images: _Images = {}
     for split in info.splits:
@@ -85,10 +108,10 @@ def _described(yaml: Path) -> tuple[tuple[str, ...], _Images, tuple[int, int] | 
                     f"one split of {info.source}"
                 )
             images[image] = split
-    return info.names, images, info.kpt_shape
+    return _Set(info.names, images, info.channels, info.kpt_shape)
 
 
-def _bare(source: Path) -> tuple[tuple[str, ...], _Images, None]:
+def _bare(source: Path) -> _Set:
     names = read_class_file(source)
     images = {image: _split(source, image) for image in images_below(source)}
     if not names:
@@ -98,7 +121,7 @@ def _bare(source: Path) -> tuple[tuple[str, ...], _Images, None]:
         )
     if not any(label_path(image).is_file() for image in images):
         raise DataError(f"no image below {str(source)!r} has a label file: none would have a box")
-    return names, images, None
+    return _Set(names, images)
 
 
 def _split(source: Path, image: Path) -> str | None:

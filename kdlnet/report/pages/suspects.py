@@ -53,8 +53,8 @@ def suspect_section(found: Suspects) -> Section:
         f"wrong: {'; '.join(parts)}. Wrong labels spoil the training and every rate above.",
         notes=(
             "The folder suspicious beside this page holds them for LabelMe: suggestions begin with "
-            "“?”. Rename what is right, delete what is not, and kdlnet data convert labelme reads "
-            "the folder back.",
+            "“?”. Rename what is right, delete what is not; kdlnet data convert labelme suspicious "
+            "--onto DATA --out NEW writes the dataset anew with these labels.",
         ),
         gallery="suspects",
     )

@@ -1,0 +1,42 @@
+"""What a command says of a dataset that it wrote."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kdlnet.utils.paths import shown
+
+from .console import Console
+
+if TYPE_CHECKING:
+    from kdlnet.verbs.convert import ConvertReport
+
+
+def show_report(console: Console, report: ConvertReport) -> None:
+    """What was written, as a table and warnings, or as the document."""
+    splits = report.splits.values()
+    rows = [
+        ("images", *(counts.images for counts in splits)),
+        ("good parts", *(counts.good for counts in splits)),
+        ("boxes", *(counts.boxes for counts in splits)),
+        *((name, *(counts.classes[name] for counts in splits)) for name in report.names),
+    ]
+    console.table(("", *report.splits), rows)
+    if report.converted:
+        console.say(f"converted: {_counted(report.converted)}")
+    for what, counts in (
+        ("boxes repaired", report.repaired),
+        ("boxes dropped", report.dropped),
+        ("files left out", report.left_out),
+    ):
+        if counts:
+            console.warn(f"{what}: {_counted(counts)}")
+    for line in (*report.examples, *report.warnings):
+        console.warn(line)
+    described = report.folder / "data.yaml"
+    console.say(f"dataset {shown(described if described.is_file() else report.folder)}", "bold")
+    console.document(report.to_dict())
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())
