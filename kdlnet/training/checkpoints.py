@@ -99,15 +99,15 @@ class Checkpoints:
             setattr(self.state, name, value)
 
     def moved(self, saved: Weights) -> bool:
-        """Whether the dataset is in another place than when ``saved`` was written.
+        """Whether the place of the dataset, or the device, is another than ``saved`` has.
 
         Raises DataError where it has other images there. A run of an older version knows but the
         number of its training samples.
         """
-        before = build_config(saved.training["config"]).data
-        now = self.parts.config.data
+        config = build_config(saved.training["config"])
+        before, now = config.data, self.parts.config.data
         if (before.name, before.root) == (now.name, now.root):
-            return False
+            return config.device != self.parts.config.device
         digests = saved.training.get("digests")
         samples = saved.training["images"], len(self.parts.train)
         same = samples[0] == samples[1] if digests is None else digests == self._digests

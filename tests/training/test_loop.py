@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from torch import nn
 
-from kdlnet.config import TrainConfig, build_config
+from kdlnet.config import TrainConfig, build_config, load_config
 from kdlnet.errors import ConfigError, DataError, KdlnetError, WeightsError
 from kdlnet.events import Message
 from kdlnet.inference.weights import load_weights
@@ -23,6 +23,8 @@ from kdlnet.training.run_folder import RunFolder
 from kdlnet.verbs.distill import distill
 from kdlnet.verbs.train import train
 from kdlnet.verbs.val import validate
+
+from ..support.interrupt import StopAt
 
 
 def test_learning_rate_at_the_corners() -> None:
@@ -227,6 +229,15 @@ def test_resume_takes_the_device_that_is_there_now(
     assert checkpoints.saved_config(load_weights(finished.last), config).device == "cpu"
     with pytest.raises(ConfigError, match="cuda:7"):
         train(moved, resume=finished.path)
+
+
+def test_the_settings_name_the_device_that_a_run_goes_on_with(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(config.changed(epochs=2), out=tmp_path / "run", on_event=StopAt(1))
+    train(config.changed(device="auto"), resume=tmp_path / "run")
+    assert load_config(tmp_path / "run" / "config.yaml").device == "auto"
 
 
 def test_resume_refuses_a_config_that_was_edited(config: TrainConfig, finished: RunFolder) -> None:
