@@ -32,6 +32,7 @@ from kdlnet.inference.predictor import Predictor, batches
 from kdlnet.inference.runtimes import thread_count
 from kdlnet.inference.skipped import Skipped
 from kdlnet.inference.torch_engine import TorchEngine
+from kdlnet.inference.torchscript_export import write_torchscript
 from kdlnet.inference.weights import load_weights, save_weights
 from kdlnet.inference.writer import yolo_rows
 from kdlnet.metrics.verdict import VerdictRule
@@ -201,6 +202,23 @@ def test_a_program_may_count_in_another_precision(file: Path, dataset: Path, whe
     for ours, theirs in zip(found, wanted, strict=True):
         np.testing.assert_array_equal(ours.boxes, theirs.boxes)
         np.testing.assert_array_equal(ours.scores, theirs.scores)
+
+
+def test_a_program_may_round_its_own_numbers(file: Path, dataset: Path, tmp_path: Path) -> None:
+    """Mixed precision around a call moved the boxes of weights and of TorchScript."""
+    weights = load_weights(file)
+    weights.detector, weights.fused = fuse_model(weights.detector), True
+    write_torchscript(weights, tmp_path / "best.torchscript", Layout())
+    images = dataset.parent / "images/val"
+    for path in (file, tmp_path / "best.torchscript"):
+        predictor = Predictor.load(path, device="cpu")
+        wanted = predictor.predict(images)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = predictor.predict(images)
+        assert sum(len(one) for one in wanted)
+        for ours, theirs in zip(found, wanted, strict=True):
+            np.testing.assert_array_equal(ours.boxes, theirs.boxes)
+            np.testing.assert_array_equal(ours.scores, theirs.scores)
 
 
 def test_a_program_may_build_its_own_on_another_device(file: Path, dataset: Path) -> None:
