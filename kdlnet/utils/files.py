@@ -113,6 +113,23 @@ def open_to_grow(path: Path) -> io.BufferedRandom:
     return file
 
 
+def write_all(file: io.FileIO, data: bytes) -> None:
+    """Writes ``data`` to ``file``, which holds nothing back. An OSError may leave a part of it."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+def append_whole(file: io.FileIO, data: bytes) -> None:
+    """Writes ``data`` at the end of ``file``: all of it or, where that raises OSError, nothing."""
+    start = file.seek(0, os.SEEK_END)
+    try:
+        write_all(file, data)
+    except OSError:
+        file.truncate(start)
+        raise
+
+
 def write_json(path: Path, values: Any) -> None:
     """Writes ``values`` as indented JSON, atomically."""
     write_atomic(path, as_json(values))
