@@ -118,7 +118,7 @@ def _file_bytes(item: Item) -> int:
         return 1 + int(item.image.nbytes / _SWELL)
     try:
         return Path(item.name).stat().st_size
-    except OSError:
+    except (OSError, ValueError):  # a NUL in its name
         return 0
 
 
