@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -92,6 +93,24 @@ def test_a_prediction_keeps_its_picture_when_the_buffer_is_filled_anew(
     before = prediction.draw()
     buffer[:] = 0
     assert (prediction.draw() == before).all()
+
+
+@pytest.mark.parametrize("change", ["another", "same size", "gone"])
+def test_a_picture_that_was_changed_gets_no_boxes_of_the_old_one(
+    predictor: Predictor, tmp_path: Path, change: str
+) -> None:
+    """A camera that writes one name again and again: a good part was shown with a box."""
+    path = tmp_path / "part.bmp"
+    cv2.imwrite(str(path), grey(200))
+    (prediction,) = predictor.predict(path)
+    assert prediction.image is None and prediction.draw().shape == (448, 448, 3)
+    if change == "gone":
+        path.unlink()
+    else:
+        cv2.imwrite(str(path), grey(9, 64 if change == "same size" else 32))
+        os.utime(path, ns=(0, path.stat().st_mtime_ns + 10**9))
+    with pytest.raises(DataError, match=r"part.bmp' (was changed after|does not exist)"):
+        prediction.draw()
 
 
 def test_an_image_without_boxes_is_ok(predictor: Predictor) -> None:
