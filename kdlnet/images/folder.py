@@ -13,6 +13,7 @@ from pathlib import Path
 from kdlnet.errors import DataError
 from kdlnet.images.read import IMAGE_SUFFIXES
 from kdlnet.utils.manifest import MARK
+from kdlnet.utils.paths import asked
 from kdlnet.utils.words import counted
 
 # Pictures in other clothes: they are counted, so that nobody takes them for read.
@@ -193,4 +194,4 @@ def results_lines(results: Iterable[Path]) -> list[str]:
 
 def _holder(path: Path, root: Path) -> Path | None:
     below = (folder for folder in path.parents if folder != root and folder.is_relative_to(root))
-    return next((folder for folder in below if (folder / MARK).exists()), None)
+    return next((folder for folder in below if asked((folder / MARK).exists)), None)

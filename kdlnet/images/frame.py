@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kdlnet.errors import DataError
 from kdlnet.images.read import ImageArray
+from kdlnet.images.stamp import Stamp
 from kdlnet.types import Letterbox
 
 
@@ -31,6 +32,7 @@ class Frame:
     it. ``index`` is the position in its source or video, from 0. ``timestamp`` counts seconds
     from the start of a video or from the opening of a stream; None for an image. ``seconds`` is
     what reading and decoding took. ``path`` is the image file that can be read again, if any.
+    ``stamp`` is that of the file before it was read.
     ``ready`` is set where the thread that read the image was asked to letterbox it, too.
     """
 
@@ -42,6 +44,7 @@ class Frame:
     seconds: float = 0.0
     path: Path | None = None
     ready: Ready | None = None
+    stamp: Stamp | None = None
 
 
 OnProblem = Callable[[DataError, str, int], None]

@@ -15,6 +15,7 @@ import numpy as np
 from kdlnet.errors import DataError
 from kdlnet.images.frame import Frame, OnProblem, Prepare, Ready
 from kdlnet.images.read import ImageArray, read_image
+from kdlnet.images.stamp import Stamp, stamp_of
 from kdlnet.images.video import video_frames
 from kdlnet.utils.threads import usable_threads
 
@@ -61,6 +62,7 @@ class _Coming:
     item: Item
     file_bytes: int
     reading: Future[tuple[ImageArray, float, Ready | None]] | None
+    stamp: Stamp | None = None
 
 
 def item_frames(
@@ -94,7 +96,8 @@ def item_frames(
                 continue
             if now.file_bytes:
                 swell = max(swell, image.nbytes / now.file_bytes)
-            yield Frame(name, stem, image, now.index, None, seconds, now.item.path, ready)
+            path = now.item.path
+            yield Frame(name, stem, image, now.index, None, seconds, path, ready, now.stamp)
 
 
 def _room(ahead: Sequence[_Coming], swell: float) -> bool:
@@ -109,7 +112,8 @@ def _submitted(
 ) -> _Coming:
     if item.video:
         return _Coming(index, item, 0, None)
-    return _Coming(index, item, _file_bytes(item), pool.submit(_load, item, prepare))
+    seen = None if item.path is None else stamp_of(item.path)
+    return _Coming(index, item, _file_bytes(item), pool.submit(_load, item, prepare), seen)
 
 
 def _file_bytes(item: Item) -> int:
@@ -118,7 +122,7 @@ def _file_bytes(item: Item) -> int:
         return 1 + int(item.image.nbytes / _SWELL)
     try:
         return Path(item.name).stat().st_size
-    except OSError:
+    except (OSError, ValueError):  # a NUL in its name
         return 0
 
 

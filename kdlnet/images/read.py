@@ -15,6 +15,7 @@ from kdlnet.images.decode import STUMBLES, decode, upright
 from kdlnet.images.decode import ImageArray as ImageArray
 from kdlnet.images.header import Unfit, look
 from kdlnet.types import ImageSize
+from kdlnet.utils.paths import asked
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 
@@ -121,7 +122,7 @@ def _read_bytes(path: Path) -> bytes:
     _refuse_pipe(path)
     try:
         data = path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # no path has a NUL in it
         raise DataError(f"image {str(path)!r} does not exist: check the path") from None
     except IsADirectoryError:
         raise DataError(f"image {str(path)!r} is a folder: give an image file") from None
@@ -134,9 +135,5 @@ def _read_bytes(path: Path) -> bytes:
 
 def _refuse_pipe(path: Path) -> None:
     """Reading one would wait for a writer, perhaps for ever."""
-    try:
-        pipe = path.is_fifo()
-    except OSError:  # its folder is closed to us: reading says so
-        return
-    if pipe:
+    if asked(path.is_fifo):
         raise DataError(f"image {str(path)!r} is a pipe: give an image file")

@@ -37,6 +37,7 @@ from kdlnet.images.items import (
 from kdlnet.images.read import IMAGE_SUFFIXES, ImageArray
 from kdlnet.images.video import camera_frames, count_frames, public, stream_frames
 from kdlnet.utils.manifest import MARK
+from kdlnet.utils.paths import asked, why_missing
 from kdlnet.utils.text import listed_paths
 
 _Entry = TypeVar("_Entry")
@@ -131,7 +132,7 @@ def _of_entries(source: Sequence[str | Path | ImageArray]) -> Source:
 
 def _of_path(path: Path, text: str) -> Source:
     left = LeftOut()
-    if path.is_dir():
+    if asked(path.is_dir):
         items = _below(path, left)
         if not items:
             raise DataError(
@@ -142,13 +143,13 @@ def _of_path(path: Path, text: str) -> Source:
     if _is_list(path):
         items = _listed(path, left)
         return _of_items(items, text, path.stem, left=left)
-    if path.exists():
+    if asked(path.exists):
         return _of_items([file_item(path, path.parent)], text, path.stem)
     if _is_pattern(text):
         items, folders = _matching(text, left)
         title = _title(Path(text).parent.name) or "images"
         return _of_items(items, text, title, folders, left)
-    raise DataError(f"source {text!r} does not exist: {_ALLOWED}")
+    raise DataError(f"source {text!r} {why_missing(path)}: {_ALLOWED}")
 
 
 def _of_items(
@@ -204,11 +205,11 @@ def _entry(
     if _is_address(text) or _is_camera(text):
         name = public(text) if _is_address(text) else f"camera {text}"
         raise DataError(f"{name} among several sources: it may never end, so predict it by itself")
-    if path.is_dir():
+    if asked(path.is_dir):
         return _below(path, left), (path,)
     if _is_list(path):
         return _listed(path, left), ()
-    if not path.exists() and _is_pattern(text):
+    if not asked(path.exists) and _is_pattern(text):
         return _matching(text, left)
     return [file_item(path)], None
 
@@ -218,11 +219,11 @@ def _is_address(text: str) -> bool:
 
 
 def _is_camera(text: str) -> bool:
-    return text.isdecimal() and not Path(text).exists()
+    return text.isdecimal() and not asked(Path(text).exists)
 
 
 def _is_list(path: Path) -> bool:
-    return path.suffix.lower() == ".txt" and path.is_file()
+    return path.suffix.lower() == ".txt" and asked(path.is_file)
 
 
 def _is_pattern(text: str) -> bool:
@@ -245,7 +246,7 @@ def _below(folder: Path, left: LeftOut) -> list[Item]:
     closed: Closed = {}
     found = images_below(folder, left.results, left.unread, closed)
     items = [file_item(image, folder) for image in found] + closed_items(closed, folder)
-    if (folder / MARK).exists():
+    if asked((folder / MARK).exists):
         raise DataError(
             f"{str(folder)!r} is a folder of results ({MARK} is in it), which are no input: name "
             "the folder of the images themselves"
@@ -272,7 +273,7 @@ def _matching(pattern: str, left: LeftOut) -> tuple[list[Item], tuple[Path, ...]
     found = []
     for path in outside_results(matches(pattern, closed), root, left.results):
         suffix = path.suffix.lower()
-        if path.name.startswith(".") or not path.is_file():
+        if path.name.startswith(".") or not asked(path.is_file, otherwise=True):
             continue
         if suffix in suffixes:
             found.append(path)

@@ -12,6 +12,7 @@ import cv2
 from kdlnet.errors import DataError
 from kdlnet.images.capture import jpeg_size, opened, shots
 from kdlnet.images.frame import Frame, OnProblem
+from kdlnet.utils.paths import asked, why_missing
 
 
 def video_frames(path: Path, stem: str, on_problem: OnProblem) -> Iterator[Frame]:
@@ -121,8 +122,8 @@ def _closed(video: cv2.VideoCapture, path: Path) -> DataError | None:
     """Why a file does not open, None for one that does."""
     if video.isOpened():
         return None
-    if not path.exists():
-        return DataError(f"video {str(path)!r} does not exist: check the path")
+    if not asked(path.exists):
+        return DataError(f"video {str(path)!r} {why_missing(path)}: check the path")
     return DataError(
         f"video {str(path)!r} cannot be opened: it is cut off, damaged or no video; copy it again"
     )

@@ -12,17 +12,10 @@ from itertools import islice
 from pathlib import Path
 
 from kdlnet.images.folder import Closed, closed_line, images_below
+from kdlnet.images.stamp import Stamp
 
 REMEMBERED = 200_000
 """Answers to images that are gone, some 50 MB: a folder that drops out may hold so many."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stamp:
-    """What tells one content of a file from the next: ``size`` in bytes, ``changed`` in ns."""
-
-    size: int
-    changed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +29,6 @@ class Arrival:
     name: str
     stamp: Stamp
     still: float
-
-
-def stamp_of(path: Path) -> Stamp | None:
-    """That of a file as it is now; None where it is gone, renamed or deleted."""
-    try:
-        return _stamp(path)
-    except OSError:
-        return None
 
 
 class FolderWatch:
@@ -72,7 +57,7 @@ class FolderWatch:
         self.unread, self.closed = Counter(), {}
         for path in images_below(self.folder, unread=self.unread, closed=self.closed):
             try:
-                found[path.relative_to(self.folder).as_posix()] = _stamp(path)
+                found[path.relative_to(self.folder).as_posix()] = Stamp.of(path)
             except OSError as error:
                 if error.errno not in (ENOENT, ELOOP):  # gone, or a link to itself
                     self.closed.setdefault(path.parent, closed_line(path.parent, error))
@@ -118,8 +103,3 @@ class FolderWatch:
             if self._done.get(name) != stamp and now - since >= self.settle
         ]
         return sorted(ready, key=lambda one: (one.stamp.changed, one.name))
-
-
-def _stamp(path: Path) -> Stamp:
-    facts = path.stat()
-    return Stamp(facts.st_size, facts.st_mtime_ns)

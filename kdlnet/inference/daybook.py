@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from kdlnet.images.watch import Stamp
+from kdlnet.images.stamp import Stamp
 from kdlnet.utils.files import open_to_grow, told
 from kdlnet.utils.table import csv_text, path_cell, text_cell
 from kdlnet.utils.words import counted

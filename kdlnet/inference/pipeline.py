@@ -18,6 +18,7 @@ from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.ops.limits import IOU_THRESHOLD, MAX_DETECTIONS, VOTERS
 from kdlnet.types import DetectionArrays, ImageSize
 from kdlnet.utils.lanes import in_turn
+from kdlnet.utils.threads import safe_in_forks
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class Pipeline:
             if clock is not None:
                 clock.skip()
 
+    @safe_in_forks
     def _look(self, views: Views, rows: range, clock: Laps | None) -> list[DetectionArrays]:
         """Detections of the views ``rows``, in pixels of the original image, tiles apart."""
         pixels, contract, geometries = views.load(rows)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from kdlnet.errors import DataError
 from kdlnet.images.read import ImageArray, read_image
+from kdlnet.images.stamp import Stamp, stamp_of
 from kdlnet.metrics.verdict import Verdict, VerdictRule
 from kdlnet.report.draw import draw_detections
 from kdlnet.report.images import Image
@@ -29,7 +30,7 @@ class Prediction:
     in the source or video; ``timestamp`` is in seconds, None for an image. ``seconds`` is the
     time by stage (decode, preprocess, infer, postprocess), a batch's shared equally. ``window``
     holds the two intensities the network saw as 0 and 1. ``rule`` says which boxes make the image
-    NG or UNSURE; by default each of them makes it NG.
+    NG or UNSURE; by default each of them makes it NG. ``stamp`` tells whether ``path`` was changed.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Prediction:
     rule: VerdictRule = field(default_factory=lambda: VerdictRule.at(0.0))
     path: Path | None = None
     image: ImageArray | None = field(default=None, repr=False)
+    stamp: Stamp | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -103,7 +105,8 @@ class Prediction:
     def pixels(self) -> ImageArray:
         """The image (H, W, C) in its native depth: the one held, or read again from its file.
 
-        Raises DataError when it was a frame of a video that is not held.
+        Raises DataError when it was a frame of a video that is not held, and for a file that cannot
+        be read any more or has changed since.
         """
         if self.image is not None:
             return self.image
@@ -112,7 +115,13 @@ class Prediction:
                 f"the frame {self.index} of {self.name!r} is not kept in memory: "
                 "iterate over stream(source) instead of predict(source) to draw it"
             )
-        return read_image(self.path)
+        image, now = read_image(self.path), stamp_of(self.path)
+        if self.stamp not in (None, now):
+            raise DataError(
+                f"image {str(self.path)!r} was changed after it was predicted, so the boxes are of "
+                "another picture: predict it again, or draw inside a loop over stream(source)"
+            )
+        return image
 
     def draw(self) -> Image:
         """RGB uint8 (H * f, W * f, 3) with boxes, class names and scores.

@@ -255,6 +255,7 @@ class Predictor:
             rule=self.rule,
             path=frame.path,
             image=frame.image,
+            stamp=frame.stamp,
         )
 
     def _fitted(self, image: ImageArray) -> Preprocess:

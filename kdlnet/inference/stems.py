@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import PurePosixPath
 
 from kdlnet.images.items import Item
 from kdlnet.inference.prediction import Prediction
+
+_LONGEST = 230  # bytes; a name may have 255, and a count, the number of a crop and a suffix follow
+_FILE = re.compile(r"(.+)(\.jpg|\.txt|-\d+\.png)")
 
 
 class Stems:
     """Gives the images of a source, in their order, stems that no other has.
 
-    A stem is counted up where a.png and a.jpg, or A.png and a.png, would share a file: a, a-2.
+    A stem is counted up where a.png and a.jpg, or A.png and a.png, would share a file: a, a-2; also
+    where a folder is called like one of its files, a.jpg. One that is too long for them is cut.
     Each of ``items`` takes its own, whether it comes or not, so that shards of one source, and runs
     that cannot read some of it, call the files of an image the same.
     """
@@ -21,7 +28,7 @@ class Stems:
         # A video stands for many images, which are named as they come.
         self._items = () if any(item.video for item in items) else items
         self._next = 0
-        self._taken: set[str] = set()
+        self._taken = set(_of_folders(items))
 
     def named(self, prediction: Prediction) -> Prediction:
         """``prediction`` with the stem of its files."""
@@ -33,9 +40,27 @@ class Stems:
         return prediction if stem == prediction.stem else replace(prediction, stem=stem)
 
     def _take(self, stem: str) -> str:
+        stem = _cut(stem)
         free, number = stem, 1
         while free.casefold() in self._taken:
             number += 1
             free = f"{stem}-{number}"
         self._taken.add(free.casefold())
         return free
+
+
+def _of_folders(items: Sequence[Item]) -> Iterator[str]:
+    """Stems whose files would have the name of a folder that the files of ``items`` lie in."""
+    inside = {item.stem if item.video else item.stem.rpartition("/")[0] for item in items}
+    inside |= {str(above) for path in inside for above in PurePosixPath(path).parents}
+    for folder in inside:
+        if found := _FILE.fullmatch(folder.casefold()):
+            yield found[1]
+
+
+def _cut(stem: str) -> str:
+    folder, slash, name = stem.rpartition("/")
+    whole = os.fsencode(name)
+    if len(whole) <= _LONGEST:
+        return stem
+    return folder + slash + whole[:_LONGEST].decode(errors="ignore")

@@ -24,7 +24,7 @@ from kdlnet.types import (
     RawPredictions,
     SuppressedArrays,
 )
-from kdlnet.utils.device import synchronize
+from kdlnet.utils.device import full_precision, synchronize
 from kdlnet.utils.lanes import MOST_LANES
 from kdlnet.utils.threads import Home
 
@@ -59,7 +59,8 @@ class TorchEngine:
 
     @torch.inference_mode()
     def run(self, images: Tensor) -> RawPredictions | SuppressedArrays:
-        return self.network(images)
+        with full_precision(self.device):
+            return self.network(images)
 
     @torch.inference_mode()
     def select(
@@ -73,7 +74,8 @@ class TorchEngine:
         limits = score_threshold, iou_threshold, max_detections
         if isinstance(raw, SuppressedArrays):
             return suppressed_detections(raw, *limits)
-        return [found.arrays() for found in select_detections(raw, input_size, *limits)]
+        with full_precision(self.device):
+            return [found.arrays() for found in select_detections(raw, input_size, *limits)]
 
     def wait(self) -> None:
         synchronize(self.device)

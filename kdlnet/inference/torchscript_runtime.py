@@ -16,8 +16,8 @@ from kdlnet.inference.exported import Run, damaged, exported_file, exported_runt
 from kdlnet.inference.layouts import Answers, Array, Layout
 from kdlnet.inference.runtimes import Runtime, Wanted
 from kdlnet.inference.torchscript_file import HEADER, foreign_part, pack, unpack
-from kdlnet.utils.device import device_name, find_device, prepare
-from kdlnet.utils.threads import Home
+from kdlnet.utils.device import device_name, find_device, full_precision, prepare
+from kdlnet.utils.threads import Home, safe_in_forks
 
 
 def open_file(path: Path, wanted: Wanted) -> Runtime:
@@ -63,6 +63,7 @@ def _checked(path: Path) -> dict[str, bytes]:
     return entries
 
 
+@safe_in_forks
 def _runner(device: torch.device, path: Path, entries: dict[str, bytes], names: list[str]) -> Run:
     """Runs the program on ``device``; its answers are called ``names``."""
     with warnings.catch_warnings():
@@ -80,7 +81,8 @@ def _runner(device: torch.device, path: Path, entries: dict[str, bytes], names: 
     @torch.inference_mode()
     def run(images: Array, outputs: Sequence[str]) -> Sequence[Array]:
         home.require(torch.get_num_threads())
-        found = program(torch.from_numpy(np.ascontiguousarray(images)).to(device))
+        with full_precision(device):
+            found = program(torch.from_numpy(np.ascontiguousarray(images)).to(device))
         return [found[names.index(name)].cpu().numpy() for name in outputs]
 
     return run

@@ -21,7 +21,7 @@ from kdlnet.inference.shards import ShardBook
 from kdlnet.inference.skipped import Skipped
 from kdlnet.inference.tables import TABLES
 from kdlnet.report.images import save_image
-from kdlnet.utils.files import told, write_atomic, write_yaml
+from kdlnet.utils.files import append_whole, told, write_atomic, write_yaml
 from kdlnet.utils.json_list import JsonList
 from kdlnet.utils.manifest import record
 from kdlnet.utils.output import Place
@@ -171,22 +171,26 @@ class PredictionWriter:
 
     def _text(self, path: Path) -> Callable[[str], None]:
         with told(path):
-            file = path.open("w", encoding="utf-8", errors="surrogateescape", newline="\n")
+            file = path.open("wb", buffering=0)
         self._keep(path, file)
 
         def append(text: str) -> None:
-            """Flushed at once: a kill leaves whole lines of all images before it."""
+            """At once: a kill or a full disk leaves whole lines of all images before it."""
             with told(path):
-                file.write(text)
-                file.flush()
+                append_whole(file, text.encode("utf-8", "surrogateescape"))
 
         return append
 
     def _keep(self, path: Path, file: AbstractContextManager[object]) -> None:
         """Closes ``file`` at the end; from then on a change of it is a person's."""
         record(path, grows=True)
-        self._files.callback(record, path)
+        self._files.callback(_record, path)
         self._files.enter_context(file)
+
+
+def _record(path: Path) -> None:
+    with told(path):
+        record(path)
 
 
 def yolo_rows(prediction: Prediction) -> str:

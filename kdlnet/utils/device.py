@@ -103,6 +103,11 @@ def autocast_dtype(amp: str, device: torch.device) -> torch.dtype | None:
     return {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}[amp]
 
 
+def full_precision(device: torch.device) -> torch.autocast:
+    """Without the mixed precision of a program around us: boxes are to be the same in any."""
+    return torch.autocast(device.type, enabled=False)
+
+
 @contextlib.contextmanager
 def exact_float32() -> Iterator[None]:
     """Without TF32, whose rounding on recent cards is ten times what a proof allows."""

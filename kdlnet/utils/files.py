@@ -7,7 +7,7 @@ import io
 import json
 import os
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
@@ -28,15 +28,23 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def write_together(contents: Mapping[Path, bytes]) -> None:
-    """Writes all the files, as :func:`write_atomic` does: none has its name before all are written.
+    """Writes all the files, see :func:`written_together`."""
+    with written_together(contents) as files:
+        for file, data in zip(files, contents.values(), strict=True):
+            file.write(data)
+
+
+@contextmanager
+def written_together(paths: Iterable[Path]) -> Iterator[list[BinaryIO]]:
+    """A file each, as :func:`written_whole` gives: none has its name before all are written.
 
     The first is named last. Raises KdlnetError; then all are as before, unless it was a name that
     could not be taken, as that of a file in use on Windows: those named before it are new.
     """
     with ExitStack() as stack:
-        for path, data in contents.items():
-            file = stack.enter_context(written_whole(path))
-            file.write(data)
+        files = [stack.enter_context(written_whole(path)) for path in paths]
+        yield files
+        for file in files:
             file.flush()
             os.fsync(file.fileno())  # what is full says so here
 
@@ -111,6 +119,23 @@ def open_to_grow(path: Path) -> io.BufferedRandom:
     if file.read(1) != b"\n":
         file.write(b"\n")
     return file
+
+
+def write_all(file: io.FileIO, data: bytes) -> None:
+    """Writes ``data`` to ``file``, which holds nothing back. An OSError may leave a part of it."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+def append_whole(file: io.FileIO, data: bytes) -> None:
+    """Writes ``data`` at the end of ``file``: all of it or, where that raises OSError, nothing."""
+    start = file.seek(0, os.SEEK_END)
+    try:
+        write_all(file, data)
+    except OSError:
+        file.truncate(start)
+        raise
 
 
 def write_json(path: Path, values: Any) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from kdlnet.utils.files import write_all
+
 _BEFORE, _BETWEEN, _AFTER = "\n    ", ",\n    ", "\n  ]\n}"
 
 
@@ -59,9 +61,7 @@ class JsonList:
         self._end, self._tail, self._lead = self._end + len(text), _AFTER + "\n", _BETWEEN
 
     def _write(self, text: str) -> None:
-        rest = memoryview(text.encode("ascii"))
-        while rest:
-            rest = rest[self._file.write(rest) :]
+        write_all(self._file, text.encode("ascii"))
 
 
 def _empty(values: Mapping[str, Any], key: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -9,3 +10,22 @@ def shown(path: Path) -> str:
     """``path`` as short as it can be: relative where it lies below the working directory."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def asked(question: Callable[[], bool], otherwise: bool = False) -> bool:
+    """What a path answers, asked whether it is a file, say; ``otherwise`` where nobody may look."""
+    try:
+        return question()
+    except OSError:  # its folder is closed to us, or the name is too long for any
+        return otherwise
+
+
+def why_missing(path: Path) -> str:
+    """Why nothing is found at ``path``."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # no path has a NUL in it
+        pass
+    except OSError as error:
+        return f"cannot be read ({error.strerror or error})"
+    return "does not exist"

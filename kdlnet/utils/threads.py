@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from kdlnet.errors import KdlnetError
 
 _SIBLINGS = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+_FLAGS, _FORKED = 6, 0x40  # in proc_pid_stat(5) behind the name, and PF_FORKNOEXEC among them
+_Given = ParamSpec("_Given")
+_Made = TypeVar("_Made")
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,32 @@ class Home:
                 "behind: start processes with multiprocessing.get_context('spawn') and load it in "
                 "each, or set OMP_NUM_THREADS=1"
             )
+
+
+def safe_in_forks(work: Callable[_Given, _Made]) -> Callable[_Given, _Made]:
+    """``work``, done by a new thread where this process is a fork.
+
+    A thread that computed with torch before it was forked still counts on the threads that helped
+    it, which stayed behind, and waits for them for ever. A new one finds helpers of its own.
+    """
+
+    @wraps(work)
+    def done(*args: _Given.args, **kwargs: _Given.kwargs) -> _Made:
+        if not forked():
+            return work(*args, **kwargs)
+        with ThreadPoolExecutor(1) as new:
+            return new.submit(work, *args, **kwargs).result()
+
+    return done
+
+
+def forked() -> bool:
+    """Whether this process was forked and has begun no program of its own; only Linux tells."""
+    try:
+        facts = Path("/proc/self/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return bool(int(facts.rpartition(")")[2].split()[_FLAGS]) & _FORKED)
 
 
 def usable_threads() -> int:

@@ -28,7 +28,7 @@ from kdlnet.inference.shards import (
 from kdlnet.inference.skipped import UNREADABLE, Skipped
 from kdlnet.inference.tables import TABLES, Rows
 from kdlnet.inference.tally import PredictResult, Tally
-from kdlnet.utils.files import write_yaml, written_whole
+from kdlnet.utils.files import write_yaml, written_together
 from kdlnet.utils.json_list import json_with_list
 from kdlnet.utils.lock import alone_in
 from kdlnet.utils.manifest import MARK
@@ -135,17 +135,16 @@ def _write(
     found: Iterable[dict[str, Any]],
 ) -> None:
     """Takes ``found`` one by one into the files of ``kinds``, which appear when all is written."""
-    with ExitStack() as files:
-        if "csv" in kinds:
-            for name, (columns, rows) in TABLES.items():
-                file = files.enter_context(written_whole(folder / name))
-                file.write((",".join(columns) + "\n").encode())
-                found = _copied(found, file, rows)
-        if "json" in kinds:
-            file = files.enter_context(written_whole(folder / "predictions.json"))
+    tables = TABLES if "csv" in kinds else {}
+    documents = ["predictions.json"] if "json" in kinds else []
+    with written_together(folder / name for name in (*tables, *documents)) as files:
+        for file, (columns, rows) in zip(files, tables.values(), strict=False):
+            file.write((",".join(columns) + "\n").encode())
+            found = _copied(found, file, rows)
+        if documents:
             for piece in json_with_list(settings, "predictions", found):
-                file.write(piece.encode())
-            file.write(b"\n")
+                files[-1].write(piece.encode())
+            files[-1].write(b"\n")
         else:
             deque(found, maxlen=0)
 

@@ -21,7 +21,8 @@ from kdlnet.events import Listener, Message, ignore
 from kdlnet.images.folder import unread_line
 from kdlnet.images.frame import Frame
 from kdlnet.images.read import read_image
-from kdlnet.images.watch import REMEMBERED, Arrival, FolderWatch, stamp_of
+from kdlnet.images.stamp import stamp_of
+from kdlnet.images.watch import REMEMBERED, Arrival, FolderWatch
 from kdlnet.inference.daybook import DayBook, Entry
 from kdlnet.inference.prediction import Prediction
 from kdlnet.inference.predictor import Predictor, batches

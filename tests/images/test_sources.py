@@ -128,13 +128,28 @@ def test_a_file_that_a_list_names_in_a_closed_folder_is_one_that_nobody_saw(tree
         return look
 
     Path("parts/list.txt").write_text("b/c.JPG\na.png\n")
+    Path("parts/b/list.txt").touch()
     monkeypatch.setattr(os, "stat", closed_to(os.stat))
     monkeypatch.setattr(os, "lstat", closed_to(os.lstat))
     monkeypatch.setattr(io, "open", closed_to(opened))
     monkeypatch.setattr("builtins.open", closed_to(opened))
-    frames, (line,) = read("parts/list.txt")
+    named = ["parts/b/c.JPG", "parts/a.png"]
+    for source in ("parts/list.txt", named, ["parts/b/v.mp4", "parts/a.png"], "parts/*/*.JPG"):
+        frames, (line,) = read(source)
+        assert [frame.name for frame in frames] == ["parts/a.png"] * (source != "parts/*/*.JPG")
+        assert "parts/b/" in line and "Permission denied" in line
+    for source in ("parts/b/c.JPG", "parts/b/v.mp4", "parts/b/list.txt"):
+        with pytest.raises(DataError, match=r"parts/b/.* cannot be read .Permission denied"):
+            read(source)
+
+
+@pytest.mark.parametrize("name", ["a\0b.png", "a" * 300 + ".png", "a" * 300 + ".mp4"])
+def test_what_is_no_name_of_a_file_is_told(tree, name):
+    frames, (line,) = read([name, "parts/a.png"])
     assert [frame.name for frame in frames] == ["parts/a.png"]
-    assert "parts/b/c.JPG" in line and "Permission denied" in line
+    assert "does not exist" in line or "File name too long" in line
+    with pytest.raises(DataError, match=r"does not exist|cannot be read .File name too long"):
+        read(name)
 
 
 def test_what_a_list_names_again_counts_once_and_is_told(tree):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -32,6 +33,7 @@ from kdlnet.inference.predictor import Predictor, batches
 from kdlnet.inference.runtimes import thread_count
 from kdlnet.inference.skipped import Skipped
 from kdlnet.inference.torch_engine import TorchEngine
+from kdlnet.inference.torchscript_export import write_torchscript
 from kdlnet.inference.weights import load_weights, save_weights
 from kdlnet.inference.writer import yolo_rows
 from kdlnet.metrics.verdict import VerdictRule
@@ -91,6 +93,24 @@ def test_a_prediction_keeps_its_picture_when_the_buffer_is_filled_anew(
     before = prediction.draw()
     buffer[:] = 0
     assert (prediction.draw() == before).all()
+
+
+@pytest.mark.parametrize("change", ["another", "same size", "gone"])
+def test_a_picture_that_was_changed_gets_no_boxes_of_the_old_one(
+    predictor: Predictor, tmp_path: Path, change: str
+) -> None:
+    """A camera that writes one name again and again: a good part was shown with a box."""
+    path = tmp_path / "part.bmp"
+    cv2.imwrite(str(path), grey(200))
+    (prediction,) = predictor.predict(path)
+    assert prediction.image is None and prediction.draw().shape == (448, 448, 3)
+    if change == "gone":
+        path.unlink()
+    else:
+        cv2.imwrite(str(path), grey(9, 64 if change == "same size" else 32))
+        os.utime(path, ns=(0, path.stat().st_mtime_ns + 10**9))
+    with pytest.raises(DataError, match=r"part.bmp' (was changed after|does not exist)"):
+        prediction.draw()
 
 
 def test_an_image_without_boxes_is_ok(predictor: Predictor) -> None:
@@ -201,6 +221,23 @@ def test_a_program_may_count_in_another_precision(file: Path, dataset: Path, whe
     for ours, theirs in zip(found, wanted, strict=True):
         np.testing.assert_array_equal(ours.boxes, theirs.boxes)
         np.testing.assert_array_equal(ours.scores, theirs.scores)
+
+
+def test_a_program_may_round_its_own_numbers(file: Path, dataset: Path, tmp_path: Path) -> None:
+    """Mixed precision around a call moved the boxes of weights and of TorchScript."""
+    weights = load_weights(file)
+    weights.detector, weights.fused = fuse_model(weights.detector), True
+    write_torchscript(weights, tmp_path / "best.torchscript", Layout())
+    images = dataset.parent / "images/val"
+    for path in (file, tmp_path / "best.torchscript"):
+        predictor = Predictor.load(path, device="cpu")
+        wanted = predictor.predict(images)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = predictor.predict(images)
+        assert sum(len(one) for one in wanted)
+        for ours, theirs in zip(found, wanted, strict=True):
+            np.testing.assert_array_equal(ours.boxes, theirs.boxes)
+            np.testing.assert_array_equal(ours.scores, theirs.scores)
 
 
 def test_a_program_may_build_its_own_on_another_device(file: Path, dataset: Path) -> None:

@@ -35,6 +35,22 @@ def test_all_differ_on_any_file_system_and_so_do_their_crops() -> None:
     assert len(crops) == 39 * len(ITEMS)
 
 
+def test_no_file_has_the_name_of_a_folder() -> None:
+    names = ["q.png", "r.png", "s.png", "t.png", "q.JPG/a.png", "r.txt/b/a.png", "s-12.png/a.png"]
+    found = stems([file_item(Path(name), Path()) for name in names], range(7))
+    assert list(found.values()) == ["q-2", "r-2", "s-2", "t", "q.JPG/a", "r.txt/b/a", "s-12.png/a"]
+    film = Stems([file_item(Path(name), Path()) for name in ("q.png", "q.jpg.mp4")])
+    assert film.named(made(0, "q")).stem == "q-2"
+
+
+def test_the_longest_name_has_room_for_what_follows() -> None:
+    """And two that differ only behind the cut stay apart."""
+    names = [f"b/{'ü' * 120}{n}.png" for n in range(2)] + ["x" * 230 + ".png"]
+    found = stems([file_item(Path(name), Path()) for name in names], range(3))
+    assert list(found.values()) == ["b/" + "ü" * 115, "b/" + "ü" * 115 + "-2", "x" * 230]
+    assert all(len(f"{Path(stem).name}-300.png".encode()) <= 255 for stem in found.values())
+
+
 @pytest.mark.parametrize("indices", [range(0, 8, 3), range(2, 8, 3), (1, 5, 7), (7,)])
 def test_what_does_not_come_changes_no_name(indices: Iterable[int]) -> None:
     whole = stems(ITEMS, range(len(ITEMS)))

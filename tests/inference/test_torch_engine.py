@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from threading import Barrier, get_ident
 
 import pytest
@@ -16,6 +19,24 @@ from kdlnet.types import RawPredictions
 from kdlnet.utils.threads import Home
 
 from ..support.blob_network import blob, grey, make_predictor
+from ..support.weights_file import make_file
+
+# A program that computes, by itself and with kdlnet, and forks; the child ends if it hangs.
+FORK = """
+import faulthandler, os, sys, numpy, torch, kdlnet
+torch.set_num_threads(2)
+torch.rand(1000, 1000) + 1
+images = list(numpy.random.default_rng(0).integers(0, 256, (9, 64, 64), numpy.uint8))
+def find():
+    return [one.boxes for one in kdlnet.Detector.load(sys.argv[1], device="cpu").predict(images)]
+before = find()
+child = os.fork()
+if not child:
+    faulthandler.dump_traceback_later(60, exit=True)
+    same = all(map(numpy.array_equal, find(), before)) and all(map(len, before))
+    os._exit(0 if same and torch.get_num_threads() == 2 else 3)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
 
 
 def of_a_new_thread() -> int:
@@ -72,3 +93,11 @@ def test_a_fork_is_refused_where_it_would_hang() -> None:
         forked.predict([grey(9)])
     with thread_count(1):
         assert len(forked.predict([grey(9)])) == 1
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells a fork")
+def test_a_fork_of_a_program_that_computed_loads_a_detector_of_its_own(tmp_path: Path) -> None:
+    """It hung, for the threads that had helped the parent are not in the child."""
+    line = [sys.executable, "-c", FORK, str(make_file(tmp_path / "best.pt"))]
+    done = subprocess.run(line, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -229,6 +229,29 @@ def test_a_full_disk_says_how_many_images_are_written(
     assert ("the results of" in str(caught.value)) == (room > 0)
 
 
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_a_full_disk_leaves_whole_rows(predictor: Predictor, tmp_path: Path, kind: str) -> None:
+    """A last row that ended in the middle looked like a part, and the error named no file."""
+    resource = pytest.importorskip("resource")
+    (prediction,) = predictor.predict(grey(200))
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    writer = writer_module.PredictionWriter([kind], Place(tmp_path), lines=True)
+    try:
+        with pytest.raises(KdlnetError, match=r"cannot write .*(predictions|verdicts)\."), writer:
+            writer.write(prediction)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, most[1]))  # a file takes no more
+            while True:
+                writer.write(prediction)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, most)
+    files = [file for file in tmp_path.iterdir() if file.suffix in (".csv", ".jsonl")]
+    assert files and writer.written > 1
+    for file in files:
+        lines = file.read_bytes().splitlines(keepends=True)
+        assert len({line.strip() for line in lines[-writer.written :]}) == 1, file
+        assert lines[-1].endswith(b"\n")
+
+
 def test_videos_have_a_row_for_what_nobody_saw(file: Path, parts: Path) -> None:
     """In its place: of a frame in the middle, of what a cut file lacks, of a file that is none."""
     damaged = changed(parts.parent, lambda n, data: data[:700] if n == 3 else data)

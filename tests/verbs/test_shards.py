@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,6 +89,32 @@ def test_shards_merge_to_what_one_run_gives(run: Run) -> None:
     assert ["UNREADABLE" in row for row in answers] == [index == 5 for index in range(11)]
     merge_shards(Path("lot"))  # once more, over its own
     assert _document(Path("lot")) == _document(whole.folder)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="tells what is in a handle")
+def test_a_full_disk_leaves_all_files_of_a_merge_or_none(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The document had its name already when a table did not fit."""
+    run("1/1", save=("json", "csv"))
+    fsync = os.fsync
+
+    def full(handle: int) -> None:
+        file = Path(f"/proc/self/fd/{handle}")
+        if file.is_file() and file.read_bytes().startswith(b"name,index"):  # a table
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(handle)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(KdlnetError, match="No space left"):
+            merge_shards(Path("lot"))
+    left = {path.name for path in Path("lot").iterdir() if path.is_file()}
+    assert left == {".kdlnet", "config.yaml"}
+    merge_shards(Path("lot"))
+    assert {"predictions.json", "predictions.csv", "verdicts.csv"} < {
+        path.name for path in Path("lot").iterdir()
+    }
 
 
 def test_files_of_an_image_have_its_stem_in_one_run_and_in_shards(run: Run) -> None:

@@ -20,7 +20,8 @@ import pytest
 
 from kdlnet.errors import ConfigError, DataError, KdlnetError
 from kdlnet.events import Message
-from kdlnet.images.watch import FolderWatch, Stamp
+from kdlnet.images.stamp import Stamp
+from kdlnet.images.watch import FolderWatch
 from kdlnet.inference.daybook import DayBook, Entry
 from kdlnet.inference.skipped import Skipped
 from kdlnet.types import Preprocess
@@ -288,7 +289,7 @@ def test_images_that_cannot_be_looked_at_are_told_by_their_folder(
     for name in ("a.png", "b.png"):
         (line / name).touch()
     watch = FolderWatch(line, SETTLE)
-    monkeypatch.setattr("kdlnet.images.watch._stamp", refuse)
+    monkeypatch.setattr(Stamp, "of", refuse)
     assert watch.look() == {} and list(watch.closed) == [line]
 
 
