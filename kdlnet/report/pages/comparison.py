@@ -12,7 +12,7 @@ from kdlnet.metrics.flips import McNemar
 from kdlnet.metrics.paired import Difference
 from kdlnet.metrics.rates import Rate
 from kdlnet.metrics.shift import ScoreShift
-from kdlnet.report.pages.flips import Compared, Context, flip_rows
+from kdlnet.report.pages.flips import Compared, Context, flip_rows, has_scores_by_class
 from kdlnet.report.pages.pictures import Cut, Key, Pictures, draw, whole
 from kdlnet.report.pages.render import MEGABYTES, render
 from kdlnet.report.pages.section import Cell, Figure, Section, Table, drawn
@@ -29,6 +29,11 @@ _FIGURES = {
     "recall50": "recall50",
 }
 
+_BY_CLASS = (
+    "A has a setting for each kind of defect. The lowest is shown here; for B the others stand as "
+    "far above it as for A."
+)
+
 
 def write_comparison(folder: Path, subject: Compared, on_event: Listener = ignore) -> None:
     """``report.html`` into ``folder``."""
@@ -44,7 +49,7 @@ def comparison_page(subject: Compared, on_event: Listener = ignore) -> str:
     asked: dict[Key, Cut] = {
         ("flip", number): whole(row, first[row].size) for number, row in enumerate(rows)
     }
-    context = {**_first(subject.result, subject), "sections": list(_sections(subject.result))}
+    context = {**_first(subject.result, subject), "sections": list(_sections(subject))}
     context["data"] = {
         "flips": flip_rows(subject, flips, rows),
         "pictures": Pictures((), (), {}).to_dict(),
@@ -175,7 +180,8 @@ def differences_section(found: dict[str, Difference]) -> Section:
     )
 
 
-def _sections(result: Comparison) -> Iterator[Section]:
+def _sections(subject: Compared) -> Iterator[Section]:
+    result = subject.result
     if result.differences:
         yield differences_section(result.differences)
     yield Section(
@@ -204,7 +210,8 @@ def _sections(result: Comparison) -> Iterator[Section]:
             tables=(_folds(result),),
         )
     if result.differences:
-        yield _shift_section(result.shifts)
+        by_class = any(has_scores_by_class(a.rule) for a, _ in subject.pairs)
+        yield _shift_section(result.shifts, [_BY_CLASS] if by_class else [])
 
 
 def _differences(found: dict[str, Difference]) -> Figure:
@@ -262,7 +269,7 @@ def _folds(result: Comparison) -> Table:
     return Table(("Fold", "Labelled", "AP of A", "AP of B", "AP50 of A", "AP50 of B"), rows)
 
 
-def _shift_section(shifts: Sequence[ScoreShift]) -> Section:
+def _shift_section(shifts: Sequence[ScoreShift], notes: Sequence[str]) -> Section:
     rows = []
     for number, s in enumerate(shifts, start=1):
         pair = f", pair {number}" if len(shifts) > 1 else ""
@@ -286,6 +293,6 @@ def _shift_section(shifts: Sequence[ScoreShift]) -> Section:
         title="May B keep the setting of A?",
         lead="Two models of equal precision may score very differently; then the old setting lets "
         "more pass or rejects more.",
-        notes=tuple(shift.words for shift in shifts[:5]),
+        notes=(*(shift.words for shift in shifts[:5]), *notes),
         tables=(Table(("", "Score", "Defects found", "False alarms"), tuple(rows)),),
     )

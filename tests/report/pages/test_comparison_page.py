@@ -37,7 +37,7 @@ def other(images, seed=1):
 
 def compared(a, b, names=NAMES, seeds=1):
     rule = VerdictRule.at(0.5)
-    sides = [Side(found, [rule.verdict(image) for image in found], 0.5) for found in (a, b)]
+    sides = [Side(found, [rule.verdict(image) for image in found], rule) for found in (a, b)]
     pairs = [(sides[0], sides[1])] * seeds
     tables = [tuple(tabulate(side.results, len(names)) for side in pair) for pair in pairs]
     images = [f"images/{Path(image.name).name}" for image in a]
