@@ -166,7 +166,8 @@ def _draw(
     judged = [
         tuple(Side(found.results, found.verdicts, found.rule) for found in pair) for pair in pairs
     ]
-    subject = Compared(result, [(one, two) for one, two in judged], images, names, window)
+    both, truths = [(one, two) for one, two in judged], pairs[0][0].defective
+    subject = Compared(result, both, images, truths, names, window)
     write_comparison(result.folder, subject, on_event)
 
 

@@ -150,8 +150,8 @@ def _rate(subject: Compared, side: int, bad: bool) -> Rate:
     """Of one side, over all pairs."""
     count = of = 0
     for pair in subject.pairs:
-        for result, verdict in zip(pair[side].results, pair[side].verdicts, strict=True):
-            if bool(len(result.truth_labels)) == bad:
+        for defective, verdict in zip(subject.defective, pair[side].verdicts, strict=True):
+            if defective == bad:
                 of += 1
                 count += verdict == ("OK" if bad else "NG")
     return Rate(count, of)

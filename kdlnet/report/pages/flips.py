@@ -36,11 +36,14 @@ def has_scores_by_class(rule: VerdictRule) -> bool:
 
 @dataclass(frozen=True)
 class Compared:
-    """What the page speaks of. ``pairs`` are A and B, one a seed; ``images`` the names in flips."""
+    """What the page speaks of. ``pairs`` are A and B, one a seed; ``images`` the names in flips,
+    and ``defective`` the kind of each, as the flips count it.
+    """
 
     result: Comparison
     pairs: Sequence[tuple[Side, Side]]
     images: Sequence[str]
+    defective: Sequence[bool]
     names: Sequence[str]
     window: tuple[float, float] | None = None
 
