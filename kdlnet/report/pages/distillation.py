@@ -21,15 +21,17 @@ _MOST_LINES = 12
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One training: its ``role``, its weights, what its best epoch reached on val and when.
+    """One training: its ``role``, its weights, what its best epoch reached on ``split`` and when.
 
-    ``curve`` are (epoch, AP); ``seconds`` of wall time; None for what is not known.
+    ``curve`` are (epoch, AP) on what it was validated on; ``seconds`` of wall time; None for what
+    is not known.
     """
 
     role: str
     weights: Path
     ap: float | None
     ap50: float | None
+    split: str
     epochs: int | None
     seconds: float | None
     curve: Sequence[tuple[int, float]] = ()
@@ -89,16 +91,16 @@ def _answer(subject: Distilled) -> tuple[str, str, str]:
             return "No gain is shown", facts, "free"
         gained = ap.difference > 0
         return ("A gain" if gained else "A loss"), facts, "met" if gained else "broken"
-    known = [(arm.role, arm.ap) for arm in subject.arms if arm.ap is not None]
-    students = [ap for role, ap in known if role.startswith("Student")]
-    teachers = [ap for role, ap in known if role.startswith("Teacher")]
+    known = [(arm.role, arm.split, arm.ap) for arm in subject.arms if arm.ap is not None]
+    students = [ap for role, _, ap in known if role.startswith("Student")]
+    teachers = [ap for role, _, ap in known if role.startswith("Teacher")]
     if not students or not teachers:
         return "Not known", "The precision of teacher or student is not known.", "free"
     gain = students[-1] - max(teachers)
     facts = (
-        f"Precision (AP) on val is {max(teachers):.3f} for the teacher and {students[-1]:.3f} for "
-        "the student. Whether one plain training as long as both reaches the same, only kdlnet "
-        "distill --baseline tells."
+        f"Precision (AP) on {visible(known[-1][1])} is {max(teachers):.3f} for the teacher and "
+        f"{students[-1]:.3f} for the student. Whether one plain training as long as both reaches "
+        "the same, only kdlnet distill --baseline tells."
     )
     return f"{gain:+.3f} over its teacher", facts, "free"
 
@@ -110,7 +112,7 @@ def _card(arm: Arm) -> dict[str, Any]:
     return {
         "role": arm.role,
         "ap": figure(arm.ap),
-        "ap50": figure(arm.ap50),
+        "what": f"AP on {visible(arm.split)}; AP50 {figure(arm.ap50)}" if arm.split else "AP",
         "spent": ", ".join(spent),
         "weights": visible(str(arm.weights)),
     }
@@ -131,11 +133,11 @@ def _curves(arms: Sequence[Arm]) -> Section:
         max(1.0, last),
         tuple((v, f"{v:.0f}") for v in (0.0, last / 2, last) if v or not last),
     )
-    y = share_axis("AP on val", best)
+    y = share_axis("AP", best)
     return Section(
         id="curves",
         name="On the way",
         title="On the way",
-        lead="Precision (AP) on val after each epoch.",
-        figures=(drawn("AP on val over epochs", x, y, lines),),
+        lead="Precision (AP) after each epoch, on what each training was validated on.",
+        figures=(drawn("AP over epochs", x, y, lines),),
     )

@@ -15,7 +15,7 @@ from .test_comparison_page import compared, other
 
 
 def arm(role, ap, curve=((1, 0.1), (2, 0.2))):
-    return Arm(role, Path(f"{role}/<b>best.pt"), ap, 0.5, 2, 90.0, curve)
+    return Arm(role, Path(f"{role}/<b>best.pt"), ap, 0.5, "test <i>", 2, 90.0, curve)
 
 
 def page(arms, comparison=None):
@@ -25,6 +25,8 @@ def page(arms, comparison=None):
 def test_gain_over_the_teacher():
     text = page([arm("Teacher", 0.25), arm("Student", 0.31)])
     assert "+0.060 over its teacher" in text and "--baseline" in text
+    assert "AP) on test &lt;i&gt; is 0.250 for the teacher" in text and "on val" not in text
+    assert text.count("AP on test &lt;i&gt;; AP50 0.500") == 2
     assert "2 epochs, 1.5 minutes" in text and "<b>best" not in text
     assert text.count('class="line s') == 2
 
@@ -35,7 +37,7 @@ def test_of_several_teachers_the_best_counts():
 
 
 def test_what_is_not_known():
-    bare = Arm("Teacher", Path("t.pt"), None, None, None, None)
+    bare = Arm("Teacher", Path("t.pt"), None, None, "", None, None)
     text = page([bare, arm("Student", 0.31, ())])
     assert "Not known" in text and "On the way" not in text
     assert page([]) and page([arm("Student", 0.2, ((1, 0.0),))])
