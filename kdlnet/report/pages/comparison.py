@@ -97,26 +97,31 @@ def _answer(result: Comparison) -> tuple[str, str, str]:
         answer = f"{fewer} rejects fewer good parts" if good.shown else "No difference is shown"
         tone = "free" if not good.shown else "met" if fewer == "B" else "broken"
         return answer, f"{why} {_test(good)}", tone
-    why = _why(ap, result.reason)
+    facts = f"Precision (AP) is {ap.a:.3f} for A and {ap.b:.3f} for B: {difference_words(ap)}."
+    why = f"{facts} {reservations(result)}".rstrip()
     if not ap.shown:
-        if not result.warning:
-            return "No difference is shown", why, "free"
-        why = f"{why} But {result.warning}: kdlnet calibrate chooses another setting."
-        return "No difference in AP, but in the verdicts", why, "free"
+        where = "in AP, but in the verdicts" if result.warning else "is shown"
+        return f"No difference {where}", why, "free"
     if result.reservation:
-        why = f"{why} But {result.reservation}: kdlnet calibrate chooses another setting."
         return f"{result.better} is better, but not as it is set", why, "free"
     return f"{result.better} is better", why, "met" if result.better == "B" else "broken"
 
 
-def _why(ap: Difference, reason: str | None) -> str:
-    ends = f"in truth {ap.low:+.3f} to {ap.high:+.3f} (95 % sure)"
-    facts = (
-        f"Precision (AP) is {ap.a:.3f} for A and {ap.b:.3f} for B: {ap.difference:+.3f}, {ends}."
-    )
-    if reason:
-        return f"{facts} Nothing can be told: {reason}."
-    return facts if ap.shown else f"{facts} That may be chance: no difference lies within."
+def difference_words(ap: Difference) -> str:
+    """``+0.030, in truth +0.010 to +0.050 (95 % sure)``."""
+    return f"{ap.difference:+.3f}, in truth {ap.low:+.3f} to {ap.high:+.3f} (95 % sure)"
+
+
+def reservations(result: Comparison) -> str:
+    """Sentences on what stands against its AP, chance and verdicts; "" for nothing."""
+    shown, lines = result.differences["ap"].shown, []
+    if result.reason:
+        lines.append(f"Nothing can be told: {result.reason}.")
+    elif not shown:
+        lines.append("That may be chance: no difference lies within.")
+    if doubt := result.reservation if shown else result.warning:
+        lines.append(f"But {doubt}: kdlnet calibrate chooses another setting.")
+    return " ".join(lines)
 
 
 def _learned(result: Comparison) -> Iterator[str]:
@@ -273,20 +278,16 @@ def _shift_section(shifts: Sequence[ScoreShift], notes: Sequence[str]) -> Sectio
     rows = []
     for number, s in enumerate(shifts, start=1):
         pair = f", pair {number}" if len(shifts) > 1 else ""
-        rows.append(
-            (f"A at its own score{pair}", f"{s.threshold_a:.3f}", f"{s.found_a}", f"{s.false_a}")
+        places = (
+            ("A at its own score", s.threshold_a, s.found_a, s.false_a),
+            ("B at the score of A", s.threshold_a, s.carried, s.carried_false),
+            ("B where it finds as many", s.threshold_b, s.found_b, s.false_b),
         )
-        rows.append(
-            (
-                f"B at the score of A{pair}",
-                f"{s.threshold_a:.3f}",
-                f"{s.carried}",
-                f"{s.carried_false}",
-            )
-        )
-        if s.threshold_b is not None:
-            own = f"B where it finds as many{pair}"
-            rows.append((own, f"{s.threshold_b:.3f}", f"{s.found_b}", f"{s.false_b}"))
+        rows += [
+            (f"{name}{pair}", f"{score:.3f}", f"{hits}", f"{false}")
+            for name, score, hits, false in places
+            if score is not None
+        ]
     return Section(
         id="shift",
         name="Scores",

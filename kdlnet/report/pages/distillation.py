@@ -9,7 +9,11 @@ from typing import Any
 
 from kdlnet import __version__
 from kdlnet.metrics.comparison import Comparison
-from kdlnet.report.pages.comparison import differences_section
+from kdlnet.report.pages.comparison import (
+    difference_words,
+    differences_section,
+    reservations,
+)
 from kdlnet.report.pages.render import render
 from kdlnet.report.pages.section import Section, drawn
 from kdlnet.report.pages.svg import Axis, Line, share_axis, style
@@ -17,6 +21,10 @@ from kdlnet.report.pages.words import counted, figure, visible
 from kdlnet.utils.files import write_atomic
 
 _MOST_LINES = 12
+_ONE_SEED = (
+    "The interval covers other images, not other trainings: this is one seed, and another may come "
+    "out otherwise. With --seeds 0,1,2 it covers both."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +89,7 @@ def distillation_page(subject: Distilled) -> str:
 def _answer(subject: Distilled) -> tuple[str, str, str]:
     """In few words, in many, and the colour."""
     if subject.comparison is not None and subject.comparison.differences:
-        ap = subject.comparison.differences["ap"]
-        facts = (
-            f"Precision (AP) is {ap.a:.3f} for a plain training as long as teacher and student "
-            f"together, and {ap.b:.3f} for the student: {ap.difference:+.3f}, in truth "
-            f"{ap.low:+.3f} to {ap.high:+.3f} (95 % sure)."
-        )
-        if not ap.shown:
-            return "No gain is shown", facts, "free"
-        gained = ap.difference > 0
-        return ("A gain" if gained else "A loss"), facts, "met" if gained else "broken"
+        return _against_baseline(subject.comparison)
     known = [(arm.role, arm.split, arm.ap) for arm in subject.arms if arm.ap is not None]
     students = [ap for role, _, ap in known if role.startswith("Student")]
     teachers = [ap for role, _, ap in known if role.startswith("Teacher")]
@@ -103,6 +102,24 @@ def _answer(subject: Distilled) -> tuple[str, str, str]:
         "the same, only kdlnet distill --baseline tells."
     )
     return f"{gain:+.3f} over its teacher", facts, "free"
+
+
+def _against_baseline(found: Comparison) -> tuple[str, str, str]:
+    ap = found.differences["ap"]
+    facts = (
+        f"Precision (AP) is {ap.a:.3f} for a plain training as long as teacher and student "
+        f"together (A), and {ap.b:.3f} for the student (B): {difference_words(ap)}."
+    )
+    seed = _ONE_SEED if ap.shown and len(found.a) == 1 else ""
+    why = " ".join(text for text in (facts, seed, reservations(found)) if text)
+    if not ap.shown:
+        where = "in AP, but other verdicts" if found.warning else "is shown"
+        return f"No gain {where}", why, "free"
+    gained = ap.difference > 0
+    answer = "A gain" if gained else "A loss"
+    if found.reservation:
+        return f"{answer} in AP, but not in the verdicts", why, "free"
+    return answer, why, "met" if gained else "broken"
 
 
 def _card(arm: Arm) -> dict[str, Any]:
