@@ -8,11 +8,16 @@ from collections.abc import Sequence
 _LONGEST = 160
 
 
-def percent(share: float | None) -> str:
+def percent(share: float | None, digits: int = 1) -> str:
     """0.03246 -> ``3.2 %``; the halves go up, as in the browser. A dash for None and nan."""
     if share is None or math.isnan(share):
         return "–"
-    return f"{math.floor(share * 1000 + 0.5) / 10:.1f} %"
+    return f"{math.floor(share * 10 ** (digits + 2) + 0.5) / 10**digits:.{digits}f} %"
+
+
+def digits_of(limit: float) -> int:
+    """How many digits after the point ``limit`` has as a percentage: 1 to 4, 0.0025 -> 2."""
+    return max(1, len(f"{100 * limit:.4f}".rstrip("0").partition(".")[2]))
 
 
 def figure(value: float | None, digits: int = 3) -> str:

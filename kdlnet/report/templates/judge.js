@@ -87,7 +87,9 @@ function countBoxes(ng) {
 
 // ---- words
 
-const percent = (share) => share === null ? "–" : `${(Math.floor(share * 1000 + 0.5) / 10).toFixed(1)} %`;
+const percent = (share, digits = 1) =>
+  share === null ? "–" : `${(Math.floor(share * 10 ** (digits + 2) + 0.5) / 10 ** digits).toFixed(digits)} %`;
+const digitsOf = (limit) => Math.max(1, (100 * limit).toFixed(4).replace(/0+$/, "").split(".")[1].length);
 const counted = (count, one, many = one + "s") =>
   count === 1 ? `1 ${one}` : `${count ? count.toLocaleString("en-US") : "no"} ${many}`;
 const THINGS = { escape: "defective parts", overkill: "good parts", unsure: "parts" };
@@ -123,11 +125,11 @@ function reason(name, found, limit) {
   const happens = HAPPENS[name];
   if (!found.of) return WITHOUT[name];
   if (limit === null) return `No limit was given for how many ${happens}.`;
-  const allowed = `your limit is ${percent(limit)}`;
-  if (found.high <= limit) return `At most ${percent(found.high)} ${happens}; ${allowed}.`;
-  if (found.low > limit) return `At least ${percent(found.low)} ${happens}; ${allowed}.`;
-  const soFew = `so few parts leave room for up to ${percent(found.high)}`;
-  return `${percent(found.value)} ${happens} here, but ${soFew}; ${allowed}.`;
+  const digits = digitsOf(limit), allowed = `your limit is ${percent(limit, digits)}`;
+  const [low, value, high] = [found.low, found.value, found.high].map((share) => percent(share, digits));
+  if (found.high <= limit) return `At most ${high} ${happens}; ${allowed}.`;
+  if (found.low > limit) return `At least ${low} ${happens}; ${allowed}.`;
+  return `${value} ${happens} here, but so few parts leave room for up to ${high}; ${allowed}.`;
 }
 
 function factsOf(rates, limits) {

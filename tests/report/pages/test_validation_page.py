@@ -271,7 +271,8 @@ def test_limits_that_a_person_enters(chromium, page, subject):
         "40",
         "90",
     ]
-    for escape, overkill in (("1", ""), ("", ""), ("100", "100"), ("0.5", "2.5"), ("-1", "200")):
+    entered = (("1", ""), ("", ""), ("100", "100"), ("0.05", "2.25"), ("33.3333", "29"))
+    for escape, overkill in (*entered, ("-1", "200")):
         for name, value in (("escape", escape), ("overkill", overkill)):
             enter(chromium, f"limit-{name}", value)
         valid = [float(v) / 100 if v and 0 <= float(v) <= 100 else None for v in (escape, overkill)]
