@@ -14,7 +14,7 @@ from kdlnet.metrics.intervals import Interval
 from kdlnet.report.pages.section import Cell, Figure, Section, Table, drawn
 from kdlnet.report.pages.size import size_section
 from kdlnet.report.pages.svg import Line, log_axis, percent_axis, style, unit_axis
-from kdlnet.report.pages.words import counted, figure, percent, visible
+from kdlnet.report.pages.words import counted, figure, percent, told_apart, visible
 
 _MOST_LINES = 6
 _MOST_CLASSES = 24
@@ -29,13 +29,19 @@ KINDS = {
 }
 
 
-def sections(analysis: Analysis, confusion: Sequence[Sequence[int]]) -> Iterator[Section]:
-    """In the order in which a person asks; what is not defined says why."""
+def sections(
+    analysis: Analysis, confusion: Sequence[Sequence[int]], thresholds: Sequence[float] = ()
+) -> Iterator[Section]:
+    """In the order in which a person asks; what is not defined says why.
+
+    ``thresholds`` are those of the rule, which the page has beside the score of the analysis.
+    """
     names = list(analysis.pod_per_class)
-    yield size_section(analysis.pod, analysis.pod_per_class, analysis.breakdown.score)
+    score = told_apart(analysis.breakdown.score, thresholds)
+    yield size_section(analysis.pod, analysis.pod_per_class, score)
     yield trust_section(analysis.calibration)
     yield froc_section(analysis.froc, analysis.image_level)
-    yield error_section(analysis.breakdown, confusion, names)
+    yield error_section(analysis.breakdown, confusion, names, score)
 
 
 def trust_section(found: Calibration) -> Section:
@@ -151,7 +157,7 @@ def _interval(value: Interval) -> str:
 
 
 def error_section(
-    found: Breakdown, confusion: Sequence[Sequence[int]], names: Sequence[str]
+    found: Breakdown, confusion: Sequence[Sequence[int]], names: Sequence[str], score: str
 ) -> Section:
     """Kinds of error with their price, and what is taken for what."""
     most = max([kind.count for kind in found.kinds.values()] + [1])
@@ -166,7 +172,7 @@ def error_section(
         id="errors",
         name="Errors",
         title="What goes wrong, and what would help most?",
-        lead=f"Every wrong box at score {found.score:.3g} has one kind. The last column says how "
+        lead=f"Every wrong box at score {score} has one kind. The last column says how "
         "far AP50 would rise if all errors of that kind were mended at every score: a defect that "
         "is found at a lower score is counted as not found, and costs AP50 nothing.",
         tables=tuple(tables),

@@ -17,7 +17,7 @@ from kdlnet.report.pages.pictures import Cut, Key, Pictures, draw, whole
 from kdlnet.report.pages.render import MEGABYTES, render
 from kdlnet.report.pages.section import Cell, Figure, Section, Table, drawn
 from kdlnet.report.pages.svg import Axis, Line
-from kdlnet.report.pages.words import counted, figure, visible
+from kdlnet.report.pages.words import counted, figure, told_apart, visible
 from kdlnet.utils.files import write_atomic
 
 _MOST_FLIPS = 300
@@ -29,6 +29,7 @@ _FIGURES = {
     "recall50": "recall50",
 }
 
+_BUT = "in AP, but in the verdicts"
 _BY_CLASS = (
     "A has a setting for each kind of defect. The lowest is shown here; for B the others stand as "
     "far above it as for A."
@@ -100,8 +101,7 @@ def _answer(result: Comparison) -> tuple[str, str, str]:
     facts = f"Precision (AP) is {ap.a:.3f} for A and {ap.b:.3f} for B: {difference_words(ap)}."
     why = f"{facts} {reservations(result)}".rstrip()
     if not ap.shown:
-        where = "in AP, but in the verdicts" if result.warning else "is shown"
-        return f"No difference {where}", why, "free"
+        return f"No difference {_BUT if result.warning else 'is shown'}", why, "free"
     if result.reservation:
         return f"{result.better} is better, but not as it is set", why, "free"
     return f"{result.better} is better", why, "met" if result.better == "B" else "broken"
@@ -141,12 +141,11 @@ def _cards(subject: Compared) -> Iterator[Context]:
         ("good", "Good parts that are rejected", False),
     ):
         a, b = (_rate(subject, side, bad) for side in (0, 1))
-        one = len(subject.pairs) == 1  # of several the same parts count several times
         yield {
             "title": title,
             "a": a,
             "b": b,
-            "interval": one,
+            "interval": len(subject.pairs) == 1,  # of several the same parts count several times
             "test": _test(tests[kind]) if a.of else "",
         }
 
@@ -283,8 +282,9 @@ def _shift_section(shifts: Sequence[ScoreShift], notes: Sequence[str]) -> Sectio
             ("B at the score of A", s.threshold_a, s.carried, s.carried_false),
             ("B where it finds as many", s.threshold_b, s.found_b, s.false_b),
         )
+        both = [place[1] for place in places if place[1] is not None]
         rows += [
-            (f"{name}{pair}", f"{score:.3f}", f"{hits}", f"{false}")
+            (f"{name}{pair}", told_apart(score, both), f"{hits}", f"{false}")
             for name, score, hits, false in places
             if score is not None
         ]

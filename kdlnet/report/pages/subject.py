@@ -30,3 +30,8 @@ class Subject:
     calibration: Mapping[str, Any] = field(default_factory=dict)
     lots: Sequence[str] | None = None
     limits: Limits = field(default_factory=Limits)
+
+    @property
+    def thresholds(self) -> list[float]:
+        """The scores from which a part is NG and from which a person looks."""
+        return [score for rule in self.rule.classes for score in (rule.score, rule.lower)]

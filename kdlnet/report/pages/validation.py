@@ -88,7 +88,7 @@ def _sections(subject: Subject, boxes: Boxes) -> Context:
     result = subject.result
     problems = result.problems
     lots = _lots(result.verdicts.per_lot)
-    extra = list(sections(result.analysis, result.confusion))
+    extra = list(sections(result.analysis, result.confusion, subject.thresholds))
     if result.drift:
         extra.append(drift_section(result))
     if result.analysis.suspects.boxes:

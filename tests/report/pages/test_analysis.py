@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from kdlnet.metrics.pod import pod
+from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.report.pages.analysis import sections
 from kdlnet.report.pages.section import Section
 from kdlnet.report.pages.size import size_section
@@ -48,10 +51,21 @@ def test_a_size_beyond_the_set_is_not_told(mm, expected):
     rising = 1 / (1 + np.exp(1 - 0.5 * np.log(sizes)))  # 0.54 to 0.79; 0.9 at 600 px
     found = pod(sizes, np.random.default_rng(0).uniform(size=3000) < rising, mm)
     assert found.a90.px is not None and found.a90.px > 200
-    section = size_section(found, {"dent": found, "pit": found}, 0.5)
+    section = size_section(found, {"dent": found, "pit": found}, "0.5")
     assert dict(section.facts)["Found 9 times of 10"].endswith(expected)
     assert section.tables[0].rows[0][4].startswith("> ")
     assert not any("outside" in note for note in section.notes)
+
+
+def test_two_scores_that_differ_are_printed_apart(tmp_path):
+    """The setting 0.496 and the best balance at 0.495862: a part may lie between."""
+    images = made_images(tmp_path, 20)
+    subject = made_subject(images, rule=VerdictRule.at(0.496))
+    breakdown = replace(subject.result.analysis.breakdown, score=float(np.float32(0.495862)))
+    analysis = replace(subject.result.analysis, breakdown=breakdown)
+    page = validation_page(replace(subject, result=replace(subject.result, analysis=analysis)))
+    assert "rejected from score 0.496 on" in page
+    assert page.count("at score 0.4959") == 2 and "at score 0.496" not in page
 
 
 def test_suspicious_labels_are_on_the_page(tmp_path):
