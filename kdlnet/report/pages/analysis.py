@@ -18,6 +18,7 @@ from kdlnet.report.pages.words import counted, figure, percent, told_apart, visi
 
 _MOST_LINES = 6
 _MOST_CLASSES = 24
+_ALARMS = (1 / 16, 16.0)  # for each picture, as they are drawn
 
 KINDS = {
     "class": "Wrong kind: on a defect, but called by the name of another",
@@ -116,16 +117,19 @@ def _froc_figure(found: Froc) -> Figure:
     ]
     if len(known) > 1 or not lines:
         lines.append(_froc_line("all", found.overall, "all"))
-    x = log_axis("false alarms for each picture", 1 / 16, 16)
+    x = log_axis("false alarms for each picture", *_ALARMS)
     return drawn("Share of defects found over false alarms", x, percent_axis("found"), lines)
 
 
 def _froc_line(name: str, line: FrocLine, kind: str) -> Line:
-    corners = [(max(false, 1 / 16), recall) for false, recall in line.curve if false <= 16]
-    if not corners:
-        return Line(name, [], [], kind)
-    last = corners[-1][1]
-    return Line(name, [*(c[0] for c in corners), 16], [*(c[1] for c in corners), last], kind)
+    """In steps: between two corners no threshold finds more than at the first."""
+    first, last = _ALARMS
+    x, y = [first], [max((recall for false, recall in line.curve if false <= first), default=0.0)]
+    for false, recall in line.curve:
+        if first < false <= last:
+            x += [false, false]
+            y += [y[-1], recall]
+    return Line(name, [*x, last], [*y, y[-1]], kind)
 
 
 def _level_tables(level: ImageLevel) -> tuple[Table, ...]:

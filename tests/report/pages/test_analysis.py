@@ -7,9 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from kdlnet.metrics.froc import FrocLine
+from kdlnet.metrics.intervals import Interval
 from kdlnet.metrics.pod import pod
 from kdlnet.metrics.verdict import VerdictRule
-from kdlnet.report.pages.analysis import sections
+from kdlnet.report.pages.analysis import _froc_line, sections
 from kdlnet.report.pages.section import Section
 from kdlnet.report.pages.size import size_section
 from kdlnet.report.pages.suspects import suspect_rows
@@ -55,6 +57,18 @@ def test_a_size_beyond_the_set_is_not_told(mm, expected):
     assert dict(section.facts)["Found 9 times of 10"].endswith(expected)
     assert section.tables[0].rows[0][4].startswith("> ")
     assert not any("outside" in note for note in section.notes)
+
+
+def test_froc_is_drawn_in_steps():
+    """One find before any false alarm and one after half an alarm a picture; never above these."""
+    none = Interval(None, None, None, "")
+    line = FrocLine(none, (0.5,) * 7, ((0.0, 0.25), (0.5, 0.75), (20.0, 1.0)), 4)
+    drawn = _froc_line("dent", line, "s0")
+    assert drawn.x == [1 / 16, 0.5, 0.5, 16]
+    assert drawn.y == [0.25, 0.25, 0.75, 0.75]
+    late = _froc_line("dent", replace(line, curve=((0.5, 0.75),)), "s0")
+    assert late.y == [0.0, 0.0, 0.75, 0.75]
+    assert _froc_line("dent", replace(line, curve=()), "s0").y == [0.0, 0.0]
 
 
 def test_two_scores_that_differ_are_printed_apart(tmp_path):
