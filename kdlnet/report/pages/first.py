@@ -28,13 +28,14 @@ def first_screen(subject: Subject) -> dict[str, Any]:
         "over": f"{model} on {visible(result.data)}, {result.split} set",
         "question": "May this model go on the line?",
         "lead": f"It judged {counted(bad + good, 'part')}, one picture each: {bad or 'none'} "
-        f"with a defect, {good or 'none'} without.",
+        f"defective, {good or 'none'} good.",
         "foot": f"Made by kdlnet {__version__}. This file needs no network and sends nothing.",
         "facts": facts(rates, limits),
         "tone": tone(rates, limits),
         "states": {name: state(rate, allowed[name]) for name, rate in rates.items()},
         "bars": {name: bar(rate, allowed[name]) for name, rate in rates.items()},
         "asks": subject.rule.asks,
+        "sized": subject.sized,
         "cautions": _cautions(subject),
         "proofs": _proofs(rates),
         "rule_text": _rule_text(subject),
@@ -103,5 +104,4 @@ def _rule_text(subject: Subject) -> str:
         )
     text += f"; a person looks from {asked[0]} on." if subject.rule.asks else "."
     text = f"{text} {words_of(subject.calibration)}".rstrip()
-    large = [rule for rule in rules if rule.min_area or rule.min_length or rule.min_count > 1]
-    return text + (" Small or single boxes do not count." if large else "")
+    return text + (" Small or single boxes do not count." if subject.sized else "")

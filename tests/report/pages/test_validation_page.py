@@ -124,6 +124,21 @@ def test_without_pictures(tmp_path):
     assert 'id="gallery"' not in page and 'id="slider"' in page
 
 
+def test_definitions_are_those_of_the_figures(tmp_path):
+    """With a least area small labels make no part defective; boxes are matched at IoU 0.5."""
+    images = made_images(tmp_path)
+    rule = VerdictRule((ClassRule(0.5, min_area=150.0),))
+    sized, plain = (validation_page(made_subject(images, rule=r)) for r in (rule, None))
+    bad = measure(images, rule, NAMES).overall.escape.of
+    assert bad < sum(len(image.truth_labels) > 0 for image in images)
+    assert f"{bad} defective, {len(images) - bad} good." in sized
+    for words in ("smaller or fewer than the setting asks for", "marked defect, small ones too,"):
+        assert words in sized and words not in plain
+    for page in (sized, plain):
+        assert "half of its box" not in page and "IoU 0.5" in page
+        assert "In truth between" not in page and "<dt>Expect … to …</dt>" in page
+
+
 # ---- in a browser
 
 
