@@ -156,7 +156,7 @@ def test_hostile_names_stay_text_and_nothing_is_loaded(tmp_path):
     page = comparison_page(compared(images, other(images)))
     assert "<b>crack" not in page and "<i>" not in page.split("</style>")[1]
     assert "<img src=x" not in page and "\x1b" not in page and "\u202e" not in page
-    assert "default-src 'none'" in page
+    assert "default-src 'none'" in page and "<noscript>" in page
     assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", page)
 
 

@@ -124,6 +124,15 @@ def test_without_pictures(tmp_path):
     assert 'id="gallery"' not in page and 'id="slider"' in page
 
 
+@pytest.mark.parametrize("pictures", [True, False])
+def test_links_lead_somewhere_and_the_need_of_a_script_is_told(tmp_path, pictures):
+    page = validation_page(made_subject(made_images(tmp_path), lots=["A", "B"] * 15), pictures)
+    links = re.findall(r'href="#([^"]+)"', page)
+    assert len(links) > 8 and all(f'id="{link}"' in page for link in links)
+    assert ("pictures" in links) == pictures
+    assert '<noscript><p class="caution small">JavaScript is off: limits' in page
+
+
 def test_definitions_are_those_of_the_figures(tmp_path):
     """With a least area small labels make no part defective; boxes are matched at IoU 0.5."""
     images = made_images(tmp_path)
