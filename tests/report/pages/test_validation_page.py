@@ -8,10 +8,10 @@ import re
 import numpy as np
 import pytest
 
-from kdlnet.metrics.rates import measure
+from kdlnet.metrics.rates import Rate, measure
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.verdict import ClassRule, VerdictRule
-from kdlnet.report.pages import evidence
+from kdlnet.report.pages import evidence, validation
 from kdlnet.report.pages.answer import Limits, facts, live
 from kdlnet.report.pages.counting import BoxCounts, count_boxes
 from kdlnet.report.pages.evidence import pool
@@ -54,7 +54,8 @@ def test_everything_is_inside_and_names_are_text(tmp_path):
 def test_of_very_many_parts_escape_and_overkill_keep_their_intervals(tmp_path, monkeypatch):
     subject = made_subject(made_images(tmp_path, 40))
     overall = subject.result.verdicts.overall
-    monkeypatch.setattr(evidence, "_MOST_ROWS", overall.escape.of + overall.overkill.of)
+    rows = overall.escape.of + 1 + overall.overkill.of + 1  # counts from 0 on
+    monkeypatch.setattr(evidence, "_MOST_ROWS", rows)
     intervals = data_of(validation_page(subject))["intervals"]
     assert set(intervals) == {str(overall.escape.of), str(overall.overkill.of)}
 
@@ -233,6 +234,22 @@ def test_a_score_at_the_threshold_reaches_it(chromium, page, subject):
         chromium.run("byId('number').dispatchEvent(new Event('change'))")
         wanted = expected(subject, VerdictRule.at(score), LIMITS)
         assert shown(chromium, wanted) == wanted
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_the_browser_reads_intervals_of_very_many_parts(chromium, tmp_path, monkeypatch, subject):
+    of = 400_000
+    tables = evidence.interval_tables([of, 60])
+    monkeypatch.setattr(validation, "interval_tables", lambda sizes: tables)
+    file = tmp_path / "report.html"
+    file.write_text(validation_page(subject), encoding="utf-8")
+    chromium.open(file)
+    for count, parts in ((0, of), (2_011, of), (20_777, of), (399_990, of), (of, of), (7, 60)):
+        found = chromium.run(f"rate({count}, {parts})")
+        exact = Rate(count, parts)
+        assert found["low"] == pytest.approx(exact.low, rel=1e-6)
+        assert found["high"] == pytest.approx(exact.high, rel=1e-6)
 
 
 @pytest.mark.slow
