@@ -30,9 +30,7 @@ _GREY = (0, 1)  # photometric: white is zero, black is zero
 _RGB, _PALETTE, _CMYK, _YCBCR = 2, 3, 5, 6
 _WHITE_IS_ZERO, _ASSOCIATED, _SEPARATE, _DIFFERENCES = 0, 1, 2, 2
 _NONE, _LZW, _JPEG, _PACKBITS, _DEFLATE = 1, 5, 7, 32773, (8, 32946)
-_BYTEWISE = frozenset(
-    {_NONE, _LZW, _PACKBITS, *_DEFLATE, 34925, 50000}
-)  # the last: LZMA, Zstandard
+_BYTEWISE = frozenset({_NONE, _LZW, _PACKBITS, *_DEFLATE, 34925, 50000})  # LZMA, Zstandard
 _GROWS = 4096  # times that LZW, and less so packbits, can make of a byte
 _LARGEST = 2**32 - 2**24  # what directories of 32 bits reach, which Pillow is shown
 # What a decoder needs: layout, compression, colours; 292 and 293 are CCITT's, 512 to 532 JPEG's.

@@ -27,7 +27,7 @@ from kdlnet.metrics.evaluation import Fold
 from kdlnet.metrics.rates import tabulate_parts
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.table import Table, tabulate
-from kdlnet.metrics.verdict import Verdict
+from kdlnet.metrics.verdict import Verdict, VerdictRule
 from kdlnet.ops.limits import MAX_DETECTIONS
 
 
@@ -35,11 +35,10 @@ from kdlnet.ops.limits import MAX_DETECTIONS
 class Measured:
     """One side on the split: its figures, what it found, matches, its verdict on each image.
 
-    ``defective`` says which images show a defect by its own rule, ``threshold`` is the lowest score
-    that makes a part NG. Labels are counted as in the dataset; ``window`` is how grey levels are
-    shown. ``images`` are those of each part. ``learned`` counts the images that it has learned
-    from, None where the file does not tell. ``folds`` has the figures of each part of a
-    cross-validation.
+    ``rule`` makes the verdicts, ``defective`` says which images show a defect by it. Labels are
+    counted as in the dataset, in the rule too; ``window`` is how grey levels are shown. ``images``
+    are those of each part. ``learned`` counts the images that it has learned from, None where the
+    file does not tell. ``folds`` has the figures of each part of a cross-validation.
     """
 
     weights: Path
@@ -49,7 +48,7 @@ class Measured:
     table: Table
     verdicts: list[Verdict]
     defective: list[bool]
-    threshold: float
+    rule: VerdictRule
     window: tuple[float, float] | None
     learned: int | None
     folds: list[Fold]
@@ -112,7 +111,8 @@ def _measure(
     require_alike(parts)
     runtime = parts[0].runtime
     names = parts[0].info.names
-    rule = one_rule(parts, on_event)
+    stored = one_rule(parts, on_event)
+    rule = VerdictRule(tuple(stored.of(runtime.names.index(name)) for name in names))
     found = [detect(part.runtime.engine, part.dataset, batch, on_event=on_event) for part in parts]
     results = [result for each in found for result in each]
     row = np.array([names.index(name) for name in runtime.names], np.int64)
@@ -123,9 +123,9 @@ def _measure(
         images=[part.images for part in parts],
         results=ordered,
         table=tabulate(ordered, len(names)),
-        verdicts=[rule.verdict(result.judged) for result in results],
-        defective=tabulate_parts(results, rule, len(runtime.names)).defective.tolist(),
-        threshold=rule.score,
+        verdicts=[rule.verdict(result.judged) for result in ordered],
+        defective=tabulate_parts(ordered, rule, len(names)).defective.tolist(),
+        rule=rule,
         window=parts[0].dataset.preprocess.window,
         learned=learned_of(parts),
         folds=each_fold(parts, found, MAX_DETECTIONS) if len(parts) > 1 else [],

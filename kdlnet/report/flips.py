@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from kdlnet.events import Listener, Progress, ignore
@@ -10,13 +12,14 @@ from kdlnet.images.read import read_image
 from kdlnet.metrics.flips import Flip
 from kdlnet.metrics.matching import match
 from kdlnet.metrics.result import ImageResult
+from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.report.draw import draw_match
 from kdlnet.report.images import save_image
 from kdlnet.report.sheet import contact_sheet
 
 _PICTURES = 24
 
-Side = tuple[ImageResult, float]
+Side = tuple[ImageResult, VerdictRule]
 Sides = tuple[Side, Side]
 
 
@@ -30,7 +33,8 @@ def draw_flips(
 ) -> None:
     """Pictures of the first flips into ``folder``, defective parts first, A left and B right.
 
-    ``sides`` gives what A and B found on the image of a flip, and from which score on.
+    ``sides`` gives what A and B found on the image of a flip, and the rule that says which boxes
+    count.
     """
     order = sorted(flips, key=lambda flip: not flip.defective)[:_PICTURES]
     for number, flip in enumerate(order, start=1):
@@ -38,10 +42,16 @@ def draw_flips(
         path = Path(found[0][0].name)
         image = read_image(path)
         drawn = [
-            draw_match(image, result, match(result, 0.5, score), names, window=window)
-            for result, score in found
+            draw_match(image, result, match(result, 0.5, -math.inf), names, window=window)
+            for result in (_kept(*side) for side in found)
         ]
         captions = [f"A: {flip.a}", f"B: {flip.b}"]
         sheet = contact_sheet(drawn, captions, columns=2, cell=480)
         save_image(folder / f"{number:02d}-{path.stem}.png", sheet)
         on_event(Progress("draw flips", number, len(order)))
+
+
+def _kept(result: ImageResult, rule: VerdictRule) -> ImageResult:
+    keep = rule.kept(result.scores, result.labels)
+    boxes, scores, labels = result.boxes[keep], result.scores[keep], result.labels[keep]
+    return replace(result, boxes=boxes, scores=scores, labels=labels)

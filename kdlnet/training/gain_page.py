@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from kdlnet.config import TrainConfig
 from kdlnet.errors import WeightsError
+from kdlnet.inference.released import from_anywhere
 from kdlnet.inference.weights import load_weights
 from kdlnet.metrics.comparison import Comparison
 from kdlnet.report.pages.distillation import Arm, Distilled, write_distillation
@@ -26,8 +30,15 @@ def write_gain_page(
     """``report.html`` into ``folder``: ``arms`` are best weights by role, in order of training."""
     if not is_writer():
         return
+    here = {"split": config.data.val_split}
+    measured = _measured(arms["Student"])
     shown = [
-        _arm(role if len(files) == 1 else f"{role} {number}", file)
+        _arm(
+            role if len(files) == 1 else f"{role} {number}",
+            file,
+            here if role != "Teacher" or file.is_relative_to(folder.path) else None,
+            measured,
+        )
         for role, files in arms.items()
         for number, file in enumerate(files, start=1)
     ]
@@ -55,12 +66,31 @@ def arms_of(folder: RunFolder, config: TrainConfig) -> tuple[RunFolder, dict[str
     return whole, {"Teacher": teachers, "Student": students}
 
 
-def _arm(role: str, weights: Path) -> Arm:
-    """What is known of one training: its weights may have been moved out of their run."""
+def _measured(students: Sequence[Path]) -> dict[Path, dict[str, Any]]:
+    """What the teachers of ``students`` reached on the images of these, by file."""
+    rows: list[dict[str, Any]] = []
+    for student in students:
+        with suppress(OSError, ValueError):
+            rows += json.loads(RunFolder.around(student).teachers.read_bytes())
+    return {Path(row["weights"]): row for row in rows}
+
+
+def _arm(
+    role: str,
+    weights: Path,
+    here: Mapping[str, Any] | None,
+    measured: Mapping[Path, Mapping[str, Any]],
+) -> Arm:
+    """What is known of one training: its weights may have been moved out of their run.
+
+    The file tells what it reached ``here``. Where it was trained elsewhere (None), the file tells
+    of other images, and what was ``measured`` counts.
+    """
     try:
         metrics = load_weights(weights).metrics
     except WeightsError:
         metrics = {}
+    known = measured.get(from_anywhere(weights), {}) if here is None else {**metrics, **here}
     try:
         rows = RunFolder.around(weights).rows()
         seconds: float | None = float(rows[-1]["seconds"])
@@ -68,4 +98,5 @@ def _arm(role: str, weights: Path) -> Arm:
         curve = [(int(row["epoch"]) + 1, float(row["ap"])) for row in rows if row.get("ap")]
     except (OSError, IndexError, KeyError, ValueError):
         seconds, epochs, curve = None, None, []
-    return Arm(role, weights, metrics.get("ap"), metrics.get("ap50"), epochs, seconds, curve)
+    figures = known.get("ap"), known.get("ap50"), known.get("split", "")
+    return Arm(role, weights, *figures, epochs, seconds, curve)

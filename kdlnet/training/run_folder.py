@@ -117,6 +117,15 @@ class RunFolder:
         if is_writer():
             save_weights(file, weights)
 
+    @property
+    def teachers(self) -> Path:
+        return self.path / "teachers.json"
+
+    def save_teachers(self, rows: list[dict[str, Any]]) -> None:
+        """Writes what each teacher of the run reached."""
+        if is_writer() and rows:
+            write_json(self.teachers, rows)
+
     def draw(self) -> None:
         """Draws the curves of results.csv."""
         if is_writer():

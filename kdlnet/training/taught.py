@@ -44,6 +44,7 @@ def taught_run(
     reads = [*teachers, init, repeats]
     folder = run_folder(parts, Path("runs/distill"), out, overwrite, reads)
     result = run_training(parts, _step(parts, teacher), folder, None, on_event)
+    folder.save_teachers(teacher.reached)
     _say_gain(parts, result, teacher, on_event)
     return result
 
@@ -69,6 +70,7 @@ def resumed_taught_run(
     teacher = _teacher(parts, teachers or named_teachers(config), on_event)
     folder = RunFolder.around(file)
     result = run_training(parts, _step(parts, teacher), folder, saved, on_event)
+    folder.save_teachers(teacher.reached)
     _say_gain(parts, result, teacher, on_event)
     return result
 

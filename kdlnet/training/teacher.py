@@ -12,6 +12,7 @@ from torch import Tensor
 from kdlnet.errors import WeightsError
 from kdlnet.events import Listener, Message
 from kdlnet.inference.evaluate import detect
+from kdlnet.inference.released import from_anywhere
 from kdlnet.inference.replayed import replayed_on
 from kdlnet.inference.torch_engine import TorchEngine
 from kdlnet.inference.weights import Weights, load_weights
@@ -86,12 +87,14 @@ class Ensemble:
     """Several members as one teacher: the mean of their scores and of their distance bins.
 
     Features and ``head`` are those of the first, so terms on features want a single teacher.
-    ``ap`` is theirs on val, None while nobody measured it.
+    ``ap`` is theirs on val, None while nobody measured it; ``reached`` has a row for each that was
+    loaded: ``weights``, ``split``, ``ap`` and ``ap50``.
     """
 
     ap: float | None = None
 
     def __init__(self, members: Sequence[Member], mirrored: bool = False) -> None:
+        self.reached: list[dict[str, Any]] = []
         self.members = list(members)
         self.answering: list[Member | Mirrored] = list(members)
         if mirrored:
@@ -131,6 +134,8 @@ def load_teachers(
         reached = _on_val(member, parts)
         _tell(f"teacher {shown(path)!r}", reached, weights.metrics.get("ap"), split, on_event)
         together.ap = reached.ap
+        row = {"split": split, "ap": reached.ap, "ap50": reached.ap50}
+        together.reached.append({"weights": str(from_anywhere(path)), **row})
     if len(together.answering) > 1:
         reached = _on_val(together, parts)
         _tell(f"the mean of {len(together.answering)} answers", reached, None, split, on_event)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -20,11 +21,12 @@ from kdlnet.inference.sides import Measured, measure_all, place_of
 from kdlnet.metrics.comparison import Comparison, FoldFigures
 from kdlnet.metrics.flips import Flip, McNemar, find_flips
 from kdlnet.metrics.paired import ClassDifference, Difference, paired_intervals
-from kdlnet.metrics.shift import score_shift
+from kdlnet.metrics.result import Floats, ImageResult
+from kdlnet.metrics.shift import ScoreShift, score_shift
 from kdlnet.report.comparison import difference_plot
 from kdlnet.report.flips import Sides, draw_flips
 from kdlnet.report.pages.comparison import write_comparison
-from kdlnet.report.pages.flips import Compared, Side
+from kdlnet.report.pages.flips import Compared, Side, has_scores_by_class
 from kdlnet.utils.environment import environment
 from kdlnet.utils.files import write_json
 from kdlnet.utils.output import new_folder
@@ -84,6 +86,9 @@ def compare(
     on_event(Message(f"{counted(rounds, 'resample')} of {drawn}"))
     truths = measured[a[0]].defective
     _say_if_rules_differ(list(measured.values()), on_event)
+    if any(has_scores_by_class(one.rule) for one, _ in pairs):
+        text = "A has a threshold for each class: the lowest is named, for B all move together"
+        on_event(Message(text))
     gains = paired_intervals(tables, infos[0].names, groups, rounds, seed)
     seen = [(one.verdicts, two.verdicts) for one, two in pairs]
     result = Comparison(
@@ -99,10 +104,7 @@ def compare(
         per_class=gains.per_class,
         reason=gains.reason,
         flips=find_flips(seen, truths, names, groups),
-        shifts=[
-            score_shift(one.results, two.results, one.threshold, groups, rounds, seed)
-            for one, two in pairs
-        ],
+        shifts=[_shift(one, two, groups, rounds, seed) for one, two in pairs],
         figures=[_row(measured[path]) for path in measured],
         folds=_each_fold(pairs),
     )
@@ -112,6 +114,25 @@ def compare(
     write_json(result.folder / "environment.json", environment())
     write_json(result.folder / "comparison.json", result.to_dict())
     return result
+
+
+def _shift(a: Measured, b: Measured, groups: Sequence[int], rounds: int, seed: int) -> ScoreShift:
+    """Thresholds of A by class move together for B, and are named by the lowest."""
+    thresholds = np.array([a.rule.of(label).score for label in range(len(a.table.classes))])
+    top, lowest = float(thresholds.max()), float(thresholds.min())
+    one, two = ([_lifted(result, thresholds, top) for result in side.results] for side in (a, b))
+    found = score_shift(one, two, top, groups, rounds, seed)
+    threshold_b = None if found.threshold_b is None else lowest + (found.threshold_b - top)
+    return replace(found, threshold_a=lowest, threshold_b=threshold_b)
+
+
+def _lifted(result: ImageResult, thresholds: Floats, top: float) -> ImageResult:
+    """Scores moved so far that the threshold of every class lies at ``top``."""
+    own = thresholds[result.labels]
+    reached = result.scores.astype(np.float32) >= own.astype(np.float32)
+    scores = result.scores + (top - own)
+    below = np.minimum(scores, np.nextafter(top, -np.inf))
+    return replace(result, scores=np.where(reached, np.maximum(scores, top), below))
 
 
 def _say_if_rules_differ(measured: Sequence[Measured], on_event: Listener) -> None:
@@ -137,16 +158,16 @@ def _draw(
     def sides(flip: Flip) -> Sides:
         one, two = pairs[flip.pair]
         index = row[flip.image]
-        return (one.results[index], one.threshold), (two.results[index], two.threshold)
+        return (one.results[index], one.rule), (two.results[index], two.rule)
 
     window = pairs[0][0].window
     folder = result.folder / "flips"
     draw_flips(folder, result.flips.images, sides, names, window, on_event)
     judged = [
-        tuple(Side(found.results, found.verdicts, found.threshold) for found in pair)
-        for pair in pairs
+        tuple(Side(found.results, found.verdicts, found.rule) for found in pair) for pair in pairs
     ]
-    subject = Compared(result, [(one, two) for one, two in judged], images, names, window)
+    both, truths = [(one, two) for one, two in judged], pairs[0][0].defective
+    subject = Compared(result, both, images, truths, names, window)
     write_comparison(result.folder, subject, on_event)
 
 

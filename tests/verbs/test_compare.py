@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 import weakref
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,46 @@ def test_the_same_weights_show_no_gain(judged: tuple[Path, Path, Path], tmp_path
     for shift in result.shifts:
         assert shift.threshold_b == shift.threshold_a
         assert (shift.found_b, shift.false_b) == (shift.found_a, shift.false_a)
+
+
+def test_each_class_counts_and_is_drawn_from_its_own_threshold(
+    judged: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    """As in predict: it draws what each class finds from its own score on; the order of the classes
+    in the dataset is another than that in the weights."""
+    good, other, dataset = judged
+    detector = Predictor.load(good)
+    found = [detector.predict(path)[0] for path in (dataset.parent / "images").iterdir()]
+    scores = [np.concatenate([p.scores[p.labels == label] for p in found]) for label in (0, 1)]
+    low, high = (float(np.median(of_class)) for of_class in scores)
+    assert low < scores[1].min() < high
+    weights, own = load_weights(good), tmp_path / "own.pt"
+    weights.thresholds = {"classes": {"square": {"score": low}, "disc": {"score": high}}}
+    save_weights(own, weights)
+    (tmp_path / "images").symlink_to(dataset.parent / "images")
+    (tmp_path / "labels").mkdir()
+    for file in (dataset.parent / "labels").iterdir():
+        swapped = [f"{1 - int(row[0])}{row[1:]}\n" for row in file.read_text().splitlines()]
+        (tmp_path / "labels" / file.name).write_text("".join(swapped))
+    (tmp_path / "data.yaml").write_text("train: images\nval: images\nnames: [disc, square]\n")
+    result = compare([own], [other], data=str(tmp_path / "data.yaml"), out=tmp_path / "run")
+    drawn = flips_of(tmp_path / "run" / "report.html")
+    detector = Predictor.load(own)
+    predicted = [len(detector.predict(image)[0].boxes) for image in tmp_path.glob("images/*.png")]
+    assert sum(text.startswith("A: ") for text in drawn) == sum(predicted) > 0
+    (shift,) = result.shifts
+    assert shift.found_a + shift.false_a == sum(predicted)
+    assert shift.threshold_a == low  # all others move as the lowest does
+    same = compare([own], [own], data=str(tmp_path / "data.yaml"), out=tmp_path / "same")
+    (shift,) = same.shifts
+    assert (shift.threshold_b, shift.found_b, shift.false_b) == (low, shift.found_a, shift.false_a)
+    assert (shift.carried, shift.carried_false) == (shift.found_a, shift.false_a)
+
+
+def flips_of(page: Path) -> list[str]:
+    """What is said of each box on the parts that change."""
+    (data,) = re.findall(r'id="set">(.*?)</script>', page.read_text(), re.S)
+    return [box["text"] for flip in json.loads(data)["flips"] for box in flip["boxes"]]
 
 
 def test_good_parts_alone_are_compared_by_what_is_rejected(

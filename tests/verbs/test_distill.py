@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 import shutil
 from pathlib import Path
@@ -55,7 +56,10 @@ def _state(file: Path) -> dict[str, torch.Tensor]:
 
 def test_the_student_learns_both_and_says_so(config: TrainConfig, tmp_path: Path) -> None:
     events: list[object] = []
-    teacher = _teacher(tmp_path)
+    elsewhere = load_weights(_teacher(tmp_path))
+    elsewhere.metrics = {"ap": 0.0, "ap50": 0.95}  # on the images that it was trained with
+    teacher = tmp_path / "teacher.pt"
+    save_weights(teacher, elsewhere)
     before = teacher.read_bytes()
     result = distill(
         _changed(config, epochs=1), teachers=[teacher], out=tmp_path / "run", on_event=events.append
@@ -74,6 +78,11 @@ def test_the_student_learns_both_and_says_so(config: TrainConfig, tmp_path: Path
     student, teacher, gain = (float(x) for x in re.findall(r"[-+]?\d\.\d{3}", texts[-1]))
     assert student == pytest.approx(result.metrics["ap"], abs=5e-4)
     assert gain == pytest.approx(student - teacher, abs=2e-3)
+    assert "0.950" not in page
+    values = re.findall(r'<p class="value">([\d.]+)</p>', page)
+    assert [float(value) for value in values] == [teacher, student]
+    (row,) = json.loads((result.folder / "teachers.json").read_text())
+    assert row["split"] == "val" and row["weights"] == str(tmp_path / "teacher.pt")
 
 
 @pytest.mark.parametrize("generations", [1, 2])

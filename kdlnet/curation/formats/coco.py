@@ -11,12 +11,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from kdlnet.curation.formats.boxes import Annotation, import_annotations
 from kdlnet.curation.formats.imported import ImportOptions, ImportResult, sort_out, unsure
 from kdlnet.curation.formats.locate import ImageIndex, annotation_files
 from kdlnet.curation.formats.parse import id_of, read_json, split_named, whole_number
+from kdlnet.curation.formats.runs import box_of_runs, numbers_of
 from kdlnet.curation.formats.shapes import (
     Box,
     Point,
@@ -202,14 +201,14 @@ def _shape(line: int, annotation: dict[str, Any], classes: dict[str, str]) -> Sh
         raise Unusable("category")
     if whole_number(annotation.get("iscrowd")):
         raise Unusable("crowd")
-    numbers = _numbers(annotation.get("bbox"), 4)
+    numbers = numbers_of(annotation.get("bbox"), 4)
     x, y, width, height = numbers or (0.0, 0.0, 0.0, 0.0)
     segmentation = annotation.get("segmentation")
     outline = _outline(segmentation)
     if width > 0 and height > 0:
         return Shape(line, name, (x, y, x + width, y + height), outline=outline)
     if isinstance(segmentation, dict):
-        return Shape(line, name, _box_of_runs(segmentation), "mask")
+        return Shape(line, name, box_of_runs(segmentation), "mask")
     if isinstance(segmentation, list) and segmentation:
         return Shape(line, name, _box_of_polygons(segmentation), "polygon", outline=outline)
     if not (width or height):
@@ -232,67 +231,14 @@ def _box_of_polygons(polygons: list[Any]) -> Box:
 
 
 def _polygon(polygon: Any) -> list[Point]:
-    numbers = _numbers(polygon)
+    numbers = numbers_of(polygon)
     if not numbers or len(numbers) % 2:
         raise Unusable("incomplete")
     return list(zip(numbers[0::2], numbers[1::2], strict=True))
 
 
-def _box_of_runs(segmentation: Mapping[str, Any]) -> Box:
-    """Box of a run-length mask: runs of 0 and 1 in turn, column by column, from the upper left."""
-    size, counts = _numbers(segmentation.get("size"), 2), segmentation.get("counts")
-    runs = _unpack(counts) if isinstance(counts, str) else _numbers(counts)
-    if not size or not runs or size[0] < 1 or min(runs) < 0 or sum(runs) > size[0] * size[1]:
-        raise Unusable("incomplete")
-    height = int(size[0])
-    edges = np.cumsum(np.array(runs, np.int64))
-    first, last = edges[0:-1:2], edges[1::2] - 1  # the odd runs are the object
-    first, last = first[last >= first], last[last >= first]
-    if not len(first):
-        raise Unusable("degenerate")
-    left, right = int(first[0] // height), int(last[-1] // height)
-    # A run that goes on in the next column touches the top and the bottom.
-    over = bool((first // height != last // height).any())
-    top = 0 if over else int((first % height).min())
-    bottom = height - 1 if over else int((last % height).max())
-    return float(left), float(top), right + 1.0, bottom + 1.0
-
-
-def _unpack(text: str) -> list[int]:
-    """COCO's compressed runs: six bits a character from "0" on, five of value and one of "more".
-
-    From the fourth on a run is written as the difference to the run two before it.
-    """
-    runs: list[int] = []
-    value = shift = 0
-    for char in text:
-        bits = ord(char) - 48
-        if not 0 <= bits < 64 or shift > 50:
-            raise Unusable("incomplete")
-        value |= (bits & 31) << shift
-        shift += 5
-        if bits & 32:
-            continue
-        if bits & 16:  # the highest bit of the last character is the sign
-            value -= 1 << shift
-        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-        value = shift = 0
-    return runs
-
-
 def _maps(entries: list[Any]) -> Iterator[dict[str, Any]]:
     return (entry for entry in entries if isinstance(entry, dict))
-
-
-def _numbers(value: Any, count: int | None = None) -> list[float] | None:
-    """``value`` as numbers if it is a list of ``count`` finite ones, else None."""
-    if not isinstance(value, list) or (count is not None and len(value) != count):
-        return None
-    try:
-        numbers = [float(item) for item in value]
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return numbers if all(abs(number) < 2**53 for number in numbers) else None
 
 
 def _short(annotation: Any) -> str:

@@ -14,10 +14,11 @@ from kdlnet.metrics.intervals import Interval
 from kdlnet.report.pages.section import Cell, Figure, Section, Table, drawn
 from kdlnet.report.pages.size import size_section
 from kdlnet.report.pages.svg import Line, log_axis, percent_axis, style, unit_axis
-from kdlnet.report.pages.words import counted, figure, percent, visible
+from kdlnet.report.pages.words import counted, figure, percent, told_apart, visible
 
 _MOST_LINES = 6
 _MOST_CLASSES = 24
+_ALARMS = (1 / 16, 16.0)  # for each picture, as they are drawn
 
 KINDS = {
     "class": "Wrong kind: on a defect, but called by the name of another",
@@ -29,13 +30,19 @@ KINDS = {
 }
 
 
-def sections(analysis: Analysis, confusion: Sequence[Sequence[int]]) -> Iterator[Section]:
-    """In the order in which a person asks; what is not defined says why."""
+def sections(
+    analysis: Analysis, confusion: Sequence[Sequence[int]], thresholds: Sequence[float] = ()
+) -> Iterator[Section]:
+    """In the order in which a person asks; what is not defined says why.
+
+    ``thresholds`` are those of the rule, which the page has beside the score of the analysis.
+    """
     names = list(analysis.pod_per_class)
-    yield size_section(analysis.pod, analysis.pod_per_class, analysis.breakdown.score)
+    score = told_apart(analysis.breakdown.score, thresholds)
+    yield size_section(analysis.pod, analysis.pod_per_class, score)
     yield trust_section(analysis.calibration)
     yield froc_section(analysis.froc, analysis.image_level)
-    yield error_section(analysis.breakdown, confusion, names)
+    yield error_section(analysis.breakdown, confusion, names, score)
 
 
 def trust_section(found: Calibration) -> Section:
@@ -110,16 +117,19 @@ def _froc_figure(found: Froc) -> Figure:
     ]
     if len(known) > 1 or not lines:
         lines.append(_froc_line("all", found.overall, "all"))
-    x = log_axis("false alarms for each picture", 1 / 16, 16)
+    x = log_axis("false alarms for each picture", *_ALARMS)
     return drawn("Share of defects found over false alarms", x, percent_axis("found"), lines)
 
 
 def _froc_line(name: str, line: FrocLine, kind: str) -> Line:
-    corners = [(max(false, 1 / 16), recall) for false, recall in line.curve if false <= 16]
-    if not corners:
-        return Line(name, [], [], kind)
-    last = corners[-1][1]
-    return Line(name, [*(c[0] for c in corners), 16], [*(c[1] for c in corners), last], kind)
+    """In steps: between two corners no threshold finds more than at the first."""
+    first, last = _ALARMS
+    x, y = [first], [max((recall for false, recall in line.curve if false <= first), default=0.0)]
+    for false, recall in line.curve:
+        if first < false <= last:
+            x += [false, false]
+            y += [y[-1], recall]
+    return Line(name, [*x, last], [*y, y[-1]], kind)
 
 
 def _level_tables(level: ImageLevel) -> tuple[Table, ...]:
@@ -151,7 +161,7 @@ def _interval(value: Interval) -> str:
 
 
 def error_section(
-    found: Breakdown, confusion: Sequence[Sequence[int]], names: Sequence[str]
+    found: Breakdown, confusion: Sequence[Sequence[int]], names: Sequence[str], score: str
 ) -> Section:
     """Kinds of error with their price, and what is taken for what."""
     most = max([kind.count for kind in found.kinds.values()] + [1])
@@ -166,7 +176,7 @@ def error_section(
         id="errors",
         name="Errors",
         title="What goes wrong, and what would help most?",
-        lead=f"Every wrong box at score {found.score:.3g} has one kind. The last column says how "
+        lead=f"Every wrong box at score {score} has one kind. The last column says how "
         "far AP50 would rise if all errors of that kind were mended at every score: a defect that "
         "is found at a lower score is counted as not found, and costs AP50 nothing.",
         tables=tuple(tables),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kdlnet.metrics.rates import Rate
-from kdlnet.report.pages.words import counted, percent
+from kdlnet.report.pages.words import counted, digits_of, percent
 
 State = Literal["free", "unknown", "met", "open", "broken"]
 
@@ -123,13 +123,15 @@ def _reason(name: str, rate: Rate, limit: float | None) -> str:
         return _WITHOUT[name]
     if limit is None:
         return f"No limit was given for how many {happens}."
-    allowed = f"your limit is {percent(limit)}"
+    digits = digits_of(limit)
+    high, low = percent(rate.high, digits), percent(rate.low, digits)
+    allowed = f"your limit is {percent(limit, digits)}"
     if rate.high <= limit:
-        return f"At most {percent(rate.high)} {happens}; {allowed}."
+        return f"At most {high} {happens}; {allowed}."
     if rate.low > limit:
-        return f"At least {percent(rate.low)} {happens}; {allowed}."
-    so_few = f"so few parts leave room for up to {percent(rate.high)}"
-    return f"{percent(rate.value)} {happens} here, but {so_few}; {allowed}."
+        return f"At least {low} {happens}; {allowed}."
+    so_few = f"so few parts leave room for up to {high}"
+    return f"{percent(rate.value, digits)} {happens} here, but {so_few}; {allowed}."
 
 
 def _range(rate: Rate) -> str:

@@ -12,12 +12,12 @@ from kdlnet.metrics.flips import McNemar
 from kdlnet.metrics.paired import Difference
 from kdlnet.metrics.rates import Rate
 from kdlnet.metrics.shift import ScoreShift
-from kdlnet.report.pages.flips import Compared, Context, flip_rows
+from kdlnet.report.pages.flips import Compared, Context, flip_rows, has_scores_by_class
 from kdlnet.report.pages.pictures import Cut, Key, Pictures, draw, whole
 from kdlnet.report.pages.render import MEGABYTES, render
 from kdlnet.report.pages.section import Cell, Figure, Section, Table, drawn
 from kdlnet.report.pages.svg import Axis, Line
-from kdlnet.report.pages.words import counted, figure, visible
+from kdlnet.report.pages.words import counted, figure, told_apart, visible
 from kdlnet.utils.files import write_atomic
 
 _MOST_FLIPS = 300
@@ -28,6 +28,12 @@ _FIGURES = {
     "recall": "recall",
     "recall50": "recall50",
 }
+
+_BUT = "in AP, but in the verdicts"
+_BY_CLASS = (
+    "A has a setting for each kind of defect. The lowest is shown here; for B the others stand as "
+    "far above it as for A."
+)
 
 
 def write_comparison(folder: Path, subject: Compared, on_event: Listener = ignore) -> None:
@@ -44,7 +50,7 @@ def comparison_page(subject: Compared, on_event: Listener = ignore) -> str:
     asked: dict[Key, Cut] = {
         ("flip", number): whole(row, first[row].size) for number, row in enumerate(rows)
     }
-    context = {**_first(subject.result, subject), "sections": list(_sections(subject.result))}
+    context = {**_first(subject.result, subject), "sections": list(_sections(subject))}
     context["data"] = {
         "flips": flip_rows(subject, flips, rows),
         "pictures": Pictures((), (), {}).to_dict(),
@@ -92,26 +98,30 @@ def _answer(result: Comparison) -> tuple[str, str, str]:
         answer = f"{fewer} rejects fewer good parts" if good.shown else "No difference is shown"
         tone = "free" if not good.shown else "met" if fewer == "B" else "broken"
         return answer, f"{why} {_test(good)}", tone
-    why = _why(ap, result.reason)
+    facts = f"Precision (AP) is {ap.a:.3f} for A and {ap.b:.3f} for B: {difference_words(ap)}."
+    why = f"{facts} {reservations(result)}".rstrip()
     if not ap.shown:
-        if not result.warning:
-            return "No difference is shown", why, "free"
-        why = f"{why} But {result.warning}: kdlnet calibrate chooses another setting."
-        return "No difference in AP, but in the verdicts", why, "free"
+        return f"No difference {_BUT if result.warning else 'is shown'}", why, "free"
     if result.reservation:
-        why = f"{why} But {result.reservation}: kdlnet calibrate chooses another setting."
         return f"{result.better} is better, but not as it is set", why, "free"
     return f"{result.better} is better", why, "met" if result.better == "B" else "broken"
 
 
-def _why(ap: Difference, reason: str | None) -> str:
-    ends = f"in truth {ap.low:+.3f} to {ap.high:+.3f} (95 % sure)"
-    facts = (
-        f"Precision (AP) is {ap.a:.3f} for A and {ap.b:.3f} for B: {ap.difference:+.3f}, {ends}."
-    )
-    if reason:
-        return f"{facts} Nothing can be told: {reason}."
-    return facts if ap.shown else f"{facts} That may be chance: no difference lies within."
+def difference_words(ap: Difference) -> str:
+    """``+0.030, in truth +0.010 to +0.050 (95 % sure)``."""
+    return f"{ap.difference:+.3f}, in truth {ap.low:+.3f} to {ap.high:+.3f} (95 % sure)"
+
+
+def reservations(result: Comparison) -> str:
+    """Sentences on what stands against its AP, chance and verdicts; "" for nothing."""
+    shown, lines = result.differences["ap"].shown, []
+    if result.reason:
+        lines.append(f"Nothing can be told: {result.reason}.")
+    elif not shown:
+        lines.append("That may be chance: no difference lies within.")
+    if doubt := result.reservation if shown else result.warning:
+        lines.append(f"But {doubt}: kdlnet calibrate chooses another setting.")
+    return " ".join(lines)
 
 
 def _learned(result: Comparison) -> Iterator[str]:
@@ -131,12 +141,11 @@ def _cards(subject: Compared) -> Iterator[Context]:
         ("good", "Good parts that are rejected", False),
     ):
         a, b = (_rate(subject, side, bad) for side in (0, 1))
-        one = len(subject.pairs) == 1  # of several the same parts count several times
         yield {
             "title": title,
             "a": a,
             "b": b,
-            "interval": one,
+            "interval": len(subject.pairs) == 1,  # of several the same parts count several times
             "test": _test(tests[kind]) if a.of else "",
         }
 
@@ -145,8 +154,8 @@ def _rate(subject: Compared, side: int, bad: bool) -> Rate:
     """Of one side, over all pairs."""
     count = of = 0
     for pair in subject.pairs:
-        for result, verdict in zip(pair[side].results, pair[side].verdicts, strict=True):
-            if bool(len(result.truth_labels)) == bad:
+        for defective, verdict in zip(subject.defective, pair[side].verdicts, strict=True):
+            if defective == bad:
                 of += 1
                 count += verdict == ("OK" if bad else "NG")
     return Rate(count, of)
@@ -175,7 +184,8 @@ def differences_section(found: dict[str, Difference]) -> Section:
     )
 
 
-def _sections(result: Comparison) -> Iterator[Section]:
+def _sections(subject: Compared) -> Iterator[Section]:
+    result = subject.result
     if result.differences:
         yield differences_section(result.differences)
     yield Section(
@@ -204,7 +214,8 @@ def _sections(result: Comparison) -> Iterator[Section]:
             tables=(_folds(result),),
         )
     if result.differences:
-        yield _shift_section(result.shifts)
+        by_class = any(has_scores_by_class(a.rule) for a, _ in subject.pairs)
+        yield _shift_section(result.shifts, [_BY_CLASS] if by_class else [])
 
 
 def _differences(found: dict[str, Difference]) -> Figure:
@@ -262,30 +273,27 @@ def _folds(result: Comparison) -> Table:
     return Table(("Fold", "Labelled", "AP of A", "AP of B", "AP50 of A", "AP50 of B"), rows)
 
 
-def _shift_section(shifts: Sequence[ScoreShift]) -> Section:
+def _shift_section(shifts: Sequence[ScoreShift], notes: Sequence[str]) -> Section:
     rows = []
     for number, s in enumerate(shifts, start=1):
         pair = f", pair {number}" if len(shifts) > 1 else ""
-        rows.append(
-            (f"A at its own score{pair}", f"{s.threshold_a:.3f}", f"{s.found_a}", f"{s.false_a}")
+        places = (
+            ("A at its own score", s.threshold_a, s.found_a, s.false_a),
+            ("B at the score of A", s.threshold_a, s.carried, s.carried_false),
+            ("B where it finds as many", s.threshold_b, s.found_b, s.false_b),
         )
-        rows.append(
-            (
-                f"B at the score of A{pair}",
-                f"{s.threshold_a:.3f}",
-                f"{s.carried}",
-                f"{s.carried_false}",
-            )
-        )
-        if s.threshold_b is not None:
-            own = f"B where it finds as many{pair}"
-            rows.append((own, f"{s.threshold_b:.3f}", f"{s.found_b}", f"{s.false_b}"))
+        both = [place[1] for place in places if place[1] is not None]
+        rows += [
+            (f"{name}{pair}", told_apart(score, both), f"{hits}", f"{false}")
+            for name, score, hits, false in places
+            if score is not None
+        ]
     return Section(
         id="shift",
         name="Scores",
         title="May B keep the setting of A?",
         lead="Two models of equal precision may score very differently; then the old setting lets "
         "more pass or rejects more.",
-        notes=tuple(shift.words for shift in shifts[:5]),
+        notes=(*(shift.words for shift in shifts[:5]), *notes),
         tables=(Table(("", "Score", "Defects found", "False alarms"), tuple(rows)),),
     )

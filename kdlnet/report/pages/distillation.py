@@ -9,7 +9,11 @@ from typing import Any
 
 from kdlnet import __version__
 from kdlnet.metrics.comparison import Comparison
-from kdlnet.report.pages.comparison import differences_section
+from kdlnet.report.pages.comparison import (
+    difference_words,
+    differences_section,
+    reservations,
+)
 from kdlnet.report.pages.render import render
 from kdlnet.report.pages.section import Section, drawn
 from kdlnet.report.pages.svg import Axis, Line, share_axis, style
@@ -17,19 +21,25 @@ from kdlnet.report.pages.words import counted, figure, visible
 from kdlnet.utils.files import write_atomic
 
 _MOST_LINES = 12
+_ONE_SEED = (
+    "The interval covers other images, not other trainings: this is one seed, and another may come "
+    "out otherwise. With --seeds 0,1,2 it covers both."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One training: its ``role``, its weights, what its best epoch reached on val and when.
+    """One training: its ``role``, its weights, what its best epoch reached on ``split`` and when.
 
-    ``curve`` are (epoch, AP); ``seconds`` of wall time; None for what is not known.
+    ``curve`` are (epoch, AP) on what it was validated on; ``seconds`` of wall time; None for what
+    is not known.
     """
 
     role: str
     weights: Path
     ap: float | None
     ap50: float | None
+    split: str
     epochs: int | None
     seconds: float | None
     curve: Sequence[tuple[int, float]] = ()
@@ -79,28 +89,37 @@ def distillation_page(subject: Distilled) -> str:
 def _answer(subject: Distilled) -> tuple[str, str, str]:
     """In few words, in many, and the colour."""
     if subject.comparison is not None and subject.comparison.differences:
-        ap = subject.comparison.differences["ap"]
-        facts = (
-            f"Precision (AP) is {ap.a:.3f} for a plain training as long as teacher and student "
-            f"together, and {ap.b:.3f} for the student: {ap.difference:+.3f}, in truth "
-            f"{ap.low:+.3f} to {ap.high:+.3f} (95 % sure)."
-        )
-        if not ap.shown:
-            return "No gain is shown", facts, "free"
-        gained = ap.difference > 0
-        return ("A gain" if gained else "A loss"), facts, "met" if gained else "broken"
-    known = [(arm.role, arm.ap) for arm in subject.arms if arm.ap is not None]
-    students = [ap for role, ap in known if role.startswith("Student")]
-    teachers = [ap for role, ap in known if role.startswith("Teacher")]
+        return _against_baseline(subject.comparison)
+    known = [(arm.role, arm.split, arm.ap) for arm in subject.arms if arm.ap is not None]
+    students = [ap for role, _, ap in known if role.startswith("Student")]
+    teachers = [ap for role, _, ap in known if role.startswith("Teacher")]
     if not students or not teachers:
         return "Not known", "The precision of teacher or student is not known.", "free"
     gain = students[-1] - max(teachers)
     facts = (
-        f"Precision (AP) on val is {max(teachers):.3f} for the teacher and {students[-1]:.3f} for "
-        "the student. Whether one plain training as long as both reaches the same, only kdlnet "
-        "distill --baseline tells."
+        f"Precision (AP) on {visible(known[-1][1])} is {max(teachers):.3f} for the teacher and "
+        f"{students[-1]:.3f} for the student. Whether one plain training as long as both reaches "
+        "the same, only kdlnet distill --baseline tells."
     )
     return f"{gain:+.3f} over its teacher", facts, "free"
+
+
+def _against_baseline(found: Comparison) -> tuple[str, str, str]:
+    ap = found.differences["ap"]
+    facts = (
+        f"Precision (AP) is {ap.a:.3f} for a plain training as long as teacher and student "
+        f"together (A), and {ap.b:.3f} for the student (B): {difference_words(ap)}."
+    )
+    seed = _ONE_SEED if ap.shown and len(found.a) == 1 else ""
+    why = " ".join(text for text in (facts, seed, reservations(found)) if text)
+    if not ap.shown:
+        where = "in AP, but other verdicts" if found.warning else "is shown"
+        return f"No gain {where}", why, "free"
+    gained = ap.difference > 0
+    answer = "A gain" if gained else "A loss"
+    if found.reservation:
+        return f"{answer} in AP, but not in the verdicts", why, "free"
+    return answer, why, "met" if gained else "broken"
 
 
 def _card(arm: Arm) -> dict[str, Any]:
@@ -110,7 +129,7 @@ def _card(arm: Arm) -> dict[str, Any]:
     return {
         "role": arm.role,
         "ap": figure(arm.ap),
-        "ap50": figure(arm.ap50),
+        "what": f"AP on {visible(arm.split)}; AP50 {figure(arm.ap50)}" if arm.split else "AP",
         "spent": ", ".join(spent),
         "weights": visible(str(arm.weights)),
     }
@@ -131,11 +150,11 @@ def _curves(arms: Sequence[Arm]) -> Section:
         max(1.0, last),
         tuple((v, f"{v:.0f}") for v in (0.0, last / 2, last) if v or not last),
     )
-    y = share_axis("AP on val", best)
+    y = share_axis("AP", best)
     return Section(
         id="curves",
         name="On the way",
         title="On the way",
-        lead="Precision (AP) on val after each epoch.",
-        figures=(drawn("AP on val over epochs", x, y, lines),),
+        lead="Precision (AP) after each epoch, on what each training was validated on.",
+        figures=(drawn("AP over epochs", x, y, lines),),
     )

@@ -12,7 +12,7 @@ from kdlnet.metrics.rates import Rate, parts_needed, provable
 from kdlnet.report.pages.answer import bar, facts, state, tone
 from kdlnet.report.pages.calibrated import chosen_on, words_of
 from kdlnet.report.pages.subject import Subject
-from kdlnet.report.pages.words import counted, visible
+from kdlnet.report.pages.words import counted, told_apart, visible
 
 
 def first_screen(subject: Subject) -> dict[str, Any]:
@@ -28,13 +28,14 @@ def first_screen(subject: Subject) -> dict[str, Any]:
         "over": f"{model} on {visible(result.data)}, {result.split} set",
         "question": "May this model go on the line?",
         "lead": f"It judged {counted(bad + good, 'part')}, one picture each: {bad or 'none'} "
-        f"with a defect, {good or 'none'} without.",
+        f"defective, {good or 'none'} good.",
         "foot": f"Made by kdlnet {__version__}. This file needs no network and sends nothing.",
         "facts": facts(rates, limits),
         "tone": tone(rates, limits),
         "states": {name: state(rate, allowed[name]) for name, rate in rates.items()},
         "bars": {name: bar(rate, allowed[name]) for name, rate in rates.items()},
         "asks": subject.rule.asks,
+        "sized": subject.sized,
         "cautions": _cautions(subject),
         "proofs": _proofs(rates),
         "rule_text": _rule_text(subject),
@@ -88,17 +89,19 @@ def _proofs(rates: Mapping[str, Rate]) -> dict[str, str]:
 
 
 def _rule_text(subject: Subject) -> str:
-    rules = [subject.rule.of(label) for label in range(len(subject.names))]
-    scores = sorted({rule.score for rule in rules})
-    if len(scores) <= 1:
-        text = f"The model’s own setting: a part is rejected from score {subject.rule.score:.4g} on"
+    rules = subject.rule.classes
+    beside = [*subject.thresholds, subject.result.analysis.breakdown.score]
+    scores, asked = (
+        [told_apart(end, beside, 4) for end in (min(values), max(values))]
+        for values in ([rule.score for rule in rules], [rule.lower for rule in rules])
+    )
+    if scores[0] == scores[1]:
+        text = f"The model’s own setting: a part is rejected from score {scores[0]} on"
     else:
         text = (
             "The model’s own setting: a part is rejected from a score of its own for each kind of "
-            f"defect, {scores[0]:.4g} to {scores[-1]:.4g}"
+            f"defect, {scores[0]} to {scores[1]}"
         )
-    asked = sorted({rule.lower for rule in rules})
-    text += f"; a person looks from {asked[0]:.4g} on." if subject.rule.asks else "."
+    text += f"; a person looks from {asked[0]} on." if subject.rule.asks else "."
     text = f"{text} {words_of(subject.calibration)}".rstrip()
-    large = [rule for rule in rules if rule.min_area or rule.min_length or rule.min_count > 1]
-    return text + (" Small or single boxes do not count." if large else "")
+    return text + (" Small or single boxes do not count." if subject.sized else "")

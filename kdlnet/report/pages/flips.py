@@ -11,7 +11,7 @@ import numpy as np
 from kdlnet.metrics.comparison import Comparison
 from kdlnet.metrics.flips import Flip
 from kdlnet.metrics.result import ImageResult
-from kdlnet.metrics.verdict import Verdict
+from kdlnet.metrics.verdict import Verdict, VerdictRule
 from kdlnet.report.pages.words import common_folder, visible
 
 Context = dict[str, Any]
@@ -22,21 +22,28 @@ _MOST_BOXES = 40  # of one side on one picture
 class Side:
     """What one file says: ``results`` and ``verdicts`` of the images, in the order of the other's.
 
-    ``threshold`` is the lowest score that makes a part NG.
+    ``rule`` says which boxes count.
     """
 
     results: Sequence[ImageResult]
     verdicts: Sequence[Verdict]
-    threshold: float
+    rule: VerdictRule
+
+
+def has_scores_by_class(rule: VerdictRule) -> bool:
+    return len({of_class.score for of_class in rule.classes}) > 1
 
 
 @dataclass(frozen=True)
 class Compared:
-    """What the page speaks of. ``pairs`` are A and B, one a seed; ``images`` the names in flips."""
+    """What the page speaks of. ``pairs`` are A and B, one a seed; ``images`` the names in flips,
+    and ``defective`` the kind of each, as the flips count it.
+    """
 
     result: Comparison
     pairs: Sequence[tuple[Side, Side]]
     images: Sequence[str]
+    defective: Sequence[bool]
     names: Sequence[str]
     window: tuple[float, float] | None = None
 
@@ -50,7 +57,7 @@ def flip_rows(subject: Compared, flips: Sequence[Flip], rows: Sequence[int]) -> 
         kind = "defective" if flip.defective else "good"
         boxes = _truth(subject, row)
         for letter, side in zip("AB", subject.pairs[flip.pair], strict=True):
-            boxes += _boxes(side.results[row], side.threshold, letter, subject.names)
+            boxes += _boxes(side.results[row], side.rule, letter, subject.names)
         title = f"{pair}{kind}: A says {flip.a}, B says {flip.b}"
         found.append({"name": visible(flip.image[start:]), "title": title, "boxes": boxes})
     return found
@@ -65,9 +72,11 @@ def _truth(subject: Compared, row: int) -> list[Context]:
 
 
 def _boxes(
-    result: ImageResult, threshold: float, letter: str, names: Sequence[str]
+    result: ImageResult, rule: VerdictRule, letter: str, names: Sequence[str]
 ) -> list[Context]:
     found = result.judged
+    drawable = np.isfinite(found.boxes).all(axis=1)
+    found = found[rule.kept(found.scores, found.labels) & drawable]
     order = np.argsort(-found.scores, kind="stable")[:_MOST_BOXES]
     return [
         _box(
@@ -76,7 +85,6 @@ def _boxes(
             f"{letter}: {visible(names[found.labels[i]])}, score {found.scores[i]:.3f}",
         )
         for i in order
-        if np.float32(found.scores[i]) >= np.float32(threshold)
     ]
 
 

@@ -13,14 +13,14 @@ from kdlnet.report.pages.words import counted, visible
 _HEAVIEST = 5.6  # radius of the largest dot
 
 
-def size_section(pod: Pod, per_class: Mapping[str, Pod], score: float) -> Section:
-    """Probability of detection over size."""
+def size_section(pod: Pod, per_class: Mapping[str, Pod], score: str) -> Section:
+    """Probability of detection over size, at ``score`` as it is printed."""
     return Section(
         id="size",
         name="Size",
         title="How small a defect does it find?",
         lead=f"The share of defects found, by size (the root of the area of the label), at score "
-        f"{score:.3g}, where found and false boxes balance best.",
+        f"{score}, where found and false boxes balance best.",
         figures=(_pod_figure(pod),) if pod.bins else (),
         facts=(
             ("Found half of the time", _size(pod.a50, pod)),

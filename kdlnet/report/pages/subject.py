@@ -30,3 +30,13 @@ class Subject:
     calibration: Mapping[str, Any] = field(default_factory=dict)
     lots: Sequence[str] | None = None
     limits: Limits = field(default_factory=Limits)
+
+    @property
+    def thresholds(self) -> list[float]:
+        """The scores from which a part is NG and from which a person looks."""
+        return [score for rule in self.rule.classes for score in (rule.score, rule.lower)]
+
+    @property
+    def sized(self) -> bool:
+        """Whether small or single boxes, true ones too, make no part defective or NG."""
+        return any(r.min_area or r.min_length or r.min_count > 1 for r in self.rule.classes)

@@ -53,13 +53,14 @@ def validation_page(subject: Subject, pictures: bool = True, on_event: Listener 
     boxes = pool(subject.images, subject.rule.lowest)
     sizes = [image.size for image in subject.images]
     found = evidence(parts, boxes, max((max(size) for size in sizes), default=1))
+    pictures = pictures and found is not None and bool(subject.images)
     context = {
         **first_screen(subject),
-        **_sections(subject, boxes),
+        **_sections(subject, boxes, pictures),
         "trade": trade(parts),
         "data": None if found is None else {**_data(subject), "evidence": found},
     }
-    if context["data"] is None or not pictures or not subject.images:
+    if not pictures:
         return render("validation.html", **context)
     best = parts.scores.max(axis=1).astype(np.float64)
     suspects = [
@@ -82,18 +83,20 @@ def _with_pictures(
     return render("validation.html", **context)
 
 
-def _sections(subject: Subject, boxes: Boxes) -> Context:
+def _sections(subject: Subject, boxes: Boxes, pictures: bool) -> Context:
     counts = count_boxes(boxes, subject.rule, len(subject.names))
     total = sum(counts, BoxCounts(0, 0, 0))
     result = subject.result
     problems = result.problems
     lots = _lots(result.verdicts.per_lot)
-    extra = list(sections(result.analysis, result.confusion))
+    extra = list(sections(result.analysis, result.confusion, subject.thresholds))
     if result.drift:
         extra.append(drift_section(result))
     if result.analysis.suspects.boxes:
         extra.append(suspect_section(result.analysis.suspects))
-    names = [("setting", "The setting"), ("pictures", "Pictures"), ("classes", "Kinds of defect")]
+    names = [("setting", "The setting")]
+    names += [("pictures", "Pictures")] if pictures else []
+    names += [("classes", "Kinds of defect")]
     names += [("lots", "Lots")] if lots else []
     names += [(section.id, section.name) for section in extra]
     return {

@@ -3,21 +3,40 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+import numpy as np
 
 _LONGEST = 160
+_MOST_DIGITS = 9  # of a float32
 
 
-def percent(share: float | None) -> str:
+def percent(share: float | None, digits: int = 1) -> str:
     """0.03246 -> ``3.2 %``; the halves go up, as in the browser. A dash for None and nan."""
     if share is None or math.isnan(share):
         return "–"
-    return f"{math.floor(share * 1000 + 0.5) / 10:.1f} %"
+    return f"{math.floor(share * 10 ** (digits + 2) + 0.5) / 10**digits:.{digits}f} %"
+
+
+def digits_of(limit: float) -> int:
+    """How many digits after the point ``limit`` has as a percentage: 1 to 4, 0.0025 -> 2."""
+    return max(1, len(f"{100 * limit:.4f}".rstrip("0").partition(".")[2]))
 
 
 def figure(value: float | None, digits: int = 3) -> str:
     """0.66991 -> ``0.670``; a dash for None and nan."""
     return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+
+
+def told_apart(score: float, others: Iterable[float], digits: int = 3) -> str:
+    """``score`` with as many digits, ``digits`` or more, as tell it from each of ``others``.
+
+    Scores and thresholds meet in float32: what is equal there is equal.
+    """
+    apart = [other for other in others if np.float32(other) != np.float32(score)]
+    while digits < _MOST_DIGITS and any(f"{v:.{digits}g}" == f"{score:.{digits}g}" for v in apart):
+        digits += 1
+    return f"{score:.{digits}g}"
 
 
 def counted(count: int, one: str, many: str = "") -> str:

@@ -13,8 +13,8 @@ const boxes = columns(set.evidence.boxes,
   { image: Uint32Array, label: Uint16Array, score: Float32Array, found: Int32Array, rect: Uint16Array });
 const truths = columns(set.evidence.truths,
   { image: Uint32Array, label: Uint16Array, finder: Float32Array, rect: Uint16Array });
-const intervals = Object.fromEntries(
-  Object.entries(set.intervals).map(([size, text]) => [size, column(text, Float64Array)]));
+const intervals = Object.fromEntries(Object.entries(set.intervals).map(
+  ([size, table]) => [size, columns(table, { count: Uint32Array, low: Float64Array, high: Float64Array })]));
 // Where the rows of each image begin; the last entry is where they end.
 function starts(of, count) {
   const first = new Uint32Array(count + 1);
@@ -43,9 +43,23 @@ function verdicts(ng, ask, only) {
   return found;
 }
 
+// The last row of a rising column with at most `value`.
+function rowOf(rising, value) {
+  let low = 0, high = rising.length - 1;
+  while (low < high) {
+    const middle = Math.ceil((low + high) / 2);
+    if (rising[middle] <= value) low = middle; else high = middle - 1;
+  }
+  return low;
+}
+
 function rate(count, of) {
-  const table = intervals[of];
-  return { count, of, value: of ? count / of : null, low: table ? table[2 * count] : 0, high: table ? table[2 * count + 1] : 1 };
+  const found = { count, of, value: of ? count / of : null, low: 0, high: 1 }, table = intervals[of];
+  if (!table) return found;
+  const row = rowOf(table.count, count), next = Math.min(row + 1, table.count.length - 1);
+  const share = next > row ? (count - table.count[row]) / (table.count[next] - table.count[row]) : 0;
+  for (const end of ["low", "high"]) found[end] = table[end][row] + share * (table[end][next] - table[end][row]);
+  return found;
 }
 
 function ratesOf(found, kept = () => true) {
@@ -87,7 +101,9 @@ function countBoxes(ng) {
 
 // ---- words
 
-const percent = (share) => share === null ? "–" : `${(Math.floor(share * 1000 + 0.5) / 10).toFixed(1)} %`;
+const percent = (share, digits = 1) =>
+  share === null ? "–" : `${(Math.floor(share * 10 ** (digits + 2) + 0.5) / 10 ** digits).toFixed(digits)} %`;
+const digitsOf = (limit) => Math.max(1, (100 * limit).toFixed(4).replace(/0+$/, "").split(".")[1].length);
 const counted = (count, one, many = one + "s") =>
   count === 1 ? `1 ${one}` : `${count ? count.toLocaleString("en-US") : "no"} ${many}`;
 const THINGS = { escape: "defective parts", overkill: "good parts", unsure: "parts" };
@@ -123,11 +139,11 @@ function reason(name, found, limit) {
   const happens = HAPPENS[name];
   if (!found.of) return WITHOUT[name];
   if (limit === null) return `No limit was given for how many ${happens}.`;
-  const allowed = `your limit is ${percent(limit)}`;
-  if (found.high <= limit) return `At most ${percent(found.high)} ${happens}; ${allowed}.`;
-  if (found.low > limit) return `At least ${percent(found.low)} ${happens}; ${allowed}.`;
-  const soFew = `so few parts leave room for up to ${percent(found.high)}`;
-  return `${percent(found.value)} ${happens} here, but ${soFew}; ${allowed}.`;
+  const digits = digitsOf(limit), allowed = `your limit is ${percent(limit, digits)}`;
+  const [low, value, high] = [found.low, found.value, found.high].map((share) => percent(share, digits));
+  if (found.high <= limit) return `At most ${high} ${happens}; ${allowed}.`;
+  if (found.low > limit) return `At least ${low} ${happens}; ${allowed}.`;
+  return `${value} ${happens} here, but so few parts leave room for up to ${high}; ${allowed}.`;
 }
 
 function factsOf(rates, limits) {

@@ -61,6 +61,15 @@ def test_reasons_name_what_decides():
     assert why.endswith("No limit was given for how many of the good parts are rejected.")
 
 
+@pytest.mark.parametrize(
+    ("limit", "told"), [(0.0005, "0.05 %"), (0.0025, "0.25 %"), (0.25, "25.0 %"), (0.29, "29.0 %")]
+)
+def test_a_limit_is_told_as_it_is_and_rates_as_finely(limit, told):
+    why = facts(rates((1, 4000), (0, 9)), Limits(limit))["why"]
+    assert f"your limit is {told}." in why
+    assert ("up to 0.14 %" in why) == (limit == 0.0005)  # the exact interval ends at 0.139 %
+
+
 def test_cards():
     texts = facts(rates((3, 300), (0, 0)), Limits())
     assert texts["escape-value"] == "1.0 %" and texts["escape-count"] == "3 of 300 defective parts"

@@ -13,15 +13,18 @@ import pytest
 from kdlnet.metrics.comparison import Comparison
 from kdlnet.metrics.flips import McNemar, find_flips
 from kdlnet.metrics.paired import Difference, paired_intervals
+from kdlnet.metrics.rates import tabulate_parts
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.shift import score_shift
 from kdlnet.metrics.table import tabulate
-from kdlnet.metrics.verdict import VerdictRule
+from kdlnet.metrics.verdict import ClassRule, VerdictRule
 from kdlnet.report.pages.comparison import comparison_page
 from kdlnet.report.pages.flips import Compared, Side
 
 from ..chromium import PROGRAM, browser
 from .made import NAMES, made_images
+
+RULE = VerdictRule.at(0.5)
 
 
 def other(images, seed=1):
@@ -35,13 +38,12 @@ def other(images, seed=1):
     ]
 
 
-def compared(a, b, names=NAMES, seeds=1):
-    rule = VerdictRule.at(0.5)
-    sides = [Side(found, [rule.verdict(image) for image in found], 0.5) for found in (a, b)]
+def compared(a, b, names=NAMES, seeds=1, rule=RULE):
+    sides = [Side(found, [rule.verdict(image) for image in found], rule) for found in (a, b)]
     pairs = [(sides[0], sides[1])] * seeds
     tables = [tuple(tabulate(side.results, len(names)) for side in pair) for pair in pairs]
     images = [f"images/{Path(image.name).name}" for image in a]
-    truths = [bool(len(image.truth_labels)) for image in a]
+    truths = tabulate_parts(a, rule, len(names)).defective.tolist()
     gains = paired_intervals(tables, names, None, 100, 0)
     result = Comparison(
         folder=Path("x"),
@@ -57,7 +59,7 @@ def compared(a, b, names=NAMES, seeds=1):
         flips=find_flips([(p[0].verdicts, p[1].verdicts) for p in pairs], truths, images),
         shifts=[score_shift(p[0].results, p[1].results, 0.5, None, 50) for p in pairs],
     )
-    return Compared(result, pairs, images, names)
+    return Compared(result, pairs, images, truths, names)
 
 
 def data_of(page):
@@ -132,12 +134,29 @@ def test_figures_and_flips_are_those_of_the_comparison(tmp_path):
     assert f"{passed} of {of}" in page
 
 
+def test_the_cards_count_as_defective_what_the_table_does(tmp_path):
+    images = made_images(tmp_path, 40)
+    rule = VerdictRule((ClassRule(0.5, min_area=150.0),))
+    subject = compared(images, other(images), rule=rule)
+    page = comparison_page(subject)
+    counts = subject.result.flips.counts
+    labelled = sum(len(image.truth_labels) > 0 for image in images)
+    of = sum(counts["defective"].values())
+    assert 0 < of < labelled
+    for count, kind in ((of, "OK"), (40 - of, "NG")):
+        verdicts = [side.verdicts for side in subject.pairs[0]]
+        bad = kind == "OK"
+        for side in verdicts:
+            hits = sum(v == kind for v, d in zip(side, subject.defective, strict=True) if d == bad)
+            assert f'<p class="count">{hits} of {count}</p>' in page
+
+
 def test_hostile_names_stay_text_and_nothing_is_loaded(tmp_path):
     images = made_images(tmp_path, 30)
     page = comparison_page(compared(images, other(images)))
     assert "<b>crack" not in page and "<i>" not in page.split("</style>")[1]
     assert "<img src=x" not in page and "\x1b" not in page and "\u202e" not in page
-    assert "default-src 'none'" in page
+    assert "default-src 'none'" in page and "<noscript>" in page
     assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", page)
 
 

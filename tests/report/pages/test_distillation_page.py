@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from kdlnet.metrics.flips import McNemar
 from kdlnet.metrics.paired import Difference
 from kdlnet.report.pages.distillation import Arm, Distilled, distillation_page
 
@@ -15,7 +17,7 @@ from .test_comparison_page import compared, other
 
 
 def arm(role, ap, curve=((1, 0.1), (2, 0.2))):
-    return Arm(role, Path(f"{role}/<b>best.pt"), ap, 0.5, 2, 90.0, curve)
+    return Arm(role, Path(f"{role}/<b>best.pt"), ap, 0.5, "test <i>", 2, 90.0, curve)
 
 
 def page(arms, comparison=None):
@@ -25,6 +27,8 @@ def page(arms, comparison=None):
 def test_gain_over_the_teacher():
     text = page([arm("Teacher", 0.25), arm("Student", 0.31)])
     assert "+0.060 over its teacher" in text and "--baseline" in text
+    assert "AP) on test &lt;i&gt; is 0.250 for the teacher" in text and "on val" not in text
+    assert text.count("AP on test &lt;i&gt;; AP50 0.500") == 2
     assert "2 epochs, 1.5 minutes" in text and "<b>best" not in text
     assert text.count('class="line s') == 2
 
@@ -35,7 +39,7 @@ def test_of_several_teachers_the_best_counts():
 
 
 def test_what_is_not_known():
-    bare = Arm("Teacher", Path("t.pt"), None, None, None, None)
+    bare = Arm("Teacher", Path("t.pt"), None, None, "", None, None)
     text = page([bare, arm("Student", 0.31, ())])
     assert "Not known" in text and "On the way" not in text
     assert page([]) and page([arm("Student", 0.2, ((1, 0.0),))])
@@ -70,3 +74,23 @@ def test_against_a_baseline_the_interval_decides(tmp_path, low, high, gain, answ
     text = page([arm("Teacher", 0.2), arm("Student", 0.2 + gain), arm("Baseline", 0.2)], found)
     assert f'<p class="answer">{answer}</p>' in text
     assert 'href="comparison/report.html"' in text
+
+
+def test_a_gain_has_the_reservations_that_compare_has(tmp_path):
+    """Verdicts that are shown to be worse, and one pair, which says nothing of other seeds."""
+    images = made_images(tmp_path, 8)
+    found = compared(images, other(images)).result
+    found.differences["ap"] = Difference(0.2, 0.23, 0.03, 0.01, 0.05)
+    arms = [arm("Teacher", 0.2), arm("Student", 0.23), arm("Baseline", 0.2)]
+    assert "this is one seed" in page(arms, found)
+    tests = {"defective": McNemar(17, 1, 0.0001), "good": McNemar(1, 2, 1.0)}
+    worse = replace(found, flips=replace(found.flips, tests=tests))
+    text = page(arms, worse)
+    assert '<p class="answer">A gain in AP, but not in the verdicts</p>' in text
+    assert 'data-tone="free"' in text and "B passes more defective parts (stopped by A al" in text
+    several = compared(images, other(images), seeds=2).result
+    several.differences["ap"] = found.differences["ap"]
+    assert "this is one seed" not in page(arms, several)
+    found.differences["ap"] = Difference(0.2, 0.23, 0.03, -1.0, 1.0)
+    alone = replace(found, reason="it rests on one image or group")
+    assert "Nothing can be told: it rests on one image or group." in page(arms, alone)

@@ -82,7 +82,25 @@ def test_nothing_at_all():
 def test_interval_tables():
     tables = interval_tables([40, 0, 3, 40])
     assert sorted(tables) == ["3", "40"]
-    ends = numbers(tables["40"], "f8").reshape(-1, 2)
-    assert len(ends) == 41 and tuple(ends[7]) == clopper_pearson(7, 40)
-    assert list(interval_tables([5, 10**9, 6])) == ["5", "6"]
+    table = {
+        name: numbers(text, "u4" if name == "count" else "f8")
+        for name, text in tables["40"].items()
+    }
+    assert table["count"].tolist() == list(range(41))
+    assert (table["low"][7], table["high"][7]) == clopper_pearson(7, 40)
+    assert list(interval_tables([5, 10**9, 6])) == ["5", str(10**9), "6"]
     assert numbers(column([70000, -1], "u2"), "u2").tolist() == [65535, 0]
+
+
+def test_intervals_of_very_many_parts_lie_between_those_that_are_kept():
+    size = 400_000
+    tables = interval_tables([size, 123_457])
+    assert sorted(tables) == ["123457", str(size)]
+    table = {
+        name: numbers(text, "u4" if name == "count" else "f8")
+        for name, text in tables[str(size)].items()
+    }
+    assert len(table["count"]) < 6_000 and set(range(2_000)) < set(table["count"].tolist())
+    for count in (0, 3, 2_011, 20_777, 199_999, 200_001, 399_990, size):
+        for name, exact in zip(("low", "high"), clopper_pearson(count, size), strict=True):
+            assert np.interp(count, table["count"], table[name]) == pytest.approx(exact, rel=1e-6)

@@ -8,10 +8,10 @@ import re
 import numpy as np
 import pytest
 
-from kdlnet.metrics.rates import measure
+from kdlnet.metrics.rates import Rate, measure
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.verdict import ClassRule, VerdictRule
-from kdlnet.report.pages import evidence
+from kdlnet.report.pages import evidence, validation
 from kdlnet.report.pages.answer import Limits, facts, live
 from kdlnet.report.pages.counting import BoxCounts, count_boxes
 from kdlnet.report.pages.evidence import pool
@@ -54,7 +54,8 @@ def test_everything_is_inside_and_names_are_text(tmp_path):
 def test_of_very_many_parts_escape_and_overkill_keep_their_intervals(tmp_path, monkeypatch):
     subject = made_subject(made_images(tmp_path, 40))
     overall = subject.result.verdicts.overall
-    monkeypatch.setattr(evidence, "_MOST_ROWS", overall.escape.of + overall.overkill.of)
+    rows = overall.escape.of + 1 + overall.overkill.of + 1  # counts from 0 on
+    monkeypatch.setattr(evidence, "_MOST_ROWS", rows)
     intervals = data_of(validation_page(subject))["intervals"]
     assert set(intervals) == {str(overall.escape.of), str(overall.overkill.of)}
 
@@ -122,6 +123,30 @@ def test_without_pictures(tmp_path):
     page = validation_page(made_subject(made_images(tmp_path)), pictures=False)
     assert data_of(page)["pictures"] is None
     assert 'id="gallery"' not in page and 'id="slider"' in page
+
+
+@pytest.mark.parametrize("pictures", [True, False])
+def test_links_lead_somewhere_and_the_need_of_a_script_is_told(tmp_path, pictures):
+    page = validation_page(made_subject(made_images(tmp_path), lots=["A", "B"] * 15), pictures)
+    links = re.findall(r'href="#([^"]+)"', page)
+    assert len(links) > 8 and all(f'id="{link}"' in page for link in links)
+    assert ("pictures" in links) == pictures
+    assert '<noscript><p class="caution small">JavaScript is off: limits' in page
+
+
+def test_definitions_are_those_of_the_figures(tmp_path):
+    """With a least area small labels make no part defective; boxes are matched at IoU 0.5."""
+    images = made_images(tmp_path)
+    rule = VerdictRule((ClassRule(0.5, min_area=150.0),))
+    sized, plain = (validation_page(made_subject(images, rule=r)) for r in (rule, None))
+    bad = measure(images, rule, NAMES).overall.escape.of
+    assert bad < sum(len(image.truth_labels) > 0 for image in images)
+    assert f"{bad} defective, {len(images) - bad} good." in sized
+    for words in ("smaller or fewer than the setting asks for", "marked defect, small ones too,"):
+        assert words in sized and words not in plain
+    for page in (sized, plain):
+        assert "half of its box" not in page and "IoU 0.5" in page
+        assert "In truth between" not in page and "<dt>Expect … to …</dt>" in page
 
 
 # ---- in a browser
@@ -213,6 +238,22 @@ def test_a_score_at_the_threshold_reaches_it(chromium, page, subject):
 
 @pytest.mark.slow
 @needs_chromium
+def test_the_browser_reads_intervals_of_very_many_parts(chromium, tmp_path, monkeypatch, subject):
+    of = 400_000
+    tables = evidence.interval_tables([of, 60])
+    monkeypatch.setattr(validation, "interval_tables", lambda sizes: tables)
+    file = tmp_path / "report.html"
+    file.write_text(validation_page(subject), encoding="utf-8")
+    chromium.open(file)
+    for count, parts in ((0, of), (2_011, of), (20_777, of), (399_990, of), (of, of), (7, 60)):
+        found = chromium.run(f"rate({count}, {parts})")
+        exact = Rate(count, parts)
+        assert found["low"] == pytest.approx(exact.low, rel=1e-6)
+        assert found["high"] == pytest.approx(exact.high, rel=1e-6)
+
+
+@pytest.mark.slow
+@needs_chromium
 def test_keys_and_the_mouse_move_the_slider(chromium, page, subject):
     chromium.open(page)
     chromium.run("byId('slider').focus()")
@@ -271,7 +312,8 @@ def test_limits_that_a_person_enters(chromium, page, subject):
         "40",
         "90",
     ]
-    for escape, overkill in (("1", ""), ("", ""), ("100", "100"), ("0.5", "2.5"), ("-1", "200")):
+    entered = (("1", ""), ("", ""), ("100", "100"), ("0.05", "2.25"), ("33.3333", "29"))
+    for escape, overkill in (*entered, ("-1", "200")):
         for name, value in (("escape", escape), ("overkill", overkill)):
             enter(chromium, f"limit-{name}", value)
         valid = [float(v) / 100 if v and 0 <= float(v) <= 100 else None for v in (escape, overkill)]
