@@ -25,7 +25,7 @@ def lay_over(
     Raises DataError where nothing is corrected.
     """
     if not corrected.images:
-        raise DataError(f"no correction can be used: {corrected.left_out[0]}")
+        raise DataError(f"no correction can be used: {_unknown(corrected.left_out[0])}")
     strange = [_unknown(problem) for problem in corrected.left_out if problem.file not in splits]
     found = {image.path: image for image in base.images}
     kept = {problem.file: problem for problem in corrected.left_out if problem.file in found}

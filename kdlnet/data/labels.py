@@ -77,7 +77,7 @@ _ADVICE = {
     "no such image": "its image is not in the list of images",
     "unsure": "an annotation that belongs to no image may be this one's",
     "labels elsewhere": "they are not where the labels of this image belong",
-    "not in the dataset": "the data.yaml of --onto lists no such image",
+    "not in the dataset": "the data.yaml of --onto lists no image of this place or content",
     "elsewhere": "it lies outside of the source: name its folder with --images",
 }
 

@@ -9,6 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from kdlnet.images.folder import files_below
 from kdlnet.utils.text import plain
@@ -16,6 +17,9 @@ from kdlnet.utils.text import plain
 IMAGE_FOLDERS = frozenset({"images", "image", "imgs", "img", "jpegimages"})
 TOOLS = {".xml": "voc", ".json": "labelme"}
 """Suffixes of other tools' label files, one an image, and what `data convert` calls them."""
+
+SUGGESTED = "? "
+"""Before the name of what a model suggests: no label until a person takes the mark away."""
 
 _MOST_FOLDERS = 200  # beside a folder of images; a place with more is no dataset's
 _COCO = (rb'"annotations"\s*:\s*\[\s*\{', rb'"categories"\s*:', rb'"images"\s*:')
@@ -39,7 +43,12 @@ def has_shapes(file: Path) -> bool:
         values = json.loads(content)
     except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(values, dict) and bool(values.get("shapes"))
+    shapes = values.get("shapes") if isinstance(values, dict) else None
+    return isinstance(shapes, list) and not all(map(_is_suggestion, shapes))
+
+
+def _is_suggestion(shape: Any) -> bool:
+    return isinstance(shape, dict) and str(shape.get("label")).startswith(SUGGESTED)
 
 
 def named_in_sets(folder: Path, images: Sequence[Path]) -> dict[Path, tuple[Path, str]]:

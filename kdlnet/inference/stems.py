@@ -60,7 +60,7 @@ def _of_folders(items: Sequence[Item]) -> Iterator[str]:
 
 def _cut(stem: str) -> str:
     folder, slash, name = stem.rpartition("/")
-    whole = os.fsencode(name)
-    if len(whole) <= _LONGEST:
-        return stem
-    return folder + slash + whole[:_LONGEST].decode(errors="ignore")
+    name = name[:_LONGEST]  # no character has less than a byte
+    while len(os.fsencode(name)) > _LONGEST:
+        name = name[:-1]
+    return folder + slash + name

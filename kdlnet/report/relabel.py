@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kdlnet.curation.formats.labelme import SUGGESTED
+from kdlnet.data.other_tools import SUGGESTED
 from kdlnet.metrics.result import Floats, ImageResult
 from kdlnet.metrics.suspects import Suspect, Suspects
 from kdlnet.utils.files import write_atomic

@@ -92,7 +92,8 @@ class Checkpoints:
         self.average.model.load_state_dict(saved.detector.state_dict())
         self.average.updates = training["updates"]
         self.optimizer.load_state_dict(training["optimizer"])
-        self.scaler.load_state_dict(training["scaler"])
+        if training["scaler"]:  # empty where float16 was not used: on another device it may be
+            self.scaler.load_state_dict(training["scaler"])
         self.validation.thresholds = dict(saved.thresholds)
         self._init = training.get("init", UNKNOWN)
         for name, value in training["state"].items():
@@ -172,7 +173,7 @@ def last_weights(resume: Path) -> Path:
 
 
 def saved_config(saved: Weights, asked: TrainConfig) -> TrainConfig:
-    """The settings of a run that can be resumed, its dataset and device as ``asked`` says they are.
+    """The settings of a run that can be resumed, its dataset and its device as ``asked`` says.
 
     Raises WeightsError when ``saved`` is no such run.
     """
@@ -189,4 +190,4 @@ def saved_config(saved: Weights, asked: TrainConfig) -> TrainConfig:
             f"{str(file)!r} was changed after the run began; a run goes on with the settings it "
             "had: undo the change, or start a new run with --config and --init"
         )
-    return at_place_of(asked if asked.data.name else own, config)
+    return at_place_of(asked, at_place_of(own, config))

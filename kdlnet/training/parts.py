@@ -264,9 +264,13 @@ def _say_what_is_rare(
 
 
 def at_place_of(place: TrainConfig, config: TrainConfig) -> TrainConfig:
-    """``config`` with its dataset where ``place`` has it, on the device of that."""
-    data = {"name": place.data.name, "root": place.data.root}
-    return config.changed(data=data, device=place.device)
+    """``config`` with its dataset and its device as ``place`` has them, if it says so."""
+    changes: dict[str, Any] = {}
+    if place.data.name:
+        changes["data"] = {"name": place.data.name, "root": place.data.root}
+    if "device" in place.model_fields_set:
+        changes["device"] = place.device
+    return config.changed(**changes)
 
 
 def with_absolute_data(config: TrainConfig) -> TrainConfig:

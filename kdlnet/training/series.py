@@ -75,15 +75,15 @@ def saved_series(folder: Path) -> tuple[TrainConfig, Series] | None:
 
 
 def resumed_series(folder: Path, asked: TrainConfig) -> tuple[TrainConfig, Series] | None:
-    """As :func:`saved_series`, the dataset where ``asked``, if it names one, says that it is now.
+    """As :func:`saved_series`, with the dataset and the device that ``asked`` names, if it does.
 
     Each training of the series sees to it that the images there are the same.
     """
     found = saved_series(folder)
     if found is not None:
         require_alone(_ONE)
-    if found is None or not asked.data.name:
-        return found
+    if found is None:
+        return None
     return with_data_found_again(at_place_of(asked, found[0])), found[1]
 
 

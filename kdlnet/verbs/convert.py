@@ -17,7 +17,12 @@ from typing import Any
 from kdlnet.curation.corrections import lay_over
 from kdlnet.curation.exports import EXPORTERS
 from kdlnet.curation.formats import IMPORTERS, ONE_FILE, OPTIONS_OF, READS
-from kdlnet.curation.formats.imported import ImportOptions, ImportResult, leave_out_partial
+from kdlnet.curation.formats.imported import (
+    ImportOptions,
+    ImportResult,
+    leave_out_partial,
+    without_doubts,
+)
 from kdlnet.curation.formats.unread import not_read
 from kdlnet.curation.formats.yolo import splits_of
 from kdlnet.curation.placement import Placement, place_images, read_lists
@@ -83,7 +88,7 @@ def convert(
     options = options or ImportOptions()
     if onto is None:
         imported, roots = read_source(format, source, out, options)
-        imported = imported if keep_partial else leave_out_partial(imported)
+        imported = without_doubts(imported) if keep_partial else leave_out_partial(imported)
     else:
         imported, roots = _corrected(format, source, out, options, onto, keep_partial)
     listed = read_lists(roots, splits, imported) if splits else None
@@ -114,9 +119,10 @@ def _corrected(
         raise DataError(f"--onto {str(onto)!r} does not exist: give a data.yaml or its folder")
     splits = splits_of(_absolute(onto))
     found, _ = read_source(format, source, out, replace(options, among=tuple(splits)))
+    labelled = {image.path for image in found.images} | {each.file for each in found.left_out}
     found = found if keep_partial else leave_out_partial(found)
-    labelled = frozenset(image.path for image in found.images)
-    base, roots = read_source("yolo", onto, out, ImportOptions(labelled=labelled))
+    base, roots = read_source("yolo", onto, out, ImportOptions(labelled=frozenset(labelled)))
+    base = without_doubts(base)
     base = base if keep_partial else leave_out_partial(base)
     return lay_over(base, found, splits), roots
 

@@ -17,6 +17,7 @@ from kdlnet.curation.formats.imported import (
     ImportResult,
     leave_out_partial,
     leave_out_unannotated,
+    without_doubts,
 )
 from kdlnet.curation.placement import place_images, read_lists
 from kdlnet.curation.splits import grouped_split
@@ -63,7 +64,7 @@ def prepare(
     whole = _as_published(found, entry.names)
     if entry.expected is not None and entry.expected.good == 0:
         whole = leave_out_unannotated(whole)
-    imported = whole if keep_partial else leave_out_partial(whole)
+    imported = without_doubts(whole) if keep_partial else leave_out_partial(whole)
     _check_classes(name, folder, imported, entry.names)
     if splits:
         listed = read_lists(roots, splits, imported)

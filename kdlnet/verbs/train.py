@@ -32,7 +32,7 @@ def train(
 
     What ``config`` was not given is chosen from the dataset, see docs/defaults.md.
     ``resume`` is a run folder or its last.pt: the run goes on there with its own config, its
-    dataset, if ``config`` names one, where that says: it may have been moved since. ``init``
+    dataset and its device, if ``config`` names them, as that says: they may be others now. ``init``
     are weights to start from. ``final`` is a run whose settings ``config`` has: it is repeated on
     train and val together, its thresholds are kept, and the new run begins where it began, unless
     ``init`` says otherwise, see :func:`~kdlnet.training.final.repeated`. Several processes that

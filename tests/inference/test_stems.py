@@ -64,3 +64,9 @@ def test_frames_of_videos_are_named_as_they_come() -> None:
     assert named == ["a/000000", "a/000001", "a/000000-2", "a/000001-2"]
     live = Stems(())
     assert live.named(replace(frames[1], index=7)).stem == "a/000001"
+
+
+def test_a_long_name_that_is_no_utf_8_keeps_its_characters() -> None:
+    name = "\udcff" * 250
+    assert Stems(()).named(made(0, name, 0.1)).stem == name[:230]
+    assert Stems(()).named(made(0, "a/" + "\u00fc" * 200, 0.1)).stem == "a/" + "\u00fc" * 115

@@ -203,5 +203,5 @@ def test_a_class_in_one_image_may_be_anywhere(groups: list[int] | None) -> None:
     assert found.per_class["y"].reason == "it rests on one image or group"
     ap = found.overall["ap"]
     # The mean is that of two classes: of x nothing differs, of y anything from -1 to 1 is possible.
-    assert (ap.difference, ap.high, ap.shown) == (0.5, pytest.approx(0.5, abs=0.6), False)
-    assert ap.low <= -0.5
+    assert (ap.difference, ap.shown) == (0.5, False)
+    assert ap.low <= -0.5 and ap.high >= 0.5  # a class that differs by -1, or by 1

@@ -227,6 +227,10 @@ def test_resume_takes_the_device_that_is_there_now(
     moved = config.changed(device="cuda:7")
     assert checkpoints.saved_config(load_weights(finished.last), moved).device == "cuda:7"
     assert checkpoints.saved_config(load_weights(finished.last), config).device == "cpu"
+    only = build_config({"data": {"name": config.data.name}})  # says nothing of the device
+    assert checkpoints.saved_config(load_weights(finished.last), only).device == "cpu"
+    only = build_config({"device": "cuda:7"})
+    assert checkpoints.saved_config(load_weights(finished.last), only).device == "cuda:7"
     with pytest.raises(ConfigError, match="cuda:7"):
         train(moved, resume=finished.path)
 

@@ -238,10 +238,24 @@ def test_an_image_that_was_renamed_without_its_annotation_is_no_good_part(source
     good = 0 if format == "coco" else 1  # what COCO does not list is left out
     assert (report.good, report.boxes, report.left_out["unsure"]) == (good, 1, 1)
     assert "unsure" not in report.dropped
-    (line,) = [line for line in report.warnings if "--keep-partial" in line]
+    (line,) = [line for line in report.warnings if "belong to no image" in line]
     assert line.startswith(f"1 of {good + 2} images have no label and are left out, first 'a.png'")
+    assert line.endswith("or delete it if the image is gone")
     kept = convert(format, source, source.parent / "kept", keep_partial=True)
-    assert kept.good == good + 1
+    assert kept.good == good + 1 and "unsure" not in kept.dropped
+    (line,) = [line for line in kept.warnings if "belong to no image" in line]
+    assert line.startswith(f"1 of {good + 2} images have no label and are taken as good")
+
+
+def test_an_annotation_that_stays_behind_does_not_find_a_namesake_in_another_lot(tmp_path):
+    """a/1 was renamed; b/1 is a good part of a lot that numbers alike."""
+    for name in ("a/1_new", "a/2", "b/1", "b/2"):
+        save_image(tmp_path / f"set/{name}.png", H, W)
+    for name in ("1", "2"):
+        labelme(tmp_path / "set/a", shape("rectangle", [[1, 2], [9, 8]]), name=name)
+    report = convert("labelme", tmp_path / "set", tmp_path / "out")
+    assert (report.boxes, report.good) == (1, 2)  # b/1 and b/2
+    assert report.left_out == {"no image": 1, "unsure": 1}
 
 
 def test_a_lost_annotation_without_a_box_makes_no_doubt(source):
@@ -250,10 +264,11 @@ def test_a_lost_annotation_without_a_box_makes_no_doubt(source):
     assert boxes_of(source, "voc")[1].good == 1
 
 
-def test_where_no_annotation_of_its_folder_has_an_image_all_are_in_doubt(source):
+def test_a_file_that_no_image_lies_near_makes_no_doubt(source):
     save_xml(source / "b.xml", [("dent", 2, 3, 9, 8)])
     save_xml(source / "xml/before.xml", [("dent", 2, 3, 9, 8)])
-    assert boxes_of(source, "voc")[1].left_out == {"no image": 1, "unsure": 1}
+    report = boxes_of(source, "voc")[1]
+    assert (report.left_out, report.good) == ({"no image": 1}, 1)
 
 
 def test_an_image_that_a_differently_named_xml_names_is_not_taken_as_good(source):

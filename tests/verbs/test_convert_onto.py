@@ -129,4 +129,48 @@ def test_wrong_corrections_get_one_line(parts: Path, tmp_path: Path) -> None:
     correct(tmp_path / "s/a.json", image, ("? scratch", BOX))
     fails(r"no correction can be used: .*a\.png: partial: .*suggestion not decided")
     correct(tmp_path / "s/a.json", tmp_path / "gone.png", ("scratch", BOX))
-    fails(r"no correction can be used: .*a\.json: no image")
+    fails(r"no correction can be used: .*a\.json: not in the dataset")
+
+
+def test_a_correction_goes_to_no_namesake(parts: Path, tmp_path: Path) -> None:
+    """The image of the correction is gone; val has another of its name."""
+    image = parts / "images/train/a.png"
+    (tmp_path / "s").mkdir()
+    correct(tmp_path / "s/a.json", image, ("scratch", BOX))
+    correct(tmp_path / "s/b.json", parts / "images/train/b.png", ("scratch", BOX))
+    save_image(parts / "images/val/a.png", 40, 60)
+    image.unlink()
+    report = convert("labelme", tmp_path / "s", tmp_path / "mended", onto=parts)
+    assert report.left_out == {"not in the dataset": 1}
+    assert labels_of(tmp_path / "mended")["a"] == ("val", [], 0)
+
+
+def test_corrections_are_laid_over_what_earlier_ones_gave(parts: Path, tmp_path: Path) -> None:
+    """Two people corrected one val; the second's files lead to the images of the first dataset."""
+    images = parts / "images/train"
+    for number, name in enumerate("abc"):  # all of other bytes
+        save_image(images / f"{name}.png", 40, 60, number)
+    correct(tmp_path / "one/a.json", images / "a.png", ("scratch", BOX))
+    correct(tmp_path / "two/b.json", images / "b.png", ("scratch", BOX))
+    convert("labelme", tmp_path / "one", tmp_path / "first", onto=parts)
+    report = convert("labelme", tmp_path / "two", tmp_path / "second", onto=tmp_path / "first")
+    found = labels_of(tmp_path / "second")
+    assert (found["a"], found["b"], report.left_out) == (("train", [0], 0), ("train", [0], 0), {})
+    (images / "b.png").unlink()
+    save_image(images / "b.png", 40, 60, 9)  # no more the image that the dataset has
+    with pytest.raises(DataError, match="not in the dataset"):
+        convert("labelme", tmp_path / "two", tmp_path / "third", onto=tmp_path / "first")
+
+
+def test_what_nobody_corrected_stays_as_it_was(parts: Path, tmp_path: Path) -> None:
+    """A suggestion beside a good part, a label without an image beside parts without a label."""
+    images = parts / "images/train"
+    correct(images / "c.json", images / "c.png", ("? scratch", BOX))
+    correct(images / "a.json", images / "a.png", ("scratch", BOX))
+    label_path(images / "b.png").unlink()
+    (parts / "labels/train/before.txt").write_text(ROW)
+    report = convert("labelme", images, tmp_path / "mended", onto=parts)
+    found = labels_of(tmp_path / "mended")
+    assert [found[name][1] for name in "abc"] == [[0], [], []] and report.left_out == {}
+    told = "\n".join(report.warnings)
+    assert "keep their old labels" in told and "'b.png', though labels in 'before.txt'" in told

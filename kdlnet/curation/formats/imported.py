@@ -113,7 +113,7 @@ def doubt_good_parts(
 
     ``lost`` have something drawn and no image, as where an image was renamed without its file;
     ``file_of`` is the file of each image that has one. In doubt are the images without one beside
-    a lost file and in the folders that its folder serves; all of them where it serves none.
+    a lost file and in the folders that its folder serves; where there are none, those below it.
     """
     bare: dict[Path, list[Path]] = defaultdict(list)
     for image in imported.images:
@@ -125,7 +125,8 @@ def doubt_good_parts(
     suspects: dict[Path, list[Path]] = defaultdict(list)
     for file in lost:
         near = {file.parent, *serves.get(file.parent, ())} & bare.keys()
-        for folder in near if near or file.parent in serves else bare:
+        below = (folder for folder in bare if folder.is_relative_to(file.parent))
+        for folder in near or below:
             suspects[folder].append(file)
     images = [
         replace(image, problems=(*image.problems, unsure(files[0], len(files))))
@@ -175,5 +176,21 @@ def _lines(doubts: Sequence[tuple[Path, Path]], images: int) -> Iterator[str]:
         yield (
             f"{len(doubts)} of {images} images have no label and are left out, first "
             f"{image.name!r}: labels in {file.name!r} belong to no image and may be theirs; "
-            "correct the names, or keep them as good parts with --keep-partial"
+            "give that file the name of its image, or delete it if the image is gone"
         )
+
+
+def without_doubts(imported: ImportResult) -> ImportResult:
+    """With the images that :func:`doubt_good_parts` doubts as good parts, which is told."""
+    images, doubts = [], []
+    for image in imported.images:
+        sure = [problem for problem in image.problems if problem.reason != _UNSURE]
+        doubts += [(image.path, p.file) for p in image.problems if p.reason == _UNSURE]
+        images.append(replace(image, problems=tuple(sure)))
+    lines = [
+        f"{len(doubts)} of {len(images)} images have no label and are taken as good, first "
+        f"{image.name!r}, though labels in {file.name!r} belong to no image and may be theirs: "
+        "give that file the name of its image, or delete it if the image is gone"
+        for image, file in doubts[:1]
+    ]
+    return replace(imported, images=images, warnings=(*imported.warnings, *lines))

@@ -33,12 +33,10 @@ from kdlnet.curation.formats.shapes import (
     outline_of,
 )
 from kdlnet.data.labels import LabelProblem
+from kdlnet.data.other_tools import SUGGESTED
 from kdlnet.errors import DataError
 from kdlnet.utils.text import plain
 from kdlnet.utils.words import counted
-
-SUGGESTED = "? "
-"""Before the name of what a model suggests: no label until a person takes the mark away."""
 
 _FLAT = {"line": LINE, "linestrip": LINE, "point": POINTS, "points": POINTS}
 _LOST = ("no image", "only embedded")  # why a file that was read has no image
@@ -87,7 +85,7 @@ def import_labelme(source: Path, options: ImportOptions) -> ImportResult:
 
     Raises DataError when there is no LabelMe file or two speak of the same image.
     """
-    index = ImageIndex(options.images or source, options.among)
+    index = ImageIndex(options.images or source, options.among, homely=True)
     by_stem: dict[str, list[Path]] = defaultdict(list)
     for image in index.files:
         by_stem[plain(image.stem)].append(image)

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from kdlnet.data.digest import copies
 from kdlnet.data.labels import LabelProblem
 from kdlnet.errors import DataError
 from kdlnet.images.folder import files_below, images_below
@@ -19,11 +20,20 @@ from kdlnet.utils.text import plain
 
 
 class ImageIndex:
-    """The image files below a folder, or those that are given."""
+    """The image files below a folder, or ``among`` them those of a dataset, wherever they lie.
 
-    def __init__(self, root: Path, files: Iterable[Path] | None = None) -> None:
+    ``homely``: each annotation is of one image, so that those beside it tell in which folders that
+    may lie. A name belongs to an image of a dataset if its folder is called alike, too; what it
+    leads to may be a copy of the image, as where the dataset was itself written from another.
+    """
+
+    def __init__(
+        self, root: Path, among: Iterable[Path] | None = None, *, homely: bool = False
+    ) -> None:
         self.root = root
-        self.files = list(images_below(root) if files is None else files)
+        self.files = list(images_below(root) if among is None else among)
+        self._homely = homely and among is None
+        self._least = 1 if among is None else 2  # last parts of a name that have to agree
         self._known = set(self.files)
         self._by_name: dict[str, list[Path]] = defaultdict(list)
         for file in self.files:
@@ -36,17 +46,23 @@ class ImageIndex:
         to a file from the annotation or from the root is that file; so is one
         that does from the folder from which most names of the annotation's folder do. Any other
         is found by its last parts among the files that no name leads to, so that an image which
-        is missing is never taken for one of the same name in another folder.
+        is missing is never taken for one of the same name in another folder. ``homely`` names stay
+        in the folders that other names of the annotation's folder lead straight to.
         """
         found = [self._exact(name, near) for name, near in wanted]
+        homes: dict[Path, set[Path]] = defaultdict(set)
+        for file, (_, near) in zip(found, wanted, strict=True):
+            if self._homely and isinstance(file, Path):
+                homes[near].add(file.parent)
         bases = self._bases([pair for pair, file in zip(wanted, found, strict=True) if not file])
         for position, (name, near) in enumerate(wanted):
             if found[position] is None and near in bases:
-                found[position] = self._from(bases[near], name)
+                file = self._from(bases[near], name)
+                found[position] = file if file in self._at_home([file], homes[near]) else None
         taken = {file for file in found if isinstance(file, Path)}
-        for position, (name, _) in enumerate(wanted):
+        for position, (name, near) in enumerate(wanted):
             if found[position] is None:
-                found[position] = self._alike(name, taken)
+                found[position] = self._alike(name, taken, homes[near])
         claims: dict[Path | str | None, set[str]] = defaultdict(set)
         for file, (name, _) in zip(found, wanted, strict=True):
             if isinstance(file, Path) and file not in taken:
@@ -71,7 +87,11 @@ class ImageIndex:
                 file = Path(os.path.normpath(folder / written))
                 if file in self._known:
                     return file
-                outside |= not file.is_relative_to(self.root) and _is_image(file)
+                if not file.is_relative_to(self.root) and _is_image(file):
+                    outside = True
+                    copied = self._least > 1 and copies(self._by_name[plain(file.name)], [file])
+                    if copied:
+                        return copied[0][0]
         return "elsewhere" if outside else None
 
     def _bases(self, names: Iterable[tuple[str, Path]]) -> dict[Path, Path]:
@@ -101,10 +121,20 @@ class ImageIndex:
                 return file
         return None
 
-    def _alike(self, name: str, taken: set[Path]) -> Path | str:
+    @staticmethod
+    def _at_home(files: Sequence[Path | None], homes: set[Path]) -> list[Path]:
+        return [file for file in files if file and (not homes or file.parent in homes)]
+
+    def _alike(self, name: str, taken: set[Path], homes: set[Path]) -> Path | str:
         parts = _parts(name)
         candidates = self._by_name[parts[-1]] if parts else []
-        best = [file for file in most_alike(name, candidates) if file not in taken]
+        candidates = self._at_home(candidates, homes)
+        least = min(self._least, len(parts))
+        best = [
+            file
+            for file in most_alike(name, candidates)
+            if file not in taken and _common_end(file, parts) >= least
+        ]
         return best[0] if len(best) == 1 else "ambiguous" if best else "no image"
 
 
