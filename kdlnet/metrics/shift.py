@@ -26,7 +26,8 @@ class ScoreShift:
     ``mean`` (B minus A) has the interval ``low`` to ``high`` (None where there is a ``reason``),
     ``quartiles`` are those of the same differences. ``threshold_b`` finds as many true boxes as A
     at ``threshold_a``, and of such thresholds is the nearest to that (None where B never finds so
-    many); ``found_a`` and ``found_b`` are at these, as are the false calls. ``carried`` and
+    many, or where there is a ``reason``); ``found_a`` and ``found_b`` are at these, as are the
+    false calls. ``carried`` and
     ``carried_false`` are what B finds and calls at A's threshold.
     """
 
@@ -59,6 +60,8 @@ class ScoreShift:
         first = f"B scores the same boxes {side} {interval}"
         if abs(self.mean) < _SMALL or self.low <= 0 <= self.high:
             return f"{first}: no shift that matters"
+        if self.threshold_b is None and self.reason is not None:
+            return f"{first}; no threshold for B: {self.reason}"
         if self.threshold_b is None:
             return f"{first}; at no threshold does it find the {self.found_a} boxes that A finds"
         return (

@@ -35,6 +35,7 @@ from kdlnet.utils.words import counted
 __all__ = ["ClassDifference", "Comparison", "Difference", "McNemar", "compare"]
 
 _FEWEST_ROUNDS = 100
+_APART = "A's thresholds by class lie too far apart to move together"
 
 
 def compare(
@@ -122,8 +123,14 @@ def _shift(a: Measured, b: Measured, groups: Sequence[int], rounds: int, seed: i
     top, lowest = float(thresholds.max()), float(thresholds.min())
     one, two = ([_lifted(result, thresholds, top) for result in side.results] for side in (a, b))
     found = score_shift(one, two, top, groups, rounds, seed)
-    threshold_b = None if found.threshold_b is None else lowest + (found.threshold_b - top)
-    return replace(found, threshold_a=lowest, threshold_b=threshold_b)
+    found = replace(found, threshold_a=lowest)
+    if found.threshold_b is None:
+        return found
+    threshold_b = lowest + (found.threshold_b - top)
+    if threshold_b > 0:
+        return replace(found, threshold_b=threshold_b)
+    reason = found.reason or _APART
+    return replace(found, threshold_b=None, found_b=None, false_b=None, reason=reason)
 
 
 def _lifted(result: ImageResult, thresholds: Floats, top: float) -> ImageResult:

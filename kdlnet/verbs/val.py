@@ -10,6 +10,7 @@ from pathlib import Path
 
 from kdlnet.curation.groups import lots_of
 from kdlnet.data.catalog import find_dataset
+from kdlnet.data.digest import images_digest
 from kdlnet.data.folders import image_folders
 from kdlnet.events import Listener, Message, ignore
 from kdlnet.images.contract import Seeing, TileChoice
@@ -117,6 +118,7 @@ def validate(
     contract = parts[0].dataset.preprocess
     names = names_of([part.images for part in parts])
     paths = [path for part in parts for path in part.dataset.paths]
+    digest = images_digest(paths)
     groups = groups_of(names, paths, group_by, Path(data) if folds else None, on_event)
     lots = _lots(parts, lot_by)
     title = Path(data).absolute().name if folds else parts[0].info.name
@@ -165,7 +167,7 @@ def validate(
         folds=each_fold(parts, found, max_detections) if folds else [],
         drift=drifts,
     )
-    _write(result, results, errors, runtime, lots, pictures, on_event)
+    _write(result, results, errors, runtime, lots, digest, pictures, on_event)
     return result
 
 
@@ -175,6 +177,7 @@ def _write(
     errors: Errors,
     runtime: Runtime,
     lots: list[str] | None,
+    digest: str,
     pictures: bool,
     on_event: Listener,
 ) -> None:
@@ -190,6 +193,7 @@ def _write(
         calibration=runtime.calibration,
         lots=lots,
         limits=limits_of(runtime.calibration),
+        digest=digest,
     )
     write_report(result.folder, subject, pictures, on_event)
 

@@ -52,20 +52,24 @@ class Bar:
     end: float
 
 
-def state(rate: Rate, limit: float | None) -> State:
-    """A limit is met, or broken, when the whole interval says so; ``open`` is in between."""
+def state(rate: Rate, limit: float | None, fitted: bool = False) -> State:
+    """A limit is met, or broken, when the whole interval says so; ``open`` is in between.
+
+    ``fitted``: the parts chose several thresholds, which suit them better than other parts. The
+    interval does not know that and proves no limit.
+    """
     if limit is None:
         return "free"
     if not rate.of:
         return "unknown"
     if rate.high <= limit:
-        return "met"
+        return "open" if fitted else "met"
     return "broken" if rate.low > limit else "open"
 
 
-def facts(rates: Mapping[str, Rate], limits: Limits) -> dict[str, str]:
+def facts(rates: Mapping[str, Rate], limits: Limits, fitted: bool = False) -> dict[str, str]:
     """Texts by the id of their place on the page. ``rates``: escape, overkill, unsure."""
-    texts = {"answer": _answer(rates, limits), "why": _why(rates, limits)}
+    texts = {"answer": _answer(rates, limits, fitted), "why": _why(rates, limits, fitted)}
     for name, rate in rates.items():
         texts[f"{name}-value"] = percent(rate.value) if rate.of else "not known"
         texts[f"{name}-count"] = f"{rate.count} of {rate.of} {_THINGS[name]}"
@@ -73,9 +77,9 @@ def facts(rates: Mapping[str, Rate], limits: Limits) -> dict[str, str]:
     return texts
 
 
-def tone(rates: Mapping[str, Rate], limits: Limits) -> str:
+def tone(rates: Mapping[str, Rate], limits: Limits, fitted: bool = False) -> str:
     """What colours the answer: ``free``, ``met``, ``open`` or ``broken``."""
-    states = _states(rates, limits)
+    states = _states(rates, limits, fitted)
     if "broken" in states:
         return "broken"
     if "open" in states or "unknown" in states:
@@ -99,25 +103,27 @@ def _half(limits: Limits) -> bool:
     return (limits.escape is None) != (limits.overkill is None)
 
 
-def _states(rates: Mapping[str, Rate], limits: Limits) -> list[State]:
-    return [state(rates["escape"], limits.escape), state(rates["overkill"], limits.overkill)]
+def _states(rates: Mapping[str, Rate], limits: Limits, fitted: bool) -> list[State]:
+    pairs = [(rates["escape"], limits.escape), (rates["overkill"], limits.overkill)]
+    return [state(rate, limit, fitted) for rate, limit in pairs]
 
 
-def _answer(rates: Mapping[str, Rate], limits: Limits) -> str:
+def _answer(rates: Mapping[str, Rate], limits: Limits, fitted: bool) -> str:
     free = "That depends on your limits"
-    if _half(limits) and "met" in _states(rates, limits):
+    if _half(limits) and "met" in _states(rates, limits, fitted):
         return "Not yet: one limit is missing"
-    return {"broken": "No", "open": "Not proven", "met": "Yes", "free": free}[tone(rates, limits)]
+    answers = {"broken": "No", "open": "Not proven", "met": "Yes", "free": free}
+    return answers[tone(rates, limits, fitted)]
 
 
-def _why(rates: Mapping[str, Rate], limits: Limits) -> str:
+def _why(rates: Mapping[str, Rate], limits: Limits, fitted: bool) -> str:
     if limits.escape is None and limits.overkill is None:
         return _ASK
     pairs = [("escape", limits.escape), ("overkill", limits.overkill)]
-    return " ".join(_reason(name, rates[name], limit) for name, limit in pairs)
+    return " ".join(_reason(name, rates[name], limit, fitted) for name, limit in pairs)
 
 
-def _reason(name: str, rate: Rate, limit: float | None) -> str:
+def _reason(name: str, rate: Rate, limit: float | None, fitted: bool) -> str:
     happens = _HAPPENS[name]
     if not rate.of:
         return _WITHOUT[name]
@@ -126,12 +132,14 @@ def _reason(name: str, rate: Rate, limit: float | None) -> str:
     digits = digits_of(limit)
     high, low = percent(rate.high, digits), percent(rate.low, digits)
     allowed = f"your limit is {percent(limit, digits)}"
-    if rate.high <= limit:
+    if rate.high <= limit and not fitted:
         return f"At most {high} {happens}; {allowed}."
     if rate.low > limit:
         return f"At least {low} {happens}; {allowed}."
-    so_few = f"so few parts leave room for up to {high}"
-    return f"{percent(rate.value, digits)} {happens} here, but {so_few}; {allowed}."
+    but = f"so few parts leave room for up to {high}"
+    if rate.high <= limit:
+        but = "the scores for each kind of defect were chosen on these parts: ask others"
+    return f"{percent(rate.value, digits)} {happens} here, but {but}; {allowed}."
 
 
 def _range(rate: Rate) -> str:

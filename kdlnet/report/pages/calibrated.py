@@ -30,6 +30,11 @@ def chosen_on(calibration: Mapping[str, Any]) -> tuple[str, str] | None:
     return (data, split) if isinstance(data, str) and isinstance(split, str) else None
 
 
+def chose(calibration: Mapping[str, Any], digest: str) -> bool:
+    """Whether the images of ``digest`` chose the thresholds, wherever these lie."""
+    return bool(digest) and _part(calibration, "chosen_on").get("digest") == digest
+
+
 def words_of(calibration: Mapping[str, Any]) -> str:
     """One sentence for the reader, "" where no calibration chose."""
     place = chosen_on(calibration)

@@ -10,7 +10,7 @@ from kdlnet import __version__
 from kdlnet.metrics.evaluation import EvalResult
 from kdlnet.metrics.rates import Rate, parts_needed, provable
 from kdlnet.report.pages.answer import bar, facts, state, tone
-from kdlnet.report.pages.calibrated import chosen_on, words_of
+from kdlnet.report.pages.calibrated import words_of
 from kdlnet.report.pages.subject import Subject
 from kdlnet.report.pages.words import counted, told_apart, visible
 
@@ -30,9 +30,11 @@ def first_screen(subject: Subject) -> dict[str, Any]:
         "lead": f"It judged {counted(bad + good, 'part')}, one picture each: {bad or 'none'} "
         f"defective, {good or 'none'} good.",
         "foot": f"Made by kdlnet {__version__}. This file needs no network and sends nothing.",
-        "facts": facts(rates, limits),
-        "tone": tone(rates, limits),
-        "states": {name: state(rate, allowed[name]) for name, rate in rates.items()},
+        "facts": facts(rates, limits, subject.fitted),
+        "tone": tone(rates, limits, subject.fitted),
+        "states": {
+            name: state(rate, allowed[name], subject.fitted) for name, rate in rates.items()
+        },
         "bars": {name: bar(rate, allowed[name]) for name, rate in rates.items()},
         "asks": subject.rule.asks,
         "sized": subject.sized,
@@ -61,7 +63,7 @@ def _cautions(subject: Subject) -> list[str]:
             "These parts helped to choose the model, so that new parts may do worse. The test set "
             "gives the fairer answer."
         )
-    if chosen_on(subject.calibration) == (subject.result.data, subject.result.split):
+    if subject.chosen:
         lines.append(
             "The setting was chosen on these very parts and does better on them than on new ones: "
             "measure on a set that had no say."

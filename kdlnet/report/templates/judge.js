@@ -118,43 +118,47 @@ const WITHOUT = {
   unsure: "This set has no part.",
 };
 
-function stateOf(found, limit) {
+// `fitted`: these parts chose several thresholds, so that their intervals prove no limit.
+function stateOf(found, limit, fitted) {
   if (limit === null) return "free";
   if (!found.of) return "unknown";
-  return found.high <= limit ? "met" : found.low > limit ? "broken" : "open";
+  return found.high <= limit ? (fitted ? "open" : "met") : found.low > limit ? "broken" : "open";
 }
 
 // One limit alone says nothing: a model that rejects everything lets no defect pass.
 const halfOf = (limits) => (limits.escape === null) !== (limits.overkill === null);
 
-function toneOf(rates, limits) {
-  const states = ["escape", "overkill"].map((name) => stateOf(rates[name], limits[name]));
+function toneOf(rates, limits, fitted) {
+  const states = ["escape", "overkill"].map((name) => stateOf(rates[name], limits[name], fitted));
   if (states.includes("broken")) return "broken";
   if (states.includes("open") || states.includes("unknown")) return "open";
   if (!states.includes("met")) return "free";
   return halfOf(limits) ? "open" : "met";
 }
 
-function reason(name, found, limit) {
+function reason(name, found, limit, fitted) {
   const happens = HAPPENS[name];
   if (!found.of) return WITHOUT[name];
   if (limit === null) return `No limit was given for how many ${happens}.`;
   const digits = digitsOf(limit), allowed = `your limit is ${percent(limit, digits)}`;
   const [low, value, high] = [found.low, found.value, found.high].map((share) => percent(share, digits));
-  if (found.high <= limit) return `At most ${high} ${happens}; ${allowed}.`;
+  if (found.high <= limit && !fitted) return `At most ${high} ${happens}; ${allowed}.`;
   if (found.low > limit) return `At least ${low} ${happens}; ${allowed}.`;
-  return `${value} ${happens} here, but so few parts leave room for up to ${high}; ${allowed}.`;
+  const but = found.high <= limit
+    ? "the scores for each kind of defect were chosen on these parts: ask others"
+    : `so few parts leave room for up to ${high}`;
+  return `${value} ${happens} here, but ${but}; ${allowed}.`;
 }
 
-function factsOf(rates, limits) {
+function factsOf(rates, limits, fitted) {
   const none = limits.escape === null && limits.overkill === null;
   const answers = { broken: "No", open: "Not proven", met: "Yes", free: "That depends on your limits" };
-  const kept = ["escape", "overkill"].some((name) => stateOf(rates[name], limits[name]) === "met");
+  const kept = ["escape", "overkill"].some((name) => stateOf(rates[name], limits[name], fitted) === "met");
   const texts = {
-    answer: halfOf(limits) && kept ? "Not yet: one limit is missing" : answers[toneOf(rates, limits)],
+    answer: halfOf(limits) && kept ? "Not yet: one limit is missing" : answers[toneOf(rates, limits, fitted)],
     why: none
       ? "Enter how many defective parts may pass and how many good parts may be rejected, and this page answers yes or no."
-      : ["escape", "overkill"].map((name) => reason(name, rates[name], limits[name])).join(" "),
+      : ["escape", "overkill"].map((name) => reason(name, rates[name], limits[name], fitted)).join(" "),
   };
   for (const [name, found] of Object.entries(rates)) {
     texts[`${name}-value`] = found.of ? percent(found.value) : "not known";

@@ -145,15 +145,16 @@ function state() {
   const found = verdicts(ng, ask), counts = countBoxes(ng);
   const total = { found: 0, missed: 0, extra: 0 };
   counts.forEach((row) => Object.keys(total).forEach((name) => { total[name] += row[name]; }));
-  return { found, counts, total, upper: Float32Array.from(ng), rates: ratesOf(found) };
+  const fitted = set.chosen && !(sameAll(ng) && sameAll(ask));
+  return { found, counts, total, fitted, upper: Float32Array.from(ng), rates: ratesOf(found) };
 }
 
 function update() {
   const now = state();
-  for (const [id, text] of Object.entries(factsOf(now.rates, limits))) byId(id).textContent = text;
-  byId("verdict").dataset.tone = toneOf(now.rates, limits);
+  for (const [id, text] of Object.entries(factsOf(now.rates, limits, now.fitted))) byId(id).textContent = text;
+  byId("verdict").dataset.tone = toneOf(now.rates, limits, now.fitted);
   for (const name of ["escape", "overkill", "unsure"]) {
-    byId(`card-${name}`).dataset.tone = name === "unsure" ? "free" : stateOf(now.rates[name], limits[name]);
+    byId(`card-${name}`).dataset.tone = name === "unsure" ? "free" : stateOf(now.rates[name], limits[name], now.fitted);
     scaleOf(name, now.rates[name], name === "unsure" ? null : limits[name]);
   }
   byId("card-unsure").hidden = ask.every((value, label) => value === ng[label]);

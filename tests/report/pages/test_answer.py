@@ -43,6 +43,17 @@ def test_answers(escape, overkill, limits, answer):
     assert facts(rates(escape, overkill), limits)["answer"] == answer
 
 
+def test_thresholds_chosen_on_the_same_parts_prove_no_limit_and_break_one_all_the_same():
+    good, limits = rates((0, 400), (0, 400)), Limits(0.01, 0.01)
+    texts = facts(good, limits, fitted=True)
+    assert texts["answer"] == "Not proven" and tone(good, limits, fitted=True) == "open"
+    assert texts["why"].startswith(
+        "0.0 % of the defective parts pass here, but the scores for each kind of defect were "
+        "chosen on these parts: ask others; your limit is 1.0 %."
+    )
+    assert facts(rates((90, 300), (0, 400)), limits, fitted=True)["answer"] == "No"
+
+
 def test_reasons_name_what_decides():
     why = facts(rates((3, 300), (0, 0)), Limits(0.01, 0.02))["why"]
     assert why == (

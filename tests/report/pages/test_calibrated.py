@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from kdlnet.metrics.verdict import ClassRule, VerdictRule
 from kdlnet.report.pages.answer import Limits
 from kdlnet.report.pages.calibrated import chosen_on, limits_of, words_of
 from kdlnet.report.pages.validation import validation_page
@@ -38,9 +39,28 @@ def test_where_it_was_chosen(tmp_path):
     assert chosen_on(record) == ("made <i>", "test") and chosen_on({"data": 3}) is None
     assert words_of({}) == ""
     images = made_images(tmp_path, 9)
-    page = validation_page(made_subject(images, calibration=record))
+    record["chosen_on"]["digest"] = "3f"
+    page = validation_page(made_subject(images, calibration=record, digest="3f"))
     assert "It was chosen on made &lt;i&gt;, test." in page
     assert "measure on a set that had no say" in page
-    elsewhere = {"data": "made <i>", "chosen_on": {"split": "val"}}
-    other = validation_page(made_subject(images, calibration=elsewhere))
+    other = validation_page(made_subject(images, calibration=record, digest="4a"))
     assert "no say" not in other
+
+
+@pytest.mark.parametrize(
+    ("rule", "digest", "answer"),
+    [
+        (VerdictRule((ClassRule(0.5), ClassRule(0.6), ClassRule(0.7))), "3f", "Not proven"),
+        (VerdictRule((ClassRule(0.5), ClassRule(0.6), ClassRule(0.7))), "4a", "Yes"),
+        (VerdictRule((ClassRule(0.5, min_area=1), ClassRule(0.5), ClassRule(0.5))), "3f", "Yes"),
+    ],
+    ids=["the same parts", "other parts", "one threshold"],
+)
+def test_parts_that_chose_several_thresholds_prove_nothing(tmp_path, rule, digest, answer):
+    """As the check of ``calibrate`` says; limits of 100 % are met by any interval."""
+    record = {"data": "made <i>", "chosen_on": {"split": "test", "digest": "3f"}}
+    more = {"calibration": record, "digest": digest, "limits": Limits(1.0, 1.0)}
+    page = validation_page(made_subject(made_images(tmp_path, 9), rule=rule, **more))
+    assert f'id="answer">{answer}<' in page
+    assert f'data-tone="{"met" if answer == "Yes" else "open"}"' in page
+    assert (": ask others; your limit" in page) == (answer == "Not proven")
