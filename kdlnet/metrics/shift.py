@@ -23,12 +23,11 @@ _SMALL = 0.02
 class ScoreShift:
     """B against A on the true boxes that both find at IoU 0.5, whatever the score.
 
-    ``mean`` (B minus A) has the interval ``low`` to ``high`` (None where there is a ``reason``),
-    ``quartiles`` are those of the same differences. ``threshold_b`` finds as many true boxes as A
-    at ``threshold_a``, and of such thresholds is the nearest to that (None where B never finds so
-    many, or where there is a ``reason``); ``found_a`` and ``found_b`` are at these, as are the
-    false calls. ``carried`` and
-    ``carried_false`` are what B finds and calls at A's threshold.
+    ``mean`` (B minus A) has the interval ``low`` to ``high``, ``quartiles`` are those of the same
+    differences. ``threshold_b`` finds as many true boxes as A at ``threshold_a``, and of such
+    thresholds is the nearest to that (None where B never finds so many); ``found_a`` and
+    ``found_b`` are at these, as are the false calls. ``carried`` and ``carried_false`` are what B
+    finds and calls at A's threshold. ``reason`` says why the interval, or a threshold, is None.
     """
 
     boxes: int

@@ -76,7 +76,8 @@ def _boxes(
 ) -> list[Context]:
     found = result.judged
     drawable = np.isfinite(found.boxes).all(axis=1)
-    found = found[rule.kept(found.scores, found.labels) & drawable]
+    counts = np.array([verdict != "OK" for verdict in rule.box_verdicts(found)], dtype=bool)
+    found = found[counts & drawable]
     order = np.argsort(-found.scores, kind="stable")[:_MOST_BOXES]
     return [
         _box(

@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -18,8 +19,9 @@ from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.shift import score_shift
 from kdlnet.metrics.table import tabulate
 from kdlnet.metrics.verdict import ClassRule, VerdictRule
+from kdlnet.report.flips import draw_flips
 from kdlnet.report.pages.comparison import comparison_page
-from kdlnet.report.pages.flips import Compared, Side
+from kdlnet.report.pages.flips import Compared, Side, flip_rows
 
 from ..chromium import PROGRAM, browser
 from .made import NAMES, made_images
@@ -207,3 +209,24 @@ def test_flips_open_large(tmp_path):
         chromium.press("Escape")
         assert not chromium.events("Runtime.exceptionThrown")
         assert not chromium.events("Log.entryAdded")
+
+
+def test_boxes_too_small_to_count_are_not_drawn(tmp_path: Path, monkeypatch) -> None:
+    """B is the same but for a large box; the small one of both makes no part NG."""
+    small, large = [5.0, 5, 9, 9], [10.0, 10, 40, 40]
+    file = tmp_path / "a.png"
+    cv2.imwrite(str(file), np.full((64, 64), 90, np.uint8))
+    nothing = np.zeros((0, 4)), np.zeros(0, int), (64, 64)
+    a = ImageResult([small], [0.9], [0], *nothing, name=str(file))
+    b = ImageResult([small, large], [0.9, 0.8], [0, 0], *nothing, name=str(file))
+    rule = VerdictRule((ClassRule(0.5, min_area=100),))
+    subject = compared([a], [b], ("dent",), rule=rule)
+    (row,) = flip_rows(subject, subject.result.flips.images, [0])
+    assert [box["text"] for box in row["boxes"]] == ["B: dent, score 0.800"]
+    drawn = []
+    monkeypatch.setattr(
+        "kdlnet.report.flips.draw_match",
+        lambda image, result, *_, **__: drawn.append(result.boxes.tolist()) or image,
+    )
+    draw_flips(tmp_path, subject.result.flips.images, lambda _: ((a, rule), (b, rule)), ("dent",))
+    assert drawn == [[], [large]]
