@@ -226,7 +226,9 @@ def test_boxes_too_small_to_count_are_not_drawn(tmp_path: Path, monkeypatch) -> 
     drawn = []
     monkeypatch.setattr(
         "kdlnet.report.flips.draw_match",
-        lambda image, result, *_, **__: drawn.append(result.boxes.tolist()) or image,
+        lambda image, result, *_, **__: (
+            drawn.append(result.boxes.tolist()) or np.zeros((64, 64, 3), np.uint8)
+        ),
     )
     draw_flips(tmp_path, subject.result.flips.images, lambda _: ((a, rule), (b, rule)), ("dent",))
     assert drawn == [[], [large]]
