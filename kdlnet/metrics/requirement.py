@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kdlnet.errors import ConfigError, unknown
 from kdlnet.metrics.operating_point import Goal, Unsure
 from kdlnet.metrics.rates import PartRates, Rate, VerdictReport, parts_needed
 
@@ -80,6 +81,45 @@ class Check:
         if self._end() <= self._failing:
             return f"met, NOT PROVED: these parts chose {self.thresholds} thresholds, ask others"
         return "met, NOT PROVED: the interval holds worse"
+
+
+def require_possible(goal: Goal, unsure: Unsure | None, names: Sequence[str]) -> None:
+    """Raises ConfigError for values out of range and for classes that are not in ``names``."""
+    for name in goal.by_class:
+        if name not in names:
+            raise ConfigError(unknown("class", name, names))
+    limits = [value for value in (goal.limit, *goal.by_class.values()) if value is not None]
+    if goal.kind in ("recall", "overkill"):
+        for value in limits:
+            _share(goal.kind, value, goal.kind == "recall")
+        for name, value in goal.by_class.items():
+            if goal.kind == "overkill" and goal.limit is not None and value > goal.limit:
+                raise ConfigError(
+                    f"overkill {value} of {name!r}: at most {goal.limit}, which is that for all"
+                )
+        if not limits:
+            raise ConfigError(f"no limit for the {goal.kind}: give a share of the parts")
+    if goal.kind == "cost":
+        if goal.costs is None or goal.per_class:
+            raise ConfigError("a cost is that of a whole part: leave --per-class out")
+        _share("defect rate", goal.costs.defect_rate, False)
+        for name in ("escape", "overkill"):
+            value = getattr(goal.costs, name)
+            if not 0 <= value < float("inf"):
+                raise ConfigError(f"cost {name}={value}: allowed is 0 or more")
+    if unsure is not None:
+        if (unsure.recall is None) == (unsure.share is None):
+            raise ConfigError("unsure takes a recall or a share, one of the two")
+        if unsure.recall is not None:
+            _share("unsure recall", unsure.recall, True)
+        if unsure.share is not None:
+            _share("unsure share", unsure.share, False)
+
+
+def _share(name: str, value: float, above: bool) -> None:
+    if not (0 < value <= 1 if above else 0 <= value < 1):
+        allowed = "above 0, up to 1" if above else "0 or more, below 1"
+        raise ConfigError(f"{name} {value}: allowed is {allowed}")
 
 
 def checks(

@@ -21,7 +21,7 @@ from kdlnet.inference.runtimes import Runtime, open_runtime
 from kdlnet.metrics.curves import curves
 from kdlnet.metrics.operating_point import Costs, Goal, Unsure, choose
 from kdlnet.metrics.rates import PartRates, Rate, VerdictReport, measure, tabulate_parts
-from kdlnet.metrics.requirement import Check, checks
+from kdlnet.metrics.requirement import Check, checks, require_possible
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.verdict import VerdictRule
 
@@ -133,7 +133,7 @@ def calibrate(
     path = copy_path(weights, file, "calibrated", out, overwrite)
     runtime = open_runtime(weights, device=device, fuse=False)
     names = runtime.names
-    _check(goal, unsure, names)
+    require_possible(goal, unsure, names)
     base = _sized(runtime.rule, names, sizes or {})
     info = find_dataset(data, data_root)
     other = _other(info, split, report)
@@ -212,39 +212,6 @@ class _Seen:
         return Outcome(*facts, verdicts, held, cost)
 
 
-def _check(goal: Goal, unsure: Unsure | None, names: Sequence[str]) -> None:
-    """Raises ConfigError for values out of range and unknown classes."""
-    for name in goal.by_class:
-        if name not in names:
-            raise ConfigError(unknown("class", name, names))
-    limits = [value for value in (goal.limit, *goal.by_class.values()) if value is not None]
-    if goal.kind in ("recall", "overkill"):
-        for value in limits:
-            _share(goal.kind, value, goal.kind == "recall")
-        for name, value in goal.by_class.items():
-            if goal.kind == "overkill" and goal.limit is not None and value > goal.limit:
-                raise ConfigError(
-                    f"overkill {value} of {name!r}: at most {goal.limit}, which is that for all"
-                )
-        if not limits:
-            raise ConfigError(f"no limit for the {goal.kind}: give a share of the parts")
-    if goal.kind == "cost":
-        if goal.costs is None or goal.per_class:
-            raise ConfigError("a cost is that of a whole part: leave --per-class out")
-        _share("defect rate", goal.costs.defect_rate, False)
-        for name in ("escape", "overkill"):
-            value = getattr(goal.costs, name)
-            if not 0 <= value < float("inf"):
-                raise ConfigError(f"cost {name}={value}: allowed is 0 or more")
-    if unsure is not None:
-        if (unsure.recall is None) == (unsure.share is None):
-            raise ConfigError("unsure takes a recall or a share, one of the two")
-        if unsure.recall is not None:
-            _share("unsure recall", unsure.recall, True)
-        if unsure.share is not None:
-            _share("unsure share", unsure.share, False)
-
-
 def _tell_unsure(
     base: VerdictRule,
     rule: VerdictRule,
@@ -270,12 +237,6 @@ def _tell_unsure(
     if none:
         of = "" if len(none) == len(names) else f" for {', '.join(none)}"
         on_event(Message(f"no part is UNSURE{what}{of}: {why}", "warning"))
-
-
-def _share(name: str, value: float, above: bool) -> None:
-    if not (0 < value <= 1 if above else 0 <= value < 1):
-        allowed = "above 0, up to 1" if above else "0 or more, below 1"
-        raise ConfigError(f"{name} {value}: allowed is {allowed}")
 
 
 def _sized(
