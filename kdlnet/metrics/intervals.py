@@ -6,6 +6,7 @@ are counted in a table that was matched once (:mod:`~kdlnet.metrics.table`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -168,15 +169,23 @@ def interval(value: float, drawn: Floats, groups: int, freedom: float | None = N
         return Interval(None, None, None, "no true box")
     if groups == 1:
         return Interval(value, None, None, "it rests on one image or group")
-    known = drawn[~np.isnan(drawn)]
     if not 0 < value < 1:
         bound = _EDGE ** (1 / groups)
         low, high = (bound, 1.0) if value >= 1 else (0.0, 1 - bound)
         return Interval(value, float(low), float(high))
-    error = float(known.std()) * np.sqrt((freedom + 1) / freedom) / (value * (1 - value))
-    reach = float(student.ppf(1 - _EDGE, freedom)) * error
+    reach = reach_of(drawn, freedom) / (value * (1 - value))
     middle = logit(value)
     return Interval(value, float(expit(middle - reach)), float(expit(middle + reach)))
+
+
+def reach_of(drawn: Floats, freedom: float) -> float:
+    """Half a 95 % interval from values in the rounds (R,), nan where there was none.
+
+    Student's t times their standard error, with so many degrees of freedom.
+    """
+    known = drawn[~np.isnan(drawn)]
+    error = float(known.std()) * math.sqrt((freedom + 1) / freedom) if len(known) else 0.0
+    return float(student.ppf(1 - _EDGE, freedom)) * error
 
 
 def _intervals(

@@ -15,6 +15,7 @@ from kdlnet.metrics.intervals import (
     draw_weights,
     group_numbers,
     mean_freedom,
+    reach_of,
     single_reach,
     support,
 )
@@ -141,11 +142,8 @@ def _differences(whole: Floats, below: Floats, above: Floats) -> dict[str, Diffe
 
 def _reach_of_images(drawn: Floats, freedom: Floats) -> Floats:
     """Half an interval (5,) from the differences of each round (R, 5); no end without freedom."""
-    known = [column[~np.isnan(column)] for column in drawn.T]
-    error = np.array([values.std() if len(values) else 0.0 for values in known])
-    few = np.maximum(freedom, 1.0)
-    reach = _quantile(few) * error * np.sqrt((few + 1) / few)
-    return np.where(freedom > 0, reach, np.inf)
+    pairs = zip(drawn.T, freedom.tolist(), strict=True)
+    return np.array([reach_of(values, free) if free > 0 else np.inf for values, free in pairs])
 
 
 def _reach_of_pairs(gaps: Floats) -> Floats:
@@ -153,9 +151,6 @@ def _reach_of_pairs(gaps: Floats) -> Floats:
     count = len(gaps)
     if count < 2:
         return np.zeros(len(FIGURES))
-    reach: Floats = _quantile(np.array(count - 1)) * gaps.std(axis=0, ddof=1) / np.sqrt(count)
+    quantile = float(student.ppf((1 + LEVEL) / 2, count - 1))
+    reach: Floats = quantile * gaps.std(axis=0, ddof=1) / np.sqrt(count)
     return reach
-
-
-def _quantile(freedom: Floats) -> Floats:
-    return np.asarray(student.ppf((1 + LEVEL) / 2, freedom))

@@ -10,9 +10,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
 
-from kdlnet.metrics.intervals import LEVEL, ROUNDS, draw_weights, group_numbers
+from kdlnet.metrics.intervals import ROUNDS, draw_weights, group_numbers, reach_of
 from kdlnet.metrics.matching import assign, class_iou, ranked
 from kdlnet.metrics.result import Floats, ImageResult, Ints
 
@@ -149,5 +148,5 @@ def _interval(
     weights = draw_weights(group, rounds, seed)[:, images]
     count = weights.sum(axis=1)
     drawn = (weights @ gap)[count > 0] / count[count > 0]
-    reach = float(student.ppf((1 + LEVEL) / 2, freedom)) * drawn.std() * (1 + 1 / freedom) ** 0.5
+    reach = reach_of(drawn, freedom)
     return float(gap.mean() - reach), float(gap.mean() + reach)

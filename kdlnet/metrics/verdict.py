@@ -144,11 +144,17 @@ class VerdictRule:
         """Which boxes are not passed over, (N,): they reach the lower score of their class."""
         return self._reach(scores, labels, "lower")
 
+    def counting(self, found: Found) -> NDArray[np.bool_]:
+        """Which boxes count for a verdict, (N,): of those kept the large ones, ``min_count`` aside.
+
+        They are those whose :meth:`box_verdicts` are not OK.
+        """
+        return self.kept(found.scores, found.labels) & self._large(found)
+
     def box_verdicts(self, found: Found) -> list[Verdict]:
         """What each box (N,) says on its own, ``min_count`` aside."""
-        large = self._large(found)
-        ng = self._reach(found.scores, found.labels, "score") & large
-        unsure = self._reach(found.scores, found.labels, "lower") & large
+        unsure = self.counting(found)
+        ng = self._reach(found.scores, found.labels, "score") & unsure
         return [VERDICTS[2 if a else int(b)] for a, b in zip(ng, unsure, strict=True)]
 
     def verdict(self, found: Found) -> Verdict:

@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from kdlnet.events import Listener, Progress, ignore
 from kdlnet.images.read import read_image
 from kdlnet.metrics.flips import Flip
@@ -54,6 +52,6 @@ def draw_flips(
 
 
 def _kept(result: ImageResult, rule: VerdictRule) -> ImageResult:
-    keep = np.array([verdict != "OK" for verdict in rule.box_verdicts(result)], dtype=bool)
+    keep = rule.counting(result)
     boxes, scores, labels = result.boxes[keep], result.scores[keep], result.labels[keep]
     return replace(result, boxes=boxes, scores=scores, labels=labels)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import wraps
+from functools import cache, wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -46,7 +46,7 @@ def safe_in_forks(work: Callable[_Given, _Made]) -> Callable[_Given, _Made]:
 
     @wraps(work)
     def done(*args: _Given.args, **kwargs: _Given.kwargs) -> _Made:
-        if not forked():
+        if not forked(os.getpid()):
             return work(*args, **kwargs)
         with ThreadPoolExecutor(1) as new:
             return new.submit(work, *args, **kwargs).result()
@@ -54,7 +54,8 @@ def safe_in_forks(work: Callable[_Given, _Made]) -> Callable[_Given, _Made]:
     return done
 
 
-def forked() -> bool:
+@cache  # asked for every batch; the answer of a process is always the same
+def forked(_process: int) -> bool:
     """Whether this process was forked and has begun no program of its own; only Linux tells."""
     try:
         facts = Path("/proc/self/stat").read_text(encoding="utf-8", errors="replace")

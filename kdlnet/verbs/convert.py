@@ -20,7 +20,7 @@ from kdlnet.curation.formats import IMPORTERS, ONE_FILE, OPTIONS_OF, READS
 from kdlnet.curation.formats.imported import (
     ImportOptions,
     ImportResult,
-    leave_out_partial,
+    settled,
     without_doubts,
 )
 from kdlnet.curation.formats.unread import not_read
@@ -88,7 +88,7 @@ def convert(
     options = options or ImportOptions()
     if onto is None:
         imported, roots = read_source(format, source, out, options)
-        imported = without_doubts(imported) if keep_partial else leave_out_partial(imported)
+        imported = settled(imported, keep_partial)
     else:
         imported, roots = _corrected(format, source, out, options, onto, keep_partial)
     listed = read_lists(roots, splits, imported) if splits else None
@@ -120,11 +120,9 @@ def _corrected(
     splits = splits_of(_absolute(onto))
     found, _ = read_source(format, source, out, replace(options, among=tuple(splits)))
     labelled = {image.path for image in found.images} | {each.file for each in found.left_out}
-    found = found if keep_partial else leave_out_partial(found)
     base, roots = read_source("yolo", onto, out, ImportOptions(labelled=frozenset(labelled)))
-    base = without_doubts(base)
-    base = base if keep_partial else leave_out_partial(base)
-    return lay_over(base, found, splits), roots
+    base = settled(without_doubts(base), keep_partial)  # nobody doubts what is a dataset already
+    return lay_over(base, settled(found, keep_partial), splits), roots
 
 
 def read_source(

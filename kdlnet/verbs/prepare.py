@@ -15,9 +15,8 @@ from kdlnet.curation.formats.imported import (
     ImportedImage,
     ImportOptions,
     ImportResult,
-    leave_out_partial,
     leave_out_unannotated,
-    without_doubts,
+    settled,
 )
 from kdlnet.curation.placement import place_images, read_lists
 from kdlnet.curation.splits import grouped_split
@@ -64,7 +63,7 @@ def prepare(
     whole = _as_published(found, entry.names)
     if entry.expected is not None and entry.expected.good == 0:
         whole = leave_out_unannotated(whole)
-    imported = without_doubts(whole) if keep_partial else leave_out_partial(whole)
+    imported = settled(whole, keep_partial)
     _check_classes(name, folder, imported, entry.names)
     if splits:
         listed = read_lists(roots, splits, imported)

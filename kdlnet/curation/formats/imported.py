@@ -165,19 +165,8 @@ def leave_out_partial(imported: ImportResult) -> ImportResult:
         value = f"{reason.file.name}:{reason.line}: {reason.reason}: {reason.value}"
         left_out.append(LabelProblem(image.path, 0, "partial", value, "dropped"))
         lost += [problem for problem in image.problems if problem.action == "dropped"]
-    warnings = (*imported.warnings, *_lines(doubts, len(imported.images)))
+    warnings = (*imported.warnings, *_lines(doubts, len(imported.images), "left out", ":"))
     return replace(imported, images=images, left_out=left_out, lost=tuple(lost), warnings=warnings)
-
-
-def _lines(doubts: Sequence[tuple[Path, Path]], images: int) -> Iterator[str]:
-    """A line about images without an annotation, each with a file that may be theirs."""
-    if doubts:
-        image, file = doubts[0]
-        yield (
-            f"{len(doubts)} of {images} images have no label and are left out, first "
-            f"{image.name!r}: labels in {file.name!r} belong to no image and may be theirs; "
-            "give that file the name of its image, or delete it if the image is gone"
-        )
 
 
 def without_doubts(imported: ImportResult) -> ImportResult:
@@ -187,10 +176,21 @@ def without_doubts(imported: ImportResult) -> ImportResult:
         sure = [problem for problem in image.problems if problem.reason != _UNSURE]
         doubts += [(image.path, p.file) for p in image.problems if p.reason == _UNSURE]
         images.append(replace(image, problems=tuple(sure)))
-    lines = [
-        f"{len(doubts)} of {len(images)} images have no label and are taken as good, first "
-        f"{image.name!r}, though labels in {file.name!r} belong to no image and may be theirs: "
-        "give that file the name of its image, or delete it if the image is gone"
-        for image, file in doubts[:1]
-    ]
+    lines = _lines(doubts, len(images), "taken as good", ", though")
     return replace(imported, images=images, warnings=(*imported.warnings, *lines))
+
+
+def settled(imported: ImportResult, keep_partial: bool) -> ImportResult:
+    """What is converted: all images, or those alone of which everything is read and sure."""
+    return without_doubts(imported) if keep_partial else leave_out_partial(imported)
+
+
+def _lines(doubts: Sequence[tuple[Path, Path]], images: int, fate: str, but: str) -> Iterator[str]:
+    """A line about images without an annotation, each with a file that may be theirs."""
+    if doubts:
+        image, file = doubts[0]
+        yield (
+            f"{len(doubts)} of {images} images have no label and are {fate}, first "
+            f"{image.name!r}{but} labels in {file.name!r} belong to no image and may be theirs; "
+            "give that file the name of its image, or delete it if the image is gone"
+        )

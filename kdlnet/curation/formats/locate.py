@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from pathlib import Path
 
 from kdlnet.data.digest import copies
@@ -58,7 +58,7 @@ class ImageIndex:
         for position, (name, near) in enumerate(wanted):
             if found[position] is None and near in bases:
                 file = self._from(bases[near], name)
-                found[position] = file if file in self._at_home([file], homes[near]) else None
+                found[position] = file if file and _at_home(file, homes[near]) else None
         taken = {file for file in found if isinstance(file, Path)}
         for position, (name, near) in enumerate(wanted):
             if found[position] is None:
@@ -121,18 +121,13 @@ class ImageIndex:
                 return file
         return None
 
-    @staticmethod
-    def _at_home(files: Sequence[Path | None], homes: set[Path]) -> list[Path]:
-        return [file for file in files if file and (not homes or file.parent in homes)]
-
     def _alike(self, name: str, taken: set[Path], homes: set[Path]) -> Path | str:
         parts = _parts(name)
         candidates = self._by_name[parts[-1]] if parts else []
-        candidates = self._at_home(candidates, homes)
         least = min(self._least, len(parts))
         best = [
             file
-            for file in most_alike(name, candidates)
+            for file in most_alike(name, [c for c in candidates if _at_home(c, homes)])
             if file not in taken and _common_end(file, parts) >= least
         ]
         return best[0] if len(best) == 1 else "ambiguous" if best else "no image"
@@ -170,6 +165,10 @@ def _is_image(file: Path) -> bool:
         return file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()
     except (OSError, ValueError):  # a name that no file can have
         return False
+
+
+def _at_home(file: Path, homes: Set[Path]) -> bool:
+    return not homes or file.parent in homes
 
 
 def _common_end(file: Path, parts: Sequence[str]) -> int:

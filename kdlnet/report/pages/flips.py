@@ -76,8 +76,7 @@ def _boxes(
 ) -> list[Context]:
     found = result.judged
     drawable = np.isfinite(found.boxes).all(axis=1)
-    counts = np.array([verdict != "OK" for verdict in rule.box_verdicts(found)], dtype=bool)
-    found = found[counts & drawable]
+    found = found[rule.counting(found) & drawable]
     order = np.argsort(-found.scores, kind="stable")[:_MOST_BOXES]
     return [
         _box(
