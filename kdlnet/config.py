@@ -97,8 +97,8 @@ class AugmentConfig(_Section):
     the largest relative change of size, ``brightness``/``contrast``/``saturation`` as relative
     changes, ``hue`` as a share of the colour circle. ``blur`` in pixels of the network input and
     ``noise`` as a share of the range from black to white are the largest standard deviations; half
-    of the images have none. ``quarter_turns``, for textures
-    without an up and square inputs, turns that share of the images by 0, 90, 180 or 270 degrees.
+    of the images have none. ``quarter_turns``, for textures without an up and square inputs, turns
+    that share of the images by 0, 90, 180 or 270 degrees.
     """
 
     mosaic: float = Field(0.5, ge=0, le=1)
@@ -115,8 +115,8 @@ class AugmentConfig(_Section):
     contrast: float = Field(0.2, ge=0, le=1)
     saturation: float = Field(0.4, ge=0, le=1)
     hue: float = Field(0.015, ge=0, le=0.5)
-    blur: float = Field(0.0, ge=0, le=10)
-    noise: float = Field(0.0, ge=0, le=1)
+    blur: float = Field(0.5, ge=0, le=10)
+    noise: float = Field(0.02, ge=0, le=1)
 
 
 class SamplingConfig(_Section):
