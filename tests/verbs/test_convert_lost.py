@@ -258,6 +258,19 @@ def test_an_annotation_that_stays_behind_does_not_find_a_namesake_in_another_lot
     assert report.left_out == {"no image": 1, "unsure": 1}
 
 
+@pytest.mark.parametrize("lots", ["b", "bc"])
+def test_beside_an_xml_that_stays_behind_no_image_is_good(tmp_path, lots):
+    """a/1 was renamed; in other lots, which number alike, 1 is a good part or the moved image."""
+    for name in ("a/1_new", "a/2", *(f"{lot}/{number}" for lot in lots for number in "12")):
+        save_image(tmp_path / f"set/{name}.png", H, W)
+    for number in "12":
+        save_xml(tmp_path / f"set/a/{number}.xml", [("dent", 2, 3, 9, 8)])
+    report = convert("voc", tmp_path / "set", tmp_path / "out")
+    assert (report.boxes, report.good) == (1, len(lots))  # a/2; 2 of the other lots
+    assert report.left_out == {"ambiguous": len(lots), "no image": 1, "unsure": 1}
+    assert report.left_out_files["unsure"] == [str(tmp_path / "set/a/1_new.png")]
+
+
 def test_a_lost_annotation_without_a_box_makes_no_doubt(source):
     for name in ("b", "before"):
         save_xml(source / f"{name}.xml", [("dent", 2, 3, 9, 8)] if name == "b" else [])

@@ -21,8 +21,9 @@ _Place = Callable[[Path, Path], bool]
 class Pairs:
     """``file_of`` maps images to their annotation files.
 
-    ``unclear`` are images and files of which several fit each other equally, ``unlisted`` images
-    whose file says that it belongs to another one.
+    ``unclear`` are images and files of which several fit each other equally, and images called
+    like a file that has lost its own; that file stays :meth:`free`. ``unlisted`` are images whose
+    file says that it belongs to another one.
     """
 
     file_of: dict[Path, Path] = field(default_factory=dict)
@@ -63,7 +64,8 @@ def pair(
             for file, claimants in _claims(free_images, free_files, key, fits):
                 chosen = _chosen(claimants, named.get(file, ()), homes[file.parent])
                 if chosen is None:
-                    pairs.unclear.update((file, *claimants))
+                    near = any(_at_home(image, homes[file.parent]) for image in claimants)
+                    pairs.unclear.update((file, *claimants) if near else claimants)
                 else:
                     pairs.file_of[chosen] = found[chosen] = file
                     pairs.unlisted.update(image for image in claimants if image != chosen)
@@ -89,8 +91,11 @@ def _chosen(claimants: list[Path], names: Sequence[str], homes: set[Path]) -> Pa
     if len(claimants) > 1:
         best = (most_alike(name, claimants) for name in names)
         return next((files[0] for files in best if len(files) == 1), None)
-    inside = not homes or any(claimants[0].is_relative_to(home) for home in homes)
-    return claimants[0] if inside else None
+    return claimants[0] if _at_home(claimants[0], homes) else None
+
+
+def _at_home(image: Path, homes: set[Path]) -> bool:
+    return not homes or any(image.is_relative_to(home) for home in homes)
 
 
 def _claims(
