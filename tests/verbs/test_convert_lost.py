@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -269,6 +270,25 @@ def test_beside_an_xml_that_stays_behind_no_image_is_good(tmp_path, lots):
     assert (report.boxes, report.good) == (1, len(lots))  # a/2; 2 of the other lots
     assert report.left_out == {"ambiguous": len(lots), "no image": 1, "unsure": 1}
     assert report.left_out_files["unsure"] == [str(tmp_path / "set/a/1_new.png")]
+
+
+@pytest.mark.parametrize("format", ["labelme", "voc"])
+@pytest.mark.parametrize("wrong", [False, True])
+def test_the_size_that_a_lost_annotation_writes_tells_whose_it_may_be(source, format, wrong):
+    """Good parts: a has the size that is written, turned has it turned, wide another one."""
+    save_image(source / "turned.png", W, H)
+    save_image(source / "wide.png", H, W + 9)
+    save_image(source / "c.png", H, W)
+    for name in ("b", "c", "lost"):
+        width = W + 1 if wrong and name == "c" else W  # a source with wrong sizes tells nothing
+        if format == "voc":
+            save_xml(source / f"{name}.xml", [("dent", 2, 3, 9, 8)], (H, width))
+        else:
+            labelme(source, shape("rectangle", [[1, 2], [9, 8]]), name=name, imageWidth=width)
+    report = convert(format, source, source.parent / "out")
+    doubted = {source / f"{name}.png" for name in ("a", "turned", *["wide"] * wrong)}
+    assert set(map(Path, report.left_out_files["unsure"])) == doubted
+    assert report.good == (not wrong)
 
 
 def test_a_lost_annotation_without_a_box_makes_no_doubt(source):

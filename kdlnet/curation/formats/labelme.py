@@ -116,7 +116,11 @@ def import_labelme(source: Path, options: ImportOptions) -> ImportResult:
     images += sorted(set(owners.file_of) - set(images))
     annotations = [_annotation(image, owners.file_of.get(image), contents) for image in images]
     result = sort_out(import_annotations(annotations))
-    lost = [p.file for p in left_out if p.reason in _LOST and contents[p.file]["shapes"]]
+    lost = {
+        problem.file: _written(contents[problem.file])
+        for problem in left_out
+        if problem.reason in _LOST and contents[problem.file]["shapes"]
+    }
     result = doubt_good_parts(result, lost, owners.file_of)
     left_out += [*unsure, *result.left_out]
     return replace(result, left_out=left_out, warnings=owners.lines(len(contents)))
@@ -208,8 +212,12 @@ def _annotation(image: Path, file: Path | None, contents: dict[Path, _Content]) 
         except (Unusable, ValueError, TypeError, AttributeError, OverflowError) as fault:
             reason = str(fault) if isinstance(fault, Unusable) else "incomplete"
             problems.append(LabelProblem(file, line, reason, _short(shape), "dropped"))
-    written = whole_number(content.get("imageHeight")), whole_number(content.get("imageWidth"))
-    return Annotation(image, file, shapes, written, problems=problems)
+    return Annotation(image, file, shapes, _written(content), problems=problems)
+
+
+def _written(content: _Content) -> tuple[int, int]:
+    """The size (H, W) that a file says its image has, 0 where it does not."""
+    return whole_number(content.get("imageHeight")), whole_number(content.get("imageWidth"))
 
 
 def _shape(line: int, shape: dict[str, Any]) -> Shape:
