@@ -66,8 +66,16 @@ def import_yolo(source: Path, options: ImportOptions) -> ImportResult:
         left_out=[*found.left_out, *unlisted],
         names=names,
         channels=said.channels,
-        warnings=tuple(replace(unread, ownerless=[]).lines(len(images))),
+        warnings=(*replace(unread, ownerless=[]).lines(len(images)), *_lost_keypoints(said)),
     )
+
+
+def _lost_keypoints(said: _Set) -> Iterator[str]:
+    if said.kpt_shape is not None:
+        yield (
+            f"its keypoints (kpt_shape: {list(said.kpt_shape)}) are not taken over, only boxes and "
+            "outlines: keep the old dataset for a model of keypoints"
+        )
 
 
 def splits_of(source: Path) -> Mapping[Path, str | None]:
