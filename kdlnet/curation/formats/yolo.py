@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -89,12 +90,13 @@ def _set(source: Path) -> tuple[Path | None, _Set]:
 
 
 def _unlisted(source: Path, images: _Images) -> Iterator[LabelProblem]:
-    """Images with a label file of their own that no split names."""
-    folders = {folder: os.path.realpath(folder) for folder in {image.parent for image in images}}
-    own = {Path(folders[image.parent], image.name) for image in images}
+    """Images with a label file of their own that no split names, by whichever links it does."""
+    real = cache(os.path.realpath)
+    own = {Path(real(image.parent), image.name) for image in images}
     read = {label_path(image) for image in own}
-    for image in images_below(Path(os.path.realpath(source))):
-        if image not in own and (file := label_path(image)) not in read and file.is_file():
+    for image in images_below(Path(real(source))):
+        listed = Path(real(image.parent), image.name) in own
+        if not listed and (file := label_path(image)) not in read and file.is_file():
             yield LabelProblem(image, 0, "no split", image.name, "dropped")
 
 
