@@ -259,6 +259,21 @@ def test_an_annotation_that_stays_behind_does_not_find_a_namesake_in_another_lot
     assert report.left_out == {"no image": 1, "unsure": 1}
 
 
+@pytest.mark.parametrize(("format", "good"), [("labelme", 2), ("voc", 1)])
+def test_the_only_annotation_of_a_lot_does_not_find_a_namesake_either(tmp_path, format, good):
+    """a/1 was renamed; b/1 and c/1_good are good parts, b has labels of its own."""
+    for name in ("a/1_new", "b/1", "b/2", "c/1_good"):
+        save_image(tmp_path / f"set/{name}.png", H, W)
+    for lot, name in (("a", "1"), ("b", "2")):
+        if format == "voc":
+            save_xml(tmp_path / f"set/{lot}/{name}.xml", [("dent", 2, 3, 9, 8)])
+        else:
+            labelme(tmp_path / "set" / lot, shape("rectangle", [[1, 2], [9, 8]]), name=name)
+    report = convert(format, tmp_path / "set", tmp_path / "out")
+    assert (report.boxes, report.good) == (1, good)
+    assert report.left_out_files["unsure"] == [str(tmp_path / "set/a/1_new.png")]
+
+
 @pytest.mark.parametrize("lots", ["b", "bc"])
 def test_beside_an_xml_that_stays_behind_no_image_is_good(tmp_path, lots):
     """a/1 was renamed; in other lots, which number alike, 1 is a good part or the moved image."""
