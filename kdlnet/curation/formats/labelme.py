@@ -80,7 +80,8 @@ def import_labelme(source: Path, options: ImportOptions) -> ImportResult:
 
     Polygons, circles, masks, lines and rotated rectangles become their boxes, shapes of one label
     and group a single one; single points are dropped. A JSON file that cannot be read, or is
-    another tool's, leaves the images of its name out. One that lies beside the image of its own
+    another tool's, leaves the images of its name out. Of two images of one name and two suffixes
+    that which its file does not name is left out. One that lies beside the image of its own
     name belongs to that, whatever its ``imagePath``; an image that is named alone is left out.
 
     Raises DataError when there is no LabelMe file or two speak of the same image.
@@ -176,6 +177,8 @@ def _owners(
                 f"{str(file)!r}: keep one"
             )
         owners.file_of[image] = file
+        same = [*alike.get(image.with_suffix(""), ()), *alike.get(file.with_suffix(""), ())]
+        owners.claims |= dict.fromkeys((each for each in same if each != image), file)
         if rivals:
             owners.renamed[file] = rivals[0]
     return owners
