@@ -77,6 +77,7 @@ def check_orphans(survey: Survey) -> Iterator[Finding]:
         if file.suffix.lower() == ".txt" and file not in passed
     ]
     lost = [file for file in lost if file.name != "classes.txt"]
+    lost = sorted({*lost, *survey.unread.ownerless})  # those too that lie beside images
     if lost:
         files = counted(len(lost), "label file")
         message = f"{files} without a listed image, first {lost[0].name}"

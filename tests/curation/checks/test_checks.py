@@ -107,6 +107,17 @@ def test_missing_and_lost_labels(folder):
     assert lost.severity == "error"  # b or d may be what e was
 
 
+def test_lost_labels_beside_the_images_are_found(tmp_path):
+    for name in ("a", "renamed"):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), picture(len(name)))
+    for name in ("a", "old"):
+        (tmp_path / f"{name}.txt").write_text("0 .5 .5 .1 .1\n")
+    (tmp_path / "notes.txt").write_text("taken on Monday\n")
+    (tmp_path / "data.yaml").write_text("train: .\nval: .\nnames: [pit]\n")
+    (lost,) = found(str(tmp_path), "orphans")
+    assert (lost.severity, lost.value) == ("error", 1) and "first old.txt" in lost.message
+
+
 def test_label_files_of_images_that_are_gone_are_no_error(folder):
     folder.add("train", "a.png", picture(1))
     folder.add("train", "b.png", picture(2), "")
