@@ -34,16 +34,17 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029\ufffe\uffff]")
 class Exporter:
     """``images`` is the folder of the images, ``write`` puts the rest into the dataset folder.
 
-    It is given the folder, the class names in order, the items of each split and what a model
-    should read, 1 or 3 channels.
+    It is given the folder, the class names in order and the items of each split; where the form
+    has a place for it, ``says_channels``, also what a model should read, 1 or 3 channels.
     """
 
     images: str
-    write: Callable[[Path, Sequence[str], Mapping[str, Items], int | None], None]
+    write: Callable[..., None]
+    says_channels: bool = False
 
 
 def write_yolo(
-    folder: Path, names: Sequence[str], splits: Mapping[str, Items], channels: int | None
+    folder: Path, names: Sequence[str], splits: Mapping[str, Items], channels: int | None = None
 ) -> None:
     """A label file an image, a list file a split and data.yaml."""
     index = {name: position for position, name in enumerate(names)}
@@ -58,9 +59,7 @@ def write_yolo(
     write_index(folder, names, images, channels)
 
 
-def write_coco(
-    folder: Path, names: Sequence[str], splits: Mapping[str, Items], _channels: int | None
-) -> None:
+def write_coco(folder: Path, names: Sequence[str], splits: Mapping[str, Items]) -> None:
     """``annotations/instances_SPLIT.json``; all ids count from 1, classes in their order."""
     categories = [{"id": number, "name": name} for number, name in enumerate(names, start=1)]
     ids = {category["name"]: category["id"] for category in categories}
@@ -81,9 +80,7 @@ def write_coco(
         file.write_text(text, encoding="utf-8", newline="\n")
 
 
-def write_voc(
-    folder: Path, names: Sequence[str], splits: Mapping[str, Items], _channels: int | None
-) -> None:
+def write_voc(folder: Path, names: Sequence[str], splits: Mapping[str, Items]) -> None:
     """An XML file an image, ``ImageSets/Main/SPLIT.txt``, and the class order in classes.txt.
 
     Pixels count from 1 and the last one belongs to the box, as in the challenge. Raises DataError
@@ -109,7 +106,7 @@ def write_voc(
 
 
 EXPORTERS = {
-    "yolo": Exporter("images", write_yolo),
+    "yolo": Exporter("images", write_yolo, says_channels=True),
     "coco": Exporter("images", write_coco),
     "voc": Exporter("JPEGImages", write_voc),
 }

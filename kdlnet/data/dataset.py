@@ -34,7 +34,8 @@ def load_split(info: DatasetInfo, split: str, strict: bool = False) -> Split:
 
     A defect that is drawn and not read would be learned as background. Images are not opened.
     Raises DataError for a split that is unknown or empty, when no image is left, and with
-    ``strict`` at the first faulty row or image that would be left out.
+    ``strict`` at the first faulty row or image that would be left out, and where label files of no
+    image may be those of images without one.
     """
     if parts := parts_with(info, split):
         found = [(part, load_split(part, split, strict)) for part in parts]
@@ -45,6 +46,8 @@ def load_split(info: DatasetInfo, split: str, strict: bool = False) -> Split:
     every, unread = reading.every_problem, reading.unread
     if strict:
         refuse_problems(every)
+        if unread.ownerless:
+            raise DataError(f"{split}: {unread.doubts(len(paths))[-1]}")
     left_out = [reason for reason in reading.reasons if reason]
     if left_out and (strict or len(left_out) == len(paths)):
         count = f"{len(left_out)} of {len(paths)} images of {split!r}"

@@ -20,6 +20,7 @@ from kdlnet.data.labels import ImageLabels, Split
 from kdlnet.data.listing import entry_path
 from kdlnet.data.schema import SPLITS
 from kdlnet.errors import DataError
+from kdlnet.utils.text import plain
 from kdlnet.utils.words import counted
 
 
@@ -89,6 +90,11 @@ def described(info: DatasetInfo) -> list[str]:
     shared = [name for name in info.names if sum(name in part.names for part in info.parts) > 1]
     if shared:
         lines.append(f"the same class in several sets, since of one name: {', '.join(shared)}")
+    first: dict[str, str] = {}
+    for name in info.names:
+        if (other := first.setdefault(plain(name), name)) != name:
+            how = "differ in case or Unicode form alone and stay two classes"
+            lines.append(f"{other!a} and {name!a} {how}: give them one name if they are one")
     lines += [
         f"{part.name} has no {split}: that of the others is used"
         for split in info.splits

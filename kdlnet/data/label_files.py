@@ -100,8 +100,9 @@ class Unread:
         return [
             *lines,
             f"{self.missing} of {images} images have no label file and are taken as good, but "
-            f"beside those of others there is no image for {files}, first "
-            f"{str(self.ownerless[0])!r}: correct the names",
+            f"no image has the name of {files} where theirs belong, first "
+            f"{str(self.ownerless[0])!r}: if images were renamed, rename their label files, too; "
+            "delete those of images that are gone",
         ]
 
     def first(self) -> str:

@@ -44,6 +44,7 @@ _Entry = TypeVar("_Entry")
 SourceLike = str | Path | int | ImageArray | Sequence["str | Path | ImageArray"]
 
 TIMEOUT = 10.0  # seconds without a frame after which a stream has stalled
+_DIGITS = 9  # of a camera's number; a longer one is a date or a part: the name of a file
 _SCHEMES = ("http://", "https://", "rtsp://", "rtsps://", "rtmp://", "udp://", "tcp://")
 _ALLOWED = "give an image, a folder, a glob, a .txt list, a video, a camera number or a stream"
 
@@ -108,7 +109,7 @@ def open_source(source: SourceLike, timeout: float = TIMEOUT) -> Source:
     if _is_address(text):
         return _stream(text, timeout)
     path = Path(text)
-    if isinstance(source, int) or _is_camera(text):
+    if (isinstance(source, int) and len(text) <= _DIGITS) or _is_camera(text):
         number = int(text)
         return Source("camera", text, f"camera-{number}", None, lambda *_: camera_frames(number))
     return _of_path(path, text)
@@ -219,7 +220,7 @@ def _is_address(text: str) -> bool:
 
 
 def _is_camera(text: str) -> bool:
-    return text.isdecimal() and not asked(Path(text).exists)
+    return text.isdecimal() and len(text) <= _DIGITS and not asked(Path(text).exists)
 
 
 def _is_list(path: Path) -> bool:

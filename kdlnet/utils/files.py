@@ -150,7 +150,12 @@ def as_json(values: Any) -> bytes:
 
 def write_yaml(path: Path, values: dict[str, Any]) -> None:
     """Writes ``values`` as YAML in their own order, atomically."""
-    write_atomic(path, yaml.safe_dump(values, sort_keys=False).encode())
+    write_atomic(path, yaml_bytes(values))
+
+
+def yaml_bytes(values: Mapping[str, Any]) -> bytes:
+    """``values`` as YAML in their own order."""
+    return yaml.safe_dump(dict(values), sort_keys=False).encode()
 
 
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:

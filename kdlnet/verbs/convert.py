@@ -177,10 +177,14 @@ def write_dataset(
     order = _class_order(imported, names)
     if not placement.splits:
         raise DataError(f"no image of {facts['source']!r} can be converted: {_reason(imported)}")
+    form, channels, lines = EXPORTERS[to], imported.channels, [*imported.warnings, *warnings]
+    if channels is not None and not form.says_channels:
+        flag = f"--set model.channels={channels}"
+        lines.append(f"{to} has no place for 'channels: {channels}': train on it with {flag}")
     with whole_folder(out, overwrite) as folder:
-        links = _link_images(folder / EXPORTERS[to].images, placement, on_event)
-        EXPORTERS[to].write(folder, order, placement.splits, imported.channels)
-        lines = (*imported.warnings, *warnings)
+        links = _link_images(folder / form.images, placement, on_event)
+        known = {"channels": channels} if form.says_channels else {}
+        form.write(folder, order, placement.splits, **known)
         report = _report(out, placement, order, imported, links, lines)
         write_report(folder, report, **facts, **imported.facts, to=to)
     return report

@@ -28,7 +28,7 @@ from kdlnet.inference.shards import (
 from kdlnet.inference.skipped import UNREADABLE, Skipped
 from kdlnet.inference.tables import TABLES, Rows
 from kdlnet.inference.tally import PredictResult, Tally
-from kdlnet.utils.files import write_yaml, written_together
+from kdlnet.utils.files import written_together, yaml_bytes
 from kdlnet.utils.json_list import json_with_list
 from kdlnet.utils.lock import alone_in
 from kdlnet.utils.manifest import MARK
@@ -60,7 +60,6 @@ def merge_shards(folder: Path, *, on_event: Listener = ignore) -> PredictResult:
         unread = sorted((one for book in books for one in book.skipped), key=_index)
         every = heapq.merge(_in_order(books, settings["images"]), unread, key=_index)
         found = _counted(every, tally)
-        write_yaml(folder / SETTINGS, shown)
         _write(folder, settings["save"], shown, found)
     for one in unread:
         tally.hear(Skipped(one["why"], one["name"], one["index"]))
@@ -134,10 +133,15 @@ def _write(
     settings: Mapping[str, Any],
     found: Iterable[dict[str, Any]],
 ) -> None:
-    """Takes ``found`` one by one into the files of ``kinds``, which appear when all is written."""
+    """Takes ``found`` one by one into the files of ``kinds``, which appear when all is written.
+
+    The ``settings`` come last: a folder that has them has all of its files.
+    """
     tables = TABLES if "csv" in kinds else {}
     documents = ["predictions.json"] if "json" in kinds else []
-    with written_together(folder / name for name in (*tables, *documents)) as files:
+    names = (SETTINGS, *tables, *documents)
+    with written_together(folder / name for name in names) as (last, *files):
+        last.write(yaml_bytes(settings))
         for file, (columns, rows) in zip(files, tables.values(), strict=False):
             file.write((",".join(columns) + "\n").encode())
             found = _copied(found, file, rows)

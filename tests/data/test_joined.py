@@ -63,6 +63,15 @@ def test_classes_are_joined_by_name_and_images_know_those_of_their_set(
     assert known == [[True, True, False]] * 4 + [[False, True, True]] * 4
 
 
+def test_classes_that_look_alike_are_told(tmp_path: Path) -> None:
+    """One o with dots, as one character and as two: both sets would learn half of their defects."""
+    sets = [
+        _make(tmp_path / str(n), f"{name}, pit", 50) for n, name in enumerate(["\xd6l", "o\u0308l"])
+    ]
+    (line,) = [line for line in described(find_datasets(sets)) if "stay two classes" in line]
+    assert line.startswith(r"'\xd6l' and 'o\u0308l' differ in case or Unicode form alone")
+
+
 def test_datasets_on_two_drives_are_joined(
     two: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -94,8 +94,10 @@ def test_label_files_of_no_image_are_told_where_images_lack_theirs(tmp_path):
     split = load(make(tmp_path, files))
     assert len(split.paths) == 3
     assert "1 of 3 images have no label file" in split.warnings[0]
-    assert "no image for 1 label file, first" in split.warnings[0]
-    assert "labels/p_1.txt" in split.warnings[0]
+    assert "no image has the name of 1 label file where theirs belong, first" in split.warnings[0]
+    assert "labels/p_1.txt" in split.warnings[0] and "rename" in split.warnings[0]
+    with pytest.raises(DataError, match=r"^train: 1 of 3 images .*taken as good.*p_1\.txt"):
+        load(tmp_path, strict=True)
 
 
 def test_images_that_share_a_label_file_are_told(tmp_path):

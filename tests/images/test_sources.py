@@ -240,6 +240,12 @@ def test_what_names_nothing_is_refused_in_one_line(tree, wrong, what):
         open_source(wrong)
 
 
+@pytest.mark.parametrize("number", ["20261129101112", "1" * 300, "1" * 5000, 10**11])
+def test_a_number_that_no_camera_has_is_the_name_of_a_file(tree, number):
+    with pytest.raises(DataError, match=rf"^source '{number}' [^\n]*: give an image"):
+        open_source(number)
+
+
 @pytest.mark.parametrize("kind", ["as it is", "flipped", "big-endian"])
 def test_frames_of_an_array_are_its_one_copy(kind, monkeypatch):
     """Cameras fill one buffer again and again: what was found must not be drawn on what follows."""

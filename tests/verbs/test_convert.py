@@ -200,6 +200,17 @@ def test_yolo_round_trip_keeps_boxes_splits_and_class_order(voc, tmp_path):
             assert labels.labels.tolist() == again.labels.tolist()
 
 
+def test_channels_that_a_form_has_no_place_for_are_told(tmp_path):
+    save_image(tmp_path / "set/a.png")
+    (tmp_path / "set/a.txt").write_text("0 .5 .5 .2 .2\n")
+    (tmp_path / "set/data.yaml").write_text("train: .\nnames: [dent]\nchannels: 1\n")
+    for to in ("coco", "voc"):
+        (line,) = convert("yolo", tmp_path / "set", tmp_path / to, to=to).warnings
+        assert line.startswith(f"{to} has no place for 'channels: 1'")
+    assert convert("yolo", tmp_path / "set", tmp_path / "yolo").warnings == ()
+    assert "channels: 1" in (tmp_path / "yolo/data.yaml").read_text()
+
+
 def test_relative_and_roundabout_paths(voc, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     splits = lists(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -256,6 +257,53 @@ def test_an_annotation_that_stays_behind_does_not_find_a_namesake_in_another_lot
     report = convert("labelme", tmp_path / "set", tmp_path / "out")
     assert (report.boxes, report.good) == (1, 2)  # b/1 and b/2
     assert report.left_out == {"no image": 1, "unsure": 1}
+
+
+@pytest.mark.parametrize(("format", "good"), [("labelme", 2), ("voc", 1)])
+def test_the_only_annotation_of_a_lot_does_not_find_a_namesake_either(tmp_path, format, good):
+    """a/1 was renamed; b/1 and c/1_good are good parts, b has labels of its own."""
+    for name in ("a/1_new", "b/1", "b/2", "c/1_good"):
+        save_image(tmp_path / f"set/{name}.png", H, W)
+    for lot, name in (("a", "1"), ("b", "2")):
+        if format == "voc":
+            save_xml(tmp_path / f"set/{lot}/{name}.xml", [("dent", 2, 3, 9, 8)])
+        else:
+            labelme(tmp_path / "set" / lot, shape("rectangle", [[1, 2], [9, 8]]), name=name)
+    report = convert(format, tmp_path / "set", tmp_path / "out")
+    assert (report.boxes, report.good) == (1, good)
+    assert report.left_out_files["unsure"] == [str(tmp_path / "set/a/1_new.png")]
+
+
+@pytest.mark.parametrize("lots", ["b", "bc"])
+def test_beside_an_xml_that_stays_behind_no_image_is_good(tmp_path, lots):
+    """a/1 was renamed; in other lots, which number alike, 1 is a good part or the moved image."""
+    for name in ("a/1_new", "a/2", *(f"{lot}/{number}" for lot in lots for number in "12")):
+        save_image(tmp_path / f"set/{name}.png", H, W)
+    for number in "12":
+        save_xml(tmp_path / f"set/a/{number}.xml", [("dent", 2, 3, 9, 8)])
+    report = convert("voc", tmp_path / "set", tmp_path / "out")
+    assert (report.boxes, report.good) == (1, len(lots))  # a/2; 2 of the other lots
+    assert report.left_out == {"ambiguous": len(lots), "no image": 1, "unsure": 1}
+    assert report.left_out_files["unsure"] == [str(tmp_path / "set/a/1_new.png")]
+
+
+@pytest.mark.parametrize("format", ["labelme", "voc"])
+@pytest.mark.parametrize("wrong", [False, True])
+def test_the_size_that_a_lost_annotation_writes_tells_whose_it_may_be(source, format, wrong):
+    """Good parts: a has the size that is written, turned has it turned, wide another one."""
+    save_image(source / "turned.png", W, H)
+    save_image(source / "wide.png", H, W + 9)
+    save_image(source / "c.png", H, W)
+    for name in ("b", "c", "lost"):
+        width = W + 1 if wrong and name == "c" else W  # a source with wrong sizes tells nothing
+        if format == "voc":
+            save_xml(source / f"{name}.xml", [("dent", 2, 3, 9, 8)], (H, width))
+        else:
+            labelme(source, shape("rectangle", [[1, 2], [9, 8]]), name=name, imageWidth=width)
+    report = convert(format, source, source.parent / "out")
+    doubted = {source / f"{name}.png" for name in ("a", "turned", *["wide"] * wrong)}
+    assert set(map(Path, report.left_out_files["unsure"])) == doubted
+    assert report.good == (not wrong)
 
 
 def test_a_lost_annotation_without_a_box_makes_no_doubt(source):

@@ -174,3 +174,15 @@ def test_what_nobody_corrected_stays_as_it_was(parts: Path, tmp_path: Path) -> N
     assert [found[name][1] for name in "abc"] == [[0], [], []] and report.left_out == {}
     told = "\n".join(report.warnings)
     assert "keep their old labels" in told and "'b.png', though labels in 'before.txt'" in told
+
+
+def test_that_keypoints_are_not_taken_over_is_told(parts: Path, tmp_path: Path) -> None:
+    with (parts / "data.yaml").open("a") as yaml:
+        yaml.write("kpt_shape: [2, 2]\n")
+    for file in parts.glob("labels/*/*.txt"):
+        file.write_text(file.read_text().replace("\n", " 0.5 0.5 0.6 0.6\n"))
+    correct(tmp_path / "s/a.json", parts / "images/train/a.png", ("scratch", BOX))
+    report = convert("labelme", tmp_path / "s", tmp_path / "mended", onto=parts)
+    (line,) = report.warnings
+    assert line.startswith("its keypoints (kpt_shape: [2, 2]) are not taken over")
+    assert labels_of(tmp_path / "mended")["b"] == ("train", [1], 0)

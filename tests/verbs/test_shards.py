@@ -110,11 +110,28 @@ def test_a_full_disk_leaves_all_files_of_a_merge_or_none(
         with pytest.raises(KdlnetError, match="No space left"):
             merge_shards(Path("lot"))
     left = {path.name for path in Path("lot").iterdir() if path.is_file()}
-    assert left == {".kdlnet", "config.yaml"}
+    assert left == {".kdlnet"}
     merge_shards(Path("lot"))
-    assert {"predictions.json", "predictions.csv", "verdicts.csv"} < {
+    assert {"config.yaml", "predictions.json", "predictions.csv", "verdicts.csv"} < {
         path.name for path in Path("lot").iterdir()
     }
+
+
+def test_the_settings_of_a_merge_get_their_name_last(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill between two names leaves no folder that has them and lacks a table."""
+    run("1/1", save=("json", "csv"))
+    named: list[str] = []
+    replace = Path.replace
+
+    def noted(self: Path, target: Path) -> Path:
+        named.append(target.name)
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", noted)
+    merge_shards(Path("lot"))
+    assert named == ["predictions.json", "verdicts.csv", "predictions.csv", "config.yaml"]
 
 
 def test_files_of_an_image_have_its_stem_in_one_run_and_in_shards(run: Run) -> None:

@@ -77,11 +77,16 @@ def check_orphans(survey: Survey) -> Iterator[Finding]:
         if file.suffix.lower() == ".txt" and file not in passed
     ]
     lost = [file for file in lost if file.name != "classes.txt"]
+    lost = sorted({*lost, *survey.unread.ownerless})  # those too that lie beside images
     if lost:
         files = counted(len(lost), "label file")
         message = f"{files} without a listed image, first {lost[0].name}"
         fix = "add their images to a split, or correct their names"
-        yield Finding("orphans", "warning", message, value=len(lost), fix=fix)
+        if survey.unread.ownerless:  # images may have been renamed without them
+            message += f"; {counted(survey.unread.missing, 'image')} without one: taken as good"
+            fix = "rename those of renamed images, too, delete those of images that are gone"
+        severity: Severity = "error" if survey.unread.ownerless else "warning"
+        yield Finding("orphans", severity, message, value=len(lost), fix=fix)
 
 
 def _labels_beside(survey: Survey) -> Iterator[Finding]:

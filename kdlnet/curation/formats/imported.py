@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -107,14 +108,18 @@ def unsure(file: Path, count: int) -> LabelProblem:
 
 
 def doubt_good_parts(
-    imported: ImportResult, lost: Iterable[Path], file_of: Mapping[Path, Path]
+    imported: ImportResult, lost: Mapping[Path, ImageSize], file_of: Mapping[Path, Path]
 ) -> ImportResult:
     """With an :func:`unsure` for images that one of the files ``lost`` may have been drawn in.
 
-    ``lost`` have something drawn and no image, as where an image was renamed without its file;
-    ``file_of`` is the file of each image that has one. In doubt are the images without one beside
-    a lost file and in the folders that its folder serves; where there are none, those below it.
+    ``lost`` have something drawn and no image, as where an image was renamed without its file,
+    each with the size (H, W) that it says its image has, 0 where it does not; ``file_of`` is the
+    file of each image that has one. In doubt are the images without one beside a lost file and in
+    the folders that its folder serves; where there are none, those below it. Of these not the
+    images of another size, unless sizes that the source writes are wrong elsewhere.
     """
+    told = (*imported.left_out, *chain.from_iterable(each.problems for each in imported.images))
+    wrong = any(problem.reason in ("size", "size field") for problem in told)
     bare: dict[Path, list[Path]] = defaultdict(list)
     for image in imported.images:
         if image.path not in file_of:
@@ -124,17 +129,22 @@ def doubt_good_parts(
         serves[file.parent].add(path.parent)
     suspects: dict[Path, list[Path]] = defaultdict(list)
     for file in lost:
-        near = {file.parent, *serves.get(file.parent, ())} & bare.keys()
+        beside = {file.parent, *serves.get(file.parent, ())} & bare.keys()
         below = (folder for folder in bare if folder.is_relative_to(file.parent))
-        for folder in near or below:
+        for folder in beside or below:
             suspects[folder].append(file)
-    images = [
-        replace(image, problems=(*image.problems, unsure(files[0], len(files))))
-        if image.path not in file_of and (files := suspects.get(image.path.parent))
-        else image
-        for image in imported.images
-    ]
+    images = []
+    for image in imported.images:
+        near = suspects.get(image.path.parent, ()) if image.path not in file_of else ()
+        files = [file for file in near if wrong or _may_be_of(lost[file], image.size)]
+        doubt = (unsure(files[0], len(files)),) if files else ()
+        images.append(replace(image, problems=(*image.problems, *doubt)))
     return replace(imported, images=images)
+
+
+def _may_be_of(written: ImageSize, size: ImageSize) -> bool:
+    """Whether a size that is ``written`` may be that of an image; EXIF may have turned it."""
+    return not all(written) or written in (size, size[::-1])
 
 
 def leave_out_unannotated(imported: ImportResult) -> ImportResult:

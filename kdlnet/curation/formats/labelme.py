@@ -80,7 +80,8 @@ def import_labelme(source: Path, options: ImportOptions) -> ImportResult:
 
     Polygons, circles, masks, lines and rotated rectangles become their boxes, shapes of one label
     and group a single one; single points are dropped. A JSON file that cannot be read, or is
-    another tool's, leaves the images of its name out. One that lies beside the image of its own
+    another tool's, leaves the images of its name out. Of two images of one name and two suffixes
+    that which its file does not name is left out. One that lies beside the image of its own
     name belongs to that, whatever its ``imagePath``; an image that is named alone is left out.
 
     Raises DataError when there is no LabelMe file or two speak of the same image.
@@ -116,7 +117,11 @@ def import_labelme(source: Path, options: ImportOptions) -> ImportResult:
     images += sorted(set(owners.file_of) - set(images))
     annotations = [_annotation(image, owners.file_of.get(image), contents) for image in images]
     result = sort_out(import_annotations(annotations))
-    lost = [p.file for p in left_out if p.reason in _LOST and contents[p.file]["shapes"]]
+    lost = {
+        problem.file: _written(contents[problem.file])
+        for problem in left_out
+        if problem.reason in _LOST and contents[problem.file]["shapes"]
+    }
     result = doubt_good_parts(result, lost, owners.file_of)
     left_out += [*unsure, *result.left_out]
     return replace(result, left_out=left_out, warnings=owners.lines(len(contents)))
@@ -172,6 +177,8 @@ def _owners(
                 f"{str(file)!r}: keep one"
             )
         owners.file_of[image] = file
+        same = [*alike.get(image.with_suffix(""), ()), *alike.get(file.with_suffix(""), ())]
+        owners.claims |= dict.fromkeys((each for each in same if each != image), file)
         if rivals:
             owners.renamed[file] = rivals[0]
     return owners
@@ -208,8 +215,12 @@ def _annotation(image: Path, file: Path | None, contents: dict[Path, _Content]) 
         except (Unusable, ValueError, TypeError, AttributeError, OverflowError) as fault:
             reason = str(fault) if isinstance(fault, Unusable) else "incomplete"
             problems.append(LabelProblem(file, line, reason, _short(shape), "dropped"))
-    written = whole_number(content.get("imageHeight")), whole_number(content.get("imageWidth"))
-    return Annotation(image, file, shapes, written, problems=problems)
+    return Annotation(image, file, shapes, _written(content), problems=problems)
+
+
+def _written(content: _Content) -> tuple[int, int]:
+    """The size (H, W) that a file says its image has, 0 where it does not."""
+    return whole_number(content.get("imageHeight")), whole_number(content.get("imageWidth"))
 
 
 def _shape(line: int, shape: dict[str, Any]) -> Shape:

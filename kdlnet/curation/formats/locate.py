@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from kdlnet.data.digest import copies
@@ -17,6 +17,35 @@ from kdlnet.errors import DataError
 from kdlnet.images.folder import files_below, images_below
 from kdlnet.images.read import IMAGE_SUFFIXES
 from kdlnet.utils.text import plain
+
+
+class Homes:
+    """The folders in which the images of an annotation may lie, from what its folder serves.
+
+    An annotation without its image stays in the folders that the others of its folder serve. Where
+    there are none but images beside it, it stays out of folders that annotations elsewhere serve:
+    there lies a namesake, not its image.
+    """
+
+    def __init__(self, images: Iterable[Path]) -> None:
+        self._served: dict[Path, set[Path]] = defaultdict(set)
+        self._taken: set[Path] = set()
+        self._with_images = {image.parent for image in images}
+
+    def serve(self, folder: Path, image: Path) -> None:
+        """An annotation in ``folder`` is that of ``image``."""
+        self._served[folder].add(image.parent)
+        self._taken.add(image.parent)
+
+    def may_hold(self, image: Path, folder: Path, below: bool = False) -> bool:
+        """Whether ``image`` may be that of an annotation in ``folder``.
+
+        With ``below``, also where it lies in a folder of a home.
+        """
+        own = self._served.get(folder, set())
+        if own:
+            return image.parent in own or (below and any(map(image.is_relative_to, own)))
+        return image.parent not in self._taken or folder not in self._with_images
 
 
 class ImageIndex:
@@ -47,22 +76,22 @@ class ImageIndex:
         that does from the folder from which most names of the annotation's folder do. Any other
         is found by its last parts among the files that no name leads to, so that an image which
         is missing is never taken for one of the same name in another folder. ``homely`` names stay
-        in the folders that other names of the annotation's folder lead straight to.
+        in their :class:`Homes`, which are where other names lead straight to.
         """
         found = [self._exact(name, near) for name, near in wanted]
-        homes: dict[Path, set[Path]] = defaultdict(set)
+        homes = Homes(self.files)
         for file, (_, near) in zip(found, wanted, strict=True):
             if self._homely and isinstance(file, Path):
-                homes[near].add(file.parent)
+                homes.serve(near, file)
         bases = self._bases([pair for pair, file in zip(wanted, found, strict=True) if not file])
         for position, (name, near) in enumerate(wanted):
             if found[position] is None and near in bases:
                 file = self._from(bases[near], name)
-                found[position] = file if file and _at_home(file, homes[near]) else None
+                found[position] = file if file and homes.may_hold(file, near) else None
         taken = {file for file in found if isinstance(file, Path)}
         for position, (name, near) in enumerate(wanted):
             if found[position] is None:
-                found[position] = self._alike(name, taken, homes[near])
+                found[position] = self._alike(name, near, taken, homes)
         claims: dict[Path | str | None, set[str]] = defaultdict(set)
         for file, (name, _) in zip(found, wanted, strict=True):
             if isinstance(file, Path) and file not in taken:
@@ -121,13 +150,13 @@ class ImageIndex:
                 return file
         return None
 
-    def _alike(self, name: str, taken: set[Path], homes: set[Path]) -> Path | str:
+    def _alike(self, name: str, near: Path, taken: set[Path], homes: Homes) -> Path | str:
         parts = _parts(name)
         candidates = self._by_name[parts[-1]] if parts else []
         least = min(self._least, len(parts))
         best = [
             file
-            for file in most_alike(name, [c for c in candidates if _at_home(c, homes)])
+            for file in most_alike(name, [c for c in candidates if homes.may_hold(c, near)])
             if file not in taken and _common_end(file, parts) >= least
         ]
         return best[0] if len(best) == 1 else "ambiguous" if best else "no image"
@@ -165,10 +194,6 @@ def _is_image(file: Path) -> bool:
         return file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()
     except (OSError, ValueError):  # a name that no file can have
         return False
-
-
-def _at_home(file: Path, homes: Set[Path]) -> bool:
-    return not homes or file.parent in homes
 
 
 def _common_end(file: Path, parts: Sequence[str]) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kdlnet.curation.formats.locate import most_alike
+from kdlnet.curation.formats.locate import Homes, most_alike
 from kdlnet.errors import DataError
 from kdlnet.utils.text import plain
 
@@ -21,8 +21,9 @@ _Place = Callable[[Path, Path], bool]
 class Pairs:
     """``file_of`` maps images to their annotation files.
 
-    ``unclear`` are images and files of which several fit each other equally, ``unlisted`` images
-    whose file says that it belongs to another one.
+    ``unclear`` are images and files of which several fit each other equally, and images called
+    like a file that has lost its own; that file stays :meth:`free`. ``unlisted`` are images whose
+    file says that it belongs to another one.
     """
 
     file_of: dict[Path, Path] = field(default_factory=dict)
@@ -50,7 +51,7 @@ def pair(
     Raises DataError for an image that two files fit equally.
     """
     pairs = Pairs()
-    homes: dict[Path, set[Path]] = defaultdict(set)  # image folders that a file's folder serves
+    homes = Homes(images)
     places: tuple[_Place, ...] = (
         lambda image, file: _same_below(image, file, roots),
         lambda image, file: mirrored(image, file, roots),
@@ -61,15 +62,16 @@ def pair(
         for key in (_stem, _plain_stem):
             free_images, free_files = pairs.free(images, files)
             for file, claimants in _claims(free_images, free_files, key, fits):
-                chosen = _chosen(claimants, named.get(file, ()), homes[file.parent])
+                near = [c for c in claimants if homes.may_hold(c, file.parent, below=True)]
+                chosen = _chosen(claimants, near, named.get(file, ()))
                 if chosen is None:
-                    pairs.unclear.update((file, *claimants))
+                    pairs.unclear.update((file, *claimants) if near else claimants)
                 else:
                     pairs.file_of[chosen] = found[chosen] = file
                     pairs.unlisted.update(image for image in claimants if image != chosen)
         if number + 1 < len(places):
             for image, file in found.items():
-                homes[file.parent].add(image.parent)
+                homes.serve(file.parent, image)
     return pairs
 
 
@@ -81,16 +83,15 @@ def _plain_stem(file: Path) -> str:
     return plain(file.stem)
 
 
-def _chosen(claimants: list[Path], names: Sequence[str], homes: set[Path]) -> Path | None:
-    """The image that a file belongs to.
+def _chosen(claimants: list[Path], near: list[Path], names: Sequence[str]) -> Path | None:
+    """The image that a file belongs to; ``near`` are those of the ``claimants`` that may be.
 
     A file whose folder serves another one has lost its image: it is not a namesake's elsewhere.
     """
     if len(claimants) > 1:
         best = (most_alike(name, claimants) for name in names)
         return next((files[0] for files in best if len(files) == 1), None)
-    inside = not homes or any(claimants[0].is_relative_to(home) for home in homes)
-    return claimants[0] if inside else None
+    return near[0] if near else None
 
 
 def _claims(

@@ -94,8 +94,13 @@ def import_voc(source: Path, options: ImportOptions) -> ImportResult:
     ):
         left_out += [LabelProblem(file, 0, reason, file.name, "dropped") for file in files]
     result = sort_out([*import_annotations(annotations, origin), *left_out])
-    lost = (file for file in set(alone) - set(claimed.values()) if _is_drawn(every[file]))
-    result = doubt_good_parts(result, sorted(lost), pairs.file_of)
+    unnamed = ((file, every[file]) for file in alone if file not in claimed.values())
+    lost = {
+        file: found.size
+        for file, found in unnamed
+        if isinstance(found, _File) and (found.shapes or found.problems)
+    }
+    result = doubt_good_parts(result, lost, pairs.file_of)
     used = {name for image in result.images for name in image.names}
     order = read_class_file(source)
     names = order if used <= set(order) else ()
@@ -229,10 +234,6 @@ def _find_origin(
 
 def _is_box(shape: Shape) -> bool:
     return shape.kind == "box"
-
-
-def _is_drawn(found: _File | LabelProblem) -> bool:
-    return isinstance(found, _File) and bool(found.shapes or found.problems)
 
 
 def _annotation(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -62,12 +63,20 @@ def import_yolo(source: Path, options: ImportOptions) -> ImportResult:
     unlisted = _unlisted(source, images) if yaml and source.is_dir() else ()
     file_of = {image: file for image in images if (file := label_path(image)).is_file()}
     return replace(
-        doubt_good_parts(found, unread.ownerless, file_of),
+        doubt_good_parts(found, dict.fromkeys(unread.ownerless, (0, 0)), file_of),
         left_out=[*found.left_out, *unlisted],
         names=names,
         channels=said.channels,
-        warnings=tuple(replace(unread, ownerless=[]).lines(len(images))),
+        warnings=(*replace(unread, ownerless=[]).lines(len(images)), *_lost_keypoints(said)),
     )
+
+
+def _lost_keypoints(said: _Set) -> Iterator[str]:
+    if said.kpt_shape is not None:
+        yield (
+            f"its keypoints (kpt_shape: {list(said.kpt_shape)}) are not taken over, only boxes and "
+            "outlines: keep the old dataset for a model of keypoints"
+        )
 
 
 def splits_of(source: Path) -> Mapping[Path, str | None]:
@@ -81,12 +90,13 @@ def _set(source: Path) -> tuple[Path | None, _Set]:
 
 
 def _unlisted(source: Path, images: _Images) -> Iterator[LabelProblem]:
-    """Images with a label file of their own that no split names."""
-    folders = {folder: os.path.realpath(folder) for folder in {image.parent for image in images}}
-    own = {Path(folders[image.parent], image.name) for image in images}
+    """Images with a label file of their own that no split names, by whichever links it does."""
+    real = cache(os.path.realpath)
+    own = {Path(real(image.parent), image.name) for image in images}
     read = {label_path(image) for image in own}
-    for image in images_below(Path(os.path.realpath(source))):
-        if image not in own and (file := label_path(image)) not in read and file.is_file():
+    for image in images_below(Path(real(source))):
+        listed = Path(real(image.parent), image.name) in own
+        if not listed and (file := label_path(image)) not in read and file.is_file():
             yield LabelProblem(image, 0, "no split", image.name, "dropped")
 
 

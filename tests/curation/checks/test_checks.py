@@ -103,7 +103,27 @@ def test_missing_and_lost_labels(folder):
     assert by_split[("val", "error")] == 1
     assert [f.value for f in found(name, "labels") if f.split == "train"] == [1, 1]
     (lost,) = found(name, "orphans")
-    assert "e.txt" in lost.message
+    assert "e.txt; 2 images without one: taken as good" in lost.message
+    assert lost.severity == "error"  # b or d may be what e was
+
+
+def test_lost_labels_beside_the_images_are_found(tmp_path):
+    for name in ("a", "renamed"):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), picture(len(name)))
+    for name in ("a", "old"):
+        (tmp_path / f"{name}.txt").write_text("0 .5 .5 .1 .1\n")
+    (tmp_path / "notes.txt").write_text("taken on Monday\n")
+    (tmp_path / "data.yaml").write_text("train: .\nval: .\nnames: [pit]\n")
+    (lost,) = found(str(tmp_path), "orphans")
+    assert (lost.severity, lost.value) == ("error", 1) and "first old.txt" in lost.message
+
+
+def test_label_files_of_images_that_are_gone_are_no_error(folder):
+    folder.add("train", "a.png", picture(1))
+    folder.add("train", "b.png", picture(2), "")
+    (folder.root / "labels" / "e.txt").write_text("0 .5 .5 .1 .1\n")
+    (lost,) = found(folder.write(), "orphans")
+    assert (lost.severity, "taken as good" in lost.message) == ("warning", False)
 
 
 def test_labels_that_lie_elsewhere_and_rows_that_are_no_labels(folder):

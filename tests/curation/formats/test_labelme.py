@@ -178,17 +178,18 @@ def test_a_mask_beside_a_file_is_not_its_image_where_that_is_named(tmp_path):
     box = ("dent", "rectangle", [[5, 6], [8, 9]])
     save_labelme(tmp_path / "json/a.json", [box], imagePath="..\\images\\a.jpg")
     result = import_labelme(tmp_path, ImportOptions())
-    assert {image.path.name: len(image.boxes) for image in result.images} == {
-        "a.jpg": 1,
-        "a.png": 0,
-    }
-    assert result.left_out == [] and result.warnings == ()
+    assert {image.path.name: len(image.boxes) for image in result.images} == {"a.jpg": 1}
+    assert [(p.file.name, p.reason) for p in result.left_out] == [("a.png", "unsure")]
+    assert result.warnings == ()
 
 
 def test_of_two_images_of_one_name_the_file_has_the_one_it_names(parts):
     save_image(parts / "a.png")
     save_labelme(parts / "a.json", [("dent", "rectangle", [[5, 6], [8, 9]])], imagePath="a.png")
-    assert len(read(parts)[0]["a.png"].boxes) == 1
+    images, left_out = read(parts)
+    assert len(images["a.png"].boxes) == 1
+    # The same photograph as another kind of file, most likely: no good part.
+    assert [(p.file.name, p.reason) for p in left_out] == [("a.jpg", "unsure")]
     save_labelme(parts / "a.json", [], imagePath="b.jpg")
     images, left_out = read(parts)
     assert images == {}

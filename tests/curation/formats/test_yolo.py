@@ -76,6 +76,18 @@ def test_labelled_images_that_no_split_names_are_counted(bare):
     assert [p.file.name for p in read(bare / "link")[1].left_out] == ["valid.jpg"]
 
 
+def test_images_in_a_linked_folder_of_a_split_are_not_told_as_left_out(bare, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    for kind in ("images", "labels"):
+        (elsewhere / kind).mkdir()
+        (bare / "train" / kind / "lot").symlink_to(elsewhere / kind)
+    save_image(elsewhere / "images/far.jpg")
+    (elsewhere / "labels/far.txt").write_text("0 .5 .5 .2 .2\n")
+    (bare / "parts.yaml").write_text("train: train/images\nval: valid/images\nnames: [a, b]\n")
+    images, result = read(bare)
+    assert images["far.jpg"].names == ("a",) and result.left_out == []
+
+
 def test_faulty_folders_are_errors(bare):
     (bare / "classes.txt").write_text("dent\ndent\n")
     with pytest.raises(DataError, match="class 'dent' appears twice"):
