@@ -20,7 +20,6 @@ from scipy.special import betaincinv
 
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.verdict import VERDICTS, Scores, Verdict, VerdictRule
-from kdlnet.types import DetectionArrays
 from kdlnet.utils.words import counted
 
 LEVEL = 0.95
@@ -137,15 +136,9 @@ class Parts:
 def tabulate_parts(results: Sequence[ImageResult], rule: VerdictRule, classes: int) -> Parts:
     """One row an image, in their order."""
     scores = [rule.part_scores(result.judged, classes) for result in results]
-    shown = [rule.part_scores(_truth(result), classes) for result in results]
+    shown = [rule.part_scores(result.truth, classes) for result in results]
     table = np.array(scores, np.float32).reshape(-1, classes)
     return Parts(table, np.isfinite(np.array(shown, np.float32).reshape(-1, classes)))
-
-
-def _truth(result: ImageResult) -> DetectionArrays:
-    """True boxes as if they were found with certainty."""
-    scores = np.ones(len(result.truth_labels))
-    return DetectionArrays(result.truth_boxes, scores, result.truth_labels)
 
 
 Counts = dict[Verdict, int]

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-
-import numpy as np
+from collections.abc import Sequence
 
 _LONGEST = 160
-_MOST_DIGITS = 9  # of a float32
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -26,17 +23,6 @@ def digits_of(limit: float) -> int:
 def figure(value: float | None, digits: int = 3) -> str:
     """0.66991 -> ``0.670``; a dash for None and nan."""
     return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
-
-
-def told_apart(score: float, others: Iterable[float], digits: int = 3) -> str:
-    """``score`` with as many digits, ``digits`` or more, as tell it from each of ``others``.
-
-    Scores and thresholds meet in float32: what is equal there is equal.
-    """
-    apart = [other for other in others if np.float32(other) != np.float32(score)]
-    while digits < _MOST_DIGITS and any(f"{v:.{digits}g}" == f"{score:.{digits}g}" for v in apart):
-        digits += 1
-    return f"{score:.{digits}g}"
 
 
 def counted(count: int, one: str, many: str = "") -> str:
