@@ -138,7 +138,7 @@ def _reason(name: str, rate: Rate, limit: float | None, fitted: bool) -> str:
         return f"At least {low} {happens}; {allowed}."
     but = f"so few parts leave room for up to {high}"
     if rate.high <= limit:
-        but = "the scores for each kind of defect were chosen on these parts: ask others"
+        but = "the scores were chosen on these parts: ask others"
     return f"{percent(rate.value, digits)} {happens} here, but {but}; {allowed}."
 
 

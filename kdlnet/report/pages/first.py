@@ -64,7 +64,7 @@ def _cautions(subject: Subject) -> list[str]:
             "These parts helped to choose the model, so that new parts may do worse. The test set "
             "gives the fairer answer."
         )
-    if subject.chosen:
+    if subject.choices:
         lines.append(
             "The setting was chosen on these very parts and does better on them than on new ones: "
             "measure on a set that had no say."
@@ -106,5 +106,5 @@ def _rule_text(subject: Subject) -> str:
             f"defect, {scores[0]} to {scores[1]}"
         )
     text += f"; a person looks from {asked[0]} on." if subject.rule.asks else "."
-    text = f"{text} {words_of(subject.calibration)}".rstrip()
+    text = f"{text} {words_of(subject.calibrations)}".rstrip()
     return text + (" Small or single boxes do not count." if subject.sized else "")

@@ -145,7 +145,7 @@ function reason(name, found, limit, fitted) {
   if (found.high <= limit && !fitted) return `At most ${high} ${happens}; ${allowed}.`;
   if (found.low > limit) return `At least ${low} ${happens}; ${allowed}.`;
   const but = found.high <= limit
-    ? "the scores for each kind of defect were chosen on these parts: ask others"
+    ? "the scores were chosen on these parts: ask others"
     : `so few parts leave room for up to ${high}`;
   return `${value} ${happens} here, but ${but}; ${allowed}.`;
 }

@@ -48,8 +48,8 @@ def test_thresholds_chosen_on_the_same_parts_prove_no_limit_and_break_one_all_th
     texts = facts(good, limits, fitted=True)
     assert texts["answer"] == "Not proven" and tone(good, limits, fitted=True) == "open"
     assert texts["why"].startswith(
-        "0.0 % of the defective parts pass here, but the scores for each kind of defect were "
-        "chosen on these parts: ask others; your limit is 1.0 %."
+        "0.0 % of the defective parts pass here, but the scores were chosen on "
+        "these parts: ask others; your limit is 1.0 %."
     )
     assert facts(rates((90, 300), (0, 400)), limits, fitted=True)["answer"] == "No"
 
