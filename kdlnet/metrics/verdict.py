@@ -141,6 +141,11 @@ class VerdictRule:
         """Whether a part can be UNSURE."""
         return any(rule.lower < rule.score for rule in self.classes)
 
+    @property
+    def several(self) -> bool:
+        """Whether classes have thresholds of their own."""
+        return len({(rule.score, rule.lower) for rule in self.classes}) > 1
+
     def kept(self, scores: ArrayLike, labels: ArrayLike) -> NDArray[np.bool_]:
         """Which boxes are not passed over, (N,): they reach the lower score of their class."""
         return self._reach(scores, labels, "lower")

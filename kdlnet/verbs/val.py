@@ -197,6 +197,9 @@ def _write(
         limits=common_limits(calibrations),
         digests=digests,
     )
+    if subject.fitted:
+        text = "several thresholds were chosen on these very parts: rates and intervals flatter"
+        on_event(Message(text, "warning"))
     write_report(result.folder, subject, pictures, on_event)
 
 

@@ -17,7 +17,7 @@ from kdlnet.report.pages.render import MEGABYTES, render
 from kdlnet.report.pages.section import Cell, Figure, Section, Table, drawn
 from kdlnet.report.pages.shift import shift_section
 from kdlnet.report.pages.svg import Axis, Line
-from kdlnet.report.pages.words import counted, figure, visible
+from kdlnet.report.pages.words import counted, digits_of, figure, visible
 from kdlnet.utils.files import write_atomic
 
 _MOST_FLIPS = 300
@@ -141,6 +141,7 @@ def _cards(subject: Compared) -> Iterator[Context]:
             "title": title,
             "a": a,
             "b": b,
+            "digits": digits_of(0.0, a.value or 0.0, b.value or 0.0),
             "interval": len(subject.pairs) == 1,  # of several the same parts count several times
             "test": _test(tests[kind]) if a.of else "",
         }

@@ -47,8 +47,7 @@ class Subject:
     @property
     def fitted(self) -> bool:
         """Whether these parts chose several thresholds."""
-        several = len({(r.score, r.lower) for r in self.rule.classes}) > 1
-        return self.choices > 1 or (self.choices == 1 and several)
+        return self.choices > 1 or (self.choices == 1 and self.rule.several)
 
     @property
     def sized(self) -> bool:

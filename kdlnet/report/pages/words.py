@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 
 _LONGEST = 160
+_MOST_DIGITS = 6  # of a percentage
+_SAME = 1e-9  # shares that differ by less are one that was rounded
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -15,9 +17,18 @@ def percent(share: float | None, digits: int = 1) -> str:
     return f"{math.floor(share * 10 ** (digits + 2) + 0.5) / 10**digits:.{digits}f} %"
 
 
-def digits_of(limit: float) -> int:
-    """How many digits after the point ``limit`` has as a percentage: 1 to 4, 0.0025 -> 2."""
-    return max(1, len(f"{100 * limit:.4f}".rstrip("0").partition(".")[2]))
+def digits_of(limit: float, *shares: float) -> int:
+    """How many digits after the point ``limit`` has as a percentage: 1 to 4, 0.0025 -> 2.
+
+    More, up to 6, where they tell one of ``shares`` from it: 0.01 and 0.0104 -> 2.
+    """
+    digits = max(1, len(f"{100 * limit:.4f}".rstrip("0").partition(".")[2]))
+    apart = [share for share in shares if abs(share - limit) > _SAME]
+    while digits < _MOST_DIGITS and any(
+        percent(share, digits) == percent(limit, digits) for share in apart
+    ):
+        digits += 1
+    return digits
 
 
 def figure(value: float | None, digits: int = 3) -> str:

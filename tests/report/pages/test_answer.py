@@ -81,6 +81,30 @@ def test_a_limit_is_told_as_it_is_and_rates_as_finely(limit, told):
     assert ("up to 0.14 %" in why) == (limit == 0.0005)  # the exact interval ends at 0.139 %
 
 
+@pytest.mark.parametrize(
+    ("escape", "limit", "value", "range"),
+    [
+        ((1, 5000), 0.0005, "0.02 %", "0.00 % to 0.11 %"),
+        ((0, 357), 0.01, "0.00 %", "0.00 % to 1.03 %"),  # "1.0 %" beside a limit of 1.0 %
+        ((7, 100), 1 - 0.93, "7.0 %", "2.9 % to 13.9 %"),  # the limit by 7e-17
+    ],
+)
+def test_rates_beside_a_limit_can_be_told_from_it(escape, limit, value, range):
+    texts = facts(rates(escape, (0, 9)), Limits(limit))
+    assert (texts["escape-value"], texts["escape-range"]) == (
+        value,
+        f"expect {range} on the line (95 % sure)",
+    )
+    assert texts["overkill-value"] == "0.0 %"
+
+
+def test_parts_that_chose_the_scores_promise_nothing():
+    texts = facts(rates((3, 300), (0, 0)), Limits(), fitted=True)
+    assert texts["escape-range"] == (
+        "0.2 % to 2.9 %, but these parts chose the scores: expect worse on the line"
+    )
+
+
 def test_cards():
     texts = facts(rates((3, 300), (0, 0)), Limits())
     assert texts["escape-value"] == "1.0 %" and texts["escape-count"] == "3 of 300 defective parts"

@@ -136,6 +136,17 @@ def test_figures_and_flips_are_those_of_the_comparison(tmp_path):
     assert f"{passed} of {of}" in page
 
 
+def test_one_good_part_of_thousands_is_no_share_of_zero(tmp_path):
+    nothing = np.zeros((0, 4)), [], []
+    images = [
+        ImageResult(*nothing, *nothing[:2], (64, 64), name=f"{number}.png")
+        for number in range(3000)
+    ]
+    false = replace(images[0], boxes=[[1.0, 1, 9, 9]], scores=[0.9], labels=[0])
+    page = comparison_page(compared(images, [false, *images[1:]], ("dent",)))
+    assert '<p class="value">0.00 %</p>' in page and '<p class="value">0.03 %</p>' in page
+
+
 def test_the_cards_count_as_defective_what_the_table_does(tmp_path):
     images = made_images(tmp_path, 40)
     rule = VerdictRule((ClassRule(0.5, min_area=150.0),))
