@@ -23,6 +23,7 @@ from kdlnet.metrics.verdict import VERDICTS, Scores, Verdict, VerdictRule
 from kdlnet.utils.words import counted
 
 LEVEL = 0.95
+OK, UNSURE = VERDICTS.index("OK"), VERDICTS.index("UNSURE")
 Mask = NDArray[np.bool_]
 
 
@@ -184,7 +185,8 @@ class VerdictReport:
 
     ``per_class`` judges the parts that show a class: they escape when they are passed as OK,
     whatever box of whatever class would have caught them. Its good parts are all good ones, and
-    NG among these only where boxes of this class alone ask for it. ``per_lot`` is empty where no
+    NG among these only where boxes of this class alone ask for it; UNSURE likewise, where no other
+    class rejects the part. ``per_lot`` is empty where no
     lots were given.
     """
 
@@ -285,8 +287,9 @@ def count_verdicts(parts: Parts, rule: VerdictRule) -> PartRates:
 def _of_class(parts: Parts, rule: VerdictRule, label: int) -> PartRates:
     alone = np.full_like(parts.scores, -np.inf)
     alone[:, label] = parts.scores[:, label]
-    shown = rule.judge(parts.scores)[parts.shows[:, label]]
-    return PartRates(_counts(shown), _counts(rule.judge(alone)[~parts.defective]))
+    verdicts, own = rule.judge(parts.scores), rule.judge(alone)
+    own[(own == UNSURE) & (verdicts != UNSURE)] = OK  # another class rejects it: nobody looks
+    return PartRates(_counts(verdicts[parts.shows[:, label]]), _counts(own[~parts.defective]))
 
 
 def _counts(verdicts: NDArray[np.int64]) -> Counts:
