@@ -20,10 +20,10 @@ from scipy.special import betaincinv
 
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.verdict import VERDICTS, Scores, Verdict, VerdictRule
-from kdlnet.types import DetectionArrays
 from kdlnet.utils.words import counted
 
 LEVEL = 0.95
+OK, UNSURE = VERDICTS.index("OK"), VERDICTS.index("UNSURE")
 Mask = NDArray[np.bool_]
 
 
@@ -137,15 +137,9 @@ class Parts:
 def tabulate_parts(results: Sequence[ImageResult], rule: VerdictRule, classes: int) -> Parts:
     """One row an image, in their order."""
     scores = [rule.part_scores(result.judged, classes) for result in results]
-    shown = [rule.part_scores(_truth(result), classes) for result in results]
+    shown = [rule.part_scores(result.truth, classes) for result in results]
     table = np.array(scores, np.float32).reshape(-1, classes)
     return Parts(table, np.isfinite(np.array(shown, np.float32).reshape(-1, classes)))
-
-
-def _truth(result: ImageResult) -> DetectionArrays:
-    """True boxes as if they were found with certainty."""
-    scores = np.ones(len(result.truth_labels))
-    return DetectionArrays(result.truth_boxes, scores, result.truth_labels)
 
 
 Counts = dict[Verdict, int]
@@ -191,7 +185,8 @@ class VerdictReport:
 
     ``per_class`` judges the parts that show a class: they escape when they are passed as OK,
     whatever box of whatever class would have caught them. Its good parts are all good ones, and
-    NG among these only where boxes of this class alone ask for it. ``per_lot`` is empty where no
+    NG among these only where boxes of this class alone ask for it; UNSURE likewise, where no other
+    class rejects the part. ``per_lot`` is empty where no
     lots were given.
     """
 
@@ -292,8 +287,9 @@ def count_verdicts(parts: Parts, rule: VerdictRule) -> PartRates:
 def _of_class(parts: Parts, rule: VerdictRule, label: int) -> PartRates:
     alone = np.full_like(parts.scores, -np.inf)
     alone[:, label] = parts.scores[:, label]
-    shown = rule.judge(parts.scores)[parts.shows[:, label]]
-    return PartRates(_counts(shown), _counts(rule.judge(alone)[~parts.defective]))
+    verdicts, own = rule.judge(parts.scores), rule.judge(alone)
+    own[(own == UNSURE) & (verdicts != UNSURE)] = OK  # another class rejects it: nobody looks
+    return PartRates(_counts(verdicts[parts.shows[:, label]]), _counts(own[~parts.defective]))
 
 
 def _counts(verdicts: NDArray[np.int64]) -> Counts:

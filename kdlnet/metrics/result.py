@@ -71,6 +71,11 @@ class ImageResult:
         )
 
     @property
+    def truth(self) -> DetectionArrays:
+        """True boxes as if they were found with certainty."""
+        return DetectionArrays(self.truth_boxes, np.ones(len(self.truth_boxes)), self.truth_labels)
+
+    @property
     def usable(self) -> NDArray[np.bool_]:
         """Which detections (N,) have a finite score and finite corners."""
         usable: NDArray[np.bool_] = np.isfinite(self.scores) & np.isfinite(self.boxes).all(axis=1)

@@ -8,7 +8,7 @@ threshold, so that a broken network passes no part.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Protocol
 
@@ -22,6 +22,7 @@ Verdict = Literal["OK", "UNSURE", "NG"]
 VERDICTS: tuple[Verdict, ...] = ("OK", "UNSURE", "NG")
 
 Scores = NDArray[np.float32]
+_MOST_DIGITS = 9  # of a float32
 
 
 class Found(Protocol):
@@ -140,6 +141,11 @@ class VerdictRule:
         """Whether a part can be UNSURE."""
         return any(rule.lower < rule.score for rule in self.classes)
 
+    @property
+    def several(self) -> bool:
+        """Whether classes have thresholds of their own."""
+        return len({(rule.score, rule.lower) for rule in self.classes}) > 1
+
     def kept(self, scores: ArrayLike, labels: ArrayLike) -> NDArray[np.bool_]:
         """Which boxes are not passed over, (N,): they reach the lower score of their class."""
         return self._reach(scores, labels, "lower")
@@ -149,7 +155,7 @@ class VerdictRule:
 
         They are those whose :meth:`box_verdicts` are not OK.
         """
-        return self.kept(found.scores, found.labels) & self._large(found)
+        return self.kept(found.scores, found.labels) & self.large(found)
 
     def box_verdicts(self, found: Found) -> list[Verdict]:
         """What each box (N,) says on its own, ``min_count`` aside."""
@@ -171,7 +177,7 @@ class VerdictRule:
         not so many. Verdicts on an image rest on these numbers alone, see :meth:`judge`.
         """
         scores = _ranked(found.scores)
-        large = self._large(found)
+        large = self.large(found)
         best = np.full(classes, -np.inf, np.float32)
         for label in np.unique(found.labels[large]).tolist():
             count = self.of(label).min_count
@@ -198,7 +204,7 @@ class VerdictRule:
         rows = np.asarray(labels, np.int64)
         return values[rows if len(values) > 1 else np.zeros_like(rows)]
 
-    def _large(self, found: Found) -> NDArray[np.bool_]:
+    def large(self, found: Found) -> NDArray[np.bool_]:
         """Which boxes (N,) have the least area and length of their class."""
         boxes = np.asarray(found.boxes, np.float64).reshape(-1, 4)
         sides = boxes[:, 2:] - boxes[:, :2]
@@ -212,3 +218,14 @@ def _ranked(scores: ArrayLike) -> Scores:
     """Scores in the type of a network, those that are no number above all."""
     values = np.asarray(scores, np.float32)
     return np.where(np.isnan(values), np.float32(np.inf), values)
+
+
+def told_apart(score: float, others: Iterable[float], digits: int = 3) -> str:
+    """``score`` with as many digits, ``digits`` or more, as tell it from each of ``others``.
+
+    Scores and thresholds meet in float32: what is equal there is equal.
+    """
+    apart = [other for other in others if np.float32(other) != np.float32(score)]
+    while digits < _MOST_DIGITS and any(f"{v:.{digits}g}" == f"{score:.{digits}g}" for v in apart):
+        digits += 1
+    return f"{score:.{digits}g}"

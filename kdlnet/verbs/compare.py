@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -21,12 +20,11 @@ from kdlnet.inference.sides import Measured, measure_all, place_of
 from kdlnet.metrics.comparison import Comparison, FoldFigures
 from kdlnet.metrics.flips import Flip, McNemar, find_flips
 from kdlnet.metrics.paired import ClassDifference, Difference, paired_intervals
-from kdlnet.metrics.result import Floats, ImageResult
-from kdlnet.metrics.shift import ScoreShift, score_shift
+from kdlnet.metrics.shift import score_shift
 from kdlnet.report.comparison import difference_plot
 from kdlnet.report.flips import Sides, draw_flips
 from kdlnet.report.pages.comparison import write_comparison
-from kdlnet.report.pages.flips import Compared, Side, has_scores_by_class
+from kdlnet.report.pages.flips import Compared, Side
 from kdlnet.utils.environment import environment
 from kdlnet.utils.files import write_json
 from kdlnet.utils.output import new_folder
@@ -35,7 +33,6 @@ from kdlnet.utils.words import counted
 __all__ = ["ClassDifference", "Comparison", "Difference", "McNemar", "compare"]
 
 _FEWEST_ROUNDS = 100
-_APART = "A's thresholds by class lie too far apart to move together"
 
 
 def compare(
@@ -87,9 +84,6 @@ def compare(
     on_event(Message(f"{counted(rounds, 'resample')} of {drawn}"))
     truths = measured[a[0]].defective
     _say_if_rules_differ(list(measured.values()), on_event)
-    if any(has_scores_by_class(one.rule) for one, _ in pairs):
-        text = "A has a threshold for each class: the lowest is named, for B all move together"
-        on_event(Message(text))
     gains = paired_intervals(tables, infos[0].names, groups, rounds, seed)
     seen = [(one.verdicts, two.verdicts) for one, two in pairs]
     result = Comparison(
@@ -105,7 +99,10 @@ def compare(
         per_class=gains.per_class,
         reason=gains.reason,
         flips=find_flips(seen, truths, names, groups),
-        shifts=[_shift(one, two, groups, rounds, seed) for one, two in pairs],
+        shifts=[
+            score_shift(one.results, two.results, one.rule, infos[0].names, groups, rounds, seed)
+            for one, two in pairs
+        ],
         figures=[_row(measured[path]) for path in measured],
         folds=_each_fold(pairs),
     )
@@ -115,31 +112,6 @@ def compare(
     write_json(result.folder / "environment.json", environment())
     write_json(result.folder / "comparison.json", result.to_dict())
     return result
-
-
-def _shift(a: Measured, b: Measured, groups: Sequence[int], rounds: int, seed: int) -> ScoreShift:
-    """Thresholds of A by class move together for B, and are named by the lowest."""
-    thresholds = np.array([a.rule.of(label).score for label in range(len(a.table.classes))])
-    top, lowest = float(thresholds.max()), float(thresholds.min())
-    one, two = ([_lifted(result, thresholds, top) for result in side.results] for side in (a, b))
-    found = score_shift(one, two, top, groups, rounds, seed)
-    found = replace(found, threshold_a=lowest)
-    if found.threshold_b is None:
-        return found
-    threshold_b = lowest + (found.threshold_b - top)
-    if threshold_b > 0:
-        return replace(found, threshold_b=threshold_b)
-    reason = found.reason or _APART
-    return replace(found, threshold_b=None, found_b=None, false_b=None, reason=reason)
-
-
-def _lifted(result: ImageResult, thresholds: Floats, top: float) -> ImageResult:
-    """Scores moved so far that the threshold of every class lies at ``top``."""
-    own = thresholds[result.labels]
-    reached = result.scores.astype(np.float32) >= own.astype(np.float32)
-    scores = result.scores + (top - own)
-    below = np.minimum(scores, np.nextafter(top, -np.inf))
-    return replace(result, scores=np.where(reached, np.maximum(scores, top), below))
 
 
 def _say_if_rules_differ(measured: Sequence[Measured], on_event: Listener) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from kdlnet.curation.groups import lots_of
 from kdlnet.data.catalog import find_dataset
@@ -41,7 +42,7 @@ from kdlnet.metrics.intervals import Interval
 from kdlnet.metrics.rates import PartRates, Rate, VerdictReport, measure
 from kdlnet.metrics.result import ImageResult
 from kdlnet.ops.limits import IOU_THRESHOLD, MAX_DETECTIONS
-from kdlnet.report.pages.calibrated import limits_of
+from kdlnet.report.pages.calibrated import common_limits
 from kdlnet.report.pages.subject import Subject
 from kdlnet.report.pages.validation import write_report
 from kdlnet.report.validation import draw_validation
@@ -118,7 +119,7 @@ def validate(
     contract = parts[0].dataset.preprocess
     names = names_of([part.images for part in parts])
     paths = [path for part in parts for path in part.dataset.paths]
-    digest = images_digest(paths)
+    judged = [(part.runtime.calibration, images_digest(part.dataset.paths)) for part in parts]
     groups = groups_of(names, paths, group_by, Path(data) if folds else None, on_event)
     lots = _lots(parts, lot_by)
     title = Path(data).absolute().name if folds else parts[0].info.name
@@ -167,7 +168,7 @@ def validate(
         folds=each_fold(parts, found, max_detections) if folds else [],
         drift=drifts,
     )
-    _write(result, results, errors, runtime, lots, digest, pictures, on_event)
+    _write(result, results, errors, runtime, lots, judged, pictures, on_event)
     return result
 
 
@@ -177,24 +178,28 @@ def _write(
     errors: Errors,
     runtime: Runtime,
     lots: list[str] | None,
-    digest: str,
+    judged: Sequence[tuple[Mapping[str, Any], str]],
     pictures: bool,
     on_event: Listener,
 ) -> None:
     """The files of a validation but its plots: environment.json, metrics.json, report.html."""
     write_json(result.folder / "environment.json", environment())
     write_json(result.folder / "metrics.json", result.to_dict())
+    calibrations, digests = zip(*judged, strict=True)
     subject = Subject(
         result,
         results,
         errors,
         names=runtime.names,
         rule=runtime.rule,
-        calibration=runtime.calibration,
+        calibrations=calibrations,
         lots=lots,
-        limits=limits_of(runtime.calibration),
-        digest=digest,
+        limits=common_limits(calibrations),
+        digests=digests,
     )
+    if subject.fitted:
+        text = "several thresholds were chosen on these very parts: rates and intervals flatter"
+        on_event(Message(text, "warning"))
     write_report(result.folder, subject, pictures, on_event)
 
 

@@ -73,6 +73,20 @@ def test_limits_by_class_sizes_and_unsure(kdlnet: Command, parts: str, tmp_path:
     assert facts["chosen_on"]["expected_cost"] is not None
 
 
+def test_intervals_of_images_that_chose_several_thresholds_are_told_to_flatter(
+    kdlnet: Command, parts: str, tmp_path: Path
+) -> None:
+    make_file(tmp_path / "best.pt")
+    line = f"calibrate best.pt --data {parts} --quiet --overwrite --min-recall"
+    flatter = "they chose thresholds by class: their rates and intervals flatter"
+    run = kdlnet(f"{line} square=0.5")
+    assert run.out.count(flatter) == 1 and flatter not in run.out.split("reported on test")[1]
+    assert flatter not in kdlnet(f"{line} 0.5").out
+    kdlnet(f"{line} square=0.5")
+    val = kdlnet(f"val best-calibrated.pt --data {parts} --quiet --no-pictures --out v")
+    assert "several thresholds were chosen on these very parts: rates and intervals" in val.err
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [

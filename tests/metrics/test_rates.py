@@ -127,6 +127,16 @@ def test_escape_overkill_and_unsure_by_hand() -> None:
     json.dumps(found.to_dict(), allow_nan=False)
 
 
+def test_of_a_class_only_parts_that_somebody_looks_at_are_unsure() -> None:
+    """The first good part is NG by its crack, so that nobody looks at its pore; the second is."""
+    rule = VerdictRule((ClassRule(0.8, unsure=0.5), ClassRule(0.8, unsure=0.5)))
+    parts = [part({0: 0.9, 1: 0.6}), part({1: 0.6}), part({0: 0.1})]
+    found = measure(parts, rule, ("crack", "pore"))
+    assert found.overall.unsure.count == 1
+    assert found.per_class["pore"].good == {"OK": 2, "UNSURE": 1, "NG": 0}
+    assert found.per_class["crack"].good == {"OK": 2, "UNSURE": 0, "NG": 1}
+
+
 def test_lots_are_counted_apart() -> None:
     found = measure(RESULTS, RULE, NAMES, [*"aaabb", *"aabb"])
     assert list(found.per_lot) == ["a", "b"]

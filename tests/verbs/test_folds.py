@@ -20,6 +20,7 @@ from kdlnet.events import Message
 from kdlnet.inference.predictor import Predictor
 from kdlnet.inference.weights import copy_weights, load_weights, save_weights
 from kdlnet.types import Preprocess
+from kdlnet.verbs.calibrate import Goal, calibrate
 from kdlnet.verbs.compare import compare
 from kdlnet.verbs.split import split_dataset
 from kdlnet.verbs.val import validate
@@ -134,6 +135,18 @@ def test_folds_with_scores_of_their_own_are_judged_by_the_mean(folds: Path) -> N
     _change(folds, 3, thresholds={"score": 0.7, "min_count": 2})
     with pytest.raises(WeightsError, match=r"fold-3.*by class, size or count"):
         _pooled(folds, "again")
+
+
+def test_a_fold_that_was_calibrated_on_its_own_part_is_known(folds: Path) -> None:
+    for number in (1, 2, 3):
+        file = folds.parent / "runs" / f"fold-{number}" / "weights" / "best.pt"
+        data, goal = str(folds / f"fold-{number}"), Goal("f1")
+        calibrate(file, goal, data=data, out=file.with_name("chosen.pt"), device="cpu")
+        shutil.move(file.with_name("chosen.pt"), file)
+    _pooled(folds)
+    page = (folds.parent / "val" / "report.html").read_text()
+    assert "The setting was chosen on these very parts" in page
+    assert "It was chosen on fold-1, val and fold-2, val and fold-3, val." in page
 
 
 def test_files_of_other_classes_are_not_pooled(folds: Path) -> None:

@@ -70,10 +70,12 @@ def state(rate: Rate, limit: float | None, fitted: bool = False) -> State:
 def facts(rates: Mapping[str, Rate], limits: Limits, fitted: bool = False) -> dict[str, str]:
     """Texts by the id of their place on the page. ``rates``: escape, overkill, unsure."""
     texts = {"answer": _answer(rates, limits, fitted), "why": _why(rates, limits, fitted)}
+    allowed = {"escape": limits.escape, "overkill": limits.overkill}
     for name, rate in rates.items():
-        texts[f"{name}-value"] = percent(rate.value) if rate.of else "not known"
+        low, value, high = _ends(rate, allowed.get(name))
+        texts[f"{name}-value"] = value if rate.of else "not known"
         texts[f"{name}-count"] = f"{rate.count} of {rate.of} {_THINGS[name]}"
-        texts[f"{name}-range"] = _range(rate) if rate.of else _WITHOUT[name]
+        texts[f"{name}-range"] = _range(low, high, fitted) if rate.of else _WITHOUT[name]
     return texts
 
 
@@ -129,21 +131,30 @@ def _reason(name: str, rate: Rate, limit: float | None, fitted: bool) -> str:
         return _WITHOUT[name]
     if limit is None:
         return f"No limit was given for how many {happens}."
-    digits = digits_of(limit)
-    high, low = percent(rate.high, digits), percent(rate.low, digits)
-    allowed = f"your limit is {percent(limit, digits)}"
+    low, value, high = _ends(rate, limit)
+    allowed = f"your limit is {percent(limit, digits_of(limit))}"
     if rate.high <= limit and not fitted:
         return f"At most {high} {happens}; {allowed}."
     if rate.low > limit:
         return f"At least {low} {happens}; {allowed}."
     but = f"so few parts leave room for up to {high}"
     if rate.high <= limit:
-        but = "the scores for each kind of defect were chosen on these parts: ask others"
-    return f"{percent(rate.value, digits)} {happens} here, but {but}; {allowed}."
+        but = "the scores were chosen on these parts: ask others"
+    return f"{value} {happens} here, but {but}; {allowed}."
 
 
-def _range(rate: Rate) -> str:
-    return f"expect {percent(rate.low)} to {percent(rate.high)} on the line (95 % sure)"
+def _ends(rate: Rate, limit: float | None) -> tuple[str, str, str]:
+    """Low end, share and high end with the digits that tell them from the limit."""
+    shares = rate.low, rate.value or 0.0, rate.high
+    digits = 1 if limit is None else digits_of(limit, *shares)
+    low, value, high = (percent(share, digits) for share in shares)
+    return low, value, high
+
+
+def _range(low: str, high: str, fitted: bool) -> str:
+    if fitted:
+        return f"{low} to {high}, but these parts chose the scores: expect worse on the line"
+    return f"expect {low} to {high} on the line (95 % sure)"
 
 
 def live(rates: Mapping[str, Rate], missed: int | None, extra: int | None) -> str:

@@ -5,11 +5,17 @@ The record comes out of a file, so that nothing of its form is taken for granted
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kdlnet.report.pages.answer import Limits
 from kdlnet.report.pages.words import visible
+
+
+def common_limits(calibrations: Sequence[Mapping[str, Any]]) -> Limits:
+    """What all of several files were to keep, none where they differ."""
+    found = {limits_of(calibration) for calibration in calibrations}
+    return found.pop() if len(found) == 1 else Limits()
 
 
 def limits_of(calibration: Mapping[str, Any]) -> Limits:
@@ -35,10 +41,11 @@ def chose(calibration: Mapping[str, Any], digest: str) -> bool:
     return bool(digest) and _part(calibration, "chosen_on").get("digest") == digest
 
 
-def words_of(calibration: Mapping[str, Any]) -> str:
+def words_of(calibrations: Sequence[Mapping[str, Any]]) -> str:
     """One sentence for the reader, "" where no calibration chose."""
-    place = chosen_on(calibration)
-    return f"It was chosen on {visible(place[0])}, {visible(place[1])}." if place else ""
+    places = dict.fromkeys(filter(None, map(chosen_on, calibrations)))
+    on = " and ".join(f"{visible(data)}, {visible(split)}" for data, split in places)
+    return f"It was chosen on {on}." if on else ""
 
 
 def _part(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from kdlnet import __version__
@@ -11,13 +11,13 @@ from kdlnet.metrics.comparison import Comparison
 from kdlnet.metrics.flips import McNemar
 from kdlnet.metrics.paired import Difference
 from kdlnet.metrics.rates import Rate
-from kdlnet.metrics.shift import ScoreShift
-from kdlnet.report.pages.flips import Compared, Context, flip_rows, has_scores_by_class
+from kdlnet.report.pages.flips import Compared, Context, flip_rows
 from kdlnet.report.pages.pictures import Cut, Key, Pictures, draw, whole
 from kdlnet.report.pages.render import MEGABYTES, render
 from kdlnet.report.pages.section import Cell, Figure, Section, Table, drawn
+from kdlnet.report.pages.shift import shift_section
 from kdlnet.report.pages.svg import Axis, Line
-from kdlnet.report.pages.words import counted, figure, told_apart, visible
+from kdlnet.report.pages.words import counted, digits_of, figure, visible
 from kdlnet.utils.files import write_atomic
 
 _MOST_FLIPS = 300
@@ -30,10 +30,6 @@ _FIGURES = {
 }
 
 _BUT = "in AP, but in the verdicts"
-_BY_CLASS = (
-    "A has a setting for each kind of defect. The lowest is shown here; for B the others stand as "
-    "far above it as for A."
-)
 
 
 def write_comparison(folder: Path, subject: Compared, on_event: Listener = ignore) -> None:
@@ -145,6 +141,7 @@ def _cards(subject: Compared) -> Iterator[Context]:
             "title": title,
             "a": a,
             "b": b,
+            "digits": digits_of(0.0, a.value or 0.0, b.value or 0.0),
             "interval": len(subject.pairs) == 1,  # of several the same parts count several times
             "test": _test(tests[kind]) if a.of else "",
         }
@@ -214,8 +211,7 @@ def _sections(subject: Compared) -> Iterator[Section]:
             tables=(_folds(result),),
         )
     if result.differences:
-        by_class = any(has_scores_by_class(a.rule) for a, _ in subject.pairs)
-        yield _shift_section(result.shifts, [_BY_CLASS] if by_class else [])
+        yield shift_section(result.shifts)
 
 
 def _differences(found: dict[str, Difference]) -> Figure:
@@ -271,29 +267,3 @@ def _folds(result: Comparison) -> Table:
         for fold in result.folds
     )
     return Table(("Fold", "Labelled", "AP of A", "AP of B", "AP50 of A", "AP50 of B"), rows)
-
-
-def _shift_section(shifts: Sequence[ScoreShift], notes: Sequence[str]) -> Section:
-    rows = []
-    for number, s in enumerate(shifts, start=1):
-        pair = f", pair {number}" if len(shifts) > 1 else ""
-        places = (
-            ("A at its own score", s.threshold_a, s.found_a, s.false_a),
-            ("B at the score of A", s.threshold_a, s.carried, s.carried_false),
-            ("B where it finds as many", s.threshold_b, s.found_b, s.false_b),
-        )
-        both = [place[1] for place in places if place[1] is not None]
-        rows += [
-            (f"{name}{pair}", told_apart(score, both), f"{hits}", f"{false}")
-            for name, score, hits, false in places
-            if score is not None
-        ]
-    return Section(
-        id="shift",
-        name="Scores",
-        title="May B keep the setting of A?",
-        lead="Two models of equal precision may score very differently; then the old setting lets "
-        "more pass or rejects more.",
-        notes=(*(shift.words for shift in shifts[:5]), *notes),
-        tables=(Table(("", "Score", "Defects found", "False alarms"), tuple(rows)),),
-    )

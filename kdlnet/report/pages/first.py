@@ -9,10 +9,11 @@ from typing import Any
 from kdlnet import __version__
 from kdlnet.metrics.evaluation import EvalResult
 from kdlnet.metrics.rates import Rate, parts_needed, provable
+from kdlnet.metrics.verdict import told_apart
 from kdlnet.report.pages.answer import bar, facts, state, tone
 from kdlnet.report.pages.calibrated import words_of
 from kdlnet.report.pages.subject import Subject
-from kdlnet.report.pages.words import counted, told_apart, visible
+from kdlnet.report.pages.words import counted, visible
 
 
 def first_screen(subject: Subject) -> dict[str, Any]:
@@ -63,7 +64,7 @@ def _cautions(subject: Subject) -> list[str]:
             "These parts helped to choose the model, so that new parts may do worse. The test set "
             "gives the fairer answer."
         )
-    if subject.chosen:
+    if subject.choices:
         lines.append(
             "The setting was chosen on these very parts and does better on them than on new ones: "
             "measure on a set that had no say."
@@ -105,5 +106,5 @@ def _rule_text(subject: Subject) -> str:
             f"defect, {scores[0]} to {scores[1]}"
         )
     text += f"; a person looks from {asked[0]} on." if subject.rule.asks else "."
-    text = f"{text} {words_of(subject.calibration)}".rstrip()
+    text = f"{text} {words_of(subject.calibrations)}".rstrip()
     return text + (" Small or single boxes do not count." if subject.sized else "")

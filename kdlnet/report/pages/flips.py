@@ -30,10 +30,6 @@ class Side:
     rule: VerdictRule
 
 
-def has_scores_by_class(rule: VerdictRule) -> bool:
-    return len({of_class.score for of_class in rule.classes}) > 1
-
-
 @dataclass(frozen=True)
 class Compared:
     """What the page speaks of. ``pairs`` are A and B, one a seed; ``images`` the names in flips,

@@ -19,9 +19,9 @@ class Subject:
     """What a page of a validation speaks of.
 
     ``result`` with the ``images`` that it was measured on, in pixels of the original; ``names`` the
-    classes, ``rule`` and ``calibration`` as the weights hold them; ``lots`` the lot of each image;
-    ``limits`` what is required; ``digest`` that of the images, see
-    :func:`~kdlnet.data.digest.images_digest`.
+    classes, ``rule`` as the weights hold it; ``lots`` the lot of each image; ``limits`` what is
+    required. ``calibrations`` and ``digests`` have one entry for each file: what it holds, and the
+    images that it judged, see :func:`~kdlnet.data.digest.images_digest`. Folds are several.
     """
 
     result: EvalResult
@@ -29,10 +29,10 @@ class Subject:
     errors: Errors
     names: Sequence[str]
     rule: VerdictRule
-    calibration: Mapping[str, Any] = field(default_factory=dict)
+    calibrations: Sequence[Mapping[str, Any]] = ()
     lots: Sequence[str] | None = None
     limits: Limits = field(default_factory=Limits)
-    digest: str = ""
+    digests: Sequence[str] = ()
 
     @property
     def thresholds(self) -> list[float]:
@@ -40,14 +40,14 @@ class Subject:
         return [score for rule in self.rule.classes for score in (rule.score, rule.lower)]
 
     @property
-    def chosen(self) -> bool:
-        """Whether these very parts chose the thresholds."""
-        return chose(self.calibration, self.digest)
+    def choices(self) -> int:
+        """How many files have thresholds that the very parts chose that they judged."""
+        return sum(map(chose, self.calibrations, self.digests))
 
     @property
     def fitted(self) -> bool:
-        """Whether they chose several."""
-        return self.chosen and len({(r.score, r.lower) for r in self.rule.classes}) > 1
+        """Whether these parts chose several thresholds."""
+        return self.choices > 1 or (self.choices == 1 and self.rule.several)
 
     @property
     def sized(self) -> bool:

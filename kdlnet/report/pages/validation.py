@@ -183,7 +183,7 @@ def _data(subject: Subject) -> Context:
     return {
         "names": [visible(name) for name in subject.names],
         "rule": {"ng": [rule.score for rule in rules], "ask": [rule.lower for rule in rules]},
-        "chosen": subject.chosen,
+        "choices": subject.choices,
         "limits": {"escape": subject.limits.escape, "overkill": subject.limits.overkill},
         "intervals": interval_tables(sizes),
         "images": _names(subject.images),

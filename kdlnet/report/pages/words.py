@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-
-import numpy as np
+from collections.abc import Sequence
 
 _LONGEST = 160
-_MOST_DIGITS = 9  # of a float32
+_MOST_DIGITS = 6  # of a percentage
+_SAME = 1e-9  # shares that differ by less are one that was rounded
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -18,25 +17,23 @@ def percent(share: float | None, digits: int = 1) -> str:
     return f"{math.floor(share * 10 ** (digits + 2) + 0.5) / 10**digits:.{digits}f} %"
 
 
-def digits_of(limit: float) -> int:
-    """How many digits after the point ``limit`` has as a percentage: 1 to 4, 0.0025 -> 2."""
-    return max(1, len(f"{100 * limit:.4f}".rstrip("0").partition(".")[2]))
+def digits_of(limit: float, *shares: float) -> int:
+    """How many digits after the point ``limit`` has as a percentage: 1 to 4, 0.0025 -> 2.
+
+    More, up to 6, where they tell one of ``shares`` from it: 0.01 and 0.0104 -> 2.
+    """
+    digits = max(1, len(f"{100 * limit:.4f}".rstrip("0").partition(".")[2]))
+    apart = [share for share in shares if abs(share - limit) > _SAME]
+    while digits < _MOST_DIGITS and any(
+        percent(share, digits) == percent(limit, digits) for share in apart
+    ):
+        digits += 1
+    return digits
 
 
 def figure(value: float | None, digits: int = 3) -> str:
     """0.66991 -> ``0.670``; a dash for None and nan."""
     return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
-
-
-def told_apart(score: float, others: Iterable[float], digits: int = 3) -> str:
-    """``score`` with as many digits, ``digits`` or more, as tell it from each of ``others``.
-
-    Scores and thresholds meet in float32: what is equal there is equal.
-    """
-    apart = [other for other in others if np.float32(other) != np.float32(score)]
-    while digits < _MOST_DIGITS and any(f"{v:.{digits}g}" == f"{score:.{digits}g}" for v in apart):
-        digits += 1
-    return f"{score:.{digits}g}"
 
 
 def counted(count: int, one: str, many: str = "") -> str:

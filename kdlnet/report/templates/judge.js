@@ -103,7 +103,18 @@ function countBoxes(ng) {
 
 const percent = (share, digits = 1) =>
   share === null ? "–" : `${(Math.floor(share * 10 ** (digits + 2) + 0.5) / 10 ** digits).toFixed(digits)} %`;
-const digitsOf = (limit) => Math.max(1, (100 * limit).toFixed(4).replace(/0+$/, "").split(".")[1].length);
+// As many as `limit` has, more where they tell one of `shares` from it.
+function digitsOf(limit, ...shares) {
+  let digits = Math.max(1, (100 * limit).toFixed(4).replace(/0+$/, "").split(".")[1].length);
+  const apart = shares.filter((share) => Math.abs(share - limit) > 1e-9);
+  while (digits < 6 && apart.some((share) => percent(share, digits) === percent(limit, digits))) digits++;
+  return digits;
+}
+// Low end, share and high end with the digits that tell them from the limit.
+function endsOf(found, limit) {
+  const shares = [found.low, found.value || 0, found.high], digits = limit === null ? 1 : digitsOf(limit, ...shares);
+  return shares.map((share) => percent(share, digits));
+}
 const counted = (count, one, many = one + "s") =>
   count === 1 ? `1 ${one}` : `${count ? count.toLocaleString("en-US") : "no"} ${many}`;
 const THINGS = { escape: "defective parts", overkill: "good parts", unsure: "parts" };
@@ -140,12 +151,11 @@ function reason(name, found, limit, fitted) {
   const happens = HAPPENS[name];
   if (!found.of) return WITHOUT[name];
   if (limit === null) return `No limit was given for how many ${happens}.`;
-  const digits = digitsOf(limit), allowed = `your limit is ${percent(limit, digits)}`;
-  const [low, value, high] = [found.low, found.value, found.high].map((share) => percent(share, digits));
+  const [low, value, high] = endsOf(found, limit), allowed = `your limit is ${percent(limit, digitsOf(limit))}`;
   if (found.high <= limit && !fitted) return `At most ${high} ${happens}; ${allowed}.`;
   if (found.low > limit) return `At least ${low} ${happens}; ${allowed}.`;
   const but = found.high <= limit
-    ? "the scores for each kind of defect were chosen on these parts: ask others"
+    ? "the scores were chosen on these parts: ask others"
     : `so few parts leave room for up to ${high}`;
   return `${value} ${happens} here, but ${but}; ${allowed}.`;
 }
@@ -161,9 +171,13 @@ function factsOf(rates, limits, fitted) {
       : ["escape", "overkill"].map((name) => reason(name, rates[name], limits[name], fitted)).join(" "),
   };
   for (const [name, found] of Object.entries(rates)) {
-    texts[`${name}-value`] = found.of ? percent(found.value) : "not known";
+    const [low, value, high] = endsOf(found, limits[name] ?? null);
+    const range = fitted
+      ? `${low} to ${high}, but these parts chose the scores: expect worse on the line`
+      : `expect ${low} to ${high} on the line (95 % sure)`;
+    texts[`${name}-value`] = found.of ? value : "not known";
     texts[`${name}-count`] = `${found.count} of ${found.of} ${THINGS[name]}`;
-    texts[`${name}-range`] = found.of ? `expect ${percent(found.low)} to ${percent(found.high)} on the line (95 % sure)` : WITHOUT[name];
+    texts[`${name}-range`] = found.of ? range : WITHOUT[name];
   }
   return texts;
 }

@@ -145,7 +145,7 @@ function state() {
   const found = verdicts(ng, ask), counts = countBoxes(ng);
   const total = { found: 0, missed: 0, extra: 0 };
   counts.forEach((row) => Object.keys(total).forEach((name) => { total[name] += row[name]; }));
-  const fitted = set.chosen && !(sameAll(ng) && sameAll(ask));
+  const fitted = set.choices > 1 || (set.choices === 1 && !(sameAll(ng) && sameAll(ask)));
   return { found, counts, total, fitted, upper: Float32Array.from(ng), rates: ratesOf(found) };
 }
 

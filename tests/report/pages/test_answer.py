@@ -48,8 +48,8 @@ def test_thresholds_chosen_on_the_same_parts_prove_no_limit_and_break_one_all_th
     texts = facts(good, limits, fitted=True)
     assert texts["answer"] == "Not proven" and tone(good, limits, fitted=True) == "open"
     assert texts["why"].startswith(
-        "0.0 % of the defective parts pass here, but the scores for each kind of defect were "
-        "chosen on these parts: ask others; your limit is 1.0 %."
+        "0.0 % of the defective parts pass here, but the scores were chosen on "
+        "these parts: ask others; your limit is 1.0 %."
     )
     assert facts(rates((90, 300), (0, 400)), limits, fitted=True)["answer"] == "No"
 
@@ -79,6 +79,30 @@ def test_a_limit_is_told_as_it_is_and_rates_as_finely(limit, told):
     why = facts(rates((1, 4000), (0, 9)), Limits(limit))["why"]
     assert f"your limit is {told}." in why
     assert ("up to 0.14 %" in why) == (limit == 0.0005)  # the exact interval ends at 0.139 %
+
+
+@pytest.mark.parametrize(
+    ("escape", "limit", "value", "range"),
+    [
+        ((1, 5000), 0.0005, "0.02 %", "0.00 % to 0.11 %"),
+        ((0, 357), 0.01, "0.00 %", "0.00 % to 1.03 %"),  # "1.0 %" beside a limit of 1.0 %
+        ((7, 100), 1 - 0.93, "7.0 %", "2.9 % to 13.9 %"),  # the limit by 7e-17
+    ],
+)
+def test_rates_beside_a_limit_can_be_told_from_it(escape, limit, value, range):
+    texts = facts(rates(escape, (0, 9)), Limits(limit))
+    assert (texts["escape-value"], texts["escape-range"]) == (
+        value,
+        f"expect {range} on the line (95 % sure)",
+    )
+    assert texts["overkill-value"] == "0.0 %"
+
+
+def test_parts_that_chose_the_scores_promise_nothing():
+    texts = facts(rates((3, 300), (0, 0)), Limits(), fitted=True)
+    assert texts["escape-range"] == (
+        "0.2 % to 2.9 %, but these parts chose the scores: expect worse on the line"
+    )
 
 
 def test_cards():

@@ -6,7 +6,7 @@ import pytest
 
 from kdlnet.metrics.verdict import ClassRule, VerdictRule
 from kdlnet.report.pages.answer import Limits
-from kdlnet.report.pages.calibrated import chosen_on, limits_of, words_of
+from kdlnet.report.pages.calibrated import chosen_on, common_limits, limits_of, words_of
 from kdlnet.report.pages.validation import validation_page
 
 from .made import made_images, made_subject
@@ -37,13 +37,13 @@ def test_limits(record, limits):
 def test_where_it_was_chosen(tmp_path):
     record = {"data": "made <i>", "chosen_on": {"split": "test"}}
     assert chosen_on(record) == ("made <i>", "test") and chosen_on({"data": 3}) is None
-    assert words_of({}) == ""
+    assert words_of([{}]) == words_of([]) == ""
     images = made_images(tmp_path, 9)
     record["chosen_on"]["digest"] = "3f"
-    page = validation_page(made_subject(images, calibration=record, digest="3f"))
+    page = validation_page(made_subject(images, calibrations=[record], digests=["3f"]))
     assert "It was chosen on made &lt;i&gt;, test." in page
     assert "measure on a set that had no say" in page
-    other = validation_page(made_subject(images, calibration=record, digest="4a"))
+    other = validation_page(made_subject(images, calibrations=[record], digests=["4a"]))
     assert "no say" not in other
 
 
@@ -59,8 +59,28 @@ def test_where_it_was_chosen(tmp_path):
 def test_parts_that_chose_several_thresholds_prove_nothing(tmp_path, rule, digest, answer):
     """As the check of ``calibrate`` says; limits of 100 % are met by any interval."""
     record = {"data": "made <i>", "chosen_on": {"split": "test", "digest": "3f"}}
-    more = {"calibration": record, "digest": digest, "limits": Limits(1.0, 1.0)}
+    more = {"calibrations": [record], "digests": [digest], "limits": Limits(1.0, 1.0)}
     page = validation_page(made_subject(made_images(tmp_path, 9), rule=rule, **more))
     assert f'id="answer">{answer}<' in page
     assert f'data-tone="{"met" if answer == "Yes" else "open"}"' in page
     assert (": ask others; your limit" in page) == (answer == "Not proven")
+
+
+def test_folds_that_each_chose_on_their_own_part(tmp_path):
+    """Several thresholds were chosen on these parts, though all are judged by their mean."""
+    records = [
+        {"data": f"fold-{n}", "chosen_on": {"split": "val", "digest": f"{n}"}} for n in (1, 2)
+    ]
+    more = {"limits": Limits(1.0, 1.0), "calibrations": records}
+    images = made_images(tmp_path, 9)
+    page = validation_page(made_subject(images, digests=["1", "2"], **more))
+    assert "It was chosen on fold-1, val and fold-2, val." in page and "no say" in page
+    assert 'id="answer">Not proven<' in page and '"choices":2' in page.replace(" ", "")
+    crossed = validation_page(made_subject(images, digests=["2", "1"], **more))
+    assert 'id="answer">Yes<' in crossed and "no say" not in crossed
+
+
+def test_limits_of_folds_are_those_that_all_have():
+    strict, loose = ({"goal": {"kind": "recall", "limit": limit}} for limit in (0.75, 0.5))
+    assert common_limits([strict, strict]) == Limits(0.25)
+    assert common_limits([strict, loose]) == common_limits([strict, {}]) == Limits()

@@ -59,7 +59,7 @@ def compared(a, b, names=NAMES, seeds=1, rule=RULE):
         differences=gains.overall,
         per_class=gains.per_class,
         flips=find_flips([(p[0].verdicts, p[1].verdicts) for p in pairs], truths, images),
-        shifts=[score_shift(p[0].results, p[1].results, 0.5, None, 50) for p in pairs],
+        shifts=[score_shift(p[0].results, p[1].results, rule, names, None, 50) for p in pairs],
     )
     return Compared(result, pairs, images, truths, names)
 
@@ -136,6 +136,17 @@ def test_figures_and_flips_are_those_of_the_comparison(tmp_path):
     assert f"{passed} of {of}" in page
 
 
+def test_one_good_part_of_thousands_is_no_share_of_zero(tmp_path):
+    nothing = np.zeros((0, 4)), [], []
+    images = [
+        ImageResult(*nothing, *nothing[:2], (64, 64), name=f"{number}.png")
+        for number in range(3000)
+    ]
+    false = replace(images[0], boxes=[[1.0, 1, 9, 9]], scores=[0.9], labels=[0])
+    page = comparison_page(compared(images, [false, *images[1:]], ("dent",)))
+    assert '<p class="value">0.00 %</p>' in page and '<p class="value">0.03 %</p>' in page
+
+
 def test_the_cards_count_as_defective_what_the_table_does(tmp_path):
     images = made_images(tmp_path, 40)
     rule = VerdictRule((ClassRule(0.5, min_area=150.0),))
@@ -176,6 +187,20 @@ def test_one_class_and_no_good_part(tmp_path):
     images = made_images(tmp_path, 6, good=0, classes=1)
     page = comparison_page(compared(images, other(images), ("dent",)))
     assert page.count("not known") == 1 and "This set has no such part." in page
+
+
+def test_each_kind_shows_its_scores_and_none_where_b_finds_too_few(tmp_path):
+    images = made_images(tmp_path, 40)
+    rule = VerdictRule(tuple(ClassRule(0.1 + 0.2 * label) for label in range(len(NAMES))))
+    page = comparison_page(compared(images, other(images), rule=rule))
+    kinds = page.split("As many with B from")[1].split("</table>")[0]
+    assert kinds.count('<th scope="row">') == len(NAMES) and ">0.1<" in kinds
+    blind = [replace(i, boxes=np.zeros((0, 4)), scores=[], labels=[]) for i in images[:20]]
+    subject = compared(images, blind + images[20:])
+    (shift,) = subject.result.shifts
+    assert shift.found_b is None and shift.never
+    row = comparison_page(subject).split("B where it finds as many")[1].split("</tr>")[0]
+    assert shift.never in row and row.count("–") == 3
 
 
 def test_five_megabytes(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -152,14 +153,14 @@ def test_definitions_are_those_of_the_figures(tmp_path):
 # ---- in a browser
 
 
-def expected(subject, rule, limits):
+def expected(subject, rule, limits, fitted=False):
     """What Python says at the thresholds of ``rule``, by id."""
     overall = measure(subject.images, rule, subject.names).overall
     rates = {"escape": overall.escape, "overkill": overall.overkill, "unsure": overall.unsure}
     counts = sum(
         count_boxes(pool(subject.images, 0.001), rule, len(subject.names)), BoxCounts(0, 0, 0)
     )
-    texts = facts(rates, limits)
+    texts = facts(rates, limits, fitted)
     texts["live"] = live(rates, counts.missed, counts.extra)
     return {**texts, "found-count": f"{counts.found:,}", "extra-count": f"{counts.extra:,}"}
 
@@ -312,13 +313,32 @@ def test_limits_that_a_person_enters(chromium, page, subject):
         "40",
         "90",
     ]
-    entered = (("1", ""), ("", ""), ("100", "100"), ("0.05", "2.25"), ("33.3333", "29"))
+    entered = (
+        ("1", ""),
+        ("", ""),
+        ("100", "100"),
+        ("0.05", "2.25"),
+        ("33.3333", "29"),
+        ("23.33", "6.66"),
+    )
     for escape, overkill in (*entered, ("-1", "200")):
         for name, value in (("escape", escape), ("overkill", overkill)):
             enter(chromium, f"limit-{name}", value)
         valid = [float(v) / 100 if v and 0 <= float(v) <= 100 else None for v in (escape, overkill)]
         wanted = expected(subject, VerdictRule.at(0.5), Limits(*valid))
         assert shown(chromium, wanted) == wanted
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_folds_that_chose_on_their_own_parts_promise_nothing(chromium, tmp_path, subject):
+    records = [{"chosen_on": {"digest": digest}} for digest in "ab"]
+    fitted = replace(subject, calibrations=records, digests="ab", limits=Limits(1.0, 1.0))
+    file = tmp_path / "report.html"
+    file.write_text(validation_page(fitted), encoding="utf-8")
+    chromium.open(file)
+    wanted = expected(subject, VerdictRule.at(0.5), Limits(1.0, 1.0), fitted=True)
+    assert wanted["answer"] == "Not proven" and shown(chromium, wanted) == wanted
 
 
 @pytest.mark.slow

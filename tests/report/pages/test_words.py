@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
-from kdlnet.report.pages.words import common_folder, counted, figure, percent, told_apart, visible
+from kdlnet.report.pages.words import common_folder, counted, figure, percent, visible
 
 
 @pytest.mark.parametrize(
@@ -22,14 +21,6 @@ def test_counts_and_figures():
     assert counted(2, "box", "boxes") == "2 boxes"
     assert figure(0.66991) == "0.670"
     assert figure(float("inf")) == figure(None) == "–"
-
-
-def test_scores_have_the_digits_that_tell_them_apart():
-    assert told_apart(0.495862, [0.496, 0.7]) == "0.4959"
-    assert told_apart(0.496, [0.495862]) == told_apart(0.49609, [0.7]) == "0.496"
-    assert told_apart(float(np.float32(0.3)), [0.3], 4) == "0.3"  # equal as scores are
-    near = float(np.nextafter(np.float32(0.3), np.float32(1)))
-    assert told_apart(near, [0.3]) != told_apart(0.3, [near])
 
 
 def test_what_has_no_picture_is_an_escape_and_long_names_are_cut():
