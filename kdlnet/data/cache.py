@@ -22,6 +22,7 @@ from kdlnet.images.read import ImageArray, is_grey, read_image, to_channels
 from kdlnet.images.tiles import Tile
 from kdlnet.images.window import bits
 from kdlnet.types import Letterbox, Preprocess
+from kdlnet.utils.files import reserve
 
 _READERS = 4
 _RESIDENT_SHARE = 0.2
@@ -211,8 +212,7 @@ class ImageStore:
             return np.zeros(shape, dtype)
         handle, name = tempfile.mkstemp(suffix=".cache")
         try:
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(handle, 0, size)  # a full disk says so now, not as a crash later
+            reserve(handle, size)
         except OSError as error:
             Path(name).unlink()
             raise KdlnetError(

@@ -16,13 +16,17 @@ from torch import Tensor
 from kdlnet.errors import DataError
 from kdlnet.pretraining.teachers import STRIDES, FeatureTeacher, Lesson
 from kdlnet.pretraining.views import Views
-from kdlnet.utils.files import write_json
+from kdlnet.utils.files import reserve, told, write_json
 from kdlnet.utils.manifest import record
 
 _ASKED_TOGETHER = 16
 _ASKED_TOGETHER_ON_A_GPU = 128
 _SAVED_EVERY = 64  # batches
 _SAMPLE = 2048  # views that the scale of the channels is measured on
+_NO_ROOM = (
+    "free some space there and go on with --resume, or begin anew with a lower --cache-gb or "
+    "another --out"
+)
 
 
 class Lessons:
@@ -30,7 +34,7 @@ class Lessons:
 
     Lessons are in half precision. ``done`` views have been asked; an interrupted filling goes on
     there. What was unreadable then is so for ``views``, too. Raises DataError where lessons do not
-    fit ``views`` and ``shapes``: nothing is lost.
+    fit ``views`` and ``shapes``, KdlnetError where the disk has no room for them: nothing is lost.
     """
 
     def __init__(self, folder: Path, views: Views, shapes: tuple[tuple[int, ...], ...]) -> None:
@@ -129,6 +133,13 @@ def _open(file: Path, shape: tuple[int, ...], kind: Any, asked: bool) -> np.memm
             f"{str(file)!r} {holds} and the run needs the lessons of {shape[0]}: bring images, "
             "teacher and this folder back as they were when it was asked, or start a new run"
         )
-    made: np.memmap[Any, Any] = np.lib.format.open_memmap(file, "w+", kind, shape)
+    with told(file, _NO_ROOM):
+        try:
+            made: np.memmap[Any, Any] = np.lib.format.open_memmap(file, "w+", kind, shape)
+            with file.open("r+b") as whole:
+                reserve(whole.fileno(), file.stat().st_size)
+        except OSError:
+            file.unlink(missing_ok=True)  # or a resume would take its holes for room
+            raise
     record(file, grows=True)
     return made

@@ -8,9 +8,9 @@ from typing import Any
 
 from kdlnet.config import TrainConfig
 from kdlnet.data.labels import Split
-from kdlnet.errors import ConfigError
+from kdlnet.errors import ConfigError, WeightsError
 from kdlnet.events import Listener, Message
-from kdlnet.inference.released import from_anywhere
+from kdlnet.inference.released import from_anywhere, released_or_file
 from kdlnet.inference.weights import load_weights
 from kdlnet.losses.distill_loss import TERMS, DistillLoss, Form
 from kdlnet.training.checkpoints import last_weights, saved_config
@@ -66,13 +66,25 @@ def resumed_taught_run(
     config = saved_config(saved, asked)
     if not config.distill.taught:
         raise ConfigError(f"{str(resume)!r} is no distillation: use kdlnet train --resume")
+    teachers = teachers or named_teachers(config)
+    _require(teachers)
     parts = prepare_run(config, saved, None, on_event)
-    teacher = _teacher(parts, teachers or named_teachers(config), on_event)
+    teacher = _teacher(parts, teachers, on_event)
     folder = RunFolder.around(file)
     result = run_training(parts, _step(parts, teacher), folder, saved, on_event)
     folder.save_teachers(teacher.reached)
     _say_gain(parts, result, teacher, on_event)
     return result
+
+
+def _require(teachers: Sequence[Path]) -> None:
+    """Raises WeightsError for one that is gone: before the images are read, which may take long."""
+    for teacher in teachers:
+        if not released_or_file(teacher).exists():
+            raise WeightsError(
+                f"teacher {str(teacher)!r} of this run does not exist: bring it back to where it "
+                "was, or start a new run with --teacher and, from what this one has learned, --init"
+            )
 
 
 def named_teachers(config: TrainConfig) -> list[Path]:

@@ -105,6 +105,16 @@ def advice_at(path: Path) -> str:
     return f"free some space there or {choose}"
 
 
+def reserve(handle: int, size: int) -> None:
+    """Has the disk keep ``size`` bytes for the open file ``handle``, where the system can.
+
+    A full disk says so here, as an OSError; in a file that is mapped into memory the first write
+    without room would end the process.
+    """
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(handle, 0, size)
+
+
 def open_to_grow(path: Path) -> io.BufferedRandom:
     """``path`` for whole lines at its end; what a kill left of a last one is a line of its own.
 

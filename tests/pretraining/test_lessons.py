@@ -1,3 +1,5 @@
+import errno
+import os
 from pathlib import Path
 
 import cv2
@@ -5,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from kdlnet.errors import DataError
+from kdlnet.errors import DataError, KdlnetError
 from kdlnet.pretraining.batches import LessonBatch, LessonBatches, changed
 from kdlnet.pretraining.lessons import Lessons, bytes_a_view, lesson_shapes, to_unit
 from kdlnet.pretraining.mimic import measured_scale
@@ -75,6 +77,22 @@ def test_lessons_that_are_gone_are_not_taken_for_asked(tmp_path: Path, views: Vi
     (lessons.folder / "stride16.npy").unlink()
     with pytest.raises(DataError, match=r"stride16.npy' is gone and the run needs"):
         filled(tmp_path / "cache", views)
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system reserves no room")
+def test_a_disk_without_room_is_told_before_the_teacher_is_asked(
+    tmp_path: Path, views: Views, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(handle: int, offset: int, size: int) -> None:
+        if size > 40 * 64 * 64 * 3:  # views.npy, with its header
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "posix_fallocate", full)
+        with pytest.raises(KdlnetError, match=r"views\.npy': No space left on device; free"):
+            filled(tmp_path / "cache", views)
+    assert not list((tmp_path / "cache").iterdir())  # no holes for a resume to write into
+    assert filled(tmp_path / "cache", views).done == 40
 
 
 def test_what_was_unreadable_stays_out(tmp_path: Path, views: Views) -> None:

@@ -120,6 +120,10 @@ def test_resume_with_a_teacher_is_bit_equal(config: TrainConfig, tmp_path: Path)
         distill(_changed(config), **given, out=tmp_path / "cut", on_event=StopAt(1))
     with pytest.raises(ConfigError, match="kdlnet distill --resume"):
         train(config, resume=tmp_path / "cut")
+    away = teacher.rename(tmp_path / "away.pt")
+    with pytest.raises(WeightsError, match=r"of this run does not exist: bring it back .*--init"):
+        distill(config, resume=tmp_path / "cut")
+    away.rename(teacher)
     resumed = distill(config, resume=tmp_path / "cut")
     one, two = _state(whole.last), _state(resumed.last)
     assert all(torch.equal(one[key], two[key]) for key in one)
