@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import blake2b, file_digest
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from kdlnet.errors import ConfigError, DataError
 from kdlnet.images.sources import Source, require_images
 from kdlnet.inference.released import released_or_file
 from kdlnet.inference.skipped import Skipped
-from kdlnet.utils.files import open_to_grow, told, write_yaml
+from kdlnet.utils.files import open_to_grow, sha256_of, told, write_yaml
 from kdlnet.utils.lock import alone_in
 from kdlnet.utils.manifest import record
 
@@ -199,15 +199,13 @@ def shard_settings(
     Raises DataError for a source that does not consist of images.
     """
     require_images(source)
-    with released_or_file(weights).open("rb") as file:
-        digest = file_digest(file, "sha256").hexdigest()
     return {
         "save": list(kinds),
         "shard": str(shard),
         "shards": shard.of,
         "images": len(source.items),
         "images_digest": list_digest(source),
-        "weights_digest": digest,
+        "weights_digest": sha256_of(released_or_file(weights)),
     }
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +66,7 @@ def arms_of(folder: RunFolder, config: TrainConfig) -> tuple[RunFolder, dict[str
 
 def _measured(students: Sequence[Path]) -> dict[Path, dict[str, Any]]:
     """What the teachers of ``students`` reached on the images of these, by file."""
-    rows: list[dict[str, Any]] = []
-    for student in students:
-        with suppress(OSError, ValueError):
-            rows += json.loads(RunFolder.around(student).teachers.read_bytes())
+    rows = [row for student in students for row in RunFolder.around(student).taught_by()]
     return {Path(row["weights"]): row for row in rows}
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -122,9 +123,16 @@ class RunFolder:
         return self.path / "teachers.json"
 
     def save_teachers(self, rows: list[dict[str, Any]]) -> None:
-        """Writes what each teacher of the run reached."""
+        """Writes which teachers the run has and what each reached."""
         if is_writer() and rows:
             write_json(self.teachers, rows)
+
+    def taught_by(self) -> list[dict[str, Any]]:
+        """What :meth:`save_teachers` wrote; nothing where it wrote nothing that can be read."""
+        rows: list[dict[str, Any]] = []
+        with suppress(OSError, ValueError):
+            rows += json.loads(self.teachers.read_bytes())
+        return rows
 
     def draw(self) -> None:
         """Draws the curves of results.csv."""

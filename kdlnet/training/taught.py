@@ -19,6 +19,7 @@ from kdlnet.training.run import TrainResult, run_folder, run_training, supervise
 from kdlnet.training.run_folder import RunFolder
 from kdlnet.training.steps import DistillStep
 from kdlnet.training.teacher import Ensemble, Member, load_teachers
+from kdlnet.utils.files import sha256_of
 
 
 def taught_run(
@@ -43,8 +44,8 @@ def taught_run(
     teacher = _teacher(parts, teachers, on_event)
     reads = [*teachers, init, repeats]
     folder = run_folder(parts, Path("runs/distill"), out, overwrite, reads)
-    result = run_training(parts, _step(parts, teacher), folder, None, on_event)
     folder.save_teachers(teacher.reached)
+    result = run_training(parts, _step(parts, teacher), folder, None, on_event)
     _say_gain(parts, result, teacher, on_event)
     return result
 
@@ -67,24 +68,34 @@ def resumed_taught_run(
     if not config.distill.taught:
         raise ConfigError(f"{str(resume)!r} is no distillation: use kdlnet train --resume")
     teachers = teachers or named_teachers(config)
-    _require(teachers)
+    folder = RunFolder.around(file)
+    _require(teachers, folder)
     parts = prepare_run(config, saved, None, on_event)
     teacher = _teacher(parts, teachers, on_event)
-    folder = RunFolder.around(file)
-    result = run_training(parts, _step(parts, teacher), folder, saved, on_event)
     folder.save_teachers(teacher.reached)
+    result = run_training(parts, _step(parts, teacher), folder, saved, on_event)
     _say_gain(parts, result, teacher, on_event)
     return result
 
 
-def _require(teachers: Sequence[Path]) -> None:
-    """Raises WeightsError for one that is gone: before the images are read, which may take long."""
-    for teacher in teachers:
-        if not released_or_file(teacher).exists():
-            raise WeightsError(
-                f"teacher {str(teacher)!r} of this run does not exist: bring it back to where it "
-                "was, or start a new run with --teacher and, from what this one has learned, --init"
-            )
+def _require(teachers: Sequence[Path], folder: RunFolder) -> None:
+    """Raises WeightsError for one that is gone, or not the file that the run has learned from.
+
+    That is before the images are read, which may take long. Runs of before do not know the files.
+    """
+    rows = [*folder.taught_by(), *({} for _ in teachers)]
+    for teacher, row in zip(teachers, rows, strict=False):
+        file = released_or_file(teacher)
+        if not file.exists():
+            fault = "does not exist"
+        elif row.get("sha256", found := sha256_of(file)) != found:
+            fault = "is another file than the one that it has learned from"
+        else:
+            continue
+        raise WeightsError(
+            f"teacher {str(teacher)!r} of this run {fault}: bring it back to where it was, or "
+            "start a new run with --teacher and, from what this one has learned, --init"
+        )
 
 
 def named_teachers(config: TrainConfig) -> list[Path]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from kdlnet.errors import WeightsError
 from kdlnet.events import Listener, Message
 from kdlnet.inference.evaluate import detect
-from kdlnet.inference.released import from_anywhere
+from kdlnet.inference.released import from_anywhere, released_or_file
 from kdlnet.inference.replayed import replayed_on
 from kdlnet.inference.torch_engine import TorchEngine
 from kdlnet.inference.weights import Weights, load_weights
@@ -21,6 +21,7 @@ from kdlnet.models.fuse import fuse_model
 from kdlnet.models.network import Network
 from kdlnet.training.parts import RunParts
 from kdlnet.types import RawPredictions
+from kdlnet.utils.files import sha256_of
 from kdlnet.utils.paths import shown
 
 _LOST = 0.8
@@ -88,7 +89,7 @@ class Ensemble:
 
     Features and ``head`` are those of the first, so terms on features want a single teacher.
     ``ap`` is theirs on val, None while nobody measured it; ``reached`` has a row for each that was
-    loaded: ``weights``, ``split``, ``ap`` and ``ap50``.
+    loaded: ``weights``, ``split``, ``ap``, ``ap50`` and the file's ``sha256``.
     """
 
     ap: float | None = None
@@ -134,7 +135,8 @@ def load_teachers(
         reached = _on_val(member, parts)
         _tell(f"teacher {shown(path)!r}", reached, weights.metrics.get("ap"), split, on_event)
         together.ap = reached.ap
-        row = {"split": split, "ap": reached.ap, "ap50": reached.ap50}
+        digest = sha256_of(released_or_file(path))
+        row = {"split": split, "ap": reached.ap, "ap50": reached.ap50, "sha256": digest}
         together.reached.append({"weights": str(from_anywhere(path)), **row})
     if len(together.answering) > 1:
         reached = _on_val(together, parts)

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cache
+from hashlib import file_digest
 from pathlib import Path
 from tempfile import TemporaryFile, gettempdir
 from typing import Any, BinaryIO
@@ -146,6 +147,12 @@ def append_whole(file: io.FileIO, data: bytes) -> None:
     except OSError:
         file.truncate(start)
         raise
+
+
+def sha256_of(path: Path) -> str:
+    """Of the bytes of a file, in hexadecimal. Raises OSError for one that cannot be read."""
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
 
 
 def write_json(path: Path, values: Any) -> None:
