@@ -109,6 +109,8 @@ def open_source(source: SourceLike, timeout: float = TIMEOUT) -> Source:
     if _is_address(text):
         return _stream(text, timeout)
     path = Path(text)
+    if isinstance(source, int) and source < 0:
+        raise DataError(f"camera {source}: they are counted from 0")
     if (isinstance(source, int) and len(text) <= _DIGITS) or _is_camera(text):
         number = int(text)
         return Source("camera", text, f"camera-{number}", None, lambda *_: camera_frames(number))

@@ -240,6 +240,11 @@ def test_what_names_nothing_is_refused_in_one_line(tree, wrong, what):
         open_source(wrong)
 
 
+def test_cameras_are_counted_from_0():
+    with pytest.raises(DataError, match="camera -1: they are counted from 0"):  # it ended Python
+        open_source(-1)
+
+
 @pytest.mark.parametrize("number", ["20261129101112", "1" * 300, "1" * 5000, 10**11])
 def test_a_number_that_no_camera_has_is_the_name_of_a_file(tree, number):
     with pytest.raises(DataError, match=rf"^source '{number}' [^\n]*: give an image"):
