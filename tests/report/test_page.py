@@ -242,7 +242,19 @@ def test_paper_has_every_picture_or_the_one_that_is_open(chromium, tmp_path):
         assert chromium.run(seen) == [True, False, False]
         chromium.run("cards[3].click()")
         assert chromium.run(seen) == [False, False, True]
+        whole = "({ scrollHeight, clientHeight }) => scrollHeight <= clientHeight"
+        assert chromium.run(f"({whole})(document.querySelector('dialog section'))") is True
+        paper = {"width": 500, "height": 300, "deviceScaleFactor": 1, "mobile": False}
+        chromium.call("Emulation.setDeviceMetricsOverride", **paper)
+        across, high = chromium.run(
+            "(({ width, height }) => [width, height])"
+            "(document.querySelector('.frame').getBoundingClientRect())"
+        )
+        height, width = many[3].size
+        assert across <= 500 and across / high == pytest.approx(width / height, rel=0.01)
+        assert chromium.run(f"({whole})(document.querySelector('dialog section'))") is True
     finally:
+        chromium.call("Emulation.clearDeviceMetricsOverride")
         chromium.call("Emulation.setEmulatedMedia", media="")
 
 
