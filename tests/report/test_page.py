@@ -225,6 +225,41 @@ def test_only_near_pictures_are_decoded_and_nothing_is_fetched(chromium, tmp_pat
 
 @pytest.mark.slow
 @needs_chromium
+def test_paper_has_every_picture_or_the_one_that_is_open(chromium, tmp_path):
+    many = [picture(f"{n:04}.png", "train", [(0, 1.0, 1.0, 9.0, 9.0)]) for n in range(400)]
+    file = tmp_path / "index.html"
+    file.write_text(dataset_page("set", NAMES, many), encoding="utf-8")
+    chromium.open(file, "#class=dent")
+    chromium.run("nextTheme(); nextTheme()")
+    chromium.call("Page.printToPDF")
+    assert chromium.run("document.querySelectorAll('.card img').length") == 400
+    chromium.call("Emulation.setEmulatedMedia", media="print")
+    try:
+        ink = "getComputedStyle(document.body).color"
+        assert chromium.run("document.documentElement.dataset.theme") == "dark"
+        assert chromium.run(ink) == "rgb(29, 33, 38)"
+        seen = "['grid', 'search', 'large'].map((id) => byId(id).checkVisibility())"
+        assert chromium.run(seen) == [True, False, False]
+        chromium.run("cards[3].click()")
+        assert chromium.run(seen) == [False, False, True]
+        whole = "({ scrollHeight, clientHeight }) => scrollHeight <= clientHeight"
+        assert chromium.run(f"({whole})(document.querySelector('dialog section'))") is True
+        paper = {"width": 500, "height": 300, "deviceScaleFactor": 1, "mobile": False}
+        chromium.call("Emulation.setDeviceMetricsOverride", **paper)
+        across, high = chromium.run(
+            "(({ width, height }) => [width, height])"
+            "(document.querySelector('.frame').getBoundingClientRect())"
+        )
+        height, width = many[3].size
+        assert across <= 500 and across / high == pytest.approx(width / height, rel=0.01)
+        assert chromium.run(f"({whole})(document.querySelector('dialog section'))") is True
+    finally:
+        chromium.call("Emulation.clearDeviceMetricsOverride")
+        chromium.call("Emulation.setEmulatedMedia", media="")
+
+
+@pytest.mark.slow
+@needs_chromium
 def test_where_the_set_is_at_hand_its_own_file_is_shown(chromium, tmp_path):
     (tmp_path / "a b#1.jpg").write_bytes(thumbnail(np.zeros((400, 800, 1), np.uint8), 800))
     small = thumbnail(np.zeros((400, 800, 1), np.uint8), 100)

@@ -57,11 +57,14 @@ class Distilled:
 
 def write_distillation(folder: Path, subject: Distilled) -> None:
     """``report.html`` into ``folder``."""
-    write_atomic(folder / "report.html", distillation_page(subject).encode())
+    write_atomic(folder / "report.html", distillation_page(subject, folder).encode())
 
 
-def distillation_page(subject: Distilled) -> str:
-    """The page; it has no pictures and no script of its own."""
+def distillation_page(subject: Distilled, folder: Path) -> str:
+    """The page; it has no pictures and no script of its own.
+
+    Weights in ``folder`` go by their place in it: it may be moved.
+    """
     arms = subject.arms
     sections = [_curves(arms)] if any(arm.curve for arm in arms) else []
     if subject.comparison is not None and subject.comparison.differences:
@@ -78,7 +81,7 @@ def distillation_page(subject: Distilled) -> str:
         answer=answer,
         why=why,
         tone=tone,
-        arms=[_card(arm) for arm in arms],
+        arms=[_card(arm, folder) for arm in arms],
         compared=subject.comparison is not None,
         sections=sections,
         settings=subject.settings,
@@ -122,7 +125,8 @@ def _against_baseline(found: Comparison) -> tuple[str, str, str]:
     return answer, why, "met" if gained else "broken"
 
 
-def _card(arm: Arm) -> dict[str, Any]:
+def _card(arm: Arm, folder: Path) -> dict[str, Any]:
+    inside = arm.weights.is_relative_to(folder)
     spent = [] if arm.epochs is None else [counted(arm.epochs, "epoch")]
     if arm.seconds is not None:
         spent.append(f"{arm.seconds / 60:.1f} minutes")
@@ -131,7 +135,7 @@ def _card(arm: Arm) -> dict[str, Any]:
         "ap": figure(arm.ap),
         "what": f"AP on {visible(arm.split)}; AP50 {figure(arm.ap50)}" if arm.split else "AP",
         "spent": ", ".join(spent),
-        "weights": visible(str(arm.weights)),
+        "weights": visible(str(arm.weights.relative_to(folder) if inside else arm.weights)),
     }
 
 
@@ -144,12 +148,8 @@ def _curves(arms: Sequence[Arm]) -> Section:
     ]
     last = max(max(line.x) for line in lines)
     best = max(max(line.y) for line in lines)
-    x = Axis(
-        "epoch",
-        0,
-        max(1.0, last),
-        tuple((v, f"{v:.0f}") for v in (0.0, last / 2, last) if v or not last),
-    )
+    ticks = sorted({last // 2, last} - {0})
+    x = Axis("epoch", 0, max(1.0, last), tuple((v, f"{v:.0f}") for v in ticks))
     y = share_axis("AP", best)
     return Section(
         id="curves",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kdlnet.metrics.suspects import Suspect, Suspects
-from kdlnet.report.pages.section import Section
+from kdlnet.metrics.suspects import Suspect
+from kdlnet.report.pages.section import Cell, Section, Table
 from kdlnet.report.pages.subject import Subject
 from kdlnet.report.pages.words import visible
 
@@ -42,9 +43,17 @@ def _title(found: Suspect) -> str:
     return f"{name}, score {found.score:.2f}"
 
 
-def suspect_section(found: Suspects) -> Section:
-    """Labels that a person should look at again."""
-    parts = [f"{SUSPECTS[kind]}: {count}" for kind, count in found.counts.items() if count]
+def suspect_section(subject: Subject, files: Sequence[str], pictures: bool) -> Section:
+    """Labels that a person should look at again; a list without ``pictures``.
+
+    ``files`` are the names of the images as the page shows them.
+    """
+    counts = subject.result.analysis.suspects.counts
+    parts = [f"{SUSPECTS[kind]}: {count}" for kind, count in counts.items() if count]
+    lines = tuple(
+        (files[row.image] or f"picture {row.image + 1}", Cell(row.title, row.words))
+        for row in suspect_rows(subject)
+    )
     return Section(
         id="labels",
         name="Labels to check",
@@ -56,5 +65,6 @@ def suspect_section(found: Suspects) -> Section:
             "“?”. Rename what is right, delete what is not; kdlnet data convert labelme suspicious "
             "--onto DATA --out NEW writes the dataset anew with these labels.",
         ),
-        gallery="suspects",
+        tables=() if pictures else (Table(("Picture", "What is doubtful"), lines),),
+        gallery="suspects" if pictures else "",
     )

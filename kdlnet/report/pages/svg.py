@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 440, 280
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 12, 12, 44
+_LONE = 3.5  # radius of a point that no line leads to
 _COLORS = 7
 
 
@@ -155,12 +156,19 @@ def _upright(value: float, text: str, x: Axis) -> Markup:
 def _line(line: Line, x: Axis, y: Axis) -> Iterable[Markup]:
     points = [(a, b) for a, b in zip(line.x, line.y, strict=True)]
     if line.line:
-        path = "".join(_path(run, x, y) for run in _runs(points))
+        runs = list(_runs(points))
+        path = "".join(_path(run, x, y) for run in runs)
         yield Markup('<path class="line {}" d="{}"/>').format(line.style, path)
+        if line.dots is None:  # a path through one point draws nothing
+            yield from (_dot(*run[0], _LONE, line, x, y) for run in runs if len(run) == 1)
     for (a, b), radius in zip(points, line.dots or (), strict=False):
         if math.isfinite(a) and math.isfinite(b) and radius > 0:
-            form = Markup('<circle class="dot {}" cx="{}" cy="{}" r="{}"/>')
-            yield form.format(line.style, _x(a, x), _y(b, y), round(radius, 1))
+            yield _dot(a, b, radius, line, x, y)
+
+
+def _dot(a: float, b: float, radius: float, line: Line, x: Axis, y: Axis) -> Markup:
+    form = Markup('<circle class="dot {}" cx="{}" cy="{}" r="{}"/>')
+    return form.format(line.style, _x(a, x), _y(b, y), round(radius, 1))
 
 
 def _runs(points: Iterable[tuple[float, float]]) -> Iterable[list[tuple[float, float]]]:

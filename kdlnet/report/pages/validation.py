@@ -93,7 +93,7 @@ def _sections(subject: Subject, boxes: Boxes, pictures: bool) -> Context:
     if result.drift:
         extra.append(drift_section(result))
     if result.analysis.suspects.boxes:
-        extra.append(suspect_section(result.analysis.suspects))
+        extra.append(suspect_section(subject, _names(subject.images), pictures))
     names = [("setting", "The setting")]
     names += [("pictures", "Pictures")] if pictures else []
     names += [("classes", "Kinds of defect")]

@@ -171,12 +171,16 @@ function makeCard(image, index) {
   return card;
 }
 
-// Only what is near the window holds a decoded picture.
+function fill(card) {
+  const index = Number(card.dataset.index), place = card.firstChild;
+  if (!place.firstChild) place.replaceChildren(picture(index), overlay(set.images[index]));
+}
+
+// Only what is near the window holds a decoded picture; paper takes all.
 const watcher = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) {
-    const index = Number(target.dataset.index), place = target.firstChild;
-    if (!isIntersecting) place.replaceChildren();
-    else if (!place.firstChild) place.replaceChildren(picture(index), overlay(set.images[index]));
+    if (isIntersecting) fill(target);
+    else target.firstChild.replaceChildren();
   }
 }, { root: document.querySelector("main"), rootMargin: "800px" });
 
@@ -244,6 +248,7 @@ document.querySelector(".frame").addEventListener("click", (event) => {
   const box = event.currentTarget.getBoundingClientRect();
   zoom((event.clientX - box.x) / box.width, (event.clientY - box.y) / box.height);
 });
+addEventListener("beforeprint", () => { if (open < 0) shown.forEach((index) => fill(cards[index])); });
 addEventListener("resize", () => { if (open >= 0) fit(byId("large").classList.contains("near") ? 3 : 1); });
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.type === "search") return;

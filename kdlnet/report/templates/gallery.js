@@ -49,7 +49,8 @@ function galleryIn(id) {
     const shots = Array.from({ length: Math.min(gallery.shown, count) }, (_, index) => shot(index));
     grid.replaceChildren(...(count ? shots : [make("p", "empty", "None at this setting.")]));
     more.hidden = count <= gallery.shown;
-    more.textContent = `Show more (${Math.min(STEP, count - gallery.shown)} of ${count - gallery.shown})`;
+    more.textContent = `Show ${Math.min(STEP, count - gallery.shown)} more`;
+    byId(`${id}-shown`).textContent = more.hidden ? "" : `${gallery.shown} of ${count} are shown.`;
   }
 
   function reset() { gallery.shown = STEP; }

@@ -69,6 +69,7 @@ function fit(nearer) {
   const scale = nearer * Math.min((stage.clientWidth - 32) / width, (stage.clientHeight - 32) / height);
   frame.style.width = `${width * scale}px`;
   frame.style.height = `${height * scale}px`;
+  frame.style.setProperty("--ratio", width / height); // paper has its own scale
   frame.classList.toggle("smooth", scale < 2);
 }
 

@@ -88,3 +88,12 @@ def test_suspicious_labels_are_on_the_page(tmp_path):
     assert len(rows) == len(subject.result.analysis.suspects.boxes) > 5
     page = validation_page(subject)
     assert page.count('id="suspects"') == 1 and "looks like a defect, has no label" in page
+
+
+def test_suspicious_labels_are_a_list_where_the_page_has_no_pictures(tmp_path):
+    subject = made_subject(made_images(tmp_path, 60))
+    page = validation_page(subject, pictures=False)
+    labels = page.split('<section id="labels"')[1].split("</section>")[0]
+    assert 'class="gallery"' not in labels and "the pictures need it" not in labels
+    assert labels.count('<th scope="row">') == len(suspect_rows(subject))
+    assert "<td>dent, score 0" in labels and "<small>looks like a defect, has no label" in labels

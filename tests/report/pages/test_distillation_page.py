@@ -15,13 +15,15 @@ from kdlnet.report.pages.distillation import Arm, Distilled, distillation_page
 from .made import made_images
 from .test_comparison_page import compared, other
 
+RUN = Path("/somewhere/run")
+
 
 def arm(role, ap, curve=((1, 0.1), (2, 0.2))):
     return Arm(role, Path(f"{role}/<b>best.pt"), ap, 0.5, "test <i>", 2, 90.0, curve)
 
 
 def page(arms, comparison=None):
-    return distillation_page(Distilled("set <i>", arms, [("Data", "x")], comparison))
+    return distillation_page(Distilled("set <i>", arms, [("Data", "x")], comparison), RUN)
 
 
 def test_gain_over_the_teacher():
@@ -43,6 +45,27 @@ def test_what_is_not_known():
     text = page([bare, arm("Student", 0.31, ())])
     assert "Not known" in text and "On the way" not in text
     assert page([]) and page([arm("Student", 0.2, ((1, 0.0),))])
+
+
+def test_a_page_whose_folder_is_moved_still_names_its_weights():
+    inside = replace(arm("Student", 0.3), weights=RUN / "student/weights/best.pt")
+    given = replace(arm("Teacher", 0.3), weights=Path("/elsewhere/best.pt"))
+    text = page([given, inside])
+    assert ">student/weights/best.pt<" in text and ">/elsewhere/best.pt<" in text
+    assert str(RUN) not in text
+
+
+@pytest.mark.parametrize(
+    ("epochs", "numbers"), [(1, "1"), (2, "1 2"), (3, "1 3"), (75, "37 75"), (100, "50 100")]
+)
+def test_the_axis_names_whole_epochs(epochs, numbers):
+    text = page([arm("Student", 0.3, [(number, 0.3) for number in range(1, epochs + 1)])])
+    ticks = re.findall(r'class="tick" x="([\d.]+)" y="[\d.]+" text-anchor="middle">(\d+)<', text)
+    assert [number for _, number in ticks] == numbers.split()
+    left, right = (float(re.search(rf'data-{side}="(\d+)"', text)[1]) for side in ("left", "right"))
+    for place, number in ticks:
+        at = left + (right - left) * int(number) / epochs
+        assert float(place) == pytest.approx(at, abs=0.06)
 
 
 @pytest.mark.parametrize(

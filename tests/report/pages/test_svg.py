@@ -46,6 +46,13 @@ def test_what_is_not_finite_breaks_the_line_and_equal_points_are_one():
     assert "nan" not in path
 
 
+def test_a_point_that_no_line_leads_to_is_a_dot():
+    svg = drawn(Line("", [0, 0.5, 0.7, 0.8], [1, math.nan, 0, 0.5], "s1"))
+    (dot,) = svg.iter(f"{SPACE}circle")
+    corner = float(svg.get("data-left")), float(svg.get("data-top"))
+    assert (float(dot.get("cx")), float(dot.get("cy"))) == corner
+
+
 def test_bands_dots_and_marks():
     line = Line("", [0, 1], [0.5, 0.5], "s0", low=[0, 0], high=[1, 1], dots=[0, 3])
     svg = drawn(line, marks=[(0.25, "a90"), (7.0, "outside")])

@@ -367,11 +367,9 @@ def test_gallery_follows_the_slider(chromium, page, subject):
     counts = sum(
         row.extra for row in count_boxes(pool(subject.images, 0.001), VerdictRule.at(0.2), 3)
     )
+    assert chromium.run("byId('gallery-shown').textContent") == f"36 of {counts} are shown."
     chromium.run("document.querySelector('#gallery .shot').click()")
-    assert (
-        chromium.run("byId('large').open && byId('place').textContent") == f"1 of {len(titles)}"
-        or True
-    )
+    assert chromium.run("byId('large').open && byId('place').textContent") == f"1 of {counts}"
     chromium.press("ArrowRight")
     assert chromium.run("byId('place').textContent").startswith("2 of")
     chromium.press("Escape")
@@ -414,3 +412,68 @@ def test_a_phone_never_scrolls_sideways(chromium, page):
         assert chromium.run("document.documentElement.scrollWidth") == 390
     finally:
         chromium.call("Emulation.clearDeviceMetricsOverride")
+
+
+def drawn(chromium, selector):
+    """What is seen of the elements: their text, a field's value."""
+    script = (
+        f"[...document.querySelectorAll({json.dumps(selector)})].filter((n) => n.checkVisibility())"
+        ".map((n) => n.value || n.innerText)"
+    )
+    return chromium.run(script)
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_paper_says_which_setting_and_which_pictures(chromium, page):
+    chromium.open(page)
+    chromium.run("document.querySelector('[value=extra]').click(); move(0.2)")
+    chromium.call("Emulation.setEmulatedMedia", media="print")
+    try:
+        (tab,) = drawn(chromium, "#tabs label")
+        assert tab.startswith("False alarms (")
+        assert drawn(chromium, "#panel input") == ["0.2"] and drawn(chromium, "#live")
+        assert drawn(chromium, "#gallery-shown")[0].startswith("36 of ")
+        assert not drawn(chromium, "button.button") and not drawn(chromium, "nav")
+    finally:
+        chromium.call("Emulation.setEmulatedMedia", media="")
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_paper_has_every_column(chromium, tmp_path):
+    names = [f"kind_of_defect_{number}" for number in range(24)]
+    file = tmp_path / "report.html"
+    file.write_text(validation_page(made_subject(made_images(tmp_path, 60, 24), names)))
+    chromium.open(file)
+    chromium.call("Emulation.setEmulatedMedia", media="print")
+    size = {"width": 688, "height": 1000, "deviceScaleFactor": 1, "mobile": False}  # of A4
+    chromium.call("Emulation.setDeviceMetricsOverride", **size)
+    try:
+        assert chromium.run("document.querySelectorAll('.heat th').length") > 48
+        assert chromium.run("document.documentElement.scrollWidth") == 688
+        wide = (
+            "[...document.querySelectorAll('.scroll')].filter((n) => n.scrollWidth > n.clientWidth)"
+        )
+        assert chromium.run(f"{wide}.length") == 0
+    finally:
+        chromium.call("Emulation.clearDeviceMetricsOverride")
+        chromium.call("Emulation.setEmulatedMedia", media="")
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_without_a_script_nothing_that_needs_one_is_shown(chromium, page):
+    chromium.call("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        chromium.call("Page.navigate", url=page.as_uri())
+        for _ in range(200):
+            if drawn(chromium, "footer"):
+                break
+            chromium.call("Page.getLayoutMetrics")
+        assert drawn(chromium, "#pictures noscript") == ["JavaScript is off: the pictures need it."]
+        assert not drawn(chromium, "input, #panel, #tabs, button") and drawn(
+            chromium, "#cards, .card"
+        )
+    finally:
+        chromium.call("Emulation.setScriptExecutionDisabled", value=False)
