@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -198,7 +199,10 @@ def find_unread(images: Sequence[Path], listed: Iterable[Path], reader: LabelRea
     strays |= {image: search.find(image, TOOLS.keys()) for image in empty}
     elsewhere = {image: file for image, file in strays.items() if file is not None}
     rest = [image for image in missing if image not in elsewhere]
-    return Unread(elsewhere, search.ownerless(rest, set(elsewhere.values())), len(rest), shared)
+    ownerless = search.ownerless(rest, set(elsewhere.values()))
+    folders = {file.parent for file in ownerless}
+    doubtful = sum(label_path(image).parent in folders for image in rest)
+    return Unread(elsewhere, ownerless, doubtful, shared)
 
 
 def all_images(info: DatasetInfo) -> Iterator[Path]:
@@ -215,6 +219,9 @@ class _Search:
 
     def __init__(self, read: set[Path], reader: LabelReader) -> None:
         self._read = read
+        self._used: dict[Path, set[str]] = defaultdict(set)
+        for file in read:
+            self._used[file.parent].add(_key(file.name))
         self._reader = reader
         self._contents: dict[Path, _Contents] = {}
         self._places: dict[Path, list[Path]] = {}
@@ -238,8 +245,7 @@ class _Search:
         """Label files in the folders of those of ``images`` that no image is called like."""
         lost: set[Path] = set()
         for folder, labels in {(image.parent, label_path(image).parent) for image in images}:
-            used = {_key(file.name) for file in self._read if file.parent == labels}
-            owned = self._in(folder).pictures | used
+            owned = self._in(folder).pictures | self._used[labels]
             for key, files in self._in(labels).texts.items():
                 if key not in owned:
                     lost.update(file for file in files if file not in found)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -287,23 +286,95 @@ def test_beside_an_xml_that_stays_behind_no_image_is_good(tmp_path, lots):
     assert report.left_out_files["unsure"] == [str(tmp_path / "set/a/1_new.png")]
 
 
-@pytest.mark.parametrize("format", ["labelme", "voc"])
-@pytest.mark.parametrize("wrong", [False, True])
-def test_the_size_that_a_lost_annotation_writes_tells_whose_it_may_be(source, format, wrong):
-    """Good parts: a has the size that is written, turned has it turned, wide another one."""
-    save_image(source / "turned.png", W, H)
-    save_image(source / "wide.png", H, W + 9)
-    save_image(source / "c.png", H, W)
-    for name in ("b", "c", "lost"):
-        width = W + 1 if wrong and name == "c" else W  # a source with wrong sizes tells nothing
-        if format == "voc":
-            save_xml(source / f"{name}.xml", [("dent", 2, 3, 9, 8)], (H, width))
-        else:
-            labelme(source, shape("rectangle", [[1, 2], [9, 8]]), name=name, imageWidth=width)
-    report = convert(format, source, source.parent / "out")
-    doubted = {source / f"{name}.png" for name in ("a", "turned", *["wide"] * wrong)}
-    assert set(map(Path, report.left_out_files["unsure"])) == doubted
-    assert report.good == (not wrong)
+def annotate(format, folder, name, image=""):
+    """One dent, in a file that calls its image ``image``."""
+    if format == "labelme":
+        named = {"imagePath": image} if image else {}
+        labelme(folder, shape("rectangle", [[1, 2], [9, 8]]), name=name, **named)
+        return
+    file = save_xml(folder / f"{name}.xml", [("dent", 2, 3, 9, 8)])
+    tag = f"<annotation><filename>{image or name + '.png'}</filename>"
+    file.write_text(file.read_text().replace("<annotation>", tag))
+
+
+FORMATS = pytest.mark.parametrize("format", ["labelme", "voc"])
+
+
+@FORMATS
+def test_a_stray_picture_beside_the_annotations_changes_nothing(tmp_path, format):
+    for name in ("json/thumb", "images/1", "images/2", "images/3", "images/9"):
+        save_image(tmp_path / f"set/{name}.png", H, W)
+    for name in "123":
+        annotate(format, tmp_path / "set/json", name)
+    annotate(format, tmp_path / "set/images", "9")
+    report = convert(format, tmp_path / "set", tmp_path / "out")
+    assert (report.boxes, report.good, report.left_out) == (4, 1, {})
+
+
+@FORMATS
+@pytest.mark.parametrize("size", [(H, W), (H // 2, W // 2)])
+def test_a_renamed_lot_gives_its_labels_to_no_other(tmp_path, format, size):
+    """All of a were renamed, or made smaller besides; b are good parts that have the old names."""
+    for name in "123":
+        save_image(tmp_path / f"set/a/lot_{name}.png", *size)
+        save_image(tmp_path / f"set/b/{name}.png", H, W)
+        annotate(format, tmp_path / "set/a", name)
+    save_image(tmp_path / "set/c/1.png", H, W)
+    annotate(format, tmp_path / "set/c", "1")
+    report = convert(format, tmp_path / "set", tmp_path / "out")
+    assert report.boxes == 1
+    assert set(report.left_out_files["unsure"]) == {
+        str(tmp_path / f"set/a/lot_{name}.png") for name in "123"
+    }
+
+
+@FORMATS
+def test_of_namesakes_in_other_lots_none_gets_the_box(tmp_path, format):
+    """a/1 was renamed; what its file calls it is the name of one of two images elsewhere."""
+    for name in ("a/1_new.png", "a/2.png", "b/1.png", "b/3.png", "c/1.jpg", "c/3.png"):
+        save_image(tmp_path / f"set/{name}", H, W)
+    for lot, name in (("a", "1"), ("a", "2"), ("b", "3"), ("c", "3")):
+        annotate(format, tmp_path / f"set/{lot}", name)
+    report = convert(format, tmp_path / "set", tmp_path / "out")
+    assert report.boxes == 3
+    assert report.left_out_files["unsure"] == [str(tmp_path / "set/a/1_new.png")]
+
+
+@FORMATS
+def test_a_name_that_leads_to_another_lot_settles_nothing(tmp_path, format):
+    """a/1 was renamed, its file names an image of b by chance."""
+    for name in ("a/1_new", "a/2", "b/0001", "b/0002"):
+        save_image(tmp_path / f"set/{name}.png", H, W)
+    for lot, name in (("a", "1"), ("a", "2"), ("b", "0002")):
+        annotate(format, tmp_path / f"set/{lot}", name, image=f"{int(name):04}.png")
+    report = convert(format, tmp_path / "set", tmp_path / "out")
+    assert report.boxes == 2
+    assert str(tmp_path / "set/a/1_new.png") in report.left_out_files["unsure"]
+
+
+@FORMATS
+def test_a_broken_annotation_without_its_image_makes_a_doubt(tmp_path, format):
+    for name in ("a", "new"):
+        save_image(tmp_path / f"set/{name}.png", H, W)
+    annotate(format, tmp_path / "set", "a")
+    suffix, text = ("json", '{"shapes": [') if format == "labelme" else ("xml", "<annotation><ob")
+    (tmp_path / f"set/old.{suffix}").write_text(text)
+    report = convert(format, tmp_path / "set", tmp_path / "out")
+    assert (report.boxes, report.good) == (1, 0)
+    assert report.left_out_files["unsure"] == [str(tmp_path / "set/new.png")]
+
+
+def test_where_more_files_than_images_are_lost_their_namesakes_are_in_doubt(tmp_path):
+    """Two of a were removed, or moved into b, which has no labels."""
+    for name in ("a/3", *(f"b/{number}" for number in "123")):
+        save_image(tmp_path / f"set/{name}.png", H, W)
+    for name in "123":
+        annotate("labelme", tmp_path / "set/a", name)
+    report = convert("labelme", tmp_path / "set", tmp_path / "out")
+    assert (report.boxes, report.good) == (1, 1)  # a/3, b/3
+    assert set(report.left_out_files["unsure"]) == {
+        str(tmp_path / f"set/b/{name}.png") for name in "12"
+    }
 
 
 def test_a_lost_annotation_without_a_box_makes_no_doubt(source):

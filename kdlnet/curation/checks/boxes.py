@@ -77,16 +77,18 @@ def check_orphans(survey: Survey) -> Iterator[Finding]:
         if file.suffix.lower() == ".txt" and file not in passed
     ]
     lost = [file for file in lost if file.name != "classes.txt"]
-    lost = sorted({*lost, *survey.unread.ownerless})  # those too that lie beside images
-    if lost:
+    ownerless = survey.unread.ownerless  # those too that lie beside images
+    if ownerless:  # images may have been renamed without them
+        files = counted(len(ownerless), "label file")
+        message = f"{files} of no image, first {ownerless[0].name}; "
+        message += f"{counted(survey.unread.missing, 'image')} without one: taken as good"
+        fix = "rename those of renamed images, too, delete those of images that are gone"
+        yield Finding("orphans", "error", message, value=len(ownerless), fix=fix)
+    if lost := [file for file in lost if file not in ownerless]:
         files = counted(len(lost), "label file")
         message = f"{files} without a listed image, first {lost[0].name}"
         fix = "add their images to a split, or correct their names"
-        if survey.unread.ownerless:  # images may have been renamed without them
-            message += f"; {counted(survey.unread.missing, 'image')} without one: taken as good"
-            fix = "rename those of renamed images, too, delete those of images that are gone"
-        severity: Severity = "error" if survey.unread.ownerless else "warning"
-        yield Finding("orphans", severity, message, value=len(lost), fix=fix)
+        yield Finding("orphans", "warning", message, value=len(lost), fix=fix)
 
 
 def _labels_beside(survey: Survey) -> Iterator[Finding]:

@@ -56,7 +56,7 @@ def import_coco(source: Path, options: ImportOptions) -> ImportResult:
     index = ImageIndex(options.images or (source.parent if source.is_file() else source))
     lost: list[LabelProblem] = []
     images = [image for file, content in sets.items() for image in _images(file, content, lost)]
-    places = index.find([(image.name, image.file.parent) for image in images])
+    places = index.find([(image.name, image.file) for image in images])
     found: dict[Path, _Image] = {}
     missing = []
     for image, place in zip(images, places, strict=True):

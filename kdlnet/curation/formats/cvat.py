@@ -44,7 +44,7 @@ def import_cvat(source: Path, options: ImportOptions) -> ImportResult:
     roots = dict(_read(source))
     index = ImageIndex(options.images or (source.parent if source.is_file() else source))
     images = [(file, image) for file, root in roots.items() for image in root.iter("image")]
-    places = index.find([(image.get("name", ""), file.parent) for file, image in images])
+    places = index.find([(image.get("name", ""), file) for file, image in images])
     owners: dict[Path, Path] = {}
     annotations: list[Annotation] = []
     missing = []

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from kdlnet.data.labels import LabelProblem, reason_to_leave_out
 from kdlnet.data.outlines import Outline
+from kdlnet.utils.text import plain
 
 if TYPE_CHECKING:
     from kdlnet.types import ImageSize
@@ -108,18 +108,15 @@ def unsure(file: Path, count: int) -> LabelProblem:
 
 
 def doubt_good_parts(
-    imported: ImportResult, lost: Mapping[Path, ImageSize], file_of: Mapping[Path, Path]
+    imported: ImportResult, lost: Iterable[Path], file_of: Mapping[Path, Path]
 ) -> ImportResult:
     """With an :func:`unsure` for images that one of the files ``lost`` may have been drawn in.
 
-    ``lost`` have something drawn and no image, as where an image was renamed without its file,
-    each with the size (H, W) that it says its image has, 0 where it does not; ``file_of`` is the
-    file of each image that has one. In doubt are the images without one beside a lost file and in
-    the folders that its folder serves; where there are none, those below it. Of these not the
-    images of another size, unless sizes that the source writes are wrong elsewhere.
+    ``lost`` have something drawn, or cannot be read, and have no image, as where an image was
+    renamed without its file; ``file_of`` is the file of each image that has one. In doubt are the
+    images without one beside a lost file and in the folders that its folder serves; where there
+    are none, those below it. Where those are fewer than the lost files, all images of their names.
     """
-    told = (*imported.left_out, *chain.from_iterable(each.problems for each in imported.images))
-    wrong = any(problem.reason in ("size", "size field") for problem in told)
     bare: dict[Path, list[Path]] = defaultdict(list)
     for image in imported.images:
         if image.path not in file_of:
@@ -127,24 +124,25 @@ def doubt_good_parts(
     serves: dict[Path, set[Path]] = defaultdict(set)
     for path, file in file_of.items():
         serves[file.parent].add(path.parent)
-    suspects: dict[Path, list[Path]] = defaultdict(list)
+    together: dict[Path, list[Path]] = defaultdict(list)
     for file in lost:
-        beside = {file.parent, *serves.get(file.parent, ())} & bare.keys()
-        below = (folder for folder in bare if folder.is_relative_to(file.parent))
-        for folder in beside or below:
-            suspects[folder].append(file)
+        together[file.parent].append(file)
+    suspects: dict[Path | str, list[Path]] = defaultdict(list)
+    for home, files in together.items():
+        beside = {home, *serves.get(home, ())} & bare.keys()
+        near = beside or {folder for folder in bare if folder.is_relative_to(home)}
+        for folder in near:
+            suspects[folder] += files
+        if sum(len(bare[folder]) for folder in near) < len(files):
+            for file in files:
+                suspects[plain(file.stem)].append(file)
     images = []
     for image in imported.images:
-        near = suspects.get(image.path.parent, ()) if image.path not in file_of else ()
-        files = [file for file in near if wrong or _may_be_of(lost[file], image.size)]
+        places = () if image.path in file_of else (image.path.parent, plain(image.path.stem))
+        files = sorted({file for place in places for file in suspects.get(place, ())})
         doubt = (unsure(files[0], len(files)),) if files else ()
         images.append(replace(image, problems=(*image.problems, *doubt)))
     return replace(imported, images=images)
-
-
-def _may_be_of(written: ImageSize, size: ImageSize) -> bool:
-    """Whether a size that is ``written`` may be that of an image; EXIF may have turned it."""
-    return not all(written) or written in (size, size[::-1])
 
 
 def leave_out_unannotated(imported: ImportResult) -> ImportResult:

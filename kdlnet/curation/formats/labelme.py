@@ -20,7 +20,7 @@ from kdlnet.curation.formats.imported import (
     doubt_good_parts,
     sort_out,
 )
-from kdlnet.curation.formats.locate import ImageIndex, annotation_files, most_alike
+from kdlnet.curation.formats.locate import ImageIndex, annotation_files, most_alike, name_key
 from kdlnet.curation.formats.parse import read_json, whole_number
 from kdlnet.curation.formats.shapes import (
     LINE,
@@ -117,11 +117,12 @@ def import_labelme(source: Path, options: ImportOptions) -> ImportResult:
     images += sorted(set(owners.file_of) - set(images))
     annotations = [_annotation(image, owners.file_of.get(image), contents) for image in images]
     result = sort_out(import_annotations(annotations))
-    lost = {
-        problem.file: _written(contents[problem.file])
+    lost = [
+        problem.file
         for problem in left_out
-        if problem.reason in _LOST and contents[problem.file]["shapes"]
-    }
+        if (problem.reason == "unreadable" and not _named_like([problem.file], by_stem))
+        or (problem.reason in _LOST and contents[problem.file]["shapes"])
+    ]
     result = doubt_good_parts(result, lost, owners.file_of)
     left_out += [*unsure, *result.left_out]
     return replace(result, left_out=left_out, warnings=owners.lines(len(contents)))
@@ -155,10 +156,10 @@ def _owners(
     left_out: list[LabelProblem],
 ) -> _Owners:
     """Which JSON file belongs to which image; those that belong to none go to ``left_out``."""
-    alike: dict[Path, list[Path]] = defaultdict(list)
+    alike: dict[tuple[Path, str], list[Path]] = defaultdict(list)
     for known in index.files:
-        alike[known.with_suffix("")].append(known)
-    names = [(str(found.get("imagePath") or ""), file.parent) for file, found in contents.items()]
+        alike[name_key(known)].append(known)
+    names = [(str(found.get("imagePath") or ""), file) for file, found in contents.items()]
     owners = _Owners()
     for (name, _), file, place in zip(names, contents, index.find(names), strict=True):
         image, rivals = _image_of(file, place, alike)
@@ -177,7 +178,7 @@ def _owners(
                 f"{str(file)!r}: keep one"
             )
         owners.file_of[image] = file
-        same = [*alike.get(image.with_suffix(""), ()), *alike.get(file.with_suffix(""), ())]
+        same = [*alike.get(name_key(image), ()), *alike.get(name_key(file), ())]
         owners.claims |= dict.fromkeys((each for each in same if each != image), file)
         if rivals:
             owners.renamed[file] = rivals[0]
@@ -185,7 +186,7 @@ def _owners(
 
 
 def _image_of(
-    file: Path, place: Path | str, alike: Mapping[Path, list[Path]]
+    file: Path, place: Path | str, alike: Mapping[tuple[Path, str], list[Path]]
 ) -> tuple[Path | str, list[Path]]:
     """The image of a JSON file or why there is none, and others that it may speak of.
 
@@ -193,12 +194,12 @@ def _image_of(
     files that is still the old name, so that of the file's own name beside it comes first, unless
     both names are one: beside a file in a folder of its own may lie its mask.
     """
-    beside = alike.get(file.with_suffix(""), [])
+    beside = alike.get(name_key(file), [])
     if isinstance(place, str):
         if len(beside) > 1:
             return "ambiguous", beside
         return beside[0] if beside else place, []
-    rivals = beside or alike.get(place.with_name(file.stem), [])
+    rivals = beside or alike.get((place.parent, plain(file.stem)), [])
     if not rivals or place in rivals or plain(place.stem) == plain(file.stem):
         return place, []
     return (beside[0], [place]) if len(beside) == 1 else ("ambiguous", [*rivals, place])
@@ -215,12 +216,8 @@ def _annotation(image: Path, file: Path | None, contents: dict[Path, _Content]) 
         except (Unusable, ValueError, TypeError, AttributeError, OverflowError) as fault:
             reason = str(fault) if isinstance(fault, Unusable) else "incomplete"
             problems.append(LabelProblem(file, line, reason, _short(shape), "dropped"))
-    return Annotation(image, file, shapes, _written(content), problems=problems)
-
-
-def _written(content: _Content) -> tuple[int, int]:
-    """The size (H, W) that a file says its image has, 0 where it does not."""
-    return whole_number(content.get("imageHeight")), whole_number(content.get("imageWidth"))
+    written = whole_number(content.get("imageHeight")), whole_number(content.get("imageWidth"))
+    return Annotation(image, file, shapes, written, problems=problems)
 
 
 def _shape(line: int, shape: dict[str, Any]) -> Shape:

@@ -23,19 +23,20 @@ class Homes:
     """The folders in which the images of an annotation may lie, from what its folder serves.
 
     An annotation without its image stays in the folders that the others of its folder serve. Where
-    there are none but images beside it, it stays out of folders that annotations elsewhere serve:
-    there lies a namesake, not its image.
+    there are none, images beside it may be its own under other names: if those that no annotation
+    there is called like could be half of the images that lack, it stays there, since an image of
+    its name elsewhere may be that of another lot.
     """
 
-    def __init__(self, images: Iterable[Path]) -> None:
+    def __init__(self, images: Iterable[Path], annotations: Iterable[Path]) -> None:
         self._served: dict[Path, set[Path]] = defaultdict(set)
-        self._taken: set[Path] = set()
-        self._with_images = {image.parent for image in images}
+        ours, theirs = set(map(name_key, images)), set(map(name_key, annotations))
+        self._strangers = Counter(folder for folder, _ in ours - theirs)
+        self._lacking = Counter(folder for folder, _ in theirs - ours)
 
     def serve(self, folder: Path, image: Path) -> None:
         """An annotation in ``folder`` is that of ``image``."""
         self._served[folder].add(image.parent)
-        self._taken.add(image.parent)
 
     def may_hold(self, image: Path, folder: Path, below: bool = False) -> bool:
         """Whether ``image`` may be that of an annotation in ``folder``.
@@ -45,7 +46,8 @@ class Homes:
         own = self._served.get(folder, set())
         if own:
             return image.parent in own or (below and any(map(image.is_relative_to, own)))
-        return image.parent not in self._taken or folder not in self._with_images
+        strangers = self._strangers[folder]
+        return image.parent == folder or not strangers or 2 * strangers < self._lacking[folder]
 
 
 class ImageIndex:
@@ -68,8 +70,8 @@ class ImageIndex:
         for file in self.files:
             self._by_name[plain(file.name)].append(file)
 
-    def find(self, wanted: Sequence[tuple[str, Path]]) -> list[Path | str]:
-        """The file of each (name, folder of its annotation), or the reason why there is none.
+    def find(self, named: Sequence[tuple[str, Path]]) -> list[Path | str]:
+        """The file of each (name, its annotation), or the reason why there is none.
 
         A name that leads out of the root to an image is not followed: "elsewhere". One that leads
         to a file from the annotation or from the root is that file; so is one
@@ -78,8 +80,9 @@ class ImageIndex:
         is missing is never taken for one of the same name in another folder. ``homely`` names stay
         in their :class:`Homes`, which are where other names lead straight to.
         """
+        wanted = [(name, annotation.parent) for name, annotation in named]
         found = [self._exact(name, near) for name, near in wanted]
-        homes = Homes(self.files)
+        homes = Homes(self.files if self._homely else (), (file for _, file in named))
         for file, (_, near) in zip(found, wanted, strict=True):
             if self._homely and isinstance(file, Path):
                 homes.serve(near, file)
@@ -160,6 +163,11 @@ class ImageIndex:
             if file not in taken and _common_end(file, parts) >= least
         ]
         return best[0] if len(best) == 1 else "ambiguous" if best else "no image"
+
+
+def name_key(file: Path) -> tuple[Path, str]:
+    """What an image and an annotation of one name beside each other share."""
+    return file.parent, plain(file.stem)
 
 
 def most_alike(name: str, files: Sequence[Path]) -> list[Path]:

@@ -48,10 +48,12 @@ def pair(
     alike folder; in each an equal stem before one that differs in case or Unicode form. Where
     several images are left for one file, ``named`` decides: the image names that stand in it.
 
+    A file whose folder serves another one has lost its image: it is not a namesake's elsewhere.
+
     Raises DataError for an image that two files fit equally.
     """
     pairs = Pairs()
-    homes = Homes(images)
+    homes = Homes(images, files)
     places: tuple[_Place, ...] = (
         lambda image, file: _same_below(image, file, roots),
         lambda image, file: mirrored(image, file, roots),
@@ -63,7 +65,7 @@ def pair(
             free_images, free_files = pairs.free(images, files)
             for file, claimants in _claims(free_images, free_files, key, fits):
                 near = [c for c in claimants if homes.may_hold(c, file.parent, below=True)]
-                chosen = _chosen(claimants, near, named.get(file, ()))
+                chosen = _chosen(near, named.get(file, ()))
                 if chosen is None:
                     pairs.unclear.update((file, *claimants) if near else claimants)
                 else:
@@ -83,15 +85,12 @@ def _plain_stem(file: Path) -> str:
     return plain(file.stem)
 
 
-def _chosen(claimants: list[Path], near: list[Path], names: Sequence[str]) -> Path | None:
-    """The image that a file belongs to; ``near`` are those of the ``claimants`` that may be.
-
-    A file whose folder serves another one has lost its image: it is not a namesake's elsewhere.
-    """
-    if len(claimants) > 1:
-        best = (most_alike(name, claimants) for name in names)
+def _chosen(images: list[Path], names: Sequence[str]) -> Path | None:
+    """Of ``images`` that may be a file's the one that it names, None where that is left open."""
+    if len(images) > 1:
+        best = (most_alike(name, images) for name in names)
         return next((files[0] for files in best if len(files) == 1), None)
-    return near[0] if near else None
+    return images[0] if images else None
 
 
 def _claims(

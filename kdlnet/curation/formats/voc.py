@@ -94,12 +94,13 @@ def import_voc(source: Path, options: ImportOptions) -> ImportResult:
     ):
         left_out += [LabelProblem(file, 0, reason, file.name, "dropped") for file in files]
     result = sort_out([*import_annotations(annotations, origin), *left_out])
-    unnamed = ((file, every[file]) for file in alone if file not in claimed.values())
-    lost = {
-        file: found.size
-        for file, found in unnamed
-        if isinstance(found, _File) and (found.shapes or found.problems)
+    served = {(file.parent, image.parent) for image, file in pairs.file_of.items()}
+    settled = {
+        file
+        for image, file in claimed.items()
+        if image.parent == file.parent or (file.parent, image.parent) in served
     }
+    lost = [file for file in alone if file not in settled and _may_be_drawn(every[file])]
     result = doubt_good_parts(result, lost, pairs.file_of)
     used = {name for image in result.images for name in image.names}
     order = read_class_file(source)
@@ -234,6 +235,12 @@ def _find_origin(
 
 def _is_box(shape: Shape) -> bool:
     return shape.kind == "box"
+
+
+def _may_be_drawn(found: _File | LabelProblem) -> bool:
+    if isinstance(found, LabelProblem):
+        return found.reason == "unreadable"
+    return bool(found.shapes or found.problems)
 
 
 def _annotation(

@@ -63,7 +63,7 @@ def import_yolo(source: Path, options: ImportOptions) -> ImportResult:
     unlisted = _unlisted(source, images) if yaml and source.is_dir() else ()
     file_of = {image: file for image in images if (file := label_path(image)).is_file()}
     return replace(
-        doubt_good_parts(found, dict.fromkeys(unread.ownerless, (0, 0)), file_of),
+        doubt_good_parts(found, unread.ownerless, file_of),
         left_out=[*found.left_out, *unlisted],
         names=names,
         channels=said.channels,

@@ -118,6 +118,19 @@ def test_lost_labels_beside_the_images_are_found(tmp_path):
     assert (lost.severity, lost.value) == ("error", 1) and "first old.txt" in lost.message
 
 
+def test_labels_of_unlisted_images_are_told_apart_from_those_of_none(tmp_path):
+    for name in ("a", "b", "good"):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), picture(len(name)))
+    for name in ("a", "b", "z_old"):
+        (tmp_path / f"{name}.txt").write_text("0 .5 .5 .1 .1\n")
+    (tmp_path / "listed").mkdir()
+    cv2.imwrite(str(tmp_path / "listed/far.png"), picture(9))
+    (tmp_path / "train.lst.txt").write_text("a.png\ngood.png\nlisted/far.png\n")
+    (tmp_path / "data.yaml").write_text("train: train.lst.txt\nval: train.lst.txt\nnames: [pit]\n")
+    (lost,) = (one for one in found(str(tmp_path), "orphans") if one.severity == "error")
+    assert lost.value == 1 and "first z_old.txt; 1 image without one" in lost.message
+
+
 def test_label_files_of_images_that_are_gone_are_no_error(folder):
     folder.add("train", "a.png", picture(1))
     folder.add("train", "b.png", picture(2), "")
