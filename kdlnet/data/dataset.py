@@ -15,9 +15,9 @@ from kdlnet.data.cache import ImageStore, Sample
 from kdlnet.data.catalog import DatasetInfo
 from kdlnet.data.folders import unread_pictures
 from kdlnet.data.joined import put_together
-from kdlnet.data.label_files import all_images, read_images
+from kdlnet.data.label_files import read_images
 from kdlnet.data.labels import Split, refuse_problems, summarize
-from kdlnet.data.listing import list_images, parts_with
+from kdlnet.data.listing import all_images, list_images, parts_with
 from kdlnet.data.outlines import Outline, Rings, as_drawn
 from kdlnet.data.schema import SPLITS
 from kdlnet.data.tiling import plan_tiles

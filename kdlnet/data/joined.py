@@ -15,9 +15,8 @@ import numpy as np
 
 from kdlnet.data.catalog import DatasetInfo, find_dataset
 from kdlnet.data.digest import copies
-from kdlnet.data.label_files import all_images
 from kdlnet.data.labels import ImageLabels, Split
-from kdlnet.data.listing import entry_path
+from kdlnet.data.listing import all_images, entry_path
 from kdlnet.data.schema import SPLITS
 from kdlnet.errors import DataError
 from kdlnet.utils.text import plain

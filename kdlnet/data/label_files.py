@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kdlnet.data.catalog import DatasetInfo
 from kdlnet.data.labels import (
     ImageLabels,
     LabelProblem,
@@ -15,7 +14,7 @@ from kdlnet.data.labels import (
     read_rows,
     reason_to_leave_out,
 )
-from kdlnet.data.listing import label_path, list_images
+from kdlnet.data.listing import label_path
 from kdlnet.data.other_tools import (
     TOOLS,
     conversion,
@@ -203,15 +202,6 @@ def find_unread(images: Sequence[Path], listed: Iterable[Path], reader: LabelRea
     folders = {file.parent for file in ownerless}
     doubtful = sum(label_path(image).parent in folders for image in rest)
     return Unread(elsewhere, ownerless, doubtful, shared)
-
-
-def all_images(info: DatasetInfo) -> Iterator[Path]:
-    """The images of every split that can be listed."""
-    for split in info.splits:
-        try:
-            yield from list_images(info, split)
-        except DataError:  # said where the split is used
-            continue
 
 
 class _Search:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from kdlnet.data.catalog import ROOT_VARIABLE, DatasetInfo
@@ -50,6 +50,15 @@ def list_images(info: DatasetInfo, split: str, results: list[Path] | None = None
             f"{info.root}: put {', '.join(sorted(IMAGE_SUFFIXES))} files there"
         )
     return [Path(image) for image in sorted(images)]
+
+
+def all_images(info: DatasetInfo) -> Iterator[Path]:
+    """The images of every split that can be listed."""
+    for split in info.splits:
+        try:
+            yield from list_images(info, split)
+        except DataError:  # said where the split is used
+            continue
 
 
 def label_path(image: Path) -> Path:

@@ -17,9 +17,9 @@ from kdlnet.curation.findings import Finding, by_image, read_findings
 from kdlnet.curation.groups import name_below, naming_root
 from kdlnet.data.catalog import DatasetInfo, find_dataset
 from kdlnet.data.folders import image_folders
-from kdlnet.data.label_files import all_images, read_images
+from kdlnet.data.label_files import read_images
 from kdlnet.data.labels import ImageLabels, summarize
-from kdlnet.data.listing import list_images
+from kdlnet.data.listing import all_images, list_images
 from kdlnet.data.outlines import simplified
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, Message, Progress, ignore
