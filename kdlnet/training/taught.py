@@ -72,8 +72,8 @@ def resumed_taught_run(
     _require(teachers, folder)
     parts = prepare_run(config, saved, None, on_event)
     teacher = _teacher(parts, teachers, on_event)
-    folder.save_teachers(teacher.reached)
     result = run_training(parts, _step(parts, teacher), folder, saved, on_event)
+    folder.save_teachers(teacher.reached)
     _say_gain(parts, result, teacher, on_event)
     return result
 
