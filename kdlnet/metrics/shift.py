@@ -5,7 +5,7 @@ Two detectors of equal AP can score very differently, because AP knows only the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,9 +14,10 @@ import numpy as np
 from kdlnet.metrics.intervals import ROUNDS, draw_weights, group_numbers, reach_of
 from kdlnet.metrics.matching import assign, class_iou, ranked
 from kdlnet.metrics.result import Floats, ImageResult, Ints
-from kdlnet.metrics.verdict import Scores, VerdictRule, told_apart
+from kdlnet.metrics.verdict import Scores, VerdictRule
 
 _SMALL = 0.02
+_FEW = 0.05  # of the finds; more that come or go at the same thresholds are a shift of some class
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +81,12 @@ class ScoreShift:
             return f"B scores the same boxes {side}; no interval: {self.reason}{never}"
         interval = f"(95 % interval {self.low:+.3f} to {self.high:+.3f})"
         first = f"B scores the same boxes {side} {interval}"
-        if abs(self.mean) < _SMALL or self.low <= 0 <= self.high:
+        small = abs(self.mean) < _SMALL or self.low <= 0 <= self.high
+        if small and abs(self.carried - self.found_a) <= max(1, _FEW * self.found_a):
             return f"{first}: no shift that matters{never}"
         if never:
             return f"{first}{never}"
-        at, needs = scores_of(self.thresholds_a, self), scores_of(self.thresholds_b, self)
+        at, needs = (scores_of(of.values()) for of in (self.thresholds_a, self.thresholds_b))
         name = "threshold" if len(set(self.thresholds_a.values())) == 1 else "thresholds"
         return (
             f"{first}. At A's {name} {at} it finds {self.carried} boxes where "
@@ -98,16 +100,12 @@ class ScoreShift:
         return {**asdict(self), **ends, "quartiles": quartiles, "words": self.words}
 
 
-def scores_of(thresholds: Mapping[str, float | None], shift: ScoreShift) -> str:
-    """``0.25``, of several ``0.25 to 0.5``: with digits that tell them from the others of both.
-
-    A dash where there is none.
-    """
-    known = [value for value in thresholds.values() if value is not None]
-    beside = [*shift.thresholds_a.values(), *shift.thresholds_b.values()]
-    others = [value for value in beside if value is not None]
+def scores_of(thresholds: Iterable[float | None]) -> str:
+    """``0.25``, of several ``0.25 to 0.5``: all digits that scores know. A dash for none."""
+    known = [np.float32(value) for value in thresholds if value is not None]
     ends = [end(known) for end in (min, max)] if known else []
-    return " to ".join(dict.fromkeys(told_apart(end, others) for end in ends)) or "–"
+    texts = (np.format_float_positional(end, trim="-") for end in ends)
+    return " to ".join(dict.fromkeys(texts)) or "–"
 
 
 def score_shift(
@@ -187,30 +185,23 @@ class _Boxes:
 
 
 def _scores(results: Sequence[ImageResult], rule: VerdictRule) -> tuple[_Boxes, _Boxes]:
-    """True boxes with the score of what finds them, -1 for nothing, and all false calls."""
+    """True boxes with the score of what finds them, -1 for nothing, and all false calls.
+
+    Of both those alone that are large enough for the rule; what finds a true box is no false call,
+    whatever the size of either.
+    """
     finds, false = [], []
-    for result in (_large(result, rule) for result in results):
+    for result in results:
         order = ranked(result)
         found = assign(class_iou(result, order), 0.5)
+        mine, true = rule.large(result)[order], rule.large(result.truth)
         scores = np.full(len(result.truth_labels), -1.0)
-        scores[found[found >= 0]] = result.scores[order][found >= 0]
-        finds.append((scores, result.truth_labels))
-        false.append((result.scores[order][found < 0], result.labels[order][found < 0]))
+        hits = (found >= 0) & mine
+        scores[found[hits]] = result.scores[order][hits]
+        finds.append((scores[true], result.truth_labels[true]))
+        calls = (found < 0) & mine
+        false.append((result.scores[order][calls], result.labels[order][calls]))
     return _Boxes.joined(finds), _Boxes.joined(false)
-
-
-def _large(result: ImageResult, rule: VerdictRule) -> ImageResult:
-    """Without the boxes, true ones too, that no score makes count."""
-    mine, true = rule.large(result), rule.large(result.truth)
-    return ImageResult(
-        result.boxes[mine],
-        result.scores[mine],
-        result.labels[mine],
-        result.truth_boxes[true],
-        result.truth_labels[true],
-        result.size,
-        result.name,
-    )
 
 
 def _threshold(found: Scores, enough: int, near: np.float32) -> np.float32:
@@ -222,7 +213,7 @@ def _threshold(found: Scores, enough: int, near: np.float32) -> np.float32:
     scores = np.array([most, *-np.sort(-found[found >= 0]), least], np.float32)
     if enough > len(scores) - 2:
         return np.float32(np.nan)
-    lowest = np.nextafter(scores[enough + 1], most)
+    lowest = np.nextafter(scores[scores < scores[enough]][0], most)
     return np.float32(min(max(near, lowest), scores[enough]))
 
 

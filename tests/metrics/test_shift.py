@@ -122,7 +122,7 @@ def test_a_class_that_b_never_finds_so_often_is_told_even_without_a_shift() -> N
     assert found.thresholds_b == {"square": None, "disc": 0.8}
     assert (found.found_b, found.false_b, found.carried) == (None, None, 10)
     never = "of 1 of 2 classes it finds as many boxes as A at no threshold"
-    assert found.words.endswith(f": no shift that matters; {never}")
+    assert found.words.endswith(f"; {never}") and "no shift that matters" not in found.words
     one = score_shift(a, b, VerdictRule.at(0.1), ("square", "disc"))
     assert one.words.endswith("; at no threshold does it find the 12 boxes that A finds")
 
@@ -158,3 +158,32 @@ def test_thresholds_that_differ_in_the_fifth_place_are_printed_apart() -> None:
     found = score_shift(a, b, RULE, ("dent",))
     assert "At A's threshold 0.5 it finds 0 boxes" in found.words
     assert found.words.endswith("it needs 0.49996")
+
+
+def result_of(scores, labels, size=10.0, drawn=10.0):
+    """Boxes apart from each other, each over a true one that is ``drawn`` wide and high."""
+    corners = 40.0 * np.arange(len(scores))[:, None] * [1, 0, 1, 0]
+    boxes, true = (np.add(corners, [0, 0, side, side]) for side in (size, drawn))
+    return ImageResult(boxes, scores, labels, true, labels, (400, 400))
+
+
+def test_shifts_that_cancel_each_other_are_no_peace() -> None:
+    a = [result_of([0.6, 0.6], [0, 1]) for _ in range(10)]
+    b = [result_of([0.3, 0.9], [0, 1]) for _ in range(10)]
+    found = score_shift(a, b, RULE, ("crack", "pore"))
+    assert (found.found_a, found.carried) == (20, 10) and found.mean == pytest.approx(0, abs=1e-6)
+    assert "At A's threshold 0.5 it finds 10 boxes where A finds 20" in found.words
+
+
+def test_what_finds_a_true_box_too_small_to_count_is_no_false_call() -> None:
+    rule = VerdictRule((ClassRule(0.5, min_length=20),))
+    images = [result_of([0.9], [0], size=20.4, drawn=19.6) for _ in range(5)]
+    found = score_shift(images, images, rule, ("dent",))
+    assert (found.boxes, found.found_a, found.false_a) == (0, 0, 0)
+
+
+def test_of_equal_scores_the_threshold_is_still_the_nearest() -> None:
+    a = [result_of([0.3, 0.1], [0, 0]) for _ in range(4)]
+    b = [result_of([0.7, 0.7], [0, 0]) for _ in range(2)] + [result_of([0.1], [0])] * 2
+    found = score_shift(a[:2] + [result_of([0.1], [0])] * 2, b, VerdictRule.at(0.3), ("dent",))
+    assert (found.threshold_b, found.found_a, found.found_b) == (0.3, 2, 4)

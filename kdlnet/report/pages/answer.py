@@ -146,7 +146,7 @@ def _reason(name: str, rate: Rate, limit: float | None, fitted: bool) -> str:
 def _ends(rate: Rate, limit: float | None) -> tuple[str, str, str]:
     """Low end, share and high end with the digits that tell them from the limit."""
     shares = rate.low, rate.value or 0.0, rate.high
-    digits = 1 if limit is None else digits_of(limit, *shares)
+    digits = digits_of(0.0, shares[1]) if limit is None else digits_of(limit, *shares)
     low, value, high = (percent(share, digits) for share in shares)
     return low, value, high
 

@@ -20,14 +20,16 @@ def shift_section(shifts: Sequence[ScoreShift]) -> Section:
             ("B where it finds as many", s.thresholds_b, s.found_b, s.false_b),
         ):
             cells = (
-                (scores_of(scores, s), f"{hits}", f"{false}") if hits is not None else ("–",) * 3
+                (scores_of(scores.values()), f"{hits}", f"{false}")
+                if hits is not None
+                else ("–",) * 3
             )
             rows.append((Cell(f"{name}{pair}", s.never if hits is None else ""), *cells))
         if len(set(s.thresholds_a.values())) > 1:
             by_class += [
                 (
                     f"{visible(kind)}{pair}",
-                    *(scores_of({kind: of[kind]}, s) for of in (s.thresholds_a, s.thresholds_b)),
+                    *(scores_of([of[kind]]) for of in (s.thresholds_a, s.thresholds_b)),
                 )
                 for kind in s.thresholds_a
             ]
