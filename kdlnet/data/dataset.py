@@ -46,8 +46,8 @@ def load_split(info: DatasetInfo, split: str, strict: bool = False) -> Split:
     every, unread = reading.every_problem, reading.unread
     if strict:
         refuse_problems(every)
-        if unread.ownerless:
-            raise DataError(f"{split}: {unread.doubts(len(paths))[-1]}")
+        if doubt := unread.doubt(len(paths)):
+            raise DataError(f"{split}: {doubt}")
     left_out = [reason for reason in reading.reasons if reason]
     if left_out and (strict or len(left_out) == len(paths)):
         count = f"{len(left_out)} of {len(paths)} images of {split!r}"

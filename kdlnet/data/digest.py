@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from kdlnet.utils.files import sha256_of
+
 _READ = 8  # files whose bytes count, spread over the list
 _PART = 4096  # bytes in the middle of a file: few other images of its size have them
 
@@ -67,5 +69,4 @@ def _part(path: Path) -> bytes:
 
 
 def _whole(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
+    return bytes.fromhex(sha256_of(path))

@@ -94,16 +94,19 @@ class Unread:
                 f"{len(self.shared)} of {images} images are read with the label file of another "
                 f"one, first {two.name!r} with that of {one.name!r}: rename one of them"
             )
+        return [*lines, *filter(None, [self.doubt(images)])]
+
+    def doubt(self, images: int) -> str:
+        """A line about those that no image has, "" where there are none."""
         if not self.ownerless:
-            return lines
+            return ""
         files = counted(len(self.ownerless), "label file")
-        return [
-            *lines,
+        return (
             f"{self.missing} of {images} images have no label file and are taken as good, but "
             f"no image has the name of {files} where theirs belong, first "
             f"{str(self.ownerless[0])!r}: if images were renamed, rename their label files, too; "
-            "delete those of images that are gone",
-        ]
+            "delete those of images that are gone"
+        )
 
     def first(self) -> str:
         """One of ``elsewhere`` and what to do."""

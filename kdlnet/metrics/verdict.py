@@ -8,7 +8,7 @@ threshold, so that a broken network passes no part.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Protocol
 
@@ -22,7 +22,6 @@ Verdict = Literal["OK", "UNSURE", "NG"]
 VERDICTS: tuple[Verdict, ...] = ("OK", "UNSURE", "NG")
 
 Scores = NDArray[np.float32]
-_MOST_DIGITS = 9  # of a float32
 
 
 class Found(Protocol):
@@ -218,14 +217,3 @@ def _ranked(scores: ArrayLike) -> Scores:
     """Scores in the type of a network, those that are no number above all."""
     values = np.asarray(scores, np.float32)
     return np.where(np.isnan(values), np.float32(np.inf), values)
-
-
-def told_apart(score: float, others: Iterable[float], digits: int = 3) -> str:
-    """``score`` with as many digits, ``digits`` or more, as tell it from each of ``others``.
-
-    Scores and thresholds meet in float32: what is equal there is equal.
-    """
-    apart = [other for other in others if np.float32(other) != np.float32(score)]
-    while digits < _MOST_DIGITS and any(f"{v:.{digits}g}" == f"{score:.{digits}g}" for v in apart):
-        digits += 1
-    return f"{score:.{digits}g}"

@@ -121,9 +121,7 @@ def doubt_good_parts(
     for image in imported.images:
         if image.path not in file_of:
             bare[image.path.parent].append(image.path)
-    serves: dict[Path, set[Path]] = defaultdict(set)
-    for path, file in file_of.items():
-        serves[file.parent].add(path.parent)
+    serves = served_folders(file_of)
     together: dict[Path, list[Path]] = defaultdict(list)
     for file in lost:
         together[file.parent].append(file)
@@ -136,13 +134,25 @@ def doubt_good_parts(
         if sum(len(bare[folder]) for folder in near) < len(files):
             for file in files:
                 suspects[plain(file.stem)].append(file)
-    images = []
-    for image in imported.images:
-        places = () if image.path in file_of else (image.path.parent, plain(image.path.stem))
-        files = sorted({file for place in places for file in suspects.get(place, ())})
-        doubt = (unsure(files[0], len(files)),) if files else ()
-        images.append(replace(image, problems=(*image.problems, *doubt)))
+    for files in suspects.values():
+        files.sort()
+    images = list(imported.images)
+    for position, image in enumerate(images):
+        if image.path in file_of:
+            continue
+        here, named = (suspects.get(p, []) for p in (image.path.parent, plain(image.path.stem)))
+        if files := sorted({*here, *named}) if named else here:
+            doubt = unsure(files[0], len(files))
+            images[position] = replace(image, problems=(*image.problems, doubt))
     return replace(imported, images=images)
+
+
+def served_folders(file_of: Mapping[Path, Path]) -> dict[Path, set[Path]]:
+    """Where the images lie whose files, ``file_of``, are in a folder, by that folder."""
+    serves: dict[Path, set[Path]] = defaultdict(set)
+    for image, file in file_of.items():
+        serves[file.parent].add(image.parent)
+    return serves
 
 
 def leave_out_unannotated(imported: ImportResult) -> ImportResult:

@@ -17,6 +17,7 @@ from kdlnet.curation.formats.imported import (
     ImportOptions,
     ImportResult,
     doubt_good_parts,
+    served_folders,
     sort_out,
 )
 from kdlnet.curation.formats.locate import annotation_files, most_alike
@@ -94,13 +95,13 @@ def import_voc(source: Path, options: ImportOptions) -> ImportResult:
     ):
         left_out += [LabelProblem(file, 0, reason, file.name, "dropped") for file in files]
     result = sort_out([*import_annotations(annotations, origin), *left_out])
-    served = {(file.parent, image.parent) for image, file in pairs.file_of.items()}
-    settled = {
+    serves = served_folders(pairs.file_of)
+    near = {
         file
         for image, file in claimed.items()
-        if image.parent == file.parent or (file.parent, image.parent) in served
+        if image.parent in {file.parent, *serves.get(file.parent, ())}
     }
-    lost = [file for file in alone if file not in settled and _may_be_drawn(every[file])]
+    lost = [file for file in alone if file not in near and _may_be_drawn(every[file])]
     result = doubt_good_parts(result, lost, pairs.file_of)
     used = {name for image in result.images for name in image.names}
     order = read_class_file(source)

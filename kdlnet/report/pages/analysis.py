@@ -11,11 +11,10 @@ from kdlnet.metrics.calibration import FROM_SCORE, Calibration
 from kdlnet.metrics.froc import RATES, Froc, FrocLine
 from kdlnet.metrics.image_level import ImageLevel
 from kdlnet.metrics.intervals import Interval
-from kdlnet.metrics.verdict import told_apart
 from kdlnet.report.pages.section import Cell, Figure, Section, Table, drawn
 from kdlnet.report.pages.size import size_section
 from kdlnet.report.pages.svg import Line, log_axis, percent_axis, style, unit_axis
-from kdlnet.report.pages.words import counted, figure, percent, visible
+from kdlnet.report.pages.words import counted, figure, percent, told_apart, visible
 
 _MOST_LINES = 6
 _MOST_CLASSES = 24

@@ -9,11 +9,10 @@ from typing import Any
 from kdlnet import __version__
 from kdlnet.metrics.evaluation import EvalResult
 from kdlnet.metrics.rates import Rate, parts_needed, provable
-from kdlnet.metrics.verdict import told_apart
 from kdlnet.report.pages.answer import bar, facts, state, tone
 from kdlnet.report.pages.calibrated import words_of
 from kdlnet.report.pages.subject import Subject
-from kdlnet.report.pages.words import counted, visible
+from kdlnet.report.pages.words import counted, told_apart, visible
 
 
 def first_screen(subject: Subject) -> dict[str, Any]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+import numpy as np
 
 _LONGEST = 160
 _MOST_DIGITS = 6  # of a percentage
+_DIGITS_OF_A_SCORE = 9  # of a float32
 _SAME = 1e-9  # shares that differ by less are one that was rounded
 
 
@@ -34,6 +37,19 @@ def digits_of(limit: float, *shares: float) -> int:
 def figure(value: float | None, digits: int = 3) -> str:
     """0.66991 -> ``0.670``; a dash for None and nan."""
     return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+
+
+def told_apart(score: float, others: Iterable[float], digits: int = 3) -> str:
+    """``score`` with as many digits, ``digits`` or more, as tell it from each of ``others``.
+
+    Scores and thresholds meet in float32: what is equal there is equal.
+    """
+    apart = [other for other in others if np.float32(other) != np.float32(score)]
+    while digits < _DIGITS_OF_A_SCORE and any(
+        f"{v:.{digits}g}" == f"{score:.{digits}g}" for v in apart
+    ):
+        digits += 1
+    return f"{score:.{digits}g}"
 
 
 def counted(count: int, one: str, many: str = "") -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from kdlnet.report.pages.words import common_folder, counted, figure, percent, visible
+from kdlnet.report.pages.words import common_folder, counted, figure, percent, told_apart, visible
 
 
 @pytest.mark.parametrize(
@@ -36,3 +37,11 @@ def test_common_folder():
     assert common_folder(["/a/b/1.png", "/a/b/c/2.png"]) == "/a/b/"
     assert common_folder(["/a/b1/1.png", "/a/b2/2.png"]) == "/a/"
     assert common_folder(["1.png", "a/2.png"]) == common_folder([]) == ""
+
+
+def test_scores_have_the_digits_that_tell_them_apart() -> None:
+    assert told_apart(0.495862, [0.496, 0.7]) == "0.4959"
+    assert told_apart(0.496, [0.495862]) == told_apart(0.49609, [0.7]) == "0.496"
+    assert told_apart(float(np.float32(0.3)), [0.3], 4) == "0.3"  # equal as scores are
+    near = float(np.nextafter(np.float32(0.3), np.float32(1)))
+    assert told_apart(near, [0.3]) != told_apart(0.3, [near])
