@@ -48,6 +48,7 @@ def _pixels(row):
 def labelme(source, *shapes, name="a", **content):
     values = {"imagePath": f"{name}.png", "imageHeight": H, "imageWidth": W} | content
     file = source / f"{name}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps({"shapes": list(shapes), **values}))
     return file
 
@@ -326,6 +327,45 @@ def test_a_renamed_lot_gives_its_labels_to_no_other(tmp_path, format, size):
     assert set(report.left_out_files["unsure"]) == {
         str(tmp_path / f"set/a/lot_{name}.png") for name in "123"
     }
+
+
+LAYOUTS = pytest.mark.parametrize(
+    ("images", "files"), [("{}/img", "{}/ann"), ("images/{}", "ann/{}"), ("{}/img", "{}")]
+)
+
+
+@FORMATS
+@LAYOUTS
+@pytest.mark.parametrize("others", [True, False])
+def test_so_does_one_with_its_annotations_in_a_folder_apart(
+    tmp_path, format, images, files, others
+):
+    """All of a were renamed; b are good parts that have the old names, c, if any, as it was."""
+    lots = {lot: tmp_path / "set" / images.format(lot) for lot in "abc"}
+    for name in "123":
+        save_image(lots["a"] / f"lot_{name}.png", H, W)
+        save_image(lots["b"] / f"{name}.png", H, W)
+        annotate(format, tmp_path / "set" / files.format("a"), name)
+    save_image(lots["c"] / "0.png", H, W)
+    folder = tmp_path / "set" / files.format("c") if others else lots["c"]
+    annotate(format, folder, "0", str(lots["c"] / "0.png") if format == "labelme" else "")
+    report = convert(format, tmp_path / "set", tmp_path / "out")
+    good = 3 if format == "labelme" else 0  # VOC: which of two images of one name is not known
+    assert (report.boxes, report.good) == (1, good)
+    assert report.left_out_files["unsure"] == [str(lots["a"] / f"lot_{n}.png") for n in "123"]
+
+
+@FORMATS
+def test_one_folder_of_annotations_serves_every_lot(tmp_path, format):
+    """Only d has a file that says no more than a name; e was renamed."""
+    for lot in "acde":
+        name = "new" if lot == "e" else f"{lot}1"
+        save_image(tmp_path / f"set/images/{lot}/{name}.png", H, W)
+        path = "" if lot == "d" else f"../images/{lot}/{lot}1.png"
+        annotate(format, tmp_path / "set/ann", f"{lot}1", path if format == "labelme" else "")
+    report = convert(format, tmp_path / "set", tmp_path / "out")
+    assert (report.boxes, report.good) == (3, 0)
+    assert report.left_out_files["unsure"] == [str(tmp_path / "set/images/e/new.png")]
 
 
 @FORMATS

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from kdlnet.curation.formats.homes import Served, differ_in_one
 from kdlnet.data.labels import LabelProblem, reason_to_leave_out
 from kdlnet.data.outlines import Outline
 from kdlnet.utils.text import plain
@@ -114,26 +115,32 @@ def doubt_good_parts(
 
     ``lost`` have something drawn, or cannot be read, and have no image, as where an image was
     renamed without its file; ``file_of`` is the file of each image that has one. In doubt are the
-    images without one beside a lost file and in the folders that its folder serves; where there
-    are none, those below it. Where those are fewer than the lost files, all images of their names.
+    images without one beside a lost file and in the folders that its folder serves, or is likely
+    to; where there are none, those below it or, if it serves no other, in a folder beside it of
+    another name. Where those are fewer than the lost files, all images of their names and, if its
+    folder serves several, those of all lots.
     """
     bare: dict[Path, list[Path]] = defaultdict(list)
     for image in imported.images:
         if image.path not in file_of:
             bare[image.path.parent].append(image.path)
-    serves = served_folders(file_of)
+    served = Served(file_of)
     together: dict[Path, list[Path]] = defaultdict(list)
     for file in lost:
         together[file.parent].append(file)
     suspects: dict[Path | str, list[Path]] = defaultdict(list)
     for home, files in together.items():
-        beside = {home, *serves.get(home, ())} & bare.keys()
-        near = beside or {folder for folder in bare if folder.is_relative_to(home)}
-        for folder in near:
-            suspects[folder] += files
+        near = {home, *(served.own(home) or served.likely(home))} & bare.keys()
+        near = near or {folder for folder in bare if folder.is_relative_to(home)}
+        if not near and not served.own(home):
+            near = {folder for folder in bare if differ_in_one(home, folder)}
         if sum(len(bare[folder]) for folder in near) < len(files):
             for file in files:
                 suspects[plain(file.stem)].append(file)
+            if tree := served.tree(home):
+                near |= {folder for folder in bare if folder.is_relative_to(tree)}
+        for folder in near:
+            suspects[folder] += files
     for files in suspects.values():
         files.sort()
     images = list(imported.images)
@@ -145,14 +152,6 @@ def doubt_good_parts(
             doubt = unsure(files[0], len(files))
             images[position] = replace(image, problems=(*image.problems, doubt))
     return replace(imported, images=images)
-
-
-def served_folders(file_of: Mapping[Path, Path]) -> dict[Path, set[Path]]:
-    """Where the images lie whose files, ``file_of``, are in a folder, by that folder."""
-    serves: dict[Path, set[Path]] = defaultdict(set)
-    for image, file in file_of.items():
-        serves[file.parent].add(image.parent)
-    return serves
 
 
 def leave_out_unannotated(imported: ImportResult) -> ImportResult:

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from kdlnet.curation.formats.boxes import Annotation, import_annotations
+from kdlnet.curation.formats.homes import name_key
 from kdlnet.curation.formats.imported import (
     ImportOptions,
     ImportResult,
     doubt_good_parts,
     sort_out,
 )
-from kdlnet.curation.formats.locate import ImageIndex, annotation_files, most_alike, name_key
+from kdlnet.curation.formats.locate import ImageIndex, annotation_files, most_alike
 from kdlnet.curation.formats.parse import read_json, whole_number
 from kdlnet.curation.formats.shapes import (
     LINE,

@@ -8,46 +8,16 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from kdlnet.curation.formats.homes import Homes
 from kdlnet.data.digest import copies
 from kdlnet.data.labels import LabelProblem
 from kdlnet.errors import DataError
 from kdlnet.images.folder import files_below, images_below
 from kdlnet.images.read import IMAGE_SUFFIXES
 from kdlnet.utils.text import plain
-
-
-class Homes:
-    """The folders in which the images of an annotation may lie, from what its folder serves.
-
-    An annotation without its image stays in the folders that the others of its folder serve. Where
-    there are none, images beside it may be its own under other names: if those that no annotation
-    there is called like could be half of the images that lack, it stays there, since an image of
-    its name elsewhere may be that of another lot.
-    """
-
-    def __init__(self, images: Iterable[Path], annotations: Iterable[Path]) -> None:
-        self._served: dict[Path, set[Path]] = defaultdict(set)
-        ours, theirs = set(map(name_key, images)), set(map(name_key, annotations))
-        self._strangers = Counter(folder for folder, _ in ours - theirs)
-        self._lacking = Counter(folder for folder, _ in theirs - ours)
-
-    def serve(self, folder: Path, image: Path) -> None:
-        """An annotation in ``folder`` is that of ``image``."""
-        self._served[folder].add(image.parent)
-
-    def may_hold(self, image: Path, folder: Path, below: bool = False) -> bool:
-        """Whether ``image`` may be that of an annotation in ``folder``.
-
-        With ``below``, also where it lies in a folder of a home.
-        """
-        own = self._served.get(folder, set())
-        if own:
-            return image.parent in own or (below and any(map(image.is_relative_to, own)))
-        strangers = self._strangers[folder]
-        return image.parent == folder or not strangers or 2 * strangers < self._lacking[folder]
 
 
 class ImageIndex:
@@ -69,6 +39,7 @@ class ImageIndex:
         self._by_name: dict[str, list[Path]] = defaultdict(list)
         for file in self.files:
             self._by_name[plain(file.name)].append(file)
+        self._by_end: dict[int, dict[tuple[str, ...], dict[Path, list[Path]]]] = {}
 
     def find(self, named: Sequence[tuple[str, Path]]) -> list[Path | str]:
         """The file of each (name, its annotation), or the reason why there is none.
@@ -130,44 +101,45 @@ class ImageIndex:
         """The folder from which most names of each annotation folder lead to a file."""
         counts: dict[Path, Counter[Path]] = defaultdict(Counter)
         for name, near in set(names):
-            parts = _parts(name)
-            for file in self._by_name[parts[-1]] if parts else ():
-                if _common_end(file, parts) == len(parts):
-                    counts[near][file.parents[len(parts) - 1]] += 1
+            counts[near].update(self._ending(_parts(name)).keys())
         bases = {}
         for near, found in counts.items():
-            (best, most), *others = found.most_common(2)
-            if not others or others[0][1] < most:
-                bases[near] = best
+            first = found.most_common(2)
+            if len(first) == 1 or (first and first[1][1] < first[0][1]):
+                bases[near] = first[0][0]
         return bases
 
     def _from(self, base: Path, name: str) -> Path | None:
         written = base / name.replace("\\", "/")
         if written in self._known:  # before one that differs in case
             return written
-        parts = _parts(name)
-        depth = len(base.parts) + len(parts)
-        for file in self._by_name[parts[-1]] if parts else ():
-            inside = len(file.parts) == depth and file.is_relative_to(base)
-            if inside and _common_end(file, parts) == len(parts):
-                return file
-        return None
+        return next(iter(self._ending(_parts(name)).get(base, ())), None)
+
+    def _ending(self, parts: Sequence[str]) -> Mapping[Path, list[Path]]:
+        """The files whose ways end in ``parts``, by the folder that these lead on from."""
+        count = len(parts)
+        if count and count not in self._by_end:
+            ends = self._by_end[count] = defaultdict(lambda: defaultdict(list))
+            folders: dict[Path, Path] = {}  # one object for each, which is compared at once
+            for file in self.files:
+                if len(file.parts) > count:
+                    end, folder = tuple(map(plain, file.parts[-count:])), file.parents[count - 1]
+                    ends[end][folders.setdefault(folder, folder)].append(file)
+        return self._by_end[count].get(tuple(parts), {}) if count else {}
 
     def _alike(self, name: str, near: Path, taken: set[Path], homes: Homes) -> Path | str:
         parts = _parts(name)
-        candidates = self._by_name[parts[-1]] if parts else []
-        least = min(self._least, len(parts))
-        best = [
-            file
-            for file in most_alike(name, [c for c in candidates if homes.may_hold(c, near)])
-            if file not in taken and _common_end(file, parts) >= least
-        ]
+        folders = homes.of(near)
+        namesakes = self._by_name[parts[-1]] if parts else []
+        if folders is not None:
+            called = self._ending(parts[-1:])
+            namesakes = [file for folder in folders for file in called.get(folder, ())]
+        if len(parts) > 1:
+            least = min(self._least, len(parts))
+            alike = most_alike(name, namesakes)
+            namesakes = [file for file in alike if _common_end(file, parts) >= least]
+        best = [file for file in namesakes if file not in taken]
         return best[0] if len(best) == 1 else "ambiguous" if best else "no image"
-
-
-def name_key(file: Path) -> tuple[Path, str]:
-    """What an image and an annotation of one name beside each other share."""
-    return file.parent, plain(file.stem)
 
 
 def most_alike(name: str, files: Sequence[Path]) -> list[Path]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
-from kdlnet.curation.formats.pairing import mirrored
+from kdlnet.curation.formats.pairing import mirrors
 from kdlnet.images.folder import images_below
 from kdlnet.utils.text import plain
 
@@ -98,18 +99,21 @@ def _pair(found: MaskFiles, files: list[Path], fits: _Fits, roots: tuple[Path, P
     that differ in case or Unicode form.
     """
     keys: tuple[Callable[[str], str], ...] = (str, plain)
+    near = mirrors({file.parent for file in files}, roots)
     for everywhere in (False, True):
         for key in keys:
             taken = {*found.mask_of, *found.mask_of.values(), *found.unclear}
-            by_key: dict[str, list[Path]] = defaultdict(list)
+            by_key: dict[tuple[Path | None, str], list[Path]] = defaultdict(list)
             for file in files:
                 if file not in taken:
-                    by_key[key(_bare(file))].append(file)
+                    by_key[None if everywhere else file.parent, key(_bare(file))].append(file)
             wanted: dict[Path, list[Path]] = {}
             for image in found.images:
-                same = by_key.get(key(image.stem), []) if image not in taken else []
-                near = (file for file in same if everywhere or mirrored(image, file, roots))
-                wanted[image] = [file for file in near if fits(image, file)]
+                if image in taken:
+                    continue
+                places = [None] if everywhere else near(image.parent)
+                same = chain.from_iterable(by_key.get((p, key(image.stem)), ()) for p in places)
+                wanted[image] = [file for file in same if fits(image, file)]
             _settle(found, wanted)
 
 

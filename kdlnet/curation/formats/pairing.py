@@ -6,15 +6,18 @@ A file serves one image. What names and folders leave open is reported, never gu
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from itertools import chain
 from pathlib import Path
 
-from kdlnet.curation.formats.locate import Homes, most_alike
+from kdlnet.curation.formats.homes import Folders, Homes, common_start
+from kdlnet.curation.formats.locate import most_alike
 from kdlnet.errors import DataError
 from kdlnet.utils.text import plain
 
-_Place = Callable[[Path, Path], bool]
+_Places = Callable[[Path], Iterable[Path | None]]  # folders of files by one of images, None: all
 
 
 @dataclass(frozen=True)
@@ -53,18 +56,18 @@ def pair(
     Raises DataError for an image that two files fit equally.
     """
     pairs = Pairs()
-    homes = Homes(images, files)
-    places: tuple[_Place, ...] = (
-        lambda image, file: _same_below(image, file, roots),
-        lambda image, file: mirrored(image, file, roots),
-        lambda image, file: True,
+    homes = Homes(images, files, below=True)
+    places: tuple[_Places, ...] = (
+        lambda folder: (_same_below(folder, roots),),
+        mirrors((file.parent for file in files), roots),
+        lambda folder: (None,),
     )
-    for number, fits in enumerate(places):
+    for number, place in enumerate(places):
         found: dict[Path, Path] = {}
         for key in (_stem, _plain_stem):
             free_images, free_files = pairs.free(images, files)
-            for file, claimants in _claims(free_images, free_files, key, fits):
-                near = [c for c in claimants if homes.may_hold(c, file.parent, below=True)]
+            for file, claimants in _claims(free_images, free_files, key, place):
+                near = [c for c in claimants if homes.may_hold(c, file.parent)]
                 chosen = _chosen(near, named.get(file, ()))
                 if chosen is None:
                     pairs.unclear.update((file, *claimants) if near else claimants)
@@ -97,16 +100,17 @@ def _claims(
     images: Sequence[Path],
     files: Sequence[Path],
     key: Callable[[Path], str],
-    fits: _Place,
+    places: _Places,
 ) -> Iterator[tuple[Path, list[Path]]]:
-    """Each file with the images whose nearest it is, among those of one key that fit."""
-    by_key: dict[str, list[Path]] = defaultdict(list)
+    """Each file with the images whose nearest it is, among those of one key in ``places``."""
+    by_key: dict[tuple[Path | None, str], list[Path]] = defaultdict(list)
     for file in files:
-        by_key[key(file)].append(file)
+        for place in (file.parent, None):
+            by_key[place, key(file)].append(file)
     claims: dict[Path, list[Path]] = defaultdict(list)
     for image in images:
-        candidates = [file for file in by_key.get(key(image), ()) if fits(image, file)]
-        if candidates:
+        near = (by_key.get((place, key(image)), ()) for place in places(image.parent))
+        if candidates := list(chain.from_iterable(near)):
             claims[_nearest(image, candidates)].append(image)
     yield from claims.items()
 
@@ -121,36 +125,29 @@ def _nearest(image: Path, candidates: list[Path]) -> Path:
     return first
 
 
-def mirrored(image: Path, file: Path, roots: tuple[Path, Path]) -> bool:
-    """Whether a file lies where an image does, each below its root of ``roots``.
+def mirrors(folders: Iterable[Path], roots: tuple[Path, Path]) -> Callable[[Path], list[Path]]:
+    """Those of ``folders`` where files lie as the images of a folder do, each below its root.
 
-    Or at ``Annotations/a`` for ``images/a``: equal but for one folder that names what is in it.
+    Or as ``Annotations/a`` does for ``images/a``: alike but for one folder that says what is in it.
     """
-    ours, theirs = image.parent.parts, file.parent.parts
-    shared = _common(ours, theirs)
-    ours, theirs = ours[shared:], theirs[shared:]
-    alike = any(one == two for one in (ours, ours[1:]) for two in (theirs, theirs[1:]))
-    return alike or _same_below(image, file, roots)
+    known = Folders(folders)
+
+    @cache
+    def of(folder: Path) -> list[Path]:
+        return sorted({*known.near(folder), _same_below(folder, roots)})
+
+    return of
 
 
-def _same_below(image: Path, file: Path, roots: tuple[Path, Path]) -> bool:
-    return image.parent.relative_to(roots[0]) == file.parent.relative_to(roots[1])
+def _same_below(folder: Path, roots: tuple[Path, Path]) -> Path:
+    return roots[1] / folder.relative_to(roots[0])
 
 
 def _likeness(image: Path, file: Path) -> tuple[int, int, int]:
     """Equal folder names counted from the file up, then from the root down, then equal depth."""
     ours, theirs = image.parent.parts, file.parent.parts
     return (
-        _common(ours[::-1], theirs[::-1]),
-        _common(ours, theirs),
+        common_start(ours[::-1], theirs[::-1]),
+        common_start(ours, theirs),
         -abs(len(ours) - len(theirs)),
     )
-
-
-def _common(first: Sequence[str], second: Sequence[str]) -> int:
-    count = 0
-    for ours, theirs in zip(first, second, strict=False):
-        if ours != theirs:
-            break
-        count += 1
-    return count

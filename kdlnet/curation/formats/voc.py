@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from kdlnet.curation.formats.boxes import Annotation, import_annotations
+from kdlnet.curation.formats.homes import Served
 from kdlnet.curation.formats.imported import (
     ImportOptions,
     ImportResult,
     doubt_good_parts,
-    served_folders,
     sort_out,
 )
 from kdlnet.curation.formats.locate import annotation_files, most_alike
@@ -95,11 +95,11 @@ def import_voc(source: Path, options: ImportOptions) -> ImportResult:
     ):
         left_out += [LabelProblem(file, 0, reason, file.name, "dropped") for file in files]
     result = sort_out([*import_annotations(annotations, origin), *left_out])
-    serves = served_folders(pairs.file_of)
+    served = Served(pairs.file_of)
     near = {
         file
         for image, file in claimed.items()
-        if image.parent in {file.parent, *serves.get(file.parent, ())}
+        if image.parent in {file.parent, *served.own(file.parent)}
     }
     lost = [file for file in alone if file not in near and _may_be_drawn(every[file])]
     result = doubt_good_parts(result, lost, pairs.file_of)
