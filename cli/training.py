@@ -102,10 +102,11 @@ def resumed_settings(
 
     But the dataset and the device are what the flags say: they may have been moved.
     """
-    from kdlnet.config import TrainConfig
+    from kdlnet.config import BEFORE, TrainConfig
 
     place = dict.fromkeys(("data.name", "data.root", "device"))
-    own = resumed(TrainConfig, resume, config, flags | place, assignments, out, overwrite)
+    flags_of_run = flags | place
+    own = resumed(TrainConfig, resume, config, flags_of_run, assignments, out, overwrite, BEFORE)
     device = flags["device"] or own.device
     return own.model_copy(update={"data": _place(own, flags), "device": device})
 
@@ -121,6 +122,7 @@ def final_settings(
     Raises UsageProblem where that is no run, and for one of the flags ``others`` that was given:
     they say something else of what to train.
     """
+    from kdlnet.config import BEFORE
     from kdlnet.verbs.train import RunFolder
 
     own = RunFolder.around(final).config
@@ -128,7 +130,7 @@ def final_settings(
         raise UsageProblem(f"--final repeats the run {final}: leave {clash} out")
     if not own.is_file():
         raise UsageProblem(f"--final {final}: no run of kdlnet train or distill is there")
-    return new_settings(own, flags, assignments)
+    return new_settings(own, flags, assignments, BEFORE)
 
 
 def _place(own: TrainConfig, flags: dict[str, Any]) -> DataConfig:
@@ -149,8 +151,9 @@ def resumed(
     assignments: list[str] | None,
     out: Path | None,
     overwrite: bool,
+    base: dict[str, Any] | None = None,
 ) -> Settings:
-    """Settings of ``kind`` of the run that goes on, as above."""
+    """Settings of ``kind`` of the run that goes on, as above; ``base`` is what it leaves out."""
     from kdlnet.settings import load_settings
     from kdlnet.verbs.train import RunFolder
 
@@ -161,7 +164,7 @@ def resumed(
         raise UsageProblem(f"--resume goes on in {folder.path}: leave --out {out} out")
     if not folder.config.is_file():  # the engine says what is wrong with the folder
         return load_settings(kind)
-    own = load_settings(kind, folder.config)
+    own = load_settings(kind, folder.config, base=base)
     asked = load_settings(kind, config, flags, assignments, own.model_dump(mode="json"))
     check_same(resume, own.model_dump(mode="json"), asked.model_dump(mode="json"))
     return own

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from kdlnet.settings import Precision, build_settings, changed, load_settings
+from kdlnet.settings import Precision, build_settings, changed, load_settings, merged
 from kdlnet.utils.parse import parse_image_size, parse_tile, parse_window
 
 
@@ -255,6 +255,18 @@ class TrainConfig(_Section):
         return changed(self, values)
 
 
+BEFORE: dict[str, Any] = {
+    "model": {"start": "none"},
+    "augment": {"blur": 0.0, "noise": 0.0},
+    "sampling": {"defects": 0.0, "rare": 0.0},
+    "loss": {"mask_weight": 0.0},
+}
+"""What the stored settings of a run mean where they say nothing: it began before there were these.
+
+A new setting whose default changes what a training does has a line here.
+"""
+
+
 def load_config(
     file: Path | None = None,
     flags: dict[str, Any] | None = None,
@@ -268,3 +280,13 @@ def load_config(
 def build_config(values: dict[str, Any]) -> TrainConfig:
     """A TrainConfig from nested values. Raises ConfigError naming the first key at fault."""
     return build_settings(TrainConfig, values)
+
+
+def stored_config(stored: Path | dict[str, Any]) -> TrainConfig:
+    """The settings that a run stored, in its config.yaml or as the values in its checkpoint.
+
+    What they leave out is as in ``BEFORE``. Raises ConfigError as the others do.
+    """
+    if isinstance(stored, Path):
+        return load_config(stored, base=BEFORE)
+    return build_config(merged(BEFORE, stored))

@@ -34,7 +34,7 @@ def load_settings(
 
     ``None`` among the flags means "not given". Raises ConfigError naming the key at fault.
     """
-    values = _merged(base or {}, _read_sections(kind, file) if file is not None else {})
+    values = merged(base or {}, _read_sections(kind, file) if file is not None else {})
     for key, value in (flags or {}).items():
         if value is not None:
             _put(values, key, value)
@@ -56,7 +56,7 @@ def build_settings(kind: type[Settings], values: dict[str, Any]) -> Settings:
 
 def changed(settings: Settings, values: dict[str, Any]) -> Settings:
     """``settings`` with nested ``values`` in place of their own, checked as when they were read."""
-    return build_settings(type(settings), _merged(settings.model_dump(mode="json"), values))
+    return build_settings(type(settings), merged(settings.model_dump(mode="json"), values))
 
 
 def _known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
@@ -102,12 +102,12 @@ def _parse_value(text: str, value: str) -> Any:
         raise ConfigError(f"--set {text!r}: {value!r} is not a YAML value") from None
 
 
-def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     """Nested values where those of ``above`` win."""
     result = dict(below)
     for key, value in above.items():
         both = isinstance(value, dict) and isinstance(result.get(key), dict)
-        result[key] = _merged(result[key], value) if both else value
+        result[key] = merged(result[key], value) if both else value
     return result
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 
 from kdlnet.curation.groups import find_groups, image_names
 from kdlnet.data.catalog import DatasetInfo
 from kdlnet.data.dataset import DetectionDataset
+from kdlnet.data.digest import images_digest
 from kdlnet.data.labels import Split
 from kdlnet.errors import DataError, WeightsError
 from kdlnet.events import Listener, Message
@@ -165,6 +167,22 @@ def one_rule(parts: Sequence[Part], on_event: Listener) -> VerdictRule:
         )
     )
     return VerdictRule.at(fmean(scores))
+
+
+def choices_of(parts: Sequence[Part], split: str) -> list[tuple[Mapping[str, Any], str]]:
+    """How the thresholds of each part's file were chosen, and the digest of what it is judged by.
+
+    A fold without a calibration has the score that its training stored, the best one on its val.
+    """
+    found: list[tuple[Mapping[str, Any], str]] = []
+    record: Mapping[str, Any]
+    for part in parts:
+        record, digest = part.runtime.calibration, images_digest(part.dataset.paths)
+        trained = len(parts) > 1 and split == "val" and part.runtime.rule != VerdictRule()
+        if trained and not record:
+            record = {"data": part.info.name, "chosen_on": {"split": split, "digest": digest}}
+        found.append((record, digest))
+    return found
 
 
 def names_of(parts: Sequence[Images]) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from kdlnet.config import TrainConfig, build_config, load_config
+from kdlnet.config import TrainConfig, load_config, stored_config
 from kdlnet.data.digest import images_digest
 from kdlnet.data.learned import Learned
 from kdlnet.errors import ConfigError, DataError, WeightsError
@@ -105,7 +105,7 @@ class Checkpoints:
         Raises DataError where it has other images there. A run of an older version knows but the
         number of its training samples.
         """
-        config = build_config(saved.training["config"])
+        config = stored_config(saved.training["config"])
         before, now = config.data, self.parts.config.data
         if (before.name, before.root) == (now.name, now.root):
             return config.device != self.parts.config.device
@@ -182,9 +182,9 @@ def saved_config(saved: Weights, asked: TrainConfig) -> TrainConfig:
             f"{str(saved.path)!r} holds no training state; resume from weights/last.pt of a run, "
             "or start a new run from it with --init"
         )
-    config = build_config(saved.training["config"])
+    config = stored_config(saved.training["config"])
     file = RunFolder.around(saved.path or Path()).config
-    own = load_config(file)
+    own = load_config(file, base=config.to_dict())
     if at_place_of(own, config) != own:
         raise ConfigError(
             f"{str(file)!r} was changed after the run began; a run goes on with the settings it "

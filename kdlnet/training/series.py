@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
-from kdlnet.config import TrainConfig, load_config
+from kdlnet.config import TrainConfig, stored_config
 from kdlnet.data.folders import image_folders
 from kdlnet.errors import ConfigError
 from kdlnet.events import Listener, Message
@@ -36,9 +36,6 @@ _ONE = (
     "several devices share the work of one training, not of a series: train the teacher first, "
     "then name it with --teacher"
 )
-
-_BEFORE = {"model": {"start": "none"}}
-"""What the settings of a series mean where they say nothing: it began before there were starts."""
 
 _AbsolutePath = Annotated[Path, AfterValidator(from_anywhere)]  # a run goes on from any folder
 
@@ -71,7 +68,7 @@ def saved_series(folder: Path) -> tuple[TrainConfig, Series] | None:
         series = Series.model_validate_json(place.series.read_bytes())
     except ValidationError as error:
         raise ConfigError(f"{str(place.series)!r} was changed: {first_fault(error)}") from None
-    return load_config(place.config, base=_BEFORE), series
+    return stored_config(place.config), series
 
 
 def resumed_series(folder: Path, asked: TrainConfig) -> tuple[TrainConfig, Series] | None:
@@ -94,7 +91,7 @@ def at_work_in(folder: RunFolder, config: TrainConfig) -> Iterator[None]:
     Raises KdlnetError where another process is at work, before anything is written.
     """
     with folder.held():
-        if load_config(folder.config, base=_BEFORE) != config:
+        if stored_config(folder.config) != config:
             folder.settle(config.to_dict())
         yield
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kdlnet.config import TrainConfig, load_config
+from kdlnet.config import TrainConfig, stored_config
 from kdlnet.errors import ConfigError, unknown
 from kdlnet.events import Listener, ignore
 from kdlnet.images.window import full_window
@@ -105,7 +105,7 @@ def distill(
         else:
             result = _resumed(config, resume, on_event)
         run = RunFolder(result.folder)
-        settings = load_config(run.config)
+        settings = stored_config(run.config)
         place, arms = arms_of(run, settings)
         write_gain_page(place, settings, arms)
         return result

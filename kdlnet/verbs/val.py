@@ -11,7 +11,6 @@ from typing import Any
 
 from kdlnet.curation.groups import lots_of
 from kdlnet.data.catalog import find_dataset
-from kdlnet.data.digest import images_digest
 from kdlnet.data.folders import image_folders
 from kdlnet.events import Listener, Message, ignore
 from kdlnet.images.contract import Seeing, TileChoice
@@ -19,6 +18,7 @@ from kdlnet.images.window import Window
 from kdlnet.inference.evaluate import VAL_SCORE, detect
 from kdlnet.inference.folds import (
     Part,
+    choices_of,
     each_fold,
     find_folds,
     groups_of,
@@ -119,7 +119,7 @@ def validate(
     contract = parts[0].dataset.preprocess
     names = names_of([part.images for part in parts])
     paths = [path for part in parts for path in part.dataset.paths]
-    judged = [(part.runtime.calibration, images_digest(part.dataset.paths)) for part in parts]
+    judged = choices_of(parts, split)
     groups = groups_of(names, paths, group_by, Path(data) if folds else None, on_event)
     lots = _lots(parts, lot_by)
     title = Path(data).absolute().name if folds else parts[0].info.name

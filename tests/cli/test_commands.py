@@ -144,6 +144,7 @@ def test_resume(kdlnet: Command, engine: FakeEngine, run_folder: Path, last: boo
     assert run.code == 0, run.err
     assert engine.call["resume"] == target
     assert engine.call["config"].epochs == 9
+    assert engine.call["config"].augment.blur == 0  # the run began before there was blur
 
 
 def test_resume_with_the_config_of_the_first_command(
@@ -222,6 +223,7 @@ def test_final_repeats_a_run_with_val(
     config: TrainConfig = engine.call["config"]
     assert config.data.name == "set"
     assert (config.epochs, config.optim.lr, config.device) == (9, 0.125, "cpu")
+    assert (config.augment.blur, config.augment.noise) == (0, 0)  # it began before there were these
     assert (engine.call["final"], engine.call["out"]) == (run_folder, Path("o"))
 
 

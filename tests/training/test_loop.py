@@ -20,6 +20,7 @@ from kdlnet.training.average import WeightAverage
 from kdlnet.training.loop import LoopState
 from kdlnet.training.optim import learning_rate, make_optimizer
 from kdlnet.training.run_folder import RunFolder
+from kdlnet.utils.files import write_yaml
 from kdlnet.verbs.distill import distill
 from kdlnet.verbs.train import train
 from kdlnet.verbs.val import validate
@@ -242,6 +243,25 @@ def test_the_settings_name_the_device_that_a_run_goes_on_with(
         train(config.changed(epochs=2), out=tmp_path / "run", on_event=StopAt(1))
     train(config.changed(device="auto"), resume=tmp_path / "run")
     assert load_config(tmp_path / "run" / "config.yaml").device == "auto"
+
+
+def test_settings_that_a_run_does_not_know_are_as_before_there_were_these(
+    finished: RunFolder,
+) -> None:
+    """Also where a version between has gone on with the new ones: the checkpoint tells."""
+    saved = load_weights(finished.last)
+    values = saved.training["config"]
+    values["augment"] |= {"blur": 0.25, "noise": 0.25}
+    told = values["augment"]
+    values["augment"] = {key: told[key] for key in told if key not in ("blur", "noise")}
+    del values["sampling"], values["loss"]["mask_weight"]
+    write_yaml(finished.config, values)
+    old = checkpoints.saved_config(saved, TrainConfig())
+    assert (old.augment.blur, old.augment.noise) == (0, 0)
+    assert (old.sampling.defects, old.sampling.rare, old.loss.mask_weight) == (0, 0, 0)
+    values["augment"] = told
+    between = checkpoints.saved_config(saved, TrainConfig())
+    assert (between.augment.blur, between.augment.noise) == (0.25, 0.25)
 
 
 def test_resume_refuses_a_config_that_was_edited(config: TrainConfig, finished: RunFolder) -> None:

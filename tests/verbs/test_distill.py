@@ -329,16 +329,20 @@ def test_a_series_goes_on_where_it_was_cut(config: TrainConfig, tmp_path: Path) 
         distill(config, resume=tmp_path / "cut")
 
 
-def test_a_series_of_before_there_were_starts_goes_on_without(
+def test_a_series_of_before_there_were_starts_and_blur_goes_on_without(
     config: TrainConfig, tmp_path: Path
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
         distill(_changed(config, epochs=1), out=tmp_path / "run", on_event=StopAt(1))
     file = tmp_path / "run" / "config.yaml"
-    assert "  start: released\n" in file.read_text()
-    file.write_text(file.read_text().replace("  start: released\n", ""))
+    text = file.read_text()
+    for line in ("  start: released\n", "  blur: 0.5\n"):
+        assert line in text
+        text = text.replace(line, "")
+    file.write_text(text)
     found = saved_series(tmp_path / "run")
-    assert found is not None and found[0].model.start == "none"
+    assert found is not None
+    assert (found[0].model.start, found[0].augment.blur) == ("none", 0)
 
 
 def _told(events: list[object], start: str) -> int:

@@ -132,6 +132,10 @@ def test_folds_with_scores_of_their_own_are_judged_by_the_mean(folds: Path) -> N
     assert pooled.verdicts.rule == {"score": pytest.approx(0.4)}
     (line,) = [one.text for one in told if isinstance(one, Message) and "mean" in one.text]
     assert "0.2 to 0.7" in line and "0.4" in line
+    page = (folds.parent / "val" / "report.html").read_text()
+    assert "The setting was chosen on these very parts" in page and '"choices":3' in page
+    assert "mean of the folds’ thresholds, which were chosen on fold-1, val and fold-2" in page
+    assert any("several thresholds" in one.text for one in told if isinstance(one, Message))
     _change(folds, 3, thresholds={"score": 0.7, "min_count": 2})
     with pytest.raises(WeightsError, match=r"fold-3.*by class, size or count"):
         _pooled(folds, "again")
@@ -146,7 +150,8 @@ def test_a_fold_that_was_calibrated_on_its_own_part_is_known(folds: Path) -> Non
     _pooled(folds)
     page = (folds.parent / "val" / "report.html").read_text()
     assert "The setting was chosen on these very parts" in page
-    assert "It was chosen on fold-1, val and fold-2, val and fold-3, val." in page
+    mean = "It is the mean of the folds’ thresholds, which were chosen on "
+    assert f"{mean}fold-1, val and fold-2, val and fold-3, val." in page
 
 
 def test_files_of_other_classes_are_not_pooled(folds: Path) -> None:

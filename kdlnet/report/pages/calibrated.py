@@ -42,10 +42,16 @@ def chose(calibration: Mapping[str, Any], digest: str) -> bool:
 
 
 def words_of(calibrations: Sequence[Mapping[str, Any]]) -> str:
-    """One sentence for the reader, "" where no calibration chose."""
-    places = dict.fromkeys(filter(None, map(chosen_on, calibrations)))
-    on = " and ".join(f"{visible(data)}, {visible(split)}" for data, split in places)
-    return f"It was chosen on {on}." if on else ""
+    """One sentence for the reader, "" where no calibration chose; of folds it is the mean."""
+    places = dict.fromkeys(map(chosen_on, calibrations))
+    if not any(places):
+        return ""
+    on = " and ".join(
+        ", ".join(map(visible, place)) if place else "parts that are not named" for place in places
+    )
+    if len(places) == 1:
+        return f"It was chosen on {on}."
+    return f"It is the mean of the folds’ thresholds, which were chosen on {on}."
 
 
 def _part(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:

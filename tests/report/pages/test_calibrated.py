@@ -74,7 +74,9 @@ def test_folds_that_each_chose_on_their_own_part(tmp_path):
     more = {"limits": Limits(1.0, 1.0), "calibrations": records}
     images = made_images(tmp_path, 9)
     page = validation_page(made_subject(images, digests=["1", "2"], **more))
-    assert "It was chosen on fold-1, val and fold-2, val." in page and "no say" in page
+    mean = "It is the mean of the folds’ thresholds, which were chosen on "
+    assert f"{mean}fold-1, val and fold-2, val." in page and "no say" in page
+    assert words_of([records[0], {}]) == f"{mean}fold-1, val and parts that are not named."
     assert 'id="answer">Not proven<' in page and '"choices":2' in page.replace(" ", "")
     crossed = validation_page(made_subject(images, digests=["2", "1"], **more))
     assert 'id="answer">Yes<' in crossed and "no say" not in crossed
