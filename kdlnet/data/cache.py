@@ -221,7 +221,8 @@ class ImageStore:
             ) from None
         finally:
             os.close(handle)
-        pixels: ImageArray = np.memmap(name, dtype=dtype, mode="w+", shape=shape)
+        # Not "w+", which empties the file first and so gives its room back.
+        pixels: ImageArray = np.memmap(name, dtype=dtype, mode="r+", shape=shape)
         if os.name == "posix":
             Path(name).unlink()
         return pixels

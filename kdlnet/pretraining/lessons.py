@@ -122,13 +122,12 @@ def to_unit(views: Tensor) -> Tensor:
 
 
 def _open(file: Path, shape: tuple[int, ...], kind: Any, asked: bool) -> np.memmap[Any, Any]:
-    """The file of that shape, made where nothing has been ``asked`` that another one holds."""
-    if file.is_file():
-        found: np.memmap[Any, Any] = np.load(file, mmap_mode="r+")
-        if found.shape == shape and found.dtype == kind:
-            return found
+    """The file of that shape: as it was ``asked``, made anew where nothing has been."""
     if asked:
-        holds = f"is of {len(found)} views" if file.is_file() else "is gone"
+        found: np.memmap[Any, Any] | None = np.load(file, "r+") if file.is_file() else None
+        if found is not None and (found.shape, found.dtype) == (shape, kind):
+            return found
+        holds = "is gone" if found is None else f"is of {len(found)} views"
         raise DataError(
             f"{str(file)!r} {holds} and the run needs the lessons of {shape[0]}: bring images, "
             "teacher and this folder back as they were when it was asked, or start a new run"
@@ -139,7 +138,7 @@ def _open(file: Path, shape: tuple[int, ...], kind: Any, asked: bool) -> np.memm
             with file.open("r+b") as whole:
                 reserve(whole.fileno(), file.stat().st_size)
         except OSError:
-            file.unlink(missing_ok=True)  # or a resume would take its holes for room
+            file.unlink(missing_ok=True)
             raise
     record(file, grows=True)
     return made

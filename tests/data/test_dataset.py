@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -82,6 +84,19 @@ def test_every_cache_gives_the_same_pixels(folder: Path, cache: str) -> None:
 
 def test_a_set_past_the_budget_goes_to_disk(folder: Path) -> None:
     assert _dataset(folder, cache_gb=1e-6).images.mode == "disk"
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system reserves no room")
+def test_the_cache_on_disk_keeps_the_room_that_it_reserved(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hole is filled on the first write, and where the disk is full by then that ends the run."""
+    store = _dataset(folder, cache="disk").images
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(Path, "unlink", lambda path: None)  # it is mapped without a name otherwise
+    store._allocate(np.dtype(np.uint8))
+    (file,) = tmp_path.glob("*.cache")
+    assert 512 * file.stat().st_blocks >= file.stat().st_size == 6 * 64 * 96
 
 
 def test_grey_images_are_held_with_one_channel_until_a_colour_one_comes(folder: Path) -> None:

@@ -91,8 +91,26 @@ def test_a_disk_without_room_is_told_before_the_teacher_is_asked(
         patched.setattr(os, "posix_fallocate", full)
         with pytest.raises(KdlnetError, match=r"views\.npy': No space left on device; free"):
             filled(tmp_path / "cache", views)
-    assert not list((tmp_path / "cache").iterdir())  # no holes for a resume to write into
+    assert not list((tmp_path / "cache").iterdir())
     assert filled(tmp_path / "cache", views).done == 40
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system reserves no room")
+@pytest.mark.parametrize("left", ["holes", "nothing"])
+def test_files_of_a_start_that_was_killed_are_given_room(
+    tmp_path: Path, views: Views, left: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    if left == "holes":  # killed before their room was reserved
+        np.lib.format.open_memmap(folder / "views.npy", "w+", np.uint8, (40, 64, 64, 3))
+    else:
+        (folder / "views.npy").touch()
+    reserved = []
+    monkeypatch.setattr(os, "posix_fallocate", lambda handle, offset, size: reserved.append(size))
+    assert filled(folder, views).done == 40
+    assert reserved[0] == 128 + 40 * 64 * 64 * 3  # views.npy with its header
+    assert len(reserved) == 5
 
 
 def test_what_was_unreadable_stays_out(tmp_path: Path, views: Views) -> None:
