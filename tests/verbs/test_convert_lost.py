@@ -356,6 +356,19 @@ def test_so_does_one_with_its_annotations_in_a_folder_apart(
 
 
 @FORMATS
+@pytest.mark.parametrize(("images", "files"), [("{}/img", "{}/ann"), ("images/{}", "ann/{}")])
+def test_lots_that_number_alike_need_no_folder_in_the_names(tmp_path, format, images, files):
+    """Most names of b lead to a, where nothing was renamed, too."""
+    for lot in "abc":
+        for name in "123":
+            new = "_new" if (lot, name) == ("b", "3") else ""
+            save_image(tmp_path / "set" / images.format(lot) / f"{name}{new}.png", H, W)
+            annotate(format, tmp_path / "set" / files.format(lot), name)
+    report = convert(format, tmp_path / "set", tmp_path / "out")
+    assert (report.boxes, report.left_out) == (8, {"no image": 1, "unsure": 1})
+
+
+@FORMATS
 def test_one_folder_of_annotations_serves_every_lot(tmp_path, format):
     """Only d has a file that says no more than a name; e was renamed."""
     for lot in "acde":

@@ -112,6 +112,10 @@ class Homes:
         self._served.add(folder, image.parent)
         self._homes.clear()
 
+    def near(self, folder: Path) -> set[Path]:
+        """``folder``, if it holds images; else the folders of images near it."""
+        return {folder} if folder in self._images else self._folders.near(folder)
+
     def may_hold(self, image: Path, folder: Path) -> bool:
         """Whether ``image`` may be that of an annotation in ``folder``."""
         homes = self.of(folder)
@@ -130,7 +134,7 @@ class Homes:
         if homes:
             return self._folders.below(homes) if self._below else homes
         beside = folder in self._images
-        near = {folder} if beside else self._folders.near(folder)
+        near = self.near(folder)
         called = self._annotations[folder]
         strangers = sum(len(self._images[home] - called) for home in near)
         lacking = len(called - self._images.get(folder, set()))

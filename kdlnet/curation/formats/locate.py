@@ -48,14 +48,18 @@ class ImageIndex:
         to a file from the annotation or from the root is that file; so is one
         that does from the folder from which most names of the annotation's folder do. Any other
         is found by its last parts among the files that no name leads to, so that an image which
-        is missing is never taken for one of the same name in another folder. ``homely`` names stay
-        in their :class:`Homes`, which are where other names lead straight to.
+        is missing is never taken for one of the same name in another folder. ``homely`` names that
+        lead nowhere are looked for near their annotation first, and then stay in their
+        :class:`Homes`, by what is found so far.
         """
         wanted = [(name, annotation.parent) for name, annotation in named]
         found = [self._exact(name, near) for name, near in wanted]
         homes = Homes(self.files if self._homely else (), (file for _, file in named))
-        for file, (_, near) in zip(found, wanted, strict=True):
-            if self._homely and isinstance(file, Path):
+        taken = {file for file in found if isinstance(file, Path)}
+        for position, (name, near) in enumerate(wanted if self._homely else ()):
+            file = found[position] or self._nearby(name, homes.near(near), taken)
+            if isinstance(file, Path):
+                found[position] = file
                 homes.serve(near, file)
         bases = self._bases([pair for pair, file in zip(wanted, found, strict=True) if not file])
         for position, (name, near) in enumerate(wanted):
@@ -114,6 +118,12 @@ class ImageIndex:
         if written in self._known:  # before one that differs in case
             return written
         return next(iter(self._ending(_parts(name)).get(base, ())), None)
+
+    def _nearby(self, name: str, folders: Iterable[Path], taken: set[Path]) -> Path | None:
+        """The one file in ``folders`` whose last parts are most like those of ``name``."""
+        called = self._ending(_parts(name)[-1:])
+        best = most_alike(name, [file for folder in folders for file in called.get(folder, ())])
+        return best[0] if len(best) == 1 and best[0] not in taken else None
 
     def _ending(self, parts: Sequence[str]) -> Mapping[Path, list[Path]]:
         """The files whose ways end in ``parts``, by the folder that these lead on from."""
