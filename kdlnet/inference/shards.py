@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,10 @@ from typing import Any
 import yaml
 
 from kdlnet.errors import ConfigError, DataError
+from kdlnet.images.items import Item
 from kdlnet.images.sources import Source, require_images
+from kdlnet.images.stamp import stamp_of
+from kdlnet.inference.prediction import Prediction
 from kdlnet.inference.released import released_or_file
 from kdlnet.inference.skipped import Skipped
 from kdlnet.utils.files import open_to_grow, sha256_of, told, write_yaml
@@ -25,6 +28,8 @@ from kdlnet.utils.manifest import record
 
 BOOK = "predictions.jsonl"
 SETTINGS = "config.yaml"
+STAMP = "stamp"
+"""Key of a line in the book: bytes of the image's file and its time of change in nanoseconds."""
 MAY_DIFFER = frozenset({"kdlnet", "weights", "source", "device", "shard"})
 """Settings that shards of one source need not share: the same file may lie elsewhere."""
 
@@ -80,16 +85,30 @@ class ShardBook:
         self._lines, self._synced = 0, time.monotonic()
         self._open = open_to_grow(self.file)
 
-    def found(self) -> Iterator[dict[str, Any]]:
-        """What earlier calls found."""
-        return (values for _, values in whole_lines(self.file) if "index" in values)
+    def found(self, items: Sequence[Item]) -> Iterator[dict[str, Any]]:
+        """What earlier calls found in ``items``.
 
-    def add(self, values: Mapping[str, Any]) -> None:
-        """The line of one image, as ``Prediction.to_dict`` gives it.
+        Raises DataError where the file of one was changed since: another part would get its answer.
+        """
+        for _, values in whole_lines(self.file):
+            if "index" not in values:
+                continue
+            path = items[values["index"]].path
+            now = None if path is None else stamp_of(path)
+            if now is not None and values.get(STAMP, list(astuple(now))) != list(astuple(now)):
+                raise DataError(
+                    f"{str(path)!r} is not the file that {str(self.folder)!r} has an answer to "
+                    "(its size or time of change is another): choose another --out"
+                )
+            yield values
+
+    def add(self, prediction: Prediction) -> None:
+        """The line of one image, with the stamp of its file.
 
         Raises KdlnetError where it cannot be written.
         """
-        self._write(values)
+        stamp = {} if prediction.stamp is None else {STAMP: astuple(prediction.stamp)}
+        self._write({**prediction.to_dict(), **stamp})
 
     def end(self, images: int, skipped: Sequence[Skipped]) -> None:
         """The line that says that every image was found or, for the reason told, ``skipped``."""

@@ -71,10 +71,9 @@ class PredictionWriter:
         self.names_files = not {"images", "txt", "crops"}.isdisjoint(self._kinds)
         self._files = ExitStack()
         self._growing: list[_Grow] = []
-        self._book = book is not None
+        self._book = book
         if book is not None:
             self.folder = book.folder
-            self._growing.append(book.add)
 
     def __enter__(self) -> PredictionWriter:
         return self
@@ -101,7 +100,9 @@ class PredictionWriter:
 
     def end(self, prediction: Prediction) -> None:
         """Adds the image, in turn and once its own files are there, to the files that grow."""
-        if self._growing:
+        if self._book is not None:
+            self._book.add(prediction)
+        elif self._growing:
             self._grow(prediction.to_dict())
         if self.folder is not None and not (self.folder / "config.yaml").exists():
             self.written = 0
@@ -116,7 +117,7 @@ class PredictionWriter:
 
         The book of a shard names it at its end, since the next call may read it.
         """
-        if not self._book:
+        if self._book is None:
             self._grow(unread.to_dict())
 
     def _grow(self, values: Mapping[str, Any]) -> None:

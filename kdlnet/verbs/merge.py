@@ -20,6 +20,7 @@ from kdlnet.inference.shards import (
     BOOK,
     SETTINGS,
     SHARD_KEYS,
+    STAMP,
     Shard,
     read_settings,
     require_same,
@@ -124,7 +125,9 @@ def _in_order(books: Sequence[_Book], images: int) -> Iterator[dict[str, Any]]:
         for place in order:
             file = files[owners[place]]
             file.seek(int(rows[place, 1]))
-            yield json.loads(file.readline())
+            values = json.loads(file.readline())
+            values.pop(STAMP, None)
+            yield values
 
 
 def _write(

@@ -146,7 +146,7 @@ def _run(
 def _rest(source: Source, book: ShardBook, tally: Tally) -> Source:
     """What earlier calls left of a shard; what they found is counted."""
     done = bytearray(len(source.items))
-    for values in book.found():
+    for values in book.found(source.items):
         done[values["index"]] = True
         tally.recall(values)
     left = (index for index in book.shard.indices(len(done)) if not done[index])

@@ -196,6 +196,21 @@ def test_done_means_done_but_for_what_could_not_be_read(run: Run) -> None:
     assert indices == list(range(11))
 
 
+@pytest.mark.parametrize("how", ["of another size", "of another time"])
+def test_todays_part_does_not_get_the_answer_of_yesterdays(run: Run, how: str) -> None:
+    """Where each lot numbers its images anew, the names alone are the same."""
+    run("1/1")
+    image = Path("parts/b/4.png")
+    if how == "of another size":
+        image.write_bytes(Path("parts/a.bmp").read_bytes())
+    else:
+        os.utime(image, ns=(0, 1_800_000_000_000_000_000))
+    with pytest.raises(DataError, match=r"4\.png' is not the file .* choose another --out"):
+        run("1/1")
+    assert merge_shards(Path("lot")).images == 10
+    assert '"stamp"' not in Path("lot/predictions.json").read_text()
+
+
 def test_a_shard_of_an_older_version_is_run_again(run: Run) -> None:
     run("1/1")
     book = Path("lot/shard-1-of-1/predictions.jsonl")
