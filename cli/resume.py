@@ -44,7 +44,8 @@ def resume_line(folder: Path, verb: str | None = None) -> str:
             taught = run.whole or load_config(run.config).distill.taught
             verb = "distill" if taught else "train"
         command = f"kdlnet {verb} --resume {shlex.quote(shown((run.whole or run).path))}"
-        return f"{shown(run.last)} is intact; go on with: {command}"
+        saved = f"{shown(run.last)} is intact and goes on from epoch {run.saved_epochs + 1}"
+        return f"{saved}; go on with: {command}"
     return f"there is nothing to resume in {shown(folder)} yet"
 
 

@@ -124,10 +124,16 @@ def to_unit(views: Tensor) -> Tensor:
 def _open(file: Path, shape: tuple[int, ...], kind: Any, asked: bool) -> np.memmap[Any, Any]:
     """The file of that shape: as it was ``asked``, made anew where nothing has been."""
     if asked:
-        found: np.memmap[Any, Any] | None = np.load(file, "r+") if file.is_file() else None
-        if found is not None and (found.shape, found.dtype) == (shape, kind):
-            return found
-        holds = "is gone" if found is None else f"is of {len(found)} views"
+        try:
+            # For reading first: "r+" would fill a file that was cut short with zeros.
+            found: np.memmap[Any, Any] = np.lib.format.open_memmap(file, "r")
+            if (found.shape, found.dtype) == (shape, kind):
+                return np.lib.format.open_memmap(file, "r+")
+            holds = f"is of {len(found)} views"
+        except FileNotFoundError:
+            holds = "is gone"
+        except ValueError:  # cut short, or other bytes
+            holds = "is damaged"
         raise DataError(
             f"{str(file)!r} {holds} and the run needs the lessons of {shape[0]}: bring images, "
             "teacher and this folder back as they were when it was asked, or start a new run"

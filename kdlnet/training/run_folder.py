@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-from kdlnet.inference.weights import Weights, save_weights
+from kdlnet.inference.weights import Weights, load_weights, save_weights
 from kdlnet.report.training import training_curves
 from kdlnet.utils.environment import environment
 from kdlnet.utils.files import write_csv, write_json, write_yaml
@@ -81,6 +81,11 @@ class RunFolder:
     def begun(self) -> bool:
         """Whether a run can go on here."""
         return self.last.is_file()
+
+    @property
+    def saved_epochs(self) -> int:
+        """How many epochs ``last`` holds: resume goes on behind them. Raises WeightsError."""
+        return int(load_weights(self.last, start=True).training["state"]["epoch"])
 
     def held(self) -> AbstractContextManager[None]:
         """Keeps other processes from writing here too: two resumes of one run would mix."""

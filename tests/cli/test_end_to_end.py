@@ -16,6 +16,7 @@ import pytest
 import torch
 import yaml
 
+from kdlnet.inference.weights import load_weights
 from kdlnet.utils.manifest import strangers
 
 if TYPE_CHECKING:
@@ -213,7 +214,8 @@ def test_interrupted_training_goes_on(
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130, error
     assert "Traceback" not in error
-    assert "run/weights/last.pt is intact" in error
+    saved = load_weights(tmp_path / "run/weights/last.pt").training["state"]["epoch"]
+    assert f"run/weights/last.pt is intact and goes on from epoch {saved + 1}; go on" in error
     assert kdlnet("val --no-pictures run/weights/last.pt --data", dataset).code == 0
     command = error.rstrip().rpartition("go on with: kdlnet ")[2]
     assert command == "train --resume run"

@@ -79,6 +79,14 @@ def test_lessons_that_are_gone_are_not_taken_for_asked(tmp_path: Path, views: Vi
         filled(tmp_path / "cache", views)
 
 
+@pytest.mark.parametrize("kept", [0, 5, 200])
+def test_lessons_that_were_cut_are_told(tmp_path: Path, views: Views, kept: int) -> None:
+    lessons = filled(tmp_path / "cache", views)
+    os.truncate(lessons.folder / "stride16.npy", kept)
+    with pytest.raises(DataError, match=r"stride16.npy' is damaged and the run needs"):
+        filled(tmp_path / "cache", views)
+
+
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system reserves no room")
 def test_a_disk_without_room_is_told_before_the_teacher_is_asked(
     tmp_path: Path, views: Views, monkeypatch: pytest.MonkeyPatch
