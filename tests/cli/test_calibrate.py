@@ -73,6 +73,24 @@ def test_limits_by_class_sizes_and_unsure(kdlnet: Command, parts: str, tmp_path:
     assert facts["chosen_on"]["expected_cost"] is not None
 
 
+def test_the_cost_names_all_looks_that_are_not_in_it(
+    kdlnet: Command, parts: str, tmp_path: Path
+) -> None:
+    make_file(tmp_path / "best.pt")
+    line = f"calibrate best.pt --data {parts} --report none --overwrite"
+    line += " --cost escape=1,overkill=1 --defect-rate 0.005"  # too rare to reject a good part for
+    without = "the score of NG is the cheapest where no part is UNSURE"
+    assert without not in kdlnet(line).out
+    whole = kdlnet(f"{line} --unsure recall=1 --json").document["chosen_on"]
+    found = whole["verdicts"]["overall"]
+    good, bad = found["good"]["UNSURE"], found["defective"]["UNSURE"]
+    assert bad and found["escape"]["count"] == found["overkill"]["count"] == 0
+    assert whole["expected_cost"] == 0  # a defective part that a person looks at is no escape
+    out = kdlnet(f"{line} --unsure recall=1").out
+    looks = f"a look at {good + bad} UNSURE parts ({good} good, {bad} defective) is not in it"
+    assert f"expected cost of a part in production: 0; {looks}\n" in out and without in out
+
+
 def test_intervals_of_images_that_chose_several_thresholds_are_told_to_flatter(
     kdlnet: Command, parts: str, tmp_path: Path
 ) -> None:
