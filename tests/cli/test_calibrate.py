@@ -95,12 +95,15 @@ def test_intervals_of_images_that_chose_several_thresholds_are_told_to_flatter(
     kdlnet: Command, parts: str, tmp_path: Path
 ) -> None:
     make_file(tmp_path / "best.pt")
-    line = f"calibrate best.pt --data {parts} --quiet --overwrite --min-recall"
+    line = f"calibrate best.pt --data {parts} --quiet --overwrite"
     flatter = "they chose thresholds by class: their rates and intervals flatter"
-    run = kdlnet(f"{line} square=0.5")
+    assert flatter not in kdlnet(f"{line} --min-recall 0.5").out
+    one = kdlnet(f"{line} --min-recall square=0.5")  # disc keeps 0.25, which nothing chose
+    assert one.code == 0 and flatter not in one.out
+    asked = kdlnet(f"{line} --min-recall square=0.5 --unsure share=0.5")  # a lower one for each
+    assert asked.out.count(flatter) == 1
+    run = kdlnet(f"{line} --max-overkill square=0.1,disc=0.3")
     assert run.out.count(flatter) == 1 and flatter not in run.out.split("reported on test")[1]
-    assert flatter not in kdlnet(f"{line} 0.5").out
-    kdlnet(f"{line} square=0.5")
     val = kdlnet(f"val best-calibrated.pt --data {parts} --quiet --no-pictures --out v")
     assert "several thresholds were chosen on these very parts: rates and intervals" in val.err
 
