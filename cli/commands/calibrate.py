@@ -231,10 +231,12 @@ def _show(console: Console, result: Calibration) -> None:
     for name, rule in zip(names, rules, strict=True):
         cells = ", ".join(f"{key} {value:g}" for key, value in rule.to_dict().items())
         console.say(f"{name}: NG from {cells}")
+    if result.goal.kind == "cost" and result.rule.asks:
+        console.say("the score of NG is the cheapest where no part is UNSURE")
     for outcome, how in ((result.chosen, "chosen on"), (result.reported, "reported on")):
         if outcome is not None:
             console.say(f"{how} {outcome.split}, {counted(outcome.images, 'image')}", "bold")
-            if outcome is result.chosen and result.rule.several:
+            if outcome is result.chosen and result.by_class:
                 console.say("they chose thresholds by class: their rates and intervals flatter")
             _show_outcome(console, outcome)
     if result.reported is None:
@@ -246,9 +248,13 @@ def _show(console: Console, result: Calibration) -> None:
 def _show_outcome(console: Console, outcome: Outcome) -> None:
     show_verdicts(console, outcome.verdicts)
     if outcome.expected_cost is not None:
-        good = outcome.verdicts.overall.good
-        looks = f"; a look at UNSURE parts ({good['UNSURE']} good ones) is not in it"
+        found = outcome.verdicts.overall
+        good, bad = found.good["UNSURE"], found.defective["UNSURE"]
+        looks = (
+            f"; a look at {counted(good + bad, 'UNSURE part')} ({good} good, {bad} defective) "
+            "is not in it"
+        )
         cost = f"expected cost of a part in production: {outcome.expected_cost:.4g}"
-        console.say(cost + (looks if good["UNSURE"] else ""))
+        console.say(cost + (looks if good + bad else ""))
     for check in outcome.checks:
         console.say(str(check))

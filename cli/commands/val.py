@@ -201,7 +201,8 @@ def _rates(found: PartRates) -> tuple[str, ...]:
 def _interval(rate: Rate) -> str:
     if rate.value is None:
         return "-"
-    return f"{rate.value:.3f} ({rate.low:.3f} to {rate.high:.3f})"
+    low, share, high = rate.shares()
+    return f"{share} ({low} to {high})"
 
 
 def _row(name: str, found: AveragePrecision | ClassPrecision) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from scipy.special import betaincinv
 
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.verdict import VERDICTS, Scores, Verdict, VerdictRule
-from kdlnet.utils.words import counted
+from kdlnet.utils.words import counted, decimals, digits_of
 
 LEVEL = 0.95
 OK, UNSURE = VERDICTS.index("OK"), VERDICTS.index("UNSURE")
@@ -107,11 +107,30 @@ class Rate:
         ends = {"low": self.low if known else None, "high": self.high if known else None}
         return {"count": self.count, "of": self.of, "rate": self.value, **ends}
 
-    def __str__(self) -> str:
+    def digits(self, limit: float | None = None) -> int:
+        """Of the share and its ends as percentages: so many as tell them from ``limit``.
+
+        Without one, so many that what is not 0 does not look like it: the share, else its high end.
+        """
+        if limit is None:
+            return digits_of(0.0, self.value or self.high)
+        return digits_of(limit, self.low, self.value or 0.0, self.high)
+
+    def shares(self, limit: float | None = None) -> tuple[str, str, str]:
+        """Low end, share (0 without parts) and high end with :meth:`digits`: ``0.032``."""
+        digits = self.digits(limit)
+        low, share, high = (decimals(v, digits) for v in (self.low, self.value or 0.0, self.high))
+        return low, share, high
+
+    def told(self, limit: float | None = None) -> str:
+        """The share, its counts and its interval."""
         if self.value is None:
             return "not known"
-        interval = f"{self.low:.3f} to {self.high:.3f}"
-        return f"{self.value:.3f} ({self.count} of {self.of}; 95 % interval {interval})"
+        low, share, high = self.shares(limit)
+        return f"{share} ({self.count} of {self.of}; 95 % interval {low} to {high})"
+
+    def __str__(self) -> str:
+        return self.told()
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,7 @@ class Check:
 
     def __str__(self) -> str:
         wanted = f"at {'least' if self.least else 'most'} {self.limit:g}"
-        return f"{self.what}: {self.rate}; {wanted} is {self._judged()}"
+        return f"{self.what}: {self.rate.told(self.limit)}; {wanted} is {self._judged()}"
 
     def _judged(self) -> str:
         if self.rate.value is None:

@@ -83,6 +83,12 @@ class Calibration:
     chosen: Outcome
     reported: Outcome | None
 
+    @property
+    def by_class(self) -> bool:
+        """Whether several thresholds were chosen: not where one class alone got a new one."""
+        one = not self.goal.whole and len(self.goal.by_class) == 1 and self.unsure is None
+        return self.rule.several and not one
+
     def facts(self) -> dict[str, Any]:
         """What the copy carries: builtins."""
         return {

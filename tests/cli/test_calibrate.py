@@ -73,16 +73,37 @@ def test_limits_by_class_sizes_and_unsure(kdlnet: Command, parts: str, tmp_path:
     assert facts["chosen_on"]["expected_cost"] is not None
 
 
+def test_the_cost_names_all_looks_that_are_not_in_it(
+    kdlnet: Command, parts: str, tmp_path: Path
+) -> None:
+    make_file(tmp_path / "best.pt")
+    line = f"calibrate best.pt --data {parts} --report none --overwrite"
+    line += " --cost escape=1,overkill=1 --defect-rate 0.005"  # too rare to reject a good part for
+    without = "the score of NG is the cheapest where no part is UNSURE"
+    assert without not in kdlnet(line).out
+    whole = kdlnet(f"{line} --unsure recall=1 --json").document["chosen_on"]
+    found = whole["verdicts"]["overall"]
+    good, bad = found["good"]["UNSURE"], found["defective"]["UNSURE"]
+    assert bad and found["escape"]["count"] == found["overkill"]["count"] == 0
+    assert whole["expected_cost"] == 0  # a defective part that a person looks at is no escape
+    out = kdlnet(f"{line} --unsure recall=1").out
+    looks = f"a look at {good + bad} UNSURE parts ({good} good, {bad} defective) is not in it"
+    assert f"expected cost of a part in production: 0; {looks}\n" in out and without in out
+
+
 def test_intervals_of_images_that_chose_several_thresholds_are_told_to_flatter(
     kdlnet: Command, parts: str, tmp_path: Path
 ) -> None:
     make_file(tmp_path / "best.pt")
-    line = f"calibrate best.pt --data {parts} --quiet --overwrite --min-recall"
+    line = f"calibrate best.pt --data {parts} --quiet --overwrite"
     flatter = "they chose thresholds by class: their rates and intervals flatter"
-    run = kdlnet(f"{line} square=0.5")
+    assert flatter not in kdlnet(f"{line} --min-recall 0.5").out
+    one = kdlnet(f"{line} --min-recall square=0.5")  # disc keeps 0.25, which nothing chose
+    assert one.code == 0 and flatter not in one.out
+    asked = kdlnet(f"{line} --min-recall square=0.5 --unsure share=0.5")  # a lower one for each
+    assert asked.out.count(flatter) == 1
+    run = kdlnet(f"{line} --max-overkill square=0.1,disc=0.3")
     assert run.out.count(flatter) == 1 and flatter not in run.out.split("reported on test")[1]
-    assert flatter not in kdlnet(f"{line} 0.5").out
-    kdlnet(f"{line} square=0.5")
     val = kdlnet(f"val best-calibrated.pt --data {parts} --quiet --no-pictures --out v")
     assert "several thresholds were chosen on these very parts: rates and intervals" in val.err
 

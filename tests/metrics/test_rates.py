@@ -18,6 +18,7 @@ from kdlnet.metrics.rates import (
     parts_needed,
     provable,
 )
+from kdlnet.metrics.requirement import Check
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.verdict import ClassRule, VerdictRule
 from kdlnet.types import DetectionArrays
@@ -94,6 +95,27 @@ def test_a_rate_without_parts_is_not_known() -> None:
     assert Rate(0, 0).value is None and str(Rate(0, 0)) == "not known"
     assert Rate(0, 0).to_dict() == {"count": 0, "of": 0, "rate": None, "low": None, "high": None}
     assert str(Rate(1, 4)) == "0.250 (1 of 4; 95 % interval 0.006 to 0.806)"
+
+
+@pytest.mark.parametrize(
+    ("rate", "limit", "told"),
+    [
+        (Rate(1, 5000), 0.0005, "0.0002 (1 of 5000; 95 % interval 0.0000 to 0.0011)"),
+        (Rate(4998, 5000), 0.9995, "0.9996 (4998 of 5000; 95 % interval 0.9986 to 1.0000)"),
+        (Rate(0, 357), 0.01, "0.0000 (0 of 357; 95 % interval 0.0000 to 0.0103)"),
+        (Rate(1, 5000), None, "0.0002 (1 of 5000; 95 % interval 0.0000 to 0.0011)"),
+        (Rate(0, 20000), None, "0.0000 (0 of 20000; 95 % interval 0.0000 to 0.0002)"),
+        (Rate(1, 4), 0.2, "0.250 (1 of 4; 95 % interval 0.006 to 0.806)"),
+    ],
+)
+def test_rates_are_told_with_the_digits_of_their_limit(
+    rate: Rate, limit: float | None, told: str
+) -> None:
+    assert rate.told(limit) == told
+    low, share, high = rate.shares(limit)
+    assert told.startswith(f"{share} (") and told.endswith(f"interval {low} to {high})")
+    if limit is not None:
+        assert str(Check("overkill", rate, limit, False)).startswith(f"overkill: {told}; at most")
 
 
 RULE = VerdictRule((ClassRule(0.5, 0.3), ClassRule(0.8)))

@@ -14,7 +14,8 @@ from kdlnet.metrics.intervals import Interval
 from kdlnet.report.pages.section import Cell, Figure, Section, Table, drawn
 from kdlnet.report.pages.size import size_section
 from kdlnet.report.pages.svg import Line, log_axis, percent_axis, style, unit_axis
-from kdlnet.report.pages.words import counted, figure, percent, told_apart, visible
+from kdlnet.report.pages.words import counted, figure, told_apart, visible
+from kdlnet.utils.words import percent
 
 _MOST_LINES = 6
 _MOST_CLASSES = 24

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kdlnet.metrics.rates import Rate
-from kdlnet.report.pages.words import counted, digits_of, percent
+from kdlnet.report.pages.words import counted
+from kdlnet.utils.words import digits_of, percent
 
 State = Literal["free", "unknown", "met", "open", "broken"]
 
@@ -72,7 +73,7 @@ def facts(rates: Mapping[str, Rate], limits: Limits, fitted: bool = False) -> di
     texts = {"answer": _answer(rates, limits, fitted), "why": _why(rates, limits, fitted)}
     allowed = {"escape": limits.escape, "overkill": limits.overkill}
     for name, rate in rates.items():
-        low, value, high = _ends(rate, allowed.get(name))
+        low, value, high = ends(rate, allowed.get(name))
         texts[f"{name}-value"] = value if rate.of else "not known"
         texts[f"{name}-count"] = f"{rate.count} of {rate.of} {_THINGS[name]}"
         texts[f"{name}-range"] = _range(low, high, fitted) if rate.of else _WITHOUT[name]
@@ -131,7 +132,7 @@ def _reason(name: str, rate: Rate, limit: float | None, fitted: bool) -> str:
         return _WITHOUT[name]
     if limit is None:
         return f"No limit was given for how many {happens}."
-    low, value, high = _ends(rate, limit)
+    low, value, high = ends(rate, limit)
     allowed = f"your limit is {percent(limit, digits_of(limit))}"
     if rate.high <= limit and not fitted:
         return f"At most {high} {happens}; {allowed}."
@@ -143,12 +144,10 @@ def _reason(name: str, rate: Rate, limit: float | None, fitted: bool) -> str:
     return f"{value} {happens} here, but {but}; {allowed}."
 
 
-def _ends(rate: Rate, limit: float | None) -> tuple[str, str, str]:
+def ends(rate: Rate, limit: float | None) -> tuple[str, str, str]:
     """Low end, share and high end with the digits that tell them from the limit."""
-    shares = rate.low, rate.value or 0.0, rate.high
-    digits = digits_of(0.0, shares[1]) if limit is None else digits_of(limit, *shares)
-    low, value, high = (percent(share, digits) for share in shares)
-    return low, value, high
+    digits = rate.digits(limit)
+    return percent(rate.low, digits), percent(rate.value, digits), percent(rate.high, digits)
 
 
 def _range(low: str, high: str, fitted: bool) -> str:

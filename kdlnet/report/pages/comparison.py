@@ -17,8 +17,9 @@ from kdlnet.report.pages.render import MEGABYTES, render
 from kdlnet.report.pages.section import Cell, Figure, Section, Table, drawn
 from kdlnet.report.pages.shift import shift_section
 from kdlnet.report.pages.svg import Axis, Line
-from kdlnet.report.pages.words import counted, digits_of, figure, visible
+from kdlnet.report.pages.words import counted, figure, visible
 from kdlnet.utils.files import write_atomic
+from kdlnet.utils.words import digits_of
 
 _MOST_FLIPS = 300
 _FIGURES = {

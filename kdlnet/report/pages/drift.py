@@ -5,7 +5,8 @@ from __future__ import annotations
 from kdlnet.metrics.evaluation import EvalResult
 from kdlnet.metrics.rates import PartRates, Rate
 from kdlnet.report.pages.section import Cell, Section, Table
-from kdlnet.report.pages.words import figure, percent
+from kdlnet.report.pages.words import figure
+from kdlnet.utils.words import percent
 
 
 def drift_section(result: EvalResult) -> Section:

@@ -8,7 +8,9 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from kdlnet.report.pages.words import counted, figure, percent, visible
+from kdlnet.report.pages.answer import ends
+from kdlnet.report.pages.words import counted, figure, visible
+from kdlnet.utils.words import percent
 
 MEGABYTES = 4.9
 """What a page may weigh, 10^6 bytes."""
@@ -24,7 +26,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(percent=percent, figure=figure, visible=visible, compact=compact)
+    made.filters.update(percent=percent, figure=figure, visible=visible, compact=compact, ends=ends)
     made.globals.update(counted=counted)
     return made
 

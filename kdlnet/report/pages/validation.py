@@ -106,6 +106,7 @@ def _sections(subject: Subject, boxes: Boxes, pictures: bool) -> Context:
         "box_texts": {name: f"{getattr(total, name):,}" for name in ("found", "missed", "extra")},
         "box_counts": total,
         "overall": result.verdicts.overall,
+        "limits": subject.limits,
         "precision": _precision(result.precision, result.analysis.intervals.overall),
         "classes": [
             _class(subject, name, row) for name, row in zip(subject.names, counts, strict=True)

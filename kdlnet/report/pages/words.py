@@ -8,30 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 _LONGEST = 160
-_MOST_DIGITS = 6  # of a percentage
 _DIGITS_OF_A_SCORE = 9  # of a float32
-_SAME = 1e-9  # shares that differ by less are one that was rounded
-
-
-def percent(share: float | None, digits: int = 1) -> str:
-    """0.03246 -> ``3.2 %``; the halves go up, as in the browser. A dash for None and nan."""
-    if share is None or math.isnan(share):
-        return "–"
-    return f"{math.floor(share * 10 ** (digits + 2) + 0.5) / 10**digits:.{digits}f} %"
-
-
-def digits_of(limit: float, *shares: float) -> int:
-    """How many digits after the point ``limit`` has as a percentage: 1 to 4, 0.0025 -> 2.
-
-    More, up to 6, where they tell one of ``shares`` from it: 0.01 and 0.0104 -> 2.
-    """
-    digits = max(1, len(f"{100 * limit:.4f}".rstrip("0").partition(".")[2]))
-    apart = [share for share in shares if abs(share - limit) > _SAME]
-    while digits < _MOST_DIGITS and any(
-        percent(share, digits) == percent(limit, digits) for share in apart
-    ):
-        digits += 1
-    return digits
 
 
 def figure(value: float | None, digits: int = 3) -> str:

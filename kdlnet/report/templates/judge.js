@@ -112,7 +112,7 @@ function digitsOf(limit, ...shares) {
 }
 // Low end, share and high end with the digits that tell them from the limit.
 function endsOf(found, limit) {
-  const shares = [found.low, found.value || 0, found.high], digits = limit === null ? digitsOf(0, shares[1]) : digitsOf(limit, ...shares);
+  const shares = [found.low, found.value || 0, found.high], digits = limit === null ? digitsOf(0, found.value || found.high) : digitsOf(limit, ...shares);
   return shares.map((share) => percent(share, digits));
 }
 const counted = (count, one, many = one + "s") =>

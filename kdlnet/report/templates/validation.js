@@ -109,15 +109,16 @@ function scaleOf(name, found, limit) {
   if (limit !== null) mark.style.left = `${Math.min(100, (100 * limit) / end)}%`;
 }
 
-function setRange(cell, found) {
-  cell.textContent = found.of ? percent(found.value) : "–";
-  if (found.of) cell.append(make("small", "", `${percent(found.low)} to ${percent(found.high)}`));
+function setRange(cell, found, limit) {
+  const [low, value, high] = endsOf(found, limit);
+  cell.textContent = found.of ? value : "–";
+  if (found.of) cell.append(make("small", "", `${low} to ${high}`));
 }
 
 function fillRow(row, rates, counts) {
   for (const cell of row.querySelectorAll("[data-cell]")) {
     const name = cell.dataset.cell;
-    if (name in rates) setRange(cell, rates[name]);
+    if (name in rates) setRange(cell, rates[name], limits[name]);
     else if (boxes) cell.textContent = counts[name];
   }
 }

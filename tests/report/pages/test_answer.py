@@ -98,6 +98,12 @@ def test_rates_beside_a_limit_can_be_told_from_it(escape, limit, value, range):
     assert texts["overkill-value"] == "0.0 %"
 
 
+def test_without_a_limit_what_may_happen_is_not_shown_as_nothing():
+    texts = facts(rates((0, 20000), (1, 5000)), Limits())  # ends at 0.018 %
+    assert texts["escape-range"] == "expect 0.00 % to 0.02 % on the line (95 % sure)"
+    assert texts["overkill-value"] == "0.02 %"
+
+
 def test_parts_that_chose_the_scores_promise_nothing():
     texts = facts(rates((3, 300), (0, 0)), Limits(), fitted=True)
     assert texts["escape-range"] == (

@@ -13,7 +13,7 @@ from kdlnet.metrics.rates import Rate, measure
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.verdict import ClassRule, VerdictRule
 from kdlnet.report.pages import evidence, validation
-from kdlnet.report.pages.answer import Limits, facts, live
+from kdlnet.report.pages.answer import Limits, ends, facts, live
 from kdlnet.report.pages.counting import BoxCounts, count_boxes
 from kdlnet.report.pages.evidence import pool
 from kdlnet.report.pages.validation import validation_page
@@ -67,6 +67,20 @@ def test_first_screen_is_there_without_a_script(tmp_path):
     page = validation_page(subject).replace("&#39;", "'")
     for text in expected(subject, VerdictRule.at(0.5), LIMITS).values():
         assert f">{text}<" in page
+
+
+def test_tables_show_rates_with_the_digits_of_the_limits(tmp_path):
+    images = made_images(tmp_path, 6)
+    subject = made_subject(images, lots=["A"] * 6, limits=Limits(0.0005, 0.01))
+    page = validation_page(subject)
+    found = subject.result.verdicts
+    for rates in (found.overall, *found.per_class.values(), *found.per_lot.values()):
+        for rate, limit in ((rates.escape, 0.0005), (rates.overkill, 0.01)):
+            if rate.of:
+                low, value, high = ends(rate, limit)
+                assert f"{value}<small>{low} to {high}</small>" in page
+    escape = found.overall.escape
+    assert f"{100 * escape.high:.2f} %</small>" in page.split('id="class-table"')[1]
 
 
 def test_five_megabytes_for_any_set(tmp_path):
@@ -163,6 +177,12 @@ def expected(subject, rule, limits, fitted=False):
     texts = facts(rates, limits, fitted)
     texts["live"] = live(rates, counts.missed, counts.extra)
     return {**texts, "found-count": f"{counts.found:,}", "extra-count": f"{counts.extra:,}"}
+
+
+def told(rate, limit):
+    """A cell of the tables: the share and, below it, its interval."""
+    low, value, high = ends(rate, limit)
+    return f"{value}\n{low} to {high}"
 
 
 @pytest.fixture(scope="module")
@@ -281,8 +301,10 @@ def test_one_class_alone_and_parts_for_a_person(chromium, page, subject):
     chromium.run("byId('scope').value = '1'; byId('scope').dispatchEvent(new Event('change'))")
     enter(chromium, "slider", 0.7)
     enter(chromium, "ask", 0.3)
+    enter(chromium, "limit-escape", 0.05)
+    limits = replace(LIMITS, escape=0.0005)
     rule = VerdictRule((ClassRule(0.5), ClassRule(0.7, unsure=0.3), ClassRule(0.5)))
-    wanted = expected(subject, rule, LIMITS)
+    wanted = expected(subject, rule, limits)
     assert "left to a person" in wanted["live"]
     assert shown(chromium, wanted) == wanted
     assert chromium.run("byId('card-unsure').hidden") is False
@@ -291,8 +313,7 @@ def test_one_class_alone_and_parts_for_a_person(chromium, page, subject):
     for row, (name, rates) in enumerate(found.per_class.items()):
         values = cells(chromium, "class-table", row)
         assert values[:2] == [name, str(rates.escape.of)]
-        assert values[2].startswith(f"{100 * rates.escape.value:.1f} %")
-        assert values[3].startswith(f"{100 * rates.overkill.value:.1f} %")
+        assert values[2:4] == [told(rates.escape, limits.escape), told(rates.overkill, 0.9)]
         assert values[4:7] == [
             str(counts[row].found),
             str(counts[row].missed),
@@ -301,8 +322,8 @@ def test_one_class_alone_and_parts_for_a_person(chromium, page, subject):
     for row, (name, rates) in enumerate(found.per_lot.items()):
         values = cells(chromium, "lot-table", row)
         assert values[:2] == [name, str(rates.escape.of)]
-        assert values[2].startswith(f"{100 * rates.escape.value:.1f} %")
-        assert values[4].startswith(f"{100 * rates.overkill.value:.1f} %")
+        assert values[2] == told(rates.escape, limits.escape)
+        assert values[4] == told(rates.overkill, limits.overkill)
 
 
 @pytest.mark.slow

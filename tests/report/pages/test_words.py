@@ -3,18 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
-from kdlnet.report.pages.words import common_folder, counted, figure, percent, told_apart, visible
-
-
-@pytest.mark.parametrize(
-    ("share", "text"),
-    [(0.0, "0.0 %"), (1.0, "100.0 %"), (0.0625, "6.3 %"), (0.03246, "3.2 %"), (None, "–")],
-)
-def test_percent(share, text):
-    assert percent(share) == text  # 6.25 goes up, as Math.floor(x + 0.5) does in the browser
-    assert percent(float("nan")) == "–"
+from kdlnet.report.pages.words import common_folder, counted, figure, told_apart, visible
 
 
 def test_counts_and_figures():
