@@ -369,6 +369,18 @@ def test_lots_that_number_alike_need_no_folder_in_the_names(tmp_path, format, im
 
 
 @FORMATS
+def test_nor_does_an_image_at_the_root_get_the_box(tmp_path, format):
+    """a/1 was renamed; 1 at the root is a good part, or a lot of its own."""
+    for name in ("1", "a/1_new", "a/2"):
+        save_image(tmp_path / f"set/{name}.png", H, W)
+    for name in "12":
+        annotate(format, tmp_path / "set/a", name)
+    report = convert(format, tmp_path / "set", tmp_path / "out")
+    assert report.boxes == 1
+    assert str(tmp_path / "set/a/1_new.png") in report.left_out_files["unsure"]
+
+
+@FORMATS
 def test_one_folder_of_annotations_serves_every_lot(tmp_path, format):
     """Only d has a file that says no more than a name; e was renamed."""
     for lot in "acde":

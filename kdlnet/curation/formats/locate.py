@@ -89,8 +89,9 @@ class ImageIndex:
     def _exact(self, name: str, near: Path) -> Path | str | None:
         """The file that ``name`` leads to, "elsewhere" for one outside of the folder."""
         outside = False
+        bare = self._homely and len(_parts(name)) == 1  # every lot may have an image of that name
         for written in (name, name.replace("\\", "/")):
-            for folder in (near, self.root):
+            for folder in (near,) if bare else (near, self.root):
                 file = Path(os.path.normpath(folder / written))
                 if file in self._known:
                     return file
