@@ -380,6 +380,58 @@ def test_nor_does_an_image_at_the_root_get_the_box(tmp_path, format):
     assert str(tmp_path / "set/a/1_new.png") in report.left_out_files["unsure"]
 
 
+@pytest.mark.parametrize("gone", ["", "1"])
+@pytest.mark.parametrize("thumbs", ["thumbs", "json/thumbs"])
+def test_pictures_of_the_same_names_near_it_change_nothing(tmp_path, gone, thumbs):
+    for name in "12345":
+        for folder in (".", thumbs) if name != gone else (thumbs,):
+            save_image(tmp_path / f"set/{folder}/{name}.png", H, W)
+        annotate("labelme", tmp_path / "set/json", name)
+    report = convert("labelme", tmp_path / "set", tmp_path / "out")
+    boxes = [file.stem for file in (tmp_path / "out/labels").glob("*.txt") if file.read_text()]
+    assert sorted(boxes) == [name for name in "12345" if name != gone]
+    assert report.boxes == len(boxes)
+
+
+def test_an_image_that_was_renamed_gives_its_box_to_no_thumbnail(tmp_path):
+    for name in "123":
+        save_image(tmp_path / f"set/a/{name.replace('1', 'new')}.png", H, W)
+        save_image(tmp_path / f"set/a/thumbs/{name}.png", H, W)
+        annotate("labelme", tmp_path / "set/a/json", name, f"../{name}.png")
+    report = convert("labelme", tmp_path / "set", tmp_path / "out")
+    assert report.boxes == 2
+    assert str(tmp_path / "set/a/new.png") in report.left_out_files["unsure"]
+
+
+@FORMATS
+@pytest.mark.parametrize(("images", "files"), [("{}/img", "{}/ann"), ("images/{}", "ann/{}")])
+def test_a_lot_without_its_images_gives_its_boxes_to_no_other(tmp_path, format, images, files):
+    """The images of a were not copied; d are good parts."""
+    for name in "123":
+        for lot in "bcd":
+            save_image(tmp_path / "set" / images.format(lot) / f"{name}.png", H, W)
+        for lot in "abc":
+            annotate(format, tmp_path / "set" / files.format(lot), name)
+    report = convert(format, tmp_path / "set", tmp_path / "out")
+    assert (report.boxes, report.left_out["no image"]) == (6, 3)
+
+
+@FORMATS
+@pytest.mark.parametrize("layout", ["a/xml", "Annotations"])
+def test_a_renamed_lot_near_its_annotations_is_no_good_one(tmp_path, format, layout):
+    """Below the renamed images or beside them, there with a picture of its own; b is labelled."""
+    lot = {"a/xml": "a", "Annotations": "JPEGImages"}[layout]
+    if layout == "Annotations":
+        save_image(tmp_path / "set/Annotations/legend.png", H, W)
+    for name in "123":
+        save_image(tmp_path / f"set/{lot}/new_{name}.png", H, W)
+        annotate(format, tmp_path / "set" / layout, f"x{name}")
+    save_image(tmp_path / "set/b/9.png", H, W)
+    annotate(format, tmp_path / "set/b", "9")
+    report = convert(format, tmp_path / "set", tmp_path / "out")
+    assert (report.boxes, report.good) == (1, 0)
+
+
 @FORMATS
 def test_one_folder_of_annotations_serves_every_lot(tmp_path, format):
     """Only d has a file that says no more than a name; e was renamed."""

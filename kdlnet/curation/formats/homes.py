@@ -31,8 +31,9 @@ class Served:
         """An annotation in ``folder`` has its image in ``home``."""
         if home not in self._own[folder]:
             self._own[folder].add(home)
-            if home != folder:
-                self._ways.add(_way(folder.parts, home.parts))
+            out, into = _way(folder.parts, home.parts)
+            if out:  # else it would lead on from every folder
+                self._ways.add((out, into))
 
     def own(self, folder: Path) -> set[Path]:
         """Where images of annotations in ``folder`` are known to lie."""
@@ -112,6 +113,10 @@ class Homes:
         self._served.add(folder, image.parent)
         self._homes.clear()
 
+    def known(self, folder: Path) -> bool:
+        """Whether an annotation in ``folder`` has its image."""
+        return bool(self._served.own(folder))
+
     def near(self, folder: Path) -> set[Path]:
         """``folder``, if it holds images; else the folders of images near it."""
         return {folder} if folder in self._images else self._folders.near(folder)
@@ -130,7 +135,12 @@ class Homes:
     def _homes_of(self, folder: Path) -> set[Path] | None:
         if tree := self._served.tree(folder):
             return self._folders.below([tree])
-        homes = self._served.own(folder) or self._images.keys() & set(self._served.likely(folder))
+        homes = self._served.own(folder)
+        if not homes:
+            likely = set(self._served.likely(folder))
+            homes = self._images.keys() & likely
+            if likely and not homes:  # a lot whose images are missing, or lie deeper
+                return self._folders.below(likely)
         if homes:
             return self._folders.below(homes) if self._below else homes
         beside = folder in self._images
@@ -141,11 +151,6 @@ class Homes:
         if not strangers or 2 * strangers < lacking:
             return None
         return near if beside and not self._below else self._folders.below(near)
-
-
-def differ_in_one(folder: Path, home: Path) -> bool:
-    """Whether the ways to two folders differ in the name of one folder."""
-    return [*map(len, _way(folder.parts, home.parts))] == [1, 1]
 
 
 def name_key(file: Path) -> tuple[Path, str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from kdlnet.curation.formats.homes import Served, differ_in_one
+from kdlnet.curation.formats.homes import Folders, Served
 from kdlnet.data.labels import LabelProblem, reason_to_leave_out
 from kdlnet.data.outlines import Outline
 from kdlnet.utils.text import plain
@@ -116,15 +116,16 @@ def doubt_good_parts(
     ``lost`` have something drawn, or cannot be read, and have no image, as where an image was
     renamed without its file; ``file_of`` is the file of each image that has one. In doubt are the
     images without one beside a lost file and in the folders that its folder serves, or is likely
-    to; where there are none, those below it or, if it serves no other, in a folder beside it of
-    another name. Where those are fewer than the lost files, all images of their names and, if its
-    folder serves several, those of all lots.
+    to; where there are none, those below it. If it serves no other, and those are fewer than the
+    lost files, also those of folders near it in which no image has an annotation. Where all are
+    fewer, images of their names everywhere and, if its folder serves several, those of all lots.
     """
     bare: dict[Path, list[Path]] = defaultdict(list)
     for image in imported.images:
         if image.path not in file_of:
             bare[image.path.parent].append(image.path)
-    served = Served(file_of)
+    served, folders = Served(file_of), Folders(bare)
+    labelled = {image.parent for image in file_of}
     together: dict[Path, list[Path]] = defaultdict(list)
     for file in lost:
         together[file.parent].append(file)
@@ -132,8 +133,8 @@ def doubt_good_parts(
     for home, files in together.items():
         near = {home, *(served.own(home) or served.likely(home))} & bare.keys()
         near = near or {folder for folder in bare if folder.is_relative_to(home)}
-        if not near and not served.own(home):
-            near = {folder for folder in bare if differ_in_one(home, folder)}
+        if not served.own(home) and sum(len(bare[folder]) for folder in near) < len(files):
+            near |= folders.near(home) - labelled
         if sum(len(bare[folder]) for folder in near) < len(files):
             for file in files:
                 suspects[plain(file.stem)].append(file)

@@ -55,12 +55,11 @@ class ImageIndex:
         wanted = [(name, annotation.parent) for name, annotation in named]
         found = [self._exact(name, near) for name, near in wanted]
         homes = Homes(self.files if self._homely else (), (file for _, file in named))
-        taken = {file for file in found if isinstance(file, Path)}
-        for position, (name, near) in enumerate(wanted if self._homely else ()):
-            file = found[position] or self._nearby(name, homes.near(near), taken)
-            if isinstance(file, Path):
-                found[position] = file
-                homes.serve(near, file)
+        if self._homely:
+            for file, (_, near) in zip(found, wanted, strict=True):
+                if isinstance(file, Path):
+                    homes.serve(near, file)
+            self._find_nearby(wanted, found, homes)
         bases = self._bases([pair for pair, file in zip(wanted, found, strict=True) if not file])
         for position, (name, near) in enumerate(wanted):
             if found[position] is None and near in bases:
@@ -109,9 +108,8 @@ class ImageIndex:
             counts[near].update(self._ending(_parts(name)).keys())
         bases = {}
         for near, found in counts.items():
-            first = found.most_common(2)
-            if len(first) == 1 or (first and first[1][1] < first[0][1]):
-                bases[near] = first[0][0]
+            if base := _most(found):
+                bases[near] = base
         return bases
 
     def _from(self, base: Path, name: str) -> Path | None:
@@ -120,11 +118,32 @@ class ImageIndex:
             return written
         return next(iter(self._ending(_parts(name)).get(base, ())), None)
 
-    def _nearby(self, name: str, folders: Iterable[Path], taken: set[Path]) -> Path | None:
-        """The one file in ``folders`` whose last parts are most like those of ``name``."""
-        called = self._ending(_parts(name)[-1:])
-        best = most_alike(name, [file for folder in folders for file in called.get(folder, ())])
-        return best[0] if len(best) == 1 and best[0] not in taken else None
+    def _find_nearby(
+        self, wanted: Sequence[tuple[str, Path]], found: list[Path | str | None], homes: Homes
+    ) -> None:
+        """Puts into ``found`` what is in the one folder near annotations that no name leads to.
+
+        That is the folder around theirs if it has half of the names or more, else the one near it
+        that has the most. Pictures of the same names may lie there as well, as in ``thumbs``.
+        """
+        lacking: dict[Path, list[int]] = defaultdict(list)
+        for position, (_, near) in enumerate(wanted):
+            if found[position] is None and not homes.known(near):
+                lacking[near].append(position)
+        for near, positions in lacking.items():
+            folders = homes.near(near)
+            if near in folders:  # whose names lead to them
+                continue
+            folders |= {near.parent, self.root}
+            called = [self._ending(_parts(wanted[position][0])[-1:]) for position in positions]
+            counts = Counter(folder for each in called for folder in folders & each.keys())
+            around = 0 < len(called) <= 2 * counts[near.parent]
+            home = near.parent if around else _most(counts)
+            for position, each in zip(positions, called, strict=True):
+                files = each.get(home, []) if home else []
+                if len(files) == 1:
+                    found[position] = files[0]
+                    homes.serve(near, files[0])
 
     def _ending(self, parts: Sequence[str]) -> Mapping[Path, list[Path]]:
         """The files whose ways end in ``parts``, by the folder that these lead on from."""
@@ -159,6 +178,13 @@ def most_alike(name: str, files: Sequence[Path]) -> list[Path]:
     common = [_common_end(file, parts) for file in files]
     most = max(common, default=0)
     return [file for count, file in zip(common, files, strict=True) if count == most > 0]
+
+
+def _most(counts: Counter[Path]) -> Path | None:
+    """The one that was counted most often, None where there are several."""
+    most = max(counts.values(), default=0)
+    first = [folder for folder, count in counts.items() if count == most > 0]
+    return first[0] if len(first) == 1 else None
 
 
 def annotation_files(source: Path, suffix: str) -> list[Path]:
