@@ -36,6 +36,8 @@ def resume_line(folder: Path, verb: str | None = None) -> str:
     Without a ``verb`` the run is a training or a distillation, as its settings say.
     """
     from kdlnet.config import load_config
+    from kdlnet.errors import KdlnetError
+    from kdlnet.utils.words import counted
     from kdlnet.verbs.train import RunFolder
 
     run = RunFolder(folder)
@@ -44,8 +46,11 @@ def resume_line(folder: Path, verb: str | None = None) -> str:
             taught = run.whole or load_config(run.config).distill.taught
             verb = "distill" if taught else "train"
         command = f"kdlnet {verb} --resume {shlex.quote(shown((run.whole or run).path))}"
-        saved = f"{shown(run.last)} is intact and goes on from epoch {run.saved_epochs + 1}"
-        return f"{saved}; go on with: {command}"
+        try:
+            held = f"is intact and holds {counted(run.saved_epochs, 'epoch')}"
+        except (KdlnetError, OSError):
+            held = "cannot be read"  # which --resume will say more of
+        return f"{shown(run.last)} {held}; go on with: {command}"
     return f"there is nothing to resume in {shown(folder)} yet"
 
 

@@ -6,6 +6,7 @@ key.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeGuard, TypeVar
 
@@ -104,7 +105,7 @@ def _parse_value(text: str, value: str) -> Any:
 
 def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     """Nested values where those of ``above`` win."""
-    result = dict(below)
+    result = deepcopy(below)
     for key, value in above.items():
         both = isinstance(value, dict) and isinstance(result.get(key), dict)
         result[key] = merged(result[key], value) if both else value

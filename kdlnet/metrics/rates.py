@@ -110,11 +110,14 @@ class Rate:
     def digits(self, limit: float | None = None) -> int:
         """Of the share and its ends as percentages: so many as tell them from ``limit``.
 
-        Without one, so many that what is not 0 does not look like it: the share, else its high end.
+        And so many that what is not 0 does not look like it, the share or else its high end, and a
+        share below 1 not like 1.
         """
-        if limit is None:
-            return digits_of(0.0, self.value or self.high)
-        return digits_of(limit, self.low, self.value or 0.0, self.high)
+        value = self.value or 0.0
+        told = [digits_of(0.0, value or self.high), digits_of(1.0, value)]
+        if limit is not None:
+            told.append(digits_of(limit, self.low, value, self.high))
+        return max(told)
 
     def shares(self, limit: float | None = None) -> tuple[str, str, str]:
         """Low end, share (0 without parts) and high end with :meth:`digits`: ``0.032``."""

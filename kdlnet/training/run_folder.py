@@ -84,8 +84,9 @@ class RunFolder:
 
     @property
     def saved_epochs(self) -> int:
-        """How many epochs ``last`` holds: resume goes on behind them. Raises WeightsError."""
-        return int(load_weights(self.last, start=True).training["state"]["epoch"])
+        """How many epochs ``last`` holds. Raises WeightsError where it cannot be read."""
+        state = load_weights(self.last, start=True).training.get("state", {})
+        return int(state.get("epoch", 0))
 
     def held(self) -> AbstractContextManager[None]:
         """Keeps other processes from writing here too: two resumes of one run would mix."""

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdlnet.errors import DataError
-from kdlnet.events import Listener, ignore
+from kdlnet.events import Listener, Message, ignore
 from kdlnet.inference.shards import (
     BOOK,
     SETTINGS,
@@ -53,7 +53,7 @@ def merge_shards(folder: Path, *, on_event: Listener = ignore) -> PredictResult:
     verdicts.csv. Pictures, label files and crops stay in the folders of the shards. Raises
     DataError where a shard is missing or not done, or was made from other images or weights.
     """
-    settings, parts = _shards(folder)
+    settings, parts = _shards(folder, on_event)
     shown = {key: value for key, value in settings.items() if key not in SHARD_KEYS}
     tally = Tally(None, on_event)
     with alone_in(folder):
@@ -67,7 +67,7 @@ def merge_shards(folder: Path, *, on_event: Listener = ignore) -> PredictResult:
     return tally.result(folder, settings["classes"] or settings["names"])
 
 
-def _shards(folder: Path) -> tuple[dict[str, Any], list[Path]]:
+def _shards(folder: Path, on_event: Listener) -> tuple[dict[str, Any], list[Path]]:
     """What all shards in ``folder`` have in common, and their folders by number."""
     found = {path: read_settings(path) for path in sorted(folder.glob("shard-*-of-*"))}
     told = {path: values for path, values in found.items() if values and "shards" in values}
@@ -78,6 +78,13 @@ def _shards(folder: Path) -> tuple[dict[str, Any], list[Path]]:
     settings = next(iter(told.values()))
     for path, values in told.items():
         require_same(values, settings, path)
+    if len(places := {str(values["source"]): path.name for path, values in told.items()}) > 1:
+        (one, first), (other, second), *_ = places.items()
+        text = (
+            f"{first} is of {one!r} and {second} of {other!r}: make sure that these hold the same "
+            "images, since lots that number alike cannot be told apart here"
+        )
+        on_event(Message(text, "warning"))
     titles = [Shard(n + 1, settings["shards"]).title for n in range(settings["shards"])]
     missing = [title for title in titles if folder / title not in told]
     if missing:

@@ -105,6 +105,9 @@ def test_a_rate_without_parts_is_not_known() -> None:
         (Rate(0, 357), 0.01, "0.0000 (0 of 357; 95 % interval 0.0000 to 0.0103)"),
         (Rate(1, 5000), None, "0.0002 (1 of 5000; 95 % interval 0.0000 to 0.0011)"),
         (Rate(0, 20000), None, "0.0000 (0 of 20000; 95 % interval 0.0000 to 0.0002)"),
+        (Rate(2, 20000), 0.001, "0.0001 (2 of 20000; 95 % interval 0.0000 to 0.0004)"),
+        (Rate(2999, 3000), 0.999, "0.9997 (2999 of 3000; 95 % interval 0.9981 to 1.0000)"),
+        (Rate(4999, 5000), None, "0.9998 (4999 of 5000; 95 % interval 0.9989 to 1.0000)"),
         (Rate(1, 4), 0.2, "0.250 (1 of 4; 95 % interval 0.006 to 0.806)"),
     ],
 )

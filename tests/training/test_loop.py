@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from torch import nn
 
-from kdlnet.config import TrainConfig, build_config, load_config
+from kdlnet.config import BEFORE, TrainConfig, build_config, load_config
 from kdlnet.errors import ConfigError, DataError, KdlnetError, WeightsError
 from kdlnet.events import Message
 from kdlnet.inference.weights import load_weights
@@ -258,6 +258,8 @@ def test_settings_that_a_run_does_not_know_are_as_before_there_were_these(
     write_yaml(finished.config, values)
     old = checkpoints.saved_config(saved, TrainConfig())
     assert (old.augment.blur, old.augment.noise) == (0, 0)
+    load_config(base=BEFORE, assignments=["augment.blur=0.7"])
+    assert BEFORE["augment"]["blur"] == 0
     assert (old.sampling.defects, old.sampling.rare, old.loss.mask_weight) == (0, 0, 0)
     values["augment"] = told
     between = checkpoints.saved_config(saved, TrainConfig())

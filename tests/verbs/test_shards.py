@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from kdlnet.errors import ConfigError, DataError, KdlnetError
+from kdlnet.events import Message
 from kdlnet.inference.prediction import Prediction
 from kdlnet.inference.tally import PredictResult
 from kdlnet.utils.lock import alone_in
@@ -66,6 +68,16 @@ def _names(folder: Path, pattern: str) -> list[str]:
     return sorted(
         Path(*path.parts[path.parts[0].startswith("shard-") :]).as_posix() for path in found
     )
+
+
+def test_shards_of_two_folders_are_told_when_they_are_merged(run: Run, file: Path) -> None:
+    shutil.copytree("parts", "other")
+    run("1/2")
+    predict_files(file, "other", out=Path("lot"), device="cpu", save=ALL, shard=Shard.read("2/2"))
+    heard: list[object] = []
+    merge_shards(Path("lot"), on_event=heard.append)
+    (line,) = [e.text for e in heard if isinstance(e, Message) and "number alike" in e.text]
+    assert line.startswith("shard-1-of-2 is of 'parts' and shard-2-of-2 of 'other': make sure")
 
 
 def test_shards_merge_to_what_one_run_gives(run: Run) -> None:

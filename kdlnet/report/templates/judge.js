@@ -110,9 +110,10 @@ function digitsOf(limit, ...shares) {
   while (digits < 6 && apart.some((share) => percent(share, digits) === percent(limit, digits))) digits++;
   return digits;
 }
-// Low end, share and high end with the digits that tell them from the limit.
+// Low end, share and high end with the digits that tell them from the limit, and the share from 0 and 1.
 function endsOf(found, limit) {
-  const shares = [found.low, found.value || 0, found.high], digits = limit === null ? digitsOf(0, found.value || found.high) : digitsOf(limit, ...shares);
+  const value = found.value || 0, shares = [found.low, value, found.high];
+  const digits = Math.max(digitsOf(0, value || found.high), digitsOf(1, value), limit === null ? 1 : digitsOf(limit, ...shares));
   return shares.map((share) => percent(share, digits));
 }
 const counted = (count, one, many = one + "s") =>
