@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -30,6 +30,7 @@ from .errors import LOST, TEAM, UsageProblem
 
 _GRACE = 15.0  # seconds for the others once one of them has failed
 _LOOK = 0.1
+_LAUNCHED = "TORCHELASTIC_RUN_ID"  # set by torchrun
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,10 @@ def in_team() -> bool:
 
 @contextlib.contextmanager
 def heard_once() -> Iterator[None]:
-    """Silences every process of a team but the first; one whose team is gone ends, too."""
-    if in_team():
-        threading.Thread(target=_end_with_team, daemon=True).start()
+    """Silences every process of a team but the first; one whose launcher is gone ends, too."""
+    gone = _team_is_gone if in_team() else _torchrun_is_gone if _LAUNCHED in os.environ else None
+    if gone is not None:
+        threading.Thread(target=_end_after, args=(gone,), daemon=True).start()
     if int(os.environ.get("RANK", "0")) == 0:
         yield
         return
@@ -97,9 +99,20 @@ def heard_once() -> Iterator[None]:
         yield
 
 
-def _end_with_team() -> None:
-    """The team writes nothing: its end is the end of standard input."""
+def _team_is_gone() -> None:
+    """Returns then: the team writes nothing, its end is the end of standard input."""
     os.read(0, 1)  # not sys.stdin: its lock would be held when the interpreter ends
+
+
+def _torchrun_is_gone() -> None:
+    """Returns then: a process whose parent has ended is given another one."""
+    launcher = os.getppid()
+    while os.getppid() == launcher:
+        time.sleep(_LOOK)
+
+
+def _end_after(gone: Callable[[], None]) -> None:
+    gone()
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(_GRACE)
     os._exit(LOST)

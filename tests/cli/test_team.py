@@ -128,6 +128,29 @@ def test_a_run_survives_what_happens_to_its_processes(tmp_path: Path) -> None:
     assert epochs == list(range(len(epochs)))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a process keeps its parent there")
+def test_a_process_ends_with_the_torchrun_that_started_it() -> None:
+    member = (
+        "import signal, sys, time\n"
+        "from kdlnet_cli.team import heard_once\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n"
+        "with heard_once():\n    print('at work', flush=True)\n    time.sleep(300)\n"
+    )
+    launcher = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {member!r}])"
+    with subprocess.Popen(
+        [sys.executable, "-c", launcher],
+        env={**os.environ, "TORCHELASTIC_RUN_ID": "none", "RANK": "0"},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as torchrun:
+        assert torchrun.stdout is not None
+        assert torchrun.stdout.readline() == "at work\n"
+        torchrun.kill()
+        killed = time.monotonic()
+        assert torchrun.stdout.read() == ""  # the pipe ends with the last process that holds it
+        assert time.monotonic() - killed < DEADLINE
+
+
 @pytest.mark.slow
 def test_a_mistake_is_told_once(tmp_path: Path) -> None:
     make_dataset(tmp_path / "data")
