@@ -236,8 +236,8 @@ def _show(console: Console, result: Calibration) -> None:
     for outcome, how in ((result.chosen, "chosen on"), (result.reported, "reported on")):
         if outcome is not None:
             console.say(f"{how} {outcome.split}, {counted(outcome.images, 'image')}", "bold")
-            if outcome is result.chosen and result.by_class:
-                console.say("they chose thresholds by class: their rates and intervals flatter")
+            if outcome is result.chosen and result.fitted:
+                console.say("they chose several thresholds: their rates and intervals flatter")
             _show_outcome(console, outcome)
     if result.reported is None:
         console.say("no other images were looked at: those that chose the thresholds flatter them")

@@ -8,7 +8,7 @@ threshold, so that a broken network passes no part.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Protocol
 
@@ -140,10 +140,10 @@ class VerdictRule:
         """Whether a part can be UNSURE."""
         return any(rule.lower < rule.score for rule in self.classes)
 
-    @property
-    def several(self) -> bool:
-        """Whether classes have thresholds of their own."""
-        return len({(rule.score, rule.lower) for rule in self.classes}) > 1
+    def several(self, labels: Iterable[int]) -> bool:
+        """Whether these classes have thresholds of their own."""
+        rules = map(self.of, labels)
+        return len({(rule.score, rule.lower) for rule in rules}) > 1
 
     def kept(self, scores: ArrayLike, labels: ArrayLike) -> NDArray[np.bool_]:
         """Which boxes are not passed over, (N,): they reach the lower score of their class."""

@@ -24,6 +24,7 @@ from kdlnet.metrics.rates import PartRates, Rate, VerdictReport, measure, tabula
 from kdlnet.metrics.requirement import Check, checks, require_possible
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.verdict import VerdictRule
+from kdlnet.report.pages.calibrated import classes_chosen
 
 __all__ = [
     "Calibration",
@@ -70,6 +71,7 @@ class Calibration:
     """The new rule, and what it does on the images that chose it and on others.
 
     ``reported`` is None where no second split was looked at. ``path`` is the copy of ``weights``.
+    ``classes`` have thresholds that the images chose, now or in a calibration of ``weights``.
     """
 
     weights: Path
@@ -82,12 +84,12 @@ class Calibration:
     preprocess: dict[str, Any]
     chosen: Outcome
     reported: Outcome | None
+    classes: tuple[str, ...]
 
     @property
-    def by_class(self) -> bool:
-        """Whether several thresholds were chosen: not where one class alone got a new one."""
-        one = not self.goal.whole and len(self.goal.by_class) == 1 and self.unsure is None
-        return self.rule.several and not one
+    def fitted(self) -> bool:
+        """Whether the images that chose have chosen several thresholds."""
+        return self.rule.several(map(self.names.index, self.classes))
 
     def facts(self) -> dict[str, Any]:
         """What the copy carries: builtins."""
@@ -99,6 +101,7 @@ class Calibration:
             "goal": asdict(self.goal),
             "unsure": None if self.unsure is None else asdict(self.unsure),
             "thresholds": self.rule.to_dict(self.names),
+            "classes": list(self.classes),
             "chosen_on": self.chosen.to_dict(),
             "reported_on": None if self.reported is None else self.reported.to_dict(),
         }
@@ -166,6 +169,7 @@ def calibrate(
         runtime.preprocess.to_dict(),
         found.outcome(rule, names, goal, unsure, chosen=True),
         None if seen is None else seen.outcome(rule, names, goal, unsure),
+        _classes(goal, unsure, names, classes_chosen(runtime.calibration, found.digest, names)),
     )
     thresholds = rule.to_dict(names)
     copy_network(file, path, thresholds=thresholds, calibration=result.facts())
@@ -216,6 +220,14 @@ class _Seen:
         held = checks(goal, unsure, verdicts, chosen=chosen)
         facts = self.split, len(self.results), self.learned, self.digest
         return Outcome(*facts, verdicts, held, cost)
+
+
+def _classes(
+    goal: Goal, unsure: Unsure | None, names: tuple[str, ...], before: Sequence[str]
+) -> tuple[str, ...]:
+    """Those whose thresholds are chosen for ``goal``, or were ``before`` and stay as they are."""
+    anew = names if goal.whole or unsure is not None else goal.by_class
+    return tuple(name for name in names if name in anew or name in before)
 
 
 def _tell_unsure(

@@ -96,16 +96,23 @@ def test_intervals_of_images_that_chose_several_thresholds_are_told_to_flatter(
 ) -> None:
     make_file(tmp_path / "best.pt")
     line = f"calibrate best.pt --data {parts} --quiet --overwrite"
-    flatter = "they chose thresholds by class: their rates and intervals flatter"
+    flatter = "they chose several thresholds: their rates and intervals flatter"
     assert flatter not in kdlnet(f"{line} --min-recall 0.5").out
     one = kdlnet(f"{line} --min-recall square=0.5")  # disc keeps 0.25, which nothing chose
     assert one.code == 0 and flatter not in one.out
+    line_val = f"val best-calibrated.pt --data {parts} --quiet --no-pictures"
+    said = "several thresholds were chosen on these very parts: rates and intervals"
+    assert said not in kdlnet(f"{line_val} --out one").err
+    then = f"calibrate best-calibrated.pt --data {parts} --quiet --overwrite --out then.pt"
+    assert flatter not in kdlnet(f"{then} --max-overkill square=0.1").out  # the one once more
+    assert kdlnet(f"{then} --max-overkill disc=0.3").out.count(flatter) == 1
+    later = kdlnet(f"val then.pt --data {parts} --quiet --no-pictures --out then")
+    assert later.code == 0 and said in later.err
     asked = kdlnet(f"{line} --min-recall square=0.5 --unsure share=0.5")  # a lower one for each
     assert asked.out.count(flatter) == 1
     run = kdlnet(f"{line} --max-overkill square=0.1,disc=0.3")
     assert run.out.count(flatter) == 1 and flatter not in run.out.split("reported on test")[1]
-    val = kdlnet(f"val best-calibrated.pt --data {parts} --quiet --no-pictures --out v")
-    assert "several thresholds were chosen on these very parts: rates and intervals" in val.err
+    assert said in kdlnet(f"{line_val} --out v").err
 
 
 @pytest.mark.parametrize(

@@ -36,9 +36,17 @@ def chosen_on(calibration: Mapping[str, Any]) -> tuple[str, str] | None:
     return (data, split) if isinstance(data, str) and isinstance(split, str) else None
 
 
-def chose(calibration: Mapping[str, Any], digest: str) -> bool:
-    """Whether the images of ``digest`` chose the thresholds, wherever these lie."""
-    return bool(digest) and _part(calibration, "chosen_on").get("digest") == digest
+def classes_chosen(
+    calibration: Mapping[str, Any], digest: str, names: Sequence[str]
+) -> tuple[str, ...]:
+    """The classes of ``names`` whose thresholds the images of ``digest`` chose, wherever they lie.
+
+    They are all where the record names none.
+    """
+    if not digest or _part(calibration, "chosen_on").get("digest") != digest:
+        return ()
+    classes = calibration.get("classes")
+    return tuple(name for name in names if not isinstance(classes, list) or name in classes)
 
 
 def words_of(calibrations: Sequence[Mapping[str, Any]]) -> str:

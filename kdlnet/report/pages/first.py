@@ -63,7 +63,7 @@ def _cautions(subject: Subject) -> list[str]:
             "These parts helped to choose the model, so that new parts may do worse. The test set "
             "gives the fairer answer."
         )
-    if subject.choices:
+    if subject.chosen:
         lines.append(
             "The setting was chosen on these very parts and does better on them than on new ones: "
             "measure on a set that had no say."

@@ -11,7 +11,7 @@ from kdlnet.metrics.evaluation import EvalResult
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.report.pages.answer import Limits
-from kdlnet.report.pages.calibrated import chose
+from kdlnet.report.pages.calibrated import classes_chosen
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,16 @@ class Subject:
         return [score for rule in self.rule.classes for score in (rule.score, rule.lower)]
 
     @property
-    def choices(self) -> int:
-        """How many files have thresholds that the very parts chose that they judged."""
-        return sum(map(chose, self.calibrations, self.digests))
+    def chosen(self) -> list[list[int]]:
+        """Labels whose thresholds the very parts chose that are judged, of each file with any."""
+        pairs = zip(self.calibrations, self.digests, strict=False)
+        found = (classes_chosen(one, digest, self.names) for one, digest in pairs)
+        return [[self.names.index(name) for name in classes] for classes in found if classes]
 
     @property
     def fitted(self) -> bool:
         """Whether these parts chose several thresholds."""
-        return self.choices > 1 or (self.choices == 1 and self.rule.several)
+        return len(self.chosen) > 1 or any(map(self.rule.several, self.chosen))
 
     @property
     def sized(self) -> bool:

@@ -184,7 +184,7 @@ def _data(subject: Subject) -> Context:
     return {
         "names": [visible(name) for name in subject.names],
         "rule": {"ng": [rule.score for rule in rules], "ask": [rule.lower for rule in rules]},
-        "choices": subject.choices,
+        "chosen": subject.chosen,
         "limits": {"escape": subject.limits.escape, "overkill": subject.limits.overkill},
         "intervals": interval_tables(sizes),
         "images": _names(subject.images),

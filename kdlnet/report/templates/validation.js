@@ -146,7 +146,8 @@ function state() {
   const found = verdicts(ng, ask), counts = countBoxes(ng);
   const total = { found: 0, missed: 0, extra: 0 };
   counts.forEach((row) => Object.keys(total).forEach((name) => { total[name] += row[name]; }));
-  const fitted = set.choices > 1 || (set.choices === 1 && !(sameAll(ng) && sameAll(ask)));
+  const same = (values) => set.chosen.every((labels) => sameAll(labels.map((label) => values[label])));
+  const fitted = set.chosen.length > 1 || !(same(ng) && same(ask));
   return { found, counts, total, fitted, upper: Float32Array.from(ng), rates: ratesOf(found) };
 }
 

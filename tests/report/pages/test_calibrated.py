@@ -9,7 +9,7 @@ from kdlnet.report.pages.answer import Limits
 from kdlnet.report.pages.calibrated import chosen_on, common_limits, limits_of, words_of
 from kdlnet.report.pages.validation import validation_page
 
-from .made import made_images, made_subject
+from .made import NAMES, made_images, made_subject
 
 
 @pytest.mark.parametrize(
@@ -47,18 +47,23 @@ def test_where_it_was_chosen(tmp_path):
     assert "no say" not in other
 
 
+_OWN = VerdictRule((ClassRule(0.5), ClassRule(0.6), ClassRule(0.7)))
+
+
 @pytest.mark.parametrize(
-    ("rule", "digest", "answer"),
+    ("rule", "digest", "classes", "answer"),
     [
-        (VerdictRule((ClassRule(0.5), ClassRule(0.6), ClassRule(0.7))), "3f", "Not proven"),
-        (VerdictRule((ClassRule(0.5), ClassRule(0.6), ClassRule(0.7))), "4a", "Yes"),
-        (VerdictRule((ClassRule(0.5, min_area=1), ClassRule(0.5), ClassRule(0.5))), "3f", "Yes"),
+        (_OWN, "3f", {}, "Not proven"),
+        (_OWN, "4a", {}, "Yes"),
+        (VerdictRule((ClassRule(0.5, min_area=1), *[ClassRule(0.5)] * 2)), "3f", {}, "Yes"),
+        (_OWN, "3f", {"classes": [NAMES[0]]}, "Yes"),
+        (_OWN, "3f", {"classes": list(NAMES[:2])}, "Not proven"),
     ],
-    ids=["the same parts", "other parts", "one threshold"],
+    ids=["the same parts", "other parts", "one threshold", "one class", "two classes"],
 )
-def test_parts_that_chose_several_thresholds_prove_nothing(tmp_path, rule, digest, answer):
+def test_parts_that_chose_several_thresholds_prove_nothing(tmp_path, rule, digest, classes, answer):
     """As the check of ``calibrate`` says; limits of 100 % are met by any interval."""
-    record = {"data": "made <i>", "chosen_on": {"split": "test", "digest": "3f"}}
+    record = {"data": "made <i>", "chosen_on": {"split": "test", "digest": "3f"}, **classes}
     more = {"calibrations": [record], "digests": [digest], "limits": Limits(1.0, 1.0)}
     page = validation_page(made_subject(made_images(tmp_path, 9), rule=rule, **more))
     assert f'id="answer">{answer}<' in page
@@ -77,7 +82,9 @@ def test_folds_that_each_chose_on_their_own_part(tmp_path):
     mean = "It is the mean of the folds’ thresholds, which were chosen on "
     assert f"{mean}fold-1, val and fold-2, val." in page and "no say" in page
     assert words_of([records[0], {}]) == f"{mean}fold-1, val and parts that are not named."
-    assert 'id="answer">Not proven<' in page and '"choices":2' in page.replace(" ", "")
+    assert 'id="answer">Not proven<' in page and '"chosen":[[0,1,2],[0,1,2]]' in page.replace(
+        " ", ""
+    )
     crossed = validation_page(made_subject(images, digests=["2", "1"], **more))
     assert 'id="answer">Yes<' in crossed and "no say" not in crossed
 
