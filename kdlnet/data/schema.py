@@ -192,7 +192,22 @@ def read_yaml(file: Path) -> dict[str, Any]:
 
 
 class _SpelledNames(yaml.SafeLoader):
-    """Under the key ``names`` nothing is a number, a date or a truth value."""
+    """Under the key ``names`` nothing is a number, a date or a truth value; no key is there twice.
+
+    Of a key that is, YAML's own loader takes the last: the first folder or class would be lost.
+    """
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if (key.tag, key.value) in seen:
+                twice = f"key {key.value!r} is there twice, keep one"
+                raise yaml.MarkedYAMLError(problem=twice, problem_mark=key.start_mark)
+            seen.add((key.tag, key.value))
+        return node
 
     def get_single_node(self) -> yaml.Node | None:
         root = super().get_single_node()

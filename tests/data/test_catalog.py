@@ -81,6 +81,8 @@ def test_names_as_map_extra_keys_and_channels(dataset):
         ("names: [x]\n", "no split"),
         ("- a\n", "must hold keys"),
         ("train: [\n", "not YAML"),
+        ("train: a\nnames: [x]\ntrain: b\n", "key 'train' is there twice.* in line 3, column 1"),
+        ("train: a\nnames: {0: x, 1: y, 1: z}\n", "key '1' is there twice.* in line 2"),
         ("train: a\n\tval: b\n", "not YAML.* found character.* in line 2, column 1"),
         ("", "must hold keys"),
     ],
@@ -90,6 +92,15 @@ def test_faulty_file_names_the_key_in_one_line(tmp_path, text, words):
     with pytest.raises(DataError, match=words) as caught:
         find_dataset(str(file))
     assert "data.yaml" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_merged_keys_may_be_given_anew(tmp_path):
+    text = "common: &common {names: [x], val: v}\n" + "".join(
+        f"{name}:\n  <<: *common\n  names: [{name}]\n  train: t\n" for name in "ab"
+    )
+    catalog = write(tmp_path / "sets.yaml", text)
+    assert find_dataset("b", catalog=catalog).names == ("b",)
+    assert find_dataset("b", catalog=catalog).splits == {"train": ("t",), "val": ("v",)}
 
 
 @pytest.mark.parametrize("layout", ["[{}]", "{{0: {}}}", "\n- {}"])
