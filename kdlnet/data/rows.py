@@ -60,7 +60,7 @@ class Row:
 def parse_row(columns: Sequence[str], num_classes: int, form: RowForm) -> Row:
     """What the columns of a row say. Raises Fault."""
     count = len(columns)
-    if any("," in column for column in columns):
+    if any(sign in column for column in columns for sign in ",;"):
         raise Fault("number")  # one column of five numbers, or decimal commas
     is_box = count == BOX_COLUMNS
     if form.keypoints is not None:

@@ -243,7 +243,7 @@ def _validate(kind: type[_Model], values: dict[str, Any], where: str) -> _Model:
 
 def _from_map(names: dict[Any, Any]) -> list[Any]:
     try:
-        by_index = {int(index): name for index, name in names.items()}
+        by_index = {int(str(index)): name for index, name in names.items()}
     except (TypeError, ValueError):
         raise ValueError("the map's keys must be the numbers 0, 1, ...") from None
     if sorted(by_index) != list(range(len(names))):

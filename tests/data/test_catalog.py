@@ -69,6 +69,7 @@ def test_names_as_map_extra_keys_and_channels(dataset):
         ("train: a\nnames: [x, x]\n", "'x' appears twice"),
         ("train: a\nnames: [x, ' ']\n", "class 1 has no name"),
         ("train: a\nnames: {0: x, 2: y}\n", "0 to 1 without gaps"),
+        ("train: a\nnames: {0.2: x, 1.7: y}\n", "must be the numbers 0, 1"),
         ("train: a\nnames: {a: x}\n", "numbers"),
         ("train: a\nnames: [x, ]\nkpt_shape: [3, 4]\n", "key kpt_shape.*2 or 3"),
         ("train: a\nnames:\n- x\n-\n", "quotes"),

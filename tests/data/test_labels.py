@@ -65,6 +65,7 @@ def test_polygon_row_gives_its_box():
         ("0 0.5 0.5 0.2 0.2 0.83 1", "track id"),
         ("0,0.5,0.5,0.2,0.2", "number"),
         ("0 0,5 0,5 0,2 0,2", "number"),
+        ("0;0.5;0.5;0.2;0.2", "number"),
         ("0 0.5 0.5 0 0.2", "degenerate"),
         ("0 0.5 0.5 -0.1 0.2", "degenerate"),
         ("0 0.1 0.1 0.2 0.1 0.3 0.1", "degenerate"),  # a flat polygon

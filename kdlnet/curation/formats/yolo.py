@@ -45,7 +45,7 @@ def import_yolo(source: Path, options: ImportOptions) -> ImportResult:
 
     ``source`` is the file or its folder, where it may have another name if it is the only YAML.
     Without one, of all images below ``source``, with the classes of ``classes.txt`` or
-    ``obj.names`` and the split that a folder is named after. Polygons (rows of a class and three
+    ``obj.names``, there or beside the labels, and the split that a folder is named after. Polygons (rows of a class and three
     or more points, also oriented boxes of four) become their box.
 
     Raises DataError when an image is in two splits, or nothing names the classes.
@@ -122,16 +122,38 @@ def _described(yaml: Path) -> _Set:
 
 
 def _bare(source: Path) -> _Set:
-    names = read_class_file(source)
     images = {image: _split(source, image) for image in images_below(source)}
-    if not names:
+    names = _class_names(source, images)
+    if not any(label_path(image).is_file() for image in images):
+        lost = find_unread([*images], images, LabelReader(images, len(names))).elsewhere
+        where = [
+            f"; {str(file)!r} is no {str(label_path(image))!r}" for image, file in lost.items()
+        ]
+        raise DataError(
+            f"no image below {str(source)!r} has a label file: none would have a box"
+            + "".join(where[:1])
+        )
+    return _Set(names, images)
+
+
+def _class_names(source: Path, images: _Images) -> tuple[str, ...]:
+    """Those of ``source``, else of the folders of its label files, where LabelImg leaves them."""
+    if names := read_class_file(source):
+        return names
+    folders = sorted({label_path(image).parent for image in images})
+    found = {names: folder for folder in folders if (names := read_class_file(folder))}
+    if len(found) > 1:
+        one, other, *_ = map(str, found.values())
+        raise DataError(
+            f"the class names in {one!r} and {other!r} differ: write those of all label files, in "
+            f"the order of their numbers, into {str(source / 'classes.txt')!r}"
+        )
+    if not found:
         raise DataError(
             f"folder {str(source)!r} holds no data.yaml and no classes.txt: name the folder of a "
             "YOLO set, or write its class names into classes.txt, one a line"
         )
-    if not any(label_path(image).is_file() for image in images):
-        raise DataError(f"no image below {str(source)!r} has a label file: none would have a box")
-    return _Set(names, images)
+    return next(iter(found))
 
 
 def _split(source: Path, image: Path) -> str | None:

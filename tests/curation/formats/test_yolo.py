@@ -100,3 +100,23 @@ def test_faulty_folders_are_errors(bare):
         file.unlink()
     with pytest.raises(DataError, match="label file"):
         read(bare)
+
+
+def test_labels_in_a_folder_of_another_name_are_named(bare):
+    (bare / "train/labels").rename(bare / "train/Labels")
+    for file in (bare / "valid/labels").glob("*.txt"):
+        file.unlink()
+    with pytest.raises(DataError, match=r"; '.*Labels/.*\.txt' is no '.*labels/.*\.txt'$"):
+        read(bare)
+
+
+def test_class_names_beside_the_labels(bare):
+    """Where LabelImg leaves them."""
+    names = (bare / "classes.txt").read_bytes()
+    (bare / "classes.txt").unlink()
+    for split in ("train", "valid"):
+        (bare / split / "labels/classes.txt").write_bytes(names)
+    assert read(bare)[1].names == ("dent", "long scratch")
+    (bare / "valid/labels/classes.txt").write_text("long scratch\ndent\n")
+    with pytest.raises(DataError, match=r"class names in '.*' and '.*' differ: write those"):
+        read(bare)
