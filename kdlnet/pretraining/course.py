@@ -18,7 +18,7 @@ from kdlnet.models.zoo import model_strides
 from kdlnet.pretraining.kept import KeptImages
 from kdlnet.pretraining.lessons import bytes_a_view, lesson_shapes
 from kdlnet.pretraining.settings import PretrainConfig
-from kdlnet.pretraining.teachers import FeatureTeacher, find_teacher
+from kdlnet.pretraining.teachers import FILES, FeatureTeacher, find_teacher
 from kdlnet.pretraining.views import Cut, Views
 from kdlnet.utils.device import find_device, prepare
 from kdlnet.utils.ranks import from_writer
@@ -163,8 +163,14 @@ def _absolute(config: PretrainConfig) -> PretrainConfig:
     places = [str(Path(source).absolute()) for source in config.images]
     data = [str(Path(name).absolute()) if Path(name).exists() else name for name in config.data]
     root = None if config.data_root is None else str(Path(config.data_root).absolute())
+    teacher = Path(config.teacher)
     return config.model_copy(
-        update={"images": tuple(places), "data": tuple(data), "data_root": root}
+        update={
+            "images": tuple(places),
+            "data": tuple(data),
+            "data_root": root,
+            "teacher": str(teacher.absolute()) if teacher.suffix in FILES else config.teacher,
+        }
     )
 
 

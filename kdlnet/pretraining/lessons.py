@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kdlnet.errors import DataError
+from kdlnet.errors import DataError, WeightsError
 from kdlnet.pretraining.teachers import STRIDES, FeatureTeacher, Lesson
 from kdlnet.pretraining.views import Views
 from kdlnet.utils.files import reserve, told, write_json
@@ -61,7 +61,8 @@ class Lessons:
         return float(self._kept()["seconds"])
 
     def ask(self, teacher: FeatureTeacher, device: torch.device, on_progress: Progress) -> None:
-        """Fills the files from ``done`` on."""
+        """Fills the files from ``done`` on. Raises WeightsError for another teacher than so far."""
+        self._require(teacher)
         total, spent, began = len(self.views), self.seconds, time.perf_counter()
         together = _ASKED_TOGETHER_ON_A_GPU if device.type == "cuda" else _ASKED_TOGETHER
         for number, start in enumerate(range(self.done, total, together), start=1):
@@ -72,15 +73,27 @@ class Lessons:
             for file, answer in zip(self._answers, (*lesson.maps, lesson.vector), strict=True):
                 file[rows] = answer.cpu().numpy().astype(np.float16)
             if number % _SAVED_EVERY == 0 or rows.stop == total:
-                self.keep(rows.stop, spent + time.perf_counter() - began)
+                self.keep(rows.stop, spent + time.perf_counter() - began, teacher.digest)
             on_progress(rows.stop, total)
 
-    def keep(self, done: int, seconds: float) -> None:
-        """Makes the first ``done`` views last: an interrupted filling goes on behind them."""
+    def keep(self, done: int, seconds: float, digest: str) -> None:
+        """Makes the first ``done`` views last: an interrupted filling goes on behind them.
+
+        ``digest`` is that of the teacher who answered.
+        """
         for file in (self._views, *self._answers):
             file.flush()
         kept = {"views": done, "seconds": seconds, "unreadable": self.views.unreadable}
-        write_json(self.folder / "done.json", kept)
+        write_json(self.folder / "done.json", kept | {"teacher": digest})
+
+    def _require(self, teacher: FeatureTeacher) -> None:
+        """That the teacher is the one of before; runs of old versions do not know which it was."""
+        asked = self._kept().get("teacher", teacher.digest)
+        if self.done < len(self.views) and asked != teacher.digest:
+            raise WeightsError(
+                f"teacher {teacher.name!r} is another file than the one that answered for the "
+                f"first {self.done} views: bring that back to where it was, or start a new run"
+            )
 
     def _kept(self) -> dict[str, Any]:
         file = self.folder / "done.json"

@@ -24,8 +24,13 @@ from kdlnet.errors import ConfigError, KdlnetError, WeightsError, unknown
 from kdlnet.inference.released import released_or_file
 from kdlnet.inference.weights import load_weights
 from kdlnet.models.fuse import fuse_model
+from kdlnet.utils.files import sha256_of
+from kdlnet.utils.paths import shown
 
 STRIDES = (8, 16, 32)
+FILES = {".onnx", ".pt", ".safetensors"}
+"""How the names of teachers end that are files."""
+
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _PROBE = 128  # pixels; the maps of a classifier are told by their size on such an image
 
@@ -42,7 +47,7 @@ class FeatureTeacher:
     """A forward function behind its own normalization; never trained, never in a module tree.
 
     ``forward`` gives the three maps, and a vector (B, C) as a fourth where the network has one;
-    where not, it is the mean of the coarsest map.
+    where not, it is the mean of the coarsest map. ``digest`` is the SHA-256 of the file that it is.
     """
 
     def __init__(
@@ -51,8 +56,10 @@ class FeatureTeacher:
         forward: Callable[[Tensor], Sequence[Tensor]],
         mean: Sequence[float] = (0.0, 0.0, 0.0),
         deviation: Sequence[float] = (1.0, 1.0, 1.0),
+        digest: str = "",
     ) -> None:
         self.name = name
+        self.digest = digest
         self.forward = forward
         self._mean = torch.tensor(mean).view(1, 3, 1, 1)
         self._deviation = torch.tensor(deviation).view(1, 3, 1, 1)
@@ -81,7 +88,7 @@ def find_teacher(name: str, device: torch.device) -> FeatureTeacher:
     file = released_or_file(Path(name))
     if file.suffix == ".onnx":
         return _onnx(file)
-    if file.suffix in {".pt", ".safetensors"}:
+    if file.suffix in FILES:
         return _kdlnet(file, device)
     classifiers = torchvision.models.list_models(module=torchvision.models)
     if name in classifiers:
@@ -190,7 +197,7 @@ def _kdlnet(file: Path, device: torch.device) -> FeatureTeacher:
         maps: list[Tensor] = backbone(seen)[-len(STRIDES) :]
         return maps
 
-    return FeatureTeacher(str(file), forward)
+    return FeatureTeacher(shown(file), forward, digest=sha256_of(file))
 
 
 def _onnx(file: Path) -> FeatureTeacher:
@@ -210,7 +217,7 @@ def _onnx(file: Path) -> FeatureTeacher:
         answers = [torch.from_numpy(x) for x in session.run(None, {entry: images.cpu().numpy()})]
         return [x.to(images.device) for x in _by_stride(answers, images.shape[2], file)]
 
-    return FeatureTeacher(str(file), forward, *_IMAGENET)
+    return FeatureTeacher(shown(file), forward, *_IMAGENET, sha256_of(file))
 
 
 def _by_stride(answers: Sequence[Tensor], height: int, file: Path) -> list[Tensor]:

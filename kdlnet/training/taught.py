@@ -21,6 +21,8 @@ from kdlnet.training.steps import DistillStep
 from kdlnet.training.teacher import Ensemble, Member, load_teachers
 from kdlnet.utils.files import sha256_of
 
+_BEGIN_ANEW = "start a new run with --teacher and, from what this one has learned, --init"
+
 
 def taught_run(
     config: TrainConfig,
@@ -69,7 +71,7 @@ def resumed_taught_run(
         raise ConfigError(f"{str(resume)!r} is no distillation: use kdlnet train --resume")
     teachers = teachers or named_teachers(config)
     folder = RunFolder.around(file)
-    _require(teachers, folder)
+    require_teachers(teachers, folder.taught_by(), _BEGIN_ANEW)
     parts = prepare_run(config, saved, None, on_event)
     teacher = _teacher(parts, teachers, on_event)
     result = run_training(parts, _step(parts, teacher), folder, saved, on_event)
@@ -78,13 +80,15 @@ def resumed_taught_run(
     return result
 
 
-def _require(teachers: Sequence[Path], folder: RunFolder) -> None:
+def require_teachers(
+    teachers: Sequence[Path], rows: Sequence[Mapping[str, Any]], instead: str
+) -> None:
     """Raises WeightsError for one that is gone, or not the file that the run has learned from.
 
-    That is before the images are read, which may take long. Runs of before do not know the files.
+    That is before the images are read, which may take long. ``rows`` is what the run knows of each,
+    ``instead`` what may be done without it. Runs of before do not know the files.
     """
-    rows = [*folder.taught_by(), *({} for _ in teachers)]
-    for teacher, row in zip(teachers, rows, strict=False):
+    for teacher, row in zip(teachers, [*rows, *({} for _ in teachers)], strict=False):
         file = released_or_file(teacher)
         if not file.exists():
             fault = "does not exist"
@@ -94,7 +98,7 @@ def _require(teachers: Sequence[Path], folder: RunFolder) -> None:
             continue
         raise WeightsError(
             f"teacher {str(teacher)!r} of this run {fault}: bring it back to where it was, or "
-            "start a new run with --teacher and, from what this one has learned, --init"
+            f"{instead}"
         )
 
 

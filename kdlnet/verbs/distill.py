@@ -19,7 +19,12 @@ from kdlnet.training.run import TrainResult
 from kdlnet.training.run_folder import RunFolder
 from kdlnet.training.series import Series, begin_series, check_series, resumed_series, run_series
 from kdlnet.training.suited import suited
-from kdlnet.training.taught import named_teachers, resumed_taught_run, taught_run
+from kdlnet.training.taught import (
+    named_teachers,
+    require_teachers,
+    resumed_taught_run,
+    taught_run,
+)
 from kdlnet.utils.device import find_device
 from kdlnet.utils.ranks import is_writer, together
 
@@ -95,6 +100,8 @@ def distill(
                         f"{str(final)!r} has no teacher: use kdlnet train --final, or name a "
                         "teacher with --teacher"
                     )
+                if not teachers:
+                    _require_same(named_teachers(config), final)
             series = Series(
                 teachers=tuple(teachers),
                 teacher_model=teacher_model,
@@ -109,6 +116,13 @@ def distill(
         place, arms = arms_of(run, settings)
         write_gain_page(place, settings, arms)
         return result
+
+
+def _require_same(teachers: Sequence[Path], final: Path) -> None:
+    """Raises WeightsError for a teacher of the run ``final`` that is gone, or another by now."""
+    known = {row["weights"]: row for row in RunFolder.around(final).taught_by()}
+    rows = [known.get(str(teacher), {}) for teacher in teachers]
+    require_teachers(teachers, rows, "name one with --teacher")
 
 
 def _resumed(config: TrainConfig, resume: Path, on_event: Listener) -> TrainResult:

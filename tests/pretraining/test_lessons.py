@@ -55,7 +55,7 @@ def test_an_interrupted_filling_goes_on(tmp_path: Path, views: Views) -> None:
 
     def stop(done: int, total: int) -> None:
         if done >= 32:
-            lessons.keep(done, 5.0)
+            lessons.keep(done, 5.0, teacher.digest)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -264,6 +264,22 @@ def test_under_a_teacher(trained: Trained, dataset: Path, tmp_path: Path) -> Non
         distill(config, final=trained.before.folder, out=tmp_path / "c")
 
 
+def test_a_teacher_that_is_another_by_now_repeats_nothing(trained: Trained, tmp_path: Path) -> None:
+    teacher = tmp_path / "teacher.pt"
+    shutil.copy(trained.before.best, teacher)
+    config = load_config(RunFolder(trained.before.folder).config, {"epochs": 1})
+    run = distill(config, teachers=[teacher], out=tmp_path / "a").folder
+    shutil.copy(trained.init, teacher)
+    with pytest.raises(WeightsError, match=r"another file than the one .* one with --teacher"):
+        distill(_settings(run), final=run, out=tmp_path / "b")
+    teacher.unlink()
+    with pytest.raises(WeightsError, match=r"does not exist: bring it back .* one with --teacher"):
+        distill(_settings(run), final=run, out=tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+    named = distill(_settings(run), final=run, teachers=[trained.init], out=tmp_path / "b")
+    assert load_weights(named.best).metrics["epoch"] == 0
+
+
 def test_a_series_measures_and_so_cannot(trained: Trained, tmp_path: Path) -> None:
     config = _settings(trained.final.folder)
     with pytest.raises(ConfigError, match="train the teacher first"):

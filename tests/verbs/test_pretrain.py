@@ -12,11 +12,12 @@ from kdlnet.events import EpochDone, Message, RunStarted
 from kdlnet.inference import transfer as module
 from kdlnet.inference.released import find_start
 from kdlnet.inference.transfer import transfer
-from kdlnet.inference.weights import load_weights
+from kdlnet.inference.weights import Weights, load_weights, save_weights
 from kdlnet.models.zoo import ModelArguments, build_model
-from kdlnet.pretraining import course
+from kdlnet.pretraining import course, lessons
 from kdlnet.pretraining.settings import PretrainConfig
 from kdlnet.pretraining.teachers import FeatureTeacher
+from kdlnet.types import Preprocess
 from kdlnet.utils.lock import alone_in
 from kdlnet.utils.manifest import strangers
 from kdlnet.verbs.pretrain import pretrain
@@ -199,7 +200,9 @@ def test_unreadable_images_teach_nothing(images: Path) -> None:
     assert result.metrics["explained"] is not None
 
 
-def _cut(images: Path, out: Path, event: str = "EpochDone", number: int = 0) -> None:
+def _cut(
+    images: Path, out: Path, event: str = "EpochDone", number: int = 0, **values: object
+) -> None:
     """A run of three epochs that is stopped at the event ``number`` of that kind."""
     seen: list[object] = []
 
@@ -210,7 +213,7 @@ def _cut(images: Path, out: Path, event: str = "EpochDone", number: int = 0) -> 
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        pretrain(settings(images, epochs=3), out=out, on_event=stop)
+        pretrain(settings(images, epochs=3, **values), out=out, on_event=stop)
 
 
 def _add(images: Path, name: str = "new.png") -> None:
@@ -264,6 +267,29 @@ def test_images_that_the_teacher_has_not_seen_must_be_what_they_were(
     last.write_bytes(held[0])
     os.utime(last, ns=(held[1].st_atime_ns, held[1].st_mtime_ns))
     assert pretrain(settings(images), resume=out).reason == "epochs"
+
+
+def test_a_teacher_in_a_file_must_be_what_it_was_wherever_the_run_goes_on(
+    images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lessons, "_SAVED_EVERY", 1)
+    teacher, out = images.parent / "teacher.pt", images.parent / "cut"
+    _detector(teacher, seed=0)
+    _cut(images, out, "Progress", teacher="teacher.pt")  # 16 of 24 views
+    held = teacher.read_bytes()
+    _detector(teacher, seed=1)
+    (images.parent / "elsewhere").mkdir()
+    monkeypatch.chdir(images.parent / "elsewhere")
+    with pytest.raises(WeightsError, match=r"teacher\.pt' is another file .* the first 16 views"):
+        pretrain(settings(images), resume=out)
+    teacher.write_bytes(held)
+    assert pretrain(settings(images), resume=out).reason == "epochs"
+
+
+def _detector(file: Path, seed: int) -> None:
+    arguments = ModelArguments(1)
+    detector = build_model("lightnet-n", arguments, seed).eval()
+    save_weights(file, Weights(detector, "lightnet-n", arguments, ("pit",), Preprocess((64, 64))))
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"window": [0, 1], "images": [["a.png"]]}'])
