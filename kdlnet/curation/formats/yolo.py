@@ -45,8 +45,8 @@ def import_yolo(source: Path, options: ImportOptions) -> ImportResult:
 
     ``source`` is the file or its folder, where it may have another name if it is the only YAML.
     Without one, of all images below ``source``, with the classes of ``classes.txt`` or
-    ``obj.names``, there or beside the labels, and the split that a folder is named after. Polygons (rows of a class and three
-    or more points, also oriented boxes of four) become their box.
+    ``obj.names``, there or beside the labels, and the split that a folder is named after. Polygons
+    (rows of a class and three or more points, also oriented boxes of four) become their box.
 
     Raises DataError when an image is in two splits, or nothing names the classes.
     """
@@ -126,12 +126,10 @@ def _bare(source: Path) -> _Set:
     names = _class_names(source, images)
     if not any(label_path(image).is_file() for image in images):
         lost = find_unread([*images], images, LabelReader(images, len(names))).elsewhere
-        where = [
-            f"; {str(file)!r} is no {str(label_path(image))!r}" for image, file in lost.items()
-        ]
+        said = (f"; {str(file)!r} is no {str(label_path(image))!r}" for image, file in lost.items())
         raise DataError(
             f"no image below {str(source)!r} has a label file: none would have a box"
-            + "".join(where[:1])
+            f"{next(said, '')}"
         )
     return _Set(names, images)
 
