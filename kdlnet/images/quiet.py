@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import cv2
 
+_set_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel  # from 4.13 on
 _lock = threading.Lock()
 _inside, _before = 0, 0  # threads that are in, and the level that the first one found
 
@@ -18,7 +19,7 @@ def quiet() -> Iterator[None]:
     global _inside, _before
     with _lock:
         if not _inside:
-            _before = cv2.utils.logging.setLogLevel(0)
+            _before = _set_level(0)
         _inside += 1
     try:
         yield
@@ -26,4 +27,4 @@ def quiet() -> Iterator[None]:
         with _lock:
             _inside -= 1
             if not _inside:
-                cv2.utils.logging.setLogLevel(_before)
+                _set_level(_before)
