@@ -253,6 +253,10 @@ TrainOverlap = Annotated[
 Batch = Annotated[
     int | None, option("--batch", metavar="N", callback=at_least_one, help="Images a step [16].")
 ]
+TrainBatch = Annotated[
+    int | None,
+    option("--batch", metavar="N", callback=at_least_one, help="Images a step [suits data]."),
+]
 Seed = Annotated[
     int | None,
     option("--seed", metavar="N", callback=not_negative, help="Seed of all randomness [0]."),

@@ -11,7 +11,6 @@ from ..console import Console, duration
 from ..errors import UsageProblem
 from ..options import (
     Assignments,
-    Batch,
     Cache,
     ConfigFile,
     DataNames,
@@ -28,6 +27,7 @@ from ..options import (
     Resume,
     Seed,
     Strict,
+    TrainBatch,
     TrainOverlap,
     TrainSize,
     TrainTile,
@@ -147,7 +147,7 @@ def distill(
     image_size: TrainSize = None,
     tile: TrainTile = None,
     overlap: TrainOverlap = None,
-    batch: Batch = None,
+    batch: TrainBatch = None,
     seed: Seed = None,
     device: Device = None,
     devices: Devices = None,

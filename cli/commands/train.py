@@ -7,7 +7,6 @@ import typer
 from ..console import Console
 from ..options import (
     Assignments,
-    Batch,
     Cache,
     ConfigFile,
     DataNames,
@@ -26,6 +25,7 @@ from ..options import (
     Seed,
     Strict,
     Time,
+    TrainBatch,
     TrainOverlap,
     TrainSize,
     TrainTile,
@@ -51,7 +51,7 @@ def train(
     image_size: TrainSize = None,
     tile: TrainTile = None,
     overlap: TrainOverlap = None,
-    batch: Batch = None,
+    batch: TrainBatch = None,
     seed: Seed = None,
     device: Device = None,
     devices: Devices = None,

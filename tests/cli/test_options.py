@@ -164,3 +164,13 @@ def test_the_help_tells_the_default_score() -> None:
     """It may not import the library to say so."""
     page = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
     assert f"[the weights' own, else {DEFAULT_SCORE}]" in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("verb", ["train", "distill"])
+def test_the_help_promises_no_number_for_what_suits_the_dataset(verb: str) -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
+    text = page.read_text(encoding="utf-8")
+    part = text.partition(f"## kdlnet {verb}\n")[2].partition("\n## ")[0]
+    for flag in ("--epochs", "--image-size", "--tile", "--batch"):
+        line = next(line for line in part.splitlines() if line.startswith(f"  {flag} "))
+        assert "[suits" in line, line
