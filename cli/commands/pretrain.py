@@ -137,7 +137,9 @@ def pretrain(
         from kdlnet.verbs.pretrain import pretrain as verb
 
         if resume is not None:
-            settings = resumed(PretrainConfig, resume, config, flags, assignments, out, overwrite)
+            fixed = flags | {"device": None}
+            settings = resumed(PretrainConfig, resume, config, fixed, assignments, out, overwrite)
+            settings = settings.model_copy(update=given(device=device))
         else:
             settings = load_settings(PretrainConfig, config, flags, assignments)
         places = given(out=out, resume=resume, init=weights_for(console, init, resume))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from kdlnet.errors import WeightsError
@@ -10,7 +12,9 @@ from kdlnet.inference.weights import Weights
 from kdlnet.models.zoo import ModelArguments
 from kdlnet.pretraining.mimic import Mimic
 from kdlnet.pretraining.settings import PretrainConfig
+from kdlnet.settings import load_settings
 from kdlnet.training.average import WeightAverage
+from kdlnet.training.checkpoints import require_unchanged
 from kdlnet.training.loop import LoopState
 from kdlnet.training.run_folder import RunFolder
 from kdlnet.types import Preprocess
@@ -76,11 +80,19 @@ class StartCheckpoints:
         )
 
 
-def saved_settings(saved: Weights) -> PretrainConfig:
-    """The settings of a run that can go on. Raises WeightsError for weights of another kind."""
+def saved_settings(saved: Weights, asked: PretrainConfig) -> PretrainConfig:
+    """The settings of a run that can go on, its device as ``asked`` says.
+
+    Raises WeightsError for weights of another kind, ConfigError where the run's file of settings
+    says something else by now.
+    """
     if "pretrain" not in saved.training:
         raise WeightsError(
             f"{str(saved.path)!r} is not the last.pt of a pre-training: give the folder that "
             "kdlnet pretrain made, or go on with kdlnet train --resume"
         )
-    return PretrainConfig.model_validate(saved.training["pretrain"])
+    config = PretrainConfig.model_validate(saved.training["pretrain"])
+    file = RunFolder.around(saved.path or Path()).config
+    own = load_settings(PretrainConfig, file, base=config.to_dict())
+    require_unchanged(file, own, config.model_copy(update={"device": own.device}))
+    return own.model_copy(update=asked.model_dump(include={"device"}, exclude_unset=True))

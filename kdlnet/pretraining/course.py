@@ -16,11 +16,12 @@ from kdlnet.images.window import measured_window
 from kdlnet.inference.probe_images import split_images
 from kdlnet.models.zoo import model_strides
 from kdlnet.pretraining.kept import KeptImages
-from kdlnet.pretraining.lessons import bytes_a_view, lesson_shapes
+from kdlnet.pretraining.lessons import Shapes, bytes_a_view, lesson_shapes
 from kdlnet.pretraining.settings import PretrainConfig
 from kdlnet.pretraining.teachers import FILES, FeatureTeacher, find_teacher
 from kdlnet.pretraining.views import Cut, Views
 from kdlnet.utils.device import find_device, prepare
+from kdlnet.utils.paths import shown
 from kdlnet.utils.ranks import from_writer
 from kdlnet.utils.words import counted
 
@@ -33,23 +34,30 @@ _ASKED = 16
 
 @dataclass(frozen=True)
 class Course:
-    """The parts of a pre-training; nothing has been written yet."""
+    """The parts of a pre-training; nothing has been written yet.
+
+    There is no ``teacher`` where every lesson has been learned.
+    """
 
     config: PretrainConfig
     device: torch.device
-    teacher: FeatureTeacher
+    teacher: FeatureTeacher | None
     views: Views
-    shapes: tuple[tuple[int, ...], ...]
+    shapes: Shapes
     title: str
 
 
 def prepare_course(
-    config: PretrainConfig, on_event: Listener, kept: KeptImages | None = None
+    config: PretrainConfig,
+    on_event: Listener,
+    kept: KeptImages | None = None,
+    shapes: Shapes | None = None,
 ) -> Course:
     """Finds the images and the teacher and decides how many views there are.
 
-    A run that goes on has the images that it ``kept``, whatever its folders hold now. Raises
-    ConfigError, DataError or KdlnetError.
+    A run that goes on has the images that it ``kept``, whatever its folders hold now, and where
+    the teacher has answered for all of them, its lessons have ``shapes`` and it needs no teacher.
+    Raises ConfigError, DataError or KdlnetError.
     """
     device = find_device(config.device)
     prepare(device)
@@ -61,19 +69,20 @@ def prepare_course(
         paths = kept.paths
         _tell_of_new(config, kept, on_event)
     config = _absolute(config)
-    teacher = find_teacher(config.teacher, device)
-    shapes = lesson_shapes(teacher, config.image_size, device)
-    room = bytes_a_view(shapes, config.image_size)
-    views = config.views
-    if kept is None or views is None:
-        views, paths = _fitted(config, paths, room, teacher, device, on_event)
+    views, teacher = config.views, None
+    if views is None or kept is None or shapes is None:
+        teacher = find_teacher(config.teacher, device)
+        shapes = lesson_shapes(teacher, config.image_size, device)
+        if kept is None or views is None:
+            room = bytes_a_view(shapes, config.image_size)
+            views, paths = _fitted(config, paths, room, teacher, device, on_event)
     window = measured_window(paths)[0] if kept is None else kept.window
     cut = Cut(config.image_size, config.sides, config.grey, window)
-    size = len(paths) * views * room / 1e9
+    size = len(paths) * views * bytes_a_view(shapes, config.image_size) / 1e9
     on_event(
         Message(
             f"{counted(len(paths), 'image')}, {counted(views, 'view')} of each: the lessons of "
-            f"{teacher.name} take {size:.1f} GB until the run is over"
+            f"{shown(Path(config.teacher))} take {size:.1f} GB until the run is over"
         )
     )
     config = config.model_copy(update={"views": views})

@@ -19,6 +19,9 @@ from kdlnet.pretraining.views import Views
 from kdlnet.utils.files import reserve, told, write_json
 from kdlnet.utils.manifest import record
 
+Shapes = tuple[tuple[int, ...], ...]
+"""Of one view's three maps and vector."""
+
 _ASKED_TOGETHER = 16
 _ASKED_TOGETHER_ON_A_GPU = 128
 _SAVED_EVERY = 64  # batches
@@ -37,13 +40,14 @@ class Lessons:
     fit ``views`` and ``shapes``, KdlnetError where the disk has no room for them: nothing is lost.
     """
 
-    def __init__(self, folder: Path, views: Views, shapes: tuple[tuple[int, ...], ...]) -> None:
+    def __init__(self, folder: Path, views: Views, shapes: Shapes) -> None:
         self.folder = folder
         self.views = views
         folder.mkdir(parents=True, exist_ok=True)
         size, count = views.cut.size, len(views)
         asked = self.done > 0
-        views.unreadable.update({int(n): line for n, line in self._kept()["unreadable"].items()})
+        unreadable = _kept(folder)["unreadable"]
+        views.unreadable.update({int(number): line for number, line in unreadable.items()})
         self._views = _open(folder / "views.npy", (count, size, size, 3), np.uint8, asked)
         self._answers = [
             _open(folder / f"{name}.npy", (count, *shape), np.float16, asked)
@@ -53,12 +57,12 @@ class Lessons:
     @property
     def done(self) -> int:
         """How many views, from the first, have been asked."""
-        return int(self._kept()["views"])
+        return int(_kept(self.folder)["views"])
 
     @property
     def seconds(self) -> float:
         """What the asking took, interruptions left out."""
-        return float(self._kept()["seconds"])
+        return float(_kept(self.folder)["seconds"])
 
     def ask(self, teacher: FeatureTeacher, device: torch.device, on_progress: Progress) -> None:
         """Fills the files from ``done`` on. Raises WeightsError for another teacher than so far."""
@@ -88,17 +92,12 @@ class Lessons:
 
     def _require(self, teacher: FeatureTeacher) -> None:
         """That the teacher is the one of before; runs of old versions do not know which it was."""
-        asked = self._kept().get("teacher", teacher.digest)
+        asked = _kept(self.folder).get("teacher", teacher.digest)
         if self.done < len(self.views) and asked != teacher.digest:
             raise WeightsError(
                 f"teacher {teacher.name!r} is another file than the one that answered for the "
                 f"first {self.done} views: bring that back to where it was, or start a new run"
             )
-
-    def _kept(self) -> dict[str, Any]:
-        file = self.folder / "done.json"
-        kept: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
-        return {"views": 0, "seconds": 0.0, "unreadable": {}} | kept
 
     def __getitem__(self, rows: NDArray[np.int64]) -> tuple[Tensor, Lesson]:
         """Views (B, size, size, 3) uint8 and their lesson in half precision."""
@@ -116,15 +115,27 @@ Progress = Callable[[int, int], None]
 _NAMES = (*(f"stride{stride}" for stride in STRIDES), "vector")
 
 
-def lesson_shapes(
-    teacher: FeatureTeacher, size: int, device: torch.device
-) -> tuple[tuple[int, ...], ...]:
-    """Of one view's three maps and vector."""
+def lesson_shapes(teacher: FeatureTeacher, size: int, device: torch.device) -> Shapes:
+    """What ``teacher`` answers to a view of ``size`` pixels."""
     lesson = teacher(torch.zeros(1, 3, size, size, device=device))
     return tuple(tuple(x.shape[1:]) for x in (*lesson.maps, lesson.vector))
 
 
-def bytes_a_view(shapes: tuple[tuple[int, ...], ...], size: int) -> int:
+def asked_shapes(folder: Path, count: int) -> Shapes | None:
+    """What lies in ``folder``, if the lessons of all ``count`` views do; None where one is missing.
+
+    None also where they cannot be read: :class:`Lessons` says more of that.
+    """
+    if _kept(folder)["views"] < count:
+        return None
+    try:
+        files = [np.lib.format.open_memmap(folder / f"{name}.npy", "r") for name in _NAMES]
+    except (OSError, ValueError):
+        return None
+    return tuple(file.shape[1:] for file in files)
+
+
+def bytes_a_view(shapes: Shapes, size: int) -> int:
     """What one view takes on the disk, with its lesson."""
     return 3 * size * size + 2 * sum(int(np.prod(shape)) for shape in shapes)
 
@@ -132,6 +143,13 @@ def bytes_a_view(shapes: tuple[tuple[int, ...], ...], size: int) -> int:
 def to_unit(views: Tensor) -> Tensor:
     """Views (B, H, W, 3) uint8 as images (B, 3, H, W) in [0, 1], channels last in memory."""
     return views.permute(0, 3, 1, 2).float().div_(255)
+
+
+def _kept(folder: Path) -> dict[str, Any]:
+    """What :meth:`Lessons.keep` wrote."""
+    file = folder / "done.json"
+    kept: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+    return {"views": 0, "seconds": 0.0, "unreadable": {}} | kept
 
 
 def _open(file: Path, shape: tuple[int, ...], kind: Any, asked: bool) -> np.memmap[Any, Any]:

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import torch
+from pydantic import BaseModel
 
 from kdlnet.config import TrainConfig, load_config, stored_config
 from kdlnet.data.digest import images_digest
@@ -185,9 +186,14 @@ def saved_config(saved: Weights, asked: TrainConfig) -> TrainConfig:
     config = stored_config(saved.training["config"])
     file = RunFolder.around(saved.path or Path()).config
     own = load_config(file, base=config.to_dict())
-    if at_place_of(own, config) != own:
+    require_unchanged(file, own, at_place_of(own, config))
+    return at_place_of(asked, at_place_of(own, config))
+
+
+def require_unchanged(file: Path, own: BaseModel, began: BaseModel) -> None:
+    """Raises ConfigError where a run's ``own`` settings, in ``file``, are not as it ``began``."""
+    if own != began:
         raise ConfigError(
             f"{str(file)!r} was changed after the run began; a run goes on with the settings it "
             "had: undo the change, or start a new run with --config and --init"
         )
-    return at_place_of(asked, at_place_of(own, config))

@@ -18,7 +18,7 @@ from kdlnet.pretraining.batches import LessonBatches
 from kdlnet.pretraining.checkpoints import StartCheckpoints, saved_settings
 from kdlnet.pretraining.course import Course, prepare_course
 from kdlnet.pretraining.kept import KeptImages
-from kdlnet.pretraining.lessons import Lessons
+from kdlnet.pretraining.lessons import Lessons, Shapes, asked_shapes
 from kdlnet.pretraining.mimic import Mimic, measured_scale
 from kdlnet.pretraining.settings import PretrainConfig
 from kdlnet.pretraining.student import MimicStep, explained
@@ -54,9 +54,10 @@ def pretrain(
 
     Its weights/best.pt is a start for trainings and has no classes. It begins at the weights
     ``init``, whose model it takes where none is named, else at the released start of its model.
-    ``resume`` is a run folder or its last.pt: the run goes on there with its own config. Raises
-    ConfigError, DataError or WeightsError before anything is written. Several processes that
-    torchrun started share the batches; the first one asks the teacher and measures.
+    ``resume`` is a run folder or its last.pt: the run goes on there with its own config, on the
+    device of ``config`` if that names one. Raises ConfigError, DataError or WeightsError before
+    anything is written. Several processes that torchrun started share the batches; the first one
+    asks the teacher and measures.
     """
     with together(find_device(config.device)):
         listener = on_event if is_writer() else ignore
@@ -73,7 +74,7 @@ def _pretrained(
 ) -> TrainResult:
     saved = None if resume is None else load_weights(last_weights(resume), start=True)
     if saved is not None:
-        config = saved_settings(saved)
+        config = saved_settings(saved, config)
         if saved.training["over"]:
             return _over(saved, on_event)
     start = None if saved is not None else starting_weights(config.model, init)
@@ -83,7 +84,7 @@ def _pretrained(
     if start is not None and config.optim.lr is None:
         rate = _ON_A_START * _rate(config)
         config = config.model_copy(update={"optim": config.optim.model_copy(update={"lr": rate})})
-    course = prepare_course(config, on_event, None if saved is None else _kept(saved))
+    course = prepare_course(config, on_event, *_left(saved, config.views))
     require_even(min(config.batch, len(course.views.to_learn())))
     student = _student(course)
     if start is not None:
@@ -108,6 +109,8 @@ def _taught(
     if saved is None:
         checkpoints.save(best=False, over=False)
     else:
+        if saved.training["pretrain"]["device"] != config.device:
+            folder.settle(config.to_dict())
         checkpoints.restore(saved)
     from_writer(lambda: _ask(course, folder, on_event))
     lessons = _lessons(course, folder)
@@ -138,7 +141,7 @@ def _taught(
     )
     reason = loop.run()
     if is_writer():
-        shutil.rmtree(folder.path / "cache")
+        shutil.rmtree(_cache(folder))
     return finished(folder, state, reason, on_event)
 
 
@@ -155,10 +158,19 @@ def _run_folder(
     return folder
 
 
-def _kept(saved: Weights) -> KeptImages | None:
-    """The images that the run of ``saved`` began with; a run of an old version does not tell."""
-    assert saved.path is not None
-    return KeptImages.read(RunFolder.around(saved.path).images)
+def _left(saved: Weights | None, views: int | None) -> tuple[KeptImages | None, Shapes | None]:
+    """What the run of ``saved`` left: the images that it began with, and the shapes of its lessons.
+
+    There are no shapes while the teacher must still be asked. A run of an old version does not
+    tell its images.
+    """
+    if saved is None or saved.path is None:
+        return None, None
+    folder = RunFolder.around(saved.path)
+    kept = KeptImages.read(folder.images)
+    if kept is None or views is None:
+        return kept, None
+    return kept, asked_shapes(_cache(folder), len(kept.paths) * views)
 
 
 def _student(course: Course) -> Mimic:
@@ -180,7 +192,11 @@ def _forward(student: Mimic, course: Course) -> Callable[[Tensor], dict[str, Ten
 
 
 def _lessons(course: Course, folder: RunFolder) -> Lessons:
-    return Lessons(folder.path / "cache", course.views, course.shapes)
+    return Lessons(_cache(folder), course.views, course.shapes)
+
+
+def _cache(folder: RunFolder) -> Path:
+    return folder.path / "cache"
 
 
 def _ask(course: Course, folder: RunFolder, on_event: Listener) -> None:
@@ -195,12 +211,12 @@ def _ask(course: Course, folder: RunFolder, on_event: Listener) -> None:
         KeptImages.of(views.paths, views.cut.window).write(folder.images)
     else:
         kept.require(lessons.done // views.count)
-    task = f"lessons of {course.teacher.name}"
-    lessons.ask(
-        course.teacher,
-        course.device,
-        lambda done, total: on_event(Progress(task, done, total)),
-    )
+    teacher = course.teacher
+    if teacher is not None:
+        task = f"lessons of {teacher.name}"
+        lessons.ask(
+            teacher, course.device, lambda done, total: on_event(Progress(task, done, total))
+        )
     for line in course.views.unreadable.values():
         on_event(Message(f"left out: {line}", "warning"))
 
@@ -250,5 +266,5 @@ def _over(saved: Weights, on_event: Listener) -> TrainResult:
     assert saved.path is not None
     folder, state = RunFolder.around(saved.path), LoopState(**saved.training["state"])
     with folder.held():
-        shutil.rmtree(folder.path / "cache", ignore_errors=True)
+        shutil.rmtree(_cache(folder), ignore_errors=True)
     return finished(folder, state, "epochs", on_event)

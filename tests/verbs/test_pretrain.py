@@ -286,6 +286,43 @@ def test_a_teacher_in_a_file_must_be_what_it_was_wherever_the_run_goes_on(
     assert pretrain(settings(images), resume=out).reason == "epochs"
 
 
+def test_a_teacher_whose_lessons_are_all_learned_is_not_missed(images: Path) -> None:
+    teacher = images.parent / "teacher.pt"
+    _detector(teacher, seed=0)
+    whole = load_weights(
+        pretrain(settings(images, epochs=3, teacher="teacher.pt")).last, start=True
+    )
+    out = images.parent / "cut"
+    _cut(images, out, teacher="teacher.pt")
+    teacher.unlink()
+    again = load_weights(pretrain(settings(images), resume=out).last, start=True)
+    first, second = whole.training["student"], again.training["student"]
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_resume_refuses_settings_that_were_changed_after_the_run_began(images: Path) -> None:
+    out = images.parent / "cut"
+    _cut(images, out)
+    file = out / "config.yaml"
+    began = file.read_text()
+    file.write_text(began.replace("epochs: 3", "epochs: 20"))
+    with pytest.raises(ConfigError, match=r"config\.yaml' was changed after the run began"):
+        pretrain(settings(images), resume=out)
+    file.write_text(began.replace("val_every: 1\n", ""))  # as a version without it would write
+    assert pretrain(settings(images), resume=out).reason == "epochs"
+
+
+def test_a_run_goes_on_on_another_device_and_says_so_in_its_settings(images: Path) -> None:
+    out = images.parent / "cut"
+    _cut(images, out, device="cpu")
+    text = (out / "config.yaml").read_text()
+    assert "device: cpu" in text
+    pretrain(settings(images, device="auto"), resume=out)
+    assert (out / "config.yaml").read_text() == text.replace("device: cpu", "device: auto")
+    saved = load_weights(out / "weights/last.pt", start=True)
+    assert saved.training["pretrain"]["device"] == "auto"
+
+
 def _detector(file: Path, seed: int) -> None:
     arguments = ModelArguments(1)
     detector = build_model("lightnet-n", arguments, seed).eval()

@@ -93,18 +93,23 @@ def _answer(subject: Distilled) -> tuple[str, str, str]:
     """In few words, in many, and the colour."""
     if subject.comparison is not None and subject.comparison.differences:
         return _against_baseline(subject.comparison)
-    known = [(arm.role, arm.split, arm.ap) for arm in subject.arms if arm.ap is not None]
-    students = [ap for role, _, ap in known if role.startswith("Student")]
-    teachers = [ap for role, _, ap in known if role.startswith("Teacher")]
-    if not students or not teachers:
+    students = [arm for arm in subject.arms if arm.role.startswith("Student")]
+    given = [arm.ap for arm in subject.arms if arm.role.startswith("Teacher")]
+    teachers = [ap for ap in given if ap is not None]
+    reached = students[-1].ap if students else None
+    if reached is None or not teachers or len(teachers) < len(given):
         return "Not known", "The precision of teacher or student is not known.", "free"
-    gain = students[-1] - max(teachers)
+    # Of several students only the first learned from these teachers, each later one from another.
+    first, last = ("first ", "last ") if len(students) > 1 else ("", "")
+    several = f"best of {'the' if first else 'its'} {first}teachers"
+    teacher = f"{first}teacher" if len(teachers) == 1 else several
     facts = (
-        f"Precision (AP) on {visible(known[-1][1])} is {max(teachers):.3f} for the teacher and "
-        f"{students[-1]:.3f} for the student. Whether one plain training as long as both reaches "
-        "the same, only kdlnet distill --baseline tells."
+        f"Precision (AP) on {visible(students[-1].split)} is {max(teachers):.3f} for the {teacher} "
+        f"and {reached:.3f} for the {last}student. Whether one plain training as long as all of "
+        "them reaches the same, only kdlnet distill --baseline tells."
     )
-    return f"{gain:+.3f} over its teacher", facts, "free"
+    whose = "the" if first or len(teachers) > 1 else "its"
+    return f"{reached - max(teachers):+.3f} over {whose} {teacher}", facts, "free"
 
 
 def _against_baseline(found: Comparison) -> tuple[str, str, str]:

@@ -37,7 +37,21 @@ def test_gain_over_the_teacher():
 
 def test_of_several_teachers_the_best_counts():
     text = page([arm("Teacher 1", 0.25), arm("Teacher 2", 0.28), arm("Student", 0.31)])
-    assert "+0.030 over its teacher" in text
+    assert "+0.030 over the best of its teachers" in text
+    assert "is 0.280 for the best of its teachers and 0.310 for the student" in text
+
+
+def test_of_several_generations_the_last_student_stands_beside_the_first_teacher():
+    """It learned from the student before it, over which it gained -0.020."""
+    students = [arm("Student 1", 0.33), arm("Student 2", 0.31)]
+    text = page([arm("Teacher", 0.25), *students])
+    assert "+0.060 over the first teacher" in text and "over its teacher" not in text
+    assert "is 0.250 for the first teacher and 0.310 for the last student" in text
+    assert "+0.060 over the best of the first teachers" in page(
+        [arm("Teacher 1", 0.25), arm("Teacher 2", 0.2), *students]
+    )
+    lost = [arm("Teacher", 0.25), students[0], arm("Student 2", None)]
+    assert "Not known" in page(lost)
 
 
 def test_what_is_not_known():
