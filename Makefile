@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 DEVELOPER := $(VENV)/installed-dev
 
-.PHONY: demo test test-all check format clean
+.PHONY: demo test test-all test-oldest check format clean
 .DEFAULT_GOAL := test
 
 demo: $(INSTALLED)
@@ -21,6 +21,12 @@ test: $(INSTALLED)
 
 test-all: $(INSTALLED)
 	$(BIN)/pytest
+
+# With the oldest versions that setup.cfg allows; their own warnings are none of ours.
+test-oldest:
+	sed -n 's/^    \([a-z0-9-]*\)>=\(.*\)/\1==\2.*/p' setup.cfg > $(VENV)-oldest.txt
+	PIP_CONSTRAINT=$(CURDIR)/$(VENV)-oldest.txt PYTEST_ADDOPTS='-o filterwarnings=default' \
+	  $(MAKE) test VENV=$(VENV)-oldest
 
 check: $(DEVELOPER)
 	$(BIN)/pytest -q tests/test_layers.py
