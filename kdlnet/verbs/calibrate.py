@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from kdlnet import __version__
 from kdlnet.curation.groups import lots_of
 from kdlnet.data.catalog import DatasetInfo, find_dataset
@@ -19,7 +21,7 @@ from kdlnet.inference.evaluate import count_learned, detect, open_split
 from kdlnet.inference.released import released_or_file
 from kdlnet.inference.runtimes import Runtime, open_runtime
 from kdlnet.metrics.curves import curves
-from kdlnet.metrics.operating_point import Costs, Goal, Unsure, choose
+from kdlnet.metrics.operating_point import Costs, Goal, Unsure, below, choose
 from kdlnet.metrics.rates import PartRates, Rate, VerdictReport, measure, tabulate_parts
 from kdlnet.metrics.requirement import Check, checks, require_possible
 from kdlnet.metrics.result import ImageResult
@@ -267,12 +269,17 @@ def _sized(
 
 
 def _best_f1(found: _Seen, names: Sequence[str], goal: Goal) -> list[float | None]:
-    """The score of the best F1 of each class and, last, of all boxes together."""
+    """The threshold of the best F1 of each class and, last, of all boxes together."""
     if goal.kind != "f1":
         return []
     measured = curves(found.results, names)
-    best = [one.best for one in (*measured.per_class, measured.overall)]
-    return [None if one is None else one.score for one in best]
+    scores = np.concatenate([one.judged.scores for one in found.results])
+    labels = np.concatenate([one.judged.labels for one in found.results])
+    columns = [*(scores[labels == label] for label in range(len(names))), scores]
+    return [
+        None if one.best is None else below(one.best.score, column)
+        for one, column in zip((*measured.per_class, measured.overall), columns, strict=True)
+    ]
 
 
 def _other(info: DatasetInfo, split: str, report: str | None) -> str | None:
