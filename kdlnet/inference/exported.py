@@ -83,7 +83,7 @@ def _fits(shapes: Shapes | None, header: dict[str, Any]) -> bool:
     VerdictRule.of_weights(header["thresholds"], header["names"])
     Learned.of_header(header.get("learned"))
     texts = isinstance(header["model"], str) and isinstance(header.get("calibration", {}), dict)
-    texts &= header.get("precision", "int8") == "int8"
+    texts &= header.get("precision", "int8") in ("int8", "float16")
     return texts and shapes in (None, wanted)
 
 

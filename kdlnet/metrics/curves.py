@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdlnet.metrics.matching import assign, by_score, class_iou, ranked
+from kdlnet.metrics.operating_point import below
 from kdlnet.metrics.result import Floats, ImageResult, Ints
 
 RECALL_STEPS: Floats = np.linspace(0.0, 1.0, 101)
@@ -107,6 +108,17 @@ def curves(
         best=pooled.best,
     )
     return Curves(iou_threshold, tuple(per_class), overall)
+
+
+def best_thresholds(results: Sequence[ImageResult], names: Sequence[str]) -> list[float | None]:
+    """The threshold of the best F1 of each class ``names`` and, last, of all boxes together.
+
+    It keeps from the scores of boxes, so that exported weights judge alike; None without a best.
+    """
+    measured, ranking = curves(results, names), rank(results, len(names))
+    own = [ranking.scores[ranking.labels == label] for label in range(len(names))]
+    found = zip((*measured.per_class, measured.overall), (*own, ranking.scores), strict=True)
+    return [None if one.best is None else below(one.best.score, scores) for one, scores in found]
 
 
 def rank(

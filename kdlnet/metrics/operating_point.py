@@ -209,7 +209,7 @@ def _catching(column: _Column, limit: float) -> float:
         )
     for count in (_allowed(len(bad), limit), _by_rate(len(bad), limit)):
         if bad[count] > -np.inf:
-            return _below(bad[count], column.scores)
+            return below(bad[count], column.scores)
     without = int((bad == -np.inf).sum())
     raise DataError(
         f"a recall{_of(column)} of {1 - limit:g} cannot be met: {without} of {len(bad)} defective "
@@ -258,7 +258,7 @@ def _cheapest(column: _Column, costs: Costs) -> float:
     ]
     best = int(np.argmin(expected))
     if best < len(cuts):
-        return _below(cuts[best], column.scores)
+        return below(cuts[best], column.scores)
     return _above(cuts[-1], column.scores) if len(cuts) else LOWEST
 
 
@@ -277,7 +277,7 @@ def _by_rate(of: int, limit: float) -> int:
     return min(math.floor(limit * of + 1e-9), of - 1)
 
 
-def _below(score: float, scores: Floats) -> float:
+def below(score: float, scores: Floats) -> float:
     """A threshold that ``score`` reaches and no lower one of ``scores`` does."""
     low = max(np.max(scores, where=scores < score, initial=-np.inf), min(LOWEST, score))
     high = min(score, 2.0)

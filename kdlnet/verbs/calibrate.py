@@ -18,7 +18,7 @@ from kdlnet.inference.copies import copy_network, copy_path
 from kdlnet.inference.evaluate import count_learned, detect, open_split
 from kdlnet.inference.released import released_or_file
 from kdlnet.inference.runtimes import Runtime, open_runtime
-from kdlnet.metrics.curves import curves
+from kdlnet.metrics.curves import best_thresholds
 from kdlnet.metrics.operating_point import Costs, Goal, Unsure, choose
 from kdlnet.metrics.rates import PartRates, Rate, VerdictReport, measure, tabulate_parts
 from kdlnet.metrics.requirement import Check, checks, require_possible
@@ -153,7 +153,8 @@ def calibrate(
     found = _Seen.of(runtime, info, split, lot_by, batch, on_event)
     try:
         parts = tabulate_parts(found.results, base, len(names))
-        rule = choose(parts, names, goal, unsure, base, _best_f1(found, names, goal))
+        best = best_thresholds(found.results, names) if goal.kind == "f1" else []
+        rule = choose(parts, names, goal, unsure, base, best)
     except DataError as error:
         raise DataError(f"split {split!r} of {info.name}: {error}") from None
     _tell_unsure(base, rule, names, unsure, on_event)
@@ -276,15 +277,6 @@ def _sized(
         except ValueError as error:
             raise ConfigError(str(error)) from None
     return VerdictRule(tuple(rules))
-
-
-def _best_f1(found: _Seen, names: Sequence[str], goal: Goal) -> list[float | None]:
-    """The score of the best F1 of each class and, last, of all boxes together."""
-    if goal.kind != "f1":
-        return []
-    measured = curves(found.results, names)
-    best = [one.best for one in (*measured.per_class, measured.overall)]
-    return [None if one is None else one.score for one in best]
 
 
 def _other(info: DatasetInfo, split: str, report: str | None) -> str | None:

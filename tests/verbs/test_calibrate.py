@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from kdlnet.events import Message
 from kdlnet.inference.predictor import Predictor
 from kdlnet.inference.runtimes import open_runtime
 from kdlnet.inference.weights import Weights, load_weights, save_weights
+from kdlnet.metrics.operating_point import MARGIN
 from kdlnet.metrics.rates import Rate
 from kdlnet.metrics.verdict import ClassRule, VerdictRule
 from kdlnet.verbs.calibrate import Calibration, Costs, Goal, Unsure, calibrate
@@ -191,6 +193,35 @@ def test_cost_and_f1(file: Path, data: Path, tmp_path: Path) -> None:
     dear = run(file, data, tmp_path / "d.pt", Goal("cost", costs=Costs(1e6, 1.0, 0.005)))
     assert dear.chosen.verdicts.overall.escape.count == 0
     assert dear.chosen.checks == []
+
+
+@pytest.mark.parametrize("per_class", [False, True])
+def test_the_best_f1_keeps_from_the_scores_of_boxes(
+    file: Path, data: Path, tmp_path: Path, per_class: bool
+) -> None:
+    """Else the last box that counts is lost where an export differs by rounding."""
+    for folder in ("images", "labels"):
+        shutil.copytree(data.parent / folder / "val", tmp_path / folder)
+    images = sorted((tmp_path / "images").iterdir())
+    found = list(Predictor.load(file, device="cpu", score_threshold=0.001).predict(images))
+    scores = np.concatenate([one.scores for one in found])
+    labels = np.concatenate([one.labels for one in found])
+    middle = np.array([np.median(scores[labels == label]) for label in (0, 1)])
+    for image, one in zip(images, found, strict=True):  # the better half of the boxes is true
+        true = one.scores > middle[one.labels]
+        corners = one.boxes[true] / 64
+        sides, middles = corners[:, 2:] - corners[:, :2], (corners[:, 2:] + corners[:, :2]) / 2
+        rows = np.concatenate([one.labels[true, None], middles, sides], axis=1)
+        np.savetxt(tmp_path / "labels" / f"{image.stem}.txt", rows, fmt=["%d", *["%.6f"] * 4])
+    (tmp_path / "data.yaml").write_text("train: images\nval: images\nnames: [square, disc]\n")
+    goal = Goal("f1", per_class=per_class)
+    rule = run(file, tmp_path / "data.yaml", tmp_path / "c.pt", goal).rule
+    for label in (0, 1):
+        mine, threshold = scores[(labels == label) | (not per_class)], rule.of(label).score
+        last, first_left_out = mine[mine >= threshold].min(), mine[mine < threshold].max()
+        margin = min((last - first_left_out) / 2, MARGIN)
+        assert last - threshold == pytest.approx(margin, abs=1e-7)  # a digit of float32
+        assert last > threshold > first_left_out
 
 
 @pytest.mark.parametrize("kind", ["good", "defective", "empty"])
