@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from kdlnet.errors import ConfigError, unknown
+from kdlnet.utils.yaml_loader import UniqueKeys
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -85,7 +86,7 @@ def _read_sections(kind: type[BaseModel], file: Path) -> dict[str, Any]:
 
 def _read_yaml(file: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        values = yaml.load(file.read_text(encoding="utf-8"), UniqueKeys)
     except OSError as error:
         raise ConfigError(f"cannot read config {str(file)!r}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -72,3 +72,11 @@ def test_an_unknown_setting_is_told_those_beside_it(key: str, listed: str, elsew
     with pytest.raises(ConfigError, match=r"did you mean 'optim\.lr'\? Known: ") as error:
         load_config(assignments=[f"{key}=1"])
     assert listed in str(error.value) and elsewhere not in str(error.value)
+
+
+def test_a_key_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    """YAML takes the last one: the rate of the first section would be lost."""
+    text = "optim:\n  lr: 0.001\noptim:\n  weight_decay: 0.01\n"
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"key .optim. is there twice.* line 3"):
+        load_config(tmp_path / "c.yaml")

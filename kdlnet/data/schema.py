@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from kdlnet.errors import DataError
 from kdlnet.utils.text import decode
+from kdlnet.utils.yaml_loader import UniqueKeys
 
 SPLITS = ("train", "val", "test")
 
@@ -191,23 +192,8 @@ def read_yaml(file: Path) -> dict[str, Any]:
     return values
 
 
-class _SpelledNames(yaml.SafeLoader):
-    """Under the key ``names`` nothing is a number, a date or a truth value; no key is there twice.
-
-    Of a key that is, YAML's own loader takes the last: the first folder or class would be lost.
-    """
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node: yaml.MappingNode = super().compose_mapping_node(anchor)
-        seen = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                continue
-            if (key.tag, key.value) in seen:
-                twice = f"key {key.value!r} is there twice, keep one"
-                raise yaml.MarkedYAMLError(problem=twice, problem_mark=key.start_mark)
-            seen.add((key.tag, key.value))
-        return node
+class _SpelledNames(UniqueKeys):
+    """Under the key ``names`` nothing is a number, a date or a truth value."""
 
     def get_single_node(self) -> yaml.Node | None:
         root = super().get_single_node()

@@ -24,7 +24,7 @@ from kdlnet.metrics.rates import PartRates, Rate, VerdictReport, measure, tabula
 from kdlnet.metrics.requirement import Check, checks, require_possible
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.verdict import VerdictRule
-from kdlnet.report.pages.calibrated import classes_chosen
+from kdlnet.report.pages.calibrated import choosers
 
 __all__ = [
     "Calibration",
@@ -71,7 +71,8 @@ class Calibration:
     """The new rule, and what it does on the images that chose it and on others.
 
     ``reported`` is None where no second split was looked at. ``path`` is the copy of ``weights``.
-    ``classes`` have thresholds that the images chose, now or in a calibration of ``weights``.
+    ``choosers`` has the digest of the images that chose, now or in a calibration of ``weights``, by
+    class.
     """
 
     weights: Path
@@ -84,12 +85,13 @@ class Calibration:
     preprocess: dict[str, Any]
     chosen: Outcome
     reported: Outcome | None
-    classes: tuple[str, ...]
+    choosers: dict[str, str]
 
     @property
     def fitted(self) -> bool:
         """Whether the images that chose have chosen several thresholds."""
-        return self.rule.several(map(self.names.index, self.classes))
+        chosen = [self.choosers.get(name) == self.chosen.digest for name in self.names]
+        return self.rule.several(label for label, own in enumerate(chosen) if own)
 
     def facts(self) -> dict[str, Any]:
         """What the copy carries: builtins."""
@@ -101,7 +103,7 @@ class Calibration:
             "goal": asdict(self.goal),
             "unsure": None if self.unsure is None else asdict(self.unsure),
             "thresholds": self.rule.to_dict(self.names),
-            "classes": list(self.classes),
+            "choosers": self.choosers,
             "chosen_on": self.chosen.to_dict(),
             "reported_on": None if self.reported is None else self.reported.to_dict(),
         }
@@ -159,6 +161,7 @@ def calibrate(
         raise DataError(f"split {split!r} of {info.name}: {error}") from None
     _tell_unsure(base, rule, names, unsure, on_event)
     seen = None if other is None else _Seen.of(runtime, info, other, lot_by, batch, on_event)
+    anew = names if goal.whole or unsure is not None else tuple(goal.by_class)
     result = Calibration(
         weights,
         path,
@@ -170,7 +173,7 @@ def calibrate(
         runtime.preprocess.to_dict(),
         found.outcome(rule, names, goal, unsure, chosen=True),
         None if seen is None else seen.outcome(rule, names, goal, unsure),
-        _classes(goal, unsure, names, classes_chosen(runtime.calibration, found.digest, names)),
+        choosers(runtime.calibration, names) | dict.fromkeys(anew, found.digest),
     )
     thresholds = rule.to_dict(names)
     copy_network(file, path, thresholds=thresholds, calibration=result.facts())
@@ -221,14 +224,6 @@ class _Seen:
         held = checks(goal, unsure, verdicts, chosen=chosen)
         facts = self.split, len(self.results), self.learned, self.digest
         return Outcome(*facts, verdicts, held, cost)
-
-
-def _classes(
-    goal: Goal, unsure: Unsure | None, names: tuple[str, ...], before: Sequence[str]
-) -> tuple[str, ...]:
-    """Those whose thresholds are chosen for ``goal``, or were ``before`` and stay as they are."""
-    anew = names if goal.whole or unsure is not None else goal.by_class
-    return tuple(name for name in names if name in anew or name in before)
 
 
 def _tell_unsure(

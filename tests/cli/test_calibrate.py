@@ -108,6 +108,14 @@ def test_intervals_of_images_that_chose_several_thresholds_are_told_to_flatter(
     assert kdlnet(f"{then} --max-overkill disc=0.3").out.count(flatter) == 1
     later = kdlnet(f"val then.pt --data {parts} --quiet --no-pictures --out then")
     assert later.code == 0 and said in later.err
+    images = sorted((tmp_path / "parts/images").iterdir())[:8]
+    (tmp_path / "parts/some.txt").write_text("\n".join(f"./images/{i.name}" for i in images))
+    other = "train: images\nval: some.txt\nnames: [square, disc]\n"
+    (tmp_path / "parts/other.yaml").write_text(other)
+    moved = "calibrate then.pt --data parts/other.yaml --quiet --overwrite --out moved.pt"
+    assert flatter not in kdlnet(f"{moved} --min-recall square=0.5 --report none").out
+    assert said not in kdlnet(f"val moved.pt --data {parts} --quiet --no-pictures --out disc").err
+    assert load_weights(tmp_path / "moved.pt").calibration["choosers"].keys() == {"square", "disc"}
     asked = kdlnet(f"{line} --min-recall square=0.5 --unsure share=0.5")  # a lower one for each
     assert asked.out.count(flatter) == 1
     run = kdlnet(f"{line} --max-overkill square=0.1,disc=0.3")

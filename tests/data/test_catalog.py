@@ -96,8 +96,8 @@ def test_faulty_file_names_the_key_in_one_line(tmp_path, text, words):
 
 
 def test_merged_keys_may_be_given_anew(tmp_path):
-    text = "common: &common {names: [x], val: v}\n" + "".join(
-        f"{name}:\n  <<: *common\n  names: [{name}]\n  train: t\n" for name in "ab"
+    text = "common: &common {names: [x], val: v}\nmore: &more {names: [y], val: w}\n" + "".join(
+        f"{name}:\n  <<: *more\n  <<: *common\n  names: [{name}]\n  train: t\n" for name in "ab"
     )
     catalog = write(tmp_path / "sets.yaml", text)
     assert find_dataset("b", catalog=catalog).names == ("b",)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -21,7 +21,7 @@ from kdlnet.curation.formats.imported import (
 from kdlnet.curation.formats.parse import read_class_file, split_named
 from kdlnet.curation.formats.shapes import box_around
 from kdlnet.data.catalog import find_dataset
-from kdlnet.data.label_files import LabelReader, find_unread
+from kdlnet.data.label_files import ANY_CLASS, LabelReader, find_unread
 from kdlnet.data.labels import LabelProblem
 from kdlnet.data.listing import label_path, list_images
 from kdlnet.errors import DataError
@@ -48,7 +48,7 @@ def import_yolo(source: Path, options: ImportOptions) -> ImportResult:
     ``obj.names``, there or beside the labels, and the split that a folder is named after. Polygons
     (rows of a class and three or more points, also oriented boxes of four) become their box.
 
-    Raises DataError when an image is in two splits, or nothing names the classes.
+    Raises DataError when an image is in two splits, or nothing names the classes of all.
     """
     yaml, said = _set(source)
     names, images = said.names, said.images
@@ -123,30 +123,34 @@ def _described(yaml: Path) -> _Set:
 
 def _bare(source: Path) -> _Set:
     images = {image: _split(source, image) for image in images_below(source)}
-    names = _class_names(source, images)
-    if not any(label_path(image).is_file() for image in images):
-        lost = find_unread([*images], images, LabelReader(images, len(names))).elsewhere
+    folders = sorted({file.parent for image in images if (file := label_path(image)).is_file()})
+    if not folders:
+        lost = find_unread([*images], images, LabelReader(images, ANY_CLASS)).elsewhere
         said = (f"; {str(file)!r} is no {str(label_path(image))!r}" for image, file in lost.items())
         raise DataError(
             f"no image below {str(source)!r} has a label file: none would have a box"
             f"{next(said, '')}"
         )
-    return _Set(names, images)
+    return _Set(read_class_file(source) or _names_beside(source, folders), images)
 
 
-def _class_names(source: Path, images: _Images) -> tuple[str, ...]:
-    """Those of ``source``, else of the folders of its label files, where LabelImg leaves them."""
-    if names := read_class_file(source):
-        return names
-    folders = sorted({label_path(image).parent for image in images})
-    found = {names: folder for folder in folders if (names := read_class_file(folder))}
+def _names_beside(source: Path, folders: Sequence[Path]) -> tuple[str, ...]:
+    """The class names in ``folders`` of label files, or above, where LabelImg leaves them.
+
+    Raises DataError unless all have the same.
+    """
+    found = {}
+    for folder in folders:
+        places = (place for place in (folder, *folder.parents) if place.is_relative_to(source))
+        found[next(filter(None, map(read_class_file, places)), ())] = str(folder)
     if len(found) > 1:
-        one, other, *_ = map(str, found.values())
+        one, other, *_ = found.values()
         raise DataError(
-            f"the class names in {one!r} and {other!r} differ: write those of all label files, in "
-            f"the order of their numbers, into {str(source / 'classes.txt')!r}"
+            f"labels in {one!r} and {other!r} do not have the same class names beside them: write "
+            "those of all, in the order of their numbers, into "
+            f"{str(source / 'classes.txt')!r}"
         )
-    if not found:
+    if () in found:
         raise DataError(
             f"folder {str(source)!r} holds no data.yaml and no classes.txt: name the folder of a "
             "YOLO set, or write its class names into classes.txt, one a line"

@@ -36,17 +36,16 @@ def chosen_on(calibration: Mapping[str, Any]) -> tuple[str, str] | None:
     return (data, split) if isinstance(data, str) and isinstance(split, str) else None
 
 
-def classes_chosen(
-    calibration: Mapping[str, Any], digest: str, names: Sequence[str]
-) -> tuple[str, ...]:
-    """The classes of ``names`` whose thresholds the images of ``digest`` chose, wherever they lie.
+def choosers(calibration: Mapping[str, Any], names: Sequence[str]) -> dict[str, str]:
+    """For each class whose threshold was chosen the digest of the images that did, if known.
 
-    They are all where the record names none.
+    A record that does not tell classes apart is one of all.
     """
-    if not digest or _part(calibration, "chosen_on").get("digest") != digest:
-        return ()
-    classes = calibration.get("classes")
-    return tuple(name for name in names if not isinstance(classes, list) or name in classes)
+    classes = calibration.get("choosers")
+    if not isinstance(classes, Mapping):
+        classes = dict.fromkeys(names, _part(calibration, "chosen_on").get("digest"))
+    found = {name: classes.get(name) for name in names}
+    return {name: digest for name, digest in found.items() if digest and isinstance(digest, str)}
 
 
 def words_of(calibrations: Sequence[Mapping[str, Any]]) -> str:

@@ -11,7 +11,7 @@ from kdlnet.metrics.evaluation import EvalResult
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.report.pages.answer import Limits
-from kdlnet.report.pages.calibrated import classes_chosen
+from kdlnet.report.pages.calibrated import choosers
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,11 @@ class Subject:
     def chosen(self) -> list[list[int]]:
         """Labels whose thresholds the very parts chose that are judged, of each file with any."""
         pairs = zip(self.calibrations, self.digests, strict=False)
-        found = (classes_chosen(one, digest, self.names) for one, digest in pairs)
-        return [[self.names.index(name) for name in classes] for classes in found if classes]
+        found = (
+            [label for label, name in enumerate(self.names) if chosen.get(name) == digest]
+            for chosen, digest in ((choosers(one, self.names), digest) for one, digest in pairs)
+        )
+        return [labels for labels in found if labels]
 
     @property
     def fitted(self) -> bool:

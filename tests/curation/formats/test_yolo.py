@@ -118,5 +118,11 @@ def test_class_names_beside_the_labels(bare):
         (bare / split / "labels/classes.txt").write_bytes(names)
     assert read(bare)[1].names == ("dent", "long scratch")
     (bare / "valid/labels/classes.txt").write_text("long scratch\ndent\n")
-    with pytest.raises(DataError, match=r"class names in '.*' and '.*' differ: write those"):
+    with pytest.raises(DataError, match=r"'.*' and '.*' do not have the same class names"):
         read(bare)
+    (bare / "valid/labels/classes.txt").unlink()
+    with pytest.raises(DataError, match=r"'.*' and '.*' do not have the same class names"):
+        read(bare)
+    (bare / "train/labels/classes.txt").rename(bare / "train/classes.txt")
+    (bare / "valid/classes.txt").write_bytes(names)
+    assert read(bare)[1].names == ("dent", "long scratch")

@@ -56,8 +56,8 @@ _OWN = VerdictRule((ClassRule(0.5), ClassRule(0.6), ClassRule(0.7)))
         (_OWN, "3f", {}, "Not proven"),
         (_OWN, "4a", {}, "Yes"),
         (VerdictRule((ClassRule(0.5, min_area=1), *[ClassRule(0.5)] * 2)), "3f", {}, "Yes"),
-        (_OWN, "3f", {"classes": [NAMES[0]]}, "Yes"),
-        (_OWN, "3f", {"classes": list(NAMES[:2])}, "Not proven"),
+        (_OWN, "3f", {"choosers": {NAMES[0]: "3f"}}, "Yes"),
+        (_OWN, "3f", {"choosers": {NAMES[0]: "3f", NAMES[1]: "3f", NAMES[2]: "4a"}}, "Not proven"),
     ],
     ids=["the same parts", "other parts", "one threshold", "one class", "two classes"],
 )
