@@ -60,7 +60,9 @@ def bench(
     device: Device = None,
     threads: Annotated[
         int | None,
-        option("--threads", metavar="N", callback=at_least_one, help="Of torch and OpenCV [all]."),
+        option(
+            "--threads", metavar="N", callback=at_least_one, help="Of networks and OpenCV [all]."
+        ),
     ] = None,
     calls: Annotated[
         int | None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -73,6 +74,9 @@ def bench(
     workload = workload or Workload()
     how = _How(protocol, device, fuse, Seeing(image_size, window, tile, overlap))
     _check(how, workload, source is not None or data is not None, sweep)
+    cores = os.cpu_count() or 1
+    if threads is not None and threads > cores:
+        raise ConfigError(f"threads {threads}: this machine has {cores}")
     opened = [_open(file, how, threads) for file in (weights, *against)]
     for runtime, _ in opened:
         _tell_batch(runtime, workload.batch, on_event)
