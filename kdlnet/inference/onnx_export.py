@@ -70,7 +70,7 @@ def _exported(
             dynamic_shapes=_free(layout, max(weights.detector.strides)),
         )
     if program is None:
-        raise KdlnetError("torch.onnx.export gave no model: use torch 2.6 or newer")
+        raise KdlnetError("torch.onnx.export gave no model: use torch 2.8 or newer")
     return program.model_proto
 
 
