@@ -124,14 +124,16 @@ def _described(yaml: Path) -> _Set:
 def _bare(source: Path) -> _Set:
     images = {image: _split(source, image) for image in images_below(source)}
     folders = sorted({file.parent for image in images if (file := label_path(image)).is_file()})
+    names = read_class_file(source)
     if not folders:
         lost = find_unread([*images], images, LabelReader(images, ANY_CLASS)).elsewhere
-        said = (f"; {str(file)!r} is no {str(label_path(image))!r}" for image, file in lost.items())
-        raise DataError(
-            f"no image below {str(source)!r} has a label file: none would have a box"
-            f"{next(said, '')}"
-        )
-    return _Set(read_class_file(source) or _names_beside(source, folders), images)
+        said = [f"; {str(file)!r} is no {str(label_path(image))!r}" for image, file in lost.items()]
+        if names or said:
+            raise DataError(
+                f"no image below {str(source)!r} has a label file: none would have a box"
+                + "".join(said[:1])
+            )
+    return _Set(names or _names_beside(source, folders), images)
 
 
 def _names_beside(source: Path, folders: Sequence[Path]) -> tuple[str, ...]:
@@ -150,7 +152,7 @@ def _names_beside(source: Path, folders: Sequence[Path]) -> tuple[str, ...]:
             "those of all, in the order of their numbers, into "
             f"{str(source / 'classes.txt')!r}"
         )
-    if () in found:
+    if not any(found):
         raise DataError(
             f"folder {str(source)!r} holds no data.yaml and no classes.txt: name the folder of a "
             "YOLO set, or write its class names into classes.txt, one a line"
