@@ -139,7 +139,9 @@ def _step(parts: RunParts, teacher: Ensemble) -> DistillStep:
 
 def _say_gain(parts: RunParts, result: TrainResult, teacher: Ensemble, on_event: Listener) -> None:
     ap = result.metrics.get("ap")
-    if ap is not None and teacher.ap is not None:
-        split, gain = parts.config.data.val_split, ap - teacher.ap
-        text = f"student AP {ap:.3f}, teacher {teacher.ap:.3f} on {split}: {gain:+.3f}"
+    known = [row["ap"] for row in teacher.reached if row["ap"] is not None]
+    if ap is not None and known:
+        split, best = parts.config.data.val_split, max(known)
+        whose = "teacher" if len(teacher.reached) == 1 else "best teacher"
+        text = f"student AP {ap:.3f}, {whose} {best:.3f} on {split}: {ap - best:+.3f}"
         on_event(Message(f"{text}; what a baseline of both budgets reaches, --baseline tells"))

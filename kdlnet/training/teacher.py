@@ -88,11 +88,9 @@ class Ensemble:
     """Several members as one teacher: the mean of their scores and of their distance bins.
 
     Features and ``head`` are those of the first, so terms on features want a single teacher.
-    ``ap`` is theirs on val, None while nobody measured it; ``reached`` has a row for each that was
-    loaded: ``weights``, ``split``, ``ap``, ``ap50`` and the file's ``sha256``.
+    ``reached`` has a row for each that was loaded: ``weights``, ``split``, ``ap``, ``ap50`` and the
+    file's ``sha256``.
     """
-
-    ap: float | None = None
 
     def __init__(self, members: Sequence[Member], mirrored: bool = False) -> None:
         self.reached: list[dict[str, Any]] = []
@@ -134,14 +132,12 @@ def load_teachers(
     for path, weights, member in zip(paths, loaded, members, strict=True):
         reached = _on_val(member, parts)
         _tell(f"teacher {shown(path)!r}", reached, weights.metrics.get("ap"), split, on_event)
-        together.ap = reached.ap
         digest = sha256_of(released_or_file(path))
         row = {"split": split, "ap": reached.ap, "ap50": reached.ap50, "sha256": digest}
         together.reached.append({"weights": str(from_anywhere(path)), **row})
     if len(together.answering) > 1:
         reached = _on_val(together, parts)
         _tell(f"the mean of {len(together.answering)} answers", reached, None, split, on_event)
-        together.ap = reached.ap
     return together
 
 

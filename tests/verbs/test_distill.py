@@ -345,6 +345,18 @@ def test_a_series_of_before_there_were_starts_and_blur_goes_on_without(
     assert (found[0].model.start, found[0].augment.blur) == ("none", 0)
 
 
+def test_the_gain_is_over_the_best_of_several_teachers(config: TrainConfig, tmp_path: Path) -> None:
+    """As the page says, not over the mean of their answers."""
+    events: list[object] = []
+    one, two = _teacher(tmp_path), tmp_path / "two.pt"
+    shutil.copy(one, two)
+    mirrored = _changed(config, epochs=1, distill={"mirrored": True})
+    result = distill(mirrored, teachers=[one, two], out=tmp_path / "a", on_event=events.append)
+    best = max(row["ap"] for row in json.loads((result.folder / "teachers.json").read_text()))
+    said = f"student AP {result.metrics['ap']:.3f}, best teacher {best:.3f} on val: "
+    assert _told(events, said) == 1
+
+
 def _told(events: list[object], start: str) -> int:
     """How many lines begin so."""
     texts = [event.text for event in events if isinstance(event, Message)]
