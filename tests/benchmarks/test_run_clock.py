@@ -56,7 +56,7 @@ def test_cores_tell_work_from_waiting(clock):
     asleep = clock.time_run(side(clock), images=1, epochs=2, threads=1, limit_seconds=60)
     busy = clock.time_run(side(clock, "pass"), images=1, epochs=2, threads=1, limit_seconds=60)
 
-    assert 2 * asleep.cores < busy.cores  # on a loaded machine a busy one has a part of a core
+    assert asleep.cores < 0.2 < busy.cores
 
 
 def test_a_program_that_ends_early_is_reported_with_its_log(clock):
