@@ -89,7 +89,22 @@ def curves(
     results: Sequence[ImageResult], names: Sequence[str], iou_threshold: float = 0.5
 ) -> Curves:
     """Precision-recall and score curves of the classes ``names`` and of all together."""
-    ranking = rank(results, len(names), iou_threshold)
+    return _curves_of(rank(results, len(names), iou_threshold), names, iou_threshold)
+
+
+def best_thresholds(results: Sequence[ImageResult], names: Sequence[str]) -> list[float | None]:
+    """The threshold of the best F1 of each class ``names`` and, last, of all boxes together.
+
+    It keeps from the scores of boxes, so that exported weights judge alike; None without a best.
+    """
+    ranking = rank(results, len(names))
+    measured = _curves_of(ranking, names, 0.5)
+    own = [ranking.scores[ranking.labels == label] for label in range(len(names))]
+    found = zip((*measured.per_class, measured.overall), (*own, ranking.scores), strict=True)
+    return [None if one.best is None else below(one.best.score, scores) for one, scores in found]
+
+
+def _curves_of(ranking: Ranking, names: Sequence[str], iou_threshold: float) -> Curves:
     truths = ranking.truths.sum(axis=0)
     per_class = []
     for c, name in enumerate(names):
@@ -108,17 +123,6 @@ def curves(
         best=pooled.best,
     )
     return Curves(iou_threshold, tuple(per_class), overall)
-
-
-def best_thresholds(results: Sequence[ImageResult], names: Sequence[str]) -> list[float | None]:
-    """The threshold of the best F1 of each class ``names`` and, last, of all boxes together.
-
-    It keeps from the scores of boxes, so that exported weights judge alike; None without a best.
-    """
-    measured, ranking = curves(results, names), rank(results, len(names))
-    own = [ranking.scores[ranking.labels == label] for label in range(len(names))]
-    found = zip((*measured.per_class, measured.overall), (*own, ranking.scores), strict=True)
-    return [None if one.best is None else below(one.best.score, scores) for one, scores in found]
 
 
 def rank(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 from kdlnet.inference.evaluate import detect
 from kdlnet.inference.replayed import replayed_on
 from kdlnet.inference.torch_engine import TorchEngine
 from kdlnet.metrics.average_precision import average_precision
-from kdlnet.metrics.curves import curves
+from kdlnet.metrics.curves import best_thresholds
 from kdlnet.metrics.result import ImageResult
 from kdlnet.training.parts import RunParts
 from kdlnet.utils.ranks import as_of_writer, from_writer, gathered, share
@@ -48,6 +46,6 @@ class Validation:
     ) -> tuple[dict[str, float | None], dict[str, float]]:
         parts = self.parts
         measured = average_precision(results, parts.info.names)
-        best = curves(results, parts.info.names).overall.best
-        thresholds = {} if best is None else {"score": math.floor(best.score * 1e4) / 1e4}
+        score = best_thresholds(results, parts.info.names)[-1]
+        thresholds = {} if score is None else {"score": score}
         return {figure: getattr(measured, figure) for figure in _FIGURES}, thresholds
