@@ -34,6 +34,7 @@ class Frame:
     what reading and decoding took. ``path`` is the image file that can be read again, if any.
     ``stamp`` is that of the file before it was read.
     ``ready`` is set where the thread that read the image was asked to letterbox it, too.
+    ``passed`` counts the frames of a camera or stream just before it that nobody looked at in time.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Frame:
     path: Path | None = None
     ready: Ready | None = None
     stamp: Stamp | None = None
+    passed: int = 0
 
 
 OnProblem = Callable[[DataError, str, int], None]

@@ -113,7 +113,8 @@ def open_source(source: SourceLike, timeout: float = TIMEOUT) -> Source:
         raise DataError(f"camera {source}: they are counted from 0")
     if (isinstance(source, int) and len(text) <= _DIGITS) or _is_camera(text):
         number = int(text)
-        return Source("camera", text, f"camera-{number}", None, lambda *_: camera_frames(number))
+        title = f"camera-{number}"
+        return Source("camera", text, title, None, lambda tell, _: camera_frames(number, tell))
     return _of_path(path, text)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,7 @@ import cv2
 from kdlnet.errors import DataError
 from kdlnet.images.capture import jpeg_size, opened, shots
 from kdlnet.images.frame import Frame, OnProblem
+from kdlnet.images.live import as_they_come
 from kdlnet.utils.paths import asked, why_missing
 
 
@@ -59,52 +61,68 @@ def count_frames(path: Path) -> int | None:
         return _announced(video) or None
 
 
-def camera_frames(number: int) -> Iterator[Frame]:
-    """Frames of a camera at this machine, without end. Raises DataError when it is not there."""
+def camera_frames(number: int, on_problem: OnProblem) -> Iterator[Frame]:
+    """Frames of a camera at this machine as they come, without end.
+
+    Raises DataError when it is not there.
+    """
     with opened(number) as camera:
         if not camera.isOpened():
             raise DataError(
                 f"camera {number} cannot be opened: check that it is plugged in, free and allowed; "
                 "the first one is 0"
             )
-        name, began, done = f"camera {number}", time.monotonic(), 0
-        for shot in shots(camera, tries=1):  # one waits for seconds
-            if shot.image is not None:
-                now = time.monotonic() - began
-                yield Frame(name, f"{done:06d}", shot.image, done, now, shot.seconds)
-                done += 1
+        yield from as_they_come(partial(_of_camera, camera, number), on_problem)
+
+
+def _of_camera(camera: cv2.VideoCapture, number: int, _: OnProblem) -> Iterator[Frame]:
+    name, began, done = f"camera {number}", time.monotonic(), 0
+    for shot in shots(camera, tries=1):  # one waits for seconds
+        if shot.image is not None:
+            now = time.monotonic() - began
+            yield Frame(name, f"{done:06d}", shot.image, done, now, shot.seconds)
+            done += 1
     raise DataError(f"camera {number} gives no more images after {done}: check its cable")
 
 
 def stream_frames(address: str, timeout: float, on_problem: OnProblem) -> Iterator[Frame]:
-    """Frames of a network stream until its sender ends it.
+    """Frames of a network stream as they come, until its sender ends it.
 
+    A video file at an address, which announces how many frames it has, waits and comes whole.
     ``on_problem`` gets each frame that cannot be decoded. Raises DataError when the stream cannot
     be opened or is silent for ``timeout`` seconds.
     """
     name = public(address)
     limit = round(timeout * 1000)
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit, cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit]
-    began, index, patience = time.monotonic(), 0, 0.9 * timeout
+    began, patience = time.monotonic(), 0.9 * timeout
     with opened(address, cv2.CAP_FFMPEG, limits) as stream:
         if not stream.isOpened():
             late = time.monotonic() - began >= patience
             reason = f"no answer in {timeout:g} s" if late else "no video comes from there"
             raise DataError(f"stream {name!r} cannot be opened: {reason}; check the address")
-        began = asked = time.monotonic()
-        for shot in shots(stream, jpeg_size(stream), patience):
-            if shot.image is None:
-                error = DataError(f"frame {index} of stream {name!r} {shot.why}")
-                on_problem(error, name, index)
-            else:
-                now = time.monotonic() - began
-                yield Frame(name, f"{index:06d}", shot.image, index, now, shot.seconds)
-            index, asked = index + 1, time.monotonic()
-        if time.monotonic() - asked >= patience:
-            raise DataError(
-                f"stream {name!r} stalled: no frame for {timeout:g} s after {index} frames; "
-                "check the sender and the network"
-            )
+        read = partial(_of_stream, stream, name, timeout, patience)
+        yield from read(on_problem) if _announced(stream) else as_they_come(read, on_problem)
+
+
+def _of_stream(
+    stream: cv2.VideoCapture, name: str, timeout: float, patience: float, on_problem: OnProblem
+) -> Iterator[Frame]:
+    index, began = 0, time.monotonic()
+    asked = began
+    for shot in shots(stream, jpeg_size(stream), patience):
+        if shot.image is None:
+            error = DataError(f"frame {index} of stream {name!r} {shot.why}")
+            on_problem(error, name, index)
+        else:
+            now = time.monotonic() - began
+            yield Frame(name, f"{index:06d}", shot.image, index, now, shot.seconds)
+        index, asked = index + 1, time.monotonic()
+    if time.monotonic() - asked >= patience:
+        raise DataError(
+            f"stream {name!r} stalled: no frame for {timeout:g} s after {index} frames; "
+            "check the sender and the network"
+        )
     if index == 0:
         raise DataError(f"stream {name!r} ended before its first frame: check the sender")
 

@@ -162,8 +162,10 @@ class Predictor:
         ``source`` as in :func:`~kdlnet.images.sources.open_source`. What cannot be read is skipped
         and told to ``on_event`` as Skipped, or raised with ``strict``; what was left out of the
         source is a warning, and so is that calibrated rates or the window do not suit it, and that
-        a stream ended. Raises DataError when no image could be read, unless there ``may_be_none``,
-        or a stream fails.
+        a stream ended. Frames of a camera or stream that come quicker than they are asked for are
+        passed over (:func:`~kdlnet.images.live.as_they_come`): their ``index`` is missing, which
+        is a warning, or an error with ``strict``. Raises DataError when no image could be read,
+        unless there ``may_be_none``, or a stream fails.
         """
         opened = source if isinstance(source, Source) else open_source(source, timeout)
         for note in filter(None, (self.rates_line(), *opened.notes)):
@@ -172,6 +174,8 @@ class Predictor:
         few = opened.total is not None and opened.total <= self.batch
         engine, batch, lanes = in_lanes(self.engine, self.batch, opened.live or few)
         one = replace(self, engine=engine, batch=batch)
+        if opened.live:  # the first look takes longest, and frames would be passed over for it
+            one.detect([Frame("", "", np.zeros((*one.preprocess.image_size, 3), np.uint8))])
         frames = skips.placed(opened.frames(skips.hear, self._prepare()))
         size = 1 if opened.live else batch
         groups = self._told(batches(frames, size, _BATCH_BYTES // lanes), on_event)

@@ -55,6 +55,7 @@ class Skips:
         self._on_event = on_event
         self._reasons: list[str] = []
         self._images = 0
+        self._passed, self._tell_at = 0, 1
 
     def hear(self, error: DataError, name: str, index: int) -> None:
         """An OnProblem. Raises ``error`` with ``strict``."""
@@ -64,10 +65,26 @@ class Skips:
         self._on_event(Skipped(str(error), name, index, self._images))
 
     def placed(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """``frames``, counted as they come."""
+        """``frames``, counted as they come. Raises DataError with ``strict`` for one that was
+        passed over."""
         for frame in frames:
             self._images += 1
+            if frame.passed:
+                self._tell_passed(frame)
             yield frame
+
+    def _tell_passed(self, frame: Frame) -> None:
+        """At the first, and each time that they have become ten times as many."""
+        self._passed += frame.passed
+        line = (
+            f"{frame.name!r} sends more than can be looked at in time: "
+            f"{self._passed} of {counted(frame.index + 1, 'frame')} were passed over"
+        )
+        if self._strict:
+            raise DataError(line)
+        if self._passed >= self._tell_at:
+            self._tell_at = 10 * self._passed
+            self._on_event(Message(line, "warning"))
 
     def end(self, source: Source, may_be_none: bool) -> None:
         """Raises DataError where nothing of ``source`` could be read, unless there ``may_be_none``.
@@ -79,8 +96,10 @@ class Skips:
             reason = self._reasons[0] if self._reasons else f"{source.title} gave none"
             raise DataError(f"no image could be read: {reason}{more}")
         if source.kind == "stream":
-            frames = counted(self._images + len(self._reasons), "frame")
-            self._on_event(Message(f"stream {source.name!r} ended after {frames}", "warning"))
+            frames = counted(self._images + len(self._reasons) + self._passed, "frame")
+            passed = f", {self._passed} of them passed over" if self._passed else ""
+            line = f"stream {source.name!r} ended after {frames}{passed}"
+            self._on_event(Message(line, "warning"))
 
 
 class SkippedWarning(UserWarning):

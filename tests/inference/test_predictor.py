@@ -414,14 +414,15 @@ def test_the_end_of_a_stream_is_told(predictor: Predictor, monkeypatch) -> None:
 
 
 def test_a_live_source_is_not_batched(predictor: Predictor, monkeypatch) -> None:
-    """Every frame is answered before the next one is asked for."""
-    asked = []
+    """Every frame is answered though the next one has not come."""
+    asked, coming = [], threading.Semaphore(0)
 
     class Camera:
         def isOpened(self):
             return True
 
         def read(self):
+            assert coming.acquire(timeout=60)
             asked.append(time.monotonic())
             return True, np.full((48, 64, 3), 250, np.uint8)
 
@@ -431,9 +432,32 @@ def test_a_live_source_is_not_batched(predictor: Predictor, monkeypatch) -> None
     monkeypatch.setattr(cv2, "VideoCapture", lambda *arguments: Camera())
     answers = predictor.stream(0)
     for number in range(1, 4):
+        coming.release()
         assert next(answers).index == number - 1
         assert len(asked) == number
+    coming.release()
     answers.close()
+
+
+def test_frames_that_were_passed_over_are_told(predictor: Predictor, monkeypatch) -> None:
+    def quick(address, timeout, on_problem):
+        for index, passed in ((0, 0), (3, 2), (5, 1), (40, 34)):
+            yield Frame(address, f"{index:06d}", grey(255), index, 0.1 * index, passed=passed)
+
+    monkeypatch.setattr(sources, "stream_frames", quick)
+    told: list[object] = []
+    found = list(predictor.stream("http://line/1", on_event=told.append))
+    assert [one.index for one in found] == [0, 3, 5, 40]
+    line = "'http://line/1' sends more than can be looked at in time: "
+    assert told == [
+        Message(f"{line}2 of 4 frames were passed over", "warning"),
+        Message(f"{line}37 of 41 frames were passed over", "warning"),
+        Message("stream 'http://line/1' ended after 41 frames, 37 of them passed over", "warning"),
+    ]
+    answers = predictor.stream("http://line/1", strict=True)
+    assert next(answers).index == 0
+    with pytest.raises(DataError, match="2 of 4 frames were passed over"):
+        next(answers)
 
 
 def test_no_thread_is_left_when_a_loop_breaks(predictor: Predictor, tmp_path: Path) -> None:

@@ -1,0 +1,136 @@
+"""Frames of a source that does not wait: read as they come, passed over where the reader lags."""
+
+from __future__ import annotations
+
+import atexit
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from threading import Condition, Thread
+
+from kdlnet.errors import DataError
+from kdlnet.images.frame import Frame, OnProblem
+
+LATE = 1.0
+"""Seconds that a frame may wait: a burst is judged whole, and no verdict is of long ago."""
+_MOST_BYTES = 256 * 2**20  # of the pixels that may wait
+
+
+def as_they_come(
+    read: Callable[[OnProblem], Iterator[Frame]], on_problem: OnProblem
+) -> Iterator[Frame]:
+    """The frames of ``read``, which a thread reads however slowly the caller asks for them.
+
+    They wait in order. Once one has waited for LATE seconds, or those that wait take 256 MiB, the
+    newest comes next and those before it are passed over, until the caller has caught up: nothing
+    else waits then. A Frame's ``passed`` counts those before it. What ``on_problem`` gets, and
+    what ``read`` raises, comes in its turn.
+    """
+    waiting = _Waiting()
+    reader = Thread(target=waiting.fill, args=(read,), daemon=True)
+
+    def stop() -> None:
+        waiting.close()
+        while reader.is_alive():  # or a camera would be closed while it is read
+            with suppress(KeyboardInterrupt):
+                reader.join()
+
+    reader.start()
+    atexit.register(stop)
+    try:
+        while (entry := waiting.take()) is not None:
+            if isinstance(entry, Frame):
+                yield entry
+            else:
+                on_problem(entry.error, entry.name, entry.index)
+    finally:
+        stop()
+        atexit.unregister(stop)
+
+
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    """What an OnProblem gets."""
+
+    error: DataError
+    name: str
+    index: int
+
+
+class _Waiting:
+    """What one thread has read and another one has not yet taken."""
+
+    def __init__(self) -> None:
+        self._entries: deque[tuple[float, Frame | _Problem]] = deque()  # with the time they came
+        self._changed = Condition()
+        self._frames, self._bytes = 0, 0
+        self._passed = 0  # since the last one that was taken
+        self._behind = False
+        self._over = False
+        self._failure: Exception | None = None
+
+    def fill(self, read: Callable[[OnProblem], Iterator[Frame]]) -> None:
+        """Reads until nothing more comes, or until closed."""
+        try:
+            for frame in read(lambda *problem: self._put(_Problem(*problem))):
+                self._put(frame)
+                if self._over:
+                    return
+        except Exception as error:
+            self._failure = error
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Nothing more comes, or nobody takes it."""
+        with self._changed:
+            self._over = True
+            self._changed.notify()
+
+    def take(self) -> Frame | _Problem | None:
+        """The next one, None at the end. Waits for it; raises what the reading raised."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._entries or self._over)
+            self._behind &= self._passed > 0 or self._frames > 1
+            if self._behind and self._frames:
+                self._pass_over(self._frames - 1)
+            if not self._entries:
+                if self._failure is not None:
+                    raise self._failure
+                return None
+            _, entry = self._entries.popleft()
+            if isinstance(entry, Frame):
+                self._count(entry, -1)
+                entry, self._passed = replace(entry, passed=self._passed), 0
+            return entry
+
+    def _put(self, entry: Frame | _Problem) -> None:
+        now = time.monotonic()
+        with self._changed:
+            self._entries.append((now, entry))
+            if isinstance(entry, Frame):
+                self._count(entry, 1)
+            since = next((at for at, one in self._entries if isinstance(one, Frame)), now)
+            if now - since > LATE or self._bytes > _MOST_BYTES:
+                self._behind = True
+                self._pass_over(self._frames - 1)
+            self._changed.notify()
+
+    def _pass_over(self, count: int) -> None:
+        """Takes the oldest frames out; problems stay."""
+        kept = []
+        while count:
+            at, entry = self._entries.popleft()
+            if isinstance(entry, Frame):
+                self._count(entry, -1)
+                self._passed += 1
+                count -= 1
+            else:
+                kept.append((at, entry))
+        self._entries.extendleft(reversed(kept))
+
+    def _count(self, frame: Frame, sign: int) -> None:
+        self._frames += sign
+        self._bytes += sign * frame.image.nbytes
