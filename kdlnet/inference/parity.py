@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from threading import Lock
 
 import numpy as np
 import torch
@@ -114,7 +115,10 @@ class _Effect:
 
 
 class _Pair:
-    """A network that answers as ``after`` and is compared with ``before`` at every call."""
+    """A network that answers as ``after`` and is compared with ``before`` at every call.
+
+    Several threads may call.
+    """
 
     def __init__(
         self,
@@ -137,14 +141,16 @@ class _Pair:
         self.logit_error: float | None = 0.0
         self.largest, self.box_error = 0.0, 0.0
         self.same = True
+        self._lock = Lock()
 
     def __call__(self, images: Tensor) -> RawPredictions | SuppressedArrays:
         one, (two, two_boxes) = self.before(images), self.after(images)
-        self.images += len(images)
-        if isinstance(two, SuppressedArrays):
-            self._compare_rows(one, two)
-        else:
-            self._compare_points(one, two, two_boxes)
+        with self._lock:
+            self.images += len(images)
+            if isinstance(two, SuppressedArrays):
+                self._compare_rows(one, two)
+            else:
+                self._compare_points(one, two, two_boxes)
         return two
 
     def _compare_points(self, one: RawPredictions, two: RawPredictions, two_boxes: Tensor) -> None:

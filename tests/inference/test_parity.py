@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 
 import pytest
 import torch
 from torch import Tensor
 
 from kdlnet.data.catalog import find_dataset
+from kdlnet.inference import parity
 from kdlnet.inference.alike import contained
 from kdlnet.inference.evaluate import open_split
 from kdlnet.inference.parity import compare, with_boxes
@@ -19,6 +23,7 @@ from kdlnet.inference.weights import Weights, load_weights
 from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.ops.limits import MAX_CANDIDATES
 from kdlnet.ops.nms import select_detections
+from kdlnet.ops.points import make_points
 from kdlnet.types import Detections, Forward, RawPredictions
 
 from ..support.weights_file import make_weights
@@ -144,6 +149,34 @@ def _detections(boxes: list[list[float]], scores: list[float], labels: list[int]
     return Detections(
         torch.tensor(boxes).reshape(-1, 4), torch.tensor(scores), torch.tensor(labels).long()
     )
+
+
+def test_no_error_is_lost_between_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each held its figure against the largest it had read before the other one's was there."""
+    calls, turn = 0, Lock()
+
+    def slow(ours: Tensor, theirs: Tensor) -> float:
+        nonlocal calls
+        with turn:
+            calls += 1
+            first = calls == 1
+        time.sleep(0.03 if first else 0.1)
+        return 5.0 if first else 0.0
+
+    monkeypatch.setattr(parity, "_distance", slow)
+    one = RawPredictions(torch.zeros(1, 8, 2), torch.zeros(1, 8, 4, 4), *make_points([(2, 4)], [8]))
+    pair = parity._Pair(
+        lambda images: one,
+        lambda images: (one, torch.zeros(1, 8, 4)),
+        (16, 32),
+        VerdictRule.at(0.4),
+        LOOSE,
+    )
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(pair, [torch.zeros(1, 3, 16, 32)] * 3))
+    assert (pair.logit_error, pair.images) == (5.0, 3)
 
 
 def test_contained_compares_box_label_and_score() -> None:
