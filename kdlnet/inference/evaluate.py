@@ -23,7 +23,6 @@ from kdlnet.inference.views import Seen
 from kdlnet.metrics.drift import Change
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.verdict import VerdictRule
-from kdlnet.ops.limits import IOU_THRESHOLD, MAX_DETECTIONS
 from kdlnet.types import DetectionArrays, Preprocess
 from kdlnet.utils.paths import shown
 from kdlnet.utils.words import counted
@@ -76,8 +75,6 @@ def detect(
     dataset: DetectionDataset,
     batch: int,
     score_threshold: float = VAL_SCORE,
-    iou_threshold: float = IOU_THRESHOLD,
-    max_detections: int = MAX_DETECTIONS,
     on_event: Listener = ignore,
     images: range | None = None,
     change: Change | None = None,
@@ -89,12 +86,12 @@ def detect(
     it is one of the ``others``.
     """
     size = dataset.preprocess.image_size
-    limits = VerdictRule.at(score_threshold), iou_threshold, max_detections
+    rule = VerdictRule.at(score_threshold)
     views = DatasetViews(dataset, images, change)
     shown = dict.fromkeys(views.image_of)
     results: list[ImageResult] = []
     own, share, lanes = in_lanes(engine, batch, len(views.image_of) <= batch)
-    found = Pipeline(own, size, *limits, share).detect(views, lanes=lanes)
+    found = Pipeline(own, size, rule, batch=share).detect(views, lanes=lanes)
     for image, detections in zip(shown, found, strict=True):
         results.append(_result(dataset, image, detections))
         on_event(Progress("validate", len(results), len(shown)))

@@ -228,13 +228,11 @@ def learned_of(parts: Sequence[Part]) -> int | None:
     return sum(known) if len(known) == len(parts) else None
 
 
-def each_fold(
-    parts: Sequence[Part], found: Sequence[list[ImageResult]], max_detections: int
-) -> list[Fold]:
+def each_fold(parts: Sequence[Part], found: Sequence[list[ImageResult]]) -> list[Fold]:
     """The figures of every part, from what was ``found`` on it."""
     folds = []
     for part, results in zip(parts, found, strict=True):
-        figures = average_precision(results, part.runtime.names, max_detections)
+        figures = average_precision(results, part.runtime.names)
         folds.append(
             Fold(
                 part.file,

@@ -28,7 +28,6 @@ from kdlnet.metrics.rates import tabulate_parts
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.table import Table, tabulate
 from kdlnet.metrics.verdict import Verdict, VerdictRule
-from kdlnet.ops.limits import MAX_DETECTIONS
 
 
 @dataclass(frozen=True)
@@ -128,5 +127,5 @@ def _measure(
         rule=rule,
         window=parts[0].dataset.preprocess.window,
         learned=learned_of(parts),
-        folds=each_fold(parts, found, MAX_DETECTIONS) if len(parts) > 1 else [],
+        folds=each_fold(parts, found) if len(parts) > 1 else [],
     )

@@ -10,17 +10,15 @@ import numpy as np
 
 from kdlnet.metrics.breakdown import Breakdown, breakdown, sort_errors
 from kdlnet.metrics.calibration import Calibration, calibration
-from kdlnet.metrics.curves import rank
 from kdlnet.metrics.errors import Errors
 from kdlnet.metrics.froc import Froc, froc
 from kdlnet.metrics.image_level import ImageLevel, image_level
 from kdlnet.metrics.intervals import SetIntervals, set_intervals
+from kdlnet.metrics.matching import MATCH_IOU
 from kdlnet.metrics.pod import Pod, pod
 from kdlnet.metrics.result import ImageResult, box_area
 from kdlnet.metrics.suspects import Suspects, find_suspects
 from kdlnet.metrics.table import tabulate
-
-_IOU = 0.5
 
 
 @dataclass(frozen=True)
@@ -59,25 +57,23 @@ def analyse(
     names: Sequence[str],
     errors: Errors,
     groups: Sequence[int] | None = None,
-    max_detections: int = 300,
     mm_per_pixel: float | None = None,
 ) -> Analysis:
     """Judges ``results`` for the classes ``names`` at the operating point of their ``errors``.
 
     Images of one group are drawn together.
     """
-    table = tabulate(results, len(names), max_detections)
-    ranking = rank(results, len(names), _IOU, max_detections)
-    sorted_errors = [sort_errors(result, _IOU, max_detections) for result in results]
+    table = tabulate(results, len(names))
+    sorted_errors = [sort_errors(result, MATCH_IOU) for result in results]
     score = errors.operating_point.score
     overall, per_class = _pods(results, names, errors, mm_per_pixel)
     return Analysis(
         intervals=set_intervals(table, names, groups),
-        froc=froc(ranking, names, groups),
+        froc=froc(errors.ranking, names, groups),
         image_level=image_level(results, groups),
         pod=overall,
         pod_per_class=per_class,
-        calibration=calibration(ranking, names, _IOU),
+        calibration=calibration(errors.ranking, names, MATCH_IOU),
         breakdown=breakdown(results, sorted_errors, len(names), score),
         suspects=find_suspects(results, sorted_errors, names, score),
     )

@@ -15,6 +15,7 @@ from faster_coco_eval.core.coco import COCO
 from faster_coco_eval.core.faster_eval_api import COCOeval_faster
 
 from kdlnet.metrics.result import Floats, ImageResult, Ints, box_area
+from kdlnet.ops.limits import MAX_DETECTIONS
 
 __all__ = ["AveragePrecision", "ClassPrecision", "ImageResult", "average_precision"]
 
@@ -63,7 +64,7 @@ class AveragePrecision:
 
 
 def average_precision(
-    results: Sequence[ImageResult], names: Sequence[str], max_detections: int = 300
+    results: Sequence[ImageResult], names: Sequence[str], max_detections: int = MAX_DETECTIONS
 ) -> AveragePrecision:
     """COCO AP of ``results`` for the classes ``names``.
 

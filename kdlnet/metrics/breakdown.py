@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdlnet.metrics.curves import class_ap, limit_per_class
-from kdlnet.metrics.matching import assign, by_score, ranked
+from kdlnet.metrics.matching import MATCH_IOU, assign, by_score, ranked
 from kdlnet.metrics.result import Floats, ImageResult, Ints, box_iou
+from kdlnet.ops.limits import MAX_DETECTIONS
 
 KINDS = ("class", "localization", "both", "duplicate", "background", "missed")
 TRUE = -1
@@ -64,9 +65,9 @@ class Breakdown:
         return asdict(self)
 
 
-def sort_errors(result: ImageResult, iou: float = 0.5, max_detections: int = 300) -> Sorted:
+def sort_errors(result: ImageResult, iou: float = MATCH_IOU) -> Sorted:
     """The kind of every detection of one image."""
-    order = limit_per_class(ranked(result), result.labels, max_detections)
+    order = limit_per_class(ranked(result), result.labels, MAX_DETECTIONS)
     overlap = box_iou(result.boxes[order], result.truth_boxes)
     same = result.labels[order][:, None] == result.truth_labels[None, :]
     found = assign(np.where(same, overlap, -1.0), iou)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdlnet.metrics.curves import Ranking
+from kdlnet.metrics.matching import MATCH_IOU
 from kdlnet.metrics.result import Floats
 
 BINS = 10
@@ -67,7 +68,7 @@ class Calibration:
         }
 
 
-def calibration(ranking: Ranking, names: Sequence[str], iou: float = 0.5) -> Calibration:
+def calibration(ranking: Ranking, names: Sequence[str], iou: float = MATCH_IOU) -> Calibration:
     """Reliability of detections that were matched at ``iou``."""
     per_class = {}
     for c, name in enumerate(names):

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdlnet.metrics.matching import assign, by_score, class_iou, ranked
+from kdlnet.metrics.matching import MATCH_IOU, assign, by_score, class_iou, ranked
 from kdlnet.metrics.operating_point import below
 from kdlnet.metrics.result import Floats, ImageResult, Ints
+from kdlnet.ops.limits import MAX_DETECTIONS
 
 RECALL_STEPS: Floats = np.linspace(0.0, 1.0, 101)
 SCORE_STEPS: Floats = np.linspace(0.0, 1.0, 1001)
@@ -86,10 +87,10 @@ class Curves:
 
 
 def curves(
-    results: Sequence[ImageResult], names: Sequence[str], iou_threshold: float = 0.5
+    results: Sequence[ImageResult], names: Sequence[str], iou_threshold: float = MATCH_IOU
 ) -> Curves:
     """Precision-recall and score curves of the classes ``names`` and of all together."""
-    return _curves_of(rank(results, len(names), iou_threshold), names, iou_threshold)
+    return curves_of(rank(results, len(names), iou_threshold), names, iou_threshold)
 
 
 def best_thresholds(results: Sequence[ImageResult], names: Sequence[str]) -> list[float | None]:
@@ -98,13 +99,14 @@ def best_thresholds(results: Sequence[ImageResult], names: Sequence[str]) -> lis
     It keeps from the scores of boxes, so that exported weights judge alike; None without a best.
     """
     ranking = rank(results, len(names))
-    measured = _curves_of(ranking, names, 0.5)
+    measured = curves_of(ranking, names, MATCH_IOU)
     own = [ranking.scores[ranking.labels == label] for label in range(len(names))]
     found = zip((*measured.per_class, measured.overall), (*own, ranking.scores), strict=True)
     return [None if one.best is None else below(one.best.score, scores) for one, scores in found]
 
 
-def _curves_of(ranking: Ranking, names: Sequence[str], iou_threshold: float) -> Curves:
+def curves_of(ranking: Ranking, names: Sequence[str], iou_threshold: float) -> Curves:
+    """The same from a ``ranking`` at that IoU."""
     truths = ranking.truths.sum(axis=0)
     per_class = []
     for c, name in enumerate(names):
@@ -128,8 +130,8 @@ def _curves_of(ranking: Ranking, names: Sequence[str], iou_threshold: float) -> 
 def rank(
     results: Sequence[ImageResult],
     classes: int,
-    iou_threshold: float = 0.5,
-    max_detections: int = 300,
+    iou_threshold: float = MATCH_IOU,
+    max_detections: int = MAX_DETECTIONS,
 ) -> Ranking:
     """Match every image once. Of each class and image the best ``max_detections`` count."""
     scores, labels, images, true = [], [], [], []

@@ -68,10 +68,9 @@ def measure_drift(
     after: Sequence[ImageResult],
     rule: VerdictRule,
     names: Sequence[str],
-    max_detections: int,
 ) -> Drift:
     """``after`` the change beside ``before`` it, the same images in the same order."""
-    found = average_precision(after, names, max_detections)
+    found = average_precision(after, names)
     parts = [tabulate_parts(results, rule, len(names)) for results in (before, after)]
     verdicts = [rule.judge(part.scores) for part in parts]
     flips = int((verdicts[0] != verdicts[1]).sum())

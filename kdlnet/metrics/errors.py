@@ -7,12 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from kdlnet.metrics.confusion import confusion_matrix
-from kdlnet.metrics.curves import Curves, curves
-from kdlnet.metrics.matching import Match, match
+from kdlnet.metrics.curves import Curves, Ranking, curves_of, rank
+from kdlnet.metrics.matching import MATCH_IOU, Match, match
 from kdlnet.metrics.result import ImageResult, Ints
 from kdlnet.metrics.verdict import DEFAULT_SCORE
-
-_IOU = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +30,12 @@ class OperatingPoint:
 
 @dataclass(frozen=True)
 class Errors:
-    """``matches`` of each image and ``confusion`` (C + 1, C + 1) of all at the operating point."""
+    """``matches`` of each image and ``confusion`` (C + 1, C + 1) of all at the operating point.
 
+    ``ranking`` has all detections, those below it, too; the ``curves`` are drawn from it.
+    """
+
+    ranking: Ranking
     curves: Curves
     operating_point: OperatingPoint
     matches: list[Match]
@@ -47,14 +49,16 @@ class Errors:
 
 def find_errors(results: Sequence[ImageResult], names: Sequence[str]) -> Errors:
     """Errors at the score with the best F1 over all classes of these results."""
-    measured = curves(results, names, _IOU)
+    ranking = rank(results, len(names), MATCH_IOU)
+    measured = curves_of(ranking, names, MATCH_IOU)
     score = measured.overall.best.score if measured.overall.best else DEFAULT_SCORE
-    matches = [match(result, _IOU, score) for result in results]
+    matches = [match(result, MATCH_IOU, score) for result in results]
     point = OperatingPoint(
         score,
-        _IOU,
+        MATCH_IOU,
         true=sum(len(found.true) for found in matches),
         false=sum(len(found.false) for found in matches),
         missed=sum(len(found.missed) for found in matches),
     )
-    return Errors(measured, point, matches, confusion_matrix(results, len(names), _IOU, score))
+    confusion = confusion_matrix(results, matches, len(names), MATCH_IOU)
+    return Errors(ranking, measured, point, matches, confusion)

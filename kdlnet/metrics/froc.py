@@ -15,6 +15,7 @@ import numpy as np
 
 from kdlnet.metrics.curves import Ranking
 from kdlnet.metrics.intervals import ROUNDS, Interval, draw_weights, group_numbers, interval
+from kdlnet.metrics.matching import MATCH_IOU
 from kdlnet.metrics.result import Floats, Ints
 from kdlnet.metrics.table import ClassTable, class_table
 
@@ -71,7 +72,7 @@ def froc(
     groups: Sequence[int] | None = None,
     rounds: int = ROUNDS,
     seed: int = 0,
-    iou: float = 0.5,
+    iou: float = MATCH_IOU,
 ) -> Froc:
     """FROC of detections that were matched at ``iou``, the means with 95 % intervals."""
     group = group_numbers(groups, len(ranking.truths))

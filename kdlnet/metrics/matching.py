@@ -13,6 +13,9 @@ import numpy as np
 from kdlnet.metrics.result import Floats, ImageResult, Ints, box_iou
 from kdlnet.metrics.verdict import DEFAULT_SCORE
 
+MATCH_IOU = 0.5
+"""A detection that overlaps a true box by this much finds it, where one IoU is asked for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Match:
@@ -30,7 +33,7 @@ class Match:
 
 
 def match(
-    result: ImageResult, iou_threshold: float = 0.5, score_threshold: float = DEFAULT_SCORE
+    result: ImageResult, iou_threshold: float = MATCH_IOU, score_threshold: float = DEFAULT_SCORE
 ) -> Match:
     """True, false and missed boxes of one image among the detections with at least that score."""
     order = ranked(result)

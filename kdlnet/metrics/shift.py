@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from kdlnet.metrics.intervals import ROUNDS, draw_weights, group_numbers, reach_of
-from kdlnet.metrics.matching import assign, class_iou, ranked
+from kdlnet.metrics.matching import MATCH_IOU, assign, class_iou, ranked
 from kdlnet.metrics.result import Floats, ImageResult, Ints
 from kdlnet.metrics.verdict import Scores, VerdictRule
 
@@ -193,7 +193,7 @@ def _scores(results: Sequence[ImageResult], rule: VerdictRule) -> tuple[_Boxes, 
     finds, false = [], []
     for result in results:
         order = ranked(result)
-        found = assign(class_iou(result, order), 0.5)
+        found = assign(class_iou(result, order), MATCH_IOU)
         mine, true = rule.large(result)[order], rule.large(result.truth)
         scores = np.full(len(result.truth_labels), -1.0)
         hits = (found >= 0) & mine

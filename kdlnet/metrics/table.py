@@ -18,6 +18,7 @@ from scipy.sparse import csr_array
 from kdlnet.metrics.curves import RECALL_STEPS, limit_per_class
 from kdlnet.metrics.matching import assign, by_score, class_iou, ranked
 from kdlnet.metrics.result import Floats, ImageResult, Ints
+from kdlnet.ops.limits import MAX_DETECTIONS
 
 FIGURES = ("ap", "ap50", "ap75", "recall", "recall50")
 IOUS = tuple(0.5 + 0.05 * step for step in range(10))
@@ -50,12 +51,12 @@ class Table:
     truths: Ints
 
 
-def tabulate(results: Sequence[ImageResult], classes: int, max_detections: int = 300) -> Table:
+def tabulate(results: Sequence[ImageResult], classes: int) -> Table:
     """Matches every image at every IoU threshold of COCO."""
     scores, labels, images, hits = [np.zeros(0)], [np.zeros(0, np.int64)], [], []
     truths = np.zeros((len(results), classes), dtype=np.int64)
     for index, result in enumerate(results):
-        order = limit_per_class(ranked(result), result.labels, max_detections)
+        order = limit_per_class(ranked(result), result.labels, MAX_DETECTIONS)
         iou = class_iou(result, order)
         scores.append(result.scores[order])
         labels.append(result.labels[order])

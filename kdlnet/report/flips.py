@@ -10,7 +10,7 @@ from pathlib import Path
 from kdlnet.events import Listener, Progress, ignore
 from kdlnet.images.read import read_image
 from kdlnet.metrics.flips import Flip
-from kdlnet.metrics.matching import match
+from kdlnet.metrics.matching import MATCH_IOU, match
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.report.draw import draw_match
@@ -42,7 +42,7 @@ def draw_flips(
         path = Path(found[0][0].name)
         image = read_image(path)
         drawn = [
-            draw_match(image, result, match(result, 0.5, -math.inf), names, window=window)
+            draw_match(image, result, match(result, MATCH_IOU, -math.inf), names, window=window)
             for result in (_kept(*side) for side in found)
         ]
         captions = [f"A: {flip.a}", f"B: {flip.b}"]

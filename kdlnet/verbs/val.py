@@ -79,9 +79,6 @@ def validate(
     device: str = "auto",
     out: Path | None = None,
     overwrite: bool = False,
-    score_threshold: float = VAL_SCORE,
-    iou_threshold: float = IOU_THRESHOLD,
-    max_detections: int = MAX_DETECTIONS,
     strict: bool = False,
     pictures: bool = True,
     lot_by: str | None = None,
@@ -125,8 +122,7 @@ def validate(
     title = Path(data).absolute().name if folds else parts[0].info.name
     folder = _folder(parts, title, out, overwrite)
     began = time.perf_counter()
-    limits = score_threshold, iou_threshold, max_detections
-    find = partial(_find, parts, batch, limits, on_event)
+    find = partial(_find, parts, batch, on_event)
     found = find()
     results = [result for each in found for result in each]
     runtime.engine.wait()
@@ -135,17 +131,14 @@ def validate(
     for change in CHANGES if drift else ():
         on_event(Message(f"again with {change.name}"))
         after = [result for each in find(change=change) for result in each]
-        measured = measure_drift(
-            change, results, after, runtime.rule, runtime.names, max_detections
-        )
-        drifts.append(measured)
+        drifts.append(measure_drift(change, results, after, runtime.rule, runtime.names))
     errors = find_errors(results, runtime.names)
     if pictures:
         draw_validation(folder, results, errors, runtime.names, contract, on_event)
     result = EvalResult(
         folder=folder,
-        precision=average_precision(results, runtime.names, max_detections),
-        analysis=analyse(results, runtime.names, errors, groups, max_detections, mm_per_pixel),
+        precision=average_precision(results, runtime.names),
+        analysis=analyse(results, runtime.names, errors, groups, mm_per_pixel),
         operating_point=errors.operating_point,
         best_scores=errors.best_scores,
         confusion=errors.confusion.tolist(),
@@ -158,14 +151,14 @@ def validate(
         data=title,
         split=split,
         preprocess=contract,
-        score_threshold=score_threshold,
-        iou_threshold=iou_threshold,
-        max_detections=max_detections,
+        score_threshold=VAL_SCORE,
+        iou_threshold=IOU_THRESHOLD,
+        max_detections=MAX_DETECTIONS,
         device=runtime.device,
         learned=learned_of(parts),
         left_out=[line for part in parts for line in part.left_out],
         label_problems=[str(problem) for part in parts for problem in part.loaded.problems],
-        folds=each_fold(parts, found, max_detections) if folds else [],
+        folds=each_fold(parts, found) if folds else [],
         drift=drifts,
     )
     _write(result, results, errors, runtime, lots, judged, pictures, on_event)
@@ -206,13 +199,12 @@ def _write(
 def _find(
     parts: Sequence[Part],
     batch: int,
-    limits: tuple[float, float, int],
     on_event: Listener,
     change: Change | None = None,
 ) -> list[list[ImageResult]]:
     """What each part's network finds on its images, or on them after a ``change``."""
     return [
-        detect(part.runtime.engine, part.dataset, batch, *limits, on_event, change=change)
+        detect(part.runtime.engine, part.dataset, batch, on_event=on_event, change=change)
         for part in parts
     ]
 

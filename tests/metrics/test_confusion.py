@@ -6,9 +6,13 @@ import numpy as np
 
 from kdlnet.metrics.confusion import confusion_matrix
 from kdlnet.metrics.matching import match
-from kdlnet.metrics.result import ImageResult
+from kdlnet.metrics.result import ImageResult, Ints
 
 BOX, OTHER, FAR = [0, 0, 20, 20], [40, 40, 60, 60], [70, 70, 90, 90]
+
+
+def confused(results: list[ImageResult], classes: int) -> Ints:
+    return confusion_matrix(results, [match(result) for result in results], classes)
 
 
 def test_every_kind_of_cell():
@@ -21,12 +25,12 @@ def test_every_kind_of_cell():
         size=(100, 100),
     )
     # BOX is right, OTHER (class 0) is called 1, FAR is a false call, the third truth is missed.
-    assert confusion_matrix([one], 2).tolist() == [[1, 1, 0], [0, 0, 1], [0, 1, 0]]
+    assert confused([one], 2).tolist() == [[1, 1, 0], [0, 0, 1], [0, 1, 0]]
 
 
 def test_the_right_class_comes_first_even_with_a_lower_score():
     one = ImageResult([BOX, BOX], [0.9, 0.5], [1, 0], [BOX], [0], (100, 100))
-    assert confusion_matrix([one], 2).tolist() == [[1, 0, 0], [0, 0, 0], [0, 1, 0]]
+    assert confused([one], 2).tolist() == [[1, 0, 0], [0, 0, 0], [0, 1, 0]]
 
 
 def test_sums_are_truths_and_detections():
@@ -47,7 +51,7 @@ def test_sums_are_truths_and_detections():
                 (99, 99),
             )
         )
-    matrix = confusion_matrix(results, 3)
+    matrix = confused(results, 3)
     pairs = [match(r) for r in results]
     for c in range(3):
         truths = sum(int((r.truth_labels == c).sum()) for r in results)
@@ -62,5 +66,5 @@ def test_sums_are_truths_and_detections():
 
 def test_empty():
     empty = ImageResult([], [], [], [], [], (10, 10))
-    assert confusion_matrix([], 1).tolist() == [[0, 0], [0, 0]]
-    assert confusion_matrix([empty], 1).tolist() == [[0, 0], [0, 0]]
+    assert confused([], 1).tolist() == [[0, 0], [0, 0]]
+    assert confused([empty], 1).tolist() == [[0, 0], [0, 0]]

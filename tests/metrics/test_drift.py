@@ -19,7 +19,7 @@ def test_figures_are_those_after_the_change_and_flips_those_between() -> None:
     before = [_image(0.9, True), _image(0.9, True), _image(0.1, False), _image(0.2, False)]
     after = [_image(0.9, True), _image(0.3, True), _image(0.6, False), _image(0.2, False)]
     change = Change("half of the light", light=0.5)
-    found = measure_drift(change, before, after, VerdictRule.at(0.5), ["pit"], 300)
+    found = measure_drift(change, before, after, VerdictRule.at(0.5), ["pit"])
     assert (found.rates.escape.count, found.rates.escape.of) == (1, 2)
     assert (found.rates.overkill.count, found.rates.overkill.of) == (1, 2)
     assert found.flips == 2

@@ -9,6 +9,7 @@ import pytest
 from kdlnet.errors import KdlnetError
 from kdlnet.metrics.confusion import confusion_matrix as count_confusions
 from kdlnet.metrics.curves import curves
+from kdlnet.metrics.matching import match
 from kdlnet.metrics.result import ImageResult
 from kdlnet.report import confusion, figure, plots, training
 from kdlnet.report.confusion import confusion_matrix
@@ -138,7 +139,9 @@ def test_nothing_to_find_and_nothing_found(tmp_path, found):
     for plot in (pr_curves, score_curves):
         plot(tmp_path / "empty.png", curves(made, ["a", "b"]))
         picture(tmp_path / "empty.png")
-    confusion_matrix(tmp_path / "empty.png", count_confusions(made, 2), ["a", "b"])
+    confusion_matrix(
+        tmp_path / "empty.png", count_confusions(made, [match(one) for one in made], 2), ["a", "b"]
+    )
     picture(tmp_path / "empty.png")
 
 
@@ -146,7 +149,9 @@ def test_class_names_are_data_not_markup(tmp_path, figures):
     names = ["$pit_{1}$", "Größe", "_hidden", "划痕\U0010fffd"]
     made = curves(results(4, images=12), names)
     pr_curves(tmp_path / "pr.png", made)  # a missing letter would be a warning: an error here
-    confusion_matrix(tmp_path / "c.png", count_confusions(results(4), 4), names)
+    made = results(4)
+    counts = count_confusions(made, [match(one) for one in made], 4)
+    confusion_matrix(tmp_path / "c.png", counts, names)
     entries = legend(figures[0].axes[0])
     assert r"\$pit_{1}\$" in entries[0]
     assert len(entries) == 5

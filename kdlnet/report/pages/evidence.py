@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kdlnet.metrics.matching import match
+from kdlnet.metrics.matching import MATCH_IOU, match
 from kdlnet.metrics.rates import Parts, clopper_pearson
 from kdlnet.metrics.result import Floats, ImageResult, Ints
 
@@ -24,7 +24,6 @@ _MOST_TRUTHS = 40_000
 _MOST_ENTRIES = 120_000
 _MOST_ROWS = 40_000
 _EVERY = 2_000
-_IOU = 0.5
 _GRID = 65_535
 
 
@@ -80,7 +79,7 @@ def _floor(scores: Sequence[Floats], lowest: float) -> float:
 
 def _of_image(result: ImageResult, floor: float) -> tuple[Ints, Ints, Floats]:
     """Positions of the detections (K,) from ``floor`` on, the true box of each, and the finders."""
-    matched = match(result, _IOU, floor)
+    matched = match(result, MATCH_IOU, floor)
     order = np.concatenate([matched.true, matched.false])
     found = np.concatenate([matched.found, np.full(len(matched.false), -1)])
     finder = np.full(len(result.truth_labels), -np.inf)
