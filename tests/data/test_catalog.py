@@ -229,6 +229,24 @@ def test_listed_images_that_are_missing_are_counted(dataset):
         list_images(find_dataset(str(dataset)), "train")
 
 
+def test_folders_are_no_images_in_a_list_or_behind_a_pattern(dataset):
+    write(dataset / "train.txt", "images/train/b.png\nimages/val\n")
+    file = write(dataset / "data.yaml", "train: train.txt\nnames: [x]\n")
+    with pytest.raises(
+        DataError, match=r"train\.txt' lists the folder '.*images.val': a list names"
+    ):
+        list_images(find_dataset(str(dataset)), "train")
+    write(file, "train: [images/val, 'image*/train']\nnames: [x]\n")
+    fix = re.escape(f"'image*/train/**/*' in {file}")
+    with pytest.raises(
+        DataError, match=rf"'image\*/train' .* matches folders and no image: .* {fix}"
+    ):
+        list_images(find_dataset(str(dataset)), "train")
+    write(file, "train: ['image*/train/**/*']\nval: images/train\nnames: [x]\n")
+    info = find_dataset(str(dataset))
+    assert set(list_images(info, "train")) >= set(list_images(info, "val"))
+
+
 def test_long_lists_are_checked_fast(tmp_path):
     folder = tmp_path / "images"
     folder.mkdir()
