@@ -84,6 +84,8 @@ def test_names_as_map_extra_keys_and_channels(dataset):
         ("train: [\n", "not YAML"),
         ("train: a\nnames: [x]\ntrain: b\n", "key 'train' is there twice.* in line 3, column 1"),
         ("train: a\nnames: {0: x, 1: y, 1: z}\n", "key '1' is there twice.* in line 2"),
+        ("train: a\nnames: {0: x, 0x0: y}\n", "key '0x0' is there twice, also as '0'.* line 2"),
+        ("train: a\nnames: {1: x, 0: y, false: z}\n", "key 'false' .* also as '0'.* in line 2"),
         ("train: a\n\tval: b\n", "not YAML.* found character.* in line 2, column 1"),
         ("", "must hold keys"),
     ],
