@@ -46,7 +46,7 @@ def _show_how(console: Console, facts: Facts) -> None:
     state = "fused" if facts["fused"] else "not fused"
     console.say(
         f"model   {facts['model']}, {state}, {height}x{width}, batch {facts['batch']}, "
-        f"{facts['precision']}, {facts['runtime']}"
+        f"{_precision(facts)}, {facts['runtime']}"
     )
     threads = f"{facts['threads']} thread" + "s" * (facts["threads"] > 1)
     console.say(f"device  {facts['device']}: {facts['device_name']}, {threads}")
@@ -66,6 +66,12 @@ def _show_how(console: Console, facts: Facts) -> None:
             f"overlap {_range(found['images_per_second'], 1)} images/s as predict reads and "
             f"computes at once, batch {found['batch']}"
         )
+
+
+def _precision(facts: Facts) -> str:
+    """What is computed in; and what the file holds, where that is less."""
+    runs, holds = facts["precision"], facts["file_precision"]
+    return runs if holds in (runs, "float32") else f"{runs} from a file in {holds}"
 
 
 def _range(values: Mapping[str, float], digits: int) -> str:

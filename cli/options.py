@@ -196,7 +196,7 @@ Init = Annotated[
     option(
         "--init",
         metavar="FILE|none",
-        help="Weights to start from; none: from scratch [the model's released start].",
+        help="Weights to start from; none: from scratch [the model's released start, if any].",
     ),
 ]
 Resume = Annotated[

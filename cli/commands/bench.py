@@ -48,7 +48,9 @@ def bench(
     ] = None,
     batch: Annotated[
         int | None,
-        option("--batch", metavar="N", callback=at_least_one, help="Images a call [1]."),
+        option(
+            "--batch", metavar="N", callback=at_least_one, help="Images a call, 256 at most [1]."
+        ),
     ] = None,
     image_size: Annotated[
         str | None,

@@ -35,8 +35,8 @@ def list_images(info: DatasetInfo, split: str, results: list[Path] | None = None
     folder if they start with ``./``, else to the dataset's root. ``results`` collects folders of
     results, which are left out.
 
-    Raises DataError for an unknown or empty split, a missing entry, and listed images that are not
-    there (first one and count).
+    Raises DataError for an unknown or empty split, a missing entry, a glob that matches folders
+    alone, and listed images that are not there (first one and count) or are a folder.
     """
     if parts := parts_with(info, split):
         return sorted(path for part in parts for path in list_images(part, split, results))
@@ -81,8 +81,14 @@ def _entry_images(info: DatasetInfo, entry: str, results: list[Path]) -> Iterabl
         return [str(path)]
     if any(mark in entry for mark in "*?["):
         pattern = entry_pattern(info, path)
-        found = (each for each in matches(pattern) if each.suffix.lower() in IMAGE_SUFFIXES)
-        return map(str, outside_results(found, glob_root(pattern), results))
+        found = matches(pattern)
+        images = [each for each in found if each.suffix.lower() in IMAGE_SUFFIXES]
+        if not images and any(each.is_dir() for each in found):
+            raise DataError(
+                f"{entry!r} of dataset {info.name!r} matches folders and no image: write "
+                f"{entry.rstrip('/') + '/**/*'!r} in {info.source}"
+            )
+        return map(str, outside_results(images, glob_root(pattern), results))
     raise DataError(_missing_entry(info, path))
 
 
@@ -116,6 +122,13 @@ def _listed_images(info: DatasetInfo, file: Path) -> list[str]:
         raise DataError(
             f"{len(missing)} of {len(images)} images listed in {str(file)!r} are missing, first "
             f"{missing[0]!r}: correct the list{_slashes(missing[0])} or the dataset's path"
+        )
+    # A folder with the suffix of an image is found when it is read: asking each would take long.
+    others = (i for i in images if not i.lower().endswith(tuple(IMAGE_SUFFIXES)))
+    if folder := next(filter(os.path.isdir, others), None):
+        raise DataError(
+            f"{str(file)!r} lists the folder {folder!r}: a list names images; write them there, or "
+            f"the folder in {info.source}"
         )
     return images
 

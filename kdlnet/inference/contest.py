@@ -64,6 +64,7 @@ class BenchResult:
     model: str
     runtime: str
     precision: str
+    file_precision: str
     fused: bool
     file_fused: bool
     device: str
@@ -206,6 +207,7 @@ def _result(
         model=runtime.model,
         runtime=f"{runtime.name} {runtime.version}",
         precision=runtime.precision,
+        file_precision=runtime.file_precision,
         fused=runtime.fused,
         file_fused=runtime.file_fused,
         device=runtime.device,

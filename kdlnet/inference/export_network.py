@@ -28,12 +28,16 @@ _ANY = 2
 """Images to trace with where any number will do: one would be taken for a constant."""
 
 
-def header_of(weights: Weights, layout: Layout) -> dict[str, Any]:
-    """What an exported file says about the network in it, its checksum still zeros."""
+def header_of(weights: Weights, layout: Layout, half: bool = False) -> dict[str, Any]:
+    """What an exported file says about the network in it, its checksum still zeros.
+
+    With ``half`` that its numbers have 16 bits; what computes with them may take more.
+    """
     detector = weights.detector
     header = {"format": FORMAT, **SEAL, "kdlnet": __version__, **weights.describe()}
     facts = {"strides": list(detector.strides), "bins": detector.head.bins}
-    return header | facts | layout.to_dict()
+    stored = {"file_precision": "float16"} if half else {}
+    return header | facts | stored | layout.to_dict()
 
 
 def network_of(

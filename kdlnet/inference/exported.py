@@ -84,6 +84,7 @@ def _fits(shapes: Shapes | None, header: dict[str, Any]) -> bool:
     Learned.of_header(header.get("learned"))
     texts = isinstance(header["model"], str) and isinstance(header.get("calibration", {}), dict)
     texts &= header.get("precision", "int8") in ("int8", "float16")
+    texts &= header.get("file_precision", "float16") == "float16"
     return texts and shapes in (None, wanted)
 
 
@@ -135,6 +136,7 @@ def exported_runtime(
             divide=cache(lambda lanes: _Network(path, divide(lanes), answers, layout.batch)),
         )
     about |= {"precision": header["precision"]} if "precision" in header else {}
+    stored = header.get("file_precision", header.get("precision", "float32"))
     return Runtime(
         engine=engine,
         path=path,
@@ -145,6 +147,7 @@ def exported_runtime(
         calibration=header.get("calibration", {}),
         fused=True,
         file_fused=True,
+        file_precision=stored,
         fixed_size=not layout.dynamic,
         batch=layout.batch,
         with_boxes=network.with_boxes,

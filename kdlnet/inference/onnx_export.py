@@ -31,7 +31,7 @@ def write_onnx(weights: Weights, path: Path, layout: Layout, half: bool = False)
     """
     onnx = optional_package("onnx", "--format onnx")
     model = onnx_model(weights, layout, half, parted=True)
-    header = json.dumps(header_of(weights, layout))
+    header = json.dumps(header_of(weights, layout, half))
     onnx.helper.set_model_props(model, {METADATA_KEY: header})
     write_atomic(path, sealed(model.SerializeToString()))
 

@@ -26,7 +26,7 @@ def write_openvino(weights: Weights, path: Path, layout: Layout, half: bool = Fa
     openvino = optional_package("openvino", "--format openvino")
     network = onnx_model(weights, layout).SerializeToString()
     model = openvino.Core().read_model(model=network, weights=b"")
-    save_openvino(model, header_of(weights, layout), path, half)
+    save_openvino(model, header_of(weights, layout, half), path, half)
 
 
 def save_openvino(model: Any, header: dict[str, Any], path: Path, half: bool = False) -> None:

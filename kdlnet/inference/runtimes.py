@@ -27,11 +27,11 @@ class Runtime:
     ``rule`` is the file's own, and ``calibration`` says how it was chosen, empty where none was.
     ``learned`` are the images it has learned from, as far as the file tells.
     ``name`` is a key of RUNTIMES, ``version`` that of the library behind it; ``device_name`` is the
-    chip. ``fused`` says what runs, ``file_fused`` what the file holds. ``fixed_size``: only
-    ``preprocess.image_size`` fits. ``batch`` is what the network takes at once, None for any;
-    others are filled up. ``with_boxes`` takes what ``engine.load`` makes and returns the
-    network's answer and the boxes (B, A, 4) that the file itself decodes, for programs other than
-    kdlnet; None where it decodes none.
+    chip. ``fused`` and ``precision`` say what runs, ``file_fused`` and ``file_precision`` what the
+    file holds. ``fixed_size``: only ``preprocess.image_size`` fits. ``batch`` is what the network
+    takes at once, None for any; others are filled up. ``with_boxes`` takes what ``engine.load``
+    makes and returns the network's answer and the boxes (B, A, 4) that the file itself decodes, for
+    programs other than kdlnet; None where it decodes none.
     """
 
     name: str
@@ -50,6 +50,7 @@ class Runtime:
     fixed_size: bool
     batch: int | None = None
     precision: str = "float32"
+    file_precision: str = "float32"
     with_boxes: Callable[[Any], tuple[Any, Any]] | None = None
     learned: Learned = field(default_factory=Learned)
 

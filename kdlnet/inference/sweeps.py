@@ -8,11 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from kdlnet.inference.runtimes import Runtime, thread_count
-from kdlnet.inference.turns import Call, Spread, Workload, spread, take_turns, warm_up
+from kdlnet.inference.turns import (
+    MOST_IMAGES,
+    Call,
+    Spread,
+    Workload,
+    spread,
+    take_turns,
+    warm_up,
+)
 from kdlnet.inference.workloads import files_call
 from kdlnet.utils.threads import usable_threads
 
-_MOST = 256  # images of a batch
 _GAIN = 1.03  # less than this is no better
 
 
@@ -38,7 +45,7 @@ def by_batch(runtime: Runtime, paths: Sequence[Path], workload: Workload) -> lis
     """Batches of 1, 2, 4 and so on, until doubling one twice makes it no quicker."""
     found: list[BatchSpeed] = []
     batch, worse = 1, 0
-    while worse < 2 and batch <= _MOST:
+    while worse < 2 and batch <= MOST_IMAGES:
         call = files_call(runtime, paths, batch)
         calls = max(len(workload.turns), workload.calls // batch)
         warm_up(call, 2)

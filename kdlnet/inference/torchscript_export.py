@@ -34,6 +34,6 @@ def write_torchscript(weights: Weights, path: Path, layout: Layout, half: bool =
         # Notes for debuggers name the source files of this machine.
         kept = [name for name in names if not name.endswith(".debug_pkl")]
         entries = {name: archive.read(names[name]) for name in kept}
-    header = header_of(weights, layout) | ({"precision": "float16"} if half else {})
+    header = header_of(weights, layout, half) | ({"precision": "float16"} if half else {})
     entries[HEADER] = json.dumps(header).encode()
     write_atomic(path, pack(entries))

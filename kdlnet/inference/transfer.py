@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -69,9 +68,24 @@ def transfer(weights: Weights, detector: Network, names: tuple[str, ...]) -> lis
     return lines
 
 
-def told(lines: Sequence[str], init: Path | None) -> list[str]:
-    """The lines of :func:`transfer`; with a start that nobody named, how to go without it."""
-    return [line if init is not None else f"{line}; --init none: from scratch" for line in lines]
+def begin(
+    start: Weights | None,
+    detector: Network,
+    names: tuple[str, ...],
+    model: ModelConfig,
+    init: Path | None,
+) -> list[str]:
+    """:func:`transfer` of what a new run begins with; lines that say so, or that it is nothing.
+
+    With a start that nobody named the line says how to go without it.
+    """
+    if start is not None:
+        without = "" if init is not None else "; --init none: from scratch"
+        return [line + without for line in transfer(start, detector, names)]
+    if model.start == "none":
+        return []
+    what = f"{model.name} with blocks {model.block}"
+    return [f"no start comes with kdlnet for {what}: from scratch; kdlnet pretrain makes one"]
 
 
 def _copy_rows(target: Tensor, source: Tensor, rows: list[tuple[int, int]]) -> None:

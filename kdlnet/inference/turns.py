@@ -15,6 +15,8 @@ from kdlnet.inference.clock import Timing, timing
 Call = Callable[[int], tuple[dict[str, float], list[NDArray[Any]]]]
 """Call number n: milliseconds by stage, and boxes (N, 4) in pixels of each original image."""
 
+MOST_IMAGES = 256
+"""So many images are read to measure with, and at most so many are in one call."""
 _WINDOW = 10  # calls whose medians are compared
 _ALIKE = 0.05  # two medians that differ by less are one speed
 _LONGEST = 10.0  # seconds of warming up; a machine that changes all the time never settles

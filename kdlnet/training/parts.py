@@ -20,7 +20,7 @@ from kdlnet.errors import ConfigError, DataError
 from kdlnet.events import Listener, Message, Progress
 from kdlnet.images.window import image_depth, measured_window
 from kdlnet.inference.released import START
-from kdlnet.inference.transfer import starting_weights, told, transfer
+from kdlnet.inference.transfer import begin, starting_weights
 from kdlnet.inference.weights import Weights
 from kdlnet.models.network import Network
 from kdlnet.models.zoo import ModelArguments, build_model
@@ -87,7 +87,7 @@ def prepare_run(
     config = config.changed(model={"channels": channels}, optim={"lr": rate})
     arguments = ModelArguments(len(info.names), channels, config.model.block)
     detector = build_model(config.model.name, arguments, config.seed)
-    begun = [] if start is None else told(transfer(start, detector, info.names), init)
+    begun = [] if saved else begin(start, detector, info.names, config.model, init)
     found = training_split(config) if found is None else found
     config, contract = _contract(config, channels, found, on_event)
     train_set = _open(found, config.data.train_split, contract, config, on_event, training=True)

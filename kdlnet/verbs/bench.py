@@ -19,7 +19,7 @@ from kdlnet.inference.kinds import kind_of
 from kdlnet.inference.probe_images import describe_files, find_images, readable
 from kdlnet.inference.runtimes import Runtime, open_runtime, thread_count
 from kdlnet.inference.sweeps import by_batch, by_threads, thread_counts
-from kdlnet.inference.turns import Workload
+from kdlnet.inference.turns import MOST_IMAGES, Workload
 from kdlnet.types import ImageSize
 
 __all__ = ["PAPER", "PROTOCOLS", "BenchResult", "Rival", "Workload", "bench", "kind_of"]
@@ -27,7 +27,6 @@ __all__ = ["PAPER", "PROTOCOLS", "BenchResult", "Rival", "Workload", "bench", "k
 PROTOCOLS = ("files", "paper")
 PAPER_SIZE = (640, 640)
 """The paper's image size is not public."""
-_MOST_IMAGES = 256
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ def bench(
             return measure([Entry(*one) for one in opened], workload, on_event)
         size = opened[0][0].preprocess.image_size
         kind, found = find_images(source, data, split, data_root, Path(folder), size, on_event)
-        found = readable(found, min(_MOST_IMAGES, workload.calls * workload.batch), on_event)
+        found = readable(found, min(MOST_IMAGES, workload.calls * workload.batch), on_event)
         _tell_fused(opened, on_event)
         about = {"kind": kind, **describe_files(found)}
         _tell_depth([runtime for runtime, _ in opened], found, on_event)
@@ -120,6 +119,8 @@ def _swept(
 
 
 def _check(how: _How, workload: Workload, source: bool, sweep: bool) -> None:
+    if workload.batch > MOST_IMAGES:
+        raise ConfigError(f"batch {workload.batch}: a call takes at most {MOST_IMAGES} images")
     if how.protocol not in PROTOCOLS:
         raise ConfigError(unknown("protocol", how.protocol, PROTOCOLS))
     if how.protocol == "files":

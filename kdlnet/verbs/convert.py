@@ -32,6 +32,7 @@ from kdlnet.curation.writer import (
     link_file,
     write_report,
 )
+from kdlnet.data.folders import keep_out_of_datasets
 from kdlnet.data.labels import LabelProblem
 from kdlnet.errors import DataError, unknown
 from kdlnet.events import Listener, Progress, ignore
@@ -172,7 +173,7 @@ def write_dataset(
     """Writes what was imported as it was placed; ``facts`` go into report.json.
 
     Raises DataError when nothing is left to write, a class is not in ``names`` or ``out`` is
-    taken.
+    taken, or read by another dataset.
     """
     order = _class_order(imported, names)
     if not placement.splits:
@@ -181,6 +182,7 @@ def write_dataset(
     if channels is not None and not form.says_channels:
         flag = f"--set model.channels={channels}"
         lines.append(f"{to} has no place for 'channels: {channels}': train on it with {flag}")
+    keep_out_of_datasets(out)
     with whole_folder(out, overwrite) as folder:
         links = _link_images(folder / form.images, placement, on_event)
         known = {"channels": channels} if form.says_channels else {}

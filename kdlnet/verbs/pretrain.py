@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from kdlnet.events import Listener, Message, Progress, RunStarted, ignore
-from kdlnet.inference.transfer import model_of, starting_weights, told, transfer
+from kdlnet.inference.transfer import begin, model_of, starting_weights
 from kdlnet.inference.weights import Weights, load_weights
 from kdlnet.models.cost import model_cost
 from kdlnet.models.zoo import ModelArguments, build_model
@@ -87,8 +87,8 @@ def _pretrained(
     course = prepare_course(config, on_event, *_left(saved, config.views))
     require_even(min(config.batch, len(course.views.to_learn())))
     student = _student(course)
-    if start is not None:
-        for line in told(transfer(start, student.detector, ()), init):
+    if saved is None:
+        for line in begin(start, student.detector, (), config.model, init):
             on_event(Message(line))
     folder = _run_folder(course, init, saved, out, overwrite)
     with folder.held():

@@ -24,6 +24,7 @@ from kdlnet.curation.writer import (
 )
 from kdlnet.data.catalog import find_dataset
 from kdlnet.data.dataset import load_split
+from kdlnet.data.folders import keep_out_of_datasets
 from kdlnet.data.label_files import ANY_CLASS, LabelReader, find_unread
 from kdlnet.data.labels import read_rows, write_rows
 from kdlnet.data.listing import label_path
@@ -58,11 +59,13 @@ def synthesize(
 
     The first images are "train", then come "val" and "test" by their shares. ``good_share`` is
     the share of images without defects, on average; ``contrast`` makes the defects plainer
-    (above 1) or fainter. Raises DataError for values out of range and for a folder that is taken.
+    (above 1) or fainter. Raises DataError for values out of range and for a folder that is taken
+    or that another dataset reads.
     """
     _check(count, image_size, seed, classes, (val_share, test_share, good_share), contrast)
     splits = _split(count, val_share, test_share)
     found: dict[str, list[list[str]]] = {split: [] for split in splits}
+    keep_out_of_datasets(out)
     with whole_folder(out, overwrite) as folder:
         for split, indices in splits.items():
             for index in indices:
@@ -105,7 +108,7 @@ def synthesize_onto(
     come in turn, with other defects. There is one split, "train": trained together with a dataset
     of real defects, they are judged by the real ones.
 
-    Raises DataError for an unknown shape, no good part, and a folder that is taken.
+    Raises DataError for an unknown shape, no good part, and a folder that is taken or read.
     """
     shapes = {shape: shape for shape in SHAPES} if shapes is None else shapes
     for shape in shapes:
@@ -117,6 +120,7 @@ def synthesize_onto(
     names = tuple(dict.fromkeys(shapes.values()))
     found: list[list[str]] = []
     keep_apart(out, {path.parent for path in parts})
+    keep_out_of_datasets(out)
     with whole_folder(out, overwrite) as folder:
         for index in range(count):
             photo = read_image(parts[index % len(parts)])

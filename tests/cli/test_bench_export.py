@@ -169,6 +169,23 @@ def test_bench_of_an_onnx_file(kdlnet: Command, exported: Path, dataset: Path) -
     assert "64x64" in paper.out and "not comparable" in paper.out
 
 
+@pytest.mark.parametrize(
+    ("runs", "holds", "told"),
+    [
+        ("float32", "float32", "float32"),
+        ("float32 (TF32)", "float32", "float32 (TF32)"),
+        ("float16", "float16", "float16"),
+        ("float32", "float16", "float32 from a file in float16"),
+    ],
+)
+def test_bench_says_what_is_computed_in_and_what_the_file_holds(
+    runs: str, holds: str, told: str
+) -> None:
+    from kdlnet_cli.benchmarks import _precision  # noqa: TID251
+
+    assert _precision({"precision": runs, "file_precision": holds}) == told
+
+
 def test_a_failed_proof_is_4_and_leaves_no_file(
     kdlnet: Command, exported: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -198,6 +198,25 @@ def test_sigterm_is_ctrl_c(kdlnet: Command, engine: FakeEngine) -> None:
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+def test_ctrl_c_inside_a_text_that_is_executed_is_code_130(tmp_path: Path) -> None:
+    """As a library that writes its own functions does it; ``python -m`` would die of SIGINT."""
+    (tmp_path / "driver.py").write_text(
+        "import runpy\n"
+        "import kdlnet_cli.main\n"
+        "kdlnet_cli.main._run = lambda _: exec('raise KeyboardInterrupt')\n"
+        "runpy.run_module('kdlnet_cli', run_name='__main__', alter_sys=True)\n"
+    )
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    run = subprocess.run(
+        [sys.executable, "-m", "driver"],
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (run.returncode, run.stderr) == (130, "interrupted\n")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_library_that_breaks_when_stopped_is_no_defect(
     number: signal.Signals, kdlnet: Command, engine: FakeEngine, tmp_path: Path

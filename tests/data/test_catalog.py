@@ -84,6 +84,8 @@ def test_names_as_map_extra_keys_and_channels(dataset):
         ("train: [\n", "not YAML"),
         ("train: a\nnames: [x]\ntrain: b\n", "key 'train' is there twice.* in line 3, column 1"),
         ("train: a\nnames: {0: x, 1: y, 1: z}\n", "key '1' is there twice.* in line 2"),
+        ("train: a\nnames: {0: x, 0x0: y}\n", "key '0x0' is there twice, also as '0'.* line 2"),
+        ("train: a\nnames: {1: x, 0: y, false: z}\n", "key 'false' .* also as '0'.* in line 2"),
         ("train: a\n\tval: b\n", "not YAML.* found character.* in line 2, column 1"),
         ("", "must hold keys"),
     ],
@@ -227,6 +229,24 @@ def test_listed_images_that_are_missing_are_counted(dataset):
     write(dataset / "train.txt", "images\\train\\b.png\n")
     with pytest.raises(DataError, match=r"correct the list with / in place of \\ or"):
         list_images(find_dataset(str(dataset)), "train")
+
+
+def test_folders_are_no_images_in_a_list_or_behind_a_pattern(dataset):
+    write(dataset / "train.txt", "images/train/b.png\nimages/val\n")
+    file = write(dataset / "data.yaml", "train: train.txt\nnames: [x]\n")
+    with pytest.raises(
+        DataError, match=r"train\.txt' lists the folder '.*images.val': a list names"
+    ):
+        list_images(find_dataset(str(dataset)), "train")
+    write(file, "train: [images/val, 'image*/train']\nnames: [x]\n")
+    fix = re.escape(f"'image*/train/**/*' in {file}")
+    with pytest.raises(
+        DataError, match=rf"'image\*/train' .* matches folders and no image: .* {fix}"
+    ):
+        list_images(find_dataset(str(dataset)), "train")
+    write(file, "train: ['image*/train/**/*']\nval: images/train\nnames: [x]\n")
+    info = find_dataset(str(dataset))
+    assert set(list_images(info, "train")) >= set(list_images(info, "val"))
 
 
 def test_long_lists_are_checked_fast(tmp_path):

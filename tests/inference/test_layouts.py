@@ -60,6 +60,9 @@ def test_half_is_judged_by_boxes_and_verdicts(file: Path, format: str) -> None:
     assert 1e-4 < proof.largest_logit_error < 1
     # On a CPU ONNX Runtime computes in float32 what a file stores in 16 bits; torch does not.
     assert proof.precision == ("float16" if format == "torchscript" else "float32")
+    half = open_runtime(Path(proof.exported))
+    assert half.precision == proof.precision and half.file_precision == "float16"
+    assert open_runtime(whole).file_precision == "float32"
 
 
 def test_half_sees_levels_that_16_bits_do_not_hold(file: Path) -> None:

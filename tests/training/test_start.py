@@ -14,7 +14,7 @@ from kdlnet.inference import transfer
 from kdlnet.inference.released import find_start
 from kdlnet.inference.weights import load_weights
 from kdlnet.models.zoo import ModelArguments, build_model
-from kdlnet.training.parts import prepare_run
+from kdlnet.training.parts import RunParts, prepare_run
 
 from ..support.squares import make_dataset
 
@@ -28,6 +28,12 @@ def _the_released_starts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def begun(config: TrainConfig, **model: object) -> tuple[torch.Tensor, float | None, list[str]]:
     """A kernel of the model that a run begins with, its rate, and what was said."""
+    run, lines = prepared(config, **model)
+    return run.detector.state_dict()[KEY], run.config.optim.lr, lines
+
+
+def prepared(config: TrainConfig, **model: object) -> tuple[RunParts, list[str]]:
+    """A run with other settings of the model, and what was said."""
     values = config.to_dict()
     values["model"] |= model
     lines: list[str] = []
@@ -36,8 +42,7 @@ def begun(config: TrainConfig, **model: object) -> tuple[torch.Tensor, float | N
         if isinstance(event, Message):
             lines.append(event.text)
 
-    run = prepare_run(build_config(values), None, None, listen)
-    return run.detector.state_dict()[KEY], run.config.optim.lr, lines
+    return prepare_run(build_config(values), None, None, listen), lines
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -70,9 +75,14 @@ def test_none_is_from_scratch(config: TrainConfig) -> None:
 
 
 @pytest.mark.parametrize("other", [{"block": "repvgg"}, {"name": "lightnet-n-p2"}])
-def test_what_has_no_start_begins_from_scratch(other: dict[str, str]) -> None:
+def test_what_has_no_start_begins_from_scratch(config: TrainConfig, other: dict[str, str]) -> None:
     entry = {"name": "lightnet-n", "block": "summed"} | other
     assert find_start(entry["name"], entry["block"]) is None
+    (told,) = [line for line in prepared(config, **entry)[1] if "start" in line]
+    assert told.startswith(
+        f"no start comes with kdlnet for {entry['name']} with blocks {entry['block']}: from scratch"
+    )
+    assert not [line for line in prepared(config, **entry, start="none")[1] if "start" in line]
 
 
 def test_weights_of_ones_own_come_first(config: TrainConfig, tmp_path: Path) -> None:

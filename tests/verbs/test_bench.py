@@ -202,6 +202,11 @@ def test_threads_are_those_asked_for_and_go_back(file: Path) -> None:
         bench(file, threads=99999)
 
 
+def test_a_batch_that_would_take_all_memory_is_refused(file: Path) -> None:
+    with pytest.raises(ConfigError, match="batch 100000: a call takes at most 256 images"):
+        bench(file, workload=Workload(batch=100_000, calls=1, warmup=0))
+
+
 def test_images_of_a_folder(file: Path, tmp_path: Path) -> None:
     """Grey and colour, 8 and 16 bits, of one pixel and not square; what is broken is told."""
     folder = tmp_path / "parts"

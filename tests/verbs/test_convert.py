@@ -47,6 +47,14 @@ def labels_of(out, split="train"):
     return {image.name: read_labels(label_path(image), len(info.names))[0] for image in images}
 
 
+def test_what_is_converted_is_not_put_among_the_images_of_another_dataset(voc, tmp_path):
+    (tmp_path / "set/images").mkdir(parents=True)
+    (tmp_path / "set/data.yaml").write_text("train: images\nnames: [scratch]\n")
+    with pytest.raises(DataError, match=r"is among the images of '.*data\.yaml'"):
+        convert("voc", voc, tmp_path / "set/images/more")
+    assert not any((tmp_path / "set/images").iterdir())
+
+
 def test_voc_becomes_a_dataset_that_is_found(voc, tmp_path):
     before = tree(voc)
     splits = lists(tmp_path, train=["IMAGES/a.jpg"], val=["IMAGES/b.jpg", "./IMAGES/c.jpg"])

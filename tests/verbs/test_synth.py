@@ -28,6 +28,23 @@ def digest(folder):
     return {str(f.relative_to(folder)): hashlib.sha1(f.read_bytes()).digest() for f in files}
 
 
+@pytest.mark.parametrize("train", ["images", "images/**/*.png"])
+@pytest.mark.parametrize("out", ["images", "images/line/drawn"])
+def test_nothing_is_drawn_among_the_images_of_another_dataset(tmp_path, train, out):
+    """Beside them it is: only what the dataset reads is its own."""
+    (tmp_path / "data.yaml").write_text(f"train: {train}\nnames: [scratch]\n")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "other").symlink_to(tmp_path / "images")
+    save_image(tmp_path / "good/a.png", 110, 130)
+    for folder in (tmp_path / out, tmp_path / out.replace("images", "other") / "x"):
+        with pytest.raises(DataError, match=r"is among the images of '.*data\.yaml'"):
+            synthesize(folder, count=2, image_size=(96, 96))
+        with pytest.raises(DataError, match=r"is among the images of '.*data\.yaml'"):
+            synthesize_onto(str(tmp_path / "good"), folder)
+    assert not any((tmp_path / "images").iterdir())
+    assert synthesize(tmp_path / "drawn", count=2, image_size=(96, 96)).images == 2
+
+
 def test_folder_is_the_same_byte_for_byte(tmp_path):
     for name in ("a", "b"):
         synthesize(tmp_path / name, count=6, image_size=(96, 128), seed=5)

@@ -123,7 +123,8 @@ def _described(yaml: Path) -> _Set:
 
 def _bare(source: Path) -> _Set:
     images = {image: _split(source, image) for image in images_below(source)}
-    folders = sorted({file.parent for image in images if (file := label_path(image)).is_file()})
+    files = ((image, label_path(image)) for image in images)
+    folders = sorted({(file.parent, image.parent) for image, file in files if file.is_file()})
     names = read_class_file(source)
     if not folders:
         lost = find_unread([*images], images, LabelReader(images, ANY_CLASS)).elsewhere
@@ -136,15 +137,17 @@ def _bare(source: Path) -> _Set:
     return _Set(names or _names_beside(source, folders), images)
 
 
-def _names_beside(source: Path, folders: Sequence[Path]) -> tuple[str, ...]:
-    """The class names in ``folders`` of label files, or above, where LabelImg leaves them.
+def _names_beside(source: Path, folders: Sequence[tuple[Path, Path]]) -> tuple[str, ...]:
+    """The class names in ``folders`` of label files, where LabelImg leaves them, or above.
 
-    Raises DataError unless all have the same.
+    Else those in the folders of their images, the second of each pair, or above. Raises DataError
+    unless all have the same.
     """
     found = {}
-    for folder in folders:
-        places = (place for place in (folder, *folder.parents) if place.is_relative_to(source))
-        found[next(filter(None, map(read_class_file, places)), ())] = str(folder)
+    for labels, images in folders:
+        around = (labels, *labels.parents, images, *images.parents)
+        places = (place for place in around if place.is_relative_to(source))
+        found[next(filter(None, map(read_class_file, places)), ())] = str(labels)
     if len(found) > 1:
         one, other, *_ = found.values()
         raise DataError(

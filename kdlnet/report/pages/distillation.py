@@ -47,12 +47,21 @@ class Arm:
 
 @dataclass(frozen=True)
 class Distilled:
-    """``arms`` in the order of their training; ``comparison`` of baselines (A) and students (B)."""
+    """``arms`` in the order of their training; ``comparison`` of baselines (A) and students (B).
+
+    Where no arm is a teacher, the student's own average taught it.
+    """
 
     data: str
     arms: Sequence[Arm]
     settings: Sequence[tuple[str, str]]
     comparison: Comparison | None = None
+
+    @property
+    def teacher(self) -> str:
+        """What the student learned from, in words."""
+        taught = any(arm.role.startswith("Teacher") for arm in self.arms)
+        return "a trained teacher" if taught else "the moving average of its own weights"
 
 
 def write_distillation(folder: Path, subject: Distilled) -> None:
@@ -76,7 +85,7 @@ def distillation_page(subject: Distilled, folder: Path) -> str:
         title=f"Distillation on {visible(subject.data)}",
         over=visible(subject.data),
         question="What did the student gain?",
-        lead="The student learned from labels and from the answers of a trained teacher.",
+        lead=f"The student learned from labels and from the answers of {subject.teacher}.",
         foot=f"Made by kdlnet {__version__}. This file needs no network and sends nothing.",
         answer=answer,
         why=why,
@@ -97,6 +106,13 @@ def _answer(subject: Distilled) -> tuple[str, str, str]:
     given = [arm.ap for arm in subject.arms if arm.role.startswith("Teacher")]
     teachers = [ap for ap in given if ap is not None]
     reached = students[-1].ap if students else None
+    if reached is not None and not given:
+        facts = (
+            f"Its teacher is {subject.teacher}, no training to set it beside. Its precision (AP) "
+            f"on {visible(students[-1].split)} is {reached:.3f}. Whether one plain training as "
+            "long reaches the same, only kdlnet distill --baseline tells."
+        )
+        return "It taught itself", facts, "free"
     if reached is None or not teachers or len(teachers) < len(given):
         return "Not known", "The precision of teacher or student is not known.", "free"
     # Of several students only the first learned from these teachers, each later one from another.

@@ -126,3 +126,16 @@ def test_class_names_beside_the_labels(bare):
     (bare / "train/labels/classes.txt").rename(bare / "train/classes.txt")
     (bare / "valid/classes.txt").write_bytes(names)
     assert read(bare)[1].names == ("dent", "long scratch")
+
+
+def test_class_names_beside_the_images(bare):
+    """Those beside the labels come first."""
+    for split in ("train", "valid"):
+        (bare / split / "images/classes.txt").write_text("dent\nscratch\n")
+    own = (bare / "classes.txt").read_bytes()
+    (bare / "classes.txt").unlink()
+    images, result = read(bare)
+    assert result.names == ("dent", "scratch") and images["train.jpg"].names == ("scratch",)
+    for split in ("train", "valid"):
+        (bare / split / "labels/classes.txt").write_bytes(own)
+    assert read(bare)[1].names == ("dent", "long scratch")

@@ -61,6 +61,15 @@ def test_what_is_not_known():
     assert page([]) and page([arm("Student", 0.2, ((1, 0.0),))])
 
 
+def test_a_student_that_taught_itself_has_no_teacher_that_is_not_known():
+    text = page([arm("Student", 0.31)])
+    assert "Not known" not in text and "trained teacher" not in text
+    assert "answers of the moving average of its own weights" in text
+    assert "It taught itself" in text and "AP) on test &lt;i&gt; is 0.310. Whether" in text
+    assert "of a trained teacher." in page([arm("Teacher", 0.25), arm("Student", 0.31)])
+    assert "Not known" in page([arm("Student", None)])
+
+
 def test_a_page_whose_folder_is_moved_still_names_its_weights():
     inside = replace(arm("Student", 0.3), weights=RUN / "student/weights/best.pt")
     given = replace(arm("Teacher", 0.3), weights=Path("/elsewhere/best.pt"))
