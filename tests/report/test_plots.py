@@ -96,9 +96,13 @@ def test_score_curves_mark_the_best_threshold(tmp_path, figures):
     assert marks == [made.overall.best.score]
 
 
+def counted(made, classes):
+    return count_confusions(made, [match(one) for one in made], classes)
+
+
 @pytest.mark.parametrize("classes", [1, 6, 80])
 def test_confusion_matrix_writes_each_count_once(tmp_path, figures, classes):
-    matrix = count_confusions(results(classes, images=classes + 3), classes)
+    matrix = counted(results(classes, images=classes + 3), classes)
     confusion_matrix(tmp_path / "confusion.png", matrix, [f"class {i}" for i in range(classes)])
     picture(tmp_path / "confusion.png")
     written = {
@@ -139,9 +143,7 @@ def test_nothing_to_find_and_nothing_found(tmp_path, found):
     for plot in (pr_curves, score_curves):
         plot(tmp_path / "empty.png", curves(made, ["a", "b"]))
         picture(tmp_path / "empty.png")
-    confusion_matrix(
-        tmp_path / "empty.png", count_confusions(made, [match(one) for one in made], 2), ["a", "b"]
-    )
+    confusion_matrix(tmp_path / "empty.png", counted(made, 2), ["a", "b"])
     picture(tmp_path / "empty.png")
 
 
@@ -149,9 +151,7 @@ def test_class_names_are_data_not_markup(tmp_path, figures):
     names = ["$pit_{1}$", "Größe", "_hidden", "划痕\U0010fffd"]
     made = curves(results(4, images=12), names)
     pr_curves(tmp_path / "pr.png", made)  # a missing letter would be a warning: an error here
-    made = results(4)
-    counts = count_confusions(made, [match(one) for one in made], 4)
-    confusion_matrix(tmp_path / "c.png", counts, names)
+    confusion_matrix(tmp_path / "c.png", counted(results(4), 4), names)
     entries = legend(figures[0].axes[0])
     assert r"\$pit_{1}\$" in entries[0]
     assert len(entries) == 5
