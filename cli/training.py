@@ -204,12 +204,4 @@ def _show(console: Console, result: TrainResult) -> None:
     ap, ap50 = result.metrics.get("ap"), result.metrics.get("ap50")
     reached = "not measured" if ap is None else f"AP {figure(ap)}, AP50 {figure(ap50)}"
     console.say(f"best    {shown(result.best)}: {reached}", "bold")
-    console.document(
-        {
-            "folder": result.folder,
-            "best": result.best,
-            "last": result.last,
-            "reason": result.reason,
-            "metrics": result.metrics,
-        }
-    )
+    console.document(result.to_dict())

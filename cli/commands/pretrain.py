@@ -150,12 +150,4 @@ def pretrain(
         share = figure(result.metrics.get("explained"))
         console.say(f"start   {shown(result.best)}: explains {share} of the teacher", "bold")
         console.say(f"next    kdlnet train --init {shown(result.best)} --data DATA")
-        console.document(
-            {
-                "folder": result.folder,
-                "best": result.best,
-                "last": result.last,
-                "reason": result.reason,
-                "metrics": result.metrics,
-            }
-        )
+        console.document(result.to_dict())

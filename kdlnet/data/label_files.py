@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Container, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -155,7 +155,8 @@ def read_images(
     """Reads the labels of ``images``; ``listed`` are all images of the dataset."""
     reader = LabelReader(images, num_classes, kpt_shape)
     found = [reader(image) for image in images]
-    unread = find_unread(images, listed, reader)
+    marked = {image for image, (labels, _) in zip(images, found, strict=True) if len(labels.labels)}
+    unread = find_unread(images, listed, reader, marked)
     reasons = [
         _why_left_out(image, *each, unread.elsewhere.get(image))
         for image, each in zip(images, found, strict=True)
@@ -175,8 +176,15 @@ def _why_left_out(
     return f"{image}: {reason}" if reason else ""
 
 
-def find_unread(images: Sequence[Path], listed: Iterable[Path], reader: LabelReader) -> Unread:
+def find_unread(
+    images: Sequence[Path],
+    listed: Iterable[Path],
+    reader: LabelReader,
+    marked: Container[Path] = (),
+) -> Unread:
     """The label files that ``images`` may have missed; ``listed`` are all images of the dataset.
+
+    Those ``marked`` are known to have boxes: their label files are not read once more.
 
     Where the label file of an image belongs, beside the image, and in the folders beside that
     of the images is looked for a name that differs in case, Unicode form or suffix; also for the
@@ -192,7 +200,7 @@ def find_unread(images: Sequence[Path], listed: Iterable[Path], reader: LabelRea
             continue
         if first.setdefault(file, image) != image:
             shared.append((first[file], image))
-        if not any(read_rows(file)):
+        if image not in marked and not any(read_rows(file)):
             empty.append(image)
     if not (missing or empty):
         return Unread(shared=shared)

@@ -5,7 +5,6 @@ Same names, same meaning, same numbers as the functions on tensors beside; a tes
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdlnet.metrics.verdict import DEFAULT_SCORE
-from kdlnet.ops.limits import IOU_THRESHOLD, MAX_CANDIDATES, MAX_DETECTIONS, VOTERS
+from kdlnet.ops.limits import IOU_THRESHOLD, MAX_CANDIDATES, MAX_DETECTIONS, VOTERS, logit
 from kdlnet.types import DetectionArrays, ImageSize
 
 Array = NDArray[Any]
@@ -82,7 +81,7 @@ def select_detections(
     equal ones the first.
     """
     logits_AC = logits_AC.astype(np.float32)
-    point, label = np.nonzero(logits_AC > _logit(VOTERS * score_threshold * (1 - 1e-6)))
+    point, label = np.nonzero(logits_AC > logit(VOTERS * score_threshold * (1 - 1e-6)))
     logits = logits_AC[point, label]
     if len(logits) > max_candidates:
         best = np.argsort(-logits, kind="stable")[:max_candidates]
@@ -144,9 +143,3 @@ def _kept(
 def _sigmoid(logits: Array) -> Array:
     with np.errstate(over="ignore"):  # exp of a very low logit: the score is 0
         return np.asarray(1 / (1 + np.exp(-logits)))
-
-
-def _logit(probability: float) -> float:
-    if probability <= 0:
-        return -math.inf
-    return math.log(probability / (1 - probability)) if probability < 1 else math.inf

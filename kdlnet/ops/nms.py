@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
-import math
 from functools import cache
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from torch import Tensor
 from kdlnet.metrics.verdict import DEFAULT_SCORE
 from kdlnet.ops.boxes import box_iou, clip_boxes
 from kdlnet.ops.decode import distances_to_boxes, expected_distances
-from kdlnet.ops.limits import IOU_THRESHOLD, MAX_CANDIDATES, MAX_DETECTIONS, VOTERS
+from kdlnet.ops.limits import IOU_THRESHOLD, MAX_CANDIDATES, MAX_DETECTIONS, VOTERS, logit
 from kdlnet.types import Detections, ImageSize, RawPredictions
 
 
@@ -35,19 +34,12 @@ def select_detections(
     depends on ``score_threshold``: voters may score less. The ``max_candidates`` best of an image
     enter. Boxes are decoded for candidates only and clipped to ``input_size``.
     """
-    return [
-        _select(
-            logits,
-            bins,
-            raw,
-            input_size,
-            score_threshold,
-            iou_threshold,
-            max_detections,
-            max_candidates,
-        )
-        for logits, bins in zip(raw.logits, raw.bins, strict=True)
-    ]
+    found = []
+    for logits, bins in zip(raw.logits, raw.bins, strict=True):
+        every = _candidates(logits, bins, raw, input_size, score_threshold, max_candidates)
+        kept = suppress(every[every.scores >= score_threshold], iou_threshold, max_detections)
+        found.append(_agreed(kept, every, iou_threshold))
+    return found
 
 
 def all_candidates(
@@ -67,21 +59,6 @@ def all_candidates(
     return found
 
 
-def _select(
-    logits_AC: Tensor,
-    bins_A4R: Tensor,
-    raw: RawPredictions,
-    input_size: ImageSize,
-    score_threshold: float,
-    iou_threshold: float,
-    max_detections: int,
-    max_candidates: int,
-) -> Detections:
-    found = _candidates(logits_AC, bins_A4R, raw, input_size, score_threshold, max_candidates)
-    kept = suppress(found[found.scores >= score_threshold], iou_threshold, max_detections)
-    return _agreed(kept, found, iou_threshold)
-
-
 def _candidates(
     logits_AC: Tensor,
     bins_A4R: Tensor,
@@ -93,7 +70,7 @@ def _candidates(
     """Those that may be kept and those that may vote, in no order."""
     logits_AC = logits_AC.float()
     # A little lower than the threshold: it is the score that decides, as in every verdict.
-    least = _logit(VOTERS * score_threshold * (1 - 1e-6))
+    least = logit(VOTERS * score_threshold * (1 - 1e-6))
     point, label = (logits_AC > least).nonzero(as_tuple=True)
     logits = logits_AC[point, label]
     if logits.numel() > max_candidates:
@@ -153,9 +130,3 @@ def _load_nms() -> None:
                 torch.ops.load_library(library)
     if not hasattr(torch.ops.torchvision, "nms"):
         importlib.import_module("torchvision.ops")
-
-
-def _logit(probability: float) -> float:
-    if probability <= 0:
-        return -math.inf
-    return math.log(probability / (1 - probability)) if probability < 1 else math.inf

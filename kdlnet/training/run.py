@@ -47,6 +47,11 @@ class TrainResult:
     metrics: dict[str, Any]
     reason: str
 
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        places = {name: str(getattr(self, name)) for name in ("folder", "best", "last")}
+        return {**places, "reason": self.reason, "metrics": self.metrics}
+
 
 def plain_run(
     config: TrainConfig,

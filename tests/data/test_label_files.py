@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from kdlnet.data import labels
 from kdlnet.data.catalog import find_dataset
 from kdlnet.data.dataset import load_split
 from kdlnet.data.label_files import LabelReader
@@ -197,3 +199,14 @@ def test_what_was_drawn_in_an_image_whose_label_file_is_empty_makes_no_good_part
 def test_notes_about_an_image_are_no_labels(tmp_path, stray, text):
     split = load(make(tmp_path, {**pictures(3), "labels/p1.txt": ROW, stray: text}))
     assert len(split.paths) == 3 and not split.left_out
+
+
+def test_label_files_are_read_twice_and_no_more(tmp_path, monkeypatch):
+    """Once for what all rows are, once for the boxes; only an empty one to see that it is empty."""
+    root = make(tmp_path, {**pictures(3), "labels/p0.txt": ROW, "labels/p1.txt": ROW * 2})
+    (root / "labels/p2.txt").write_text("")
+    opened = []
+    read = labels._bytes
+    monkeypatch.setattr(labels, "_bytes", lambda file: opened.append(file.name) or read(file))
+    assert len(load(root).paths) == 3
+    assert Counter(opened) == {"p0.txt": 2, "p1.txt": 2, "p2.txt": 3}
