@@ -210,11 +210,23 @@ def _onnx(file: Path) -> FeatureTeacher:
         ) from None
     if not file.is_file():
         raise WeightsError(f"teacher {str(file)!r} does not exist")
-    session = runtime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    try:
+        session = runtime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    except Exception as error:  # its classes are many, and derive from Exception alone
+        raise WeightsError(f"{str(file)!r} is not a readable ONNX file: {error}") from None
     entry = session.get_inputs()[0].name
 
     def forward(images: Tensor) -> list[Tensor]:
-        answers = [torch.from_numpy(x) for x in session.run(None, {entry: images.cpu().numpy()})]
+        views = images.cpu().numpy()
+        try:
+            found = session.run(None, {entry: views})
+        except Exception as error:  # as above; most often its sizes are fixed, and others
+            raise ConfigError(
+                f"teacher {str(file)!r} does not take images of the shape {views.shape}: export it "
+                "for any batch and size, or for any batch and the size that --image-size says "
+                f"({error})"
+            ) from None
+        answers = [torch.from_numpy(x) for x in found]
         return [x.to(images.device) for x in _by_stride(answers, images.shape[2], file)]
 
     return FeatureTeacher(shown(file), forward, *_IMAGENET, sha256_of(file))

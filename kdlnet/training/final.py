@@ -12,6 +12,7 @@ from typing import Any
 from kdlnet.config import TrainConfig
 from kdlnet.errors import ConfigError, WeightsError
 from kdlnet.events import Listener, Message
+from kdlnet.inference.released import released_or_file
 from kdlnet.inference.weights import load_weights
 from kdlnet.training.checkpoints import UNKNOWN
 from kdlnet.training.run_folder import RunFolder
@@ -52,5 +53,10 @@ def _began_with(folder: RunFolder) -> Path | None:
         raise WeightsError(
             f"{str(folder.last)!r} does not tell which weights the run began with: give them with "
             "--init FILE; the released start is lightnet-n-start or lightnet-start"
+        )
+    if init is not None and not released_or_file(Path(init)).exists():
+        raise WeightsError(
+            f"{init!r}, which the run began with, does not exist: bring it back, or "
+            "give it with --init FILE"
         )
     return None if init is None else Path(init)

@@ -116,6 +116,12 @@ def test_an_onnx_file_teaches(tmp_path: Path) -> None:
         find_teacher(write("short.onnx", 2), CPU)(torch.rand(2, 3, 64, 64))
     with pytest.raises(WeightsError, match="does not exist"):
         find_teacher(str(tmp_path / "none.onnx"), CPU)
+    entry = make.make_tensor_value_info("x", kind, [1, 3, 128, 128])
+    with pytest.raises(ConfigError, match=r"take images of the shape \(1, 3, 64, 64\): export"):
+        find_teacher(write("fixed.onnx", 3), CPU)(torch.rand(1, 3, 64, 64))
+    (tmp_path / "cut.onnx").write_bytes((tmp_path / "t.onnx").read_bytes()[:50])
+    with pytest.raises(WeightsError, match="is not a readable ONNX file"):
+        find_teacher(str(tmp_path / "cut.onnx"), CPU)
 
 
 def test_tensors_that_do_not_fit_are_refused() -> None:

@@ -97,6 +97,16 @@ def test_the_run_that_is_repeated_is_never_replaced(trained: Trained) -> None:
     assert trained.before.best.read_bytes() == before
 
 
+def test_what_it_began_with_is_gone(trained: Trained, tmp_path: Path) -> None:
+    run, elsewhere = trained.before.folder, trained.init.with_name("elsewhere.pt")
+    trained.init.rename(elsewhere)
+    try:
+        with pytest.raises(WeightsError, match=r"which the run began with, .* give it with --init"):
+            train(_settings(run), final=run, out=tmp_path / "a")
+    finally:
+        elsewhere.rename(trained.init)
+
+
 def test_a_cut_one_goes_on_as_it_was(trained: Trained, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         config = _settings(trained.before.folder)
