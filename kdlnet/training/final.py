@@ -30,9 +30,9 @@ def repeated(
     """
     folder = RunFolder.around(run)
     if folder.series.is_file():
-        raise ConfigError(
-            f"{str(run)!r} holds several trainings: give the folder of one, such as student"
-        )
+        students = sorted(folder.path.glob("**/student*/weights/last.pt"))
+        one = f", such as {str(students[0].parents[1])!r}" if students else ""
+        raise ConfigError(f"{str(run)!r} holds several trainings: give the folder of one{one}")
     if not folder.begun:
         raise ConfigError(
             f"{str(run)!r} holds no weights/last.pt: give the folder of a run of kdlnet train or "

@@ -33,8 +33,8 @@ _TEACHER_SEED = 1000
 """Added to the seed of the run for a teacher made on the way: it must not start as its student."""
 
 _ONE = (
-    "several devices share the work of one training, not of a series: train the teacher first, "
-    "then name it with --teacher"
+    "several devices share the work of one training, not of a series: train its parts one by one, "
+    "kdlnet train for a teacher or a baseline, kdlnet distill --teacher for a student"
 )
 
 _AbsolutePath = Annotated[Path, AfterValidator(from_anywhere)]  # a run goes on from any folder

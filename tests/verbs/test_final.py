@@ -307,6 +307,12 @@ def test_what_is_no_run_is_refused(trained: Trained, tmp_path: Path) -> None:
         train(config, final=tmp_path / "series")
     with pytest.raises(ConfigError, match="holds several trainings"):
         distill(config, final=tmp_path / "series")
+    (last := tmp_path / "series" / "seed-0" / "student" / "weights" / "last.pt").parent.mkdir(
+        parents=True
+    )
+    last.touch()
+    with pytest.raises(ConfigError, match=r"of one, such as '.*series/seed-0/student'"):
+        distill(config, final=tmp_path / "series")
     with pytest.raises(ConfigError, match=r"holds no weights/last\.pt"):
         train(config, final=tmp_path)
 
