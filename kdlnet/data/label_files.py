@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator, Sequence, Set
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,19 +17,12 @@ from kdlnet.data.listing import label_path
 from kdlnet.data.other_tools import (
     TOOLS,
     conversion,
-    folders_in,
-    has_shapes,
-    image_folder_in,
-    names_in,
 )
 from kdlnet.data.rows import RowForm, form_of
-from kdlnet.errors import DataError
-from kdlnet.images.read import IMAGE_SUFFIXES
-from kdlnet.utils.text import plain
+from kdlnet.data.strays import LABELS, Strays
 from kdlnet.utils.words import counted
 
 ANY_CLASS = 2**31  # for a folder without class names
-_LABELS = frozenset({".txt", *TOOLS})
 
 
 class LabelReader:
@@ -204,8 +196,8 @@ def find_unread(
             empty.append(image)
     if not (missing or empty):
         return Unread(shared=shared)
-    search = _Search({label_path(image) for image in listed}, reader)
-    strays = {image: search.find(image, _LABELS) for image in missing}
+    search = Strays({label_path(image) for image in listed}, reader.read)
+    strays = {image: search.find(image, LABELS) for image in missing}
     strays |= {image: search.find(image, TOOLS.keys()) for image in empty}
     elsewhere = {image: file for image, file in strays.items() if file is not None}
     rest = [image for image in missing if image not in elsewhere]
@@ -213,91 +205,3 @@ def find_unread(
     folders = {file.parent for file in ownerless}
     doubtful = sum(label_path(image).parent in folders for image in rest)
     return Unread(elsewhere, ownerless, doubtful, shared)
-
-
-class _Search:
-    """Text files by name, in the folders where labels may lie by mistake."""
-
-    def __init__(self, read: set[Path], reader: LabelReader) -> None:
-        self._read = read
-        self._used: dict[Path, set[str]] = defaultdict(set)
-        for file in read:
-            self._used[file.parent].add(_key(file.name))
-        self._reader = reader
-        self._contents: dict[Path, _Contents] = {}
-        self._places: dict[Path, list[Path]] = {}
-
-    def find(self, image: Path, suffixes: Set[str]) -> Path | None:
-        """The label file of ``image`` that is not where it belongs, if there is one of these."""
-        if image.parent not in self._places:
-            self._places[image.parent] = list(dict.fromkeys(_places(image)))
-        key = _key(image.name)
-        for folder in self._places[image.parent]:
-            here = self._in(folder)
-            if folder != image.parent and key in here.pictures:
-                continue  # that of the image beside it
-            for file in here.texts.get(key, ()):
-                wanted = file.suffix.lower() in suffixes and file not in self._read
-                if wanted and self._has_boxes(file):
-                    return file
-        return None
-
-    def ownerless(self, images: Sequence[Path], found: set[Path]) -> list[Path]:
-        """Label files in the folders of those of ``images`` that no image is called like."""
-        lost: set[Path] = set()
-        for folder, labels in {(image.parent, label_path(image).parent) for image in images}:
-            owned = self._in(folder).pictures | self._used[labels]
-            for key, files in self._in(labels).texts.items():
-                if key not in owned:
-                    lost.update(file for file in files if file not in found)
-        ours = (file for file in lost if not conversion(file))
-        return sorted(file for file in ours if self._has_boxes(file))
-
-    def _in(self, folder: Path) -> _Contents:
-        if folder not in self._contents:
-            self._contents[folder] = here = _Contents()
-            for name in names_in(folder):
-                if Path(name).suffix.lower() in _LABELS:
-                    here.texts.setdefault(_key(name), []).append(folder / name)
-                elif Path(name).suffix.lower() in IMAGE_SUFFIXES:
-                    here.pictures.add(_key(name))
-        return self._contents[folder]
-
-    def _has_boxes(self, file: Path) -> bool:
-        if conversion(file):
-            return has_shapes(file)
-        try:
-            return len(self._reader.read(file)[0].labels) > 0
-        except DataError:
-            return False
-
-
-@dataclass(frozen=True)
-class _Contents:
-    """A folder's text files and images, by what their names have in common."""
-
-    texts: dict[str, list[Path]] = field(default_factory=dict)
-    pictures: set[str] = field(default_factory=set)
-
-
-def _places(image: Path) -> Iterator[Path]:
-    """Folders where the labels of images beside ``image`` may lie, the right one first."""
-    folder = image.parent
-    yield label_path(image).parent
-    yield folder
-    yield from folders_in(folder)
-    parts = folder.parts
-    at = image_folder_in(folder)
-    split = len(parts) - 1 if at is None else at
-    base, below = Path(*parts[:split]), parts[split + (at is not None) :]
-    for beside in folders_in(base):
-        if beside != Path(*parts[: split + 1]):
-            for depth in reversed(range(len(below) + 1)):
-                yield beside.joinpath(*below[:depth])
-
-
-def _key(name: str) -> str:
-    """What the names of an image and of its labels have in common, however they are written."""
-    key = plain(name)
-    key = next((key.removesuffix(end) for end in _LABELS if key.endswith(end)), key)
-    return Path(key).stem if Path(key).suffix in IMAGE_SUFFIXES else key

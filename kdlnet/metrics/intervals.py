@@ -15,10 +15,10 @@ import numpy as np
 from scipy.special import expit, logit
 from scipy.stats import t as student
 
+from kdlnet.metrics.binomial import LEVEL
 from kdlnet.metrics.result import Floats, Ints
 from kdlnet.metrics.table import FIGURES, Table, figures_by_class, mean_over_classes
 
-LEVEL = 0.95
 ROUNDS = 1000
 _EDGE = (1 - LEVEL) / 2
 _FEW = 5  # groups: with a class in eight of 50 images the spread of the mean tells enough

@@ -19,7 +19,8 @@ from typing import Literal
 import numpy as np
 
 from kdlnet.errors import DataError
-from kdlnet.metrics.rates import Mask, Parts, Rate, events_allowed
+from kdlnet.metrics.binomial import Rate, events_allowed
+from kdlnet.metrics.rates import Mask, Parts
 from kdlnet.metrics.result import Floats
 from kdlnet.metrics.verdict import ClassRule, VerdictRule
 

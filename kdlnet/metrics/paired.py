@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import t as student
 
+from kdlnet.metrics.binomial import LEVEL
 from kdlnet.metrics.intervals import (
-    LEVEL,
     ROUNDS,
     draw_weights,
     group_numbers,

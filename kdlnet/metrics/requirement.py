@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from kdlnet.errors import ConfigError, unknown
+from kdlnet.metrics.binomial import Rate, parts_needed
 from kdlnet.metrics.operating_point import Goal, Unsure
-from kdlnet.metrics.rates import PartRates, Rate, VerdictReport, parts_needed
+from kdlnet.metrics.rates import PartRates, VerdictReport
 
 
 @dataclass(frozen=True, slots=True)

@@ -296,6 +296,5 @@ def with_data_found_again(config: TrainConfig) -> TrainConfig:
     try:
         return with_absolute_data(config)
     except DataError as error:
-        raise DataError(
-            f"{error}; if it was moved, add its new place to --resume: --data"
-        ) from None
+        moved = "if it was moved, add its new place to --resume: --data"
+        raise DataError(f"{error}; {moved}") from None

@@ -18,9 +18,10 @@ from kdlnet.inference.copies import copy_network, copy_path
 from kdlnet.inference.evaluate import count_learned, detect, open_split
 from kdlnet.inference.released import released_or_file
 from kdlnet.inference.runtimes import Runtime, open_runtime
+from kdlnet.metrics.binomial import Rate
 from kdlnet.metrics.curves import best_thresholds
 from kdlnet.metrics.operating_point import Costs, Goal, Unsure, choose
-from kdlnet.metrics.rates import PartRates, Rate, VerdictReport, measure, tabulate_parts
+from kdlnet.metrics.rates import PartRates, VerdictReport, measure, tabulate_parts
 from kdlnet.metrics.requirement import Check, checks, require_possible
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.verdict import VerdictRule

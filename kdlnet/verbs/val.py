@@ -35,11 +35,12 @@ from kdlnet.metrics.average_precision import (
     ClassPrecision,
     average_precision,
 )
+from kdlnet.metrics.binomial import Rate
 from kdlnet.metrics.drift import CHANGES, Change, measure_drift
 from kdlnet.metrics.errors import Errors, find_errors
 from kdlnet.metrics.evaluation import EvalResult
 from kdlnet.metrics.intervals import Interval
-from kdlnet.metrics.rates import PartRates, Rate, VerdictReport, measure
+from kdlnet.metrics.rates import PartRates, VerdictReport, measure
 from kdlnet.metrics.result import ImageResult
 from kdlnet.ops.limits import IOU_THRESHOLD, MAX_DETECTIONS
 from kdlnet.report.pages.calibrated import common_limits

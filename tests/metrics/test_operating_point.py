@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from kdlnet.errors import DataError
+from kdlnet.metrics.binomial import Rate, clopper_pearson
 from kdlnet.metrics.operating_point import LOWEST, Costs, Goal, Unsure, choose
-from kdlnet.metrics.rates import Parts, Rate, VerdictReport, clopper_pearson, count_verdicts
+from kdlnet.metrics.rates import Parts, VerdictReport, count_verdicts
 from kdlnet.metrics.requirement import Check, checks
 from kdlnet.metrics.verdict import ClassRule, VerdictRule
 

@@ -16,8 +16,8 @@ from kdlnet.events import Message
 from kdlnet.inference.predictor import Predictor
 from kdlnet.inference.runtimes import open_runtime
 from kdlnet.inference.weights import Weights, load_weights, save_weights
+from kdlnet.metrics.binomial import Rate
 from kdlnet.metrics.operating_point import MARGIN
-from kdlnet.metrics.rates import Rate
 from kdlnet.metrics.verdict import ClassRule, VerdictRule
 from kdlnet.verbs.calibrate import Calibration, Costs, Goal, Unsure, calibrate
 from kdlnet.verbs.export import EXPORTERS, export

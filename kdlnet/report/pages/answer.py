@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from kdlnet.metrics.rates import Rate
+from kdlnet.metrics.binomial import Rate
 from kdlnet.report.pages.words import counted
 from kdlnet.utils.words import digits_of, percent
 

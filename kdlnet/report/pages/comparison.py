@@ -7,10 +7,10 @@ from pathlib import Path
 
 from kdlnet import __version__
 from kdlnet.events import Listener, ignore
+from kdlnet.metrics.binomial import Rate
 from kdlnet.metrics.comparison import Comparison
 from kdlnet.metrics.flips import McNemar
 from kdlnet.metrics.paired import Difference
-from kdlnet.metrics.rates import Rate
 from kdlnet.report.pages.flips import Compared, Context, flip_rows
 from kdlnet.report.pages.pictures import Cut, Key, Pictures, draw, whole
 from kdlnet.report.pages.render import MEGABYTES, render

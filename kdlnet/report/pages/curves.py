@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kdlnet.metrics.binomial import Rate
 from kdlnet.metrics.curves import RECALL_STEPS, SCORE_STEPS, Curve, Curves
-from kdlnet.metrics.rates import Parts, Rate, count_verdicts
+from kdlnet.metrics.rates import Parts, count_verdicts
 from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.report.pages.section import Figure, drawn
 from kdlnet.report.pages.svg import Line, percent_axis, style, unit_axis

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from kdlnet.metrics.binomial import Rate
 from kdlnet.metrics.evaluation import EvalResult
-from kdlnet.metrics.rates import PartRates, Rate
+from kdlnet.metrics.rates import PartRates
 from kdlnet.report.pages.section import Cell, Section, Table
 from kdlnet.report.pages.words import figure
 from kdlnet.utils.words import percent

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from kdlnet.metrics.binomial import clopper_pearson
 from kdlnet.metrics.matching import MATCH_IOU, match
-from kdlnet.metrics.rates import Parts, clopper_pearson
+from kdlnet.metrics.rates import Parts
 from kdlnet.metrics.result import Floats, ImageResult, Ints
 
 MOST_BOXES = 30_000

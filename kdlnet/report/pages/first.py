@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from kdlnet import __version__
+from kdlnet.metrics.binomial import Rate, parts_needed, provable
 from kdlnet.metrics.evaluation import EvalResult
-from kdlnet.metrics.rates import Rate, parts_needed, provable
 from kdlnet.report.pages.answer import bar, facts, state, tone
 from kdlnet.report.pages.calibrated import words_of
 from kdlnet.report.pages.subject import Subject

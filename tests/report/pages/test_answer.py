@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kdlnet.metrics.rates import Rate
+from kdlnet.metrics.binomial import Rate
 from kdlnet.report.pages.answer import Limits, bar, facts, live, state, tone
 
 

@@ -7,8 +7,9 @@ import base64
 import numpy as np
 import pytest
 
+from kdlnet.metrics.binomial import clopper_pearson
 from kdlnet.metrics.matching import match
-from kdlnet.metrics.rates import Parts, clopper_pearson, tabulate_parts
+from kdlnet.metrics.rates import Parts, tabulate_parts
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.report.pages import evidence as module

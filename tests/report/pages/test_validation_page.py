@@ -9,7 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kdlnet.metrics.rates import Rate, measure
+from kdlnet.metrics.binomial import Rate
+from kdlnet.metrics.rates import measure
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.verdict import ClassRule, VerdictRule
 from kdlnet.report.pages import evidence, validation

@@ -1,0 +1,118 @@
+"""Label files that lie elsewhere than where they are looked for, or are called otherwise."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence, Set
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kdlnet.data.labels import ImageLabels, LabelProblem
+from kdlnet.data.listing import label_path
+from kdlnet.data.other_tools import (
+    TOOLS,
+    conversion,
+    folders_in,
+    has_shapes,
+    image_folder_in,
+    names_in,
+)
+from kdlnet.errors import DataError
+from kdlnet.images.read import IMAGE_SUFFIXES
+from kdlnet.utils.text import plain
+
+LABELS = frozenset({".txt", *TOOLS})
+
+
+class Strays:
+    """Text files by name, in the folders where labels may lie by mistake.
+
+    ``used`` are the label files that are looked for; ``read`` gives the labels in one, and raises
+    DataError where it cannot be read.
+    """
+
+    def __init__(
+        self, used: set[Path], read: Callable[[Path], tuple[ImageLabels, list[LabelProblem]]]
+    ) -> None:
+        self._files = used
+        self._used: dict[Path, set[str]] = defaultdict(set)
+        for file in used:
+            self._used[file.parent].add(_key(file.name))
+        self._read = read
+        self._contents: dict[Path, _Contents] = {}
+        self._places: dict[Path, list[Path]] = {}
+
+    def find(self, image: Path, suffixes: Set[str]) -> Path | None:
+        """The label file of ``image`` that is not where it belongs, if there is one of these."""
+        if image.parent not in self._places:
+            self._places[image.parent] = list(dict.fromkeys(_places(image)))
+        key = _key(image.name)
+        for folder in self._places[image.parent]:
+            here = self._in(folder)
+            if folder != image.parent and key in here.pictures:
+                continue  # that of the image beside it
+            for file in here.texts.get(key, ()):
+                wanted = file.suffix.lower() in suffixes and file not in self._files
+                if wanted and self._has_boxes(file):
+                    return file
+        return None
+
+    def ownerless(self, images: Sequence[Path], found: set[Path]) -> list[Path]:
+        """Label files in the folders of those of ``images`` that no image is called like."""
+        lost: set[Path] = set()
+        for folder, labels in {(image.parent, label_path(image).parent) for image in images}:
+            owned = self._in(folder).pictures | self._used[labels]
+            for key, files in self._in(labels).texts.items():
+                if key not in owned:
+                    lost.update(file for file in files if file not in found)
+        ours = (file for file in lost if not conversion(file))
+        return sorted(file for file in ours if self._has_boxes(file))
+
+    def _in(self, folder: Path) -> _Contents:
+        if folder not in self._contents:
+            self._contents[folder] = here = _Contents()
+            for name in names_in(folder):
+                if Path(name).suffix.lower() in LABELS:
+                    here.texts.setdefault(_key(name), []).append(folder / name)
+                elif Path(name).suffix.lower() in IMAGE_SUFFIXES:
+                    here.pictures.add(_key(name))
+        return self._contents[folder]
+
+    def _has_boxes(self, file: Path) -> bool:
+        if conversion(file):
+            return has_shapes(file)
+        try:
+            return len(self._read(file)[0].labels) > 0
+        except DataError:
+            return False
+
+
+@dataclass(frozen=True)
+class _Contents:
+    """A folder's text files and images, by what their names have in common."""
+
+    texts: dict[str, list[Path]] = field(default_factory=dict)
+    pictures: set[str] = field(default_factory=set)
+
+
+def _places(image: Path) -> Iterator[Path]:
+    """Folders where the labels of images beside ``image`` may lie, the right one first."""
+    folder = image.parent
+    yield label_path(image).parent
+    yield folder
+    yield from folders_in(folder)
+    parts = folder.parts
+    at = image_folder_in(folder)
+    split = len(parts) - 1 if at is None else at
+    base, below = Path(*parts[:split]), parts[split + (at is not None) :]
+    for beside in folders_in(base):
+        if beside != Path(*parts[: split + 1]):
+            for depth in reversed(range(len(below) + 1)):
+                yield beside.joinpath(*below[:depth])
+
+
+def _key(name: str) -> str:
+    """What the names of an image and of its labels have in common, however they are written."""
+    key = plain(name)
+    key = next((key.removesuffix(end) for end in LABELS if key.endswith(end)), key)
+    return Path(key).stem if Path(key).suffix in IMAGE_SUFFIXES else key
