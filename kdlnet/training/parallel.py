@@ -22,7 +22,7 @@ def require_even(batch: int) -> None:
         )
 
 
-def spread(model: nn.Module, device: torch.device, *, idle: bool = False) -> nn.Module:
+def distributed(model: nn.Module, device: torch.device, *, idle: bool = False) -> nn.Module:
     """``model`` whose gradients are averaged over the ranks; alone it is given back.
 
     ``idle`` says that some of its parameters are of no use to the loss.

@@ -24,7 +24,7 @@ from kdlnet.training.checkpoints import Checkpoints, last_weights, saved_config
 from kdlnet.training.loop import Loop, LoopState
 from kdlnet.training.masks import MaskLesson, Masks
 from kdlnet.training.optim import make_optimizer
-from kdlnet.training.parallel import spread
+from kdlnet.training.parallel import distributed
 from kdlnet.training.parts import RunParts, prepare_run
 from kdlnet.training.recorded import is_recordable, recorded_detector
 from kdlnet.training.run_folder import RunFolder
@@ -95,7 +95,7 @@ def supervised_step(parts: RunParts, *, features: bool = False) -> SupervisedSte
     config, settings = parts.config, parts.config.loss
     masks = None
     if parts.masks is not None:
-        masks = MaskLesson(spread(parts.masks, parts.device), settings.mask_weight)
+        masks = MaskLesson(distributed(parts.masks, parts.device), settings.mask_weight)
     loss = DetectionLoss(
         TaskAlignedAssigner(settings.topk, settings.alpha, settings.beta),
         settings.classification,
@@ -103,7 +103,7 @@ def supervised_step(parts: RunParts, *, features: bool = False) -> SupervisedSte
         settings.box_weight,
         settings.bins_weight,
     )
-    detector: Forward = spread(parts.detector, parts.device)
+    detector: Forward = distributed(parts.detector, parts.device)
     recorded: Forward | None = None
     if config.compile:
         detector = torch.compile(detector)

@@ -26,7 +26,7 @@ from kdlnet.training.average import WeightAverage
 from kdlnet.training.checkpoints import last_weights
 from kdlnet.training.loop import Loop, LoopState
 from kdlnet.training.optim import make_optimizer
-from kdlnet.training.parallel import require_even, spread
+from kdlnet.training.parallel import distributed, require_even
 from kdlnet.training.recorded import Recorded, is_recordable
 from kdlnet.training.run import TrainResult, finished
 from kdlnet.training.run_folder import RunFolder
@@ -188,7 +188,7 @@ def _forward(student: Mimic, course: Course) -> Callable[[Tensor], dict[str, Ten
     """``student`` shared by the ranks, or with its kernels recorded."""
     if is_recordable(course.device, course.config.optim.accumulate):
         return Recorded(student)
-    return spread(student, course.device, idle=True)
+    return distributed(student, course.device, idle=True)
 
 
 def _lessons(course: Course, folder: RunFolder) -> Lessons:

@@ -13,7 +13,7 @@ import pytest
 from kdlnet.errors import ConfigError, DataError, KdlnetError, ProofFailed
 from kdlnet.inference.int8 import calibration, sensitivity
 from kdlnet.inference.int8 import quantize as module
-from kdlnet.inference.int8.calibration import Calibration
+from kdlnet.inference.int8.calibration import CalibrationImages
 from kdlnet.inference.int8.drop import Drop
 from kdlnet.inference.int8.sensitivity import layer_names
 from kdlnet.inference.layouts import Layout
@@ -136,7 +136,7 @@ class _Copies:
     def __init__(self, source: Path) -> None:
         self.source = source
 
-    def write(self, path: Path, images: Calibration, kept: Collection[str]) -> None:
+    def write(self, path: Path, images: CalibrationImages, kept: Collection[str]) -> None:
         shutil.copy(self.source, path)
 
 

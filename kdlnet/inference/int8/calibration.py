@@ -27,7 +27,7 @@ SPLIT = "train"
 LEAST = 100
 
 
-class Calibration:
+class CalibrationImages:
     """Network input (batch, channels, H, W) of training images, read anew each time.
 
     The last batch is filled up from the first image on. Of an image that is cut into tiles the one
@@ -76,7 +76,7 @@ def check_count(images: int) -> None:
 
 def calibration_images(
     weights: Weights, info: DatasetInfo, count: int, batch: int, on_event: Listener
-) -> Calibration:
+) -> CalibrationImages:
     """``count`` training images of ``info``, spread over the split, ``batch`` at a time.
 
     Raises DataError where its classes are not those of ``weights`` or where there are too few.
@@ -94,4 +94,4 @@ def calibration_images(
             f"{LEAST} or more: export in float32, or add images to it"
         )
     boxes = dict(zip(split.paths, (each.boxes for each in split.labels), strict=True))
-    return Calibration(paths, [boxes[path] for path in paths], weights.preprocess, batch)
+    return CalibrationImages(paths, [boxes[path] for path in paths], weights.preprocess, batch)

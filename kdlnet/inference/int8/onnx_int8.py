@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from kdlnet.inference.exported import METADATA_KEY
-from kdlnet.inference.int8.calibration import Calibration
+from kdlnet.inference.int8.calibration import CalibrationImages
 from kdlnet.inference.int8.common import convolutions, int8_header, no_advice, weight_bits
 from kdlnet.inference.layouts import Array, Layout
 from kdlnet.inference.onnx_export import onnx_model
@@ -33,7 +33,7 @@ class OnnxInt8:
         self._model = onnx_model(weights, layout)
         self.weight_bits = weight_bits()
 
-    def write(self, path: Path, images: Calibration, kept: Collection[str]) -> None:
+    def write(self, path: Path, images: CalibrationImages, kept: Collection[str]) -> None:
         """``kept`` are the layers in float32, as torch names them."""
         onnx = optional_package("onnx", PURPOSE)
         with TemporaryDirectory() as folder:
@@ -47,7 +47,7 @@ class OnnxInt8:
         write_atomic(path, sealed(model.SerializeToString()))
 
     def _quantize(
-        self, source: Path, target: Path, images: Calibration, kept: Collection[str]
+        self, source: Path, target: Path, images: CalibrationImages, kept: Collection[str]
     ) -> None:
         tool = optional_package("onnxruntime.quantization", PURPOSE)
         chosen = convolutions(self._model)
@@ -69,7 +69,7 @@ class OnnxInt8:
 class _Reader:
     """Images as ONNX Runtime asks for them."""
 
-    def __init__(self, images: Calibration) -> None:
+    def __init__(self, images: CalibrationImages) -> None:
         self._images = iter(images)
 
     def get_next(self) -> dict[str, Array] | None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from kdlnet.inference.int8.calibration import Calibration
+from kdlnet.inference.int8.calibration import CalibrationImages
 from kdlnet.inference.int8.common import convolutions, int8_header, no_advice, weight_bits
 from kdlnet.inference.layouts import Layout
 from kdlnet.inference.onnx_export import onnx_model
@@ -38,7 +38,7 @@ class OpenvinoInt8:
         self._network = network.SerializeToString()
         self.weight_bits = weight_bits()
 
-    def write(self, path: Path, images: Calibration, kept: Collection[str]) -> None:
+    def write(self, path: Path, images: CalibrationImages, kept: Collection[str]) -> None:
         """``kept`` are the layers in float32, as torch names them."""
         model = self._core.read_model(model=self._network, weights=b"")
         with _quiet():

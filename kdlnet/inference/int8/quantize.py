@@ -11,7 +11,7 @@ import torch
 from kdlnet.data.dataset import DetectionDataset
 from kdlnet.events import Listener, Message, ignore
 from kdlnet.inference.evaluate import detect
-from kdlnet.inference.int8.calibration import Calibration
+from kdlnet.inference.int8.calibration import CalibrationImages
 from kdlnet.inference.int8.drop import Drop, Yardstick
 from kdlnet.inference.int8.onnx_int8 import OnnxInt8
 from kdlnet.inference.int8.openvino_int8 import OpenvinoInt8
@@ -30,7 +30,7 @@ class Int8Writer(Protocol):
 
     weight_bits: int
 
-    def write(self, path: Path, images: Calibration, kept: Collection[str]) -> None:
+    def write(self, path: Path, images: CalibrationImages, kept: Collection[str]) -> None:
         """Into the files that ``path`` names; the layers ``kept`` stay in float32."""
 
 
@@ -47,7 +47,7 @@ def write_int8(
     weights: Weights,
     fused: Weights,
     dataset: DetectionDataset,
-    images: Calibration,
+    images: CalibrationImages,
     allowed: Drop,
     *,
     device: str = "cpu",
