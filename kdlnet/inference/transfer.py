@@ -77,7 +77,8 @@ def begin(
 ) -> list[str]:
     """:func:`transfer` of what a new run begins with; lines that say so, or that it is nothing.
 
-    With a start that nobody named the line says how to go without it.
+    With a start that nobody named the line says how to go without it. Without ``names`` of classes
+    the run makes a start itself.
     """
     if start is not None:
         without = "" if init is not None else "; --init none: from scratch"
@@ -85,7 +86,8 @@ def begin(
     if model.start == "none":
         return []
     what = f"{model.name} with blocks {model.block}"
-    return [f"no start comes with kdlnet for {what}: from scratch; kdlnet pretrain makes one"]
+    advice = "; kdlnet pretrain makes one" if names else ""
+    return [f"no start comes with kdlnet for {what}: from scratch{advice}"]
 
 
 def _copy_rows(target: Tensor, source: Tensor, rows: list[tuple[int, int]]) -> None:

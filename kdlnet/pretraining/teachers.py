@@ -214,22 +214,37 @@ def _onnx(file: Path) -> FeatureTeacher:
         session = runtime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     except Exception as error:  # its classes are many, and derive from Exception alone
         raise WeightsError(f"{str(file)!r} is not a readable ONNX file: {error}") from None
-    entry = session.get_inputs()[0].name
+    name = _entry(session, file)
 
     def forward(images: Tensor) -> list[Tensor]:
         views = images.cpu().numpy()
         try:
-            found = session.run(None, {entry: views})
-        except Exception as error:  # as above; most often its sizes are fixed, and others
+            found = session.run(None, {name: views})
+        except Exception as error:  # as above
             raise ConfigError(
-                f"teacher {str(file)!r} does not take images of the shape {views.shape}: export it "
-                "for any batch and size, or for any batch and the size that --image-size says "
-                f"({error})"
+                f"teacher {str(file)!r} cannot look at images of the shape {views.shape}: {error}"
             ) from None
         answers = [torch.from_numpy(x) for x in found]
         return [x.to(images.device) for x in _by_stride(answers, images.shape[2], file)]
 
     return FeatureTeacher(shown(file), forward, *_IMAGENET, sha256_of(file))
+
+
+def _entry(session: Any, file: Path) -> str:
+    """The name of the one input. Raises ConfigError where it is not for images of any number."""
+    taken = [(one.name, one.type, one.shape) for one in session.get_inputs()]
+    name, kind, shape = taken[0]
+    if len(taken) > 1 or kind != "tensor(float)" or len(shape) != 4:
+        raise ConfigError(
+            f"teacher {str(file)!r} takes {', '.join(f'{n} {k} {s}' for n, k, s in taken)}: one "
+            "input of float32 images (B, 3, H, W) is wanted"
+        )
+    if isinstance(shape[0], int):
+        raise ConfigError(
+            f"teacher {str(file)!r} takes {shape[0]} images at once and no other number: export it "
+            "for any batch"
+        )
+    return str(name)
 
 
 def _by_stride(answers: Sequence[Tensor], height: int, file: Path) -> list[Tensor]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from kdlnet.config import TrainConfig
+from kdlnet.config import TrainConfig, load_config
 from kdlnet.errors import ConfigError, WeightsError
 from kdlnet.events import Listener, Message
 from kdlnet.inference.released import released_or_file
@@ -25,8 +25,9 @@ def repeated(
     """Settings, start and thresholds of a training that repeats ``run`` with its own ``config``.
 
     ``run`` is the folder of a run, or weights in it that carry the thresholds, such as
-    ``best-calibrated.pt``. It begins with ``init``, else as ``run`` did. Raises ConfigError for a
-    folder that is no run or holds several, WeightsError where it does not tell what it began with.
+    ``best-calibrated.pt``. It begins with ``init``, or as ``config.model.start`` says where that is
+    another than the run's, else as ``run`` did. Raises ConfigError for a folder that is no run or
+    holds several, WeightsError where it does not tell what it began with.
     """
     folder = RunFolder.around(run)
     if folder.series.is_file():
@@ -43,8 +44,9 @@ def repeated(
     if weights.thresholds:
         text = f"thresholds are those of {shown(file)}; they were chosen with other weights"
         on_event(Message(text))
-    config = config.changed(data={"with_val": True})
-    return config, init or _began_with(folder), weights.thresholds
+    if init is None and config.model.start == load_config(folder.config).model.start:
+        init = _began_with(folder)
+    return config.changed(data={"with_val": True}), init, weights.thresholds
 
 
 def _began_with(folder: RunFolder) -> Path | None:
@@ -56,7 +58,7 @@ def _began_with(folder: RunFolder) -> Path | None:
         )
     if init is not None and not released_or_file(Path(init)).exists():
         raise WeightsError(
-            f"{init!r}, which the run began with, does not exist: bring it back, or "
-            "give it with --init FILE"
+            f"{init!r}, which the run began with, does not exist: bring it back, give it with "
+            "--init FILE, or begin from scratch with --init none"
         )
     return None if init is None else Path(init)

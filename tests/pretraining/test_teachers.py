@@ -116,9 +116,19 @@ def test_an_onnx_file_teaches(tmp_path: Path) -> None:
         find_teacher(write("short.onnx", 2), CPU)(torch.rand(2, 3, 64, 64))
     with pytest.raises(WeightsError, match="does not exist"):
         find_teacher(str(tmp_path / "none.onnx"), CPU)
-    entry = make.make_tensor_value_info("x", kind, [1, 3, 128, 128])
-    with pytest.raises(ConfigError, match=r"take images of the shape \(1, 3, 64, 64\): export"):
+    entry = make.make_tensor_value_info("x", kind, ["b", 3, 128, 128])
+    with pytest.raises(ConfigError, match=r"at images of the shape \(1, 3, 64, 64\): .*imensions"):
         find_teacher(write("fixed.onnx", 3), CPU)(torch.rand(1, 3, 64, 64))
+    entry = make.make_tensor_value_info("x", kind, [1, 3, "h", "w"])
+    with pytest.raises(ConfigError, match="takes 1 images at once and no other number: export it"):
+        find_teacher(write("one.onnx", 3), CPU)
+    entry = make.make_tensor_value_info("x", onnx.TensorProto.FLOAT16, ["b", 3, "h", "w"])
+    outputs = [
+        make.make_tensor_value_info(f"s{s}", onnx.TensorProto.FLOAT16, ["b", 3, "p", "q"])
+        for s in strides
+    ]
+    with pytest.raises(ConfigError, match=r"takes x tensor\(float16\) .*: one input of float32"):
+        find_teacher(write("half.onnx", 3), CPU)
     (tmp_path / "cut.onnx").write_bytes((tmp_path / "t.onnx").read_bytes()[:50])
     with pytest.raises(WeightsError, match="is not a readable ONNX file"):
         find_teacher(str(tmp_path / "cut.onnx"), CPU)

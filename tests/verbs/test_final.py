@@ -103,8 +103,13 @@ def test_what_it_began_with_is_gone(trained: Trained, tmp_path: Path) -> None:
     try:
         with pytest.raises(WeightsError, match=r"which the run began with, .* give it with --init"):
             train(_settings(run), final=run, out=tmp_path / "a")
+        events: list[object] = []
+        config = _settings(run, **{"model.start": "none", "epochs": 1})
+        scratch = train(config, final=run, out=tmp_path / "a", on_event=events.append)
     finally:
         elsewhere.rename(trained.init)
+    assert not any("started from" in line for line in _lines(events))
+    assert load_weights(scratch.last).training["init"] is None
 
 
 def test_a_cut_one_goes_on_as_it_was(trained: Trained, tmp_path: Path) -> None:
