@@ -5,10 +5,10 @@ from __future__ import annotations
 import atexit
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
-from threading import Condition, Thread
+from threading import Condition, Thread, current_thread
 
 from kdlnet.errors import DataError
 from kdlnet.images.frame import Frame, OnProblem
@@ -16,29 +16,27 @@ from kdlnet.images.frame import Frame, OnProblem
 LATE = 1.0
 """Seconds that a frame may wait: a burst is judged whole, and no verdict is of long ago."""
 _MOST_BYTES = 256 * 2**20  # of the pixels that may wait
+_LEAVE = 1.0  # seconds for a reader to end, so that its camera is free for the next one
 
 
-def as_they_come(
-    read: Callable[[OnProblem], Iterator[Frame]], on_problem: OnProblem
-) -> Iterator[Frame]:
+Read = Callable[[OnProblem], Generator[Frame, None, None]]
+
+
+def as_they_come(read: Read, on_problem: OnProblem) -> Iterator[Frame]:
     """The frames of ``read``, which a thread reads however slowly the caller asks for them.
 
     They wait in order. Once one has waited for LATE seconds, or those that wait take 256 MiB, the
     newest comes next and those before it are passed over, until the caller has caught up: nothing
     else waits then. A Frame's ``passed`` counts those before it. What ``on_problem`` gets, and
     what ``read`` raises, comes in its turn.
+
+    The thread alone iterates ``read`` and closes it, at the next frame after the caller has left:
+    nothing that it reads from may be released meanwhile.
     """
     waiting = _Waiting()
     reader = Thread(target=waiting.fill, args=(read,), daemon=True)
-
-    def stop() -> None:
-        waiting.close()
-        while reader.is_alive():  # or a camera would be closed while it is read
-            with suppress(KeyboardInterrupt):
-                reader.join()
-
+    _running[reader] = waiting
     reader.start()
-    atexit.register(stop)
     try:
         while (entry := waiting.take()) is not None:
             if isinstance(entry, Frame):
@@ -46,8 +44,9 @@ def as_they_come(
             else:
                 on_problem(entry.error, entry.name, entry.index)
     finally:
-        stop()
-        atexit.unregister(stop)
+        waiting.close()
+        if reader is not current_thread():  # where it collects garbage, an abandoned caller
+            reader.join(_LEAVE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +70,19 @@ class _Waiting:
         self._over = False
         self._failure: Exception | None = None
 
-    def fill(self, read: Callable[[OnProblem], Iterator[Frame]]) -> None:
+    def fill(self, read: Read) -> None:
         """Reads until nothing more comes, or until closed."""
         try:
-            for frame in read(lambda *problem: self._put(_Problem(*problem))):
-                self._put(frame)
-                if self._over:
-                    return
+            with closing(read(lambda *problem: self._put(_Problem(*problem)))) as frames:
+                for frame in frames:
+                    self._put(frame)
+                    if self._over:
+                        return
         except Exception as error:
             self._failure = error
         finally:
             self.close()
+            del _running[current_thread()]
 
     def close(self) -> None:
         """Nothing more comes, or nobody takes it."""
@@ -93,6 +94,8 @@ class _Waiting:
         """The next one, None at the end. Waits for it; raises what the reading raised."""
         with self._changed:
             self._changed.wait_for(lambda: self._entries or self._over)
+            if self._frames and time.monotonic() - self._since() > LATE:
+                self._behind = True
             self._behind &= self._passed > 0 or self._frames > 1
             if self._behind and self._frames:
                 self._pass_over(self._frames - 1)
@@ -106,16 +109,18 @@ class _Waiting:
                 entry, self._passed = replace(entry, passed=self._passed), 0
             return entry
 
+    def _since(self) -> float:
+        """When the oldest frame came."""
+        return next(at for at, entry in self._entries if isinstance(entry, Frame))
+
     def _put(self, entry: Frame | _Problem) -> None:
-        now = time.monotonic()
         with self._changed:
-            self._entries.append((now, entry))
+            self._entries.append((time.monotonic(), entry))
             if isinstance(entry, Frame):
                 self._count(entry, 1)
-            since = next((at for at, one in self._entries if isinstance(one, Frame)), now)
-            if now - since > LATE or self._bytes > _MOST_BYTES:
-                self._behind = True
-                self._pass_over(self._frames - 1)
+                if self._bytes > _MOST_BYTES:
+                    self._behind = True
+                    self._pass_over(self._frames - 1)
             self._changed.notify()
 
     def _pass_over(self, count: int) -> None:
@@ -134,3 +139,14 @@ class _Waiting:
     def _count(self, frame: Frame, sign: int) -> None:
         self._frames += sign
         self._bytes += sign * frame.image.nbytes
+
+
+_running: dict[Thread, _Waiting] = {}
+
+
+@atexit.register
+def _end_all() -> None:
+    """A thread that is inside OpenCV when the interpreter goes would abort the process."""
+    for reader, waiting in list(_running.items()):
+        waiting.close()
+        reader.join()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -66,22 +67,22 @@ def camera_frames(number: int, on_problem: OnProblem) -> Iterator[Frame]:
 
     Raises DataError when it is not there.
     """
+    yield from as_they_come(partial(_of_camera, number), on_problem)
+
+
+def _of_camera(number: int, _: OnProblem) -> Generator[Frame, None, None]:
     with opened(number) as camera:
         if not camera.isOpened():
             raise DataError(
                 f"camera {number} cannot be opened: check that it is plugged in, free and allowed; "
                 "the first one is 0"
             )
-        yield from as_they_come(partial(_of_camera, camera, number), on_problem)
-
-
-def _of_camera(camera: cv2.VideoCapture, number: int, _: OnProblem) -> Iterator[Frame]:
-    name, began, done = f"camera {number}", time.monotonic(), 0
-    for shot in shots(camera, tries=1):  # one waits for seconds
-        if shot.image is not None:
-            now = time.monotonic() - began
-            yield Frame(name, f"{done:06d}", shot.image, done, now, shot.seconds)
-            done += 1
+        name, began, done = f"camera {number}", time.monotonic(), 0
+        for shot in shots(camera, tries=1):  # one waits for seconds
+            if shot.image is not None:
+                now = time.monotonic() - began
+                yield Frame(name, f"{done:06d}", shot.image, done, now, shot.seconds)
+                done += 1
     raise DataError(f"camera {number} gives no more images after {done}: check its cable")
 
 
@@ -96,35 +97,44 @@ def stream_frames(address: str, timeout: float, on_problem: OnProblem) -> Iterat
     limit = round(timeout * 1000)
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit, cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit]
     began, patience = time.monotonic(), 0.9 * timeout
-    with opened(address, cv2.CAP_FFMPEG, limits) as stream:
+    with ExitStack() as held:
+        stream = held.enter_context(opened(address, cv2.CAP_FFMPEG, limits))
         if not stream.isOpened():
             late = time.monotonic() - began >= patience
             reason = f"no answer in {timeout:g} s" if late else "no video comes from there"
             raise DataError(f"stream {name!r} cannot be opened: {reason}; check the address")
-        read = partial(_of_stream, stream, name, timeout, patience)
-        yield from read(on_problem) if _announced(stream) else as_they_come(read, on_problem)
+        waits = _announced(stream) > 0
+        read = partial(_of_stream, stream, held.pop_all(), name, timeout, patience)
+    yield from read(on_problem) if waits else as_they_come(read, on_problem)
 
 
 def _of_stream(
-    stream: cv2.VideoCapture, name: str, timeout: float, patience: float, on_problem: OnProblem
-) -> Iterator[Frame]:
-    index, began = 0, time.monotonic()
-    asked = began
-    for shot in shots(stream, jpeg_size(stream), patience):
-        if shot.image is None:
-            error = DataError(f"frame {index} of stream {name!r} {shot.why}")
-            on_problem(error, name, index)
-        else:
-            now = time.monotonic() - began
-            yield Frame(name, f"{index:06d}", shot.image, index, now, shot.seconds)
-        index, asked = index + 1, time.monotonic()
-    if time.monotonic() - asked >= patience:
-        raise DataError(
-            f"stream {name!r} stalled: no frame for {timeout:g} s after {index} frames; "
-            "check the sender and the network"
-        )
-    if index == 0:
-        raise DataError(f"stream {name!r} ended before its first frame: check the sender")
+    stream: cv2.VideoCapture,
+    held: ExitStack,
+    name: str,
+    timeout: float,
+    patience: float,
+    on_problem: OnProblem,
+) -> Generator[Frame, None, None]:
+    """Frames of an open ``stream``, which is closed with ``held`` at the end."""
+    with held:
+        index, began = 0, time.monotonic()
+        asked = began
+        for shot in shots(stream, jpeg_size(stream), patience):
+            if shot.image is None:
+                error = DataError(f"frame {index} of stream {name!r} {shot.why}")
+                on_problem(error, name, index)
+            else:
+                now = time.monotonic() - began
+                yield Frame(name, f"{index:06d}", shot.image, index, now, shot.seconds)
+            index, asked = index + 1, time.monotonic()
+        if time.monotonic() - asked >= patience:
+            raise DataError(
+                f"stream {name!r} stalled: no frame for {timeout:g} s after {index} frames; "
+                "check the sender and the network"
+            )
+        if index == 0:
+            raise DataError(f"stream {name!r} ended before its first frame: check the sender")
 
 
 def public(address: str) -> str:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ class Sender:
     def __init__(self) -> None:
         self.sent, self._until, self._news = 0, 0, threading.Condition()
 
-    def __call__(self, on_problem: OnProblem) -> Iterator[Frame]:
+    def __call__(self, on_problem: OnProblem) -> Generator[Frame, None, None]:
         while True:
             with self._news:
                 self._news.notify_all()
@@ -76,11 +76,10 @@ def test_what_waits_too_long_is_passed_over(sender: Sender, monkeypatch) -> None
     sent.start()
     assert next(frames).index == 0
     sent.join()
-    sender.send(4)
-    monkeypatch.setattr(live, "LATE", 0.0)
     sender.send(6)
-    monkeypatch.setattr(live, "LATE", 1e9)
+    monkeypatch.setattr(live, "LATE", 0.0)  # the sender has sent all that it will for now
     assert (one := next(frames)).index == 5 and one.passed == 4
+    monkeypatch.setattr(live, "LATE", 1e9)
     sender.send(9)
     assert (one := next(frames)).index == 8 and one.passed == 2
     sender.send(10)
@@ -108,7 +107,7 @@ def test_the_frames_that_wait_have_a_bound(sender: Sender, monkeypatch) -> None:
 
 
 def test_problems_and_errors_come_in_their_turn(monkeypatch) -> None:
-    def read(on_problem: OnProblem) -> Iterator[Frame]:
+    def read(on_problem: OnProblem) -> Generator[Frame, None, None]:
         yield frame(0)
         on_problem(DataError("frame 1 is damaged"), "camera 0", 1)
         yield frame(2)
@@ -130,18 +129,48 @@ def test_problems_and_errors_come_in_their_turn(monkeypatch) -> None:
     assert heard(-1.0) in ([(0, 0), damaged, (3, 1)], [damaged, (3, 2)])
 
 
-def test_a_reader_that_leaves_ends_the_thread(sender: Sender) -> None:
-    before = threading.active_count()
-    sent = threading.Thread(target=sender.send, args=(1,))
-    sent.start()
-    for _ in as_they_come(sender, refuse):
-        sent.join()
-        threading.Timer(0.1, sender.send, (-1,)).start()
-        break
-    deadline = time.monotonic() + 30
-    while threading.active_count() > before and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert threading.active_count() <= before
+def test_who_leaves_waits_a_little_and_closes_nothing_that_is_read(monkeypatch) -> None:
+    """A silent camera was waited for, and with another exception closed in the midst of a read."""
+    monkeypatch.setattr(live, "_LEAVE", 0.05)
+    silent, closed = threading.Event(), []
+
+    def read(on_problem: OnProblem) -> Generator[Frame, None, None]:
+        try:
+            yield frame(0)
+            silent.wait(60)
+            yield frame(1)
+        finally:
+            closed.append(threading.current_thread())
+
+    before = set(threading.enumerate())
+    with pytest.raises(TimeoutError):
+        for _ in as_they_come(read, refuse):
+            (reader,) = set(threading.enumerate()) - before
+            raise TimeoutError
+    assert closed == [] and reader.is_alive()
+    silent.set()
+    reader.join(60)
+    assert closed == [reader]
+
+
+def test_a_caller_that_the_thread_itself_collects(monkeypatch) -> None:
+    """Garbage is collected in any thread: it cannot join itself."""
+    frames: list[Generator[Frame, None, None]] = []
+    taken, done = threading.Event(), []
+
+    def read(on_problem: OnProblem) -> Generator[Frame, None, None]:
+        yield frame(0)
+        assert taken.wait(60)
+        frames.pop().close()
+        done.append(True)
+        yield frame(1)
+
+    frames.append(as_they_come(read, refuse))  # type: ignore[arg-type]
+    assert next(frames[0]).index == 0
+    (reader,) = live._running
+    taken.set()
+    reader.join(60)
+    assert done == [True] and not live._running
 
 
 def test_a_program_that_ends_in_between_ends_well() -> None:
