@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from kdlnet.inference.prediction import Prediction
     from kdlnet.inference.predictor import Predictor as Detector
     from kdlnet.metrics.evaluation import EvalResult
+    from kdlnet.metrics.operating_point import Costs, Goal, Unsure
     from kdlnet.verbs.bench import bench
+    from kdlnet.verbs.calibrate import calibrate
+    from kdlnet.verbs.compare import compare
     from kdlnet.verbs.distill import distill
     from kdlnet.verbs.export import export
     from kdlnet.verbs.fuse import fuse
@@ -31,13 +34,18 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Costs",
     "Detector",
     "EvalResult",
+    "Goal",
     "KdlnetError",
     "Prediction",
     "TrainConfig",
+    "Unsure",
     "__version__",
     "bench",
+    "calibrate",
+    "compare",
     "distill",
     "export",
     "find_dataset",
@@ -50,12 +58,17 @@ __all__ = [
 
 # Name here: module and name there. Loaded at first use, so that `import kdlnet` needs no torch.
 _LAZY = {
+    "Costs": ("kdlnet.metrics.operating_point", "Costs"),
     "Detector": ("kdlnet.inference.predictor", "Predictor"),
     "EvalResult": ("kdlnet.metrics.evaluation", "EvalResult"),
+    "Goal": ("kdlnet.metrics.operating_point", "Goal"),
     "KdlnetError": ("kdlnet.errors", "KdlnetError"),
     "Prediction": ("kdlnet.inference.prediction", "Prediction"),
     "TrainConfig": ("kdlnet.config", "TrainConfig"),
+    "Unsure": ("kdlnet.metrics.operating_point", "Unsure"),
     "bench": ("kdlnet.verbs.bench", "bench"),
+    "calibrate": ("kdlnet.verbs.calibrate", "calibrate"),
+    "compare": ("kdlnet.verbs.compare", "compare"),
     "distill": ("kdlnet.verbs.distill", "distill"),
     "export": ("kdlnet.verbs.export", "export"),
     "find_dataset": ("kdlnet.data.catalog", "find_dataset"),
