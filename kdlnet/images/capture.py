@@ -15,6 +15,7 @@ from kdlnet.images.decode import ImageArray, decode
 from kdlnet.images.header import Unfit, look
 from kdlnet.images.quiet import quiet
 from kdlnet.types import ImageSize
+from kdlnet.utils.together import Together
 
 _OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 # What OpenCV sets itself, and no packet that its container calls damaged: a decoder fills what is
@@ -80,19 +81,28 @@ def opened(
 ) -> Iterator[cv2.VideoCapture]:
     """An OpenCV capture that says nothing on stderr by itself, open or not; released at the end."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    ours = isinstance(source, str) and _OPTIONS not in os.environ
-    try:
-        if ours:
-            os.environ[_OPTIONS] = _SETTINGS
-        with quiet():
-            video = cv2.VideoCapture(source, backend, list(settings))
-    finally:
-        if ours:
-            del os.environ[_OPTIONS]
+    with _settings(), quiet():
+        video = cv2.VideoCapture(source, backend, list(settings))
     try:
         yield video
     finally:
         video.release()
+
+
+def _set() -> bool:
+    """Whether the setting is ours: one of the user's stays."""
+    ours = _OPTIONS not in os.environ
+    if ours:
+        os.environ[_OPTIONS] = _SETTINGS
+    return ours
+
+
+def _unset(ours: bool) -> None:
+    if ours:
+        os.environ.pop(_OPTIONS, None)
+
+
+_settings = Together(_set, _unset)
 
 
 def _read(video: cv2.VideoCapture, jpeg: ImageSize | None) -> Shot | None:

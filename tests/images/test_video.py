@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,7 +16,7 @@ import numpy as np
 import pytest
 
 from kdlnet.errors import DataError
-from kdlnet.images import video
+from kdlnet.images import capture, video
 from kdlnet.images.sources import open_source
 from kdlnet.images.video import public
 
@@ -180,6 +182,36 @@ def test_a_camera_that_is_pulled_out(monkeypatch):
     assert [next(frames).index for _ in range(3)] == [0, 1, 2]
     with pytest.raises(DataError, match="camera 0 gives no more images after 3"):
         next(frames)
+
+
+def test_cameras_that_are_opened_at_once_all_have_our_settings(monkeypatch):
+    """The first one took the setting away while the second one opened: no frame came of it."""
+    monkeypatch.delenv(capture._OPTIONS, raising=False)
+    both, seen = threading.Barrier(2), []
+
+    class Camera:
+        def __init__(self, source, *arguments):
+            both.wait(60)
+            if source == "rtsp://slow":
+                time.sleep(0.1)
+            seen.append(os.environ.get(capture._OPTIONS))
+
+        def release(self):
+            pass
+
+    def look(source):
+        with capture.opened(source):
+            pass
+
+    monkeypatch.setattr(cv2, "VideoCapture", Camera)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(look, ["rtsp://quick", "rtsp://slow"]))
+    assert seen == [capture._SETTINGS] * 2
+    assert capture._OPTIONS not in os.environ
+    monkeypatch.setenv(capture._OPTIONS, "rtsp_transport;udp")
+    both = threading.Barrier(1)
+    look("rtsp://own")
+    assert seen[2:] == ["rtsp_transport;udp"] == [os.environ[capture._OPTIONS]]
 
 
 @contextmanager
