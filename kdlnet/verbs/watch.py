@@ -33,6 +33,7 @@ from kdlnet.utils.lock import alone_in
 from kdlnet.utils.manifest import MARK
 from kdlnet.utils.output import Place
 from kdlnet.utils.paths import shown
+from kdlnet.utils.words import counted
 
 __all__ = ["SETTLE", "Entry", "Predictor", "WatchResult", "watch_folder"]
 
@@ -40,6 +41,7 @@ SETTLE = 0.5
 """Seconds without a change after which a file is complete."""
 _SETTINGS = "watch.yaml"
 _PATIENCE = 5.0  # seconds after which a file that cannot be read will not get better
+_BEHIND = 5.0  # seconds for images that came together, after which it is told that others wait
 _LONGEST = 200  # bytes of a name to which suffixes are added
 OnAnswer = Callable[[Entry], None]
 
@@ -91,8 +93,8 @@ def watch_folder(
         while True:
             last = stop.is_set()
             began = time.monotonic()
-            drive = desk.recall(drive)
-            desk.answer(watch.complete())
+            before, drive = drive, desk.recall(drive)
+            desk.answer(watch.complete(), backlog=drive != before)
             for path in watch.closed.keys() - closed:
                 on_event(Message(watch.closed[path], "warning"))
             closed = set(watch.closed)
@@ -132,6 +134,7 @@ class _Desk:
         self.on_answer = on_answer
         self.images: dict[str, int] = {}
         self.depth_told = False
+        self.longest_told = 0.0
 
     def recall(self, before: int | None) -> int | None:
         """A look; the drive of the folder now. What came back keeps the answers of the book."""
@@ -147,8 +150,24 @@ class _Desk:
             self.watch.done(name, stamp)
         return drive
 
-    def answer(self, arrivals: list[Arrival]) -> None:
-        """Answers all of them, ``batch`` at once where several wait."""
+    def answer(self, arrivals: list[Arrival], backlog: bool) -> None:
+        """Answers all of them, ``batch`` at once where several wait.
+
+        Where that takes long, the next ones wait: it is told, unless they are the ``backlog`` of a
+        start, and again when it takes twice as long.
+        """
+        began = time.monotonic()
+        self._answer(arrivals)
+        took = time.monotonic() - began
+        if not backlog and took > max(_BEHIND, 2 * self.longest_told):
+            self.longest_told = took
+            text = (
+                f"{counted(len(arrivals), 'image')} came while others were answered and took "
+                f"{took:.0f} s: images come quicker than they are answered, and wait as long"
+            )
+            self.on_event(Message(text, "warning"))
+
+    def _answer(self, arrivals: list[Arrival]) -> None:
         waiting = {arrival.name: arrival for arrival in arrivals}
         for frames in batches(self._frames(arrivals), self.predictor.batch):
             if not self.depth_told and (line := self.predictor.depth_line(frames[0])):

@@ -23,6 +23,7 @@ from kdlnet.metrics.evaluation import EvalResult
 from kdlnet.metrics.rates import measure
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.verdict import VerdictRule
+from kdlnet.training.run import TrainResult
 from kdlnet.types import Preprocess
 from kdlnet_cli.main import main
 
@@ -152,7 +153,7 @@ class FakeEngine:
         if self.fail is not None:
             raise self.fail
 
-    def train(self, config: Any, **options: Any) -> SimpleNamespace:
+    def train(self, config: Any, **options: Any) -> TrainResult:
         tell = self._record(config=config, **options)
         folder = options.get("out") or Path("runs/train/set")
         tell(events.RunStarted(folder, "lightnet-n", 1_120_000, 2.45, 8, 4, "cpu", 2, 2))
@@ -167,9 +168,7 @@ class FakeEngine:
         self._end()
         best, last = folder / "weights/best.pt", folder / "weights/last.pt"
         tell(events.RunFinished(folder, best, metrics(), 6.5, "epochs", 2))
-        return SimpleNamespace(
-            folder=folder, best=best, last=last, metrics=metrics(), reason="epochs"
-        )
+        return TrainResult(folder=folder, best=best, last=last, metrics=metrics(), reason="epochs")
 
     def validate(self, weights: Path, **options: Any) -> EvalResult:
         tell = self._record(weights=weights, **options)

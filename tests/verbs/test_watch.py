@@ -21,7 +21,7 @@ import pytest
 from kdlnet.errors import ConfigError, DataError, KdlnetError
 from kdlnet.events import Message
 from kdlnet.images.stamp import Stamp
-from kdlnet.images.watch import FolderWatch
+from kdlnet.images.watch import Arrival, FolderWatch
 from kdlnet.inference.daybook import DayBook, Entry
 from kdlnet.inference.skipped import Skipped
 from kdlnet.types import Preprocess
@@ -299,6 +299,33 @@ def test_a_flood_is_answered_in_batches_to_the_end(line: Path) -> None:
     with _at_work(line) as answers:
         _wait(lambda: bool(answers))
     assert sorted(entry.name for entry in answers) == [f"{number:03}.png" for number in range(120)]
+
+
+def test_images_that_come_quicker_than_they_are_answered_are_told(
+    line: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of a start may take its time; later it is told, and again at twice the time."""
+    monkeypatch.setattr(watching, "_BEHIND", 0.2)
+    answer, pauses = watching._Desk._answer, []
+
+    def slow(desk: watching._Desk, arrivals: list[Arrival]) -> None:
+        answer(desk, arrivals)
+        if arrivals:
+            time.sleep(pauses[0])
+            pauses.pop(0)
+
+    monkeypatch.setattr(watching._Desk, "_answer", slow)
+    pauses += [1.0, 0.3, 0.3, 4.0]
+    (line / "0.png").write_bytes(_png(0))
+    told: list[object] = []
+    with _at_work(line, on_event=told.append) as answers:
+        for number in range(1, 5):
+            _wait(lambda n=number: len(pauses) == 4 - n)  # type: ignore[misc]
+            if number < 4:
+                (line / f"{number}.png").write_bytes(_png(number))
+        _wait(lambda: len(answers) == 4)
+    late = [one.text for one in told if isinstance(one, Message) and "wait as long" in one.text]
+    assert len(late) == 2 and all(text.startswith("1 image came while") for text in late)
 
 
 def test_two_watches_of_one_folder_of_answers(line: Path) -> None:
