@@ -16,9 +16,10 @@ from kdlnet.metrics.image_level import ImageLevel, image_level
 from kdlnet.metrics.intervals import SetIntervals, set_intervals
 from kdlnet.metrics.matching import MATCH_IOU
 from kdlnet.metrics.pod import Pod, pod
-from kdlnet.metrics.result import ImageResult, box_area
+from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.suspects import Suspects, find_suspects
 from kdlnet.metrics.table import tabulate
+from kdlnet.ops.arrays import box_area
 
 
 @dataclass(frozen=True)

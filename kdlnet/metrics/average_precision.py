@@ -14,7 +14,8 @@ import numpy as np
 from faster_coco_eval.core.coco import COCO
 from faster_coco_eval.core.faster_eval_api import COCOeval_faster
 
-from kdlnet.metrics.result import Floats, ImageResult, Ints, box_area
+from kdlnet.metrics.result import Floats, ImageResult, Ints
+from kdlnet.ops.arrays import box_area
 from kdlnet.ops.limits import MAX_DETECTIONS
 
 __all__ = ["AveragePrecision", "ClassPrecision", "ImageResult", "average_precision"]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from kdlnet.ops.arrays import box_area, box_intersection
 from kdlnet.types import DetectionArrays, ImageSize
 
 Floats = NDArray[np.float64]
@@ -90,15 +91,7 @@ class ImageResult:
 
 def box_iou(a: Floats, b: Floats) -> Floats:
     """IoU of every pair: (N, 4) and (T, 4) xyxy -> (N, T); 0 where both boxes are empty."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    overlap = np.prod(np.clip(high - low, 0, None), axis=2)
-    union = box_area(a)[:, None] + box_area(b)[None, :] - overlap
+    overlap = box_intersection(a[:, None], b)
+    union = box_area(a)[:, None] + box_area(b) - overlap
     iou: Floats = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
     return iou
-
-
-def box_area(boxes: Floats) -> Floats:
-    """(N, 4) xyxy -> (N,) areas in square pixels."""
-    area: Floats = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    return area

@@ -13,6 +13,7 @@ from kdlnet.curation.groups import name_below
 from kdlnet.data.labels import FEW, ImageLabels, count_boxes, reason_to_leave_out
 from kdlnet.data.listing import label_path
 from kdlnet.data.other_tools import conversion
+from kdlnet.metrics.result import box_iou
 from kdlnet.utils.words import counted
 
 LEAST_SIDE, LEAST_SIZE = 3.0, 8.0  # pixels of the network input; size is the root of the area
@@ -254,10 +255,6 @@ def _overlapping(labels: ImageLabels) -> tuple[int, int]:
     boxes = labels.boxes
     if len(boxes) < 2:
         return 0, 0
-    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
-    shared = (high - low).clip(min=0).prod(axis=2)
-    area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    one = np.triu(shared / (area[:, None] + area[None, :] - shared) >= _SAME, 1)
+    one = np.triu(box_iou(boxes, boxes) >= _SAME, 1)
     alike = labels.labels[:, None] == labels.labels[None, :]
     return int((one & alike).sum()), int((one & ~alike).sum())

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from kdlnet.errors import KdlnetError
 from kdlnet.events import Listener, Progress, ignore
 from kdlnet.images.read import ImageArray, read_image
-from kdlnet.metrics.result import Floats, box_area
+from kdlnet.metrics.result import Floats
+from kdlnet.ops.arrays import box_area
 from kdlnet.report.images import to_display
 from kdlnet.report.pages.evidence import Boxes
 from kdlnet.report.thumbnail import thumbnail
