@@ -321,7 +321,8 @@ def test_few_steps_and_few_boxes_are_named_before_training(tmp_path: Path) -> No
         }
     )
     prepare_run(config, None, None, events.append)
-    short, rare = [event for event in events if isinstance(event, Message)]
+    begun, short, rare = [event for event in events if isinstance(event, Message)]
+    assert begun.text.startswith("no start comes with kdlnet for lightnet-n with blocks summed: ")
     assert short.text.startswith("300 steps in 100 epochs, few from scratch: try --epochs 1334 ")
     assert rare.level == "warning"
     assert rare.text.startswith("few boxes in val: disc 12; ")
