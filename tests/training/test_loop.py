@@ -11,9 +11,13 @@ import pytest
 from torch import nn
 
 from kdlnet.config import BEFORE, TrainConfig, build_config, load_config
+from kdlnet.data.catalog import find_dataset
 from kdlnet.errors import ConfigError, DataError, KdlnetError, WeightsError
-from kdlnet.events import Message
+from kdlnet.events import Message, ignore
+from kdlnet.inference.evaluate import detect, open_split
+from kdlnet.inference.torch_engine import TorchEngine
 from kdlnet.inference.weights import load_weights
+from kdlnet.metrics.curves import best_thresholds
 from kdlnet.metrics.operating_point import MARGIN
 from kdlnet.training import checkpoints
 from kdlnet.training.augment import Augmenter
@@ -135,6 +139,10 @@ def test_a_detector_learns_the_toy_set(
     measured = validate(result.best, data=config.data.name, out=tmp_path / "val").operating_point
     assert measured is not None
     assert 0 < measured.score - MARGIN - 1e-6 < stored <= measured.score + 1e-6
+    weights = load_weights(result.best)
+    split, _ = open_split(weights, find_dataset(config.data.name), "val", None, False, ignore)
+    found = detect(TorchEngine(weights.detector), split, 4)
+    assert stored == pytest.approx(best_thresholds(found, weights.names)[-1], abs=1e-6)
 
 
 def _images(
