@@ -97,7 +97,8 @@ def _metadata(model: Any) -> str | None:
 
 def _shapes(model: Any) -> Shapes:
     return {
-        port.get_any_name(): [
+        # Ports of other tools' files may have no name.
+        min(port.get_names(), default=""): [
             None if size.is_dynamic else size.get_length() for size in list(port.partial_shape)[1:]
         ]
         for port in (*model.inputs, *model.outputs)
