@@ -14,10 +14,7 @@ from kdlnet.data.labels import (
     reason_to_leave_out,
 )
 from kdlnet.data.listing import label_path
-from kdlnet.data.other_tools import (
-    TOOLS,
-    conversion,
-)
+from kdlnet.data.other_tools import TOOLS, conversion
 from kdlnet.data.rows import RowForm, form_of
 from kdlnet.data.strays import LABELS, Strays
 from kdlnet.utils.words import counted

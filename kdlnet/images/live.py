@@ -97,8 +97,8 @@ class _Waiting:
             if self._frames and time.monotonic() - self._since() > LATE:
                 self._behind = True
             self._behind &= self._passed > 0 or self._frames > 1
-            if self._behind and self._frames:
-                self._pass_over(self._frames - 1)
+            if self._behind:
+                self._pass_over()
             if not self._entries:
                 if self._failure is not None:
                     raise self._failure
@@ -120,18 +120,17 @@ class _Waiting:
                 self._count(entry, 1)
                 if self._bytes > _MOST_BYTES:
                     self._behind = True
-                    self._pass_over(self._frames - 1)
+                    self._pass_over()
             self._changed.notify()
 
-    def _pass_over(self, count: int) -> None:
-        """Takes the oldest frames out; problems stay."""
+    def _pass_over(self) -> None:
+        """Takes all frames but the newest out; problems stay."""
         kept = []
-        while count:
+        while self._frames > 1:
             at, entry = self._entries.popleft()
             if isinstance(entry, Frame):
                 self._count(entry, -1)
                 self._passed += 1
-                count -= 1
             else:
                 kept.append((at, entry))
         self._entries.extendleft(reversed(kept))
