@@ -91,12 +91,16 @@ FailOn = Annotated[
         "--fail-on",
         metavar="VERDICT",
         callback=_fail_on,
-        help="Exit code 4: ng, where an image is NG; unsure, where one is not OK or not read.",
+        help="Exit code 4 if one is: ng; unsure (NG or unread, too).",
     ),
 ]
 Watch = Annotated[
     Path | None,
     option("--watch", metavar="DIR", help="Answer images of this folder as they come."),
+]
+Reconnect = Annotated[
+    float | None,
+    option("--reconnect", metavar="S", help="Seconds to try a lost camera or stream again [0]."),
 ]
 Settle = Annotated[
     float | None,
@@ -132,6 +136,7 @@ def predict(
     out: Out = None,
     overwrite: Overwrite = False,
     fail_on: FailOn = None,
+    reconnect: Reconnect = None,
     watch: Watch = None,
     settle: Settle = None,
     shard: ShardPart = None,
@@ -167,6 +172,7 @@ def predict(
             "--overwrite": overwrite,
             "--strict": strict,
             "--settle": settle,
+            "--reconnect": reconnect,
             "a choice of how to predict": seen,
         }
         refuse_beside("--merge", refused)
@@ -175,6 +181,7 @@ def predict(
     if watch is not None:
         refused = {"a source": source, "--fail-on": fail_on, "--overwrite": overwrite}
         refused |= {"--strict": strict, "--shard": shard, "--devices": devices}
+        refused |= {"--reconnect": reconnect}
         refuse_beside("--watch", refused)
         file, kinds = one_weights(None, weights), names_in("--save", save)
         answer_folder(watch, file, kinds, settle, seen, out, as_json=as_json, quiet=quiet)
@@ -198,7 +205,7 @@ def predict(
         refuse_beside("--shard", {"--overwrite": overwrite})
     chosen = seen | {"overwrite": overwrite, "strict": strict}
     chosen |= given(save=names_in("--save", save), out=out)
-    found = _show(file, source, shard, chosen, as_json=as_json, quiet=quiet)
+    found = _show(file, source, reconnect, shard, chosen, as_json=as_json, quiet=quiet)
     if not in_team():
         _end(found, fail_on)
 
@@ -206,6 +213,7 @@ def predict(
 def _show(
     file: Path,
     source: list[str],
+    reconnect: float | None,
     shard: str | None,
     chosen: dict[str, Any],
     *,
@@ -221,7 +229,8 @@ def _show(
         from ..progress import EventPrinter
 
         part = None if shard is None else Shard.read(shard)
-        opened = open_source(source[0] if len(source) == 1 else source)
+        one = source[0] if len(source) == 1 else source
+        opened = open_source(one, **given(reconnect=reconnect))
         talks = not quiet and (opened.live or (opened.total or _FEW + 1) <= _FEW)
 
         def tell(prediction: Prediction) -> None:

@@ -19,7 +19,8 @@ _MOST_BYTES = 256 * 2**20  # of the pixels that may wait
 _LEAVE = 1.0  # seconds for a reader to end, so that its camera is free for the next one
 
 
-Read = Callable[[OnProblem], Generator[Frame, None, None]]
+Read = Callable[[OnProblem], Generator[Frame | None, None, None]]
+"""Frames; None where none came for a while."""
 
 
 def as_they_come(read: Read, on_problem: OnProblem) -> Iterator[Frame]:
@@ -30,7 +31,7 @@ def as_they_come(read: Read, on_problem: OnProblem) -> Iterator[Frame]:
     else waits then. A Frame's ``passed`` counts those before it. What ``on_problem`` gets, and
     what ``read`` raises, comes in its turn.
 
-    The thread alone iterates ``read`` and closes it, at the next frame after the caller has left:
+    The thread alone iterates ``read`` and closes it, at what comes next after the caller has left:
     nothing that it reads from may be released meanwhile.
     """
     waiting = _Waiting()
@@ -75,7 +76,8 @@ class _Waiting:
         try:
             with closing(read(lambda *problem: self._put(_Problem(*problem)))) as frames:
                 for frame in frames:
-                    self._put(frame)
+                    if frame is not None:
+                        self._put(frame)
                     if self._over:
                         return
         except Exception as error:

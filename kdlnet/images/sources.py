@@ -8,37 +8,20 @@ from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Integral
 from os import PathLike
-from os.path import lexists
 from pathlib import Path
 from typing import Literal, TypeVar
 
 import numpy as np
 
-from kdlnet.errors import DataError
-from kdlnet.images.folder import (
-    UNREAD_SUFFIXES,
-    Closed,
-    LeftOut,
-    glob_root,
-    images_below,
-    matches,
-    outside_results,
-)
+from kdlnet.errors import ConfigError, DataError
+from kdlnet.images.folder import LeftOut
 from kdlnet.images.frame import Frame, OnProblem, Prepare
-from kdlnet.images.items import (
-    VIDEO_SUFFIXES,
-    Item,
-    array_item,
-    closed_items,
-    file_item,
-    item_frames,
-    once,
-)
-from kdlnet.images.read import IMAGE_SUFFIXES, ImageArray
+from kdlnet.images.items import Item, array_item, file_item, item_frames, once
+from kdlnet.images.read import ImageArray
+from kdlnet.images.several import below, listed, matching, suffixes
 from kdlnet.images.video import camera_frames, count_frames, public, stream_frames
-from kdlnet.utils.manifest import MARK
+from kdlnet.utils.parse import check_number
 from kdlnet.utils.paths import asked, why_missing
-from kdlnet.utils.text import listed_paths
 
 _Entry = TypeVar("_Entry")
 SourceLike = str | Path | int | ImageArray | Sequence["str | Path | ImageArray"]
@@ -90,31 +73,42 @@ class Source:
         return self.read(on_problem, prepare)
 
 
-def open_source(source: SourceLike, timeout: float = TIMEOUT) -> Source:
+def open_source(source: SourceLike, timeout: float = TIMEOUT, reconnect: float = 0.0) -> Source:
     """The frames that ``source`` means.
 
     A path: an image, a video, a folder (all images below it), a glob, a .txt file with a path a
     line (relative to the file's folder, else to the working directory). A number: a camera. An
     address (http, rtsp, ...): a stream that may be silent for ``timeout`` seconds. In Python also
     arrays (H, W), (H, W, 1) or (H, W, 3) RGB, uint8 or uint16, and sequences of arrays, files,
-    folders, globs and lists.
+    folders, globs and lists. A camera or stream that is lost is opened again for ``reconnect``
+    seconds: the loss comes as a frame that cannot be read, and the next frames when it is back.
 
-    Raises DataError for what does not exist, holds no image, or is a video that cannot be opened.
+    Raises DataError for what does not exist, holds no image, or is a video that cannot be opened,
+    ConfigError for a ``reconnect`` below 0 or of another source.
     """
+    check_number("reconnect", reconnect, lambda seconds: seconds >= 0, "0 or more seconds")
+    opened = _opened(source, timeout, reconnect)
+    if reconnect and not opened.live:
+        raise ConfigError(f"reconnect {reconnect:g} is for cameras and streams: leave it out")
+    return opened
+
+
+def _opened(source: SourceLike, timeout: float, reconnect: float) -> Source:
     if isinstance(source, np.ndarray):
         return _of_items([array_item(source, 0)], "array", "array")
     if isinstance(source, Sequence) and not isinstance(source, (str, bytes, bytearray)):
         return _of_entries(source)
     text = str(_known(source, (str, PathLike, Integral)))
     if _is_address(text):
-        return _stream(text, timeout)
+        return _stream(text, timeout, reconnect)
     path = Path(text)
     if isinstance(source, int) and source < 0:
         raise DataError(f"camera {source}: they are counted from 0")
     if (isinstance(source, int) and len(text) <= _DIGITS) or _is_camera(text):
         number = int(text)
         title = f"camera-{number}"
-        return Source("camera", text, title, None, lambda tell, _: camera_frames(number, tell))
+        read = partial(camera_frames, number, reconnect)
+        return Source("camera", text, title, None, lambda tell, _: read(tell))
     return _of_path(path, text)
 
 
@@ -137,20 +131,20 @@ def _of_entries(source: Sequence[str | Path | ImageArray]) -> Source:
 def _of_path(path: Path, text: str) -> Source:
     left = LeftOut()
     if asked(path.is_dir):
-        items = _below(path, left)
+        items = below(path, left)
         if not items:
             raise DataError(
-                f"folder {text!r} holds no images ({_suffixes()}); "
+                f"folder {text!r} holds no images ({suffixes()}); "
                 + "; ".join(["name videos themselves or with a glob", *left.lines()])
             )
         return _of_items(items, text, path.resolve().name, (path,), left)
     if _is_list(path):
-        items = _listed(path, left)
+        items = listed(path, left)
         return _of_items(items, text, path.stem, left=left)
     if asked(path.exists):
         return _of_items([file_item(path, path.parent)], text, path.stem)
     if _is_pattern(text):
-        items, folders = _matching(text, left)
+        items, folders = matching(text, left)
         title = _title(Path(text).parent.name) or "images"
         return _of_items(items, text, title, folders, left)
     raise DataError(f"source {text!r} {why_missing(path)}: {_ALLOWED}")
@@ -190,12 +184,11 @@ def picked(source: Source, indices: Sequence[int]) -> Source:
     return replace(source, total=len(indices), read=read)
 
 
-def _stream(address: str, timeout: float) -> Source:
+def _stream(address: str, timeout: float, reconnect: float) -> Source:
     name = public(address)
     title = "stream-" + _title(name.split("://", 1)[1])
-    return Source(
-        "stream", name, title, None, lambda tell, _: stream_frames(address, timeout, tell)
-    )
+    read = partial(stream_frames, address, timeout, reconnect)
+    return Source("stream", name, title, None, lambda tell, _: read(tell))
 
 
 def _entry(
@@ -210,11 +203,11 @@ def _entry(
         name = public(text) if _is_address(text) else f"camera {text}"
         raise DataError(f"{name} among several sources: it may never end, so predict it by itself")
     if asked(path.is_dir):
-        return _below(path, left), (path,)
+        return below(path, left), (path,)
     if _is_list(path):
-        return _listed(path, left), ()
+        return listed(path, left), ()
     if not asked(path.exists) and _is_pattern(text):
-        return _matching(text, left)
+        return matching(text, left)
     return [file_item(path)], None
 
 
@@ -246,54 +239,6 @@ def _known(entry: _Entry, kinds: tuple[type, ...] = (str, PathLike), where: str 
     return entry
 
 
-def _below(folder: Path, left: LeftOut) -> list[Item]:
-    closed: Closed = {}
-    found = images_below(folder, left.results, left.unread, closed)
-    items = [file_item(image, folder) for image in found] + closed_items(closed, folder)
-    if asked((folder / MARK).exists):
-        raise DataError(
-            f"{str(folder)!r} is a folder of results ({MARK} is in it), which are no input: name "
-            "the folder of the images themselves"
-        )
-    return items
-
-
-def _listed(file: Path, left: LeftOut) -> list[Item]:
-    paths = [Path(line) for line in listed_paths(file, "image list")]
-    if not paths:
-        raise DataError(f"image list {str(file)!r} is empty: write one path a line into it")
-    beside = [file.parent / path for path in paths]
-    items = (
-        file_item(near if lexists(near) or not lexists(path) else path, file.parent)
-        for near, path in zip(beside, paths, strict=True)
-    )
-    return once(items, left.again)
-
-
-def _matching(pattern: str, left: LeftOut) -> tuple[list[Item], tuple[Path, ...]]:
-    """The files that ``pattern`` matches, and the folders that it claims."""
-    suffixes = IMAGE_SUFFIXES | VIDEO_SUFFIXES
-    root, closed = glob_root(pattern), Closed()
-    found = []
-    for path in outside_results(matches(pattern, closed), root, left.results):
-        suffix = path.suffix.lower()
-        if path.name.startswith(".") or not asked(path.is_file, otherwise=True):
-            continue
-        if suffix in suffixes:
-            found.append(path)
-        elif suffix in UNREAD_SUFFIXES:
-            left.unread[suffix] += 1
-    items = [file_item(path, root) for path in found] + closed_items(closed, root)
-    if not items:
-        allowed = "; ".join([f"allowed are {_suffixes()} and videos", *left.lines()])
-        raise DataError(f"nothing matches {pattern!r}: {allowed}")
-    return items, (root,) if "**" in pattern else ()
-
-
 def _title(text: str) -> str:
     """``text`` as the name of a folder."""
     return re.sub(r"[^\w.-]+", "-", text).strip("-.")
-
-
-def _suffixes() -> str:
-    return ", ".join(sorted(IMAGE_SUFFIXES))

@@ -5,17 +5,21 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 
 from kdlnet.errors import DataError
-from kdlnet.images.capture import jpeg_size, opened, shots
+from kdlnet.images.capture import Shot, jpeg_size, opened, shots
 from kdlnet.images.frame import Frame, OnProblem
 from kdlnet.images.live import as_they_come
+from kdlnet.images.reconnect import Shots, lasting
 from kdlnet.utils.paths import asked, why_missing
+
+_PATIENCE = 0.9  # of the time-out: OpenCV ends a little before it
 
 
 def video_frames(path: Path, stem: str, on_problem: OnProblem) -> Iterator[Frame]:
@@ -62,79 +66,112 @@ def count_frames(path: Path) -> int | None:
         return _announced(video) or None
 
 
-def camera_frames(number: int, on_problem: OnProblem) -> Iterator[Frame]:
+def camera_frames(number: int, reconnect: float, on_problem: OnProblem) -> Iterator[Frame]:
     """Frames of a camera at this machine as they come, without end.
 
-    Raises DataError when it is not there.
+    One that is lost is opened again for ``reconnect`` seconds. Raises DataError when it is not
+    there.
     """
-    yield from as_they_come(partial(_of_camera, number), on_problem)
+    name = f"camera {number}"
+    connect = partial(_of_camera, number, name)
+    found = lasting(connect(), connect, reconnect)
+    yield from as_they_come(partial(_numbered, found, name, name), on_problem)
 
 
-def _of_camera(number: int, _: OnProblem) -> Generator[Frame, None, None]:
+def _of_camera(number: int, name: str) -> Shots:
     with opened(number) as camera:
         if not camera.isOpened():
             raise DataError(
-                f"camera {number} cannot be opened: check that it is plugged in, free and allowed; "
+                f"{name} cannot be opened: check that it is plugged in, free and allowed; "
                 "the first one is 0"
             )
-        name, began, done = f"camera {number}", time.monotonic(), 0
+        done = 0
         for shot in shots(camera, tries=1):  # one waits for seconds
             if shot.image is not None:
-                now = time.monotonic() - began
-                yield Frame(name, f"{done:06d}", shot.image, done, now, shot.seconds)
+                yield shot
                 done += 1
-    raise DataError(f"camera {number} gives no more images after {done}: check its cable")
+    raise DataError(f"{name} gives no more images after {done}: check its cable")
 
 
-def stream_frames(address: str, timeout: float, on_problem: OnProblem) -> Iterator[Frame]:
+def stream_frames(
+    address: str, timeout: float, reconnect: float, on_problem: OnProblem
+) -> Iterator[Frame]:
     """Frames of a network stream as they come, until its sender ends it.
 
     A video file at an address, which announces how many frames it has, waits and comes whole.
-    ``on_problem`` gets each frame that cannot be decoded. Raises DataError when the stream cannot
-    be opened or is silent for ``timeout`` seconds.
+    ``on_problem`` gets each frame that cannot be decoded. A stream that is lost or ended is opened
+    again for ``reconnect`` seconds. Raises DataError when it cannot be opened or is silent for
+    ``timeout`` seconds.
     """
     name = public(address)
+    title = f"stream {name!r}"
+    stream, held = _open_stream(address, title, timeout)
+    first = _of_stream(stream, held, title, timeout)
+    if _announced(stream) > 0:
+        yield from filter(None, _numbered(first, name, title, on_problem))
+        return
+
+    def connect() -> Shots:
+        yield from _of_stream(*_open_stream(address, title, timeout), title, timeout)
+
+    found = lasting(first, connect, reconnect)
+    yield from as_they_come(partial(_numbered, found, name, title), on_problem)
+
+
+def _open_stream(
+    address: str, title: str, timeout: float
+) -> tuple[cv2.VideoCapture, AbstractContextManager[Any]]:
+    """A stream, and what closes it. Raises DataError when it cannot be opened."""
     limit = round(timeout * 1000)
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit, cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit]
-    began, patience = time.monotonic(), 0.9 * timeout
+    began = time.monotonic()
     with ExitStack() as held:
         stream = held.enter_context(opened(address, cv2.CAP_FFMPEG, limits))
         if not stream.isOpened():
-            late = time.monotonic() - began >= patience
+            late = time.monotonic() - began >= _PATIENCE * timeout
             reason = f"no answer in {timeout:g} s" if late else "no video comes from there"
-            raise DataError(f"stream {name!r} cannot be opened: {reason}; check the address")
-        waits = _announced(stream) > 0
-        read = partial(_of_stream, stream, held.pop_all(), name, timeout, patience)
-    yield from read(on_problem) if waits else as_they_come(read, on_problem)
+            raise DataError(f"{title} cannot be opened: {reason}; check the address")
+        return stream, held.pop_all()
 
 
 def _of_stream(
-    stream: cv2.VideoCapture,
-    held: ExitStack,
-    name: str,
-    timeout: float,
-    patience: float,
-    on_problem: OnProblem,
-) -> Generator[Frame, None, None]:
-    """Frames of an open ``stream``, which is closed with ``held`` at the end."""
+    stream: cv2.VideoCapture, held: AbstractContextManager[Any], title: str, timeout: float
+) -> Shots:
+    """Shots of an open ``stream``, which is closed with ``held`` at the end."""
     with held:
-        index, began = 0, time.monotonic()
-        asked = began
+        done, patience = 0, _PATIENCE * timeout
+        asked = time.monotonic()
         for shot in shots(stream, jpeg_size(stream), patience):
+            yield shot
+            done, asked = done + 1, time.monotonic()
+        if time.monotonic() - asked >= patience:
+            raise DataError(
+                f"{title} stalled: no frame for {timeout:g} s after {done} frames; "
+                "check the sender and the network"
+            )
+        if done == 0:
+            raise DataError(f"{title} ended before its first frame: check the sender")
+
+
+def _numbered(
+    found: Generator[Shot | None, None, None] | Shots,
+    name: str,
+    title: str,
+    on_problem: OnProblem,
+) -> Generator[Frame | None, None, None]:
+    """Shots as the frames of ``title``, or why they are none; None stays."""
+    index, began = 0, time.monotonic()
+    with closing(found):
+        for shot in found:
+            if shot is None:
+                yield None
+                continue
             if shot.image is None:
-                error = DataError(f"frame {index} of stream {name!r} {shot.why}")
-                on_problem(error, name, index)
+                on_problem(DataError(f"frame {index} of {title} {shot.why}"), name, index)
             else:
                 now = time.monotonic() - began
                 yield Frame(name, f"{index:06d}", shot.image, index, now, shot.seconds)
-            index, asked = index + 1, time.monotonic()
-        if time.monotonic() - asked >= patience:
-            raise DataError(
-                f"stream {name!r} stalled: no frame for {timeout:g} s after {index} frames; "
-                "check the sender and the network"
-            )
-        if index == 0:
-            raise DataError(f"stream {name!r} ended before its first frame: check the sender")
+            index += 1
 
 
 def public(address: str) -> str:

@@ -133,14 +133,13 @@ class Predictor:
         source: SourceLike,
         *,
         strict: bool = False,
-        timeout: float = TIMEOUT,
         on_event: Listener = warn_user,
     ) -> list[Prediction]:
         """Predictions for all of a source that ends; see :meth:`stream`.
 
         Frames of a video are not kept in memory: draw those inside a loop over :meth:`stream`.
         """
-        opened = open_source(source, timeout)
+        opened = open_source(source)
         if opened.live:
             raise ConfigError(
                 f"{opened.title} may never end: iterate over stream(source) instead of predict"
@@ -154,12 +153,14 @@ class Predictor:
         *,
         strict: bool = False,
         timeout: float = TIMEOUT,
+        reconnect: float = 0.0,
         may_be_none: bool = False,
         on_event: Listener = warn_user,
     ) -> Iterator[Prediction]:
         """Predictions one by one, as their images come; each holds its image.
 
-        ``source`` as in :func:`~kdlnet.images.sources.open_source`. What cannot be read is skipped
+        ``source``, ``timeout`` and ``reconnect`` as in
+        :func:`~kdlnet.images.sources.open_source`. What cannot be read is skipped
         and told to ``on_event`` as Skipped, or raised with ``strict``; what was left out of the
         source is a warning, and so is that calibrated rates or the window do not suit it, and that
         a stream ended. Frames of a camera or stream that come quicker than they are asked for are
@@ -167,7 +168,7 @@ class Predictor:
         is a warning, or an error with ``strict``. Raises DataError when no image could be read,
         unless there ``may_be_none``, or a stream fails.
         """
-        opened = source if isinstance(source, Source) else open_source(source, timeout)
+        opened = source if isinstance(source, Source) else open_source(source, timeout, reconnect)
         for note in filter(None, (self.rates_line(), *opened.notes)):
             on_event(Message(note, "warning"))
         skips = Skips(strict, on_event)

@@ -13,7 +13,7 @@ from kdlnet import __version__
 from kdlnet.errors import ConfigError, KdlnetError
 from kdlnet.events import Listener, ignore
 from kdlnet.images.contract import TileChoice
-from kdlnet.images.sources import TIMEOUT, Source, SourceLike, open_source, picked
+from kdlnet.images.sources import Source, SourceLike, open_source, picked
 from kdlnet.images.window import Window
 from kdlnet.inference.behind import Behind
 from kdlnet.inference.prediction import Prediction
@@ -59,7 +59,6 @@ def predict_files(
     classes: Sequence[str] | None = None,
     save: Sequence[str] = DEFAULT_KINDS,
     strict: bool = False,
-    timeout: float = TIMEOUT,
     shard: Shard | None = None,
     on_event: Listener = ignore,
     on_prediction: OnPrediction = lambda prediction: None,
@@ -74,7 +73,7 @@ def predict_files(
     kinds = check_kinds(save)
     if shard is not None and out is None:
         raise ConfigError("a shard needs the folder that all shards go into: give --out")
-    opened = source if isinstance(source, Source) else open_source(source, timeout)
+    opened = source if isinstance(source, Source) else open_source(source)
     reads = (weights, *opened.files) if overwrite else (weights,)  # there may be millions
     default = Path("runs/predict") / opened.title
     place = Place(default, out, overwrite, reads, folders=opened.folders)
@@ -126,16 +125,19 @@ def _run(
             stream = predictor.stream(
                 source, strict=strict, may_be_none=book is not None, on_event=tally.hear
             )
-            for prediction in stream:
-                if stems is not None:
-                    prediction = stems.named(prediction)
-                for unread in tally.unread():
-                    write.skip(unread)
-                write(prediction)
-                tally.count(prediction)
-                on_prediction(prediction)
-            for unread in tally.unread():
-                write.skip(unread)
+            try:
+                for prediction in stream:
+                    if stems is not None:
+                        prediction = stems.named(prediction)
+                    for unread in tally.unread():
+                        write.skip(unread)
+                    write(prediction)
+                    tally.count(prediction)
+                    on_prediction(prediction)
+            finally:  # a stream that breaks off was often damaged before
+                if tally.images or book is not None:  # a run that judged nothing leaves no folder
+                    for unread in tally.unread():
+                        write.skip(unread)
     except (KeyboardInterrupt, KdlnetError) as error:
         raise tally.noted(error, writer.folder, writer.written) from None
     if book is not None:

@@ -9,14 +9,15 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from math import inf, nan
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from kdlnet.errors import DataError
-from kdlnet.images import capture, video
+from kdlnet.errors import ConfigError, DataError
+from kdlnet.images import capture, live, reconnect, video
 from kdlnet.images.sources import open_source
 from kdlnet.images.video import public
 
@@ -163,21 +164,37 @@ def test_a_camera_that_is_not_there(capfd):
     assert capfd.readouterr().err == ""
 
 
-def test_a_camera_that_is_pulled_out(monkeypatch):
-    class Camera:
-        left = 3
+@pytest.fixture
+def cameras(monkeypatch):
+    """A camera that gives so many frames each time that it is opened, and is gone after that."""
+    opened = []
 
-        def isOpened(self):
-            return True
+    def plug(*counts: int) -> list[float]:
+        left = list(counts)
 
-        def read(self):
-            self.left -= 1
-            return self.left >= 0, np.zeros((4, 4, 3), np.uint8)
+        class Camera:
+            def __init__(self, *arguments):
+                opened.append(time.monotonic())
+                self.left = left.pop(0) if left else 0
 
-        def release(self):
-            pass
+            def isOpened(self):
+                return self.left > 0
 
-    monkeypatch.setattr(cv2, "VideoCapture", lambda *arguments: Camera())
+            def read(self):
+                self.left -= 1
+                return self.left >= 0, np.zeros((4, 4, 3), np.uint8)
+
+            def release(self):
+                pass
+
+        monkeypatch.setattr(cv2, "VideoCapture", Camera)
+        return opened
+
+    return plug
+
+
+def test_a_camera_that_is_pulled_out(cameras):
+    cameras(3)
     frames = open_source(0).frames(lambda error, *where: None)
     assert [next(frames).index for _ in range(3)] == [0, 1, 2]
     with pytest.raises(DataError, match="camera 0 gives no more images after 3"):
@@ -218,16 +235,19 @@ def test_cameras_that_are_opened_at_once_all_have_our_settings(monkeypatch):
 def mjpeg_server(count: int = 5):
     """Streams of ``count`` frames under /ok; /stall then says nothing, /silent says nothing.
 
-    Of /cut and /zeros frame 2 is damaged.
+    Of /cut and /zeros frame 2 is damaged. /away is not there for the second to fourth time.
     """
     over = threading.Event()
+    asked = []
 
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, *arguments):
             pass
 
         def do_GET(self):
-            if self.path == "/missing":
+            asked.append(self.path)
+            away = self.path == "/away" and 2 <= asked.count("/away") <= 4
+            if self.path == "/missing" or away:
                 self.send_error(404)
                 return
             if self.path == "/silent":
@@ -297,6 +317,79 @@ def test_a_stream_that_stalls(address, capfd):
             came.append(frame)
     assert len(came) == 5
     assert capfd.readouterr().err == ""
+
+
+def lost(name: str, index: int, seconds: str, why: str) -> str:
+    return f"frame {index} of {name} is lost, it is tried again for {seconds} s: {why}"
+
+
+def test_a_stream_that_is_lost_is_opened_again(address, monkeypatch):
+    monkeypatch.setattr(reconnect, "PAUSE", 0.01)
+    problems, came = [], []
+    source = open_source(f"{address}/away", reconnect=60)
+    frames = source.frames(lambda error, name, index: problems.append((str(error), name, index)))
+    for frame in frames:
+        came.append((frame.index, frame.stem, round(frame.image.mean())))
+        if len(came) == 10:
+            break
+    frames.close()
+    assert [index for index, *_ in came] == [0, 1, 2, 3, 4, 6, 7, 8, 9, 10]
+    assert [stem for _, stem, _ in came] == [f"{index:06d}" for index, *_ in came]
+    assert [mean for *_, mean in came] == [0, 20, 40, 60, 80] * 2
+    url = f"{address}/away"
+    why = lost(f"stream {url!r}", 5, "60", "its sender ended it")
+    assert problems == [(why, url, 5)]
+
+
+def test_a_stream_that_stalls_is_opened_again(address, monkeypatch):
+    monkeypatch.setattr(reconnect, "PAUSE", 0.01)
+    problems = []
+    source = open_source(f"{address}/stall", timeout=0.5, reconnect=inf)
+    frames = source.frames(lambda error, name, index: problems.append(str(error)))
+    assert [next(frames).index for _ in range(7)] == [0, 1, 2, 3, 4, 6, 7]
+    frames.close()
+    name = f"stream {address + '/stall'!r}"
+    stalled = f"{name} stalled: no frame for 0.5 s after 5 frames; check the sender and the network"
+    assert problems == [lost(name, 5, "inf", stalled)]
+
+
+def test_a_camera_that_comes_back_and_then_stays_away(cameras, monkeypatch):
+    monkeypatch.setattr(reconnect, "PAUSE", 0.05)
+    opened = cameras(3, 0, 2)
+    came, problems = [], []
+    frames = open_source(0, reconnect=0.3).frames(lambda error, *where: problems.append(str(error)))
+    with pytest.raises(DataError, match=r"camera 0 cannot be opened: .*; it has been lost for 0 s"):
+        for frame in frames:
+            came.append(frame.index)
+    assert came == [0, 1, 2, 4, 5]
+    why = "camera 0 gives no more images after {}: check its cable"
+    assert problems == [
+        lost("camera 0", 3, "0.3", why.format(3)),
+        lost("camera 0", 6, "0.3", why.format(2)),
+    ]
+    assert opened[-1] - opened[2] >= 0.3
+
+
+def test_who_leaves_a_lost_camera_ends_its_tries(cameras, monkeypatch):
+    monkeypatch.setattr(reconnect, "PAUSE", 0.01)
+    opened = cameras(1)
+    frames = open_source(0, reconnect=inf).frames(lambda error, *where: None)
+    assert next(frames).index == 0
+    (reader,) = live._running
+    while len(opened) < 4:
+        time.sleep(0.01)
+    frames.close()
+    reader.join(60)
+    assert not reader.is_alive() and not live._running
+
+
+def test_what_cannot_be_lost_is_not_opened_again(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(ConfigError, match="reconnect 5 is for cameras and streams"):
+        open_source(tmp_path, reconnect=5)
+    for wrong in (-1, nan):
+        with pytest.raises(ConfigError, match=r"reconnect .* is out of range: allowed is 0"):
+            open_source("rtsp://camera/1", reconnect=wrong)
 
 
 @pytest.mark.parametrize(

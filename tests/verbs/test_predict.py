@@ -286,10 +286,11 @@ def test_videos_have_a_row_for_what_nobody_saw(file: Path, parts: Path) -> None:
 def test_a_stalled_stream_keeps_what_was_done(file: Path, tmp_path: Path, monkeypatch) -> None:
     from kdlnet.images import sources
 
-    def stalling(address: str, timeout: float, on_problem):
+    def stalling(address: str, timeout: float, reconnect: float, on_problem):
         for index in range(2):
             image = np.full((48, 64, 3), 90, np.uint8)
             yield Frame("http://camera/1", f"{index:06d}", image, index, index / 10)
+        on_problem(DataError("frame 2 is truncated"), "http://camera/1", 2)
         raise DataError("stream 'http://camera/1' stalled")
 
     monkeypatch.setattr(sources, "stream_frames", stalling)
@@ -298,7 +299,9 @@ def test_a_stalled_stream_keeps_what_was_done(file: Path, tmp_path: Path, monkey
         predict_files(file, "http://me:secret@camera/1", device="cpu")
     (folder,) = Path("runs/predict").iterdir()
     lines = (folder / "predictions.jsonl").read_text().splitlines()
-    assert [json.loads(line)["index"] for line in lines] == [0, 1]
+    found = [json.loads(line) for line in lines]
+    assert [one["index"] for one in found] == [0, 1, 2]
+    assert (found[2]["verdict"], found[2]["why"]) == ("UNREADABLE", "frame 2 is truncated")
     assert not (folder / "predictions.json").exists()
     assert "secret" not in (folder / "config.yaml").read_text()
     assert len(list(folder.glob("images/*.jpg"))) == 2

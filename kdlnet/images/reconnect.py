@@ -1,0 +1,52 @@
+"""A camera or stream that is lost, opened again until it is back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing
+
+from kdlnet.errors import DataError
+from kdlnet.images.capture import Shot
+
+PAUSE = 1.0
+"""Seconds between two tries."""
+
+Shots = Generator[Shot, None, None]
+"""What one connection gives. Raises DataError where there is none or where it breaks."""
+
+
+def lasting(
+    first: Shots, connect: Callable[[], Shots], seconds: float
+) -> Generator[Shot | None, None, None]:
+    """The shots of ``first``, and where it is lost those of ``connect()``, again and again.
+
+    A loss comes as a Shot without an image that says why, and None after each try in vain, so that
+    who reads may leave. Raises the DataError of the last try when none has given a shot for
+    ``seconds``, and that of ``first`` where it gives none at all. With 0 ``first`` is all.
+    """
+    connection, given, since = first, False, 0.0  # since when it is lost, 0 while it is not
+    while True:
+        lost = None
+        try:
+            with closing(connection):
+                for shot in connection:
+                    given, since = True, 0.0
+                    yield shot
+        except DataError as error:
+            lost = error
+        if not (seconds and given):
+            if lost is not None:
+                raise lost
+            return
+        now = time.monotonic()
+        if not since:
+            since = now
+            why = lost or "its sender ended it"
+            yield Shot(None, why=f"is lost, it is tried again for {seconds:g} s: {why}")
+        elif now - since > seconds:
+            raise DataError(f"{lost}; it has been lost for {now - since:.0f} s")
+        else:
+            yield None
+        time.sleep(PAUSE)
+        connection = connect()
