@@ -24,6 +24,10 @@ class Home:
 
     process: int = field(default_factory=os.getpid)
 
+    def __reduce__(self) -> tuple[type[Home], tuple[()]]:
+        """Unpickled, a network is a new one, at home where that is done."""
+        return Home, ()
+
     def require(self, threads: int) -> None:
         """Raises KdlnetError in a fork, where a call would wait for the other ``threads`` for ever.
 

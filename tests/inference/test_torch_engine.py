@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -93,6 +94,12 @@ def test_a_fork_is_refused_where_it_would_hang() -> None:
         forked.predict([grey(9)])
     with thread_count(1):
         assert len(forked.predict([grey(9)])) == 1
+
+
+def test_a_detector_that_was_pickled_is_at_home_where_it_is_unpickled() -> None:
+    """A process that was spawned was told that it had been forked."""
+    sent = pickle.loads(pickle.dumps(replace(make_predictor().engine, home=Home(process=0))))
+    assert sent.home == Home()
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells a fork")
