@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from kdlnet import __version__
-from kdlnet.errors import KdlnetError
+from kdlnet.errors import KdlnetError, WeightsError
+from kdlnet.images.stamp import Stamp, stamp_of
 from kdlnet.inference.exported import METADATA_KEY
 from kdlnet.inference.kinds import KINDS, WEIGHTS_KINDS, kind_of
 from kdlnet.inference.targets import check_target
@@ -40,6 +41,21 @@ def copy_network(source: Path, path: Path, **facts: Any) -> None:
         write_atomic(path, pack(entries | {HEADER: header.encode()}))
     else:
         copy_weights(source, path, **facts)
+
+
+def stamps_of(source: Path) -> list[Stamp | None]:
+    """What tells the content of ``source``, all files of the network, from the next one."""
+    return [stamp_of(file) for file in KINDS[kind_of(source) or "torch"].files(source)]
+
+
+def require_unchanged(source: Path, before: list[Stamp | None]) -> None:
+    """Raises WeightsError where ``source`` is no longer what it was, see :func:`stamps_of`: a copy
+    would hold another network than the one that its new facts are of."""
+    if stamps_of(source) != before:
+        raise WeightsError(
+            f"{str(source)!r} was changed or moved while it was measured, so nothing was written: "
+            "begin again once nobody writes it, or with a copy of it"
+        )
 
 
 def copy_path(named: Path, file: Path, title: str, out: Path | None, overwrite: bool) -> Path:

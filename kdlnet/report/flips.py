@@ -8,13 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from kdlnet.events import Listener, Progress, ignore
-from kdlnet.images.read import read_image
 from kdlnet.metrics.flips import Flip
 from kdlnet.metrics.matching import MATCH_IOU, match
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.report.draw import draw_match
-from kdlnet.report.images import save_image
+from kdlnet.report.images import read_again, save_image
 from kdlnet.report.sheet import contact_sheet
 
 _PICTURES = 24
@@ -40,7 +39,10 @@ def draw_flips(
     for number, flip in enumerate(order, start=1):
         found = sides(flip)
         path = Path(found[0][0].name)
-        image = read_image(path)
+        on_event(Progress("draw flips", number, len(order)))
+        image = read_again(path, on_event)
+        if image is None:
+            continue
         drawn = [
             draw_match(image, result, match(result, MATCH_IOU, -math.inf), names, window=window)
             for result in (_kept(*side) for side in found)
@@ -48,7 +50,6 @@ def draw_flips(
         captions = [f"A: {flip.a}", f"B: {flip.b}"]
         sheet = contact_sheet(drawn, captions, columns=2, cell=480)
         save_image(folder / f"{number:02d}-{path.stem}.png", sheet)
-        on_event(Progress("draw flips", number, len(order)))
 
 
 def _kept(result: ImageResult, rule: VerdictRule) -> ImageResult:

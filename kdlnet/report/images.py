@@ -9,13 +9,25 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from kdlnet.errors import KdlnetError
+from kdlnet.errors import DataError, KdlnetError
+from kdlnet.events import Listener, Message
+from kdlnet.images.read import ImageArray, read_image
 from kdlnet.utils.files import write_atomic
 
 Image = NDArray[np.uint8]
 
 MIN_SIDE = 400  # a picture whose short side is below this is enlarged
 MAX_SIDE = 4000  # but its long side never beyond this
+
+
+def read_again(path: Path, on_event: Listener) -> ImageArray | None:
+    """The pixels of an image that was measured; None, which is told, where it is gone or damaged
+    since: it costs its picture and no figures."""
+    try:
+        return read_image(path)
+    except DataError as error:
+        on_event(Message(f"a picture is missing: {error}", "warning"))
+        return None
 
 
 def to_display(image: NDArray[Any], window: tuple[float, float] | None = None) -> Image:

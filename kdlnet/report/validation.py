@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kdlnet.events import Listener, Progress, ignore
-from kdlnet.images.read import read_image
 from kdlnet.metrics.errors import Errors
 from kdlnet.metrics.result import ImageResult
 from kdlnet.report.confusion import confusion_matrix as draw_confusion
 from kdlnet.report.draw import draw_match
-from kdlnet.report.images import save_image
+from kdlnet.report.images import read_again, save_image
 from kdlnet.report.plots import pr_curves, score_curves
 from kdlnet.report.sheet import contact_sheet
 from kdlnet.types import Preprocess
@@ -37,11 +36,14 @@ def draw_validation(
     drawn, captions = [], []
     for rank, index in enumerate(order, start=1):
         path = Path(results[index].name)
-        picture = draw_match(
-            read_image(path), results[index], matches[index], names, window=preprocess.window
-        )
-        save_image(folder / "pictures" / f"{rank:02d}-{path.stem}.png", picture)
-        drawn.append(picture)
-        captions.append(path.name)
+        image = read_again(path, on_event)
+        if image is not None:
+            picture = draw_match(
+                image, results[index], matches[index], names, window=preprocess.window
+            )
+            save_image(folder / "pictures" / f"{rank:02d}-{path.stem}.png", picture)
+            drawn.append(picture)
+            captions.append(path.name)
         on_event(Progress("draw pictures", rank, len(order)))
-    save_image(folder / "worst.png", contact_sheet(drawn, captions))
+    if drawn:
+        save_image(folder / "worst.png", contact_sheet(drawn, captions))

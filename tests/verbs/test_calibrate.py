@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from kdlnet.errors import ConfigError, DataError, KdlnetError
+from kdlnet.errors import ConfigError, DataError, KdlnetError, WeightsError
 from kdlnet.events import Message
 from kdlnet.inference.predictor import Predictor
 from kdlnet.inference.runtimes import open_runtime
@@ -123,6 +123,38 @@ def test_tensors_are_copied_as_they_are_stored(file: Path, data: Path, tmp_path:
     for name, value in content["state"].items():
         assert copied["state"][name].dtype == value.dtype
         assert torch.equal(copied["state"][name], value)
+
+
+@pytest.mark.parametrize("kind", [".pt", ".safetensors"])
+def test_weights_that_change_while_they_are_measured_get_no_thresholds(
+    file: Path, data: Path, tmp_path: Path, kind: str
+) -> None:
+    """A training that still runs writes its best.pt anew: nobody has measured that network."""
+    weights, out = tmp_path / f"best{kind}", tmp_path / f"c{kind}"
+    save_weights(weights, load_weights(file))
+
+    def train_on(event: object) -> None:
+        better = load_weights(file)
+        for values in better.detector.parameters():
+            values.data *= 1.01
+        save_weights(weights, better)
+
+    with pytest.raises(WeightsError, match="changed or moved while it was measured"):
+        run(weights, data, out, Goal("recall", 0.5), report="none", on_event=train_on)
+    assert not out.exists()
+
+
+def test_what_came_into_the_place_of_the_copy_is_left_alone(
+    file: Path, data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "c.pt"
+
+    def another(event: object) -> None:
+        out.write_bytes(b"another calibration's")
+
+    with pytest.raises(KdlnetError, match="exists: name another --out or add --overwrite"):
+        run(file, data, out, Goal("recall", 0.5), report="none", on_event=another)
+    assert out.read_bytes() == b"another calibration's"
 
 
 def test_a_split_to_report_on_is_looked_for_before_the_work(
