@@ -106,11 +106,12 @@ def compare(
         figures=[_row(measured[path]) for path in measured],
         folds=_each_fold(pairs),
     )
+    # The figures first: a disk may not hold the pictures.
+    write_json(result.folder / "environment.json", environment())
+    write_json(result.folder / "comparison.json", result.to_dict())
     if result.differences:
         difference_plot(result.folder / "comparison.png", result.differences, result.verdict)
     _draw(result, pairs, names, infos[0].names, on_event)
-    write_json(result.folder / "environment.json", environment())
-    write_json(result.folder / "comparison.json", result.to_dict())
     return result
 
 

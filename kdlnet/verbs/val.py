@@ -114,7 +114,6 @@ def validate(
     ]
     require_alike(parts)
     runtime = replace(parts[0].runtime, rule=one_rule(parts, on_event))
-    contract = parts[0].dataset.preprocess
     names = names_of([part.images for part in parts])
     paths = [path for part in parts for path in part.dataset.paths]
     judged = choices_of(parts, split)
@@ -134,8 +133,6 @@ def validate(
         after = [result for each in find(change=change) for result in each]
         drifts.append(measure_drift(change, results, after, runtime.rule, runtime.names))
     errors = find_errors(results, runtime.names)
-    if pictures:
-        draw_validation(folder, results, errors, runtime.names, contract, on_event)
     result = EvalResult(
         folder=folder,
         precision=average_precision(results, runtime.names),
@@ -151,7 +148,7 @@ def validate(
         fused=runtime.file_fused,
         data=title,
         split=split,
-        preprocess=contract,
+        preprocess=parts[0].dataset.preprocess,
         score_threshold=VAL_SCORE,
         iou_threshold=IOU_THRESHOLD,
         max_detections=MAX_DETECTIONS,
@@ -176,9 +173,12 @@ def _write(
     pictures: bool,
     on_event: Listener,
 ) -> None:
-    """The files of a validation but its plots: environment.json, metrics.json, report.html."""
-    write_json(result.folder / "environment.json", environment())
-    write_json(result.folder / "metrics.json", result.to_dict())
+    """The files of a validation: the figures first, then pictures, which a disk may not hold."""
+    folder = result.folder
+    write_json(folder / "environment.json", environment())
+    write_json(folder / "metrics.json", result.to_dict())
+    if pictures:
+        draw_validation(folder, results, errors, runtime.names, result.preprocess, on_event)
     calibrations, digests = zip(*judged, strict=True)
     subject = Subject(
         result,
@@ -194,7 +194,7 @@ def _write(
     if subject.fitted:
         text = "several thresholds were chosen on these very parts: rates and intervals flatter"
         on_event(Message(text, "warning"))
-    write_report(result.folder, subject, pictures, on_event)
+    write_report(folder, subject, pictures, on_event)
 
 
 def _find(

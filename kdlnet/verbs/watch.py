@@ -40,7 +40,7 @@ __all__ = ["SETTLE", "Entry", "Predictor", "WatchResult", "watch_folder"]
 SETTLE = 0.5
 """Seconds without a change after which a file is complete."""
 _SETTINGS = "watch.yaml"
-_PATIENCE = 5.0  # seconds after which a file that cannot be read will not get better
+_PATIENCE = 5.0  # seconds for which a complete file that cannot be read is tried again
 _BEHIND = 5.0  # seconds for images that came together, after which it is told that others wait
 _LONGEST = 200  # bytes of a name to which suffixes are added
 OnAnswer = Callable[[Entry], None]
@@ -182,7 +182,7 @@ class _Desk:
             try:
                 image = read_image(arrival.path)
             except DataError as error:
-                if stamp_of(arrival.path) and arrival.still >= _PATIENCE:
+                if stamp_of(arrival.path) and arrival.still >= self.watch.settle + _PATIENCE:
                     self._unreadable(arrival, str(error))
                 continue
             seconds = time.perf_counter() - began

@@ -7,6 +7,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from kdlnet.errors import KdlnetError
 from kdlnet.verbs.compare import compare
 from kdlnet.verbs.val import validate
 
@@ -50,3 +53,23 @@ def test_the_page_lists_what_the_files_hold(
     several = {"overall", "per_class"}
     for section, held in parts.items():
         assert listed(section) - several == held.keys() - several, section
+
+
+def test_a_disk_that_does_not_hold_the_pictures_costs_no_figures(
+    judged: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They were written after the pictures, and with --drift or --folds take hours."""
+    good, other, dataset = judged
+
+    def full(*arguments: object, **options: object) -> None:
+        raise KdlnetError("no space left")
+
+    monkeypatch.setattr("kdlnet.verbs.val.draw_validation", full)
+    monkeypatch.setattr("kdlnet.verbs.compare.draw_flips", full)
+    with pytest.raises(KdlnetError, match="no space left"):
+        validate(good, data=str(dataset), out=tmp_path / "val")
+    with pytest.raises(KdlnetError, match="no space left"):
+        compare([good], [other], data=str(dataset), out=tmp_path / "compare", rounds=100)
+    assert json.loads((tmp_path / "val" / "metrics.json").read_text())["ap"] > 0.2
+    figures = json.loads((tmp_path / "compare" / "comparison.json").read_text())
+    assert figures["differences"]["ap"]["a"] > 0.2

@@ -181,10 +181,11 @@ def test_a_pause_in_the_middle_of_a_file_is_no_verdict(line: Path) -> None:
 def test_what_stays_unreadable_is_said(line: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watching, "_PATIENCE", 0.3)
     (line / "torn.png").write_bytes(_png(5)[:700])
-    with _at_work(line) as answers:
+    with _at_work(line, settle=0.5) as answers:
         _wait(lambda: len(answers) == 1)
         time.sleep(4 * SETTLE)
     assert [entry.verdict for entry in answers] == ["UNREADABLE"]
+    assert answers[0].latency >= 0.5 + 0.3  # from when it counts as complete
     answer = json.loads((line.parent / "out" / "verdicts" / "torn.png.json").read_text())
     assert "torn.png" in answer["why"]
     assert set(answer) == {*Skipped("", "").to_dict(), "time", "weights"}
