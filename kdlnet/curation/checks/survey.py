@@ -25,8 +25,7 @@ from kdlnet.data.other_tools import named_in_sets
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, Progress, ignore
 from kdlnet.images.folder import images_below, results_lines, unread_below
-from kdlnet.images.header import look
-from kdlnet.images.read import is_grey, read_image
+from kdlnet.images.read import header_of, is_grey, read_image
 
 _READERS = 4
 _AHEAD = 64  # decoded images that may wait
@@ -210,7 +209,7 @@ def _header(path: Path) -> Header:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(path) as image:
-                return Header(image.format or "", image.mode, look(path.read_bytes()).turn)
+                return Header(image.format or "", image.mode, header_of(path).turn)
     except (OSError, ValueError, SyntaxError, KeyError, Image.DecompressionBombError):
         return Header()
 
