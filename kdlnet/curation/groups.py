@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -138,7 +139,7 @@ def groups_by_table(names: Sequence[str], paths: Sequence[Path], file: Path) -> 
     # As the table is UTF-8, it holds escapes where a name is not.
     names = [name.encode("utf-8", "backslashreplace").decode() for name in names]
     bare = [name.rsplit("/", 1)[-1] for name in names]
-    repeated = {name for name in bare if bare.count(name) > 1} if len(set(bare)) < len(bare) else ()
+    repeated = {name for name, count in Counter(bare).items() if count > 1}
     groups = []
     missing = []
     for name, path, short in zip(names, paths, bare, strict=True):

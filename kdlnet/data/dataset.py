@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from functools import cache, cached_property
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +14,15 @@ from torch import Tensor
 
 from kdlnet.data.cache import ImageStore, Sample
 from kdlnet.data.catalog import DatasetInfo
-from kdlnet.data.folders import unread_pictures
 from kdlnet.data.joined import put_together
 from kdlnet.data.label_files import read_images
 from kdlnet.data.labels import Split, refuse_problems, summarize
-from kdlnet.data.listing import all_images, list_images, parts_with
+from kdlnet.data.listing import list_images, parts_with
 from kdlnet.data.outlines import Outline, Rings, as_drawn
 from kdlnet.data.schema import SPLITS
 from kdlnet.data.tiling import plan_tiles
 from kdlnet.errors import DataError
-from kdlnet.images.folder import results_lines, unread_line
+from kdlnet.images.folder import LeftOut
 from kdlnet.images.tiles import cut_boxes, least_visible
 from kdlnet.types import Batch, Preprocess, Targets
 
@@ -40,9 +40,19 @@ def load_split(info: DatasetInfo, split: str, strict: bool = False) -> Split:
     if parts := parts_with(info, split):
         found = [(part, load_split(part, split, strict)) for part in parts]
         return put_together(found, info, split)
-    results: list[Path] = []
-    paths = list_images(info, split, results)
-    reading = read_images(paths, all_images(info), len(info.names), info.kpt_shape)
+    left = LeftOut()
+    paths = list_images(info, split, left)
+
+    @cache
+    def listed(other: str) -> list[Path]:
+        """The images of a split; none where it cannot be listed, which is said where it is used."""
+        try:
+            return paths if other == split else list_images(info, other)
+        except DataError:
+            return []
+
+    whole = chain.from_iterable(map(listed, info.splits))
+    reading = read_images(paths, whole, len(info.names), info.kpt_shape)
     every, unread = reading.every_problem, reading.unread
     if strict:
         refuse_problems(every)
@@ -52,11 +62,7 @@ def load_split(info: DatasetInfo, split: str, strict: bool = False) -> Split:
     if left_out and (strict or len(left_out) == len(paths)):
         count = f"{len(left_out)} of {len(paths)} images of {split!r}"
         raise DataError(f"{count} have labels that are not read or understood: {left_out[0]}")
-    warnings = [*_seen_before(info, split, paths), *unread.lines(len(paths))]
-    warnings += results_lines(results)
-    pictures = unread_pictures(info, split)
-    if pictures:
-        warnings.append(unread_line(pictures))
+    warnings = [*_seen_before(listed, split), *unread.lines(len(paths)), *left.lines()]
     spoiled = len(left_out) - len(unread.elsewhere)
     if spoiled:
         warnings.append(
@@ -73,14 +79,11 @@ def load_split(info: DatasetInfo, split: str, strict: bool = False) -> Split:
     return Split([paths[position] for position in kept], found_labels, every, left_out, warnings)
 
 
-def _seen_before(info: DatasetInfo, split: str, paths: Sequence[Path]) -> Iterator[str]:
+def _seen_before(listed: Callable[[str], list[Path]], split: str) -> Iterator[str]:
     """A line for each split before this one that has some of its images, listed in both."""
+    paths = listed(split)
     for other in SPLITS[: SPLITS.index(split)]:
-        try:
-            shared = set(paths).intersection(list_images(info, other))
-        except DataError:  # not there, or said where it is used
-            continue
-        if shared:
+        if shared := set(paths).intersection(listed(other)):
             yield (
                 f"{len(shared)} of {len(paths)} images are in {other}, too, and figures on them "
                 "flatter: kdlnet data split divides the images anew"

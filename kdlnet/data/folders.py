@@ -1,15 +1,14 @@
-"""The folders that a dataset reads: no place for results, and what lies in them unread."""
+"""The folders that a dataset reads: no place for results."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from kdlnet.data.catalog import DatasetInfo, find_dataset
 from kdlnet.data.listing import entry_path, entry_pattern
 from kdlnet.errors import DataError
-from kdlnet.images.folder import glob_root, unread_below
+from kdlnet.images.folder import glob_root
 
 
 def image_folders(info: DatasetInfo) -> Iterator[Path]:
@@ -37,9 +36,3 @@ def keep_out_of_datasets(out: Path) -> None:
                 f"{str(out)!r} is among the images of {str(file)!r}, which would read what is "
                 "written there as its own: choose another folder"
             )
-
-
-def unread_pictures(info: DatasetInfo, split: str) -> Counter[str]:
-    """Files in the folders of a split that are pictures but are not read, by suffix."""
-    folders = (entry_path(info, entry) for entry in info.splits.get(split, ()))
-    return sum((unread_below(folder) for folder in folders if folder.is_dir()), Counter())

@@ -6,11 +6,12 @@ import glob
 import os
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from kdlnet.data.catalog import ROOT_VARIABLE, DatasetInfo
 from kdlnet.errors import DataError, unknown
-from kdlnet.images.folder import glob_root, images_below, matches, outside_results
+from kdlnet.images.folder import LeftOut, glob_root, images_below, matches, outside_results
 from kdlnet.images.read import IMAGE_SUFFIXES
 from kdlnet.utils.text import listed_paths
 
@@ -28,21 +29,21 @@ def parts_with(info: DatasetInfo, split: str) -> list[DatasetInfo]:
     return [part for part in info.parts if split in part.splits]
 
 
-def list_images(info: DatasetInfo, split: str, results: list[Path] | None = None) -> list[Path]:
+def list_images(info: DatasetInfo, split: str, left: LeftOut | None = None) -> list[Path]:
     """Absolute paths of the split's images, sorted, each once; symbolic links are not followed.
 
     An entry is a folder (searched recursively), a glob or a .txt list, its lines relative to its
-    folder if they start with ``./``, else to the dataset's root. ``results`` collects folders of
-    results, which are left out.
+    folder if they start with ``./``, else to the dataset's root. ``left`` collects what is not
+    taken: folders of results, and pictures that are not read.
 
     Raises DataError for an unknown or empty split, a missing entry, a glob that matches folders
     alone, and listed images that are not there (first one and count) or are a folder.
     """
     if parts := parts_with(info, split):
-        return sorted(path for part in parts for path in list_images(part, split, results))
+        return sorted(path for part in parts for path in list_images(part, split, left))
     images: set[str] = set()
     for entry in info.splits[split]:
-        images.update(_entry_images(info, entry, [] if results is None else results))
+        images.update(_entry_images(info, entry, left or LeftOut()))
     if not images:
         where = ", ".join(info.splits[split])
         raise DataError(
@@ -63,18 +64,24 @@ def all_images(info: DatasetInfo) -> Iterator[Path]:
 
 def label_path(image: Path) -> Path:
     """Label file of an image: the last folder ``images`` becomes ``labels``, else beside it."""
-    folders = list(image.parent.parts)
+    return _label_folder(image.parent) / f"{image.stem}.txt"
+
+
+@lru_cache
+def _label_folder(folder: Path) -> Path:
+    """Kept for the next image: most have the folder of the one before."""
+    folders = list(folder.parts)
     for position in reversed(range(len(folders))):
         if folders[position] == "images":
             folders[position] = "labels"
             break
-    return Path(*folders) / f"{image.stem}.txt"
+    return Path(*folders)
 
 
-def _entry_images(info: DatasetInfo, entry: str, results: list[Path]) -> Iterable[str]:
+def _entry_images(info: DatasetInfo, entry: str, left: LeftOut) -> Iterable[str]:
     path = entry_path(info, entry)
     if path.is_dir():
-        return map(str, images_below(path, results))
+        return map(str, images_below(path, left.results, left.unread))
     if path.suffix.lower() == ".txt" and path.is_file():
         return _listed_images(info, path)
     if path.is_file():
@@ -88,7 +95,7 @@ def _entry_images(info: DatasetInfo, entry: str, results: list[Path]) -> Iterabl
                 f"{entry!r} of dataset {info.name!r} matches folders and no image: write "
                 f"{entry.rstrip('/') + '/**/*'!r} in {info.source}"
             )
-        return map(str, outside_results(images, glob_root(pattern), results))
+        return map(str, outside_results(images, glob_root(pattern), left.results))
     raise DataError(_missing_entry(info, path))
 
 

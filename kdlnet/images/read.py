@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from kdlnet.errors import DataError
 from kdlnet.images.decode import STUMBLES, decode, upright
 from kdlnet.images.decode import ImageArray as ImageArray
-from kdlnet.images.header import Unfit, look
+from kdlnet.images.header import Header, Unfit, look
 from kdlnet.types import ImageSize
 from kdlnet.utils.paths import asked
 
@@ -38,6 +38,15 @@ def read_image(path: Path) -> ImageArray:
         raise DataError(f"image {str(path)!r} {reason}") from None
 
 
+def header_of(path: Path) -> Header:
+    """What the image in ``path`` says of itself; a board's pixels stay on disk.
+
+    Raises OSError, and ValueError for an empty file.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return look(data)
+
+
 def image_size(path: Path) -> ImageSize:
     """(H, W) after EXIF rotation, from the header alone where the format allows it.
 
@@ -45,8 +54,7 @@ def image_size(path: Path) -> ImageSize:
     """
     _refuse_pipe(path)
     try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            size = look(data).shown  # touches what it reads: a board's pixels stay on disk
+        size = header_of(path).shown
     except (OSError, ValueError):  # read_image says why: missing, empty, a folder
         size = None
     if size is None or not all(size):

@@ -13,6 +13,7 @@ from kdlnet.curation.checks import choose_checks, run_checks
 from kdlnet.curation.checks.survey import Survey, list_dataset, take_survey
 from kdlnet.curation.findings import SEVERITIES, Finding
 from kdlnet.events import Listener, Message, Progress, ignore
+from kdlnet.images.folder import results_lines
 from kdlnet.report.findings import finding_picture
 from kdlnet.report.images import save_image
 from kdlnet.utils.files import write_atomic, write_json
@@ -93,7 +94,7 @@ def check_dataset(
     began = time.perf_counter()
     checks = choose_checks(only)  # a wrong name says so before the work
     listing = list_dataset(name, data_root)
-    for note in listing.notes:
+    for note in results_lines(listing.left.results):
         on_event(Message(note, "warning"))
     place = None
     if out is not None:  # so does a folder that must not be written to

@@ -23,7 +23,7 @@ from kdlnet.data.listing import all_images, list_images
 from kdlnet.data.outlines import simplified
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, Message, Progress, ignore
-from kdlnet.images.folder import results_lines
+from kdlnet.images.folder import LeftOut, results_lines
 from kdlnet.images.read import ImageArray, read_image
 from kdlnet.report.draw import draw_detections
 from kdlnet.report.images import Image, save_image, to_display
@@ -159,10 +159,10 @@ def _write_page(
 def _load(info: DatasetInfo, split: str | None, on_event: Listener) -> list[_Item]:
     items, listed = [], list(all_images(info))
     for name in [split] if split else info.splits:
-        results: list[Path] = []
-        paths = list_images(info, name, results)
+        left = LeftOut()
+        paths = list_images(info, name, left)
         reading = read_images(paths, listed, len(info.names), info.kpt_shape)
-        lines = [*results_lines(results), *reading.doubts(), summarize(reading.every_problem)]
+        lines = [*results_lines(left.results), *reading.doubts(), summarize(reading.every_problem)]
         for line in filter(None, lines):
             on_event(Message(f"{name}: {line}", "warning"))
         found = zip(paths, reading.labels, reading.reasons, strict=True)

@@ -24,7 +24,7 @@ from kdlnet.data.listing import list_images
 from kdlnet.data.schema import SPLITS
 from kdlnet.errors import DataError, unknown
 from kdlnet.events import Listener, Message, ignore
-from kdlnet.images.folder import results_lines
+from kdlnet.images.folder import LeftOut, results_lines
 from kdlnet.utils.output import keep_apart, whole_folder
 from kdlnet.utils.text import lines_of_paths
 
@@ -57,9 +57,9 @@ def split_dataset(
     info = find_dataset(name, data_root)
     out = Path(os.path.normpath(out.absolute()))
     kept = _kept_images(info, keep, folds)
-    results: list[Path] = []
-    paths = sorted({path for split in info.splits for path in list_images(info, split, results)})
-    for line in results_lines(results):
+    left = LeftOut()
+    paths = sorted({path for split in info.splits for path in list_images(info, split, left)})
+    for line in results_lines(left.results):
         on_event(Message(line, "warning"))
     if keep is None and "test" in info.splits:
         text = "the images of its test are divided with the rest: --keep test leaves them there"

@@ -12,6 +12,7 @@ from kdlnet.data.catalog import find_dataset
 from kdlnet.data.folders import image_folders
 from kdlnet.data.listing import label_path, list_images
 from kdlnet.errors import DataError
+from kdlnet.images.folder import LeftOut
 
 from ..support.closed import closed
 
@@ -350,10 +351,10 @@ def test_results_among_the_images_are_left_out(dataset, entry):
     write(results / ".kdlnet", "")
     write(dataset / "data.yaml", f"train: {entry}\nval: images/val\nnames: [x, y]\n")
     info = find_dataset(str(dataset))
-    found = []
-    images = [image for image in list_images(info, "train", found) if image.name[0] != "."]
+    left = LeftOut()
+    images = [image for image in list_images(info, "train", left) if image.name[0] != "."]
     assert names_of(images) == ["b.png", "a.PNG"]
-    assert found == [results]
+    assert left.results == [results]
     assert sorted(image_folders(info)) == [dataset / "images/train", dataset / "images/val"]
 
 

@@ -12,7 +12,7 @@ from kdlnet.curation.checks.survey import ImageFacts, Survey, readable
 from kdlnet.curation.findings import Finding
 from kdlnet.curation.writer import split_command
 from kdlnet.images.folder import unread_line
-from kdlnet.images.header import look
+from kdlnet.images.read import header_of
 from kdlnet.utils.manifest import report_of
 
 _TURNED = range(2, 9)
@@ -72,8 +72,8 @@ def check_pages(survey: Survey) -> Iterator[Finding]:
 def _pages(image: ImageFacts) -> int:
     """The pictures of a file that could not be read; one that could has one."""
     try:
-        return look(image.path.read_bytes()).pictures if image.error else 1
-    except OSError:
+        return header_of(image.path).pictures if image.error else 1
+    except (OSError, ValueError):
         return 1
 
 

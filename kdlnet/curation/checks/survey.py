@@ -17,16 +17,14 @@ from PIL import Image
 from kdlnet.curation.duplicates import DuplicatePair, Fingerprint, clusters, find_pairs, fingerprint
 from kdlnet.curation.groups import name_below, naming_root
 from kdlnet.data.catalog import DatasetInfo, find_dataset
-from kdlnet.data.folders import unread_pictures
 from kdlnet.data.label_files import ANY_CLASS, LabelReader, Unread, find_unread
 from kdlnet.data.labels import ImageLabels, LabelProblem, parse_rows
 from kdlnet.data.listing import label_path, list_images
 from kdlnet.data.other_tools import named_in_sets
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, Progress, ignore
-from kdlnet.images.folder import images_below, results_lines, unread_below
-from kdlnet.images.header import look
-from kdlnet.images.read import is_grey, read_image
+from kdlnet.images.folder import LeftOut, images_below
+from kdlnet.images.read import header_of, is_grey, read_image
 
 _READERS = 4
 _AHEAD = 64  # decoded images that may wait
@@ -121,14 +119,14 @@ class Listing:
     """The images of a dataset, none of them opened.
 
     ``splits_of`` maps each image to the splits that list it, ``missing`` a split that cannot be
-    listed to the reason. ``notes`` are lines about what was left out. ``data`` is what the dataset
-    was asked for by.
+    listed to the reason. ``left`` is what was found and not taken. ``data`` is what the dataset was
+    asked for by.
     """
 
     info: DatasetInfo
     splits_of: dict[Path, list[str]]
     missing: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    left: LeftOut = field(default_factory=LeftOut)
     data: str = ""
 
 
@@ -146,27 +144,25 @@ def list_dataset(name: str, data_root: Path | None = None) -> Listing:
         return _plain_folder(folder)
     listed: dict[Path, list[str]] = {}
     missing: dict[str, str] = {}
-    results: list[Path] = []
+    left = LeftOut()
     for split in info.splits:
         try:
-            for path in list_images(info, split, results):
+            for path in list_images(info, split, left):
                 listed.setdefault(path, []).append(split)
         except DataError as error:
             missing[split] = str(error)
     if not listed:
         raise DataError(next(iter(missing.values())))
-    return Listing(info, listed, missing, results_lines(results), name)
+    return Listing(info, listed, missing, left, name)
 
 
 def _plain_folder(folder: Path) -> Listing:
     root = folder.resolve()
-    results: list[Path] = []
-    listed = {path: ["images"] for path in images_below(root, results)}
+    left = LeftOut()
+    listed = {path: ["images"] for path in images_below(root, left.results, left.unread)}
     if not listed:
         raise DataError(f"folder {str(folder)!r} holds neither a data.yaml nor images")
-    return Listing(
-        DatasetInfo(root.name, folder, root, (), {}), listed, notes=results_lines(results)
-    )
+    return Listing(DatasetInfo(root.name, folder, root, (), {}), listed, left=left)
 
 
 def take_survey(
@@ -193,14 +189,8 @@ def take_survey(
     pairs = find_pairs([image.pixels.print if image.pixels else None for image in images])
     on_event(Progress("compare images", 1, 1))
     groups = clusters(pairs, len(images))
-    found = images, listing.missing, pairs, groups, unread, _pictures(info), named, listing.data
+    found = images, listing.missing, pairs, groups, unread, listing.left.unread, named, listing.data
     return Survey(info.name, naming_root(info), info.names, image_size, *found)
-
-
-def _pictures(info: DatasetInfo) -> Counter[str]:
-    if not info.splits:
-        return unread_below(info.root)
-    return sum((unread_pictures(info, split) for split in info.splits), Counter())
 
 
 def _header(path: Path) -> Header:
@@ -210,7 +200,7 @@ def _header(path: Path) -> Header:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(path) as image:
-                return Header(image.format or "", image.mode, look(path.read_bytes()).turn)
+                return Header(image.format or "", image.mode, header_of(path).turn)
     except (OSError, ValueError, SyntaxError, KeyError, Image.DecompressionBombError):
         return Header()
 

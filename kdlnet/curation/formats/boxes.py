@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,8 +16,7 @@ from kdlnet.data.labels import LabelProblem, read_rows
 from kdlnet.data.listing import label_path
 from kdlnet.data.outlines import Outline, cut, stretched, tells_more
 from kdlnet.errors import DataError
-from kdlnet.images.header import look
-from kdlnet.images.read import image_size
+from kdlnet.images.read import header_of, image_size
 
 if TYPE_CHECKING:
     from kdlnet.types import ImageSize
@@ -82,9 +80,7 @@ def _import(annotation: Annotation, origin: int, shares: bool) -> ImportedImage 
 def size_of(image: Path) -> ImageSize:
     """(H, W). Raises DataError for what cannot be read, and for a file of several pictures."""
     size = image_size(image)
-    with image.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        count = look(data).pictures
-    if count > 1:
+    if (count := header_of(image).pictures) > 1:
         raise DataError(f"image {str(image)!r} holds {count} pictures: save each as its own file")
     return size
 

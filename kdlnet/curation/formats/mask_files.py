@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 
-from kdlnet.curation.formats.pairing import mirrors
+from kdlnet.curation.formats.pairing import KEYS, mirrors, namesakes
+from kdlnet.data.other_tools import IMAGE_FOLDERS
 from kdlnet.images.folder import images_below
 from kdlnet.utils.text import plain
 
@@ -16,7 +16,7 @@ MASK_FOLDERS = frozenset(
     "mask masks ground_truth groundtruth gt segmentationclass annotations label labels".split()  # noqa: SIM905
 )
 _SPLITS = frozenset({"train", "val", "test"})
-CONTAINERS = MASK_FOLDERS | _SPLITS | {"images", "imgs", "img", "jpegimages", "image"}
+CONTAINERS = MASK_FOLDERS | _SPLITS | IMAGE_FOLDERS
 _ENDINGS = ("_mask", "_gt", "_label", "-mask")
 _LOSSLESS = frozenset({".png", ".bmp", ".tif", ".tiff"})
 
@@ -98,22 +98,13 @@ def _pair(found: MaskFiles, files: list[Path], fits: _Fits, roots: tuple[Path, P
     Mirrored folders (``images/a``, ``masks/a``) come before others, and equal names before those
     that differ in case or Unicode form.
     """
-    keys: tuple[Callable[[str], str], ...] = (str, plain)
     near = mirrors({file.parent for file in files}, roots)
-    for everywhere in (False, True):
-        for key in keys:
+    for places in (near, lambda folder: (None,)):
+        for key in KEYS:
             taken = {*found.mask_of, *found.mask_of.values(), *found.unclear}
-            by_key: dict[tuple[Path | None, str], list[Path]] = defaultdict(list)
-            for file in files:
-                if file not in taken:
-                    by_key[None if everywhere else file.parent, key(_bare(file))].append(file)
-            wanted: dict[Path, list[Path]] = {}
-            for image in found.images:
-                if image in taken:
-                    continue
-                places = [None] if everywhere else near(image.parent)
-                same = chain.from_iterable(by_key.get((p, key(image.stem)), ()) for p in places)
-                wanted[image] = [file for file in same if fits(image, file)]
+            images, free = ([f for f in some if f not in taken] for some in (found.images, files))
+            alike = namesakes(images, free, key, places, _bare)
+            wanted = {image: [mask for mask in same if fits(image, mask)] for image, same in alike}
             _settle(found, wanted)
 
 

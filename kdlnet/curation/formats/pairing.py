@@ -19,6 +19,9 @@ from kdlnet.utils.text import plain
 
 _Places = Callable[[Path], Iterable[Path | None]]  # folders of files by one of images, None: all
 
+KEYS: tuple[Callable[[str], str], ...] = (str, plain)
+"""How stems are compared, one way after the other."""
+
 
 @dataclass(frozen=True)
 class Pairs:
@@ -64,7 +67,7 @@ def pair(
     )
     for number, place in enumerate(places):
         found: dict[Path, Path] = {}
-        for key in (_stem, _plain_stem):
+        for key in KEYS:
             free_images, free_files = pairs.free(images, files)
             for file, claimants in _claims(free_images, free_files, key, place):
                 near = [c for c in claimants if homes.may_hold(c, file.parent)]
@@ -80,14 +83,6 @@ def pair(
     return pairs
 
 
-def _stem(file: Path) -> str:
-    return file.stem
-
-
-def _plain_stem(file: Path) -> str:
-    return plain(file.stem)
-
-
 def _chosen(images: list[Path], names: Sequence[str]) -> Path | None:
     """Of ``images`` that may be a file's the one that it names, None where that is left open."""
     if len(images) > 1:
@@ -99,20 +94,32 @@ def _chosen(images: list[Path], names: Sequence[str]) -> Path | None:
 def _claims(
     images: Sequence[Path],
     files: Sequence[Path],
-    key: Callable[[Path], str],
+    key: Callable[[str], str],
     places: _Places,
-) -> Iterator[tuple[Path, list[Path]]]:
+) -> Iterable[tuple[Path, list[Path]]]:
     """Each file with the images whose nearest it is, among those of one key in ``places``."""
+    claims: dict[Path, list[Path]] = defaultdict(list)
+    for image, candidates in namesakes(images, files, key, places):
+        if candidates:
+            claims[_nearest(image, candidates)].append(image)
+    return claims.items()
+
+
+def namesakes(
+    images: Iterable[Path],
+    files: Iterable[Path],
+    key: Callable[[str], str],
+    places: _Places,
+    stem: Callable[[Path], str] = lambda file: file.stem,
+) -> Iterator[tuple[Path, list[Path]]]:
+    """Each image with the files in its ``places`` whose ``stem`` has the ``key`` of its own."""
     by_key: dict[tuple[Path | None, str], list[Path]] = defaultdict(list)
     for file in files:
         for place in (file.parent, None):
-            by_key[place, key(file)].append(file)
-    claims: dict[Path, list[Path]] = defaultdict(list)
+            by_key[place, key(stem(file))].append(file)
     for image in images:
-        near = (by_key.get((place, key(image)), ()) for place in places(image.parent))
-        if candidates := list(chain.from_iterable(near)):
-            claims[_nearest(image, candidates)].append(image)
-    yield from claims.items()
+        near = (by_key.get((place, key(image.stem)), ()) for place in places(image.parent))
+        yield image, list(chain.from_iterable(near))
 
 
 def _nearest(image: Path, candidates: list[Path]) -> Path:

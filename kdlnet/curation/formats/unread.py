@@ -23,8 +23,7 @@ def not_read(format: str, roots: Sequence[Path], read: Set[str]) -> Iterator[str
     ``roots`` are the folder of the images, if it is another one, and that of the annotations;
     ``read`` are the suffixes that are read.
     """
-    counts = sum((unread_below(root) for root in roots[:1]), Counter[str]())
-    if counts:
+    if counts := unread_below(roots[0]):
         yield unread_line(counts)
     others = _annotations_below(roots[-1], read)
     if others:
