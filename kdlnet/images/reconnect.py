@@ -22,8 +22,8 @@ def lasting(
     """The shots of ``first``, and where it is lost those of ``connect()``, again and again.
 
     A loss comes as a Shot without an image that says why, and None after each try in vain, so that
-    who reads may leave. Raises the DataError of the last try when none has given a shot for
-    ``seconds``, and that of ``first`` where it gives none at all. With 0 ``first`` is all.
+    who reads may leave. Raises a DataError when none has given an image for ``seconds``, and that
+    of ``first`` where it gives none at all. With 0 ``first`` is all.
     """
     connection, given, since = first, False, 0.0  # since when it is lost, 0 while it is not
     while True:
@@ -31,7 +31,8 @@ def lasting(
         try:
             with closing(connection):
                 for shot in connection:
-                    given, since = True, 0.0
+                    if shot.image is not None:
+                        given, since = True, 0.0
                     yield shot
         except DataError as error:
             lost = error
@@ -39,13 +40,12 @@ def lasting(
             if lost is not None:
                 raise lost
             return
-        now = time.monotonic()
+        now, why = time.monotonic(), lost or "its sender ended it"
         if not since:
             since = now
-            why = lost or "its sender ended it"
-            yield Shot(None, why=f"is lost, it is tried again for {seconds:g} s: {why}")
+            yield Shot(None, why=f"is lost: {why}")
         elif now - since > seconds:
-            raise DataError(f"{lost}; it has been lost for {now - since:.0f} s")
+            raise DataError(f"{why}; no image has come for {now - since:.0f} s")
         else:
             yield None
         time.sleep(PAUSE)

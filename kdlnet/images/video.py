@@ -159,7 +159,7 @@ def _numbered(
     title: str,
     on_problem: OnProblem,
 ) -> Generator[Frame | None, None, None]:
-    """Shots as the frames of ``title``, or why they are none; None stays."""
+    """Shots as the frames of ``title``; None for one without an image, and for None."""
     index, began = 0, time.monotonic()
     with closing(found):
         for shot in found:
@@ -168,6 +168,7 @@ def _numbered(
                 continue
             if shot.image is None:
                 on_problem(DataError(f"frame {index} of {title} {shot.why}"), name, index)
+                yield None
             else:
                 now = time.monotonic() - began
                 yield Frame(name, f"{index:06d}", shot.image, index, now, shot.seconds)

@@ -122,22 +122,27 @@ def _run(
     stems = Stems(source.items) if writer.names_files else None
     try:
         with writer, Behind(writer, predictor.batch) as write:
+
+            def skip() -> None:
+                for unread in tally.unread():
+                    write.skip(unread)
+
+            def hear(event: object) -> None:
+                tally.hear(event)
+                if tally.images:  # a run that judges nothing leaves no folder
+                    skip()  # now: a stream may be silent after it, or break off
+
             stream = predictor.stream(
-                source, strict=strict, may_be_none=book is not None, on_event=tally.hear
+                source, strict=strict, may_be_none=book is not None, on_event=hear
             )
-            try:
-                for prediction in stream:
-                    if stems is not None:
-                        prediction = stems.named(prediction)
-                    for unread in tally.unread():
-                        write.skip(unread)
-                    write(prediction)
-                    tally.count(prediction)
-                    on_prediction(prediction)
-            finally:  # a stream that breaks off was often damaged before
-                if tally.images or book is not None:  # a run that judged nothing leaves no folder
-                    for unread in tally.unread():
-                        write.skip(unread)
+            for prediction in stream:
+                if stems is not None:
+                    prediction = stems.named(prediction)
+                skip()
+                write(prediction)
+                tally.count(prediction)
+                on_prediction(prediction)
+            skip()
     except (KeyboardInterrupt, KdlnetError) as error:
         raise tally.noted(error, writer.folder, writer.written) from None
     if book is not None:

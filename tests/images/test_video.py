@@ -235,7 +235,8 @@ def test_cameras_that_are_opened_at_once_all_have_our_settings(monkeypatch):
 def mjpeg_server(count: int = 5):
     """Streams of ``count`` frames under /ok; /stall then says nothing, /silent says nothing.
 
-    Of /cut and /zeros frame 2 is damaged. /away is not there for the second to fourth time.
+    Of /cut and /zeros frame 2 is damaged. /away is not there for the second to fourth time, and
+    /worn has nothing but damage from the second time on.
     """
     over = threading.Event()
     asked = []
@@ -258,7 +259,8 @@ def mjpeg_server(count: int = 5):
             self.end_headers()
             for n in range(count):
                 data = cv2.imencode(".jpg", np.full((48, 64, 3), 20 * n, np.uint8))[1].tobytes()
-                if n == 2 and self.path in ("/cut", "/zeros"):
+                worn = self.path == "/worn" and asked.count("/worn") > 1
+                if worn or (n == 2 and self.path in ("/cut", "/zeros")):
                     data = data[:-12] if self.path == "/cut" else bytes(len(data))
                 head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
                 self.wfile.write(head.encode() + data + b"\r\n")
@@ -319,8 +321,8 @@ def test_a_stream_that_stalls(address, capfd):
     assert capfd.readouterr().err == ""
 
 
-def lost(name: str, index: int, seconds: str, why: str) -> str:
-    return f"frame {index} of {name} is lost, it is tried again for {seconds} s: {why}"
+def lost(name: str, index: int, why: str) -> str:
+    return f"frame {index} of {name} is lost: {why}"
 
 
 def test_a_stream_that_is_lost_is_opened_again(address, monkeypatch):
@@ -337,7 +339,7 @@ def test_a_stream_that_is_lost_is_opened_again(address, monkeypatch):
     assert [stem for _, stem, _ in came] == [f"{index:06d}" for index, *_ in came]
     assert [mean for *_, mean in came] == [0, 20, 40, 60, 80] * 2
     url = f"{address}/away"
-    why = lost(f"stream {url!r}", 5, "60", "its sender ended it")
+    why = lost(f"stream {url!r}", 5, "its sender ended it")
     assert problems == [(why, url, 5)]
 
 
@@ -350,7 +352,31 @@ def test_a_stream_that_stalls_is_opened_again(address, monkeypatch):
     frames.close()
     name = f"stream {address + '/stall'!r}"
     stalled = f"{name} stalled: no frame for 0.5 s after 5 frames; check the sender and the network"
-    assert problems == [lost(name, 5, "inf", stalled)]
+    assert problems == [lost(name, 5, stalled)]
+
+
+def test_a_stream_that_comes_back_with_nothing_but_damage(address, monkeypatch):
+    """Each connection gave its tries more time, and who had left was not heard."""
+    monkeypatch.setattr(reconnect, "PAUSE", 0.01)
+    problems = []
+    source = open_source(f"{address}/worn", reconnect=0.5)
+    frames = source.frames(lambda error, name, index: problems.append(str(error)))
+    assert [next(frames).index for _ in range(5)] == list(range(5))
+    with pytest.raises(DataError, match="its sender ended it; no image has come for"):
+        next(frames)
+    assert sum("is lost" in problem for problem in problems) == 1
+    assert all("cannot be decoded" in problem for problem in problems[1:]) and problems[1:]
+
+
+def test_who_leaves_a_stream_of_damage_ends_it(address, monkeypatch):
+    monkeypatch.setattr(reconnect, "PAUSE", 0.01)
+    damaged = threading.Event()
+    frames = open_source(f"{address}/worn", reconnect=inf).frames(lambda *problem: damaged.set())
+    assert next(frames).index == 0
+    (reader,) = live._running
+    frames.close()
+    reader.join(60)
+    assert not reader.is_alive() and not live._running
 
 
 def test_a_camera_that_comes_back_and_then_stays_away(cameras, monkeypatch):
@@ -358,14 +384,14 @@ def test_a_camera_that_comes_back_and_then_stays_away(cameras, monkeypatch):
     opened = cameras(3, 0, 2)
     came, problems = [], []
     frames = open_source(0, reconnect=0.3).frames(lambda error, *where: problems.append(str(error)))
-    with pytest.raises(DataError, match=r"camera 0 cannot be opened: .*; it has been lost for 0 s"):
+    with pytest.raises(DataError, match=r"cannot be opened: .*; no image has come for 0 s"):
         for frame in frames:
             came.append(frame.index)
     assert came == [0, 1, 2, 4, 5]
     why = "camera 0 gives no more images after {}: check its cable"
     assert problems == [
-        lost("camera 0", 3, "0.3", why.format(3)),
-        lost("camera 0", 6, "0.3", why.format(2)),
+        lost("camera 0", 3, why.format(3)),
+        lost("camera 0", 6, why.format(2)),
     ]
     assert opened[-1] - opened[2] >= 0.3
 

@@ -291,6 +291,11 @@ def test_a_stalled_stream_keeps_what_was_done(file: Path, tmp_path: Path, monkey
             image = np.full((48, 64, 3), 90, np.uint8)
             yield Frame("http://camera/1", f"{index:06d}", image, index, index / 10)
         on_problem(DataError("frame 2 is truncated"), "http://camera/1", 2)
+        (file,) = Path("runs/predict").glob("*/predictions.jsonl")
+        over = time.monotonic() + 30
+        while '"index": 2' not in file.read_text():  # though no other frame comes
+            assert time.monotonic() < over
+            time.sleep(0.01)
         raise DataError("stream 'http://camera/1' stalled")
 
     monkeypatch.setattr(sources, "stream_frames", stalling)
