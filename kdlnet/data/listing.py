@@ -11,7 +11,14 @@ from pathlib import Path
 
 from kdlnet.data.catalog import ROOT_VARIABLE, DatasetInfo
 from kdlnet.errors import DataError, unknown
-from kdlnet.images.folder import LeftOut, glob_root, images_below, matches, outside_results
+from kdlnet.images.folder import (
+    UNREAD_SUFFIXES,
+    LeftOut,
+    glob_root,
+    images_below,
+    matches,
+    outside_results,
+)
 from kdlnet.images.read import IMAGE_SUFFIXES
 from kdlnet.utils.text import listed_paths
 
@@ -37,13 +44,20 @@ def list_images(info: DatasetInfo, split: str, left: LeftOut | None = None) -> l
     taken: folders of results, and pictures that are not read.
 
     Raises DataError for an unknown or empty split, a missing entry, a glob that matches folders
-    alone, and listed images that are not there (first one and count) or are a folder.
+    alone, and listed images that are not there (first one and count) or are a folder; it looks at
+    every entry first, for what is ``left``.
     """
     if parts := parts_with(info, split):
         return sorted(path for part in parts for path in list_images(part, split, left))
     images: set[str] = set()
+    wrong = None
     for entry in info.splits[split]:
-        images.update(_entry_images(info, entry, left or LeftOut()))
+        try:
+            images.update(_entry_images(info, entry, left or LeftOut()))
+        except DataError as error:
+            wrong = wrong or error
+    if wrong is not None:
+        raise wrong
     if not images:
         where = ", ".join(info.splits[split])
         raise DataError(
@@ -95,7 +109,10 @@ def _entry_images(info: DatasetInfo, entry: str, left: LeftOut) -> Iterable[str]
                 f"{entry!r} of dataset {info.name!r} matches folders and no image: write "
                 f"{entry.rstrip('/') + '/**/*'!r} in {info.source}"
             )
-        return map(str, outside_results(images, glob_root(pattern), left.results))
+        others = (each for each in found if each.suffix.lower() in UNREAD_SUFFIXES)
+        root = glob_root(pattern)
+        left.unread.update(outside_results(filter(Path.is_file, others), root, left.results))
+        return map(str, outside_results(images, root, left.results))
     raise DataError(_missing_entry(info, path))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from errno import ELOOP
 from pathlib import Path
@@ -32,10 +32,10 @@ Closed = dict[Path, str]
 @dataclass(frozen=True)
 class LeftOut:
     """What was found and not taken, filled while one looks: folders of ``results``, pictures that
-    are not read, by suffix, and files that were named ``again``."""
+    are not read, and files that were named ``again``."""
 
     results: list[Path] = field(default_factory=list)
-    unread: Counter[str] = field(default_factory=Counter)
+    unread: set[Path] = field(default_factory=set)
     again: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
@@ -52,13 +52,13 @@ class LeftOut:
 def images_below(
     folder: Path,
     results: list[Path] | None = None,
-    unread: Counter[str] | None = None,
+    unread: set[Path] | None = None,
     closed: Closed | None = None,
 ) -> Iterator[Path]:
     """Image files in ``folder`` and below, hidden ones left out; links to folders are followed.
 
     Folders of results below it, told by their mark, are left out and collected in ``results``;
-    pictures that are not read are counted by suffix in ``unread``. Folders that cannot be listed
+    pictures that are not read in ``unread``. Folders that cannot be listed
     are collected in ``closed``; without it the first one raises DataError.
     """
     for file in files_below(folder, results, closed):
@@ -66,19 +66,24 @@ def images_below(
         if suffix in IMAGE_SUFFIXES:
             yield file
         elif unread is not None and suffix in UNREAD_SUFFIXES:
-            unread[suffix] += 1
+            unread.add(file)
 
 
-def unread_below(folder: Path) -> Counter[str]:
-    """How many files with each suffix in ``folder`` and below are pictures that are not read."""
-    unread: Counter[str] = Counter()
+def unread_below(folder: Path) -> set[Path]:
+    """Files in ``folder`` and below that are pictures and are not read."""
+    unread: set[Path] = set()
     deque(images_below(folder, unread=unread), maxlen=0)
     return unread
 
 
-def unread_line(counts: Mapping[str, int]) -> str:
-    """What to say of them."""
-    found = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
+def by_suffix(files: Iterable[Path]) -> dict[str, int]:
+    """How many have each suffix."""
+    return dict(sorted(Counter(file.suffix.lower() for file in files).items()))
+
+
+def unread_line(files: Iterable[Path]) -> str:
+    """What to say of pictures that are not read."""
+    found = ", ".join(f"{count} {suffix}" for suffix, count in by_suffix(files).items())
     allowed = ", ".join(sorted(IMAGE_SUFFIXES))
     return f"pictures that are not read: {found}; save them as one of {allowed}"
 

@@ -41,8 +41,9 @@ def read_image(path: Path) -> ImageArray:
 def header_of(path: Path) -> Header:
     """What the image in ``path`` says of itself; a board's pixels stay on disk.
 
-    Raises OSError, and ValueError for an empty file.
+    Raises OSError, ValueError for an empty file and DataError for a pipe.
     """
+    _refuse_pipe(path)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         return look(data)
 
@@ -52,7 +53,6 @@ def image_size(path: Path) -> ImageSize:
 
     Raises DataError as :func:`read_image`, but a file cut off or damaged after its header passes.
     """
-    _refuse_pipe(path)
     try:
         size = header_of(path).shown
     except (OSError, ValueError):  # read_image says why: missing, empty, a folder

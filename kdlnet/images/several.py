@@ -60,7 +60,7 @@ def matching(pattern: str, left: LeftOut) -> tuple[list[Item], tuple[Path, ...]]
         if suffix in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
             found.append(path)
         elif suffix in UNREAD_SUFFIXES:
-            left.unread[suffix] += 1
+            left.unread.add(path)
     items = [file_item(path, root) for path in found] + closed_items(closed, root)
     if not items:
         allowed = "; ".join([f"allowed are {suffixes()} and videos", *left.lines()])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from errno import ELOOP, ENOENT
@@ -36,14 +35,14 @@ class FolderWatch:
 
     A file is complete when it has not changed for ``settle`` seconds by this machine's clock, which
     need not be that of the file server. One whose content changes is new. Polling, since network
-    drives send no events. ``unread`` counts, by suffix, pictures there that are not read;
+    drives send no events. ``unread`` are pictures there that are not read;
     ``closed`` has the folders that cannot be listed or looked into now.
     """
 
     def __init__(self, folder: Path, settle: float) -> None:
         self.folder = folder
         self.settle = settle
-        self.unread: Counter[str] = Counter()
+        self.unread: set[Path] = set()
         self.closed: Closed = {}
         self._seen: dict[str, tuple[Stamp, float]] = {}
         self._done: dict[str, Stamp] = {}
@@ -54,7 +53,7 @@ class FolderWatch:
         it may come back; of older ones none, so memory stays flat."""
         now = time.monotonic()
         found: dict[str, Stamp] = {}
-        self.unread, self.closed = Counter(), {}
+        self.unread, self.closed = set(), {}
         for path in images_below(self.folder, unread=self.unread, closed=self.closed):
             try:
                 found[path.relative_to(self.folder).as_posix()] = Stamp.of(path)

@@ -10,13 +10,12 @@ from typing import Any
 
 from kdlnet import __version__
 from kdlnet.errors import KdlnetError, WeightsError
-from kdlnet.images.stamp import Stamp, stamp_of
 from kdlnet.inference.exported import METADATA_KEY
 from kdlnet.inference.kinds import KINDS, WEIGHTS_KINDS, kind_of
 from kdlnet.inference.targets import check_target
 from kdlnet.inference.torchscript_file import HEADER, pack, unpack
 from kdlnet.inference.weights import copy_weights
-from kdlnet.utils.files import write_atomic, write_together
+from kdlnet.utils.files import sha256_of, write_atomic, write_together
 from kdlnet.utils.packages import optional_package
 from kdlnet.utils.seal import SEAL, sealed
 
@@ -43,15 +42,18 @@ def copy_network(source: Path, path: Path, **facts: Any) -> None:
         copy_weights(source, path, **facts)
 
 
-def stamps_of(source: Path) -> list[Stamp | None]:
-    """What tells the content of ``source``, all files of the network, from the next one."""
-    return [stamp_of(file) for file in KINDS[kind_of(source) or "torch"].files(source)]
+def content_of(source: Path) -> list[str] | None:
+    """The checksum of each file of a network, None where one of them cannot be read."""
+    try:
+        return [sha256_of(file) for file in KINDS[kind_of(source) or "torch"].files(source)]
+    except OSError:
+        return None
 
 
-def require_unchanged(source: Path, before: list[Stamp | None]) -> None:
-    """Raises WeightsError where ``source`` is no longer what it was, see :func:`stamps_of`: a copy
-    would hold another network than the one that its new facts are of."""
-    if stamps_of(source) != before:
+def require_unchanged(source: Path, before: list[str] | None) -> None:
+    """Raises WeightsError where the :func:`content_of` ``source`` is no longer that of ``before``:
+    a copy would hold another network than the one that its new facts are of."""
+    if content_of(source) != before:
         raise WeightsError(
             f"{str(source)!r} was changed or moved while it was measured, so nothing was written: "
             "begin again once nobody writes it, or with a copy of it"

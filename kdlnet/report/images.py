@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,15 @@ def read_again(path: Path, on_event: Listener) -> ImageArray | None:
     except DataError as error:
         on_event(Message(f"a picture is missing: {error}", "warning"))
         return None
+
+
+@contextmanager
+def after(figures: Path) -> Iterator[None]:
+    """An error of what is drawn within says that ``figures`` are written."""
+    try:
+        yield
+    except KdlnetError as error:
+        raise type(error)(f"{error} (the figures are in {str(figures)!r})") from None
 
 
 def to_display(image: NDArray[Any], window: tuple[float, float] | None = None) -> Image:

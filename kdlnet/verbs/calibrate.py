@@ -14,7 +14,7 @@ from kdlnet.data.digest import images_digest
 from kdlnet.data.listing import list_images
 from kdlnet.errors import ConfigError, DataError, unknown
 from kdlnet.events import Listener, Message, ignore
-from kdlnet.inference.copies import copy_network, copy_path, require_unchanged, stamps_of
+from kdlnet.inference.copies import content_of, copy_network, copy_path, require_unchanged
 from kdlnet.inference.evaluate import count_learned, detect, open_split
 from kdlnet.inference.released import released_or_file
 from kdlnet.inference.runtimes import Runtime, open_runtime
@@ -143,7 +143,7 @@ def calibrate(
     """
     file = released_or_file(weights)
     path = copy_path(weights, file, "calibrated", out, overwrite)
-    stamps = stamps_of(file)
+    content = content_of(file)
     runtime = open_runtime(weights, device=device, fuse=False)
     names = runtime.names
     require_possible(goal, unsure, names)
@@ -178,7 +178,7 @@ def calibrate(
         choosers(runtime.calibration, names) | dict.fromkeys(anew, found.digest),
     )
     thresholds = rule.to_dict(names)
-    require_unchanged(file, stamps)
+    require_unchanged(file, content)
     copy_path(weights, file, "calibrated", out, overwrite)  # another may be there by now
     copy_network(file, path, thresholds=thresholds, calibration=result.facts())
     return result

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from kdlnet.curation.findings import SEVERITIES, Finding
 from kdlnet.events import Listener, Message, Progress, ignore
 from kdlnet.images.folder import results_lines
 from kdlnet.report.findings import finding_picture
-from kdlnet.report.images import save_image
+from kdlnet.report.images import after, save_image
 from kdlnet.utils.files import write_atomic, write_json
 from kdlnet.utils.output import Place
 from kdlnet.utils.table import csv_text, path_cell
@@ -107,10 +107,13 @@ def check_dataset(
     if place is None:
         return result
     folder = place.make()
-    pictures = _write_pictures(folder, survey, findings, on_event)
-    result = CheckResult(survey, findings, result.seconds, folder, pictures)
-    write_json(folder / "findings.json", result.to_dict())
+    file = folder / "findings.json"
+    write_json(file, result.to_dict())
     write_atomic(folder / "groups.csv", _groups_table(survey).encode("utf-8", "backslashreplace"))
+    with after(file):
+        pictures = _write_pictures(folder, survey, findings, on_event)
+    result = replace(result, folder=folder, pictures=pictures)
+    write_json(file, result.to_dict())
     return result
 
 

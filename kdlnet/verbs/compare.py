@@ -23,6 +23,7 @@ from kdlnet.metrics.paired import ClassDifference, Difference, paired_intervals
 from kdlnet.metrics.shift import score_shift
 from kdlnet.report.comparison import difference_plot
 from kdlnet.report.flips import Sides, draw_flips
+from kdlnet.report.images import after
 from kdlnet.report.pages.comparison import write_comparison
 from kdlnet.report.pages.flips import Compared, Side
 from kdlnet.utils.environment import environment
@@ -109,9 +110,10 @@ def compare(
     # The figures first: a disk may not hold the pictures.
     write_json(result.folder / "environment.json", environment())
     write_json(result.folder / "comparison.json", result.to_dict())
-    if result.differences:
-        difference_plot(result.folder / "comparison.png", result.differences, result.verdict)
-    _draw(result, pairs, names, infos[0].names, on_event)
+    with after(result.folder / "comparison.json"):
+        if result.differences:
+            difference_plot(result.folder / "comparison.png", result.differences, result.verdict)
+        _draw(result, pairs, names, infos[0].names, on_event)
     return result
 
 

@@ -43,6 +43,7 @@ from kdlnet.metrics.intervals import Interval
 from kdlnet.metrics.rates import PartRates, VerdictReport, measure
 from kdlnet.metrics.result import ImageResult
 from kdlnet.ops.limits import IOU_THRESHOLD, MAX_DETECTIONS
+from kdlnet.report.images import after
 from kdlnet.report.pages.calibrated import common_limits
 from kdlnet.report.pages.subject import Subject
 from kdlnet.report.pages.validation import write_report
@@ -177,8 +178,6 @@ def _write(
     folder = result.folder
     write_json(folder / "environment.json", environment())
     write_json(folder / "metrics.json", result.to_dict())
-    if pictures:
-        draw_validation(folder, results, errors, runtime.names, result.preprocess, on_event)
     calibrations, digests = zip(*judged, strict=True)
     subject = Subject(
         result,
@@ -194,7 +193,10 @@ def _write(
     if subject.fitted:
         text = "several thresholds were chosen on these very parts: rates and intervals flatter"
         on_event(Message(text, "warning"))
-    write_report(folder, subject, pictures, on_event)
+    with after(folder / "metrics.json"):
+        if pictures:
+            draw_validation(folder, results, errors, runtime.names, result.preprocess, on_event)
+        write_report(folder, subject, pictures, on_event)
 
 
 def _find(

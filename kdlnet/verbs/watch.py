@@ -18,7 +18,7 @@ import yaml
 from kdlnet import __version__
 from kdlnet.errors import ConfigError, DataError, KdlnetError
 from kdlnet.events import Listener, Message, ignore
-from kdlnet.images.folder import unread_line
+from kdlnet.images.folder import by_suffix, unread_line
 from kdlnet.images.frame import Frame
 from kdlnet.images.read import read_image
 from kdlnet.images.stamp import stamp_of
@@ -98,8 +98,8 @@ def watch_folder(
             for path in watch.closed.keys() - closed:
                 on_event(Message(watch.closed[path], "warning"))
             closed = set(watch.closed)
-            if fresh := {suffix: n for suffix, n in watch.unread.items() if suffix not in told}:
-                told |= fresh.keys()
+            if fresh := {file for file in watch.unread if file.suffix.lower() not in told}:
+                told |= by_suffix(fresh).keys()
                 on_event(Message(unread_line(fresh), "warning"))
             line = book.turn(_now())
             if line is not None:

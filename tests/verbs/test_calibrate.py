@@ -144,6 +144,17 @@ def test_weights_that_change_while_they_are_measured_get_no_thresholds(
     assert not out.exists()
 
 
+def test_weights_that_were_copied_anew_are_the_same(file: Path, data: Path, tmp_path: Path) -> None:
+    weights = Path(shutil.copy(file, tmp_path / "w.pt"))
+
+    def restore(event: object) -> None:
+        weights.unlink()
+        weights.write_bytes(file.read_bytes())
+
+    result = run(weights, data, tmp_path / "c.pt", Goal("recall", 0.5), on_event=restore)
+    assert result.path.is_file()
+
+
 def test_what_came_into_the_place_of_the_copy_is_left_alone(
     file: Path, data: Path, tmp_path: Path
 ) -> None:

@@ -38,6 +38,18 @@ def leaky(tmp_path):
     return root
 
 
+def test_a_disk_that_does_not_hold_the_pictures_costs_no_findings(leaky, tmp_path, monkeypatch):
+    def full(*arguments):
+        raise KdlnetError("no space left")
+
+    monkeypatch.setattr("kdlnet.verbs.check.save_image", full)
+    out = tmp_path / "out"
+    with pytest.raises(KdlnetError, match=r"no space left \(the figures are in .*findings\.json"):
+        check_dataset(str(leaky / "data.yaml"), out=out)
+    assert {f.check for f in read_findings(out / "findings.json")} >= {"near-duplicate", "group"}
+    assert (out / "groups.csv").read_text().count("\n") == 4
+
+
 def test_the_folder_holds_findings_groups_and_pictures(leaky, tmp_path):
     events = []
     out = tmp_path / "out"

@@ -11,7 +11,8 @@ from PIL import Image
 from kdlnet.curation.checks.survey import ImageFacts, Survey, readable
 from kdlnet.curation.findings import Finding
 from kdlnet.curation.writer import split_command
-from kdlnet.images.folder import unread_line
+from kdlnet.errors import DataError
+from kdlnet.images.folder import by_suffix, unread_line
 from kdlnet.images.read import header_of
 from kdlnet.utils.manifest import report_of
 
@@ -73,7 +74,7 @@ def _pages(image: ImageFacts) -> int:
     """The pictures of a file that could not be read; one that could has one."""
     try:
         return header_of(image.path).pictures if image.error else 1
-    except (OSError, ValueError):
+    except (DataError, OSError, ValueError):
         return 1
 
 
@@ -81,7 +82,7 @@ def check_suffix(survey: Survey) -> Iterator[Finding]:
     """Files whose content is of another format than their name says, or which is not read."""
     if survey.pictures:
         message = unread_line(survey.pictures)
-        yield Finding("suffix", "warning", message, value=dict(survey.pictures))
+        yield Finding("suffix", "warning", message, value=by_suffix(survey.pictures))
     Image.init()
     known = Image.registered_extensions()
     for image in survey.images:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -83,7 +82,7 @@ class Survey:
     ``image_size`` (H, W) is the network input that boxes are judged at. ``missing`` maps a split
     that cannot be listed to the reason. ``pairs`` and ``groups`` hold positions in ``images``.
     ``names`` is empty for a plain folder, which has no labels; ``unread`` are label files,
-    ``pictures`` counts files by suffix that are pictures but are not read. ``named`` are images of
+    ``pictures`` are files that are not read. ``named`` are images of
     a plain folder that a file of another tool names, see :func:`named_in_sets`. ``data`` is what
     the dataset was asked for by.
     """
@@ -97,7 +96,7 @@ class Survey:
     pairs: list[DuplicatePair] = field(default_factory=list)
     groups: list[list[int]] = field(default_factory=list)
     unread: Unread = field(default_factory=Unread)
-    pictures: Counter[str] = field(default_factory=Counter)
+    pictures: set[Path] = field(default_factory=set)
     named: dict[Path, tuple[Path, str]] = field(default_factory=dict)
     data: str = ""
 
@@ -199,9 +198,10 @@ def _header(path: Path) -> Header:
         # Not in the threads of the readers: the filter is one for the whole process.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            turn = header_of(path).turn
             with Image.open(path) as image:
-                return Header(image.format or "", image.mode, header_of(path).turn)
-    except (OSError, ValueError, SyntaxError, KeyError, Image.DecompressionBombError):
+                return Header(image.format or "", image.mode, turn)
+    except (DataError, OSError, ValueError, SyntaxError, KeyError, Image.DecompressionBombError):
         return Header()
 
 

@@ -23,8 +23,8 @@ def not_read(format: str, roots: Sequence[Path], read: Set[str]) -> Iterator[str
     ``roots`` are the folder of the images, if it is another one, and that of the annotations;
     ``read`` are the suffixes that are read.
     """
-    if counts := unread_below(roots[0]):
-        yield unread_line(counts)
+    if unread := unread_below(roots[0]):
+        yield unread_line(unread)
     others = _annotations_below(roots[-1], read)
     if others:
         found = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -51,6 +52,27 @@ def test_broken_files_and_wrong_names(folder):
     assert {finding.severity for finding in broken} == {"error"}
     (wrong,) = found(name, "suffix")
     assert (wrong.image.name, wrong.value) == ("named.png", "JPEG")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_found_and_not_waited_for(folder):
+    os.mkfifo(folder.add("train", "good.png", picture(2)).with_name("pipe.png"))
+    file = Path(folder.write())
+    file.write_text("train: images\nnames: [pit]\n")
+    (broken,) = found(str(file), "unreadable")
+    assert (broken.image.name, "is a pipe" in broken.message) == ("pipe.png", True)
+
+
+@pytest.mark.parametrize("train", ["images", "[gone, images]", "[images/a, images]", "images/*/*"])
+def test_pictures_that_are_not_read_count_once_however_the_split_names_them(folder, train):
+    place = folder.add("train", "a/good.png", picture(2)).parent
+    for name in ("a.heic", "b.HEIC", "c.gif"):
+        (place / name).write_bytes(b"picture")
+    file = Path(folder.write())
+    file.write_text(f"train: {train}\nval: images/*/good.png\ntest: images\nnames: [pit]\n")
+    (unread,) = [each for each in found(str(file), "suffix") if each.image is None]
+    assert unread.value == {".gif": 1, ".heic": 2}
+    assert "not read: 1 .gif, 2 .heic;" in unread.message
 
 
 def test_turned_flat_deep_and_tiny_images(folder):
