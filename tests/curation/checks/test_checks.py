@@ -69,7 +69,8 @@ def test_pictures_that_are_not_read_count_once_however_the_split_names_them(fold
     for name in ("a.heic", "b.HEIC", "c.gif"):
         (place / name).write_bytes(b"picture")
     file = Path(folder.write())
-    file.write_text(f"train: {train}\nval: images/*/good.png\ntest: images\nnames: [pit]\n")
+    val = train if train == "images" else "images/a/good.png"
+    file.write_text(f"train: {train}\nval: {val}\nnames: [pit]\n")
     (unread,) = [each for each in found(str(file), "suffix") if each.image is None]
     assert unread.value == {".gif": 1, ".heic": 2}
     assert "not read: 1 .gif, 2 .heic;" in unread.message
