@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from kdlnet.errors import ConfigError
-from kdlnet.utils.ranks import ranks
+from kdlnet.data.dataset import DetectionDataset
+from kdlnet.data.digest import images_digest
+from kdlnet.errors import ConfigError, DataError
+from kdlnet.utils.ranks import from_writer, gathered, ranks
+from kdlnet.utils.words import counted
 
 
 def require_even(batch: int) -> None:
@@ -20,6 +24,44 @@ def require_even(batch: int) -> None:
             f"a batch of {batch} images cannot be shared by {ranks()} devices evenly: "
             f"give --batch {fits}, or another multiple of {ranks()}"
         )
+
+
+def require_same(split: str, dataset: DetectionDataset) -> None:
+    """Raises DataError, in every process, where not all have read the same images and boxes.
+
+    Each would take its share of an order of its own, or wait for batches that others do not have.
+    """
+    if ranks() == 1:
+        return
+    found = gathered([_read(dataset)])
+    difference = from_writer(lambda: _difference(found))
+    if difference is not None:
+        raise DataError(
+            f"the processes of this training do not read the same in {split!r}: {difference}; give "
+            "all of them the same files, which nothing changes while the training begins"
+        )
+
+
+def _read(dataset: DetectionDataset) -> tuple[str, str]:
+    """What tells ``dataset`` from another one, and what to say of it."""
+    digest = hashlib.sha256(images_digest(dataset.paths).encode())
+    for part in (dataset.first, dataset.boxes, dataset.labels):
+        digest.update(part.numpy().tobytes())
+    images = counted(len(dataset.paths), "image")
+    line = f"{images} with {counted(len(dataset.labels), 'box', 'boxes')}"
+    if dataset.unreadable:
+        line = f"{line} (left out: {dataset.unreadable[0]})"
+    return digest.hexdigest(), line
+
+
+def _difference(found: list[tuple[str, str]]) -> str | None:
+    """The first of the processes that has not read what process 1 has."""
+    (own, line), *others = found
+    for number, (digest, other) in enumerate(others, start=2):
+        if digest != own:
+            what = f"other files or boxes, {other}" if other == line else other
+            return f"process {number} of {len(found)} has {what}, process 1 has {line}"
+    return None
 
 
 def distributed(model: nn.Module, device: torch.device, *, idle: bool = False) -> nn.Module:

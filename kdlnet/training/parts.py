@@ -27,7 +27,7 @@ from kdlnet.models.zoo import ModelArguments, build_model
 from kdlnet.training.average import WeightAverage
 from kdlnet.training.loop import LoopState
 from kdlnet.training.masks import MaskLayer
-from kdlnet.training.parallel import require_even
+from kdlnet.training.parallel import require_even, require_same
 from kdlnet.types import Preprocess, Tiling
 from kdlnet.utils.device import find_device, prepare
 from kdlnet.utils.words import counted
@@ -216,11 +216,11 @@ def _open(
     )
     if contract.tiling is not None:
         height, width = contract.tiling.size
-        images = counted(len(dataset.paths), "image")
-        text = f"{split}: {counted(len(dataset), 'tile')} of {height}x{width} from {images}"
-        on_event(Message(text))
+        text = f"{split}: {counted(len(dataset), 'tile')} of {height}x{width} from "
+        on_event(Message(text + counted(len(dataset.paths), "image")))
     for line in dataset.unreadable:
         on_event(Message(f"left out: {line}", "warning"))
+    require_same(split, dataset)
     return dataset
 
 

@@ -15,7 +15,7 @@ import torch.multiprocessing as mp
 from torch import Tensor, nn
 
 from kdlnet.config import TrainConfig, build_config
-from kdlnet.errors import ConfigError
+from kdlnet.errors import ConfigError, DataError
 from kdlnet.events import StepDone, ignore
 from kdlnet.inference.weights import load_weights
 from kdlnet.models.zoo import ModelArguments, build_model
@@ -112,6 +112,40 @@ def _work(rank: int, folder: str, name: str, kind: str) -> None:
     torch.set_num_threads(1)
     with together(find_device("cpu")):
         _done(Path(folder), name, kind)
+
+
+_KINDS = ("images", "labels")
+
+
+def _reads(rank: int, folder: str) -> None:
+    """As on a machine of its own, whose copies of the datasets are in folders named ``rank``."""
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": Path(folder, "port").read_text()}
+    with together(find_device("cpu")):
+        for kind in _KINDS:
+            place = Path(folder, kind, str(rank))
+            with pytest.raises(DataError) as told:
+                prepare_run(_config(place), None, None, ignore)
+            (place / "said").write_text(str(told.value))
+
+
+def test_processes_that_read_other_files_train_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for kind in _KINDS:
+        for rank in "01":
+            make_dataset(tmp_path / kind / rank / "data")
+    (tmp_path / "images/1/data/images/train/1.png").write_bytes(b"")
+    (tmp_path / "labels/1/data/labels/val/1.txt").write_bytes(b"")
+    (tmp_path / "port").write_text(str(_free_port()))
+    monkeypatch.syspath_prepend(REPOSITORY)
+    mp.spawn(_reads, (str(tmp_path),), nprocs=2)
+    images, labels = ((tmp_path / kind / "0/said").read_text() for kind in _KINDS)
+    assert "the same in 'train': process 2 of 2 has 11 images with 8 boxes (left out: " in images
+    assert "1.png' is empty" in images and "process 1 has 12 images with 9 boxes;" in images
+    assert "'val': process 2 of 2 has 12 images with 8 boxes, process 1 has 12 images" in labels
+    for kind, said in zip(_KINDS, (images, labels), strict=True):
+        assert (tmp_path / kind / "1/said").read_text() == said
 
 
 def test_what_several_processes_do_not_share_yet(
