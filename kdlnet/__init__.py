@@ -4,8 +4,8 @@
 >>> for prediction in Detector.load("best.pt").predict("parts/"):  # doctest: +SKIP
 ...     print(prediction)
 
-The names in ``__all__`` are the public interface; a verb calls the function of its name. Torch is
-imported when the first of them is used.
+The names in ``__all__`` are the public interface; a verb calls the function of its name. Paths
+may be given as text. Torch is imported when the first of them is used.
 """
 
 from __future__ import annotations

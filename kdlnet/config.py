@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from kdlnet.settings import Precision, build_settings, changed, load_settings, merged
 from kdlnet.utils.parse import parse_image_size, parse_tile, parse_window
+from kdlnet.utils.paths import paths_from_text
 
 
 class _Section(BaseModel):
@@ -267,6 +268,7 @@ A new setting whose default changes what a training does has a line here.
 """
 
 
+@paths_from_text
 def load_config(
     file: Path | None = None,
     flags: dict[str, Any] | None = None,

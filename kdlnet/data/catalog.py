@@ -9,6 +9,7 @@ from pathlib import Path
 
 from kdlnet.data.schema import CatalogEntry, DatasetFile, parse_catalog, parse_dataset
 from kdlnet.errors import DataError, unknown
+from kdlnet.utils.paths import paths_from_text
 
 CATALOG_NAME = "datasets.yaml"
 ROOT_VARIABLE = "KDLNET_DATA"
@@ -46,8 +47,9 @@ class DatasetInfo:
         return [part.source for part in self.parts or (self,)]
 
 
+@paths_from_text
 def find_dataset(
-    name: str, data_root: Path | None = None, catalog: Path | None = None
+    name: str | os.PathLike[str], data_root: Path | None = None, catalog: Path | None = None
 ) -> DatasetInfo:
     """The dataset called ``name``: an entry of datasets.yaml, a data.yaml or a folder with one.
 
@@ -59,6 +61,7 @@ def find_dataset(
 
     Raises DataError for an unknown name (closest match offered) or a faulty file (key named).
     """
+    name = os.fspath(name)
     if data_root is not None and not data_root.is_dir():
         raise DataError(f"--data-root {str(data_root)!r} is not a folder: give the one of the sets")
     file = _dataset_file(name)

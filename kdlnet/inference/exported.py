@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from kdlnet.data.learned import Learned
-from kdlnet.errors import ConfigError, WeightsError
+from kdlnet.errors import ConfigError, KdlnetError, WeightsError
 from kdlnet.inference.engine import ArrayEngine
 from kdlnet.inference.layouts import Answers, Array, Layout, Shapes
 from kdlnet.inference.runtimes import Runtime, Wanted
@@ -161,6 +161,16 @@ class _Network:
 
     def __init__(self, path: Path, run: Run, answers: Answers, batch: int | None) -> None:
         self._path, self._run, self._answers, self._batch = path, run, answers, batch
+
+    def __reduce__(self) -> NoReturn:
+        """Raises KdlnetError: what another library has opened cannot be pickled."""
+        raise KdlnetError(
+            f"a detector of the exported file {str(self._path)!r} cannot be pickled or sent to "
+            "another process: send the path, and load it there with Detector.load"
+        )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Network:
+        return self  # nothing of it changes
 
     def __call__(self, images: Array) -> RawArrays | SuppressedArrays:
         found = self._found(images, self._answers.needed)

@@ -30,6 +30,7 @@ from kdlnet.ops.limits import IOU_THRESHOLD, MAX_DETECTIONS
 from kdlnet.types import DetectionArrays, ImageSize, Preprocess
 from kdlnet.utils.lanes import in_turn
 from kdlnet.utils.parse import check_number, parse_image_size
+from kdlnet.utils.paths import paths_from_text
 
 # Pixels of the originals that are worked on at once: few large boards, many small crops.
 _BATCH_BYTES = 512 * 2**20
@@ -81,6 +82,7 @@ class Predictor:
                 raise ConfigError(unknown("class", str(name), self.names))
 
     @classmethod
+    @paths_from_text
     def load(
         cls,
         path: str | Path,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from kdlnet.errors import ConfigError, unknown
 from kdlnet.metrics.binomial import Rate, parts_needed
-from kdlnet.metrics.operating_point import Goal, Unsure
+from kdlnet.metrics.operating_point import Goal, Kind, Unsure
 from kdlnet.metrics.rates import PartRates, VerdictReport
+from kdlnet.utils.parse import check_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,8 @@ class Check:
 
 def require_possible(goal: Goal, unsure: Unsure | None, names: Sequence[str]) -> None:
     """Raises ConfigError for values out of range and for classes that are not in ``names``."""
+    if goal.kind not in get_args(Kind):
+        raise ConfigError(unknown("goal", str(goal.kind), get_args(Kind)))
     for name in goal.by_class:
         if name not in names:
             raise ConfigError(unknown("class", name, names))
@@ -100,8 +103,17 @@ def require_possible(goal: Goal, unsure: Unsure | None, names: Sequence[str]) ->
                 )
         if not limits:
             raise ConfigError(f"no limit for the {goal.kind}: give a share of the parts")
+    elif limits:
+        raise ConfigError(
+            f"limit {limits[0]} of the goal {goal.kind!r}, which takes none: leave it out, or name "
+            "the goal recall or overkill"
+        )
     if goal.kind == "cost":
-        if goal.costs is None or goal.per_class:
+        if goal.costs is None:
+            raise ConfigError(
+                "no costs for the goal 'cost': give Costs(escape, overkill, defect_rate)"
+            )
+        if goal.per_class:
             raise ConfigError("a cost is that of a whole part: leave --per-class out")
         _share("defect rate", goal.costs.defect_rate, False)
         for name in ("escape", "overkill"):
@@ -118,8 +130,9 @@ def require_possible(goal: Goal, unsure: Unsure | None, names: Sequence[str]) ->
 
 
 def _share(name: str, value: float, above: bool) -> None:
+    allowed = "above 0, up to 1" if above else "0 or more, below 1"
+    check_number(name, value, lambda _: True, allowed)
     if not (0 < value <= 1 if above else 0 <= value < 1):
-        allowed = "above 0, up to 1" if above else "0 or more, below 1"
         raise ConfigError(f"{name} {value}: allowed is {allowed}")
 
 

@@ -21,6 +21,7 @@ from kdlnet.inference.runtimes import Runtime, open_runtime, thread_count
 from kdlnet.inference.sweeps import by_batch, by_threads, thread_counts
 from kdlnet.inference.turns import MOST_IMAGES, Workload
 from kdlnet.types import ImageSize
+from kdlnet.utils.paths import paths_from_text
 
 __all__ = ["PAPER", "PROTOCOLS", "BenchResult", "Rival", "Workload", "bench", "kind_of"]
 
@@ -39,6 +40,7 @@ class _How:
     seeing: Seeing
 
 
+@paths_from_text
 def bench(
     weights: Path,
     *,

@@ -26,6 +26,7 @@ from kdlnet.metrics.requirement import Check, checks, require_possible
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.report.pages.calibrated import choosers
+from kdlnet.utils.paths import paths_from_text
 
 __all__ = [
     "Calibration",
@@ -114,6 +115,7 @@ class Calibration:
         return {"calibrated": str(self.path), **self.facts()}
 
 
+@paths_from_text
 def calibrate(
     weights: Path,
     goal: Goal,

@@ -29,6 +29,7 @@ from kdlnet.report.pages.flips import Compared, Side
 from kdlnet.utils.environment import environment
 from kdlnet.utils.files import write_json
 from kdlnet.utils.output import new_folder
+from kdlnet.utils.paths import paths_from_text
 from kdlnet.utils.words import counted
 
 __all__ = ["ClassDifference", "Comparison", "Difference", "McNemar", "compare"]
@@ -36,6 +37,7 @@ __all__ = ["ClassDifference", "Comparison", "Difference", "McNemar", "compare"]
 _FEWEST_ROUNDS = 100
 
 
+@paths_from_text
 def compare(
     a: Sequence[Path],
     b: Sequence[Path],

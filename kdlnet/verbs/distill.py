@@ -26,6 +26,7 @@ from kdlnet.training.taught import (
     taught_run,
 )
 from kdlnet.utils.device import find_device
+from kdlnet.utils.paths import paths_from_text
 from kdlnet.utils.ranks import is_writer, together
 
 RECIPES: dict[str, dict[str, Any]] = {
@@ -62,6 +63,7 @@ def recipe_defaults(name: str) -> dict[str, Any]:
     return {"distill": dict(RECIPES[name])}
 
 
+@paths_from_text
 def distill(
     config: TrainConfig,
     *,

@@ -29,6 +29,7 @@ from kdlnet.models.fuse import fuse_model
 from kdlnet.types import ImageSize
 from kdlnet.utils.device import prepare
 from kdlnet.utils.packages import optional_package
+from kdlnet.utils.paths import paths_from_text
 
 __all__ = ["Drop", "ExportCertificate", "export"]
 
@@ -60,6 +61,7 @@ class ExportCertificate(Parity):
         return values | facts
 
 
+@paths_from_text
 def export(
     weights: Path,
     *,

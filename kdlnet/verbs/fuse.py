@@ -25,6 +25,7 @@ from kdlnet.inference.weights import Weights, load_weights, save_weights
 from kdlnet.models.fuse import fuse_model
 from kdlnet.models.network import Network
 from kdlnet.utils.device import find_device, prepare, synchronize
+from kdlnet.utils.paths import paths_from_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,7 @@ class Certificate(Parity):
     already_fused: bool = False
 
 
+@paths_from_text
 def fuse(
     weights: Path,
     *,

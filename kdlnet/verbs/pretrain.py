@@ -32,6 +32,7 @@ from kdlnet.training.run import TrainResult, finished
 from kdlnet.training.run_folder import RunFolder
 from kdlnet.training.schedule import Schedule
 from kdlnet.utils.device import autocast_dtype, find_device
+from kdlnet.utils.paths import paths_from_text
 from kdlnet.utils.ranks import from_writer, is_writer, ranks, together
 
 __all__ = ["PretrainConfig", "pretrain"]
@@ -41,6 +42,7 @@ _ON_A_START = 0.5  # of that rate where the student has learned before
 _LEAST_SHARE = 0.1  # of the time is left for the student, however slow the teacher was
 
 
+@paths_from_text
 def pretrain(
     config: PretrainConfig,
     *,

@@ -13,11 +13,13 @@ from kdlnet.training.run import TrainResult, plain_run, resumed_plain_run
 from kdlnet.training.run_folder import RunFolder
 from kdlnet.training.suited import suited
 from kdlnet.utils.device import find_device
+from kdlnet.utils.paths import paths_from_text
 from kdlnet.utils.ranks import is_writer, together
 
 __all__ = ["RunFolder", "TrainResult", "train"]
 
 
+@paths_from_text
 def train(
     config: TrainConfig,
     *,

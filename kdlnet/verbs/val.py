@@ -52,6 +52,7 @@ from kdlnet.types import ImageSize
 from kdlnet.utils.environment import environment
 from kdlnet.utils.files import write_json
 from kdlnet.utils.output import new_folder
+from kdlnet.utils.paths import paths_from_text
 
 __all__ = [
     "AveragePrecision",
@@ -65,6 +66,7 @@ __all__ = [
 ]
 
 
+@paths_from_text
 def validate(
     weights: Path,
     *,

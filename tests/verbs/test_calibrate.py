@@ -320,6 +320,11 @@ def test_nothing_is_lost(file: Path, data: Path, tmp_path: Path) -> None:
         (Goal("overkill", 1.0), None, "overkill 1"),
         (Goal("recall", by_class={"sqare": 0.9}), None, "did you mean 'square'"),
         (Goal("recall"), None, "no limit"),
+        (Goal("recal", 0.9), None, "unknown goal 'recal'; did you mean 'recall'"),  # type: ignore[arg-type]
+        (Goal("f1", 0.9), None, r"limit 0\.9 of the goal 'f1', which takes none"),
+        (Goal("f1", by_class={"disc": 0.9}), None, "which takes none"),
+        (Goal("recall", "0.9"), None, "recall '0.9' is no number"),  # type: ignore[arg-type]
+        (Goal("cost"), None, "no costs for the goal"),
         (Goal("cost", costs=Costs(-1, 1, 0.1)), None, "escape=-1"),
         (Goal("cost", costs=Costs(1, 1, 2)), None, "defect rate 2"),
         (Goal("cost", per_class=True, costs=Costs(1, 1, 0.1)), None, "leave --per-class out"),

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from kdlnet.errors import KdlnetError, WeightsError
 from kdlnet.inference.copies import copy_network
 from kdlnet.inference.exporters import EXPORTERS
+from kdlnet.inference.predictor import Predictor
 from kdlnet.inference.runtimes import open_runtime
 from kdlnet.verbs.calibrate import Goal, calibrate
 from kdlnet.verbs.compare import compare
@@ -112,3 +116,15 @@ def test_a_package_that_a_copy_needs_is_missed_before_the_work(
             device="cpu", on_event=said.append,
         )  # fmt: skip
     assert not said and not list(tmp_path.glob("c.onnx*"))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_detector_that_cannot_be_pickled_says_what_to_send(
+    files: Mapping[str, Path], format: str
+) -> None:
+    """It was an AttributeError about a local object; a copy in the same process works."""
+    detector = Predictor.load(files[format], device="cpu")
+    with pytest.raises(KdlnetError, match=r"cannot be pickled.*send the path.*Detector\.load"):
+        pickle.dumps(detector)
+    image = np.zeros((64, 64), np.uint8)
+    assert len(copy.deepcopy(detector).predict(image)) == 1

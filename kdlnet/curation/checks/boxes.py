@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from kdlnet.data.labels import FEW, ImageLabels, count_boxes, reason_to_leave_ou
 from kdlnet.data.listing import label_path
 from kdlnet.data.other_tools import conversion
 from kdlnet.metrics.result import box_iou
+from kdlnet.utils.text import plain
 from kdlnet.utils.words import counted
 
 LEAST_SIDE, LEAST_SIZE = 3.0, 8.0  # pixels of the network input; size is the root of the area
@@ -192,9 +194,10 @@ def check_small(survey: Survey) -> Iterator[Finding]:
 
 
 def check_classes(survey: Survey) -> Iterator[Finding]:
-    """Classes that a split lacks, that are rare, and how far apart their numbers are."""
+    """Classes that a split lacks, are rare or named alike, and how far apart their numbers are."""
     every = count_boxes((image.labels for image in survey.images), survey.names)
     used = {name for name, count in every.items() if count}
+    yield from _alike(survey.names)
     for name in survey.names if used else ():
         if name not in used:
             message = f"class {name} has no box in any split: a model never finds it"
@@ -220,6 +223,19 @@ def check_classes(survey: Survey) -> Iterator[Finding]:
         yield Finding(
             "classes", "warning" if far else "info", f"boxes: {listed}", split, value=counts
         )
+
+
+def _alike(names: Sequence[str]) -> Iterator[Finding]:
+    """Classes that people take for one, as where two have labelled."""
+    called: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        called["".join(plain(name).split())].append(name)
+    for same in called.values():
+        if len(same) > 1:
+            shown = ", ".join(map(repr, same))
+            message = f"classes {shown} differ in case, blanks or Unicode form alone"
+            fix = "if they are one kind of defect, give all its boxes one class"
+            yield Finding("classes", "warning", message, value=same, fix=fix)
 
 
 def box_sides(image: ImageFacts, pixels: Pixels) -> NDArray[np.float64]:

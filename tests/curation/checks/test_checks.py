@@ -257,6 +257,15 @@ def test_a_class_that_nobody_has_used_is_one_warning(folder):
     assert {f.severity for f in findings if f.message.startswith("boxes: ")} == {"info"}
 
 
+def test_classes_whose_names_differ_in_case_or_blanks_alone(folder):
+    """They share the examples of one kind of defect, and nobody was told."""
+    folder.add("train", "a.png", picture(1), "0 .5 .5 .1 .1\n")
+    findings = found(folder.write('["Rolled in", dent, rolledIn, rolled_in]'), "classes")
+    alike = [(f.message, f.value, f.severity) for f in findings if "alone" in f.message]
+    message = "classes 'Rolled in', 'rolledIn' differ in case, blanks or Unicode form alone"
+    assert alike == [(message, ["Rolled in", "rolledIn"], "warning")]
+
+
 def test_a_dataset_without_val_is_told_the_command_that_makes_one(folder):
     folder.add("train", "a.png", picture(1))
     name = folder.write()
