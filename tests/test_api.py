@@ -68,3 +68,9 @@ def test_paths_may_be_text_and_what_is_no_path_is_named(
 def test_a_dataset_may_be_given_as_a_path(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
         kdlnet.find_dataset(tmp_path / "parts")
+    with pytest.raises(DataError, match="does not exist"):
+        kdlnet.compare("a.pt", "b.pt", data=tmp_path / "parts")  # type: ignore[arg-type]
+    with pytest.raises(KdlnetError, match="parts"):
+        kdlnet.compare("a.pt", "b.pt", data=tmp_path / "parts", folds=True)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"dataset 1\.5 is no name: give text or a Path"):
+        kdlnet.find_dataset(1.5)  # type: ignore[arg-type]

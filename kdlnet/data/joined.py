@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kdlnet.data.catalog import DatasetInfo, find_dataset
+from kdlnet.data.catalog import DatasetInfo, Name, find_dataset
 from kdlnet.data.digest import copies
 from kdlnet.data.labels import ImageLabels, Split
 from kdlnet.data.listing import all_images, entry_path
@@ -23,9 +23,9 @@ from kdlnet.utils.text import plain
 from kdlnet.utils.words import counted
 
 
-def find_datasets(names: str | Sequence[str], data_root: Path | None = None) -> DatasetInfo:
+def find_datasets(names: Name | Sequence[Name], data_root: Path | None = None) -> DatasetInfo:
     """The dataset of this name, see :func:`find_dataset`, or the one that joins several."""
-    names = [names] if isinstance(names, str) else names
+    names = [names] if isinstance(names, str | os.PathLike) else names
     found = [find_dataset(name, data_root) for name in names]
     return found[0] if len(found) == 1 else join(found)
 

@@ -20,6 +20,7 @@ from kdlnet.images.folder import (
     outside_results,
 )
 from kdlnet.images.read import IMAGE_SUFFIXES
+from kdlnet.utils.paths import asked
 from kdlnet.utils.text import listed_paths
 
 _DRIVE = re.compile(r"(?:^|/)([A-Za-z]:[\\/]|\\\\\w)")  # as Windows writes paths, and shares
@@ -110,8 +111,9 @@ def _entry_images(info: DatasetInfo, entry: str, left: LeftOut) -> Iterable[str]
                 f"{entry.rstrip('/') + '/**/*'!r} in {info.source}"
             )
         others = (each for each in found if each.suffix.lower() in UNREAD_SUFFIXES)
+        files = (each for each in others if each.name[0] != "." and asked(each.is_file))
         root = glob_root(pattern)
-        left.unread.update(outside_results(filter(Path.is_file, others), root, left.results))
+        left.unread.update(outside_results(files, root, left.results))
         return map(str, outside_results(images, root, left.results))
     raise DataError(_missing_entry(info, path))
 

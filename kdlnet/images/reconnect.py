@@ -22,8 +22,8 @@ def lasting(
     """The shots of ``first``, and where it is lost those of ``connect()``, again and again.
 
     A loss comes as a Shot without an image that says why, and None after each try in vain, so that
-    who reads may leave. Raises a DataError when none has given an image for ``seconds``, and that
-    of ``first`` where it gives none at all. With 0 ``first`` is all.
+    who reads may leave. Raises a DataError when none has given an image ``seconds`` after the loss,
+    and that of ``first`` where it gives nothing at all. With 0 ``first`` is all.
     """
     connection, given, since = first, False, 0.0  # since when it is lost, 0 while it is not
     while True:
@@ -31,8 +31,9 @@ def lasting(
         try:
             with closing(connection):
                 for shot in connection:
+                    given = True
                     if shot.image is not None:
-                        given, since = True, 0.0
+                        since = 0.0
                     yield shot
         except DataError as error:
             lost = error
@@ -45,7 +46,7 @@ def lasting(
             since = now
             yield Shot(None, why=f"is lost: {why}")
         elif now - since > seconds:
-            raise DataError(f"{why}; no image has come for {now - since:.0f} s")
+            raise DataError(f"{why}; it was lost {now - since:.0f} s ago")
         else:
             yield None
         time.sleep(PAUSE)

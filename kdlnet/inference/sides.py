@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
 
-from kdlnet.data.catalog import DatasetInfo, find_dataset
+from kdlnet.data.catalog import DatasetInfo, Name, find_dataset
 from kdlnet.data.joined import find_datasets
 from kdlnet.errors import ConfigError, DataError
 from kdlnet.events import Listener
@@ -65,11 +66,11 @@ class Place:
     folds: Path | None = None
 
 
-def place_of(data: str | Sequence[str], split: str, data_root: Path | None, folds: bool) -> Place:
+def place_of(data: Name | Sequence[Name], split: str, data_root: Path | None, folds: bool) -> Place:
     if not folds:
         info = find_datasets(data, data_root)
         return Place(info.name, lambda file: [(file, info)])
-    if not isinstance(data, str):
+    if not isinstance(data, str | PathLike):
         raise ConfigError("folds of several datasets: give the one folder with fold-1, fold-2 ...")
 
     def pairs(runs: Path) -> list[tuple[Path, DatasetInfo]]:

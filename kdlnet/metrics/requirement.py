@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any, get_args
 
 from kdlnet.errors import ConfigError, unknown
@@ -118,9 +119,12 @@ def require_possible(goal: Goal, unsure: Unsure | None, names: Sequence[str]) ->
         _share("defect rate", goal.costs.defect_rate, False)
         for name in ("escape", "overkill"):
             value = getattr(goal.costs, name)
-            if not 0 <= value < float("inf"):
-                raise ConfigError(f"cost {name}={value}: allowed is 0 or more")
+            check_number(f"cost {name}", value, lambda cost: 0 <= cost < inf, "0 or more")
+    elif goal.costs is not None:
+        raise ConfigError(f"costs belong to the goal cost, not to {goal.kind!r}: leave them out")
     if unsure is not None:
+        if not isinstance(unsure, Unsure):
+            raise ConfigError(f"unsure {unsure!r} is no Unsure(recall) or Unsure(share=...)")
         if (unsure.recall is None) == (unsure.share is None):
             raise ConfigError("unsure takes a recall or a share, one of the two")
         if unsure.recall is not None:

@@ -27,7 +27,7 @@ def require_even(batch: int) -> None:
 
 
 def require_same(split: str, dataset: DetectionDataset) -> None:
-    """Raises DataError, in every process, where not all have read the same images and boxes.
+    """Raises DataError, in every process, where not all have read the same images and labels.
 
     Each would take its share of an order of its own, or wait for batches that others do not have.
     """
@@ -47,6 +47,9 @@ def _read(dataset: DetectionDataset) -> tuple[str, str]:
     digest = hashlib.sha256(images_digest(dataset.paths).encode())
     for part in (dataset.first, dataset.boxes, dataset.labels):
         digest.update(part.numpy().tobytes())
+    for image in range(len(dataset.paths)):
+        for known in (dataset.known(image), *dataset.drawn(image)):
+            digest.update(b"all" if known is None else known.tobytes())
     images = counted(len(dataset.paths), "image")
     line = f"{images} with {counted(len(dataset.labels), 'box', 'boxes')}"
     if dataset.unreadable:
@@ -59,7 +62,7 @@ def _difference(found: list[tuple[str, str]]) -> str | None:
     (own, line), *others = found
     for number, (digest, other) in enumerate(others, start=2):
         if digest != own:
-            what = f"other files or boxes, {other}" if other == line else other
+            what = f"other files, boxes or outlines, {other}" if other == line else other
             return f"process {number} of {len(found)} has {what}, process 1 has {line}"
     return None
 

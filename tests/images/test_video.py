@@ -236,7 +236,7 @@ def mjpeg_server(count: int = 5):
     """Streams of ``count`` frames under /ok; /stall then says nothing, /silent says nothing.
 
     Of /cut and /zeros frame 2 is damaged. /away is not there for the second to fourth time, and
-    /worn has nothing but damage from the second time on.
+    /worn has nothing but damage from the second time on, /early the first time.
     """
     over = threading.Event()
     asked = []
@@ -259,7 +259,8 @@ def mjpeg_server(count: int = 5):
             self.end_headers()
             for n in range(count):
                 data = cv2.imencode(".jpg", np.full((48, 64, 3), 20 * n, np.uint8))[1].tobytes()
-                worn = self.path == "/worn" and asked.count("/worn") > 1
+                again = asked.count(self.path) > 1
+                worn = (self.path, again) in {("/worn", True), ("/early", False)}
                 if worn or (n == 2 and self.path in ("/cut", "/zeros")):
                     data = data[:-12] if self.path == "/cut" else bytes(len(data))
                 head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
@@ -355,6 +356,13 @@ def test_a_stream_that_stalls_is_opened_again(address, monkeypatch):
     assert problems == [lost(name, 5, stalled)]
 
 
+def test_a_stream_that_begins_with_nothing_but_damage_is_opened_again(address, monkeypatch):
+    monkeypatch.setattr(reconnect, "PAUSE", 0.01)
+    frames = open_source(f"{address}/early", reconnect=60).frames(lambda error, *where: None)
+    assert next(frames).index == 6
+    frames.close()
+
+
 def test_a_stream_that_comes_back_with_nothing_but_damage(address, monkeypatch):
     """Each connection gave its tries more time, and who had left was not heard."""
     monkeypatch.setattr(reconnect, "PAUSE", 0.01)
@@ -362,7 +370,7 @@ def test_a_stream_that_comes_back_with_nothing_but_damage(address, monkeypatch):
     source = open_source(f"{address}/worn", reconnect=0.5)
     frames = source.frames(lambda error, name, index: problems.append(str(error)))
     assert [next(frames).index for _ in range(5)] == list(range(5))
-    with pytest.raises(DataError, match="its sender ended it; no image has come for"):
+    with pytest.raises(DataError, match="its sender ended it; it was lost 1 s ago"):
         next(frames)
     assert sum("is lost" in problem for problem in problems) == 1
     assert all("cannot be decoded" in problem for problem in problems[1:]) and problems[1:]
@@ -384,7 +392,7 @@ def test_a_camera_that_comes_back_and_then_stays_away(cameras, monkeypatch):
     opened = cameras(3, 0, 2)
     came, problems = [], []
     frames = open_source(0, reconnect=0.3).frames(lambda error, *where: problems.append(str(error)))
-    with pytest.raises(DataError, match=r"cannot be opened: .*; no image has come for 0 s"):
+    with pytest.raises(DataError, match=r"camera 0 cannot be opened: .*; it was lost 0 s ago"):
         for frame in frames:
             came.append(frame.index)
     assert came == [0, 1, 2, 4, 5]

@@ -114,7 +114,7 @@ def _work(rank: int, folder: str, name: str, kind: str) -> None:
         _done(Path(folder), name, kind)
 
 
-_KINDS = ("images", "labels")
+_KINDS = ("images", "labels", "outlines")
 
 
 def _reads(rank: int, folder: str) -> None:
@@ -137,15 +137,19 @@ def test_processes_that_read_other_files_train_nothing(
             make_dataset(tmp_path / kind / rank / "data")
     (tmp_path / "images/1/data/images/train/1.png").write_bytes(b"")
     (tmp_path / "labels/1/data/labels/val/1.txt").write_bytes(b"")
+    for rank, corners in enumerate((".2 .4 .4 .2 .6 .4 .4 .6", ".2 .3 .3 .2 .6 .3 .4 .6")):
+        file = tmp_path / f"outlines/{rank}/data/labels/train/1.txt"
+        file.write_text(f"0 {corners}\n")
     (tmp_path / "port").write_text(str(_free_port()))
     monkeypatch.syspath_prepend(REPOSITORY)
     mp.spawn(_reads, (str(tmp_path),), nprocs=2)
-    images, labels = ((tmp_path / kind / "0/said").read_text() for kind in _KINDS)
+    said = [(tmp_path / kind / "0/said").read_text() for kind in _KINDS]
+    images, labels, outlines = said
     assert "the same in 'train': process 2 of 2 has 11 images with 8 boxes (left out: " in images
     assert "1.png' is empty" in images and "process 1 has 12 images with 9 boxes;" in images
     assert "'val': process 2 of 2 has 12 images with 8 boxes, process 1 has 12 images" in labels
-    for kind, said in zip(_KINDS, (images, labels), strict=True):
-        assert (tmp_path / kind / "1/said").read_text() == said
+    assert "'train': process 2 of 2 has other files, boxes or outlines, 12 images" in outlines
+    assert said == [(tmp_path / kind / "1/said").read_text() for kind in _KINDS]
 
 
 def test_what_several_processes_do_not_share_yet(

@@ -325,7 +325,10 @@ def test_nothing_is_lost(file: Path, data: Path, tmp_path: Path) -> None:
         (Goal("f1", by_class={"disc": 0.9}), None, "which takes none"),
         (Goal("recall", "0.9"), None, "recall '0.9' is no number"),  # type: ignore[arg-type]
         (Goal("cost"), None, "no costs for the goal"),
-        (Goal("cost", costs=Costs(-1, 1, 0.1)), None, "escape=-1"),
+        (Goal("cost", costs=Costs(-1, 1, 0.1)), None, "cost escape -1 is out of range"),
+        (Goal("cost", costs=Costs(1, "1", 0.1)), None, "cost overkill '1' is no number"),
+        (Goal("recall", 0.9, costs=Costs(1, 1, 0.1)), None, "costs belong to the goal cost"),
+        (Goal("recall", 0.9), 0.99, "unsure 0.99 is no Unsure"),
         (Goal("cost", costs=Costs(1, 1, 2)), None, "defect rate 2"),
         (Goal("cost", per_class=True, costs=Costs(1, 1, 0.1)), None, "leave --per-class out"),
         (Goal("recall", 0.9), Unsure(), "one of the two"),

@@ -66,7 +66,7 @@ def test_a_pipe_is_found_and_not_waited_for(folder):
 @pytest.mark.parametrize("train", ["images", "[gone, images]", "[images/a, images]", "images/*/*"])
 def test_pictures_that_are_not_read_count_once_however_the_split_names_them(folder, train):
     place = folder.add("train", "a/good.png", picture(2)).parent
-    for name in ("a.heic", "b.HEIC", "c.gif"):
+    for name in ("a.heic", "b.HEIC", "c.gif", "._c.gif"):
         (place / name).write_bytes(b"picture")
     file = Path(folder.write())
     val = train if train == "images" else "images/a/good.png"
