@@ -49,5 +49,6 @@ class Frame:
     passed: int = 0
 
 
-OnProblem = Callable[[DataError, str, int], None]
-"""Gets why an image could not be read, and the ``name`` and ``index`` that its Frame would have."""
+OnProblem = Callable[[DataError, str, int, float | None], None]
+"""Gets why an image could not be read, and the ``name``, ``index`` and ``timestamp`` that its Frame
+would have."""

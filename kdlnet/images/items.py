@@ -92,7 +92,7 @@ def item_frames(
             try:
                 image, seconds, ready = now.reading.result()
             except DataError as error:
-                on_problem(error, name, now.index)
+                on_problem(error, name, now.index, None)
                 continue
             if now.file_bytes:
                 swell = max(swell, image.nbytes / now.file_bytes)

@@ -43,7 +43,7 @@ def as_they_come(read: Read, on_problem: OnProblem) -> Iterator[Frame]:
             if isinstance(entry, Frame):
                 yield entry
             else:
-                on_problem(entry.error, entry.name, entry.index)
+                on_problem(entry.error, entry.name, entry.index, entry.timestamp)
     finally:
         waiting.close()
         if reader is not current_thread():  # where it collects garbage, an abandoned caller
@@ -57,6 +57,7 @@ class _Problem:
     error: DataError
     name: str
     index: int
+    timestamp: float | None
 
 
 class _Waiting:

@@ -32,7 +32,7 @@ def video_frames(path: Path, stem: str, on_problem: OnProblem) -> Iterator[Frame
     index, name = 0, str(path)
     with opened(name) as video:
         if (closed := _closed(video, path)) is not None:
-            on_problem(closed, name, 0)
+            on_problem(closed, name, 0, None)
             return
         announced, jpeg = _announced(video), jpeg_size(video)
         exact = path.suffix.lower() == ".avi"
@@ -44,18 +44,18 @@ def video_frames(path: Path, stem: str, on_problem: OnProblem) -> Iterator[Frame
                 index = place if index < place < announced else index
             if shot.image is None:
                 error = DataError(f"frame {index} of video {name!r} {shot.why}")
-                on_problem(error, name, index)
+                on_problem(error, name, index, timestamp)
             else:
                 own = f"{stem}/{index:06d}"
                 yield Frame(name, own, shot.image, index, timestamp, shot.seconds)
             index += 1
     if index == 0:
         why = "holds no frame that can be decoded: copy it again"
-        on_problem(DataError(f"video {name!r} {why}"), name, 0)
+        on_problem(DataError(f"video {name!r} {why}"), name, 0, None)
     # Containers without an exact count announce an estimate.
     elif index < announced - (0 if exact else max(2, announced // 50)):
         why = f"it announces {announced} frames and ends in number {index + 1}; copy it again"
-        on_problem(DataError(f"video {name!r} is cut off: {why}"), name, index)
+        on_problem(DataError(f"video {name!r} is cut off: {why}"), name, index, None)
 
 
 def count_frames(path: Path) -> int | None:
@@ -166,11 +166,11 @@ def _numbered(
             if shot is None:
                 yield None
                 continue
+            now = time.monotonic() - began
             if shot.image is None:
-                on_problem(DataError(f"frame {index} of {title} {shot.why}"), name, index)
+                on_problem(DataError(f"frame {index} of {title} {shot.why}"), name, index, now)
                 yield None
             else:
-                now = time.monotonic() - began
                 yield Frame(name, f"{index:06d}", shot.image, index, now, shot.seconds)
             index += 1
 

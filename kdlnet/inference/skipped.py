@@ -22,15 +22,16 @@ UNREADABLE = "UNREADABLE"
 class Skipped:
     """An image, or a frame, that could not be read: one line for people.
 
-    ``name`` and ``index`` are those that its Prediction would have; of a video that cannot be
-    opened or ends too early, those of the first frame that is missing. ``after`` counts the images
-    of the same call that come before it.
+    ``name``, ``index`` and ``timestamp`` are those that its Prediction would have; of a video that
+    cannot be opened or ends too early, those of the first frame that is missing. ``after`` counts
+    the images of the same call that come before it.
     """
 
     reason: str
     name: str
     index: int = 0
     after: int = 0
+    timestamp: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values in the place of what ``Prediction.to_dict`` gives."""
@@ -38,7 +39,7 @@ class Skipped:
             "name": self.name,
             "stem": None,
             "index": self.index,
-            "timestamp": None,
+            "timestamp": None if self.timestamp is None else round(self.timestamp, 3),
             "size": None,
             "verdict": UNREADABLE,
             "why": self.reason,
@@ -57,12 +58,12 @@ class Skips:
         self._images = 0
         self._passed, self._tell_at = 0, 1
 
-    def hear(self, error: DataError, name: str, index: int) -> None:
+    def hear(self, error: DataError, name: str, index: int, timestamp: float | None) -> None:
         """An OnProblem. Raises ``error`` with ``strict``."""
         if self._strict:
             raise error
         self._reasons.append(str(error))
-        self._on_event(Skipped(str(error), name, index, self._images))
+        self._on_event(Skipped(str(error), name, index, self._images, timestamp))
 
     def placed(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """``frames``, counted as they come. Raises DataError with ``strict`` for one that was

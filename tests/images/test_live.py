@@ -109,7 +109,7 @@ def test_the_frames_that_wait_have_a_bound(sender: Sender, monkeypatch) -> None:
 def test_problems_and_errors_come_in_their_turn(monkeypatch) -> None:
     def read(on_problem: OnProblem) -> Generator[Frame, None, None]:
         yield frame(0)
-        on_problem(DataError("frame 1 is damaged"), "camera 0", 1)
+        on_problem(DataError("frame 1 is damaged"), "camera 0", 1, 0.1)
         yield frame(2)
         yield frame(3)
         raise DataError("its cable is out")
@@ -118,7 +118,7 @@ def test_problems_and_errors_come_in_their_turn(monkeypatch) -> None:
         monkeypatch.setattr(live, "LATE", late)
         came: list[object] = []
         with pytest.raises(DataError, match="cable"):
-            for one in as_they_come(read, lambda error, name, index: came.append(str(error))):
+            for one in as_they_come(read, lambda error, *where: came.append(str(error))):
                 time.sleep(0.2 if not came else 0.0)
                 came.append((one.index, one.passed))
         return came

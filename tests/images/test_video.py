@@ -330,25 +330,26 @@ def test_a_stream_that_is_lost_is_opened_again(address, monkeypatch):
     monkeypatch.setattr(reconnect, "PAUSE", 0.01)
     problems, came = [], []
     source = open_source(f"{address}/away", reconnect=60)
-    frames = source.frames(lambda error, name, index: problems.append((str(error), name, index)))
+    frames = source.frames(lambda error, *where: problems.append((str(error), *where)))
     for frame in frames:
-        came.append((frame.index, frame.stem, round(frame.image.mean())))
+        came.append((frame.index, frame.stem, round(frame.image.mean()), frame.timestamp))
         if len(came) == 10:
             break
     frames.close()
     assert [index for index, *_ in came] == [0, 1, 2, 3, 4, 6, 7, 8, 9, 10]
-    assert [stem for _, stem, _ in came] == [f"{index:06d}" for index, *_ in came]
-    assert [mean for *_, mean in came] == [0, 20, 40, 60, 80] * 2
+    assert [stem for _, stem, *_ in came] == [f"{index:06d}" for index, *_ in came]
+    assert [mean for *_, mean, _ in came] == [0, 20, 40, 60, 80] * 2
     url = f"{address}/away"
     why = lost(f"stream {url!r}", 5, "its sender ended it")
-    assert problems == [(why, url, 5)]
+    ((*problem, lost_at),) = problems
+    assert problem == [why, url, 5] and came[4][3] <= lost_at <= came[5][3]
 
 
 def test_a_stream_that_stalls_is_opened_again(address, monkeypatch):
     monkeypatch.setattr(reconnect, "PAUSE", 0.01)
     problems = []
     source = open_source(f"{address}/stall", timeout=0.5, reconnect=inf)
-    frames = source.frames(lambda error, name, index: problems.append(str(error)))
+    frames = source.frames(lambda error, *where: problems.append(str(error)))
     assert [next(frames).index for _ in range(7)] == [0, 1, 2, 3, 4, 6, 7]
     frames.close()
     name = f"stream {address + '/stall'!r}"
@@ -368,7 +369,7 @@ def test_a_stream_that_comes_back_with_nothing_but_damage(address, monkeypatch):
     monkeypatch.setattr(reconnect, "PAUSE", 0.01)
     problems = []
     source = open_source(f"{address}/worn", reconnect=0.5)
-    frames = source.frames(lambda error, name, index: problems.append(str(error)))
+    frames = source.frames(lambda error, *where: problems.append(str(error)))
     assert [next(frames).index for _ in range(5)] == list(range(5))
     with pytest.raises(DataError, match="its sender ended it; it was lost 1 s ago"):
         next(frames)

@@ -401,7 +401,7 @@ def test_the_end_of_a_stream_is_told(predictor: Predictor, monkeypatch) -> None:
 
     def ending(address, timeout, reconnect, on_problem):
         yield Frame(address, "000000", grey(255), 0, 0.0)
-        on_problem(DataError("frame 1 cannot be decoded"), address, 1)
+        on_problem(DataError("frame 1 cannot be decoded"), address, 1, 0.1)
         yield Frame(address, "000002", grey(255), 2, 0.2)
 
     monkeypatch.setattr(sources, "stream_frames", ending)
@@ -409,7 +409,8 @@ def test_the_end_of_a_stream_is_told(predictor: Predictor, monkeypatch) -> None:
     found = list(predictor.stream("http://me:secret@line/1", on_event=told.append))
     assert [one.index for one in found] == [0, 2]
     skipped, ended = told
-    assert isinstance(skipped, Skipped) and (skipped.index, skipped.after) == (1, 1)
+    assert isinstance(skipped, Skipped)
+    assert (skipped.index, skipped.after, skipped.timestamp) == (1, 1, 0.1)
     assert ended == Message("stream 'http://line/1' ended after 3 frames", "warning")
 
 

@@ -290,7 +290,7 @@ def test_a_stalled_stream_keeps_what_was_done(file: Path, tmp_path: Path, monkey
         for index in range(2):
             image = np.full((48, 64, 3), 90, np.uint8)
             yield Frame("http://camera/1", f"{index:06d}", image, index, index / 10)
-        on_problem(DataError("frame 2 is truncated"), "http://camera/1", 2)
+        on_problem(DataError("frame 2 is truncated"), "http://camera/1", 2, 0.25)
         (file,) = Path("runs/predict").glob("*/predictions.jsonl")
         over = time.monotonic() + 30
         while '"index": 2' not in file.read_text():  # though no other frame comes
@@ -307,6 +307,7 @@ def test_a_stalled_stream_keeps_what_was_done(file: Path, tmp_path: Path, monkey
     found = [json.loads(line) for line in lines]
     assert [one["index"] for one in found] == [0, 1, 2]
     assert (found[2]["verdict"], found[2]["why"]) == ("UNREADABLE", "frame 2 is truncated")
+    assert found[2]["timestamp"] == 0.25
     assert not (folder / "predictions.json").exists()
     assert "secret" not in (folder / "config.yaml").read_text()
     assert len(list(folder.glob("images/*.jpg"))) == 2
