@@ -134,10 +134,10 @@ def require_possible(goal: Goal, unsure: Unsure | None, names: Sequence[str]) ->
 
 
 def _share(name: str, value: float, above: bool) -> None:
-    allowed = "above 0, up to 1" if above else "0 or more, below 1"
-    check_number(name, value, lambda _: True, allowed)
-    if not (0 < value <= 1 if above else 0 <= value < 1):
-        raise ConfigError(f"{name} {value}: allowed is {allowed}")
+    if above:
+        check_number(name, value, lambda share: 0 < share <= 1, "above 0, up to 1")
+    else:
+        check_number(name, value, lambda share: 0 <= share < 1, "0 or more, below 1")
 
 
 def checks(

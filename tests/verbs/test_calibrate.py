@@ -315,7 +315,7 @@ def test_nothing_is_lost(file: Path, data: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("goal", "unsure", "words"),
     [
-        (Goal("recall", 1.5), None, r"recall 1\.5: allowed is above 0"),
+        (Goal("recall", 1.5), None, r"recall 1\.5 is out of range: allowed is above 0"),
         (Goal("recall", float("nan")), None, "recall nan"),
         (Goal("overkill", 1.0), None, "overkill 1"),
         (Goal("recall", by_class={"sqare": 0.9}), None, "did you mean 'square'"),
