@@ -57,9 +57,9 @@ def images_below(
 ) -> Iterator[Path]:
     """Image files in ``folder`` and below, hidden ones left out; links to folders are followed.
 
-    Folders of results below it, told by their mark, are left out and collected in ``results``;
-    pictures that are not read in ``unread``. Folders that cannot be listed
-    are collected in ``closed``; without it the first one raises DataError.
+    Folders of results below it, told by their mark, are left out and collected in ``results``,
+    pictures that are not read in ``unread``. Folders that cannot be listed are collected in
+    ``closed``; without it the first one raises DataError.
     """
     for file in files_below(folder, results, closed):
         suffix = file.suffix.lower()

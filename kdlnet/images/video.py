@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Generator, Iterator
-from contextlib import AbstractContextManager, ExitStack, closing
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import cv2
 
@@ -118,9 +117,7 @@ def stream_frames(
     yield from as_they_come(partial(_numbered, found, name, title), on_problem)
 
 
-def _open_stream(
-    address: str, title: str, timeout: float
-) -> tuple[cv2.VideoCapture, AbstractContextManager[Any]]:
+def _open_stream(address: str, title: str, timeout: float) -> tuple[cv2.VideoCapture, ExitStack]:
     """A stream, and what closes it. Raises DataError when it cannot be opened."""
     limit = round(timeout * 1000)
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit, cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit]
@@ -134,9 +131,7 @@ def _open_stream(
         return stream, held.pop_all()
 
 
-def _of_stream(
-    stream: cv2.VideoCapture, held: AbstractContextManager[Any], title: str, timeout: float
-) -> Shots:
+def _of_stream(stream: cv2.VideoCapture, held: ExitStack, title: str, timeout: float) -> Shots:
     """Shots of an open ``stream``, which is closed with ``held`` at the end."""
     with held:
         done, patience = 0, _PATIENCE * timeout
@@ -154,10 +149,7 @@ def _of_stream(
 
 
 def _numbered(
-    found: Generator[Shot | None, None, None] | Shots,
-    name: str,
-    title: str,
-    on_problem: OnProblem,
+    found: Generator[Shot | None, None, None], name: str, title: str, on_problem: OnProblem
 ) -> Generator[Frame | None, None, None]:
     """Shots as the frames of ``title``; None for one without an image, and for None."""
     index, began = 0, time.monotonic()

@@ -82,9 +82,8 @@ class Survey:
     ``image_size`` (H, W) is the network input that boxes are judged at. ``missing`` maps a split
     that cannot be listed to the reason. ``pairs`` and ``groups`` hold positions in ``images``.
     ``names`` is empty for a plain folder, which has no labels; ``unread`` are label files,
-    ``pictures`` are files that are not read. ``named`` are images of
-    a plain folder that a file of another tool names, see :func:`named_in_sets`. ``data`` is what
-    the dataset was asked for by.
+    ``pictures`` are pictures that are not read. ``named`` are images of a plain folder that a file
+    of another tool names, see :func:`named_in_sets`. ``data`` is what the dataset was asked for by.
     """
 
     name: str
