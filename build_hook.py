@@ -1,8 +1,8 @@
 """Build step named in setup.cfg: ships files of the root inside the package kdlnet.
 
-They are edited at the root, where users look for them: datasets.yaml and the released weights. A
-symbolic link would need rights on Windows and a second copy would drift. Editable installs need no
-copy: the package finds the files beside its own folder.
+They are edited at the root, where users look for them: datasets.yaml, the released weights and
+their splits. A symbolic link would need rights on Windows and a second copy would drift. Editable
+installs need no copy: the package finds the files beside its own folder.
 """
 
 from __future__ import annotations
@@ -12,7 +12,13 @@ from pathlib import Path
 
 from setuptools.command.build_py import build_py
 
-PATTERNS = ("datasets.yaml", "weights/README.md", "weights/manifest.yaml", "weights/*.safetensors")
+PATTERNS = (
+    "datasets.yaml",
+    "weights/README.md",
+    "weights/manifest.yaml",
+    "weights/*.safetensors",
+    "weights/splits/*.txt",
+)
 
 
 class BuildPy(build_py):  # type: ignore[misc]  # setuptools ships no types

@@ -106,8 +106,8 @@ def test_wheel_holds_the_code_the_dataset_list_and_the_licence(wheel: Path) -> N
     assert {"kdlnet/datasets.yaml", "kdlnet/py.typed", "kdlnet_cli/py.typed"} <= names
     templates = (REPOSITORY / "kdlnet/report/templates").iterdir()
     assert {f"kdlnet/report/templates/{file.name}" for file in templates} <= names
-    weights = (REPOSITORY / "weights").iterdir()
-    assert {f"kdlnet/weights/{file.name}" for file in weights} <= names
+    weights = (file for file in (REPOSITORY / "weights").rglob("*") if file.is_file())
+    assert {f"kdlnet/{file.relative_to(REPOSITORY).as_posix()}" for file in weights} <= names
     assert any(name.endswith("/LICENSE") for name in names)
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == set(PACKAGES)
 
@@ -127,12 +127,16 @@ def test_wheel_works_in_an_empty_folder(installed: Path, tmp_path: Path) -> None
 def test_wheel_knows_the_datasets_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:
     name, *_ = yaml.safe_load((REPOSITORY / "datasets.yaml").read_text(encoding="utf-8"))
     script = f"""
-from kdlnet.data.catalog import find_dataset
-info = find_dataset({name!r})
-print(info.source)
+from kdlnet.data.catalog import find_dataset, look_up
+print(find_dataset({name!r}).source)
+print(*look_up("magnetic-tile")[0].lists.values(), sep="\\n")
 """
-    source = run(sys.executable, "-c", script, cwd=tmp_path, PYTHONPATH=str(installed))
-    assert source.strip() == str(installed / "kdlnet" / "datasets.yaml")
+    source, *lists = run(
+        sys.executable, "-c", script, cwd=tmp_path, PYTHONPATH=str(installed)
+    ).splitlines()
+    assert source == str(installed / "kdlnet" / "datasets.yaml")
+    assert len(lists) == 3
+    assert all(Path(file).is_relative_to(installed) and Path(file).is_file() for file in lists)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the script is an .exe there")

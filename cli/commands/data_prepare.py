@@ -36,8 +36,9 @@ def prepare(
 ) -> None:
     """Convert a published dataset, check its counts and split it without a leak.
 
-    Without --split the images are split by the group rule of the dataset, so
-    that images of one part stay together. The folder is only read.
+    Without --split the images are split by the lists of the dataset, else by
+    its group rule, so that images of one part stay together. The folder is
+    only read.
 
     \b
     kdlnet data prepare neu-det --from NEU-DET

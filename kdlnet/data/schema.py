@@ -132,6 +132,8 @@ class CatalogEntry(DatasetFile):
 
     ``group`` is a regular expression on the image's path; its first group says what an image
     shows. Images of one group never go to two splits. ``shares`` are those of the splits.
+    ``lists`` are files of image paths, one for each split, in place of both; in the file they are
+    relative to its folder.
     """
 
     description: str = ""
@@ -142,6 +144,7 @@ class CatalogEntry(DatasetFile):
     layout: Layout | None = None
     expected: Expected | None = None
     group: str = ""
+    lists: dict[Literal["train", "val", "test"], Path] = {}
     shares: dict[Literal["train", "val", "test"], float] = {"train": 0.8, "val": 0.1, "test": 0.1}
 
     @field_validator("group")
@@ -167,7 +170,9 @@ def parse_catalog(file: Path) -> dict[str, CatalogEntry]:
     for name, values in read_yaml(file).items():
         if not isinstance(values, dict):
             raise DataError(f"{file}: dataset {name!r} must hold keys such as path and names")
-        entries[str(name)] = _validate(CatalogEntry, values, f"{file}: dataset {name!r}")
+        entry = _validate(CatalogEntry, values, f"{file}: dataset {name!r}")
+        lists = {split: file.parent / path for split, path in entry.lists.items()}
+        entries[str(name)] = entry.model_copy(update={"lists": lists})
     return entries
 
 

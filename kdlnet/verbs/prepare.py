@@ -45,7 +45,8 @@ def prepare(
 
     ``source`` is the folder of the layout, or one level above or below it; ``out`` is by default
     where ``--data NAME`` looks for it. ``splits`` maps train, val and test to list files of paths
-    relative to the layout's folder; without them the entry's group rule splits, by ``seed``.
+    relative to the layout's folder; without them the entry's own lists split, or its group rule by
+    ``seed``.
     Counts that differ from a complete copy are warnings of the report. ``keep_partial`` is as for
     :func:`~kdlnet.verbs.convert.convert`.
 
@@ -65,6 +66,7 @@ def prepare(
         whole = leave_out_unannotated(whole)
     imported = settled(whole, keep_partial)
     _check_classes(name, folder, imported, entry.names)
+    splits = splits or {str(split): file for split, file in entry.lists.items()}
     if splits:
         listed = read_lists(roots, splits, imported)
     else:

@@ -153,6 +153,23 @@ def test_lists_are_kept_and_needed_where_there_is_no_rule(boards, tmp_path):
     assert report.left_out == {"not in a split": 9}
 
 
+def test_an_entry_may_have_lists_beside_its_file(boards, tmp_path, monkeypatch):
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists/a.txt").write_text("images/Short/00_short_0.jpg\nSpur/01_spur_2.jpg\n")
+    (tmp_path / "lists/b.txt").write_text("Short/01_short_0.jpg\n")
+    own = "  lists: {train: lists/a.txt, val: lists/b.txt}\n"
+    text = CATALOG.replace("tiles:\n", "tiles:\n" + own).replace("boards:\n", "boards:\n" + own)
+    (tmp_path / "datasets.yaml").write_text(text)
+    for name in ("boards", "tiles"):  # with a rule of its own and without
+        report = prepare(name, boards, tmp_path / f"{name}-out")
+        counts = {split: found.images for split, found in report.splits.items()}
+        assert counts == {"train": 2, "val": 1}
+        assert report.left_out == {"not in a split": 9}
+    given = lists(tmp_path, test=["Short/00_short_0.jpg"])
+    report = prepare("tiles", boards, tmp_path / "given", splits=given)
+    assert {split: found.images for split, found in report.splits.items()} == {"test": 1}
+
+
 def test_running_again_is_refused_or_clean(boards, tmp_path):
     prepare("boards", boards)
     before = tree(tmp_path / "prepared")
@@ -193,6 +210,28 @@ def test_faulty_entries_name_the_key(tmp_path, monkeypatch, line, words):
     (tmp_path / "datasets.yaml").write_text(f"bad:\n  train: a\n  names: [b]\n  {line}\n")
     with pytest.raises(DataError, match=words):
         prepare("bad", tmp_path)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("name", "folder", "lists_name"),
+    [
+        ("neu-det-fixed", "NEU-DET", "neu-det"),
+        ("magnetic-tile", "magnetic-tile", "magnetic-tile"),
+        ("pku-market-pcb-fixed", "PKU-Market-PCB", "pku-market-pcb-by-board"),
+    ],
+)
+def test_shipped_lists_make_the_split_of_the_released_weights(
+    real_data, tmp_path, name, folder, lists_name
+):
+    report = prepare(name, real_data / folder, tmp_path / "own")
+    files = {split: f"splits/{lists_name}.{split}.txt" for split in ("train", "val", "test")}
+    splits = {split: real_data / file for split, file in files.items()}
+    prepare(name, real_data / folder, tmp_path / "given", splits=splits)
+    assert list(report.splits) == list(splits)
+    for split in splits:
+        own, given = (tmp_path / out / f"{split}.txt" for out in ("own", "given"))
+        assert own.read_text() == given.read_text()
 
 
 @pytest.mark.data
