@@ -42,9 +42,11 @@ def resume_line(folder: Path, verb: str | None = None) -> str:
 
     run = RunFolder(folder)
     if run.begun:
-        if verb is None:
-            taught = run.whole or load_config(run.config).distill.taught
-            verb = "distill" if taught else "train"
+        try:
+            taught = verb is None and (run.whole or load_config(run.config).distill.taught)
+        except (KdlnetError, OSError):
+            taught = False
+        verb = verb or ("distill" if taught else "train")
         command = f"kdlnet {verb} --resume {shlex.quote(shown((run.whole or run).path))}"
         try:
             held = f"is intact and holds {counted(run.saved_epochs, 'epoch')}"

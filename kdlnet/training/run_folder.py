@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
+from kdlnet.errors import KdlnetError
 from kdlnet.inference.weights import Weights, load_weights, save_weights
 from kdlnet.report.training import training_curves
 from kdlnet.utils.environment import environment
@@ -110,8 +111,9 @@ class RunFolder:
             write_json(self.series, series)
 
     def save_rows(self, rows: list[dict[str, Any]]) -> None:
-        """Writes results.csv, a line an epoch."""
+        """Writes results.csv, a line an epoch. Raises KdlnetError as :meth:`save`."""
         if is_writer() and rows:
+            self._require_there()
             write_csv(self.results, rows)
 
     def rows(self) -> list[dict[str, str]]:
@@ -120,9 +122,18 @@ class RunFolder:
             return list(csv.DictReader(stream))
 
     def save(self, file: Path, weights: Weights) -> None:
-        """Writes ``best`` or ``last``."""
+        """Writes ``best`` or ``last``. Raises KdlnetError where the folder is gone."""
         if is_writer():
+            self._require_there()
             save_weights(file, weights)
+
+    def _require_there(self) -> None:
+        """Half of a folder, made anew without its settings, would be of no use to anybody."""
+        if not self.config.is_file():
+            raise KdlnetError(
+                f"{str(self.config)!r} was removed or moved while the run was at work there, and "
+                "the run stops: begin it anew, or go on with --resume where its folder is now"
+            )
 
     @property
     def teachers(self) -> Path:

@@ -267,6 +267,10 @@ def test_interrupt_says_how_to_go_on(kdlnet: Command, engine: FakeEngine, run_fo
     run = kdlnet("train", "--data", "set", "--out", run_folder)
     assert run.code == 130
     assert "kdlnet train --resume 'my run'" in run.err
+    (run_folder / "config.yaml").write_text("epochs: [")  # a line of its own, no second error
+    run = kdlnet("train", "--data", "set", "--out", run_folder)
+    assert run.code == 130
+    assert "kdlnet train --resume 'my run'" in run.err
     run = kdlnet("train", "--data", "set", "--out", "fresh", "--json")
     assert "nothing to resume in fresh yet" in run.err
     assert run.document["error"]["code"] == 130

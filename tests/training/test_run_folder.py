@@ -10,6 +10,7 @@ import pytest
 
 from kdlnet.config import TrainConfig, build_config
 from kdlnet.errors import KdlnetError
+from kdlnet.events import EpochDone
 from kdlnet.training.run_folder import RunFolder
 from kdlnet.utils.lock import alone_in
 from kdlnet.verbs.baseline import measure_gain
@@ -62,3 +63,20 @@ def test_a_second_process_is_refused_before_it_writes(
     with suppress(KeyboardInterrupt):  # one more epoch of a series is enough
         resume(asked, resume=out, on_event=StopAt(1))
     assert str(tmp_path / "new") in (out / "config.yaml").read_text()
+
+
+@pytest.mark.parametrize("gone", [".", "config.yaml"])
+def test_a_folder_that_is_removed_under_a_run_is_not_made_again(
+    gone: str, config: TrainConfig, tmp_path: Path
+) -> None:
+    """It would have no settings, and ``--resume`` would refuse it."""
+    out = tmp_path / "run"
+
+    def remove(event: object) -> None:
+        if isinstance(event, EpochDone):
+            place = out / gone
+            shutil.rmtree(place) if place.is_dir() else place.unlink()
+
+    with pytest.raises(KdlnetError, match=r"removed or moved while the run .* and the run stops"):
+        train(config, out=out, on_event=remove)
+    assert out.exists() == (gone != ".")
