@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kdlnet.images.read import image_bytes
 from kdlnet.utils.files import sha256_of
 
 _READ = 8  # files whose bytes count, spread over the list
@@ -19,7 +20,7 @@ _PART = 4096  # bytes in the middle of a file: few other images of its size have
 def images_digest(paths: Sequence[Path]) -> str:
     """A short text for the names below the folder that all ``paths`` share, and a few contents.
 
-    It stays when that folder is moved or renamed. Raises OSError for a file that cannot be read.
+    It stays when that folder is moved or renamed. Raises DataError for a file that cannot be read.
     """
     if not paths:
         return ""
@@ -28,7 +29,7 @@ def images_digest(paths: Sequence[Path]) -> str:
     for path in paths:
         digest.update(os.fsencode(path.relative_to(common).as_posix()) + b"\0")
     for position in np.linspace(0, len(paths) - 1, min(_READ, len(paths))).round().astype(int):
-        digest.update(hashlib.sha256(paths[position].read_bytes()).digest())
+        digest.update(hashlib.sha256(image_bytes(paths[position])).digest())
     return digest.hexdigest()[:32]
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kdlnet.data.digest import images_digest
+from kdlnet.images.read import image_bytes
 
 _SIZE = 8  # bytes a fingerprint: a million against a million meet by chance once in 10^7 times
 _READERS = 4
@@ -29,7 +30,7 @@ class Learned:
 
     @classmethod
     def of(cls, paths: Sequence[Path]) -> Learned:
-        """What has learned from these files. Raises OSError for one that cannot be read."""
+        """What has learned from these files. Raises DataError for one that cannot be read."""
         return cls(frozenset(_fingerprints(paths)))
 
     @classmethod
@@ -59,7 +60,7 @@ class Learned:
     def count(self, paths: Sequence[Path]) -> int | None:
         """How many of these files were learned from, None where that is not known.
 
-        Raises OSError for one that cannot be read.
+        Raises DataError for one that cannot be read.
         """
         if self.splits and images_digest(paths) in self.splits:
             return len(paths)
@@ -74,4 +75,4 @@ def _fingerprints(paths: Sequence[Path]) -> list[bytes]:
 
 
 def _fingerprint(path: Path) -> bytes:
-    return hashlib.sha256(path.read_bytes()).digest()[:_SIZE]
+    return hashlib.sha256(image_bytes(path)).digest()[:_SIZE]

@@ -31,11 +31,27 @@ def read_image(path: Path) -> ImageArray:
     image, of another pixel type, or of several pictures: to take the first in silence would call a
     part good of which the others were never looked at.
     """
-    data = _read_bytes(path)
+    data = image_bytes(path)
     try:
         return decode(data, look(data))
     except Unfit as reason:
         raise DataError(f"image {str(path)!r} {reason}") from None
+
+
+def image_bytes(path: Path) -> bytes:
+    """The bytes of an image file. Raises DataError for one that cannot be read or is empty."""
+    _refuse_pipe(path)
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, ValueError):  # no path has a NUL in it
+        raise DataError(f"image {str(path)!r} does not exist: check the path") from None
+    except IsADirectoryError:
+        raise DataError(f"image {str(path)!r} is a folder: give an image file") from None
+    except OSError as error:
+        raise DataError(f"cannot read image {str(path)!r}: {error.strerror or error}") from None
+    if not data:
+        raise DataError(f"image {str(path)!r} is empty (0 bytes): copy it again or remove it")
+    return data
 
 
 def header_of(path: Path) -> Header:
@@ -71,7 +87,7 @@ def palette_indices(path: Path) -> ImageArray | None:
     """
     limit = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = None  # large boards are the trade here, not an attack
-    data = _read_bytes(path)
+    data = image_bytes(path)
     try:
         with Image.open(io.BytesIO(data)) as image:
             if image.mode != "P":
@@ -94,7 +110,7 @@ def palette_indices(path: Path) -> ImageArray | None:
 def alpha_varies(path: Path) -> bool:
     """Whether the image has alpha, which :func:`read_image` drops, of more than one value."""
     try:
-        pixels = cv2.imdecode(np.frombuffer(_read_bytes(path), np.uint8), cv2.IMREAD_UNCHANGED)
+        pixels = cv2.imdecode(np.frombuffer(image_bytes(path), np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:  # none that OpenCV reads
         return False
     if pixels is None or pixels.ndim < 3 or pixels.shape[2] < 4:
@@ -124,21 +140,6 @@ def is_grey(image: ImageArray) -> bool:
         if not (np.array_equal(red, green) and np.array_equal(green, blue)):
             return False
     return True
-
-
-def _read_bytes(path: Path) -> bytes:
-    _refuse_pipe(path)
-    try:
-        data = path.read_bytes()
-    except (FileNotFoundError, ValueError):  # no path has a NUL in it
-        raise DataError(f"image {str(path)!r} does not exist: check the path") from None
-    except IsADirectoryError:
-        raise DataError(f"image {str(path)!r} is a folder: give an image file") from None
-    except OSError as error:
-        raise DataError(f"cannot read image {str(path)!r}: {error.strerror or error}") from None
-    if not data:
-        raise DataError(f"image {str(path)!r} is empty (0 bytes): copy it again or remove it")
-    return data
 
 
 def _refuse_pipe(path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from kdlnet.data.digest import images_digest
 from kdlnet.data.learned import Learned
+from kdlnet.errors import DataError
 
 
 def _files(folder: Path, *contents: str) -> list[Path]:
@@ -49,3 +50,13 @@ def test_a_header_holds_all_of_them_in_11_bytes_each(tmp_path: Path) -> None:
 def test_what_is_no_header_is_refused(value: object) -> None:
     with pytest.raises((ValueError, TypeError, AttributeError)):
         Learned.of_header(value)
+
+
+def test_an_image_that_went_away_is_named(tmp_path: Path) -> None:
+    """It was read a moment before, and its loss is no defect of the program."""
+    files = _files(tmp_path / "a", "one", "two")
+    learned = Learned.of(files)
+    files[1].unlink()
+    for look in (Learned.of, learned.count, images_digest):
+        with pytest.raises(DataError, match=r"image '.*1\.png' does not exist"):
+            look(files)
