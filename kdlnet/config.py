@@ -12,8 +12,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from kdlnet.settings import Precision, build_settings, changed, load_settings, merged
+from kdlnet.utils.given import AnyPath, as_path, checked
 from kdlnet.utils.parse import parse_image_size, parse_tile, parse_window
-from kdlnet.utils.paths import paths_from_text
 
 
 class _Section(BaseModel):
@@ -268,14 +268,15 @@ A new setting whose default changes what a training does has a line here.
 """
 
 
-@paths_from_text
+@checked
 def load_config(
-    file: Path | None = None,
+    file: AnyPath | None = None,
     flags: dict[str, Any] | None = None,
     assignments: list[str] | None = None,
     base: dict[str, Any] | None = None,
 ) -> TrainConfig:
     """A TrainConfig, see :func:`load_settings`."""
+    file = as_path(file)
     return load_settings(TrainConfig, file, flags, assignments, base)
 
 

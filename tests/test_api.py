@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import kdlnet
 from kdlnet.errors import ConfigError, DataError, KdlnetError
+from kdlnet.utils.given import checked
 
 GOAL = kdlnet.Goal("recall", 0.9)
 
@@ -69,8 +71,61 @@ def test_a_dataset_may_be_given_as_a_path(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
         kdlnet.find_dataset(tmp_path / "parts")
     with pytest.raises(DataError, match="does not exist"):
-        kdlnet.compare("a.pt", "b.pt", data=tmp_path / "parts")  # type: ignore[arg-type]
+        kdlnet.compare("a.pt", "b.pt", data=tmp_path / "parts")
     with pytest.raises(KdlnetError, match="parts"):
-        kdlnet.compare("a.pt", "b.pt", data=tmp_path / "parts", folds=True)  # type: ignore[arg-type]
+        kdlnet.compare("a.pt", "b.pt", data=tmp_path / "parts", folds=True)
     with pytest.raises(ConfigError, match=r"dataset 1\.5 is no name: give text or a Path"):
         kdlnet.find_dataset(1.5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "line"),
+    [
+        ("Detector", {"path": b"no.pt"}, "path b'no.pt' is no path: give text or a Path"),
+        ("train", {"config": "runs/a"}, "config 'runs/a' is no TrainConfig: give what load_config"),
+        ("train", {"overwrite": None}, "overwrite None is no choice: give True or False"),
+        ("train", {"on_event": 3}, "on_event 3 is no function: give one that takes an event"),
+        ("distill", {"teacher_model": ["a"]}, r"teacher_model \['a'\] is no text: give a str"),
+        ("distill", {"generations": 1.5}, "generations 1.5 is no whole number: allowed is 1 or"),
+        ("distill", {"teachers": ["a.pt", None]}, "teachers None is no path: give text or a Path"),
+        ("export", {"format": None}, "format None is no text: give a str"),
+        ("export", {"max_drop": 0.1}, "max_drop 0.1 is no mapping: give a dict"),
+        ("export", {"images": "40"}, "images '40' is no whole number: allowed is 1 or more"),
+        ("calibrate", {"goal": 0.9}, "goal 0.9 is no Goal: give a kdlnet.Goal"),
+        ("bench", {"threads": -1}, "threads -1 is out of range: allowed is 1 or more"),
+        ("bench", {"data": memoryview(b"no")}, "dataset <memory at .*> is no name: give text or a"),
+        ("compare", {"data": ["a", 1]}, "dataset 1 is no name: give text or a Path"),
+        ("compare", {"seed": -1}, "seed -1 is out of range: allowed is 0 or more"),
+        ("validate", {"split": np.ones((30, 30))}, r"split array\(\[\[1\..*\) is no text: give a"),
+        ("validate", {"batch": np.int64(0)}, "batch 0 is out of range: allowed is 1 or more"),
+        ("validate", {"mm_per_pixel": "1"}, "mm_per_pixel '1' is no number: allowed is above 0"),
+        ("validate", {"folds": True, "data": 1.5}, "dataset 1.5 is no name: give text or a Path"),
+        ("load_config", {"assignments": [1]}, "assignments 1 is no text: give a str"),
+    ],
+)
+def test_a_wrong_argument_is_named_in_one_line_before_anything_is_read(
+    name: str, wrong: dict[str, Any], line: str
+) -> None:
+    needed = {
+        "Detector": {},
+        "load_config": {},
+        "calibrate": {"weights": "no.pt", "goal": GOAL, "data": "no"},
+        "compare": {"a": "no.pt", "b": "no.pt", "data": "no"},
+        "validate": {"weights": "no.pt", "data": "no"},
+        "train": {"config": kdlnet.TrainConfig()},
+        "distill": {"config": kdlnet.TrainConfig()},
+    }.get(name, {"weights": "no.pt"})
+    work = kdlnet.Detector.load if name == "Detector" else getattr(kdlnet, name)
+    with pytest.raises(ConfigError, match=f"^{line}[^\n]*$"):
+        work(**needed | wrong)
+
+
+def test_scalars_of_numpy_will_do() -> None:
+    found = {}
+
+    @checked
+    def work(batch: int = 1, overlap: float | None = None, strict: bool = False) -> None:
+        found.update(batch=batch, overlap=overlap, strict=strict)
+
+    work(np.int64(4), np.float32(0.5), strict=np.bool_(True))  # type: ignore[arg-type]
+    assert list(map(type, found.values())) == [int, float, bool]

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdlnet.data.schema import CatalogEntry, DatasetFile, parse_catalog, parse_dataset
-from kdlnet.errors import ConfigError, DataError, unknown
-from kdlnet.utils.paths import paths_from_text
+from kdlnet.errors import DataError, unknown
+from kdlnet.utils.given import AnyPath, Name, as_path, checked
 
-Name = str | os.PathLike[str]
-"""Of a dataset in a catalog, or where it lies."""
 CATALOG_NAME = "datasets.yaml"
 ROOT_VARIABLE = "KDLNET_DATA"
 _YAML_SUFFIXES = frozenset({".yaml", ".yml"})
@@ -49,9 +47,9 @@ class DatasetInfo:
         return [part.source for part in self.parts or (self,)]
 
 
-@paths_from_text
+@checked
 def find_dataset(
-    name: Name, data_root: Path | None = None, catalog: Path | None = None
+    name: Name, data_root: AnyPath | None = None, catalog: AnyPath | None = None
 ) -> DatasetInfo:
     """The dataset called ``name``: an entry of datasets.yaml, a data.yaml or a folder with one.
 
@@ -63,8 +61,7 @@ def find_dataset(
 
     Raises DataError for an unknown name (closest match offered) or a faulty file (key named).
     """
-    if not isinstance(name, str | os.PathLike):
-        raise ConfigError(f"dataset {name!r} is no name: give text or a Path")
+    data_root, catalog = as_path(data_root), as_path(catalog)
     name = os.fspath(name)
     if data_root is not None and not data_root.is_dir():
         raise DataError(f"--data-root {str(data_root)!r} is not a folder: give the one of the sets")

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from kdlnet.data.catalog import DatasetInfo, Name, find_dataset
+from kdlnet.data.catalog import DatasetInfo, find_dataset
 from kdlnet.data.digest import copies
 from kdlnet.data.labels import ImageLabels, Split
 from kdlnet.data.listing import all_images, entry_path
 from kdlnet.data.schema import SPLITS
 from kdlnet.errors import DataError
+from kdlnet.utils.given import Name
 from kdlnet.utils.text import plain
 from kdlnet.utils.words import counted
 

@@ -10,6 +10,7 @@ from kdlnet.events import Listener
 from kdlnet.inference.evaluate import detect, open_split
 from kdlnet.inference.runtimes import Runtime
 from kdlnet.metrics.average_precision import average_precision
+from kdlnet.utils.given import Name
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Accuracy:
 
 
 def accuracy_on(
-    runtime: Runtime, data: str, split: str, data_root: Path | None, on_event: Listener
+    runtime: Runtime, data: Name, split: str, data_root: Path | None, on_event: Listener
 ) -> Accuracy:
     """Of the network as it is measured. Raises DataError for labels that do not fit it."""
     info = find_dataset(data, data_root)

@@ -28,6 +28,7 @@ from kdlnet.inference.workloads import files_call, forward_call, overlapped_call
 from kdlnet.ops.limits import IOU_THRESHOLD
 from kdlnet.types import ImageSize
 from kdlnet.utils.environment import environment
+from kdlnet.utils.given import Name
 
 PAPER: dict[str, Any] = {
     "model": "KD-LightNet (Liu et al., IEEE TIM 2023)",
@@ -115,7 +116,7 @@ class Rival:
 class Labelled:
     """A dataset whose labels say how accurate a network is."""
 
-    data: str
+    data: Name
     split: str
     root: Path | None
 

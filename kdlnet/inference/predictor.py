@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,9 +28,12 @@ from kdlnet.inference.views import FrameViews, prepare
 from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.ops.limits import IOU_THRESHOLD, MAX_DETECTIONS
 from kdlnet.types import DetectionArrays, ImageSize, Preprocess
+from kdlnet.utils.given import AnyPath, checked
 from kdlnet.utils.lanes import in_turn
-from kdlnet.utils.parse import check_number, parse_image_size
-from kdlnet.utils.paths import paths_from_text
+from kdlnet.utils.parse import check_number
+
+if TYPE_CHECKING:
+    import torch
 
 # Pixels of the originals that are worked on at once: few large boards, many small crops.
 _BATCH_BYTES = 512 * 2**20
@@ -82,12 +85,12 @@ class Predictor:
                 raise ConfigError(unknown("class", str(name), self.names))
 
     @classmethod
-    @paths_from_text
+    @checked
     def load(
         cls,
-        path: str | Path,
+        path: AnyPath,
         *,
-        device: str = "auto",
+        device: str | int | torch.device = "auto",
         image_size: ImageSize | None = None,
         window: Window | None = None,
         tile: TileChoice = None,
@@ -106,8 +109,6 @@ class Predictor:
         :func:`~kdlnet.images.contract.adjusted`. Unfused weights are folded in memory. Raises
         WeightsError or ConfigError, KdlnetError where ONNX Runtime is not installed.
         """
-        if image_size is not None:
-            image_size = parse_image_size(image_size)
         if isinstance(classes, str) or not isinstance(classes, Iterable | None):
             classes = [classes]  # of the letters of a name none is a class
         # A torch.device or the number of a GPU will do.
@@ -130,6 +131,7 @@ class Predictor:
             calibration,
         )
 
+    @checked
     def predict(
         self,
         source: SourceLike,
@@ -149,6 +151,7 @@ class Predictor:
         found = self.stream(opened, strict=strict, on_event=on_event)
         return [_light(prediction) for prediction in found]
 
+    @checked
     def stream(
         self,
         source: SourceLike | Source,

@@ -17,6 +17,7 @@ from kdlnet.events import Listener, Message
 from kdlnet.images.folder import LeftOut, images_below
 from kdlnet.images.read import IMAGE_SUFFIXES, ImageArray, image_size, read_image
 from kdlnet.types import ImageSize
+from kdlnet.utils.given import Name
 
 MADE_UP_IMAGES = 32
 """Images of a proof without real ones."""
@@ -25,7 +26,7 @@ _SMALLEST_SIDE = 96  # pixels that a made-up surface with defects needs
 
 def find_images(
     source: Path | None,
-    data: str | None,
+    data: Name | None,
     split: str,
     data_root: Path | None,
     folder: Path,
@@ -51,7 +52,7 @@ def find_images(
     return "made-up", _write_made_up(folder, size)
 
 
-def split_images(name: str, split: str, data_root: Path | None = None) -> list[Path]:
+def split_images(name: Name, split: str, data_root: Path | None = None) -> list[Path]:
     """Images of a dataset's split; no label is read. Raises DataError as the catalog does."""
     return list_images(find_dataset(name, data_root), split)
 

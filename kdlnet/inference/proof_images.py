@@ -18,6 +18,7 @@ from kdlnet.inference.torch_engine import to_input
 from kdlnet.inference.views import tiles_of
 from kdlnet.inference.weights import Weights
 from kdlnet.types import Preprocess
+from kdlnet.utils.given import Name
 from kdlnet.utils.words import counted
 
 _LEAST_IMAGES = 32
@@ -32,7 +33,7 @@ def check_count(images: int | None) -> None:
 
 def proof_split(
     weights: Weights,
-    data: str | None,
+    data: Name | None,
     data_root: Path | None,
     split: str,
     images: int | None,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kdlnet.data.catalog import DatasetInfo, Name, find_dataset
+from kdlnet.data.catalog import DatasetInfo, find_dataset
 from kdlnet.data.joined import find_datasets
 from kdlnet.errors import ConfigError, DataError
 from kdlnet.events import Listener
@@ -29,6 +29,7 @@ from kdlnet.metrics.rates import tabulate_parts
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.table import Table, tabulate
 from kdlnet.metrics.verdict import Verdict, VerdictRule
+from kdlnet.utils.given import Name
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from kdlnet.inference.runtimes import Runtime, open_runtime, thread_count
 from kdlnet.inference.sweeps import by_batch, by_threads, thread_counts
 from kdlnet.inference.turns import MOST_IMAGES, Workload
 from kdlnet.types import ImageSize
-from kdlnet.utils.paths import paths_from_text
+from kdlnet.utils.given import AnyPath, Name, as_path, as_paths, checked
 
 __all__ = ["PAPER", "PROTOCOLS", "BenchResult", "Rival", "Workload", "bench", "kind_of"]
 
@@ -40,17 +40,17 @@ class _How:
     seeing: Seeing
 
 
-@paths_from_text
+@checked
 def bench(
-    weights: Path,
+    weights: AnyPath,
     *,
-    source: Path | None = None,
-    data: str | None = None,
-    data_root: Path | None = None,
+    source: AnyPath | None = None,
+    data: Name | None = None,
+    data_root: AnyPath | None = None,
     split: str = "val",
     protocol: str = "files",
     workload: Workload | None = None,
-    against: Sequence[Path] = (),
+    against: AnyPath | Sequence[AnyPath] = (),
     sweep: bool = False,
     image_size: ImageSize | None = None,
     window: Window | None = None,
@@ -72,6 +72,8 @@ def bench(
 
     Raises WeightsError, DataError or ConfigError for what cannot be used.
     """
+    weights, source, data_root = as_path(weights), as_path(source), as_path(data_root)
+    against = as_paths(against)
     workload = workload or Workload()
     how = _How(protocol, device, fuse, Seeing(image_size, window, tile, overlap))
     _check(how, workload, source is not None or data is not None, sweep)

@@ -26,7 +26,7 @@ from kdlnet.metrics.requirement import Check, checks, require_possible
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.report.pages.calibrated import choosers
-from kdlnet.utils.paths import paths_from_text
+from kdlnet.utils.given import AnyPath, Name, as_path, checked
 
 __all__ = [
     "Calibration",
@@ -115,13 +115,13 @@ class Calibration:
         return {"calibrated": str(self.path), **self.facts()}
 
 
-@paths_from_text
+@checked
 def calibrate(
-    weights: Path,
+    weights: AnyPath,
     goal: Goal,
     *,
-    data: str,
-    data_root: Path | None = None,
+    data: Name,
+    data_root: AnyPath | None = None,
     unsure: Unsure | None = None,
     sizes: Mapping[str, Mapping[str, float]] | None = None,
     split: str = "val",
@@ -129,7 +129,7 @@ def calibrate(
     lot_by: str | None = None,
     batch: int = 16,
     device: str = "auto",
-    out: Path | None = None,
+    out: AnyPath | None = None,
     overwrite: bool = False,
     on_event: Listener = ignore,
 ) -> Calibration:
@@ -143,6 +143,7 @@ def calibrate(
     Raises ConfigError for values out of range, DataError where the split cannot support the choice,
     KdlnetError where the copy would replace what is there, or ``weights`` changed meanwhile.
     """
+    weights, data_root, out = as_path(weights), as_path(data_root), as_path(out)
     file = released_or_file(weights)
     path = copy_path(weights, file, "calibrated", out, overwrite)
     content = content_of(file)

@@ -28,8 +28,8 @@ from kdlnet.report.pages.comparison import write_comparison
 from kdlnet.report.pages.flips import Compared, Side
 from kdlnet.utils.environment import environment
 from kdlnet.utils.files import write_json
+from kdlnet.utils.given import AnyPath, Name, as_path, as_paths, checked
 from kdlnet.utils.output import new_folder
-from kdlnet.utils.paths import paths_from_text
 from kdlnet.utils.words import counted
 
 __all__ = ["ClassDifference", "Comparison", "Difference", "McNemar", "compare"]
@@ -37,21 +37,21 @@ __all__ = ["ClassDifference", "Comparison", "Difference", "McNemar", "compare"]
 _FEWEST_ROUNDS = 100
 
 
-@paths_from_text
+@checked
 def compare(
-    a: Sequence[Path],
-    b: Sequence[Path],
+    a: AnyPath | Sequence[AnyPath],
+    b: AnyPath | Sequence[AnyPath],
     *,
-    data: str | Sequence[str],
+    data: Name | Sequence[Name],
     split: str = "val",
-    data_root: Path | None = None,
+    data_root: AnyPath | None = None,
     group_by: str | None = None,
     folds: bool = False,
     rounds: int = 1000,
     seed: int = 0,
     batch: int = 16,
     device: str = "auto",
-    out: Path | None = None,
+    out: AnyPath | None = None,
     overwrite: bool = False,
     on_event: Listener = ignore,
 ) -> Comparison:
@@ -66,6 +66,7 @@ def compare(
     it, and grouped by default as the folds were made. Raises WeightsError or DataError for what
     cannot be compared, ConfigError for fewer than 100 rounds and folds of several datasets.
     """
+    data_root, out, a, b = as_path(data_root), as_path(out), as_paths(a), as_paths(b)
     _check_sides(a, b)
     if rounds < _FEWEST_ROUNDS:
         raise ConfigError(

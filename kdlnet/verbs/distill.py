@@ -26,7 +26,7 @@ from kdlnet.training.taught import (
     taught_run,
 )
 from kdlnet.utils.device import find_device
-from kdlnet.utils.paths import paths_from_text
+from kdlnet.utils.given import AnyPath, as_path, as_paths, checked
 from kdlnet.utils.ranks import is_writer, together
 
 RECIPES: dict[str, dict[str, Any]] = {
@@ -63,18 +63,18 @@ def recipe_defaults(name: str) -> dict[str, Any]:
     return {"distill": dict(RECIPES[name])}
 
 
-@paths_from_text
+@checked
 def distill(
     config: TrainConfig,
     *,
-    teachers: Sequence[Path] = (),
+    teachers: AnyPath | Sequence[AnyPath] = (),
     teacher_model: str | None = None,
     generations: int = 1,
-    out: Path | None = None,
+    out: AnyPath | None = None,
     overwrite: bool = False,
-    resume: Path | None = None,
-    init: Path | None = None,
-    final: Path | None = None,
+    resume: AnyPath | None = None,
+    init: AnyPath | None = None,
+    final: AnyPath | None = None,
     on_event: Listener = ignore,
 ) -> TrainResult:
     """Trains the detector of ``config`` under ``teachers``; the folder is as train's, with a page.
@@ -91,6 +91,8 @@ def distill(
     class, other strides, another preprocessing. Several processes share the work of one training as
     in train, not of a series.
     """
+    out, resume, init, final = as_path(out), as_path(resume), as_path(init), as_path(final)
+    teachers = as_paths(teachers)
     with together(find_device(config.device)):
         on_event = on_event if is_writer() else ignore
         if resume is None:

@@ -28,8 +28,9 @@ from kdlnet.inference.weights import Weights, load_weights
 from kdlnet.models.fuse import fuse_model
 from kdlnet.types import ImageSize
 from kdlnet.utils.device import prepare
+from kdlnet.utils.given import AnyPath, Name, as_path, checked
 from kdlnet.utils.packages import optional_package
-from kdlnet.utils.paths import paths_from_text
+from kdlnet.utils.parse import parse_image_size
 
 __all__ = ["Drop", "ExportCertificate", "export"]
 
@@ -61,13 +62,13 @@ class ExportCertificate(Parity):
         return values | facts
 
 
-@paths_from_text
+@checked
 def export(
-    weights: Path,
+    weights: AnyPath,
     *,
     format: str = "onnx",
-    data: str | None = None,
-    data_root: Path | None = None,
+    data: Name | None = None,
+    data_root: AnyPath | None = None,
     split: str = "val",
     images: int | None = None,
     image_size: ImageSize | None = None,
@@ -79,7 +80,7 @@ def export(
     calibration: int | None = None,
     max_drop: Mapping[str, float] | None = None,
     device: str = "cpu",
-    out: Path | None = None,
+    out: AnyPath | None = None,
     overwrite: bool = False,
     on_event: Listener = ignore,
 ) -> ExportCertificate:
@@ -97,6 +98,7 @@ def export(
     ``<name>.json``. Raises ProofFailed, and leaves the disk as it was, when the answers differ;
     KdlnetError when an optional package is missing.
     """
+    weights, data_root, out = as_path(weights), as_path(data_root), as_path(out)
     layout = Layout(outputs, batch, dynamic)
     exporter = _exporter(format, half, layout)
     exporter = replace(exporter, facts=exporter.facts | layout.to_dict())
@@ -108,7 +110,7 @@ def export(
     prepare(torch.device("cpu"))
     loaded = load_weights(weights)
     if image_size is not None:
-        loaded.preprocess = replace(loaded.preprocess, image_size=image_size)
+        loaded.preprocess = replace(loaded.preprocess, image_size=parse_image_size(image_size))
     check_count(images)
     if images is None and plan is None:
         images = IMAGES

@@ -25,7 +25,7 @@ from kdlnet.inference.weights import Weights, load_weights, save_weights
 from kdlnet.models.fuse import fuse_model
 from kdlnet.models.network import Network
 from kdlnet.utils.device import find_device, prepare, synchronize
-from kdlnet.utils.paths import paths_from_text
+from kdlnet.utils.given import AnyPath, Name, as_path, checked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,14 +48,14 @@ class Certificate(Parity):
     already_fused: bool = False
 
 
-@paths_from_text
+@checked
 def fuse(
-    weights: Path,
+    weights: AnyPath,
     *,
-    data: str | None = None,
-    data_root: Path | None = None,
+    data: Name | None = None,
+    data_root: AnyPath | None = None,
     split: str = "val",
-    out: Path | None = None,
+    out: AnyPath | None = None,
     overwrite: bool = False,
     images: int | None = None,
     device: str = "cpu",
@@ -69,6 +69,7 @@ def fuse(
     certificate, and a copy where ``out`` is given. Raises ProofFailed, and leaves no file, when the
     answers differ.
     """
+    weights, data_root, out = as_path(weights), as_path(data_root), as_path(out)
     target = find_device(device)
     prepare(target)
     loaded = load_weights(weights, target)

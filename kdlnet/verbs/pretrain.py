@@ -32,7 +32,7 @@ from kdlnet.training.run import TrainResult, finished
 from kdlnet.training.run_folder import RunFolder
 from kdlnet.training.schedule import Schedule
 from kdlnet.utils.device import autocast_dtype, find_device
-from kdlnet.utils.paths import paths_from_text
+from kdlnet.utils.given import AnyPath, as_path, checked
 from kdlnet.utils.ranks import from_writer, is_writer, ranks, together
 
 __all__ = ["PretrainConfig", "pretrain"]
@@ -42,14 +42,14 @@ _ON_A_START = 0.5  # of that rate where the student has learned before
 _LEAST_SHARE = 0.1  # of the time is left for the student, however slow the teacher was
 
 
-@paths_from_text
+@checked
 def pretrain(
     config: PretrainConfig,
     *,
-    init: Path | None = None,
-    out: Path | None = None,
+    init: AnyPath | None = None,
+    out: AnyPath | None = None,
     overwrite: bool = False,
-    resume: Path | None = None,
+    resume: AnyPath | None = None,
     on_event: Listener = ignore,
 ) -> TrainResult:
     """Teaches a model what a frozen network sees in unlabelled images; leaves a run folder.
@@ -61,6 +61,7 @@ def pretrain(
     anything is written. Several processes that torchrun started share the batches; the first one
     asks the teacher and measures.
     """
+    init, out, resume = as_path(init), as_path(out), as_path(resume)
     with together(find_device(config.device)):
         listener = on_event if is_writer() else ignore
         return _pretrained(config, init, out, overwrite, resume, listener)

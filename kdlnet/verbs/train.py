@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from kdlnet.config import TrainConfig
 from kdlnet.errors import ConfigError
 from kdlnet.events import Listener, ignore
@@ -13,21 +11,21 @@ from kdlnet.training.run import TrainResult, plain_run, resumed_plain_run
 from kdlnet.training.run_folder import RunFolder
 from kdlnet.training.suited import suited
 from kdlnet.utils.device import find_device
-from kdlnet.utils.paths import paths_from_text
+from kdlnet.utils.given import AnyPath, as_path, checked
 from kdlnet.utils.ranks import is_writer, together
 
 __all__ = ["RunFolder", "TrainResult", "train"]
 
 
-@paths_from_text
+@checked
 def train(
     config: TrainConfig,
     *,
-    out: Path | None = None,
+    out: AnyPath | None = None,
     overwrite: bool = False,
-    resume: Path | None = None,
-    init: Path | None = None,
-    final: Path | None = None,
+    resume: AnyPath | None = None,
+    init: AnyPath | None = None,
+    final: AnyPath | None = None,
     on_event: Listener = ignore,
 ) -> TrainResult:
     """Trains a detector and leaves a run folder with weights/best.pt and weights/last.pt.
@@ -42,6 +40,7 @@ def train(
     writes and tells. Raises ConfigError, DataError or WeightsError before the first step, PeerLost
     where one of them ends too soon.
     """
+    out, resume, init, final = as_path(out), as_path(resume), as_path(init), as_path(final)
     with together(find_device(config.device)):
         on_event = on_event if is_writer() else ignore
         if resume is not None:

@@ -51,8 +51,8 @@ from kdlnet.report.validation import draw_validation
 from kdlnet.types import ImageSize
 from kdlnet.utils.environment import environment
 from kdlnet.utils.files import write_json
+from kdlnet.utils.given import AnyPath, Name, as_path, checked
 from kdlnet.utils.output import new_folder
-from kdlnet.utils.paths import paths_from_text
 
 __all__ = [
     "AveragePrecision",
@@ -66,13 +66,13 @@ __all__ = [
 ]
 
 
-@paths_from_text
+@checked
 def validate(
-    weights: Path,
+    weights: AnyPath,
     *,
-    data: str,
+    data: Name,
     split: str = "val",
-    data_root: Path | None = None,
+    data_root: AnyPath | None = None,
     image_size: ImageSize | None = None,
     window: Window | None = None,
     tile: TileChoice = None,
@@ -81,7 +81,7 @@ def validate(
     mm_per_pixel: float | None = None,
     batch: int = 16,
     device: str = "auto",
-    out: Path | None = None,
+    out: AnyPath | None = None,
     overwrite: bool = False,
     strict: bool = False,
     pictures: bool = True,
@@ -107,6 +107,7 @@ def validate(
     ``drift`` measures again after each of :data:`~kdlnet.metrics.drift.CHANGES` of the images.
     Raises WeightsError, DataError or ConfigError for what cannot be used.
     """
+    weights, data_root, out = as_path(weights), as_path(data_root), as_path(out)
     pairs = find_folds(weights, Path(data), split) if folds else [(weights, data)]
     seen = Seeing(image_size, window, tile, overlap)
     parts = [

@@ -18,6 +18,7 @@ from kdlnet.inference.int8.quantize import INT8, write_int8
 from kdlnet.inference.layouts import Layout
 from kdlnet.inference.proof import Tolerance
 from kdlnet.inference.weights import Weights
+from kdlnet.utils.given import Name
 
 CALIBRATION = 300
 """Images that ranges are taken from, when there are as many."""
@@ -28,7 +29,7 @@ class Int8Plan:
     """A ``format`` in 8 bits, calibrated on ``images`` of ``data``, that loses what is allowed."""
 
     format: str
-    data: str
+    data: Name
     data_root: Path | None
     images: int
     allowed: Drop
@@ -40,7 +41,7 @@ class Int8Plan:
         format: str,
         half: bool,
         layout: Layout,
-        data: str | None,
+        data: Name | None,
         data_root: Path | None,
         images: int | None,
         max_drop: Mapping[str, float] | None,
