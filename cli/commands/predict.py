@@ -36,7 +36,7 @@ from ..team import PREDICTION, in_team, own_shard, run_team
 from ..watching import answer_folder
 
 if TYPE_CHECKING:
-    from kdlnet.verbs.predict import Prediction, PredictResult
+    from kdlnet.verbs.predict import Prediction, PredictResult, Skipped
 
 _FEW = 20  # up to so many images each gets a line of its own
 _FAIL_ON = ("ng", "unsure")
@@ -233,12 +233,15 @@ def _show(
         opened = open_source(one, **given(reconnect=reconnect))
         talks = not quiet and (opened.live or (opened.total or _FEW + 1) <= _FEW)
 
-        def tell(prediction: Prediction) -> None:
+        def record(answer: Prediction | Skipped) -> None:
             # What a shard found is in its folder, whatever an earlier call found, too.
             if as_json and part is None:
                 waits = opened.kind == "images"
-                line = json.dumps(plain(prediction.to_dict()))
+                line = json.dumps(plain(answer.to_dict()))
                 print(line, file=found if waits else documents, flush=not waits)
+
+        def tell(prediction: Prediction) -> None:
+            record(prediction)
             if talks:
                 console.say(str(prediction))
 
@@ -248,6 +251,7 @@ def _show(
                 opened,
                 on_event=printer,
                 on_prediction=tell,
+                on_skipped=record,
                 **chosen,
                 **given(shard=part),
             )

@@ -19,6 +19,7 @@ from kdlnet.inference.behind import Behind
 from kdlnet.inference.prediction import Prediction
 from kdlnet.inference.predictor import Predictor
 from kdlnet.inference.shards import Shard, ShardBook, kept, shard_settings
+from kdlnet.inference.skipped import Skipped
 from kdlnet.inference.stems import Stems
 from kdlnet.inference.tally import PredictResult, Tally
 from kdlnet.inference.writer import PredictionWriter, check_kinds
@@ -32,6 +33,7 @@ __all__ = [
     "PredictResult",
     "Prediction",
     "Shard",
+    "Skipped",
     "Source",
     "open_source",
     "predict_files",
@@ -39,6 +41,7 @@ __all__ = [
 
 DEFAULT_KINDS = ("images", "json")
 OnPrediction = Callable[[Prediction], None]
+OnSkipped = Callable[[Skipped], None]
 
 
 def predict_files(
@@ -62,13 +65,15 @@ def predict_files(
     shard: Shard | None = None,
     on_event: Listener = ignore,
     on_prediction: OnPrediction = lambda prediction: None,
+    on_skipped: OnSkipped = lambda unread: None,
 ) -> PredictResult:
     """Predicts all of ``source`` and writes the files in ``save`` (see PredictionWriter).
 
     The folder is ``out`` or runs/predict/NAME, counted up where it is taken. With ``shard`` only
     its images are predicted, into a folder of its own in ``out``; called again it goes on where it
-    stopped; :func:`~kdlnet.verbs.merge.merge_shards` puts them together. Raises DataError when no
-    image could be read, WeightsError, ConfigError, or KdlnetError for what cannot be written.
+    stopped; :func:`~kdlnet.verbs.merge.merge_shards` puts them together. ``on_skipped`` hears in
+    turn of what could not be read. Raises DataError when no image could be read, WeightsError,
+    ConfigError, or KdlnetError for what cannot be written.
     """
     kinds = check_kinds(save)
     if shard is not None and out is None:
@@ -93,7 +98,14 @@ def predict_files(
         classes=classes,
     )
     settings = _settings(weights, opened, predictor)
-    run = partial(_run, predictor, strict=strict, on_event=on_event, on_prediction=on_prediction)
+    run = partial(
+        _run,
+        predictor,
+        strict=strict,
+        on_event=on_event,
+        on_prediction=on_prediction,
+        on_skipped=on_skipped,
+    )
     if shard is None:
         lines = opened.kind != "images"
         return run(opened, PredictionWriter(kinds, place, lines, settings))
@@ -112,6 +124,7 @@ def _run(
     strict: bool,
     on_event: Listener,
     on_prediction: OnPrediction,
+    on_skipped: OnSkipped,
 ) -> PredictResult:
     """Predicts ``source``, of a shard what its ``book`` lacks, and writes what is found."""
     names = [name for name in predictor.names if name in (predictor.classes or predictor.names)]
@@ -126,6 +139,7 @@ def _run(
             def skip() -> None:
                 for unread in tally.unread():
                     write.skip(unread)
+                    on_skipped(unread)
 
             def hear(event: object) -> None:
                 tally.hear(event)

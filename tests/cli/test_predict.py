@@ -104,6 +104,24 @@ def test_plain_lines_and_options_that_reach_the_engine(
     assert "iou_threshold: 0.5" in Path("o/config.yaml").read_text()
 
 
+def test_what_could_not_be_read_is_among_the_predictions_of_json(
+    kdlnet: Command, weights: Path, images: Path, video: Path
+) -> None:
+    """The same records, in the same order, as in the file."""
+    run = kdlnet("predict parts --save json --json --weights", weights)
+    written = json.loads(Path("runs/predict/parts/predictions.json").read_text())
+    assert run.document["predictions"] == written["predictions"]
+    assert [one["verdict"] for one in written["predictions"]].count("UNREADABLE") == 1
+    assert run.document["images"] == 3
+    data = video.read_bytes()
+    starts = [at for at in range(len(data)) if data[at : at + 2] == b"\xff\xd8"]
+    video.write_bytes(data[: starts[3] + 100])
+    run = kdlnet("predict line.avi --save json --json --weights", weights)
+    lines = Path("runs/predict/line/predictions.jsonl").read_text().splitlines()
+    assert list(map(json.loads, run.out.splitlines())) == list(map(json.loads, lines))
+    assert json.loads(lines[-1])["verdict"] == "UNREADABLE"
+
+
 def test_a_video_gives_json_lines(kdlnet: Command, weights: Path, video: Path) -> None:
     run = kdlnet("predict line.avi --json --weights", weights)
     assert run.code == 0, run.err
@@ -301,7 +319,8 @@ def test_verdicts_are_counted_and_can_fail_the_command(
     *rows, unread = table(Path("o/verdicts.csv"))
     assert unread["verdict"] == "UNREADABLE"
     assert sorted(row["verdict"] for row in rows) == ["NG", "OK", "UNSURE"]
-    assert [row["verdict"] for row in rows] == [one["verdict"] for one in facts["predictions"]]
+    answers = [one["verdict"] for one in facts["predictions"]]
+    assert answers == [row["verdict"] for row in [*rows, unread]]
     counted = {row["name"]: int(row["boxes"]) for row in rows}
     boxes = table(Path("o/predictions.csv"))
     assert len(boxes) == sum(counted.values()) > 0
