@@ -96,7 +96,7 @@ def _label_folder(folder: Path) -> Path:
 def _entry_images(info: DatasetInfo, entry: str, left: LeftOut) -> Iterable[str]:
     path = entry_path(info, entry)
     if path.is_dir():
-        return map(str, images_below(path, left.results, left.unread))
+        return map(str, images_below(path, left))
     if path.suffix.lower() == ".txt" and path.is_file():
         return _listed_images(info, path)
     if path.is_file():

@@ -50,30 +50,28 @@ class LeftOut:
 
 
 def images_below(
-    folder: Path,
-    results: list[Path] | None = None,
-    unread: set[Path] | None = None,
-    closed: Closed | None = None,
+    folder: Path, left: LeftOut | None = None, closed: Closed | None = None
 ) -> Iterator[Path]:
     """Image files in ``folder`` and below, hidden ones left out; links to folders are followed.
 
-    Folders of results below it, told by their mark, are left out and collected in ``results``,
-    pictures that are not read in ``unread``. Folders that cannot be listed are collected in
+    Folders of results below it, told by their mark, are left out and collected in ``left``, as are
+    pictures that are not read. Folders that cannot be listed are collected in
     ``closed``; without it the first one raises DataError.
     """
-    for file in files_below(folder, results, closed):
+    left = left or LeftOut()
+    for file in files_below(folder, left.results, closed):
         suffix = file.suffix.lower()
         if suffix in IMAGE_SUFFIXES:
             yield file
-        elif unread is not None and suffix in UNREAD_SUFFIXES:
-            unread.add(file)
+        elif suffix in UNREAD_SUFFIXES:
+            left.unread.add(file)
 
 
 def unread_below(folder: Path) -> set[Path]:
     """Files in ``folder`` and below that are pictures and are not read."""
-    unread: set[Path] = set()
-    deque(images_below(folder, unread=unread), maxlen=0)
-    return unread
+    left = LeftOut()
+    deque(images_below(folder, left), maxlen=0)
+    return left.unread
 
 
 def by_suffix(files: Iterable[Path]) -> dict[str, int]:
@@ -91,7 +89,8 @@ def unread_line(files: Iterable[Path]) -> str:
 def files_below(
     folder: Path, results: list[Path] | None = None, closed: Closed | None = None
 ) -> Iterator[Path]:
-    """All files, in the order of their folders, as :func:`images_below`."""
+    """All files, in the order of their folders, as :func:`images_below`; ``results`` collects
+    folders of these."""
     visited = set()
     waiting = [folder]
     while waiting:

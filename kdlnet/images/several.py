@@ -25,7 +25,7 @@ from kdlnet.utils.text import listed_paths
 def below(folder: Path, left: LeftOut) -> list[Item]:
     """All images below ``folder``. Raises DataError where it holds results."""
     closed: Closed = {}
-    found = images_below(folder, left.results, left.unread, closed)
+    found = images_below(folder, left, closed)
     items = [file_item(image, folder) for image in found] + closed_items(closed, folder)
     if asked((folder / MARK).exists):
         raise DataError(

@@ -10,7 +10,7 @@ from errno import ELOOP, ENOENT
 from itertools import islice
 from pathlib import Path
 
-from kdlnet.images.folder import Closed, closed_line, images_below
+from kdlnet.images.folder import Closed, LeftOut, closed_line, images_below
 from kdlnet.images.stamp import Stamp
 
 REMEMBERED = 200_000
@@ -53,8 +53,9 @@ class FolderWatch:
         it may come back; of older ones none, so memory stays flat."""
         now = time.monotonic()
         found: dict[str, Stamp] = {}
-        self.unread, self.closed = set(), {}
-        for path in images_below(self.folder, unread=self.unread, closed=self.closed):
+        left, self.closed = LeftOut(), {}
+        self.unread = left.unread
+        for path in images_below(self.folder, left, self.closed):
             try:
                 found[path.relative_to(self.folder).as_posix()] = Stamp.of(path)
             except OSError as error:

@@ -66,7 +66,7 @@ def _folder_images(source: Path, left: LeftOut) -> list[Path]:
             how = "give an image, a folder of images, or --data"
             raise DataError(f"{str(source)!r} is a list: {how}")
         return [source]
-    found = sorted(images_below(source, left.results, left.unread))
+    found = sorted(images_below(source, left))
     if not found:
         allowed = "; ".join([f"allowed are {', '.join(sorted(IMAGE_SUFFIXES))}", *left.lines()])
         raise DataError(f"folder {str(source)!r} holds no image: {allowed}")

@@ -37,6 +37,7 @@ from kdlnet.data.labels import LabelProblem
 from kdlnet.errors import DataError, unknown
 from kdlnet.events import Listener, Progress, ignore
 from kdlnet.images.folder import (
+    LeftOut,
     images_below,
     results_lines,
 )
@@ -209,10 +210,10 @@ def _absolute(path: Path) -> Path:
 
 def _results_among(roots: Sequence[Path]) -> list[str]:
     """A line about folders of results, which are not imported."""
-    results: list[Path] = []
+    left = LeftOut()
     for root in roots:
-        deque(images_below(root, results), maxlen=0)
-    return results_lines(results)
+        deque(images_below(root, left), maxlen=0)
+    return results_lines(left.results)
 
 
 def _class_order(imported: ImportResult, names: Sequence[str] | None) -> tuple[str, ...]:

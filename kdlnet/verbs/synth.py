@@ -157,7 +157,7 @@ def _unmarked(folder: Path) -> tuple[list[Path], list[str]]:
     """The images below ``folder`` in which nothing was drawn, and what to say of the others."""
     left = LeftOut()
     masks, drawn = marked_by_masks(folder)
-    everything = sorted(images_below(folder, left.results, left.unread))
+    everything = sorted(images_below(folder, left))
     found = [image for image in everything if image not in masks]
     marked = {image for image in found if any(read_rows(label_path(image)))}
     unread = find_unread(found, found, LabelReader(found, ANY_CLASS))

@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from kdlnet.errors import DataError
-from kdlnet.images.folder import Closed, glob_root, images_below, outside_results, results_lines
+from kdlnet.images.folder import (
+    Closed,
+    LeftOut,
+    glob_root,
+    images_below,
+    outside_results,
+    results_lines,
+)
 from kdlnet.images.folder import matches as matching
 from kdlnet.images.watch import FolderWatch
 from kdlnet.utils.manifest import MARK
@@ -24,11 +31,11 @@ def make(folder: Path) -> None:
 
 def test_results_among_the_images_are_left_out_and_told(tmp_path: Path) -> None:
     make(tmp_path)
-    results: list[Path] = []
-    found = [path.relative_to(tmp_path).as_posix() for path in images_below(tmp_path, results)]
+    left = LeftOut()
+    found = [path.relative_to(tmp_path).as_posix() for path in images_below(tmp_path, left)]
     assert found == ["a.png", "b/c.JPG"]
-    assert results == [tmp_path / "runs" / "x"]
-    (line,) = results_lines([*results, *results])
+    assert left.results == [tmp_path / "runs" / "x"]
+    (line,) = results_lines([*left.results, *left.results])
     assert line.startswith("left out a folder of results")
     assert results_lines([]) == []
 

@@ -157,7 +157,7 @@ def list_dataset(name: str, data_root: Path | None = None) -> Listing:
 def _plain_folder(folder: Path) -> Listing:
     root = folder.resolve()
     left = LeftOut()
-    listed = {path: ["images"] for path in images_below(root, left.results, left.unread)}
+    listed = {path: ["images"] for path in images_below(root, left)}
     if not listed:
         raise DataError(f"folder {str(folder)!r} holds neither a data.yaml nor images")
     return Listing(DatasetInfo(root.name, folder, root, (), {}), listed, left=left)
