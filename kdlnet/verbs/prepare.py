@@ -118,8 +118,11 @@ def find_layout(name: str, source: Path, layout: Layout) -> Path:
             raise DataError(f"--from {str(source)!r} holds {shown}: give one of these folders")
         if found:
             return found[0]
+    lacking = min((_lacking(path, layout) for path in (source, *inside)), key=len)
+    some = 0 < len(lacking) < len(layout.folders)
     raise DataError(
-        f"--from {str(source)!r} is not the layout of {name}: a folder with "
+        f"--from {str(source)!r} is not the layout of {name}: "
+        f"{'there is no ' + ', '.join(lacking) + '; ' if some else ''}a folder with "
         f"{', '.join(layout.folders)} is needed, there or one level above or below"
     )
 
@@ -145,6 +148,12 @@ def split_by_rule(
     shares = {str(split): share for split, share in entry.shares.items()}
     parts = grouped_split(names, labels, groups, shares, seed)
     return {images[index].path: split for split, found in parts.items() for index in found}
+
+
+def _lacking(folder: Path, layout: Layout) -> list[str]:
+    """The folders of ``layout`` that are not in ``folder``."""
+    names = {name.lower() for name in _names(folder)}
+    return [wanted for wanted in layout.folders if wanted.lower() not in names]
 
 
 def _names(folder: Path) -> set[str]:

@@ -94,7 +94,9 @@ def test_layout_in_another_case_and_one_that_is_not_there(boards, tmp_path):
     (boards / "images").rename(boards / "IMAGES")
     assert prepare("boards", boards, tmp_path / "out").images == 12
     (boards / "Annotations").rename(boards / "labels")
-    with pytest.raises(DataError, match=r"not the layout of boards.*images, Annotations"):
+    with pytest.raises(
+        DataError, match=r"not the layout of boards: there is no Annotations; .*images, Annotations"
+    ):
         prepare("boards", boards, tmp_path / "new")
     with pytest.raises(DataError, match=r"nowhere' does not exist"):
         prepare("boards", tmp_path / "nowhere", tmp_path / "new")
