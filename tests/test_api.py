@@ -82,6 +82,9 @@ def test_a_dataset_may_be_given_as_a_path(tmp_path: Path) -> None:
     ("name", "wrong", "line"),
     [
         ("Detector", {"path": b"no.pt"}, "path b'no.pt' is no path: give text or a Path"),
+        ("Detector", {"path": 5000 * "a"}, "path 'aaa.*aaa' is no path: it is too long for one"),
+        ("find_dataset", {"name": 5000 * "a"}, "dataset 'aaa.*aaa' is no path: it is too long"),
+        ("validate", {"data": "a\0b"}, "dataset 'a.*b' is no path: .* or has a NUL in it"),
         ("train", {"config": "runs/a"}, "config 'runs/a' is no TrainConfig: give what load_config"),
         ("train", {"overwrite": None}, "overwrite None is no choice: give True or False"),
         ("train", {"on_event": 3}, "on_event 3 is no function: give one that takes an event"),
@@ -109,6 +112,7 @@ def test_a_wrong_argument_is_named_in_one_line_before_anything_is_read(
     needed = {
         "Detector": {},
         "load_config": {},
+        "find_dataset": {},
         "calibrate": {"weights": "no.pt", "goal": GOAL, "data": "no"},
         "compare": {"a": "no.pt", "b": "no.pt", "data": "no"},
         "validate": {"weights": "no.pt", "data": "no"},

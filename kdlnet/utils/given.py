@@ -6,6 +6,7 @@ import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from errno import ENAMETOOLONG
 from functools import wraps
 from math import inf
 from pathlib import Path
@@ -84,7 +85,16 @@ def _instance(name: str, give: str) -> _Kind:
 
 
 def _is_path(value: object) -> bool:
-    return isinstance(value, str | os.PathLike)
+    """Whether a file may be called so; it need not be there."""
+    if not isinstance(value, str | os.PathLike):
+        return False
+    try:
+        os.lstat(value)
+    except OSError as error:
+        return error.errno != ENAMETOOLONG
+    except ValueError:  # no path has a NUL in it
+        return False
+    return True
 
 
 def _is_choice(value: object) -> bool:
@@ -137,4 +147,6 @@ def _check(name: str, value: object, kinds: Sequence[str]) -> None:
     wanted = _LISTS.get(kinds[0], kinds[0])
     shown = " ".join(_BRIEF.repr(value).split())
     name = "dataset" if wanted == "Name" else name
+    if isinstance(value, str | os.PathLike) and _KINDS[wanted].fits is _is_path:
+        raise ConfigError(f"{name} {shown} is no path: it is too long for one, or has a NUL in it")
     raise ConfigError(f"{name} {shown} is no {_KINDS[wanted].what}: give {_KINDS[wanted].give}")
