@@ -201,6 +201,7 @@ def test_the_last_epoch_is_always_saved(
     parts = prepare_run(config, None, None, ignore)
     optimizer = torch.optim.SGD(parts.detector.parameters(), lr=0.1)
     scaler = torch.amp.GradScaler("cpu")
+    RunFolder(tmp_path).begin({})
     kept = checkpoints.Checkpoints(parts, RunFolder(tmp_path), optimizer, scaler, Validation(parts))
     epochs = []
     for parts.state.epoch, over in enumerate([False, False, True]):
