@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -41,6 +42,9 @@ from .errors import DONE, report
 from .team import heard_once
 
 PROGRAM = "kdlnet"
+
+_IMPATIENCE = 3.0
+"""Seconds in which another Ctrl-C is impatience; telling how to go on may take one or two."""
 
 app = typer.Typer(
     name=PROGRAM,
@@ -95,16 +99,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     _open_closed_streams()
     _accept_any_text()
-    stops: list[int] = []
-    try:
-        with _stopping_as_on_ctrl_c(stops), heard_once():
-            _run(arguments)
-        sys.stdout.flush()
-    except (Exception, KeyboardInterrupt) as error:
-        # Stopped in the middle of an import, libraries fail in ways of their own.
-        known = isinstance(error, (KdlnetError, typer.Exit, KeyboardInterrupt))
-        broken = bool(stops) and (not known or type(error).__name__ == "PeerLost")
-        return report(KeyboardInterrupt() if broken else error, arguments)
+    stops: list[float] = []
+    with _stopping_as_on_ctrl_c(stops):
+        try:
+            with heard_once():
+                _run(arguments)
+            sys.stdout.flush()
+        except (Exception, KeyboardInterrupt) as error:
+            # Stopped in the middle of an import, libraries fail in ways of their own.
+            known = isinstance(error, (KdlnetError, typer.Exit, KeyboardInterrupt))
+            broken = bool(stops) and (not known or type(error).__name__ == "PeerLost")
+            return report(KeyboardInterrupt() if broken else error, arguments)
     return DONE
 
 
@@ -134,14 +139,18 @@ def _open_closed_streams() -> None:
 
 
 @contextlib.contextmanager
-def _stopping_as_on_ctrl_c(stops: list[int]) -> Iterator[None]:
+def _stopping_as_on_ctrl_c(stops: list[float]) -> Iterator[None]:
     """SIGTERM ends a verb as Ctrl-C does: results are written, unfinished folders removed.
 
-    ``stops`` gets the signals that came.
+    ``stops`` gets the times at which the verb was told to end. One soon after must not
+    cut off what the first began, least of all the line that says how to go on.
     """
 
-    def stop(number: int, _: object) -> None:
-        stops.append(number)
+    def stop(*_: object) -> None:
+        now = time.monotonic()
+        if stops and now - stops[-1] < _IMPATIENCE:
+            return
+        stops.append(now)
         raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():

@@ -198,6 +198,31 @@ def test_sigterm_is_ctrl_c(kdlnet: Command, engine: FakeEngine) -> None:
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+@pytest.mark.parametrize(("seconds", "told"), [(60.0, ["go on"]), (0.0, [])])
+def test_a_stop_that_comes_twice_at_once_is_one(
+    seconds: float,
+    told: list[str],
+    kdlnet: Command,
+    engine: FakeEngine,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An impatient second Ctrl-C does not cost the line that says how to go on."""
+
+    def stopped_twice() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except KeyboardInterrupt as stop:
+            os.kill(os.getpid(), signal.SIGTERM)
+            stop.add_note("go on")
+            raise
+
+    monkeypatch.setattr("kdlnet_cli.main._IMPATIENCE", seconds)
+    engine.on_call = stopped_twice
+    run = kdlnet("val best.pt --data neu-det")
+    assert run.code == 130
+    assert run.err.splitlines()[-1 - len(told) :] == ["interrupted", *told]
+
+
 def test_ctrl_c_inside_a_text_that_is_executed_is_code_130(tmp_path: Path) -> None:
     """As a library that writes its own functions does it; ``python -m`` would die of SIGINT."""
     (tmp_path / "driver.py").write_text(
