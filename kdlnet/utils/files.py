@@ -36,21 +36,6 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
 
 
 @contextmanager
-def written_together(paths: Iterable[Path]) -> Iterator[list[BinaryIO]]:
-    """A file each, as :func:`written_whole` gives: none has its name before all are written.
-
-    The first is named last. Raises KdlnetError; then all are as before, unless it was a name that
-    could not be taken, as that of a file in use on Windows: those named before it are new.
-    """
-    with ExitStack() as stack:
-        files = [stack.enter_context(written_whole(path)) for path in paths]
-        yield files
-        for file in files:
-            file.flush()
-            os.fsync(file.fileno())  # what is full says so here
-
-
-@contextmanager
 def written_whole(path: Path) -> Iterator[BinaryIO]:
     """A file that becomes ``path`` once written: all of it or, after any failure, what was before.
 
@@ -58,24 +43,52 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
     the disk and take its name in one step. Raises KdlnetError (disk full, not writable, a
     folder of that name) and leaves no temporary file. What a killed process left there is removed.
     """
-    if path.is_dir():
-        raise KdlnetError(f"cannot write {str(path)!r}: it is a folder; give the name of a file")
-    temporary = path.parent / f".kdlnet-{uuid.uuid4().hex}.tmp"
+    with written_together([path]) as (file,):
+        yield file
+
+
+@contextmanager
+def written_together(paths: Iterable[Path]) -> Iterator[list[BinaryIO]]:
+    """A file each, as :func:`written_whole` gives: none has its name before all are on the disk.
+
+    The first is named last, and nothing is waited for between the first name and the last. Raises
+    KdlnetError; then all are as before, unless it was a name that could not be taken, as that of a
+    file in use on Windows: those named before it are new.
+    """
+    temporary = {path: path.parent / f".kdlnet-{uuid.uuid4().hex}.tmp" for path in paths}
     try:
-        with told(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _clean_once(path.parent.absolute())
-            with temporary.open("xb") as file:
-                lock(file)
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            record(path, temporary)
-            temporary.replace(path)
-            _sync_folder(path.parent)
+        with ExitStack() as stack:
+            files = [stack.enter_context(_begun(*pair)) for pair in temporary.items()]
+            yield files
+            for opened in files:
+                opened.flush()
+                os.fsync(opened.fileno())  # what is full says so here
+        for path, file in temporary.items():
+            with told(path):
+                record(path, file)
+        for path, file in reversed(temporary.items()):
+            with told(path):
+                file.replace(path)
+        for path in temporary:
+            with told(path):
+                _sync_folder(path.parent)
     finally:
         # Gone already if all went well; also removed on Ctrl-C.
-        _remove(temporary)
+        for file in temporary.values():
+            _remove(file)
+
+
+@contextmanager
+def _begun(path: Path, temporary: Path) -> Iterator[BinaryIO]:
+    """The new file ``temporary``, which is to become ``path``."""
+    if path.is_dir():
+        raise KdlnetError(f"cannot write {str(path)!r}: it is a folder; give the name of a file")
+    with told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _clean_once(path.parent.absolute())
+        with temporary.open("xb") as file:
+            lock(file)
+            yield file
 
 
 def check_writable(path: Path) -> None:

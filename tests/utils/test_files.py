@@ -76,6 +76,30 @@ def test_files_that_belong_together_are_all_new_or_all_old(tmp_path, monkeypatch
     assert sorted(tmp_path.iterdir()) == [one, two]
 
 
+def test_a_stop_while_the_disk_is_waited_for_parts_no_files(tmp_path, monkeypatch):
+    """Ctrl-C in each wait in turn, those for the names of files included: all old or all new."""
+    contents = {tmp_path / name: b"new" for name in ("net.json", "net.xml", "net.bin")}
+    fsync, waits = os.fsync, []
+
+    def stopped(handle):
+        fsync(handle)
+        waits.append(handle)
+        if len(waits) > len(found):
+            raise KeyboardInterrupt
+
+    found = []
+    for _ in range(len(contents) + 1):  # one wait for each file, and then their folder
+        for path in contents:
+            path.write_bytes(b"old")
+        waits.clear()
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(os, "fsync", stopped)
+            write_together(contents)
+        found.append({path.read_bytes() for path in contents})
+        assert sorted(tmp_path.iterdir()) == sorted(contents)
+    assert found == [{b"old"}] * len(contents) + [{b"new"}]
+
+
 def test_a_folder_or_a_file_in_the_way(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(KdlnetError, match="it is a folder"):
