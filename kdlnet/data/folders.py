@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from kdlnet.data.catalog import DatasetInfo, find_dataset
@@ -29,22 +28,11 @@ def keep_out_of_datasets(out: Path) -> None:
         if not file.is_file():
             continue
         try:
-            info = find_dataset(str(file))
+            read = list(image_folders(find_dataset(str(file))))
         except DataError:  # it reads nothing, then
             continue
-        inside = any(out.resolve().is_relative_to(each.resolve()) for each in image_folders(info))
-        if inside or any(_matches_in(info, place) for place in (out.absolute(), out.resolve())):
+        if any(out.resolve().is_relative_to(each.resolve()) for each in read):
             raise DataError(
                 f"{str(out)!r} is among the images of {str(file)!r}, which would read what is "
                 "written there as its own: choose another folder"
             )
-
-
-def _matches_in(info: DatasetInfo, out: Path) -> bool:
-    """Whether a pattern without ``**`` matches files in the folder of images that ``out`` gets."""
-    folder = (out / "images").parts
-    for entry in (entry for entries in info.splits.values() for entry in entries):
-        parts = Path(entry_pattern(info, entry_path(info, entry))).parts
-        if len(parts) > len(folder) and all(map(fnmatchcase, folder, parts)):
-            return True
-    return False

@@ -45,14 +45,6 @@ def test_nothing_is_drawn_among_the_images_of_another_dataset(tmp_path, train, o
     assert synthesize(tmp_path / "drawn", count=2, image_size=(96, 96)).images == 2
 
 
-@pytest.mark.parametrize("train", ["*/images/*", "new*/*/*.png"])
-def test_nothing_is_drawn_where_a_pattern_of_another_dataset_finds_it(tmp_path, train):
-    (tmp_path / "data.yaml").write_text(f"train: '{train}'\nnames: [scratch]\n")
-    with pytest.raises(DataError, match=r"is among the images of '.*data\.yaml'"):
-        synthesize(tmp_path / "new", count=2, image_size=(96, 96))
-    assert synthesize(tmp_path / "drawn/new", count=2, image_size=(96, 96)).images == 2
-
-
 def test_folder_is_the_same_byte_for_byte(tmp_path):
     for name in ("a", "b"):
         synthesize(tmp_path / name, count=6, image_size=(96, 128), seed=5)
