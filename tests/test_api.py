@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,14 @@ def test_every_public_name_exists_and_is_documented() -> None:
     assert set(kdlnet.__all__) == {*kdlnet._LAZY, "__version__"}
     for name in kdlnet._LAZY:
         assert inspect.getdoc(getattr(kdlnet, name)), name
+
+
+def test_annotations_of_what_is_public_resolve() -> None:
+    """Editors, pages and command lines are made from them."""
+    found = [getattr(kdlnet, name) for name in kdlnet._LAZY]
+    methods = [getattr(kdlnet.Detector, name) for name in ("load", "predict", "stream")]
+    for work in (*filter(inspect.isfunction, found), *methods):
+        assert "return" in typing.get_type_hints(work), work
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
@@ -85,6 +94,7 @@ def test_a_dataset_may_be_given_as_a_path(tmp_path: Path) -> None:
         ("Detector", {"path": 5000 * "a"}, "path 'aaa.*aaa' is no path: it is too long for one"),
         ("find_dataset", {"name": 5000 * "a"}, "dataset 'aaa.*aaa' is no path: it is too long"),
         ("validate", {"data": "a\0b"}, "dataset 'a.*b' is no path: .* or has a NUL in it"),
+        ("validate", {"data": "a\ud800"}, r"dataset 'a\\ud800' is no path: .* half of a letter"),
         ("train", {"config": "runs/a"}, "config 'runs/a' is no TrainConfig: give what load_config"),
         ("train", {"overwrite": None}, "overwrite None is no choice: give True or False"),
         ("train", {"on_event": 3}, "on_event 3 is no function: give one that takes an event"),

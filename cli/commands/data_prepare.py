@@ -34,11 +34,11 @@ def prepare(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Convert a published dataset, check its counts and split it without a leak.
+    """Convert a published dataset, check its counts and split it.
 
-    Without --split the images are split by the lists of the dataset, else by
-    its group rule, so that images of one part stay together. The folder is
-    only read.
+    Without --split the images are split by the dataset's own lists or by its
+    group rule, which keeps images of one part together. The folder is only
+    read.
 
     \b
     kdlnet data prepare neu-det --from NEU-DET

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,9 +31,6 @@ from kdlnet.types import DetectionArrays, ImageSize, Preprocess
 from kdlnet.utils.given import AnyPath, checked
 from kdlnet.utils.lanes import in_turn
 from kdlnet.utils.parse import check_number
-
-if TYPE_CHECKING:
-    import torch
 
 # Pixels of the originals that are worked on at once: few large boards, many small crops.
 _BATCH_BYTES = 512 * 2**20
@@ -90,7 +87,7 @@ class Predictor:
         cls,
         path: AnyPath,
         *,
-        device: str | int | torch.device = "auto",
+        device: object = "auto",
         image_size: ImageSize | None = None,
         window: Window | None = None,
         tile: TileChoice = None,
@@ -103,6 +100,7 @@ class Predictor:
     ) -> Predictor:
         """A predictor from a weights file of kdlnet, plain or fused, or from its export.
 
+        ``device`` is a name as ``--device`` takes, the number of a GPU or a torch.device.
         Without ``score_threshold`` the rule stored in the file counts, else NG from 0.25 on; with
         it every class is NG from there on and no part UNSURE. ``image_size``
         (H, W), ``window``, ``tile`` and ``overlap`` replace what is stored, see
@@ -111,7 +109,6 @@ class Predictor:
         """
         if isinstance(classes, str) or not isinstance(classes, Iterable | None):
             classes = [classes]  # of the letters of a name none is a class
-        # A torch.device or the number of a GPU will do.
         runtime = open_runtime(Path(path), device=str(device), image_size=image_size)
         rule, calibration = runtime.rule, runtime.calibration
         if score_threshold is not None:

@@ -152,8 +152,9 @@ class RunFolder:
         return rows
 
     def draw(self) -> None:
-        """Draws the curves of results.csv."""
+        """Draws the curves of results.csv. Raises KdlnetError as :meth:`save`."""
         if is_writer():
+            self._require_there()
             training_curves(self.path / "results.png", self.results)
 
     @property

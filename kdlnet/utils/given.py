@@ -86,13 +86,13 @@ def _instance(name: str, give: str) -> _Kind:
 
 def _is_path(value: object) -> bool:
     """Whether a file may be called so; it need not be there."""
-    if not isinstance(value, str | os.PathLike):
+    if not isinstance(value, str | os.PathLike) or not isinstance(os.fspath(value), str):
         return False
     try:
         os.lstat(value)
     except OSError as error:
         return error.errno != ENAMETOOLONG
-    except ValueError:  # no path has a NUL in it
+    except ValueError:  # a NUL, or half of a character
         return False
     return True
 
@@ -148,5 +148,6 @@ def _check(name: str, value: object, kinds: Sequence[str]) -> None:
     shown = " ".join(_BRIEF.repr(value).split())
     name = "dataset" if wanted == "Name" else name
     if isinstance(value, str | os.PathLike) and _KINDS[wanted].fits is _is_path:
-        raise ConfigError(f"{name} {shown} is no path: it is too long for one, or has a NUL in it")
+        why = "it is too long for one, or has a NUL in it or half of a letter"
+        raise ConfigError(f"{name} {shown} is no path: {why}")
     raise ConfigError(f"{name} {shown} is no {_KINDS[wanted].what}: give {_KINDS[wanted].give}")

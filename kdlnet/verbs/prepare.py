@@ -23,7 +23,7 @@ from kdlnet.curation.splits import grouped_split
 from kdlnet.curation.writer import ConvertReport
 from kdlnet.data.catalog import find_dataset, look_up
 from kdlnet.data.schema import CatalogEntry, Expected, Layout
-from kdlnet.errors import DataError, unknown
+from kdlnet.errors import ConfigError, DataError, unknown
 from kdlnet.events import Listener, ignore
 from kdlnet.images.read import IMAGE_SUFFIXES
 from kdlnet.utils.text import plain
@@ -36,7 +36,7 @@ def prepare(
     out: Path | None = None,
     *,
     splits: Mapping[str, Path] | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     keep_partial: bool = False,
     overwrite: bool = False,
     on_event: Listener = ignore,
@@ -50,10 +50,13 @@ def prepare(
     Counts that differ from a complete copy are warnings of the report. ``keep_partial`` is as for
     :func:`~kdlnet.verbs.convert.convert`.
 
-    Raises DataError for an unknown name, a folder of another layout, classes of another set, and
-    a set that has no group rule and is given no lists.
+    Raises DataError for an unknown name, a folder of another layout, classes of another set, a set
+    that has no group rule and is given no lists, and images of a list that are not there;
+    ConfigError for a seed where lists split.
     """
     entry = catalog_entry(name)
+    if seed is not None and (splits or entry.lists):
+        raise ConfigError(f"--seed {seed}: lists split {name}, nothing is drawn; leave it out")
     if entry.layout is None:
         raise DataError(f"dataset {name!r} is not made from a folder: use {entry.prepare!r}")
     folder = find_layout(name, source, entry.layout)
@@ -66,11 +69,11 @@ def prepare(
         whole = leave_out_unannotated(whole)
     imported = settled(whole, keep_partial)
     _check_classes(name, folder, imported, entry.names)
-    splits = splits or {str(split): file for split, file in entry.lists.items()}
-    if splits:
-        listed = read_lists(roots, splits, imported)
+    lists = splits or {str(split): file for split, file in entry.lists.items()}
+    if lists:
+        listed = _listed(name, roots, lists, imported, own=not splits)
     else:
-        listed = split_by_rule(name, entry, imported, folder, seed)
+        listed = split_by_rule(name, entry, imported, folder, seed or 0)
     return write_dataset(
         imported,
         place_images(imported, roots, listed),
@@ -83,7 +86,7 @@ def prepare(
             "source": str(folder),
             "citation": entry.citation,
             "terms": entry.terms,
-            "split_by": {key: str(file) for key, file in splits.items()} if splits else entry.group,
+            "split_by": {key: str(file) for key, file in lists.items()} if lists else entry.group,
         },
         warnings=[*_differences(entry.expected, whole), *_without_boxes(imported, entry.names)],
     )
@@ -148,6 +151,25 @@ def split_by_rule(
     shares = {str(split): share for split, share in entry.shares.items()}
     parts = grouped_split(names, labels, groups, shares, seed)
     return {images[index].path: split for split, found in parts.items() for index in found}
+
+
+def _listed(
+    name: str,
+    roots: Sequence[Path],
+    lists: Mapping[str, Path],
+    imported: ImportResult,
+    own: bool,
+) -> dict[Path, str]:
+    """As :func:`read_lists`; of the entry's ``own`` lists nothing can be mended but the copy."""
+    try:
+        return read_lists(roots, lists, imported)
+    except DataError as error:
+        if not own:
+            raise
+        raise DataError(
+            f"{error}; the list is that of {name}: is the copy complete? Or give --split "
+            "train=LIST --split val=LIST --split test=LIST"
+        ) from None
 
 
 def _lacking(folder: Path, layout: Layout) -> list[str]:

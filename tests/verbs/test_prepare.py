@@ -6,7 +6,8 @@ import pytest
 
 from kdlnet.data.catalog import find_dataset
 from kdlnet.data.listing import list_images
-from kdlnet.errors import DataError
+from kdlnet.errors import ConfigError, DataError
+from kdlnet.verbs.check import check_dataset
 from kdlnet.verbs.prepare import prepare
 
 from ..support.layouts import save_image, save_mask, save_xml
@@ -167,9 +168,25 @@ def test_an_entry_may_have_lists_beside_its_file(boards, tmp_path, monkeypatch):
         counts = {split: found.images for split, found in report.splits.items()}
         assert counts == {"train": 2, "val": 1}
         assert report.left_out == {"not in a split": 9}
+        with pytest.raises(ConfigError, match=f"--seed 3: lists split {name}"):
+            prepare(name, boards, tmp_path / "seeded", seed=3)
     given = lists(tmp_path, test=["Short/00_short_0.jpg"])
     report = prepare("tiles", boards, tmp_path / "given", splits=given)
     assert {split: found.images for split, found in report.splits.items()} == {"test": 1}
+    (boards / "images/Short/00_short_0.jpg").unlink()
+    with pytest.raises(DataError, match=r"1 of 2 images listed in .*a\.txt.*tiles: is the copy c"):
+        prepare("tiles", boards, tmp_path / "partial")
+
+
+@pytest.mark.data
+def test_lists_of_magnetic_tile_have_no_group_in_two_splits(real_data, tmp_path):
+    report = prepare("magnetic-tile", real_data / "magnetic-tile", tmp_path / "out")
+    counts = {split: found.images for split, found in report.splits.items()}
+    assert counts == {"train": 765, "val": 135, "test": 141}
+    assert report.left_out == {"empty mask": 5, "not in a split": 22}
+    found = check_dataset(str(tmp_path / "out"), only=["exact-duplicate", "near-duplicate"])
+    leaks = [each for each in found.findings if each.severity == "error" or "near" in each.check]
+    assert leaks == []
 
 
 def test_running_again_is_refused_or_clean(boards, tmp_path):
@@ -219,7 +236,7 @@ def test_faulty_entries_name_the_key(tmp_path, monkeypatch, line, words):
     ("name", "folder", "lists_name"),
     [
         ("neu-det-fixed", "NEU-DET", "neu-det"),
-        ("magnetic-tile", "magnetic-tile", "magnetic-tile"),
+        ("magnetic-tile-fixed", "magnetic-tile", "magnetic-tile"),
         ("pku-market-pcb-fixed", "PKU-Market-PCB", "pku-market-pcb-by-board"),
     ],
 )
