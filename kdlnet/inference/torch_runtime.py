@@ -14,6 +14,7 @@ from kdlnet.inference.weights import Weights, load_weights
 from kdlnet.models.fuse import fuse_model
 from kdlnet.models.network import Network
 from kdlnet.utils.device import device_name, find_device, prepare
+from kdlnet.utils.parse import parse_image_size
 from kdlnet.utils.threads import safe_in_forks
 
 
@@ -24,7 +25,7 @@ def open_file(path: Path, wanted: Wanted) -> Runtime:
     weights, detector = _loaded(path, device, wanted.fuse)
     contract = weights.preprocess
     if wanted.image_size is not None:
-        contract = replace(contract, image_size=wanted.image_size)
+        contract = replace(contract, image_size=parse_image_size(wanted.image_size))
     return Runtime(
         name="torch",
         version=torch.__version__,
