@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,9 @@ def _is_certificate(path: Path) -> bool:
 def publish(staged: Sequence[Path], folder: Path, certificate: Path, facts: dict[str, Any]) -> None:
     """Puts copies of the ``staged`` files into ``folder``, and the certificate: all, or none.
 
+    Beside ``facts`` it has the ``sha256`` of each, by name: it speaks of these files and no others.
     Raises KdlnetError.
     """
     copies = {folder / source.name: source.read_bytes() for source in staged}
-    write_together({certificate: as_json(facts)} | copies)
+    digests = {file.name: sha256(content).hexdigest() for file, content in copies.items()}
+    write_together({certificate: as_json(facts | {"sha256": digests})} | copies)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import sys
 from collections.abc import Callable
@@ -92,6 +93,7 @@ def test_the_file_and_its_certificate(exported: tuple[Path, ExportCertificate]) 
     ]
     written = json.loads(path.with_name("best.onnx.json").read_text())
     assert written["passed"] is True and written["image_size"] == [64, 96]
+    assert written["sha256"] == {"best.onnx": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
 @pytest.mark.parametrize("batch", [1, 3])
