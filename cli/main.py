@@ -8,9 +8,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 import typer.main
@@ -38,7 +38,7 @@ from .commands import (
     train,
     val,
 )
-from .errors import DONE, report
+from .errors import DONE, INTERRUPTED, report
 from .team import heard_once
 
 PROGRAM = "kdlnet"
@@ -94,6 +94,18 @@ def root(
     """Options before the verb."""
 
 
+def run() -> NoReturn:
+    """The process of a command: it ends with the exit code of :func:`main` and with no other."""
+    code = main()
+    # A Ctrl-C that ended the exec() of a text, as exporters have them, is remembered: in place of
+    # exiting with the code, `python -m` would kill itself by SIGINT. The next such text forgets it.
+    exec("")
+    if code == INTERRUPTED:  # Python takes a second or two to end, in which people press it again
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _stop_handler([time.monotonic()]))
+    sys.exit(code)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code. Raises nothing."""
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -142,29 +154,37 @@ def _open_closed_streams() -> None:
 def _stopping_as_on_ctrl_c(stops: list[float]) -> Iterator[None]:
     """SIGTERM ends a verb as Ctrl-C does: results are written, unfinished folders removed.
 
-    ``stops`` gets the times at which the verb was told to end. One soon after must not
-    cut off what the first began, least of all the line that says how to go on.
+    ``stops`` gets the times at which the verb was told to end.
     """
-
-    def stop(*_: object) -> None:
-        now = time.monotonic()
-        if stops and now - stops[-1] < _IMPATIENCE:
-            return
-        stops.append(now)
-        raise KeyboardInterrupt
-
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     numbers = [signal.SIGTERM]
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
         numbers.append(signal.SIGINT)
-    before = {number: signal.signal(number, stop) for number in numbers}
+    before = {number: signal.signal(number, _stop_handler(stops)) for number in numbers}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _stop_handler(stops: list[float]) -> Callable[[int, object], None]:
+    """Notes in ``stops`` when a stop was heard and raises it.
+
+    One soon after must not cut off what the first began, least of all the line that says how to go
+    on.
+    """
+
+    def stop(_number: int, _frame: object) -> None:
+        now = time.monotonic()
+        if stops and now - stops[-1] < _IMPATIENCE:
+            return
+        stops.append(now)
+        raise KeyboardInterrupt
+
+    return stop
 
 
 def _accept_any_text() -> None:

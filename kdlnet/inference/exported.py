@@ -19,6 +19,7 @@ from kdlnet.inference.runtimes import Runtime, Wanted
 from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.types import ImageSize, Preprocess, RawArrays, SuppressedArrays
 from kdlnet.utils.lanes import MOST_LANES
+from kdlnet.utils.parse import parse_image_size, parse_sides
 
 FORMAT = 1
 METADATA_KEY = "kdlnet"
@@ -94,7 +95,8 @@ def input_size(path: Path, wanted: Wanted, header: dict[str, Any]) -> ImageSize:
     Raises ConfigError where the file does not take it.
     """
     own = Preprocess.from_dict(header["preprocess"]).image_size
-    height, width = wanted.image_size or own
+    asked = wanted.image_size
+    height, width = own if asked is None else parse_sides(asked) or parse_image_size(asked)
     if not Layout.of_header(header).dynamic and (height, width) != own:
         raise ConfigError(
             f"{str(path)!r} takes images of {own[0]}x{own[1]} only: leave --image-size out, or "

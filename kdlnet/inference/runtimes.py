@@ -18,7 +18,6 @@ from kdlnet.inference.engine import Engine
 from kdlnet.inference.kinds import KINDS, kind_of
 from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.types import ImageSize, Preprocess
-from kdlnet.utils.parse import parse_image_size, parse_sides
 
 
 @dataclass(frozen=True)
@@ -98,8 +97,6 @@ def open_runtime(
         raise _engine(path)
     if name not in RUNTIMES:
         raise ConfigError(unknown("runtime", name, RUNTIMES))
-    if image_size is not None:  # whether the network takes such sides its runtime says
-        image_size = parse_sides(image_size) or parse_image_size(image_size)
     return RUNTIMES[name](path, Wanted(device, fuse, image_size, threads))
 
 

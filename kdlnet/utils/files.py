@@ -56,13 +56,16 @@ def written_together(paths: Iterable[Path]) -> Iterator[list[BinaryIO]]:
     file in use on Windows: those named before it are new.
     """
     temporary = {path: path.parent / f".kdlnet-{uuid.uuid4().hex}.tmp" for path in paths}
+    first = next(iter(temporary), Path())
     try:
         with ExitStack() as stack:
             files = [stack.enter_context(_begun(*pair)) for pair in temporary.items()]
-            yield files
-            for opened in files:
-                opened.flush()
-                os.fsync(opened.fileno())  # what is full says so here
+            with told(first if len(files) == 1 else first.parent):  # which of several is not known
+                yield files
+            for path, opened in zip(temporary, files, strict=True):
+                with told(path):
+                    opened.flush()
+                    os.fsync(opened.fileno())  # what is full says so here
         for path, file in temporary.items():
             with told(path):
                 record(path, file)
@@ -81,9 +84,9 @@ def written_together(paths: Iterable[Path]) -> Iterator[list[BinaryIO]]:
 @contextmanager
 def _begun(path: Path, temporary: Path) -> Iterator[BinaryIO]:
     """The new file ``temporary``, which is to become ``path``."""
-    if path.is_dir():
-        raise KdlnetError(f"cannot write {str(path)!r}: it is a folder; give the name of a file")
     with told(path):
+        if path.is_dir():
+            raise KdlnetError(f"cannot write {str(path)!r}: it is a folder; name a file")
         path.parent.mkdir(parents=True, exist_ok=True)
         _clean_once(path.parent.absolute())
         with temporary.open("xb") as file:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,11 +18,11 @@ _SMALLEST_TILE = 32
 def parse_sides(value: Any) -> tuple[int, int] | None:
     """(H, W) of ``640``, ``"640"``, ``"480x640"`` (H x W) or a pair; None for anything else."""
     parts = value.lower().split("x") if isinstance(value, str) else value
-    if isinstance(parts, Integral):
-        parts = [parts]
+    parts = list(parts) if isinstance(parts, Sequence) else [parts]
+    whole = [isinstance(part, str | Integral) and not isinstance(part, bool) for part in parts]
     try:
-        numbers = [int(part) for part in parts]
-    except (TypeError, ValueError):
+        numbers = [int(part) for part in parts] if all(whole) else []
+    except ValueError:
         return None
     if len(numbers) == 1:
         numbers *= 2

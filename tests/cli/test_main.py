@@ -243,6 +243,29 @@ def test_ctrl_c_inside_a_text_that_is_executed_is_code_130(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_while_python_ends_after_one_changes_nothing(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    (tmp_path / "driver.py").write_text(
+        "import atexit, os, runpy\n"
+        "import kdlnet_cli.main\n"
+        f"stop = lambda *_: os.kill(os.getpid(), {number:d})\n"
+        "kdlnet_cli.main._run = stop\n"
+        "atexit.register(stop)\n"
+        "runpy.run_module('kdlnet_cli', run_name='__main__', alter_sys=True)\n"
+    )
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    run = subprocess.run(
+        [sys.executable, "-m", "driver"],
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (run.returncode, run.stderr.splitlines()) == (130, ["interrupted"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_library_that_breaks_when_stopped_is_no_defect(
     number: signal.Signals, kdlnet: Command, engine: FakeEngine, tmp_path: Path
 ) -> None:

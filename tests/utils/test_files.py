@@ -8,7 +8,7 @@ import os
 import pytest
 
 from kdlnet.errors import KdlnetError
-from kdlnet.utils.files import check_writable, write_atomic, write_together
+from kdlnet.utils.files import check_writable, write_atomic, write_together, written_together
 
 
 def test_writes_replaces_and_makes_folders(tmp_path):
@@ -98,6 +98,23 @@ def test_a_stop_while_the_disk_is_waited_for_parts_no_files(tmp_path, monkeypatc
         found.append({path.read_bytes() for path in contents})
         assert sorted(tmp_path.iterdir()) == sorted(contents)
     assert found == [{b"old"}] * len(contents) + [{b"new"}]
+
+
+def test_what_fails_is_named(tmp_path):
+    """Of several files whose contents are written in turn, their folder; of a name, the name."""
+    one, two, long = tmp_path / "one", tmp_path / "two", tmp_path / (300 * "a")
+    lines = []
+    for paths in ([one], [one, two]):
+        with pytest.raises(KdlnetError) as caught, written_together(paths):
+            raise OSError(errno.ENOSPC, "no space")
+        lines.append(str(caught.value).split(":")[0])
+    for paths in ([long], [one, long], [long, one]):
+        with pytest.raises(KdlnetError) as caught:
+            write_together(dict.fromkeys(paths, b"new"))
+        lines.append(str(caught.value).split(":")[0])
+    wanted = [one, tmp_path, long, long, long]
+    assert lines == [f"cannot write {str(path)!r}" for path in wanted]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_or_a_file_in_the_way(tmp_path):
