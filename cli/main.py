@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
@@ -101,8 +102,11 @@ def run() -> NoReturn:
     # exiting with the code, `python -m` would kill itself by SIGINT. The next such text forgets it.
     exec("")
     if code == INTERRUPTED:  # Python takes a second or two to end, in which people press it again
+        stops = [time.monotonic()]
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, _stop_handler([time.monotonic()]))
+            signal.signal(number, _stop_handler(stops))
+            # Once its threads have ended, Python gives up handlers of its own, and not this one.
+            atexit.register(signal.signal, number, signal.SIG_IGN)
     sys.exit(code)
 
 
