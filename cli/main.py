@@ -102,9 +102,9 @@ def run() -> NoReturn:
     # exiting with the code, `python -m` would kill itself by SIGINT. The next such text forgets it.
     exec("")
     if code == INTERRUPTED:  # Python takes a second or two to end, in which people press it again
-        stops = [time.monotonic()]
+        stop = _stop_handler([time.monotonic()])
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, _stop_handler(stops))
+            signal.signal(number, stop)
             # Once its threads have ended, Python gives up handlers of its own, and not this one.
             atexit.register(signal.signal, number, signal.SIG_IGN)
     sys.exit(code)
@@ -166,7 +166,8 @@ def _stopping_as_on_ctrl_c(stops: list[float]) -> Iterator[None]:
     numbers = [signal.SIGTERM]
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
         numbers.append(signal.SIGINT)
-    before = {number: signal.signal(number, _stop_handler(stops)) for number in numbers}
+    stop = _stop_handler(stops)
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
     finally:

@@ -29,6 +29,8 @@ from kdlnet.images.read import IMAGE_SUFFIXES
 from kdlnet.utils.text import plain
 from kdlnet.verbs.convert import read_source, write_dataset
 
+_GIVE_LISTS = "give --split train=LIST --split val=LIST --split test=LIST"
+
 
 def prepare(
     name: str,
@@ -140,7 +142,7 @@ def split_by_rule(
     if not entry.group:
         raise DataError(
             f"the file names of {name} do not tell which images show the same part, and a random "
-            "split would leak: give --split train=LIST --split val=LIST --split test=LIST"
+            f"split would leak: {_GIVE_LISTS}"
         )
     images = imported.images
     names = [image.path.relative_to(folder).as_posix() for image in images]
@@ -166,10 +168,8 @@ def _listed(
     except DataError as error:
         if not own:
             raise
-        raise DataError(
-            f"{error}; the list is that of {name}: is the copy complete? Or give --split "
-            "train=LIST --split val=LIST --split test=LIST"
-        ) from None
+        whose = f"the list is that of {name}: is the copy complete?"
+        raise DataError(f"{error}; {whose} Or {_GIVE_LISTS}") from None
 
 
 def _lacking(folder: Path, layout: Layout) -> list[str]:

@@ -223,15 +223,15 @@ def test_a_stop_that_comes_twice_at_once_is_one(
     assert run.err.splitlines()[-1 - len(told) :] == ["interrupted", *told]
 
 
-def test_ctrl_c_inside_a_text_that_is_executed_is_code_130(tmp_path: Path) -> None:
-    """As a library that writes its own functions does it; ``python -m`` would die of SIGINT."""
-    (tmp_path / "driver.py").write_text(
-        "import runpy\n"
+def ended(folder: Path, verb: str) -> tuple[int, str]:
+    """Exit code and stderr of ``python -m kdlnet_cli``, whose verb the text ``verb`` replaces."""
+    (folder / "driver.py").write_text(
+        "import atexit, os, runpy\n"
         "import kdlnet_cli.main\n"
-        "kdlnet_cli.main._run = lambda _: exec('raise KeyboardInterrupt')\n"
+        f"{verb}\n"
         "runpy.run_module('kdlnet_cli', run_name='__main__', alter_sys=True)\n"
     )
-    path = os.pathsep.join([str(tmp_path), *sys.path])
+    path = os.pathsep.join([str(folder), *sys.path])
     run = subprocess.run(
         [sys.executable, "-m", "driver"],
         env=os.environ | {"PYTHONPATH": path},
@@ -239,30 +239,21 @@ def test_ctrl_c_inside_a_text_that_is_executed_is_code_130(tmp_path: Path) -> No
         text=True,
         check=False,
     )
-    assert (run.returncode, run.stderr) == (130, "interrupted\n")
+    return run.returncode, run.stderr
+
+
+def test_ctrl_c_inside_a_text_that_is_executed_is_code_130(tmp_path: Path) -> None:
+    """As a library that writes its own functions does it; ``python -m`` would die of SIGINT."""
+    verb = "kdlnet_cli.main._run = lambda _: exec('raise KeyboardInterrupt')"
+    assert ended(tmp_path, verb) == (130, "interrupted\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_while_python_ends_after_one_changes_nothing(
     number: signal.Signals, tmp_path: Path
 ) -> None:
-    (tmp_path / "driver.py").write_text(
-        "import atexit, os, runpy\n"
-        "import kdlnet_cli.main\n"
-        f"stop = lambda *_: os.kill(os.getpid(), {number:d})\n"
-        "kdlnet_cli.main._run = stop\n"
-        "atexit.register(stop)\n"
-        "runpy.run_module('kdlnet_cli', run_name='__main__', alter_sys=True)\n"
-    )
-    path = os.pathsep.join([str(tmp_path), *sys.path])
-    run = subprocess.run(
-        [sys.executable, "-m", "driver"],
-        env=os.environ | {"PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (run.returncode, run.stderr.splitlines()) == (130, ["interrupted"])
+    stop = f"kdlnet_cli.main._run = stop = lambda *_: os.kill(os.getpid(), {number:d})"
+    assert ended(tmp_path, f"{stop}\natexit.register(stop)") == (130, "interrupted\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
