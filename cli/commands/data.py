@@ -77,6 +77,9 @@ Values = Annotated[
 MinArea = Annotated[
     int | None, option("--min-area", metavar="N", help="masks: smallest defect in pixels [16].")
 ]
+Unchecked = Annotated[
+    bool, option("--unchecked", help="labelme: take suggestions that nobody ticked, too.")
+]
 KeepPartial = Annotated[
     bool,
     option(
@@ -188,6 +191,7 @@ def convert(
     class_name: ClassName = None,
     value: Values = None,
     min_area: MinArea = None,
+    unchecked: Unchecked = False,
     keep_partial: KeepPartial = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -214,6 +218,7 @@ def convert(
             format,
             **given(origin=origin, images=images, class_from=class_from, class_name=class_name),
             **given(good=tuple(good or ()) or None, values=values or None, min_area=min_area),
+            **given(unchecked=unchecked or None),
         )
         with EventPrinter(console) as printer:
             report = run_convert(

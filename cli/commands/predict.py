@@ -64,7 +64,9 @@ Weights = Annotated[
 ]
 Save = Annotated[
     list[str] | None,
-    option("--save", metavar="KINDS", help="Of images,txt,json,csv,crops; or none [images,json]."),
+    option(
+        "--save", metavar="KINDS", help="images,txt,json,csv,crops,labelme; none [images,json]."
+    ),
 ]
 Score = Annotated[
     float | None,

@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,12 @@ TOOLS = {".xml": "voc", ".json": "labelme"}
 
 SUGGESTED = "? "
 """Before the name of what a model suggests: no label until a person takes the mark away."""
+
+CHECKED = "checked: every ? is right"
+"""The tick of an image in LabelMe by which a person takes over all suggestions in it at once."""
+
+CLASSES = "labels.txt"
+"""Beside files of LabelMe: the classes that a person may choose from (--labels), one per line."""
 
 _MOST_FOLDERS = 200  # beside a folder of images; a place with more is no dataset's
 _COCO = (rb'"annotations"\s*:\s*\[\s*\{', rb'"categories"\s*:', rb'"images"\s*:')
@@ -44,10 +50,20 @@ def has_shapes(file: Path) -> bool:
     except (OSError, ValueError, RecursionError):
         return False
     shapes = values.get("shapes") if isinstance(values, dict) else None
-    return isinstance(shapes, list) and not all(map(_is_suggestion, shapes))
+    if not isinstance(shapes, list):
+        return False
+    return bool(shapes) if is_checked(values) else not all(map(is_suggestion, shapes))
 
 
-def _is_suggestion(shape: Any) -> bool:
+def is_checked(content: Mapping[str, Any]) -> bool | None:
+    """Whether a person ticked all of an image in LabelMe; None where there is no such tick."""
+    flags = content.get("flags")
+    tick = flags.get(CHECKED) if isinstance(flags, dict) else None
+    return None if tick is None else tick is True
+
+
+def is_suggestion(shape: Any) -> bool:
+    """Whether a shape of LabelMe is what a model suggests."""
     return isinstance(shape, dict) and str(shape.get("label")).startswith(SUGGESTED)
 
 

@@ -1,4 +1,4 @@
-"""Predictions into files: pictures, YOLO rows, JSON, CSV, crops."""
+"""Predictions into files: pictures, YOLO rows, JSON, CSV, crops, suggestions for LabelMe."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from kdlnet.data.other_tools import CHECKED, CLASSES, SUGGESTED
 from kdlnet.errors import ConfigError, KdlnetError, unknown
 from kdlnet.images.read import ImageArray
 from kdlnet.inference.prediction import Prediction
@@ -20,12 +21,14 @@ from kdlnet.inference.shards import ShardBook
 from kdlnet.inference.skipped import Skipped
 from kdlnet.inference.tables import TABLES
 from kdlnet.report.images import save_image
+from kdlnet.report.labelme import labelme_shape, write_labelme
 from kdlnet.utils.files import append_whole, told, write_atomic, write_yaml
 from kdlnet.utils.json_list import JsonList
 from kdlnet.utils.manifest import record
 from kdlnet.utils.output import Place
 
-KINDS = ("images", "txt", "json", "csv", "crops")
+KINDS = ("images", "txt", "json", "csv", "crops", "labelme")
+_NAMED = frozenset({"images", "txt", "crops", "labelme"})  # a file or more per image
 _LONGEST_NAME = 120  # bytes; file systems take 255
 _Grow = Callable[[Mapping[str, Any]], None]
 
@@ -44,8 +47,10 @@ class PredictionWriter:
     """Writes predictions into a folder, made at the first of them. A context.
 
     ``images/STEM.jpg`` is the drawn image, ``labels/STEM.txt`` its YOLO rows with the score last,
-    ``crops/CLASS/STEM-N.png`` box N in native depth; no two images may have the stem in common, see
-    :class:`~kdlnet.inference.stems.Stems`. ``predictions.csv`` (a line a box) and
+    ``crops/CLASS/STEM-N.png`` box N in native depth, ``labelme/STEM.json`` what LabelMe opens: each
+    box as a suggestion, and a tick that takes over all of them, beside the ``classes`` that were
+    looked for. No two images may have the stem in
+    common, see :class:`~kdlnet.inference.stems.Stems`. ``predictions.csv`` (a line a box),
     ``verdicts.csv`` (a line an image) and, for sources that come frame by frame (``lines``),
     ``predictions.jsonl`` grow with each image; so does ``predictions.json``, a complete document at
     any time. An image that could not be read has a line, too. With the ``book`` of a shard it alone
@@ -60,6 +65,7 @@ class PredictionWriter:
         lines: bool = False,
         settings: dict[str, Any] | None = None,
         book: ShardBook | None = None,
+        classes: Sequence[str] = (),
     ) -> None:
         self.folder: Path | None = None
         self.written = 0  # images with all their files
@@ -67,7 +73,8 @@ class PredictionWriter:
         self._place = place
         self._lines = lines
         self._settings = settings or {}
-        self.names_files = not {"images", "txt", "crops"}.isdisjoint(self._kinds)
+        self._classes = classes
+        self.names_files = not _NAMED.isdisjoint(self._kinds)
         self._files = ExitStack()
         self._growing: list[_Grow] = []
         self._book = book
@@ -126,6 +133,8 @@ class PredictionWriter:
             write_atomic(folder / "labels" / f"{stem}.txt", yolo_rows(prediction).encode())
         if "crops" in self._kinds:
             _write_crops(folder / "crops", prediction)
+        if "labelme" in self._kinds:
+            _suggest(folder / "labelme", prediction, self._classes)
 
     def start(self) -> Path | None:
         """The folder, made where files are asked for; else None."""
@@ -224,6 +233,21 @@ def _write_crops(folder: Path, prediction: Prediction) -> None:
         if not done:
             raise KdlnetError(f"cannot write the crop {n} of {prediction.name!r} as PNG")
         write_atomic(folder / name / f"{prediction.stem}-{n}.png", data.tobytes())
+
+
+def _suggest(folder: Path, prediction: Prediction, classes: Sequence[str]) -> None:
+    if prediction.path is None:
+        raise KdlnetError(f"a frame of {prediction.name!r} is no file that LabelMe could open")
+    boxes = prediction.boxes.round(3).tolist()
+    columns = (prediction.labels.tolist(), boxes, prediction.scores.tolist())
+    shapes = [
+        labelme_shape(f"{SUGGESTED}{prediction.names[label]}", box, f"score {score:.3f}")
+        for label, box, score in zip(*columns, strict=True)
+    ]
+    file = folder / f"{prediction.stem}.json"
+    write_labelme(file, prediction.path, prediction.size, shapes, {CHECKED: False})
+    if not (listed := folder / CLASSES).exists():
+        write_atomic(listed, "".join(f"{name}\n" for name in classes).encode())
 
 
 def _folder_name(name: str) -> str:

@@ -7,16 +7,14 @@ suggestion that no person took over.
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from kdlnet.data.other_tools import SUGGESTED
-from kdlnet.metrics.result import Floats, ImageResult
+from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.suspects import Suspect, Suspects
-from kdlnet.utils.files import write_atomic
+from kdlnet.report.labelme import labelme_shape, write_labelme
 
 _WORDS = {
     "unlabelled": "the model finds this with score {score:.3f}, and nothing is labelled here",
@@ -40,63 +38,33 @@ def write_relabel(
     written: list[Path] = []
     for name, found in by_image.items():
         file = _free(folder, Path(name).stem, written)
-        document = labelme_document(known[name], found, names, file.parent)
-        text = json.dumps(document, indent=2, ensure_ascii=False)
-        write_atomic(file, text.encode("utf-8", "surrogateescape"))
+        image = known[name]
+        write_labelme(file, Path(name), image.size, list(_shapes(image, found, names)))
         written.append(file)
     return written
 
 
-def labelme_document(
-    image: ImageResult, suspects: Sequence[Suspect], names: Sequence[str], folder: Path
-) -> Mapping[str, Any]:
-    """What LabelMe reads of one image from a file in ``folder``; boxes in its pixels."""
+def _shapes(
+    image: ImageResult, suspects: Sequence[Suspect], names: Sequence[str]
+) -> Iterator[Mapping[str, Any]]:
+    """The labels of ``image``, outlines as polygons, then what the model would add or change."""
     unfound = {suspect.box: suspect for suspect in suspects if suspect.kind == "unfound"}
-    shapes = []
     outlines = image.truth_outlines or [None] * len(image.truth_labels)
     boxes, labels = image.truth_boxes.tolist(), image.truth_labels.tolist()
     for box, label, outline in zip(boxes, labels, outlines, strict=True):
         suspect = unfound.get(tuple(round(value, 2) for value in box))
-        shapes.append(_shape(names[label], box, suspect, outline))
-    shapes += [
-        _shape(f"{SUGGESTED}{suspect.found}", suspect.box, suspect)
-        for suspect in suspects
-        if suspect.kind != "unfound"
-    ]
-    height, width = image.size
-    return {
-        "version": "5.0.0",
-        "flags": {},
-        "shapes": shapes,
-        "imagePath": _from(folder, Path(image.name)),
-        "imageData": None,
-        "imageHeight": height,
-        "imageWidth": width,
-    }
+        if suspect is None:
+            yield labelme_shape(names[label], box, outline=outline)
+        else:
+            yield labelme_shape(names[label], box, _said(suspect), outline, suspicious=True)
+    for suspect in suspects:
+        if suspect.kind != "unfound":
+            label = f"{SUGGESTED}{suspect.found}"
+            yield labelme_shape(label, suspect.box, _said(suspect), suspicious=True)
 
 
-def _shape(
-    label: str, box: Sequence[float], suspect: Suspect | None, outline: Floats | None = None
-) -> dict[str, Any]:
-    x1, y1, x2, y2 = box
-    words = ""
-    if suspect is not None:
-        words = _WORDS[suspect.kind].format(score=suspect.score, labelled=suspect.labelled)
-    return {
-        "label": label,
-        "points": [[x1, y1], [x2, y2]] if outline is None else outline.tolist(),
-        "group_id": None,
-        "description": words,
-        "shape_type": "rectangle" if outline is None else "polygon",
-        "flags": {"suspicious": True} if suspect else {},
-    }
-
-
-def _from(folder: Path, image: Path) -> str:
-    try:
-        return Path(os.path.relpath(image.absolute(), folder.absolute())).as_posix()
-    except ValueError:  # another drive
-        return image.absolute().as_posix()
+def _said(suspect: Suspect) -> str:
+    return _WORDS[suspect.kind].format(score=suspect.score, labelled=suspect.labelled)
 
 
 def _free(folder: Path, stem: str, taken: Sequence[Path]) -> Path:

@@ -79,6 +79,10 @@ def predict_files(
     if shard is not None and out is None:
         raise ConfigError("a shard needs the folder that all shards go into: give --out")
     opened = source if isinstance(source, Source) else open_source(source)
+    if "labelme" in kinds and (opened.kind != "images" or len(opened.files) < len(opened.items)):
+        raise ConfigError(
+            f"LabelMe opens image files, which {opened.name!r} is not: leave labelme out"
+        )
     reads = (weights, *opened.files) if overwrite else (weights,)  # there may be millions
     default = Path("runs/predict") / opened.title
     place = Place(default, out, overwrite, reads, folders=opened.folders)
@@ -98,9 +102,11 @@ def predict_files(
         classes=classes,
     )
     settings = _settings(weights, opened, predictor)
+    names = [name for name in predictor.names if name in (predictor.classes or predictor.names)]
     run = partial(
         _run,
         predictor,
+        names,
         strict=strict,
         on_event=on_event,
         on_prediction=on_prediction,
@@ -108,15 +114,16 @@ def predict_files(
     )
     if shard is None:
         lines = opened.kind != "images"
-        return run(opened, PredictionWriter(kinds, place, lines, settings))
+        return run(opened, PredictionWriter(kinds, place, lines, settings, classes=names))
     settings |= shard_settings(shard, opened, weights, kinds)
     folder = replace(place, out=place.take() / shard.title).take()
     with kept(folder, shard, settings) as book:
-        return run(opened, PredictionWriter(kinds, place, book=book), book)
+        return run(opened, PredictionWriter(kinds, place, book=book, classes=names), book)
 
 
 def _run(
     predictor: Predictor,
+    names: Sequence[str],
     source: Source,
     writer: PredictionWriter,
     book: ShardBook | None = None,
@@ -126,8 +133,10 @@ def _run(
     on_prediction: OnPrediction,
     on_skipped: OnSkipped,
 ) -> PredictResult:
-    """Predicts ``source``, of a shard what its ``book`` lacks, and writes what is found."""
-    names = [name for name in predictor.names if name in (predictor.classes or predictor.names)]
+    """Predicts ``source``, of a shard what its ``book`` lacks, and writes what is found.
+
+    ``names`` are the classes that are looked for.
+    """
     total = source.total if book is None else len(book.shard.indices(len(source.items)))
     tally = Tally(total, on_event)
     if book is not None:

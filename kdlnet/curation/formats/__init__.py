@@ -48,4 +48,5 @@ OPTIONS_OF: dict[str, tuple[str, ...]] = {
     "min_area": ("masks",),
     "among": ("labelme",),
     "labelled": ("yolo",),
+    "unchecked": ("labelme",),
 }

@@ -59,6 +59,7 @@ class ImportOptions:
     ``min_area`` (masks): smallest component in pixels. ``among`` (labelme): the images that files
     may speak of, wherever these lie; those without a file are then passed over. ``labelled``
     (yolo): images whose labels are known, so that theirs are not looked for in other places.
+    ``unchecked`` (labelme): suggestions of a model are taken, though no person ticked them.
     """
 
     origin: Literal["auto", "0", "1"] = "auto"
@@ -70,6 +71,7 @@ class ImportOptions:
     min_area: int = 16
     among: tuple[Path, ...] | None = None
     labelled: frozenset[Path] = frozenset()
+    unchecked: bool = False
 
 
 @dataclass(frozen=True)

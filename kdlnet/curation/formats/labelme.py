@@ -33,8 +33,9 @@ from kdlnet.curation.formats.shapes import (
     box_of_points,
     outline_of,
 )
+from kdlnet.curation.formats.suggestions import not_seen, unseen_line, waiting
 from kdlnet.data.labels import LabelProblem
-from kdlnet.data.other_tools import SUGGESTED
+from kdlnet.data.other_tools import CLASSES, SUGGESTED, is_checked
 from kdlnet.errors import DataError
 from kdlnet.utils.text import plain
 from kdlnet.utils.words import counted
@@ -80,10 +81,15 @@ def import_labelme(source: Path, options: ImportOptions) -> ImportResult:
     Of a dataset's images, ``options.among``, only those that have a JSON file.
 
     Polygons, circles, masks, lines and rotated rectangles become their boxes, shapes of one label
-    and group a single one; single points are dropped. A JSON file that cannot be read, or is
+    and group a single one; single points are dropped. A labels.txt in ``source`` gives the order of
+    the classes and those that no image shows. A JSON file that cannot be read, or is
     another tool's, leaves the images of its name out. Of two images of one name and two suffixes
     that which its file does not name is left out. One that lies beside the image of its own
     name belongs to that, whatever its ``imagePath``; an image that is named alone is left out.
+
+    Suggestions of a model, whose names begin with ``?``, are taken where their image is ticked, or
+    all with ``options.unchecked``. Where there are ticks to make, an image that waits for its own
+    is left out, and so is one without a file.
 
     Raises DataError when there is no LabelMe file or two speak of the same image.
     """
@@ -114,9 +120,17 @@ def import_labelme(source: Path, options: ImportOptions) -> ImportResult:
     unsure = [problem for problem in owners.unsure() if problem.file not in unknown]
     unknown |= {problem.file for problem in unsure}
     every = index.files if options.among is None else ()
+    given = [(image, file, contents[file]) for image, file in owners.file_of.items()]
+    bare = [image for image in every if image not in unknown and image not in owners.file_of]
+    late = not_seen(bare, contents)
+    late += [] if options.unchecked else waiting(given)
+    unknown |= {problem.file for problem in late}
     images = [image for image in every if image not in unknown]
-    images += sorted(set(owners.file_of) - set(images))
-    annotations = [_annotation(image, owners.file_of.get(image), contents) for image in images]
+    images += sorted(set(owners.file_of) - unknown - set(images))
+    annotations = [
+        _annotation(image, owners.file_of.get(image), contents, options.unchecked)
+        for image in images
+    ]
     result = sort_out(import_annotations(annotations))
     lost = [
         problem.file
@@ -125,8 +139,23 @@ def import_labelme(source: Path, options: ImportOptions) -> ImportResult:
         or (problem.reason in _LOST and contents[problem.file]["shapes"])
     ]
     result = doubt_good_parts(result, lost, owners.file_of)
-    left_out += [*unsure, *result.left_out]
-    return replace(result, left_out=left_out, warnings=owners.lines(len(contents)))
+    left_out += [*unsure, *result.left_out, *late]
+    found = {name for image in result.images for name in image.names}
+    names = _listed(source)
+    names += sorted(found - set(names)) if names else []
+    unseen = [content for _, _, content in given] if options.unchecked else []
+    warnings = (*owners.lines(len(contents)), *unseen_line(unseen))
+    return replace(result, left_out=left_out, names=tuple(names), warnings=warnings)
+
+
+def _listed(source: Path) -> list[str]:
+    """The classes of labels.txt, as LabelMe takes them; those that begin with _ are none."""
+    try:
+        lines = (source / CLASSES).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []
+    names = dict.fromkeys(line.strip() for line in lines)
+    return [name for name in names if name and not name.startswith("_")]
 
 
 def _read(file: Path) -> _Content:
@@ -206,14 +235,17 @@ def _image_of(
     return (beside[0], [place]) if len(beside) == 1 else ("ambiguous", [*rivals, place])
 
 
-def _annotation(image: Path, file: Path | None, contents: dict[Path, _Content]) -> Annotation:
+def _annotation(
+    image: Path, file: Path | None, contents: dict[Path, _Content], unchecked: bool
+) -> Annotation:
     if file is None:
         return Annotation(image, None)
     content = contents[file]
+    suggested = unchecked or is_checked(content) is True
     shapes, problems = [], []
     for line, shape in enumerate(content["shapes"], start=1):
         try:
-            shapes.append(_shape(line, shape))
+            shapes.append(_shape(line, shape, suggested))
         except (Unusable, ValueError, TypeError, AttributeError, OverflowError) as fault:
             reason = str(fault) if isinstance(fault, Unusable) else "incomplete"
             problems.append(LabelProblem(file, line, reason, _short(shape), "dropped"))
@@ -221,10 +253,15 @@ def _annotation(image: Path, file: Path | None, contents: dict[Path, _Content]) 
     return Annotation(image, file, shapes, written, problems=problems)
 
 
-def _shape(line: int, shape: dict[str, Any]) -> Shape:
-    """Raises Unusable with the reason why a shape is no box, other errors for what is no shape."""
+def _shape(line: int, shape: dict[str, Any], suggested: bool) -> Shape:
+    """With ``suggested`` a suggestion is a shape like any other.
+
+    Raises Unusable with the reason why a shape is no box, other errors for what is no shape.
+    """
     kind = shape.get("shape_type") or "polygon"  # the first versions drew nothing else
     name = str(shape.get("label") or "").strip()
+    if suggested:
+        name = name.removeprefix(SUGGESTED).strip()
     points = [(float(x), float(y)) for x, y in shape["points"]] if "points" in shape else []
     if not name or not points:
         raise Unusable("incomplete")

@@ -1,0 +1,56 @@
+"""What a model suggested in files of LabelMe, and which of it a person took over.
+
+``predict --save labelme`` writes them: each box is a suggestion, and the image has a tick to make
+once all of it is right. Where nobody made it the image may hold anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from kdlnet.data.labels import LabelProblem
+from kdlnet.data.other_tools import CHECKED, is_checked, is_suggestion
+from kdlnet.utils.words import counted
+
+_Content = Mapping[str, Any]
+
+
+def not_seen(images: Iterable[Path], contents: Mapping[Path, _Content]) -> list[LabelProblem]:
+    """A problem for each of ``images`` without a file, where any of the ``contents`` has a tick.
+
+    Where suggestions are looked through, what was not asked about is no good part.
+    """
+    if all(is_checked(content) is None for content in contents.values()):
+        return []
+    return [_not_checked(image, "it has no LabelMe file") for image in images]
+
+
+def waiting(contents: Iterable[tuple[Path, Path, _Content]]) -> Iterator[LabelProblem]:
+    """A problem for each image, given with its file and what that holds, that waits for its tick.
+
+    Those in which a person drew, and left no suggestion, need none.
+    """
+    for image, file, content in contents:
+        if is_checked(content) is False and _open(content):
+            yield _not_checked(image, f"tick {CHECKED!r} of {file.name} in LabelMe")
+
+
+def _not_checked(image: Path, why: str) -> LabelProblem:
+    return LabelProblem(image, 0, "not checked", why, "dropped")
+
+
+def unseen_line(contents: Iterable[_Content]) -> Iterator[str]:
+    """A line about the suggestions that are taken though nobody ticked them."""
+    taken = [sum(map(is_suggestion, content["shapes"])) for content in contents if _open(content)]
+    if taken:
+        yield (
+            f"{counted(sum(taken), 'suggestion')} of {counted(len(taken), 'image')} are taken, "
+            "though nobody ticked them: look at them before anything learns from them"
+        )
+
+
+def _open(content: _Content) -> bool:
+    checked, shapes = is_checked(content), content["shapes"]
+    return not checked and (any(map(is_suggestion, shapes)) or (checked is False and not shapes))

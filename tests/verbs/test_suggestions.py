@@ -1,0 +1,167 @@
+"""``predict --save labelme``: suggestions that become labels once a person ticked their image."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from kdlnet.curation.formats.imported import ImportOptions
+from kdlnet.data.other_tools import CHECKED, has_shapes
+from kdlnet.errors import ConfigError, DataError
+from kdlnet.images.sources import open_source
+from kdlnet.verbs.convert import convert
+from kdlnet.verbs.predict import Shard, predict_files
+
+from ..support.layouts import save_image
+from ..support.weights_file import make_file
+
+
+@pytest.fixture(scope="module")
+def predicted(tmp_path_factory) -> Path:
+    """Three images in new/, with what a model suggests of them in out/labelme/."""
+    root = tmp_path_factory.mktemp("line")
+    for name in ("a", "b", "sub/c"):
+        save_image(root / f"new/{name}.png", 50, 100)
+    weights = make_file(root / "busy.pt")
+    predict_files(weights, root / "new", out=root / "out", save=["labelme", "json"])
+    return root
+
+
+@pytest.fixture
+def line(predicted, tmp_path) -> Path:
+    shutil.copytree(predicted, tmp_path / "line")
+    return tmp_path / "line"
+
+
+def change(file: Path, **values: Any) -> None:
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+
+def tick(file: Path, made: bool = True) -> None:
+    change(file, flags={CHECKED: made})
+
+
+def converted(line: Path, name: str = "parts", **options: Any) -> Any:
+    choices = ImportOptions(images=line / "new", **options)
+    return convert("labelme", line / "out/labelme", line / name, options=choices)
+
+
+def rows(folder: Path) -> dict[str, int]:
+    files = (folder / "labels").rglob("*.txt")
+    return {file.stem: len(file.read_text().splitlines()) for file in files}
+
+
+def test_each_box_is_suggested_beside_the_classes(line):
+    found = json.loads((line / "out/predictions.json").read_text())["predictions"]
+    assert [one["stem"] for one in found] == ["a", "b", "sub/c"]
+    for one in found:
+        file = line / f"out/labelme/{one['stem']}.json"
+        values = json.loads(file.read_text())
+        assert one["boxes"] and values["flags"] == {CHECKED: False}
+        for shape, box in zip(values["shapes"], one["boxes"], strict=True):
+            (x1, y1), (x2, y2) = shape["points"]
+            assert shape["label"] == f"? {box['class']}" and [x1, y1, x2, y2] == box["box"]
+            assert shape["description"] == f"score {box['score']:.3f}"
+        assert (file.parent / values["imagePath"]).resolve() == line / f"new/{one['stem']}.png"
+        assert [values["imageHeight"], values["imageWidth"]] == one["size"] == [50, 100]
+        assert not has_shapes(file)
+        tick(file)
+        assert has_shapes(file)
+    assert (line / "out/labelme/labels.txt").read_text() == "square\ndisc\n"
+
+
+def test_what_nobody_ticked_is_no_label_and_no_good_part(line):
+    with pytest.raises(
+        DataError, match=rf"a\.png: not checked: .*tick '{re.escape(CHECKED)}' of a"
+    ):
+        converted(line)
+    change(line / "out/labelme/b.json", shapes=[])
+    with pytest.raises(DataError, match="not checked"):
+        converted(line)
+    (line / "out/labelme/sub/c.json").unlink()  # not asked about: no good part either
+    tick(line / "out/labelme/a.json")
+    report = converted(line)
+    assert report.left_out == {"not checked": 2}
+    assert list(rows(line / "parts")) == ["a"]
+
+
+def test_a_tick_takes_over_all_suggestions_of_its_image(line):
+    boxes = len(json.loads((line / "out/labelme/a.json").read_text())["shapes"])
+    tick(line / "out/labelme/a.json")
+    change(line / "out/labelme/b.json", shapes=[])
+    tick(line / "out/labelme/b.json")
+    drawn = {"label": "dent", "points": [[5, 6], [20, 30]], "shape_type": "rectangle"}
+    change(line / "out/labelme/sub/c.json", shapes=[drawn])  # no suggestion left: needs no tick
+    report = converted(line)
+    assert report.left_out == {} and report.warnings == ()
+    assert rows(line / "parts") == {"a": boxes, "b": 0, "c": 1}
+    names = yaml.safe_load((line / "parts/data.yaml").read_text())["names"]
+    assert names == {0: "square", 1: "disc", 2: "dent"}  # those of the weights, then new ones
+
+
+def test_unchecked_takes_them_all_and_says_so(line):
+    (line / "out/labelme/b.json").unlink()
+    report = converted(line, unchecked=True)
+    assert sorted(rows(line / "parts")) == ["a", "c"] and report.left_out == {"not checked": 1}
+    (told,) = report.warnings
+    assert " suggestions of 2 images are taken, though nobody ticked them" in told
+    for name in ("a", "sub/c"):
+        tick(line / f"out/labelme/{name}.json")
+    assert converted(line, "again", unchecked=True).warnings == ()
+
+
+def test_corrections_of_a_dataset_wait_for_the_tick(line):
+    for name in ("a", "b", "sub/c"):
+        label = line / f"labels/{name}.txt"
+        label.parent.mkdir(parents=True, exist_ok=True)
+        label.write_text("0 0.5 0.5 0.2 0.2\n")
+    (line / "new").rename(line / "images")
+    (line / "data.yaml").write_text("train: images\nnames: [square, disc]\n")
+    for file in (line / "out/labelme").rglob("*.json"):
+        change(file, imagePath=json.loads(file.read_text())["imagePath"].replace("new", "images"))
+    tick(line / "out/labelme/a.json")
+    report = convert("labelme", line / "out/labelme", line.parent / "new", onto=line / "data.yaml")
+    (told,) = (line for line in report.warnings if "keep their old labels" in line)
+    assert told.startswith("2 of 3 images")
+    counts = rows(line.parent / "new")
+    assert counts["b"] == counts["c"] == 1 and counts["a"] > 1
+
+
+def test_only_what_was_looked_for_is_a_class(line):
+    weights = line / "busy.pt"
+    predict_files(weights, line / "new", out=line / "few", save=["labelme"], classes=["disc"])
+    assert (line / "few/labelme/labels.txt").read_text() == "disc\n"
+
+
+def test_shards_have_their_own(line):
+    for index in (1, 2):
+        shard = Shard(index, 2)
+        files = {"out": line / "lot", "save": ["labelme"], "shard": shard}
+        predict_files(line / "busy.pt", line / "new", **files)
+    written = sorted(file.stem for file in (line / "lot").rglob("*.json") if "labelme" in str(file))
+    assert written == ["a", "b", "c"]
+    assert len(list((line / "lot").rglob("labels.txt"))) == 2
+
+
+@pytest.mark.parametrize("source", ["video", "camera", "array"])
+def test_what_is_no_file_of_an_image_is_refused(line, source, tmp_path):
+    import cv2
+    import numpy as np
+
+    frames = np.zeros((2, 64, 64, 3), np.uint8)
+    if source == "video":
+        path = str(tmp_path / "v.avi")
+        writer = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*"MJPG"), 5, (64, 64))
+        for frame in frames:
+            writer.write(frame)
+        writer.release()
+    given = {"video": lambda: path, "camera": lambda: 0, "array": lambda: list(frames)}[source]()
+    with pytest.raises(ConfigError, match=r"LabelMe opens image files, .* leave labelme out"):
+        predict_files(line / "busy.pt", open_source(given), out=line / "v", save=["labelme"])
+    assert not (line / "v").exists()
