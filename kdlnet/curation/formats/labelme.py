@@ -8,7 +8,7 @@ embedded in ``imageData`` is not used: it need not be the file's bytes.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from kdlnet.curation.formats.shapes import (
     box_of_points,
     outline_of,
 )
-from kdlnet.curation.formats.suggestions import not_seen, unseen_line, waiting
+from kdlnet.curation.formats.suggestions import has_ticks, not_seen, unseen_line, waiting
 from kdlnet.data.labels import LabelProblem
 from kdlnet.data.other_tools import CLASSES, SUGGESTED, is_checked
 from kdlnet.errors import DataError
@@ -122,7 +122,7 @@ def import_labelme(source: Path, options: ImportOptions) -> ImportResult:
     every = index.files if options.among is None else ()
     given = [(image, file, contents[file]) for image, file in owners.file_of.items()]
     bare = [image for image in every if image not in unknown and image not in owners.file_of]
-    late = not_seen(bare, contents)
+    late = not_seen(bare, contents.values())
     late += [] if options.unchecked else waiting(given)
     unknown |= {problem.file for problem in late}
     images = [image for image in every if image not in unknown]
@@ -141,21 +141,27 @@ def import_labelme(source: Path, options: ImportOptions) -> ImportResult:
     result = doubt_good_parts(result, lost, owners.file_of)
     left_out += [*unsure, *result.left_out, *late]
     found = {name for image in result.images for name in image.names}
-    names = _listed(source)
-    names += sorted(found - set(names)) if names else []
+    names = _class_order(source, found, contents.values())
     unseen = [content for _, _, content in given] if options.unchecked else []
     warnings = (*owners.lines(len(contents)), *unseen_line(unseen))
-    return replace(result, left_out=left_out, names=tuple(names), warnings=warnings)
+    return replace(result, left_out=left_out, names=names, warnings=warnings)
 
 
-def _listed(source: Path) -> list[str]:
-    """The classes of labels.txt, as LabelMe takes them; those that begin with _ are none."""
+def _class_order(source: Path, found: set[str], contents: Iterable[_Content]) -> tuple[str, ...]:
+    """The classes of labels.txt, as LabelMe takes them, then others that were ``found``.
+
+    Those that begin with _ are none. A text that names no class that was found is another one's,
+    unless it came with ticks to make.
+    """
     try:
         lines = (source / CLASSES).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError):
-        return []
-    names = dict.fromkeys(line.strip() for line in lines)
-    return [name for name in names if name and not name.startswith("_")]
+        return ()
+    stripped = map(str.strip, lines)
+    listed = dict.fromkeys(name for name in stripped if name and not name.startswith("_"))
+    if not (found & listed.keys() or has_ticks(contents)):
+        return ()
+    return (*listed, *sorted(found - listed.keys()))
 
 
 def _read(file: Path) -> _Content:

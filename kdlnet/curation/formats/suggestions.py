@@ -17,14 +17,19 @@ from kdlnet.utils.words import counted
 _Content = Mapping[str, Any]
 
 
-def not_seen(images: Iterable[Path], contents: Mapping[Path, _Content]) -> list[LabelProblem]:
+def not_seen(images: Iterable[Path], contents: Iterable[_Content]) -> list[LabelProblem]:
     """A problem for each of ``images`` without a file, where any of the ``contents`` has a tick.
 
     Where suggestions are looked through, what was not asked about is no good part.
     """
-    if all(is_checked(content) is None for content in contents.values()):
+    if not has_ticks(contents):
         return []
     return [_not_checked(image, "it has no LabelMe file") for image in images]
+
+
+def has_ticks(contents: Iterable[_Content]) -> bool:
+    """Whether any of the files has a tick to make, or made."""
+    return any(is_checked(content) is not None for content in contents)
 
 
 def waiting(contents: Iterable[tuple[Path, Path, _Content]]) -> Iterator[LabelProblem]:

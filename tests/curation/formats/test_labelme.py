@@ -123,6 +123,21 @@ def test_an_image_whose_label_file_has_rows_is_no_good_part(tmp_path):
     assert [(one.file.name, one.reason) for one in left_out] == [("b.jpg", "labelled in .txt")]
 
 
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("__ignore__\n_background_\npit\ndent\n", ("pit", "dent", "a crack")),
+        ("\ufeffpit\r\n\r\n dent \r\n", ("pit", "dent", "a crack")),
+        ("labels/a.json\nlabels/b.json\n", ()),  # another one's text
+    ],
+)
+def test_classes_come_in_the_order_of_labels_txt(parts, text, names):
+    box = "rectangle", [[5, 6], [8, 9]]
+    save_labelme(parts / "a.json", [("dent", *box), ("a crack", *box)])
+    (parts / "labels.txt").write_text(text, encoding="utf-8", newline="")
+    assert import_labelme(parts, ImportOptions()).names == names
+
+
 def test_a_suggestion_is_no_label(parts):
     shapes = [("? dent", "rectangle", [[5, 6], [8, 9]]), ("pit", "rectangle", [[1, 1], [4, 4]])]
     save_labelme(parts / "a.json", shapes)
