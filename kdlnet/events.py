@@ -36,7 +36,11 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class StepDone:
-    """One optimizer step. ``epoch`` counts from 0, ``step`` is how many are done in it."""
+    """How an epoch stands, told a few times a second and at its end: ``step`` of ``steps`` batches.
+
+    ``epoch`` counts from 0. ``parts`` are means of the loss over the epoch so far.
+    ``images_per_second`` counts those of all ranks, ``seconds_left`` is what the run still takes.
+    """
 
     epoch: int
     step: int

@@ -10,6 +10,7 @@ from pathlib import Path
 from kdlnet.data.schema import CatalogEntry, DatasetFile, parse_catalog, parse_dataset
 from kdlnet.errors import DataError, unknown
 from kdlnet.utils.given import AnyPath, Name, as_path, checked
+from kdlnet.utils.paths import absolute
 
 CATALOG_NAME = "datasets.yaml"
 ROOT_VARIABLE = "KDLNET_DATA"
@@ -147,7 +148,7 @@ def _from_entry(
 
 def _from_file(file: Path, data_root: Path | None) -> DatasetInfo:
     values = parse_dataset(file)
-    folder = _absolute(file.parent)
+    folder = absolute(file.parent)
     name = folder.name if file.stem == "data" else file.stem
     return DatasetInfo(
         name=name,
@@ -172,17 +173,12 @@ def _file_root(values: DatasetFile, folder: Path, data_root: Path | None) -> Pat
 
 def _data_places(data_root: Path | None) -> list[Path]:
     if data_root is not None:
-        return [_absolute(data_root)]
+        return [absolute(data_root)]
     variable = os.environ.get(ROOT_VARIABLE)
-    places = [_absolute(Path(variable))] if variable else []
+    places = [absolute(Path(variable))] if variable else []
     return [*places, Path.cwd()]
 
 
 def _first_existing(folders: Sequence[Path]) -> Path:
     found = next((folder for folder in folders if folder.is_dir()), folders[0])
-    return _absolute(found)
-
-
-def _absolute(path: Path) -> Path:
-    """Without ``..`` but with symbolic links as they are: label files lie beside the link."""
-    return Path(os.path.normpath(path.absolute()))
+    return absolute(found)

@@ -51,7 +51,7 @@ class Strays:
             here = self._in(folder)
             if folder != image.parent and key in here.pictures:
                 continue  # that of the image beside it
-            for file in here.texts.get(key, ()):
+            for file in here.files(key):
                 wanted = file.suffix.lower() in suffixes and file not in self._files
                 if wanted and self._has_boxes(file):
                     return file
@@ -62,19 +62,20 @@ class Strays:
         lost: set[Path] = set()
         for folder, labels in {(image.parent, label_path(image).parent) for image in images}:
             owned = self._in(folder).pictures | self._used[labels]
-            for key, files in self._in(labels).texts.items():
-                if key not in owned:
-                    lost.update(file for file in files if file not in found)
+            here = self._in(labels)
+            for key in here.texts.keys() - owned:
+                lost.update(file for file in here.files(key) if file not in found)
         ours = (file for file in lost if not conversion(file))
         return sorted(file for file in ours if self._has_boxes(file))
 
     def _in(self, folder: Path) -> _Contents:
         if folder not in self._contents:
-            self._contents[folder] = here = _Contents()
+            self._contents[folder] = here = _Contents(folder)
             for name in names_in(folder):
-                if Path(name).suffix.lower() in LABELS:
-                    here.texts.setdefault(_key(name), []).append(folder / name)
-                elif Path(name).suffix.lower() in IMAGE_SUFFIXES:
+                suffix = _divided(name)[1].lower()
+                if suffix in LABELS:
+                    here.texts.setdefault(_key(name), []).append(name)
+                elif suffix in IMAGE_SUFFIXES:
                     here.pictures.add(_key(name))
         return self._contents[folder]
 
@@ -89,10 +90,15 @@ class Strays:
 
 @dataclass(frozen=True)
 class _Contents:
-    """A folder's text files and images, by what their names have in common."""
+    """The names of a folder's text files and images, by what they have in common."""
 
-    texts: dict[str, list[Path]] = field(default_factory=dict)
+    folder: Path
+    texts: dict[str, list[str]] = field(default_factory=dict)
     pictures: set[str] = field(default_factory=set)
+
+    def files(self, key: str) -> list[Path]:
+        """Its text files of that key."""
+        return [self.folder / name for name in self.texts.get(key, ())]
 
 
 def _places(image: Path) -> Iterator[Path]:
@@ -113,6 +119,13 @@ def _places(image: Path) -> Iterator[Path]:
 
 def _key(name: str) -> str:
     """What the names of an image and of its labels have in common, however they are written."""
-    key = plain(name)
-    key = next((key.removesuffix(end) for end in LABELS if key.endswith(end)), key)
-    return Path(key).stem if Path(key).suffix in IMAGE_SUFFIXES else key
+    stem, suffix = _divided(plain(name))
+    if suffix in LABELS:
+        stem, suffix = _divided(stem)
+    return stem if suffix in IMAGE_SUFFIXES else stem + suffix
+
+
+def _divided(name: str) -> tuple[str, str]:
+    """``name`` before its suffix, and that with its dot; a Path of each took most of the search."""
+    stem, dot, suffix = name.rpartition(".")
+    return (stem, dot + suffix) if stem else (name, "")

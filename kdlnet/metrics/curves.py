@@ -7,8 +7,7 @@ figures over another choice of images cost no new matching.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,18 +79,6 @@ class Curves:
     per_class: tuple[Curve, ...]
     overall: Curve
 
-    def best_scores(self) -> dict[str, Any]:
-        """Best-F1 thresholds as builtins: ``{"overall": {...}, "per_class": {name: {...}}}``."""
-        per_class = {curve.name: _best_dict(curve) for curve in self.per_class}
-        return {"overall": _best_dict(self.overall), "per_class": per_class}
-
-
-def curves(
-    results: Sequence[ImageResult], names: Sequence[str], iou_threshold: float = MATCH_IOU
-) -> Curves:
-    """Precision-recall and score curves of the classes ``names`` and of all together."""
-    return curves_of(rank(results, len(names), iou_threshold), names, iou_threshold)
-
 
 def best_thresholds(results: Sequence[ImageResult], names: Sequence[str]) -> list[float | None]:
     """The threshold of the best F1 of each class ``names`` and, last, of all boxes together.
@@ -106,7 +93,10 @@ def best_thresholds(results: Sequence[ImageResult], names: Sequence[str]) -> lis
 
 
 def curves_of(ranking: Ranking, names: Sequence[str], iou_threshold: float) -> Curves:
-    """The same from a ``ranking`` at that IoU."""
+    """Precision-recall and score curves of the classes ``names`` and of all together.
+
+    ``ranking`` was matched at ``iou_threshold``.
+    """
     truths = ranking.truths.sum(axis=0)
     per_class = []
     for c, name in enumerate(names):
@@ -219,7 +209,3 @@ def _best(scores: Floats, hits: Ints, truths: int) -> BestScore | None:
         precision=float(hits[cut] / (cut + 1)),
         recall=float(hits[cut] / truths),
     )
-
-
-def _best_dict(curve: Curve) -> dict[str, float] | None:
-    return asdict(curve.best) if curve.best else None

@@ -102,15 +102,6 @@ def mean_over_classes(figures: Floats) -> Floats:
     return mean
 
 
-def weighted_figures(table: Table, weights: Floats) -> Floats:
-    """``FIGURES`` (5,) over all classes for one weight an image (images,).
-
-    With all weights 1 they are COCO's.
-    """
-    figures: Floats = mean_over_classes(figures_by_class(table, weights[None]))[0]
-    return figures
-
-
 def _class_figures(table: ClassTable, weights: Floats) -> Floats:
     """(R, 5), in parts that fit into memory."""
     parts = max(1, -(-len(weights) * max(1, len(table.images)) // _CELLS))

@@ -1,4 +1,4 @@
-"""What a model costs: parameters and arithmetic of its fused form.
+"""What a model costs: parameters and arithmetic, as it is or after fusing.
 
 The counter of operations brings Triton along, a quarter of a second: what only looks at images does
 without this file.
@@ -27,18 +27,23 @@ class ModelCost:
     gflops: float
 
 
-def model_cost(detector: Network, image_size: ImageSize) -> ModelCost:
-    """Cost of ``detector`` after fusing, for one image of ``image_size`` (H, W).
+def cost_of(network: Network, image_size: ImageSize) -> ModelCost:
+    """Cost of ``network`` as it is, for one image of ``image_size`` (H, W).
 
-    Nothing is computed: the fused copy runs on the meta device.
+    Nothing is computed: a copy runs on the meta device.
     """
-    fused = fuse_model(copy.deepcopy(detector).to("meta"))
-    parameters = sum(parameter.numel() for parameter in fused.parameters())
-    channels = next(fused.parameters()).shape[1]
+    empty = copy.deepcopy(network).to("meta")
+    parameters = sum(parameter.numel() for parameter in empty.parameters())
+    channels = next(empty.parameters()).shape[1]
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
-        fused(torch.empty(1, channels, *image_size, device="meta"))
+        empty(torch.empty(1, channels, *image_size, device="meta"))
     return ModelCost(parameters, counter.get_total_flops() / 1e9)
+
+
+def model_cost(detector: Network, image_size: ImageSize) -> ModelCost:
+    """Cost of ``detector`` after fusing, for one image of ``image_size`` (H, W)."""
+    return cost_of(fuse_model(copy.deepcopy(detector).to("meta")), image_size)
 
 
 def model_table() -> list[dict[str, Any]]:

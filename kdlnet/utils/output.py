@@ -7,7 +7,6 @@ below a folder that is read, and ``--overwrite`` deletes only what kdlnet wrote 
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 import shutil
@@ -28,6 +27,7 @@ from kdlnet.utils.manifest import (
     listing,
     strangers,
 )
+from kdlnet.utils.paths import absolute
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Place:
     @property
     def folder(self) -> Path:
         """What was asked for, absolute; the name may be taken."""
-        return _plain(self.out or self.default)
+        return absolute(self.out or self.default)
 
     def check(self) -> None:
         """Raises DataError for what :meth:`make` would refuse; nothing is changed."""
@@ -119,7 +119,7 @@ def whole_folder(out: Path, overwrite: bool) -> Iterator[Path]:
     Raises DataError when ``out`` is taken (with ``overwrite``: by something that kdlnet did not
     write, or that was changed since) or cannot be written.
     """
-    out = _plain(out)
+    out = absolute(out)
     _check_free(out, overwrite)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -165,10 +165,6 @@ def keep_apart(out: Path, folders: Iterable[Path], fix: str = "") -> None:
                 f"--out {str(out)!r} and {str(folder)!r}, which is read, lie inside each other: "
                 f"what is read is never written to, choose another --out {fix}".rstrip()
             )
-
-
-def _plain(path: Path) -> Path:
-    return Path(os.path.normpath(path.absolute()))
 
 
 def _keep_inputs(out: Path, inputs: Iterable[Path | None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,14 @@ def shown(path: Path) -> str:
     """``path`` as short as it can be: relative where it lies below the working directory."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def absolute(path: Path) -> Path:
+    """``path`` without ``..``, in one spelling for every image, links as they are.
+
+    Label files lie beside a link, not beside what it points at.
+    """
+    return Path(os.path.normpath(path.absolute()))
 
 
 def asked(question: Callable[[], bool], otherwise: bool = False) -> bool:

@@ -6,7 +6,6 @@ On the command line: ``kdlnet data convert FORMAT SOURCE --out DIR [--to yolo|co
 
 from __future__ import annotations
 
-import os
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -42,6 +41,7 @@ from kdlnet.images.folder import (
     results_lines,
 )
 from kdlnet.utils.output import keep_apart, whole_folder
+from kdlnet.utils.paths import absolute
 from kdlnet.utils.words import counted
 
 __all__ = [
@@ -106,7 +106,7 @@ def convert(
             "format": format,
             "source": str(roots[-1]),
             "keep_partial": keep_partial,
-            **({} if onto is None else {"corrections": str(_absolute(source))}),
+            **({} if onto is None else {"corrections": str(absolute(source))}),
         },
     )
 
@@ -119,7 +119,7 @@ def _corrected(
         raise DataError(f"--onto takes corrections made in LabelMe, not {format!r}: leave it out")
     if not onto.exists():
         raise DataError(f"--onto {str(onto)!r} does not exist: give a data.yaml or its folder")
-    splits = splits_of(_absolute(onto))
+    splits = splits_of(absolute(onto))
     found, _ = read_source(format, source, out, replace(options, among=tuple(splits)))
     labelled = {image.path for image in found.images} | {each.file for each in found.left_out}
     base, roots = read_source("yolo", onto, out, ImportOptions(labelled=frozenset(labelled)))
@@ -144,7 +144,7 @@ def read_source(
         raise DataError(
             f"--images {str(options.images)!r} is not a folder: give that of the images"
         )
-    source, images = _absolute(source), options.images and _absolute(options.images)
+    source, images = absolute(source), options.images and absolute(options.images)
     roots = [images] if images else []
     if source.is_dir() or not images:
         roots.append(source if source.is_dir() else source.parent)
@@ -202,10 +202,6 @@ def _outside(imported: ImportResult, roots: Sequence[Path]) -> Iterator[str]:
             f"{len(strange)} of {len(paths)} images lie outside of the source, first "
             f"{str(strange[0])!r}: they are part of the new dataset"
         )
-
-
-def _absolute(path: Path) -> Path:
-    return Path(os.path.normpath(path.absolute()))  # one spelling for every image's path
 
 
 def _results_among(roots: Sequence[Path]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import statistics
 import time
 from dataclasses import dataclass, replace
@@ -10,7 +9,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from kdlnet.data.dataset import DetectionDataset
 from kdlnet.errors import KdlnetError, ProofFailed
@@ -22,6 +20,7 @@ from kdlnet.inference.parity import compare, with_boxes
 from kdlnet.inference.proof import Parity, Tolerance
 from kdlnet.inference.proof_images import check_count, proof_split, random_inputs
 from kdlnet.inference.weights import Weights, load_weights, save_weights
+from kdlnet.models.cost import cost_of
 from kdlnet.models.fuse import fuse_model
 from kdlnet.models.network import Network
 from kdlnet.utils.device import find_device, prepare, synchronize
@@ -142,32 +141,22 @@ def _certify(
         on_event=on_event,
     )
     latency = _latency(before.detector, after.detector, before, device)
+    cost, fused_cost = (
+        cost_of(weights.detector, contract.image_size) for weights in (before, after)
+    )
     return Certificate(
         **vars(parity),
         weights=str(before.path),
         fused=str(path),
         device=str(device),
-        parameters_before=_parameters(before.detector),
-        parameters_after=_parameters(after.detector),
-        gflops_before=_gflops(before.detector, before),
-        gflops_after=_gflops(after.detector, before),
+        parameters_before=cost.parameters,
+        parameters_after=fused_cost.parameters,
+        gflops_before=cost.gflops,
+        gflops_after=fused_cost.gflops,
         latency_ms_before=latency[0],
         latency_ms_after=latency[1],
         already_fused=before.fused,
     )
-
-
-def _parameters(detector: Network) -> int:
-    return sum(parameter.numel() for parameter in detector.parameters())
-
-
-@torch.no_grad()
-def _gflops(detector: Network, weights: Weights) -> float:
-    shape = (1, weights.preprocess.channels, *weights.preprocess.image_size)
-    counter = FlopCounterMode(display=False)
-    with counter:
-        copy.deepcopy(detector).to("meta")(torch.empty(shape, device="meta"))
-    return counter.get_total_flops() / 1e9
 
 
 @torch.no_grad()

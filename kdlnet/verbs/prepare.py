@@ -5,7 +5,6 @@ On the command line: ``kdlnet data prepare NAME --from FOLDER [--out DIR]``.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -26,6 +25,7 @@ from kdlnet.data.schema import CatalogEntry, Expected, Layout
 from kdlnet.errors import ConfigError, DataError, unknown
 from kdlnet.events import Listener, ignore
 from kdlnet.images.read import IMAGE_SUFFIXES
+from kdlnet.utils.paths import absolute
 from kdlnet.utils.text import plain
 from kdlnet.verbs.convert import read_source, write_dataset
 
@@ -111,7 +111,7 @@ def find_layout(name: str, source: Path, layout: Layout) -> Path:
     if not source.is_dir():
         what = "is not a folder" if source.exists() else "does not exist"
         raise DataError(f"--from {str(source)!r} {what}: give the folder of {name}")
-    source = Path(os.path.normpath(source.absolute()))
+    source = absolute(source)
     inside = sorted(path for path in source.iterdir() if path.is_dir())
     for candidates in ([source], inside, [source.parent]):
         exact = [path for path in candidates if set(layout.folders) <= _names(path)]

@@ -26,6 +26,7 @@ from kdlnet.errors import DataError, unknown
 from kdlnet.events import Listener, Message, ignore
 from kdlnet.images.folder import LeftOut, results_lines
 from kdlnet.utils.output import keep_apart, whole_folder
+from kdlnet.utils.paths import absolute
 from kdlnet.utils.text import lines_of_paths
 
 __all__ = ["PartCounts", "SplitReport", "split_dataset"]
@@ -55,7 +56,7 @@ def split_dataset(
     Raises DataError (one line) for what cannot be divided; ``out`` is then as it was.
     """
     info = find_dataset(name, data_root)
-    out = Path(os.path.normpath(out.absolute()))
+    out = absolute(out)
     kept = _kept_images(info, keep, folds)
     left = LeftOut()
     paths = sorted({path for split in info.splits for path in list_images(info, split, left)})

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from kdlnet.data import labels
+from kdlnet.data import labels, strays
 from kdlnet.data.catalog import find_dataset
 from kdlnet.data.dataset import load_split
 from kdlnet.data.label_files import LabelReader
@@ -210,3 +210,12 @@ def test_label_files_are_read_twice_and_no_more(tmp_path, monkeypatch):
     monkeypatch.setattr(labels, "_bytes", lambda file: opened.append(file.name) or read(file))
     assert len(load(root).paths) == 3
     assert Counter(opened) == {"p0.txt": 2, "p1.txt": 2, "p2.txt": 3}
+
+
+def test_the_names_of_a_folder_become_no_paths(tmp_path, monkeypatch):
+    """There may be a hundred thousand, and a Path took longer than all else that is done to one."""
+    made = []
+    monkeypatch.setattr(strays, "Path", lambda *parts: made.append(parts) or Path(*parts))
+    files = pictures(40) | {f"labels/p{n}.txt": ROW for n in range(1, 40)}
+    assert len(load(make(tmp_path, files)).paths) == 40  # p0 is searched for in both folders
+    assert len(made) < 40

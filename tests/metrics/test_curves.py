@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from kdlnet.metrics.average_precision import average_precision
-from kdlnet.metrics.curves import SCORE_STEPS, curves, rank
-from kdlnet.metrics.matching import match
+from kdlnet.metrics.curves import SCORE_STEPS, Curves, curves_of, rank
+from kdlnet.metrics.matching import MATCH_IOU, match
 from kdlnet.metrics.result import ImageResult
 
 NAMES = ("a", "b", "never")
+
+
+def curves(results: Sequence[ImageResult], names: Sequence[str]) -> Curves:
+    return curves_of(rank(results, len(names)), names, MATCH_IOU)
 
 
 def random_results(seed, images=10):
@@ -117,7 +123,7 @@ def test_false_calls_of_a_class_without_truth_count_in_the_pooled_precision():
     ours = curves([one], ["pit", "stain"])
     assert ours.overall.ap == pytest.approx(1.0)  # COCO's mean does not see them
     assert ours.overall.precision_at[0] == 0.5
-    assert ours.best_scores()["per_class"]["stain"] is None
+    assert ours.per_class[1].best is None
 
 
 @pytest.mark.parametrize("truths", [0, 1])

@@ -9,7 +9,7 @@ import pytest
 
 from kdlnet.metrics.average_precision import average_precision
 from kdlnet.metrics.intervals import draw_weights, set_intervals
-from kdlnet.metrics.result import ImageResult
+from kdlnet.metrics.result import Floats, ImageResult
 from kdlnet.metrics.table import (
     FIGURES,
     IOUS,
@@ -18,7 +18,6 @@ from kdlnet.metrics.table import (
     figures_by_class,
     mean_over_classes,
     tabulate,
-    weighted_figures,
 )
 
 from .test_average_precision import NAMES, random_result
@@ -27,6 +26,11 @@ from .test_average_precision import NAMES, random_result
 def _results(seed: int, count: int = 12) -> list[ImageResult]:
     rng = np.random.default_rng(seed)
     return [random_result(rng, int(rng.integers(0, 6)), 5, index) for index in range(count)]
+
+
+def weighted_figures(table: Table, weights: Floats) -> Floats:
+    """``FIGURES`` (5,) over all classes for one weight an image (images,)."""
+    return mean_over_classes(figures_by_class(table, weights[None]))[0]
 
 
 @pytest.mark.parametrize("seed", range(4))

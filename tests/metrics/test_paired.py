@@ -11,10 +11,10 @@ import pytest
 from kdlnet.metrics.average_precision import average_precision
 from kdlnet.metrics.paired import Difference, paired_intervals
 from kdlnet.metrics.result import ImageResult
-from kdlnet.metrics.table import FIGURES, IOUS, Table, class_table, tabulate, weighted_figures
+from kdlnet.metrics.table import FIGURES, IOUS, Table, class_table, tabulate
 
 from .test_average_precision import NAMES
-from .test_intervals import _results
+from .test_intervals import _results, weighted_figures
 
 
 def paired(

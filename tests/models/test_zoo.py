@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from kdlnet.errors import ConfigError
-from kdlnet.models.cost import model_cost, model_table
+from kdlnet.models.cost import cost_of, model_cost, model_table
 from kdlnet.models.fuse import fuse_model, is_fused
 from kdlnet.models.zoo import MODELS, ModelArguments, build_model
 from kdlnet.nn.rep import BLOCKS
@@ -73,6 +73,16 @@ def test_cost_counts_the_fused_model_by_hand() -> None:
     assert model_cost(detector, (64, 128)).gflops == pytest.approx(
         2 * model_cost(detector, (64, 64)).gflops
     )
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_the_cost_of_a_network_as_it_is_counts_every_branch(block: str) -> None:
+    detector = build_model("lightnet-n", ModelArguments(2, 1, block), seed=0)
+    found, fused = cost_of(detector, (64, 96)), model_cost(detector, (64, 96))
+    assert found.parameters == sum(p.numel() for p in detector.parameters()) > fused.parameters
+    # The summed form folds its kernels into one before it convolves; the others run each branch.
+    assert found.gflops == fused.gflops if block == "summed" else found.gflops > fused.gflops
+    assert cost_of(fuse_model(detector), (64, 96)) == fused
 
 
 def test_a_seed_fixes_the_weights_and_leaves_the_global_state() -> None:

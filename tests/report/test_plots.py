@@ -8,8 +8,8 @@ import pytest
 
 from kdlnet.errors import KdlnetError
 from kdlnet.metrics.confusion import confusion_matrix as count_confusions
-from kdlnet.metrics.curves import curves
-from kdlnet.metrics.matching import match
+from kdlnet.metrics.curves import curves_of, rank
+from kdlnet.metrics.matching import MATCH_IOU, match
 from kdlnet.metrics.result import ImageResult
 from kdlnet.report import confusion, figure, plots, training
 from kdlnet.report.confusion import confusion_matrix
@@ -66,6 +66,10 @@ def picture(path):
     assert image is not None
     assert image.std() > 1
     return image
+
+
+def curves(made, names):
+    return curves_of(rank(made, len(names)), names, MATCH_IOU)
 
 
 def legend(axes):
