@@ -1,8 +1,31 @@
-"""``python -m kdlnet_cli``."""
+"""``kdlnet`` and ``python -m kdlnet_cli``: hear Ctrl-C before the commands are imported."""
 
 from __future__ import annotations
 
-from .main import run
+import os
+import signal
+import sys
+
+
+def run() -> None:
+    """The process of a command, which ends it."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _end)
+    if sys.platform != "win32":  # a team holds them back until here
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
+    from .main import run as run_command
+
+    run_command()
+
+
+def _end(_number: int, _frame: object) -> None:
+    """Ends at once what has not begun: no library breaks in the middle of its import."""
+    os.write(2, b"interrupted\n")
+    if "--json" in sys.argv:
+        os.write(1, b'{"error": {"code": 130, "message": "interrupted"}}\n')
+    os._exit(130)
+
 
 if __name__ == "__main__":
     run()

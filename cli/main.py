@@ -1,4 +1,4 @@
-"""The Typer app and the entry point ``kdlnet``."""
+"""The Typer app and the process of a command."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from .commands import (
     train,
     val,
 )
-from .errors import DONE, INTERRUPTED, report
+from .errors import DONE, report
 from .team import heard_once
 
 PROGRAM = "kdlnet"
@@ -101,12 +101,12 @@ def run() -> NoReturn:
     # A Ctrl-C that ended the exec() of a text, as exporters have them, is remembered: in place of
     # exiting with the code, `python -m` would kill itself by SIGINT. The next such text forgets it.
     exec("")
-    if code == INTERRUPTED:  # Python takes a second or two to end, in which people press it again
-        stop = _stop_handler([time.monotonic()])
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, stop)
-            # Once its threads have ended, Python gives up handlers of its own, and not this one.
-            atexit.register(signal.signal, number, signal.SIG_IGN)
+    # Python takes a second or two to end, in which people press it again.
+    stop = _stop_handler([time.monotonic()])
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+        # Once its threads have ended, Python gives up handlers of its own, and not this one.
+        atexit.register(signal.signal, number, signal.SIG_IGN)
     sys.exit(code)
 
 
@@ -164,7 +164,7 @@ def _stopping_as_on_ctrl_c(stops: list[float]) -> Iterator[None]:
         yield
         return
     numbers = [signal.SIGTERM]
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         numbers.append(signal.SIGINT)
     stop = _stop_handler(stops)
     before = {number: signal.signal(number, stop) for number in numbers}

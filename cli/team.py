@@ -131,9 +131,10 @@ class _Team:
             "OMP_NUM_THREADS": str(max(1, usable_threads() // count)),
             TEAM: "1",
         }
-        for number in range(count):
-            numbers = {"RANK": str(number), "LOCAL_RANK": str(number)}
-            self._start(arguments, shared | numbers)
+        with _stops_held_back():
+            for number in range(count):
+                numbers = {"RANK": str(number), "LOCAL_RANK": str(number)}
+                self._start(arguments, shared | numbers)
 
     def _start(self, arguments: Sequence[str], environment: dict[str, str]) -> None:
         said = tempfile.TemporaryFile()  # noqa: SIM115
@@ -157,7 +158,8 @@ class _Team:
             try:
                 if self._failed() and deadline == float("inf"):
                     deadline = time.monotonic() + _GRACE
-                if time.monotonic() > deadline:
+                led = stopped and self._work.leader and self._ends.get(0)  # the others only help it
+                if led or time.monotonic() > deadline:
                     break
                 time.sleep(_LOOK)
             except KeyboardInterrupt:  # they end as they do alone
@@ -205,6 +207,19 @@ class _Team:
         self._said[causes[0]].seek(0)
         said = self._said[causes[0]].read().decode(errors="replace").strip().splitlines()
         return f"{member}: {said[-1].removeprefix('error: ') if said else f'exit code {code}'}"
+
+
+@contextlib.contextmanager
+def _stops_held_back() -> Iterator[None]:
+    """Until the end a stop waits, and in a process that is started here until it can heed it."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _free_port() -> int:

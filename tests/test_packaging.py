@@ -146,6 +146,21 @@ def test_console_script(installed: Path, tmp_path: Path) -> None:
     assert "train" in listed
 
 
+@pytest.mark.skipif(os.name == "nt", reason="the script is an .exe there")
+def test_console_script_hears_ctrl_c_before_the_commands_are_imported(
+    installed: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "typer.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    done = subprocess.run(
+        [sys.executable, installed / "bin" / "kdlnet", "--help"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (tmp_path, installed)))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+
+
 def test_a_runner_asks_for_what_kdlnet_asks_for() -> None:
     """The same lower bounds; opencv comes without its windows."""
     config = configparser.ConfigParser()

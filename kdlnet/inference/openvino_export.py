@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from kdlnet.errors import KdlnetError
@@ -13,7 +12,7 @@ from kdlnet.inference.exported import METADATA_KEY
 from kdlnet.inference.layouts import Layout
 from kdlnet.inference.onnx_export import onnx_model
 from kdlnet.inference.weights import Weights
-from kdlnet.utils.files import advice_at, write_together
+from kdlnet.utils.files import advice_at, temporary_folder, write_together
 from kdlnet.utils.packages import optional_package
 from kdlnet.utils.seal import sealed
 
@@ -34,7 +33,7 @@ def save_openvino(model: Any, header: dict[str, Any], path: Path, half: bool = F
     openvino = optional_package("openvino", "--format openvino")
     model.set_rt_info(json.dumps(header), [METADATA_KEY])
     numbers = path.with_suffix(".bin")
-    with TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         raw = Path(folder, path.name)
         try:
             openvino.save_model(model, raw, compress_to_fp16=half)

@@ -169,6 +169,11 @@ def last_weights(resume: Path) -> Path:
             f"{str(resume)!r} holds several trainings of kdlnet distill: "
             f"kdlnet distill --resume {shlex.quote(str(resume))}"
         )
+    if RunFolder(resume).config.is_file():
+        raise WeightsError(
+            f"{str(resume)!r} holds settings and no weights/last.pt: it ended before the first one "
+            "was written, or that was removed. Give the command that began it again"
+        )
     what = "holds no weights/last.pt to resume from" if resume.is_dir() else "does not exist"
     raise WeightsError(f"{str(resume)!r} {what}: give the folder of a run that kdlnet train began")
 

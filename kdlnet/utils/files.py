@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from functools import cache
 from hashlib import file_digest
 from pathlib import Path
-from tempfile import TemporaryFile, gettempdir
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any, BinaryIO
 
 import yaml
@@ -20,6 +20,8 @@ import yaml
 from kdlnet.errors import KdlnetError
 from kdlnet.utils.leftovers import lock, remove_temporary
 from kdlnet.utils.manifest import record
+
+_TEMPORARY = "kdlnet-temporary-"
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -116,10 +118,16 @@ def told(path: Path, advice: str = "") -> Iterator[None]:
 
 def advice_at(path: Path) -> str:
     """What to do where ``path`` cannot be written; it may be on the way to its place."""
-    choose = "choose another folder with --out"
-    if Path(gettempdir()) in path.parents:
-        choose += ", or with TMPDIR for what is temporary"
-    return f"free some space there or {choose}"
+    for folder in path.parents:
+        if folder.name.startswith(_TEMPORARY):
+            full = str(folder.parent)
+            return f"free some space in {full!r} or set TMPDIR to a folder on a larger disk"
+    return "free some space there or choose another folder with --out"
+
+
+def temporary_folder() -> TemporaryDirectory[str]:
+    """A folder for what is on the way, gone with its block; it lies where TMPDIR says."""
+    return TemporaryDirectory(prefix=_TEMPORARY)
 
 
 def reserve(handle: int, size: int) -> None:

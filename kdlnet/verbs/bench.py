@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from kdlnet.errors import ConfigError, unknown
 from kdlnet.events import Listener, Message, ignore
@@ -21,6 +20,7 @@ from kdlnet.inference.runtimes import Runtime, open_runtime, thread_count
 from kdlnet.inference.sweeps import by_batch, by_threads, thread_counts
 from kdlnet.inference.turns import MOST_IMAGES, Workload
 from kdlnet.types import ImageSize
+from kdlnet.utils.files import temporary_folder
 from kdlnet.utils.given import AnyPath, Name, as_path, as_paths, checked
 
 __all__ = ["PAPER", "PROTOCOLS", "BenchResult", "Rival", "Workload", "bench", "kind_of"]
@@ -83,7 +83,7 @@ def bench(
     opened = [_open(file, how, threads) for file in (weights, *against)]
     for runtime, _ in opened:
         _tell_batch(runtime, workload.batch, on_event)
-    with thread_count(threads), TemporaryDirectory() as folder:
+    with thread_count(threads), temporary_folder() as folder:
         if protocol == "paper":
             _tell_fused(opened, on_event)
             return measure([Entry(*one) for one in opened], workload, on_event)

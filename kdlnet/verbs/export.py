@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -28,6 +27,7 @@ from kdlnet.inference.weights import Weights, load_weights
 from kdlnet.models.fuse import fuse_model
 from kdlnet.types import ImageSize
 from kdlnet.utils.device import prepare
+from kdlnet.utils.files import temporary_folder
 from kdlnet.utils.given import AnyPath, Name, as_path, checked
 from kdlnet.utils.packages import optional_package
 from kdlnet.utils.parse import parse_image_size
@@ -116,7 +116,7 @@ def export(
         images = IMAGES
     dataset = proof_split(loaded, data, data_root, split, images, "made-up", on_event)
     fused = _fused(loaded, on_event)
-    with TemporaryDirectory() as staging:
+    with temporary_folder() as staging:
         staged = exporter.kind.files(Path(staging, path.name))
         if plan and dataset:
             exporter = plan.write(

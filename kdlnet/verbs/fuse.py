@@ -6,7 +6,6 @@ import statistics
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 
@@ -24,6 +23,7 @@ from kdlnet.models.cost import cost_of
 from kdlnet.models.fuse import fuse_model
 from kdlnet.models.network import Network
 from kdlnet.utils.device import find_device, prepare, synchronize
+from kdlnet.utils.files import temporary_folder
 from kdlnet.utils.given import AnyPath, Name, as_path, checked
 
 
@@ -91,7 +91,7 @@ def fuse(
         return certificate
     if not loaded.fused:
         _judge(certificate, on_event)
-    with TemporaryDirectory() as staging:
+    with temporary_folder() as staging:
         save_weights(Path(staging, path.name), fused)
         check_free(path, KINDS["torch"], certificate_path, overwrite)  # another may be there by now
         publish([Path(staging, path.name)], path.parent, certificate_path, certificate.to_dict())

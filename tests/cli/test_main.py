@@ -257,6 +257,35 @@ def test_a_stop_while_python_ends_after_one_changes_nothing(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_while_python_ends_after_a_finished_verb_changes_nothing(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    verb = "kdlnet_cli.main._run = lambda _: None"
+    stop = f"atexit.register(os.kill, os.getpid(), {number:d})"
+    assert ended(tmp_path, f"{verb}\n{stop}") == (0, "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_stop_while_the_commands_are_imported_is_one_line(
+    number: signal.Signals, as_json: bool, tmp_path: Path
+) -> None:
+    """It comes in the first import of a library, which takes longer than the verbs' own."""
+    (tmp_path / "typer.py").write_text(
+        f"import os, time\nos.kill(os.getpid(), {number:d})\ntime.sleep(60)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-m", "kdlnet_cli", "models", *["--json"] * as_json],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    document = '{"error": {"code": 130, "message": "interrupted"}}\n' if as_json else ""
+    assert (run.returncode, run.stdout, run.stderr) == (130, document, "interrupted\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_library_that_breaks_when_stopped_is_no_defect(
     number: signal.Signals, kdlnet: Command, engine: FakeEngine, tmp_path: Path
 ) -> None:

@@ -128,6 +128,23 @@ def test_a_run_survives_what_happens_to_its_processes(tmp_path: Path) -> None:
     assert epochs == list(range(len(epochs)))
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs Linux")
+def test_a_stop_while_its_processes_start_is_one_line(tmp_path: Path) -> None:
+    """Python itself starts in them; the others do not wait for the first one, which has gone."""
+    make_dataset(tmp_path / "data")
+    line = "train --data data/data.yaml --image-size 64 --batch 4 --device cpu --devices 2"
+    with _training(tmp_path, line) as running:
+        while len(started := members(running.pid)) < 2:
+            assert running.poll() is None
+        running.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        _, said = running.communicate(timeout=LONGEST)
+        assert time.monotonic() - began < 10  # seconds; the grace of those that fail is longer
+    assert (running.returncode, said) == (130, "interrupted\n")
+    assert all(map(_gone, started)) and not (tmp_path / "runs").exists()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a process keeps its parent there")
 def test_a_process_ends_with_the_torchrun_that_started_it() -> None:
     member = (

@@ -224,6 +224,15 @@ def test_resume_needs_the_run_around_its_file(
     assert [path.name for path in copy.parent.iterdir()] == ["last.pt"]
 
 
+def test_resume_of_a_run_without_a_checkpoint_says_to_begin_anew(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    """As one leaves that ended, over an image that had gone, before its first step."""
+    RunFolder(tmp_path).begin(config.to_dict())
+    with pytest.raises(WeightsError, match=r"no weights/last\.pt: .* that began it again$"):
+        train(config, resume=tmp_path)
+
+
 def test_resume_of_a_series_names_the_verb_for_it(config: TrainConfig, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "several students")
     folder.path.mkdir()

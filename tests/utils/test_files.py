@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
 from kdlnet.errors import KdlnetError
-from kdlnet.utils.files import check_writable, write_atomic, write_together, written_together
+from kdlnet.utils.files import (
+    advice_at,
+    check_writable,
+    temporary_folder,
+    write_atomic,
+    write_together,
+    written_together,
+)
 
 
 def test_writes_replaces_and_makes_folders(tmp_path):
@@ -115,6 +123,17 @@ def test_what_fails_is_named(tmp_path):
     wanted = [one, tmp_path, long, long, long]
     assert lines == [f"cannot write {str(path)!r}" for path in wanted]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_advice_is_of_the_disk_that_is_full(tmp_path, monkeypatch):
+    """Results may go below the folder of temporary files, too: there --out is what helps."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with temporary_folder() as folder:
+        told = advice_at(Path(folder, "a.onnx"))
+    assert told.startswith(f"free some space in {str(tmp_path)!r} or set TMPDIR")
+    assert "--out" not in told and not list(tmp_path.iterdir())
+    other = advice_at(tmp_path / "results" / "a.onnx")
+    assert "--out" in other and "TMPDIR" not in other
 
 
 def test_a_folder_or_a_file_in_the_way(tmp_path):

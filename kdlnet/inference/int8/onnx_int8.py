@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from kdlnet.inference.exported import METADATA_KEY
 from kdlnet.inference.int8.calibration import CalibrationImages
@@ -13,7 +12,7 @@ from kdlnet.inference.int8.common import convolutions, int8_header, no_advice, w
 from kdlnet.inference.layouts import Array, Layout
 from kdlnet.inference.onnx_export import onnx_model
 from kdlnet.inference.weights import Weights
-from kdlnet.utils.files import write_atomic
+from kdlnet.utils.files import temporary_folder, write_atomic
 from kdlnet.utils.packages import optional_package
 from kdlnet.utils.seal import sealed
 
@@ -36,7 +35,7 @@ class OnnxInt8:
     def write(self, path: Path, images: CalibrationImages, kept: Collection[str]) -> None:
         """``kept`` are the layers in float32, as torch names them."""
         onnx = optional_package("onnx", PURPOSE)
-        with TemporaryDirectory() as folder:
+        with temporary_folder() as folder:
             source, target = Path(folder, "float.onnx"), Path(folder, "int8.onnx")
             source.write_bytes(self._model.SerializeToString())
             self._quantize(source, target, images, kept)
