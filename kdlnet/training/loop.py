@@ -119,6 +119,11 @@ class Loop(Generic[Shown]):
             return "patience"
         return "time" if schedule.time else "epochs"
 
+    def is_over(self) -> bool:
+        """Whether nothing is left to do: the run that goes on had come to its end."""
+        self.clock.read(self.state.step)
+        return self.clock.is_over() or self._tired()
+
     def _tired(self) -> bool:
         return 0 < self.schedule.patience <= self.state.stale
 

@@ -22,7 +22,8 @@ def require_even(batch: int) -> None:
         fits = max(batch - batch % ranks(), ranks())
         raise ConfigError(
             f"a batch of {batch} images cannot be shared by {ranks()} devices evenly: "
-            f"give --batch {fits}, or another multiple of {ranks()}"
+            f"give --batch {fits}, or another multiple of {ranks()}; a run that goes on keeps its "
+            f"batch of {batch}: give --devices that divide it"
         )
 
 

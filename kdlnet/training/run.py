@@ -175,9 +175,7 @@ def _loop(
         if checkpoints.moved(saved):
             folder.settle(config.to_dict())
         checkpoints.restore(saved)
-        _meet_other_images(checkpoints.others(saved), saved, parts, on_event)
-    on_event(_started(parts, folder, len(batches)))
-    return Loop(
+    loop = Loop(
         step=step,
         model=parts.detector,
         average=parts.average,
@@ -190,6 +188,10 @@ def _loop(
         save=checkpoints.save,
         on_event=on_event,
     )
+    if saved is not None:
+        _meet_other_images(checkpoints.others(saved), saved, parts, loop, on_event)
+    on_event(_started(parts, folder, len(batches)))
+    return loop
 
 
 def finished(
@@ -239,10 +241,27 @@ def _optimizer(parts: RunParts, lr: float) -> tuple[torch.optim.Optimizer, torch
 
 
 def _meet_other_images(
-    others: tuple[bool, bool], saved: Weights, parts: RunParts, on_event: Listener
+    others: tuple[bool, bool],
+    saved: Weights,
+    parts: RunParts,
+    loop: Loop[Batch],
+    on_event: Listener,
 ) -> None:
-    """Warns where train or val are ``others`` than before; on another val the best begins anew."""
+    """Warns where train or val are ``others`` than before; on another val the best begins anew.
+
+    The plan counts in epochs, whatever their length is now: a run that is over stays so.
+    """
     train, val = others
+    if train:
+        parts.state.step = parts.state.epoch * len(loop.batches)
+    if loop.is_over():
+        if train:
+            text = (
+                "the training set holds other images than when this run came to its end, and it is "
+                "not trained again: to learn from those of now begin a new run with --init"
+            )
+            on_event(Message(text, "warning"))
+        return
     if train:
         text = (
             f"the training set had {saved.training['images']} samples when the run began and has "

@@ -20,7 +20,7 @@ from kdlnet.events import StepDone, ignore
 from kdlnet.inference.weights import load_weights
 from kdlnet.models.zoo import ModelArguments, build_model
 from kdlnet.pretraining.teachers import TEACHERS, FeatureTeacher
-from kdlnet.training import taught
+from kdlnet.training import parallel, taught
 from kdlnet.training.parts import prepare_run
 from kdlnet.training.run import run_folder, run_training, supervised_step
 from kdlnet.training.teacher import Ensemble, Member
@@ -166,6 +166,16 @@ def test_what_several_processes_do_not_share_yet(
     if not torch.cuda.is_available():
         with pytest.raises(ConfigError, match="1 or more processes here for 0 GPUs"):
             find_device("cuda")
+
+
+def test_a_batch_that_cannot_be_shared_says_what_a_run_that_goes_on_needs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """There another --batch is refused."""
+    monkeypatch.setattr(parallel, "ranks", lambda: 3)
+    parallel.require_even(15)
+    with pytest.raises(ConfigError, match=r"give --batch 15, .* goes on keeps its batch of 16: .*"):
+        parallel.require_even(16)
 
 
 @pytest.mark.slow

@@ -28,6 +28,7 @@ from kdlnet.verbs.distill import distill, teacher_defaults
 from kdlnet.verbs.train import train
 
 from ..support.interrupt import StopAt
+from ..support.squares import make_dataset
 
 
 def _teacher(
@@ -327,6 +328,24 @@ def test_a_series_goes_on_where_it_was_cut(config: TrainConfig, tmp_path: Path) 
     (tmp_path / "cut" / "series.json").write_text('{"generations": "many"}')
     with pytest.raises(ConfigError, match="was changed: key generations"):
         distill(config, resume=tmp_path / "cut")
+
+
+def test_a_finished_teacher_of_a_series_learns_nothing_of_images_that_came_later(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    """Its student has begun under it: another best.pt would be the end of the series."""
+    data = make_dataset(tmp_path / "own", 8)
+    own = _changed(config, data={"name": str(data)}, epochs=2)
+    with pytest.raises(KeyboardInterrupt):
+        distill(own, out=tmp_path / "run", on_event=StopAt(3))
+    teacher = tmp_path / "run/teacher/weights/best.pt"
+    before = teacher.read_bytes()
+    shutil.rmtree(tmp_path / "own")
+    make_dataset(tmp_path / "own", 16)
+    resumed = distill(TrainConfig(), resume=tmp_path / "run")
+    assert teacher.read_bytes() == before
+    assert resumed.folder == tmp_path / "run" / "student"
+    assert load_weights(resumed.last).training["state"]["epoch"] == 2
 
 
 def test_a_series_of_before_there_were_starts_and_blur_goes_on_without(

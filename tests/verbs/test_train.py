@@ -194,6 +194,52 @@ def test_resume_tells_of_other_images_in_the_same_place(
     )
 
 
+@pytest.mark.parametrize("count", [4, 16])
+@pytest.mark.parametrize("done", [1, 2])
+def test_a_set_that_grew_or_shrank_changes_no_number_of_epochs(
+    config: TrainConfig, tmp_path: Path, done: int, count: int
+) -> None:
+    """Steps tell nothing then: a finished run would begin again, a cut one end too soon or late."""
+    data = make_dataset(tmp_path / "own", 8)
+    own = config.changed(data={"name": (str(data),)}, epochs=2)
+    with pytest.raises(KeyboardInterrupt):
+        train(own, out=tmp_path / "run", on_event=StopAt(done))
+    before = load_weights(tmp_path / "run/weights/last.pt").detector.state_dict()
+    shutil.rmtree(tmp_path / "own")
+    make_dataset(tmp_path / "own", count)
+    told: list[object] = []
+    result = train(TrainConfig(), resume=tmp_path / "run", on_event=told.append)
+    assert [row["epoch"] for row in _rows(result.folder)] == ["0", "1"]
+    rate = load_config(result.folder / "config.yaml").optim.base_lr() * (4 / 16) ** 0.5
+    assert float(_rows(result.folder)[-1]["lr"]) == pytest.approx(rate * 0.02)
+    lines = [event.text for event in told if isinstance(event, Message) and event.level != "info"]
+    assert any("it is not trained again" in line for line in lines) == (done == 2)
+    assert any("planned anew" in line for line in lines) == (done == 1)
+    after = load_weights(result.last).detector.state_dict()
+    same = all(torch.equal(before[name], after[name]) for name in before)
+    assert same == (done == 2)
+
+
+def test_a_run_that_gave_up_on_one_val_does_not_begin_again_on_another(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    data = make_dataset(tmp_path / "own", 8)
+    own = config.changed(data={"name": (str(data),)}, epochs=9, patience=1)
+    with pytest.raises(KeyboardInterrupt):
+        train(own, out=tmp_path / "run", on_event=StopAt(2))
+    last = tmp_path / "run/weights/last.pt"
+    saved = load_weights(last)
+    saved.training["state"] |= {"best": 0.9, "stale": 1}
+    save_weights(last, saved)
+    for kind in ("images", "labels"):
+        for file in (tmp_path / "own" / kind / "val").iterdir():
+            file.rename(file.with_name(f"new_{file.name}"))
+    told: list[object] = []
+    result = train(TrainConfig(), resume=tmp_path / "run", on_event=told.append)
+    assert (result.reason, len(_rows(result.folder))) == ("patience", 2)
+    assert not any("val holds other images" in getattr(one, "text", "") for one in told)
+
+
 def test_the_last_epoch_is_always_saved(
     config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
