@@ -168,6 +168,7 @@ def _alike(
     boxes: Boxes, labels: Rows, one: Rows, two: Rows, region: Boxes
 ) -> tuple[Rows, NDArray[np.float64]]:
     """Pairs (K, 2) of boxes of two tiles that are alike in ``region``, and their IoU (K,)."""
+    one, two = (rows[box_area(_inside(boxes[rows], region)) > 0] for rows in (one, two))
     views = [_inside(boxes[rows], region) for rows in (one, two)]
     overlap = box_iou(views[0][:, None], views[1]) * (labels[one][:, None] == labels[two])
     first, second = np.nonzero(overlap >= _SAME)

@@ -26,10 +26,11 @@ def box_area(boxes: Array) -> Array:
 
 def box_intersection(boxes: Array, others: Array) -> Array:
     """Area that boxes (..., 4) and others (..., 4) share, broadcast against each other."""
-    low = np.maximum(boxes[..., :2], others[..., :2])
-    high = np.minimum(boxes[..., 2:], others[..., 2:])
-    sides = np.maximum(high - low, 0)
-    return np.asarray(sides[..., 0] * sides[..., 1])
+    x1, y1, x2, y2 = np.moveaxis(boxes, -1, 0)
+    other_x1, other_y1, other_x2, other_y2 = np.moveaxis(others, -1, 0)
+    width = np.maximum(np.minimum(x2, other_x2) - np.maximum(x1, other_x1), 0)
+    height = np.maximum(np.minimum(y2, other_y2) - np.maximum(y1, other_y1), 0)
+    return np.asarray(width * height)
 
 
 def box_iou(boxes: Array, others: Array, eps: float = 1e-9) -> Array:
@@ -102,13 +103,21 @@ def agreed_boxes(kept: DetectionArrays, found: DetectionArrays, iou_threshold: f
 
     A mean weighted by what overlap and score exceed their limits by, as the function on tensors.
     """
-    overlap = box_iou(kept.boxes[:, None], found.boxes) - np.float32(iou_threshold)
-    score = found.scores - np.float32(VOTERS) * kept.scores[:, None]
+    agreed = kept.boxes.copy()
+    for label in np.unique(kept.labels):  # most pairs are of two classes
+        ours, theirs = kept.labels == label, found.labels == label
+        agreed[ours] = _mean_boxes(kept[ours], found[theirs], iou_threshold)
+    return agreed
+
+
+def _mean_boxes(kept: DetectionArrays, voters: DetectionArrays, iou_threshold: float) -> Array:
+    """Boxes (K, 4) of one class, each where its ``voters`` see it."""
+    overlap = box_iou(kept.boxes[:, None], voters.boxes) - np.float32(iou_threshold)
+    score = voters.scores - np.float32(VOTERS) * kept.scores[:, None]
     weights = np.maximum(overlap, 0) * np.maximum(score, 0)
-    weights = weights * (kept.labels[:, None] == found.labels)
     total = weights.sum(axis=1, keepdims=True)
     with np.errstate(invalid="ignore"):
-        return np.where(total > 0, weights @ found.boxes / total, kept.boxes)
+        return np.where(total > 0, weights @ voters.boxes / total, kept.boxes)
 
 
 def suppress(found: DetectionArrays, iou_threshold: float, max_detections: int) -> DetectionArrays:

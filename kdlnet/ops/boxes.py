@@ -14,9 +14,10 @@ def box_area(boxes: Tensor) -> Tensor:
 
 def box_intersection(boxes: Tensor, others: Tensor) -> Tensor:
     """Area that boxes (..., 4) and others (..., 4) share, broadcast against each other."""
-    low = torch.maximum(boxes[..., :2], others[..., :2])
-    high = torch.minimum(boxes[..., 2:], others[..., 2:])
-    width, height = (high - low).clamp(min=0).unbind(-1)
+    x1, y1, x2, y2 = boxes.unbind(-1)
+    other_x1, other_y1, other_x2, other_y2 = others.unbind(-1)
+    width = (torch.minimum(x2, other_x2) - torch.maximum(x1, other_x1)).clamp(min=0)
+    height = (torch.minimum(y2, other_y2) - torch.maximum(y1, other_y1)).clamp(min=0)
     return width * height
 
 

@@ -103,13 +103,21 @@ def agreed_boxes(kept: Detections, found: Detections, iou_threshold: float) -> T
     that rounding moves no box, but where it decides who is among the MAX_CANDIDATES. Box voting,
     arXiv 1505.01749, weighs by the score alone.
     """
-    overlap = box_iou(kept.boxes[:, None], found.boxes) - iou_threshold
-    score = found.scores - VOTERS * kept.scores[:, None]
+    agreed = kept.boxes.clone()
+    for label in kept.labels.unique().tolist():  # most pairs are of two classes
+        ours, theirs = kept.labels == label, found.labels == label
+        agreed[ours] = _mean_boxes(kept[ours], found[theirs], iou_threshold)
+    return agreed
+
+
+def _mean_boxes(kept: Detections, voters: Detections, iou_threshold: float) -> Tensor:
+    """Boxes (K, 4) of one class, each where its ``voters`` see it."""
+    overlap = box_iou(kept.boxes[:, None], voters.boxes) - iou_threshold
+    score = voters.scores - VOTERS * kept.scores[:, None]
     weights = overlap.clamp(min=0) * score.clamp(min=0)
-    weights = weights * (kept.labels[:, None] == found.labels)
     total = weights.sum(dim=1, keepdim=True)
     # No matrix product: on recent cards it rounds its factors to 10 bits, half a pixel of 640.
-    sums = (weights[:, :, None] * found.boxes).sum(dim=1)
+    sums = torch.stack([(weights * side).sum(dim=1) for side in voters.boxes.T], dim=1)
     return torch.where(total > 0, sums / total, kept.boxes)
 
 

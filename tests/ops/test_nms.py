@@ -82,6 +82,27 @@ def test_a_kept_box_lies_where_its_neighbours_see_it(
     torch.testing.assert_close(box, torch.tensor([0.0, 0.0, 10.0, bottom]), atol=1e-5, rtol=0)
 
 
+def test_each_kept_box_hears_the_voters_of_its_class_alone() -> None:
+    """Against the rule pair by pair, with classes that no kept box has and boxes in any order."""
+    torch.manual_seed(0)
+    corners = torch.rand(60, 2) * 20
+    boxes = torch.cat((corners, corners + 4 + torch.rand(60, 2) * 8), dim=1)
+    found = Detections(boxes, torch.rand(60), torch.randint(0, 4, (60,)))
+    kept = found[torch.randperm(60)[:25]]
+    kept = kept[kept.labels != 2]
+    moved = 0
+    for box, score, label, agreed in zip(
+        kept.boxes, kept.scores, kept.labels, agreed_boxes(kept, found, 0.2), strict=True
+    ):
+        overlap = torchvision.ops.box_iou(box[None], found.boxes)[0] - 0.2
+        weight = overlap.clamp(min=0) * (found.scores - 0.2 * score).clamp(min=0)
+        weight[found.labels != label] = 0
+        mean = (weight[:, None] * found.boxes).sum(dim=0) / weight.sum()
+        torch.testing.assert_close(agreed, mean, atol=1e-4, rtol=0)
+        moved += int((agreed - box).abs().max() > 0.1)
+    assert moved > 5
+
+
 def test_a_box_without_area_has_no_neighbours_and_stays() -> None:
     line = _found((3.0, 2.0, 3.0, 9.0, 0.9, 0), KEPT)
     assert agreed_boxes(line, line, 0.55)[0].tolist() == [3.0, 2.0, 3.0, 9.0]
