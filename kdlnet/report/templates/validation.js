@@ -226,7 +226,7 @@ function limitFrom(id, name) {
 }
 
 set.names.forEach((name, label) => byId("scope").append(new Option(name, label)));
-for (const id of ["slider", "ask", "number"]) byId(id).min = set.evidence.floor;
+for (const id of ["slider", "ask", "number"]) byId(id).min = Math.floor(1000 * set.evidence.floor) / 1000; // steps of 0.001 begin there
 byId("slider").addEventListener("input", () => move(byId("slider").valueAsNumber));
 byId("number").addEventListener("change", () => move(byId("number").valueAsNumber));
 byId("ask").addEventListener("input", () => moveAsk(byId("ask").valueAsNumber));

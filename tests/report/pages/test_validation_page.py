@@ -297,6 +297,20 @@ def test_keys_and_the_mouse_move_the_slider(chromium, page, subject):
 
 @pytest.mark.slow
 @needs_chromium
+def test_the_steps_of_the_slider_are_thousandths(chromium, tmp_path, monkeypatch, subject):
+    monkeypatch.setattr(evidence, "_floor", lambda scores, lowest: 0.10015)
+    file = tmp_path / "report.html"
+    file.write_text(validation_page(subject), encoding="utf-8")
+    chromium.open(file)
+    chromium.run("byId('slider').focus()")
+    chromium.press("ArrowLeft")
+    assert chromium.run("byId('number').value") == "0.499"
+    chromium.press("Home")  # its left end
+    assert chromium.run("ng[0]") == pytest.approx(0.10015)
+
+
+@pytest.mark.slow
+@needs_chromium
 def test_one_class_alone_and_parts_for_a_person(chromium, page, subject):
     chromium.open(page)
     chromium.run("byId('scope').value = '1'; byId('scope').dispatchEvent(new Event('change'))")
