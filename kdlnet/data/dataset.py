@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, cached_property
 from itertools import chain
@@ -161,6 +162,16 @@ class DetectionDataset:
     def known(self, image: int) -> NDArray[np.bool_] | None:
         """The classes (C,) that one image is labelled for, None: all."""
         return self._labels[image].looked_for
+
+    def labels_digest(self) -> str:
+        """A short text for all boxes, their classes and outlines, and the classes looked for."""
+        digest = hashlib.sha256()
+        for part in (self.first, self.boxes, self.labels):
+            digest.update(part.numpy().tobytes())
+        for image in range(len(self.paths)):
+            for known in (self.known(image), *self.drawn(image)):
+                digest.update(b"all" if known is None else known.tobytes())
+        return digest.hexdigest()[:32]
 
     def _looked_for(self) -> Tensor | None:
         known = [found.looked_for for found in self._labels]

@@ -51,6 +51,7 @@ class Checkpoints:
         self._init = None if parts.init is None else str(from_anywhere(parts.init))
         self._saved, self._took = 0.0, 0.0
         self._digests = [images_digest(part.paths) for part in (parts.train, parts.val)]
+        self._labels = [part.labels_digest() for part in (parts.train, parts.val)]
         self._learned = parts.learned | Learned.of(parts.train.paths)
 
     def save(self, best: bool, over: bool) -> None:
@@ -74,6 +75,7 @@ class Checkpoints:
             "config": self.parts.config.to_dict(),
             "images": len(self.parts.train),
             "digests": self._digests,
+            "labels": self._labels,
             "detector": self.parts.detector.state_dict(),
             "masks": None if self.parts.masks is None else self.parts.masks.state_dict(),
             "updates": self.average.updates,
@@ -121,15 +123,22 @@ class Checkpoints:
             )
         return True
 
-    def others(self, saved: Weights) -> tuple[bool, bool]:
-        """Whether train and val hold other images than when ``saved`` was written.
+    def others(self, saved: Weights) -> tuple[str, str]:
+        """What of train and of val is another than when ``saved`` was written.
 
-        A run of an older version knows but the number of its training samples.
+        "images", or "labels" of the same images, else "". A run of an older version does not know
+        its labels, or but the number of its training samples.
         """
-        count = saved.training["images"] != len(self.parts.train)
-        before = saved.training.get("digests") or self._digests
-        train, val = (a != b for a, b in zip(before, self._digests, strict=True))
-        return train or count, val
+        images = saved.training.get("digests") or self._digests
+        labels = saved.training.get("labels") or self._labels
+        first = saved.training["images"] != len(self.parts.train)
+        found = []
+        for split, count in enumerate((first, False)):
+            if count or images[split] != self._digests[split]:
+                found.append("images")
+            else:
+                found.append("" if labels[split] == self._labels[split] else "labels")
+        return found[0], found[1]
 
     def _weights(self) -> Weights:
         parts = self.parts

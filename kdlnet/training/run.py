@@ -189,7 +189,7 @@ def _loop(
         on_event=on_event,
     )
     if saved is not None:
-        _meet_other_images(checkpoints.others(saved), saved, parts, loop, on_event)
+        _meet_others(checkpoints.others(saved), saved, parts, loop, on_event)
     on_event(_started(parts, folder, len(batches)))
     return loop
 
@@ -240,8 +240,8 @@ def _optimizer(parts: RunParts, lr: float) -> tuple[torch.optim.Optimizer, torch
     return optimizer, torch.amp.GradScaler(parts.device.type, enabled=half)
 
 
-def _meet_other_images(
-    others: tuple[bool, bool],
+def _meet_others(
+    others: tuple[str, str],
     saved: Weights,
     parts: RunParts,
     loop: Loop[Batch],
@@ -252,27 +252,30 @@ def _meet_other_images(
     The plan counts in epochs, whatever their length is now: a run that is over stays so.
     """
     train, val = others
-    if train:
+    if train == "images":
         parts.state.step = parts.state.epoch * len(loop.batches)
     if loop.is_over():
         if train:
             text = (
-                "the training set holds other images than when this run came to its end, and it is "
-                "not trained again: to learn from those of now begin a new run with --init"
+                f"the training set holds other {train} than when this run came to its end, and it "
+                "is not trained again: to learn from those of now begin a new run with --init"
             )
             on_event(Message(text, "warning"))
         return
     if train:
         text = (
-            f"the training set had {saved.training['images']} samples when the run began and has "
-            f"{len(parts.train)} now, not all of the same images: the rest of the run is planned "
-            "anew and learns from those of now"
+            "the training set has other labels than when the run stopped: the rest of the run "
+            "learns from those of now"
+            if train == "labels"
+            else f"the training set had {saved.training['images']} samples when the run began and "
+            f"has {len(parts.train)} now, not all of the same images: the rest of the run is "
+            "planned anew and learns from those of now"
         )
         on_event(Message(text, "warning"))
     if val and not parts.config.data.with_val:
         parts.state.best, parts.state.stale = LoopState.best, 0
         text = (
-            f"val holds other images than up to epoch {parts.state.epoch}: figures before and "
+            f"val holds other {val} than up to epoch {parts.state.epoch}: figures before and "
             "after do not compare, and best.pt is chosen anew; the one there is stays until the "
             "next validation"
         )

@@ -194,6 +194,35 @@ def test_resume_tells_of_other_images_in_the_same_place(
     )
 
 
+@pytest.mark.parametrize("split", ["train", "val", None])
+@pytest.mark.parametrize("done", [1, 2])
+def test_resume_tells_of_other_labels_of_the_same_images(
+    config: TrainConfig, tmp_path: Path, split: str | None, done: int
+) -> None:
+    """A val that was corrected chooses best.pt anew: what was best by its faults is no longer."""
+    data = make_dataset(tmp_path / "own", 8)
+    own = config.changed(data={"name": (str(data),)}, epochs=2)
+    with pytest.raises(KeyboardInterrupt):
+        train(own, out=tmp_path / "run", on_event=StopAt(done))
+    last = tmp_path / "run/weights/last.pt"
+    saved = load_weights(last)
+    saved.training["state"]["best"] = 0.9  # no epoch is better
+    save_weights(last, saved)
+    if split:
+        file = min((tmp_path / "own/labels" / split).iterdir())
+        file.write_text(file.read_text() + "0 0.5 0.5 0.21 0.23\n")
+    told: list[object] = []
+    result = train(TrainConfig(), resume=tmp_path / "run", on_event=told.append)
+    lines = [event.text for event in told if isinstance(event, Message) and event.level != "info"]
+    chosen_anew = split == "val" and done == 1
+    assert load_weights(result.best).metrics["epoch"] == (1 if chosen_anew else done - 1)
+    assert any("val holds other labels than up to epoch 1" in line for line in lines) == chosen_anew
+    cut = split == "train" and done == 1
+    assert any("has other labels than when the run stopped" in line for line in lines) == cut
+    over = split == "train" and done == 2
+    assert any("holds other labels than when this run came to" in line for line in lines) == over
+
+
 @pytest.mark.parametrize("count", [4, 16])
 @pytest.mark.parametrize("done", [1, 2])
 def test_a_set_that_grew_or_shrank_changes_no_number_of_epochs(
