@@ -76,6 +76,16 @@ def test_each_box_is_suggested_beside_the_classes(line):
     assert (line / "out/labelme/labels.txt").read_text() == "square\ndisc\n"
 
 
+def test_labelme_finds_the_image_from_a_folder_that_a_link_leads_to(line):
+    (line / "large/disk").mkdir(parents=True)
+    (line / "runs").symlink_to(line / "large/disk", target_is_directory=True)
+    predict_files(line / "busy.pt", line / "new", out=line / "runs/out", save=["labelme"])
+    for name in ("a", "sub/c"):
+        file = line / f"runs/out/labelme/{name}.json"
+        path = json.loads(file.read_text())["imagePath"]
+        assert (file.parent / path).samefile(line / f"new/{name}.png")  # as the system reads ..
+
+
 def test_what_nobody_ticked_is_no_label_and_no_good_part(line):
     with pytest.raises(
         DataError, match=rf"a\.png: not checked: .*tick '{re.escape(CHECKED)}' of a"
