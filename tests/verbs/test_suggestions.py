@@ -115,6 +115,28 @@ def test_a_tick_takes_over_all_suggestions_of_its_image(line):
     assert names == {0: "square", 1: "disc", 2: "dent"}  # those of the weights, then new ones
 
 
+@pytest.mark.parametrize("name", ["?dent", " ? dent", "?\u00a0dent"])
+def test_a_name_written_over_without_its_blank_is_a_suggestion_still(line, name):
+    drawn = {"label": name, "points": [[5, 6], [20, 30]], "shape_type": "rectangle"}
+    for image in ("a", "b"):
+        change(line / f"out/labelme/{image}.json", shapes=[drawn])
+        assert not has_shapes(line / f"out/labelme/{image}.json")
+    tick(line / "out/labelme/a.json")
+    # Without the flag a ? may be part of a name.
+    change(line / "out/labelme/sub/c.json", shapes=[drawn | {"label": "?unknown"}], flags={})
+    report = converted(line)
+    assert report.left_out == {"not checked": 1} and report.dropped == {}
+    assert report.names == ("square", "disc", "?unknown", "dent")
+    assert rows(line / "parts") == {"a": 1, "c": 1}
+
+
+def test_a_tick_of_no_value_is_not_made(line):
+    tick(line / "out/labelme/a.json")
+    change(line / "out/labelme/b.json", shapes=[], flags={CHECKED: None})
+    report = converted(line)
+    assert report.left_out == {"not checked": 2} and list(rows(line / "parts")) == ["a"]
+
+
 def test_unchecked_takes_them_all_and_says_so(line):
     (line / "out/labelme/b.json").unlink()
     report = converted(line, unchecked=True)
