@@ -137,6 +137,19 @@ def test_a_tick_of_no_value_is_not_made(line):
     assert report.left_out == {"not checked": 2} and list(rows(line / "parts")) == ["a"]
 
 
+@pytest.mark.parametrize("kind", ["above", "not UTF-8"])
+def test_a_list_of_classes_that_is_not_read_is_told(line, kind):
+    folder = line / "out/labelme"
+    for name in ("a", "b", "sub/c"):
+        tick(folder / f"{name}.json")
+    if kind == "above":
+        (folder / "labels.txt").rename(line / "out/labels.txt")
+    else:
+        (folder / "labels.txt").write_bytes("square\ndisc\nRi\u00df\n".encode("latin-1"))
+    (told,) = converted(line).warnings
+    assert told.startswith(f"no labels.txt that can be read in {str(folder)!r}: ")
+
+
 def test_unchecked_takes_them_all_and_says_so(line):
     (line / "out/labelme/b.json").unlink()
     report = converted(line, unchecked=True)

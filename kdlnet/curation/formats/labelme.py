@@ -33,7 +33,7 @@ from kdlnet.curation.formats.shapes import (
     box_of_points,
     outline_of,
 )
-from kdlnet.curation.formats.suggestions import has_ticks, not_seen, unseen_line, waiting
+from kdlnet.curation.formats.suggestions import has_ticks, not_seen, unlisted, unseen_line, waiting
 from kdlnet.data.labels import LabelProblem
 from kdlnet.data.other_tools import CLASSES, SUGGESTED, is_checked, mark_of
 from kdlnet.errors import DataError
@@ -143,8 +143,10 @@ def import_labelme(source: Path, options: ImportOptions) -> ImportResult:
     found = {name for image in result.images for name in image.names}
     names = _class_order(source, found, contents.values())
     unseen = [content for _, _, content in given] if options.unchecked else []
-    warnings = (*owners.lines(len(contents)), *unseen_line(unseen))
-    return replace(result, left_out=left_out, names=names, warnings=warnings)
+    warnings = [*owners.lines(len(contents)), *unseen_line(unseen)]
+    if options.among is None and not names:
+        warnings += unlisted(source, contents.values())
+    return replace(result, left_out=left_out, names=names, warnings=tuple(warnings))
 
 
 def _class_order(source: Path, found: set[str], contents: Iterable[_Content]) -> tuple[str, ...]:

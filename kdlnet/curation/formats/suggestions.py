@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kdlnet.data.labels import LabelProblem
-from kdlnet.data.other_tools import CHECKED, is_checked, is_suggestion, mark_of
+from kdlnet.data.other_tools import CHECKED, CLASSES, is_checked, is_suggestion, mark_of
 from kdlnet.utils.words import counted
 
 _Content = Mapping[str, Any]
@@ -53,6 +53,15 @@ def unseen_line(contents: Iterable[_Content]) -> Iterator[str]:
         yield (
             f"{counted(sum(taken), 'suggestion')} of {counted(len(taken), 'image')} are taken, "
             "though nobody ticked them: look at them before anything learns from them"
+        )
+
+
+def unlisted(source: Path, contents: Iterable[_Content]) -> Iterator[str]:
+    """A line about a list of classes that came with the ticks and is not in ``source``."""
+    if has_ticks(contents):
+        yield (
+            f"no {CLASSES} that can be read in {str(source)!r}: a class that no image shows is "
+            "none of the new dataset; give the folder that has it, as UTF-8, or --names"
         )
 
 
