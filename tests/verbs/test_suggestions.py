@@ -137,6 +137,12 @@ def test_a_tick_of_no_value_is_not_made(line):
     assert report.left_out == {"not checked": 2} and list(rows(line / "parts")) == ["a"]
 
 
+def test_what_waits_for_its_tick_is_told_before_what_was_not_asked_about(line):
+    (line / "out/labelme/a.json").unlink()
+    with pytest.raises(DataError, match=r"b\.png: not checked: .*tick '"):
+        converted(line)
+
+
 @pytest.mark.parametrize("kind", ["above", "not UTF-8"])
 def test_a_list_of_classes_that_is_not_read_is_told(line, kind):
     folder = line / "out/labelme"

@@ -122,8 +122,8 @@ def import_labelme(source: Path, options: ImportOptions) -> ImportResult:
     every = index.files if options.among is None else ()
     given = [(image, file, contents[file]) for image, file in owners.file_of.items()]
     bare = [image for image in every if image not in unknown and image not in owners.file_of]
-    late = not_seen(bare, contents.values())
-    late += [] if options.unchecked else waiting(given)
+    late = [] if options.unchecked else [*waiting(given)]
+    late += not_seen(bare, contents.values())
     unknown |= {problem.file for problem in late}
     images = [image for image in every if image not in unknown]
     images += sorted(set(owners.file_of) - unknown - set(images))
