@@ -52,19 +52,32 @@ def has_shapes(file: Path) -> bool:
     shapes = values.get("shapes") if isinstance(values, dict) else None
     if not isinstance(shapes, list):
         return False
-    return bool(shapes) if is_checked(values) else not all(map(is_suggestion, shapes))
+    if is_checked(values):
+        return bool(shapes)
+    mark = mark_of(values)
+    return not all(is_suggestion(shape, mark) for shape in shapes)
 
 
 def is_checked(content: Mapping[str, Any]) -> bool | None:
     """Whether a person ticked all of an image in LabelMe; None where there is no such tick."""
     flags = content.get("flags")
-    tick = flags.get(CHECKED) if isinstance(flags, dict) else None
-    return None if tick is None else tick is True
+    if not isinstance(flags, dict) or CHECKED not in flags:
+        return None
+    return flags[CHECKED] is True
 
 
-def is_suggestion(shape: Any) -> bool:
-    """Whether a shape of LabelMe is what a model suggests."""
-    return isinstance(shape, dict) and str(shape.get("label")).startswith(SUGGESTED)
+def mark_of(content: Mapping[str, Any]) -> str:
+    """What the names of suggestions in a file of LabelMe begin with.
+
+    Where there is a tick a ? is enough: who wrote over a name may have left no blank after it.
+    Elsewhere it may be part of a class, ``?unknown``.
+    """
+    return SUGGESTED if is_checked(content) is None else SUGGESTED.rstrip()
+
+
+def is_suggestion(shape: Any, mark: str) -> bool:
+    """Whether a shape of LabelMe is what a model suggests; ``mark`` is as of :func:`mark_of`."""
+    return isinstance(shape, dict) and str(shape.get("label")).lstrip().startswith(mark)
 
 
 def named_in_sets(folder: Path, images: Sequence[Path]) -> dict[Path, tuple[Path, str]]:

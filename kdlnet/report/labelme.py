@@ -61,7 +61,8 @@ def labelme_shape(
 
 
 def _from(folder: Path, image: Path) -> str:
+    """The way from ``folder``, from its own place where a link leads to it, to ``image``."""
     try:
-        return Path(os.path.relpath(image.absolute(), folder.absolute())).as_posix()
+        return Path(os.path.relpath(image.absolute(), folder.resolve())).as_posix()
     except ValueError:  # another drive
         return image.absolute().as_posix()

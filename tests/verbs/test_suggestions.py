@@ -76,6 +76,16 @@ def test_each_box_is_suggested_beside_the_classes(line):
     assert (line / "out/labelme/labels.txt").read_text() == "square\ndisc\n"
 
 
+def test_labelme_finds_the_image_from_a_folder_that_a_link_leads_to(line):
+    (line / "large/disk").mkdir(parents=True)
+    (line / "runs").symlink_to(line / "large/disk", target_is_directory=True)
+    predict_files(line / "busy.pt", line / "new", out=line / "runs/out", save=["labelme"])
+    for name in ("a", "sub/c"):
+        file = line / f"runs/out/labelme/{name}.json"
+        path = json.loads(file.read_text())["imagePath"]
+        assert (file.parent / path).samefile(line / f"new/{name}.png")  # as the system reads ..
+
+
 def test_what_nobody_ticked_is_no_label_and_no_good_part(line):
     with pytest.raises(
         DataError, match=rf"a\.png: not checked: .*tick '{re.escape(CHECKED)}' of a"
@@ -103,6 +113,47 @@ def test_a_tick_takes_over_all_suggestions_of_its_image(line):
     assert rows(line / "parts") == {"a": boxes, "b": 0, "c": 1}
     names = yaml.safe_load((line / "parts/data.yaml").read_text())["names"]
     assert names == {0: "square", 1: "disc", 2: "dent"}  # those of the weights, then new ones
+
+
+@pytest.mark.parametrize("name", ["?dent", " ? dent", "?\u00a0dent"])
+def test_a_name_written_over_without_its_blank_is_a_suggestion_still(line, name):
+    drawn = {"label": name, "points": [[5, 6], [20, 30]], "shape_type": "rectangle"}
+    for image in ("a", "b"):
+        change(line / f"out/labelme/{image}.json", shapes=[drawn])
+        assert not has_shapes(line / f"out/labelme/{image}.json")
+    tick(line / "out/labelme/a.json")
+    # Without the flag a ? may be part of a name.
+    change(line / "out/labelme/sub/c.json", shapes=[drawn | {"label": "?unknown"}], flags={})
+    report = converted(line)
+    assert report.left_out == {"not checked": 1} and report.dropped == {}
+    assert report.names == ("square", "disc", "?unknown", "dent")
+    assert rows(line / "parts") == {"a": 1, "c": 1}
+
+
+def test_a_tick_of_no_value_is_not_made(line):
+    tick(line / "out/labelme/a.json")
+    change(line / "out/labelme/b.json", shapes=[], flags={CHECKED: None})
+    report = converted(line)
+    assert report.left_out == {"not checked": 2} and list(rows(line / "parts")) == ["a"]
+
+
+def test_what_waits_for_its_tick_is_told_before_what_was_not_asked_about(line):
+    (line / "out/labelme/a.json").unlink()
+    with pytest.raises(DataError, match=r"b\.png: not checked: .*tick '"):
+        converted(line)
+
+
+@pytest.mark.parametrize("kind", ["above", "not UTF-8"])
+def test_a_list_of_classes_that_is_not_read_is_told(line, kind):
+    folder = line / "out/labelme"
+    for name in ("a", "b", "sub/c"):
+        tick(folder / f"{name}.json")
+    if kind == "above":
+        (folder / "labels.txt").rename(line / "out/labels.txt")
+    else:
+        (folder / "labels.txt").write_bytes("square\ndisc\nRi\u00df\n".encode("latin-1"))
+    (told,) = converted(line).warnings
+    assert told.startswith(f"no labels.txt that can be read in {str(folder)!r}: ")
 
 
 def test_unchecked_takes_them_all_and_says_so(line):

@@ -33,9 +33,9 @@ from kdlnet.curation.formats.shapes import (
     box_of_points,
     outline_of,
 )
-from kdlnet.curation.formats.suggestions import has_ticks, not_seen, unseen_line, waiting
+from kdlnet.curation.formats.suggestions import has_ticks, not_seen, unlisted, unseen_line, waiting
 from kdlnet.data.labels import LabelProblem
-from kdlnet.data.other_tools import CLASSES, SUGGESTED, is_checked
+from kdlnet.data.other_tools import CLASSES, SUGGESTED, is_checked, mark_of
 from kdlnet.errors import DataError
 from kdlnet.utils.text import plain
 from kdlnet.utils.words import counted
@@ -122,8 +122,8 @@ def import_labelme(source: Path, options: ImportOptions) -> ImportResult:
     every = index.files if options.among is None else ()
     given = [(image, file, contents[file]) for image, file in owners.file_of.items()]
     bare = [image for image in every if image not in unknown and image not in owners.file_of]
-    late = not_seen(bare, contents.values())
-    late += [] if options.unchecked else waiting(given)
+    late = [] if options.unchecked else [*waiting(given)]
+    late += not_seen(bare, contents.values())
     unknown |= {problem.file for problem in late}
     images = [image for image in every if image not in unknown]
     images += sorted(set(owners.file_of) - unknown - set(images))
@@ -143,8 +143,10 @@ def import_labelme(source: Path, options: ImportOptions) -> ImportResult:
     found = {name for image in result.images for name in image.names}
     names = _class_order(source, found, contents.values())
     unseen = [content for _, _, content in given] if options.unchecked else []
-    warnings = (*owners.lines(len(contents)), *unseen_line(unseen))
-    return replace(result, left_out=left_out, names=names, warnings=warnings)
+    warnings = [*owners.lines(len(contents)), *unseen_line(unseen)]
+    if options.among is None and not names:
+        warnings += unlisted(source, contents.values())
+    return replace(result, left_out=left_out, names=names, warnings=tuple(warnings))
 
 
 def _class_order(source: Path, found: set[str], contents: Iterable[_Content]) -> tuple[str, ...]:
@@ -247,11 +249,11 @@ def _annotation(
     if file is None:
         return Annotation(image, None)
     content = contents[file]
-    suggested = unchecked or is_checked(content) is True
+    mark = mark_of(content) if unchecked or is_checked(content) else ""
     shapes, problems = [], []
     for line, shape in enumerate(content["shapes"], start=1):
         try:
-            shapes.append(_shape(line, shape, suggested))
+            shapes.append(_shape(line, shape, mark))
         except (Unusable, ValueError, TypeError, AttributeError, OverflowError) as fault:
             reason = str(fault) if isinstance(fault, Unusable) else "incomplete"
             problems.append(LabelProblem(file, line, reason, _short(shape), "dropped"))
@@ -259,15 +261,14 @@ def _annotation(
     return Annotation(image, file, shapes, written, problems=problems)
 
 
-def _shape(line: int, shape: dict[str, Any], suggested: bool) -> Shape:
-    """With ``suggested`` a suggestion is a shape like any other.
+def _shape(line: int, shape: dict[str, Any], mark: str) -> Shape:
+    """A suggestion whose name begins with ``mark``, if any, is a shape like any other.
 
     Raises Unusable with the reason why a shape is no box, other errors for what is no shape.
     """
     kind = shape.get("shape_type") or "polygon"  # the first versions drew nothing else
     name = str(shape.get("label") or "").strip()
-    if suggested:
-        name = name.removeprefix(SUGGESTED).strip()
+    name = name.removeprefix(mark).strip()
     points = [(float(x), float(y)) for x, y in shape["points"]] if "points" in shape else []
     if not name or not points:
         raise Unusable("incomplete")

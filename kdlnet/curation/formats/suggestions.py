@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kdlnet.data.labels import LabelProblem
-from kdlnet.data.other_tools import CHECKED, is_checked, is_suggestion
+from kdlnet.data.other_tools import CHECKED, CLASSES, is_checked, is_suggestion, mark_of
 from kdlnet.utils.words import counted
 
 _Content = Mapping[str, Any]
@@ -48,7 +48,7 @@ def _not_checked(image: Path, why: str) -> LabelProblem:
 
 def unseen_line(contents: Iterable[_Content]) -> Iterator[str]:
     """A line about the suggestions that are taken though nobody ticked them."""
-    taken = [sum(map(is_suggestion, content["shapes"])) for content in contents if _open(content)]
+    taken = [_suggestions(content) for content in contents if _open(content)]
     if taken:
         yield (
             f"{counted(sum(taken), 'suggestion')} of {counted(len(taken), 'image')} are taken, "
@@ -56,6 +56,20 @@ def unseen_line(contents: Iterable[_Content]) -> Iterator[str]:
         )
 
 
+def unlisted(source: Path, contents: Iterable[_Content]) -> Iterator[str]:
+    """A line about a list of classes that came with the ticks and is not in ``source``."""
+    if has_ticks(contents):
+        yield (
+            f"no {CLASSES} that can be read in {str(source)!r}: a class that no image shows is "
+            "none of the new dataset; give the folder that has it, as UTF-8, or --names"
+        )
+
+
 def _open(content: _Content) -> bool:
     checked, shapes = is_checked(content), content["shapes"]
-    return not checked and (any(map(is_suggestion, shapes)) or (checked is False and not shapes))
+    return not checked and (_suggestions(content) > 0 or (checked is False and not shapes))
+
+
+def _suggestions(content: _Content) -> int:
+    mark = mark_of(content)
+    return sum(is_suggestion(shape, mark) for shape in content["shapes"])
