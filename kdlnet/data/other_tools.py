@@ -41,7 +41,10 @@ def conversion(file: Path) -> str:
 
 
 def has_shapes(file: Path) -> bool:
-    """Whether a file of another tool holds something drawn; one with notes about it does not."""
+    """Whether a file of another tool holds something drawn; one with notes about it does not.
+
+    Neither does one in which a person ticked that nothing is there; until then it may.
+    """
     try:
         content = file.read_bytes()
         if file.suffix.lower() == ".xml":
@@ -52,10 +55,10 @@ def has_shapes(file: Path) -> bool:
     shapes = values.get("shapes") if isinstance(values, dict) else None
     if not isinstance(shapes, list):
         return False
-    if is_checked(values):
-        return bool(shapes)
-    mark = mark_of(values)
-    return not all(is_suggestion(shape, mark) for shape in shapes)
+    checked = is_checked(values)
+    if checked is not None:
+        return bool(shapes) or not checked
+    return not all(is_suggestion(shape, SUGGESTED) for shape in shapes)
 
 
 def is_checked(content: Mapping[str, Any]) -> bool | None:

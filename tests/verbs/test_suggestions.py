@@ -12,6 +12,8 @@ import pytest
 import yaml
 
 from kdlnet.curation.formats.imported import ImportOptions
+from kdlnet.data.catalog import find_dataset
+from kdlnet.data.dataset import load_split
 from kdlnet.data.other_tools import CHECKED, has_shapes
 from kdlnet.errors import ConfigError, DataError
 from kdlnet.images.sources import open_source
@@ -70,7 +72,7 @@ def test_each_box_is_suggested_beside_the_classes(line):
             assert shape["description"] == f"score {box['score']:.3f}"
         assert (file.parent / values["imagePath"]).resolve() == line / f"new/{one['stem']}.png"
         assert [values["imageHeight"], values["imageWidth"]] == one["size"] == [50, 100]
-        assert not has_shapes(file)
+        assert has_shapes(file)  # as long as nobody said that there is nothing
         tick(file)
         assert has_shapes(file)
     assert (line / "out/labelme/labels.txt").read_text() == "square\ndisc\n"
@@ -120,7 +122,6 @@ def test_a_name_written_over_without_its_blank_is_a_suggestion_still(line, name)
     drawn = {"label": name, "points": [[5, 6], [20, 30]], "shape_type": "rectangle"}
     for image in ("a", "b"):
         change(line / f"out/labelme/{image}.json", shapes=[drawn])
-        assert not has_shapes(line / f"out/labelme/{image}.json")
     tick(line / "out/labelme/a.json")
     # Without the flag a ? may be part of a name.
     change(line / "out/labelme/sub/c.json", shapes=[drawn | {"label": "?unknown"}], flags={})
@@ -161,7 +162,7 @@ def test_unchecked_takes_them_all_and_says_so(line):
     report = converted(line, unchecked=True)
     assert sorted(rows(line / "parts")) == ["a", "c"] and report.left_out == {"not checked": 1}
     (told,) = report.warnings
-    assert " suggestions of 2 images are taken, though nobody ticked them" in told
+    assert " suggestions of 2 images are taken though nobody ticked them" in told
     for name in ("a", "sub/c"):
         tick(line / f"out/labelme/{name}.json")
     assert converted(line, "again", unchecked=True).warnings == ()
@@ -216,3 +217,13 @@ def test_what_is_no_file_of_an_image_is_refused(line, source, tmp_path):
     with pytest.raises(ConfigError, match=r"LabelMe opens image files, .* leave labelme out"):
         predict_files(line / "busy.pt", open_source(given), out=line / "v", save=["labelme"])
     assert not (line / "v").exists()
+
+
+def test_an_image_whose_file_beside_it_waits_is_no_good_part(line):
+    """As LabelMe writes it without --output: no label file yet, and a tick to make."""
+    for name, flags in (("a", False), ("b", True)):
+        shutil.copy(line / f"out/labelme/{name}.json", line / f"new/{name}.json")
+        change(line / f"new/{name}.json", shapes=[], flags={CHECKED: flags})
+    (line / "data.yaml").write_text("train: new\nnames: [square, disc]\n")
+    split = load_split(find_dataset(str(line / "data.yaml")), "train")
+    assert sorted(path.stem for path in split.paths) == ["b", "c"]

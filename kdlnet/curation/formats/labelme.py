@@ -152,7 +152,7 @@ def import_labelme(source: Path, options: ImportOptions) -> ImportResult:
 def _class_order(source: Path, found: set[str], contents: Iterable[_Content]) -> tuple[str, ...]:
     """The classes of labels.txt, as LabelMe takes them, then others that were ``found``.
 
-    Those that begin with _ are none. A text that names no class that was found is another one's,
+    Those that begin with _ are none. A text that lacks a class that was found is another one's,
     unless it came with ticks to make.
     """
     try:
@@ -161,7 +161,7 @@ def _class_order(source: Path, found: set[str], contents: Iterable[_Content]) ->
         return ()
     stripped = map(str.strip, lines)
     listed = dict.fromkeys(name for name in stripped if name and not name.startswith("_"))
-    if not (found & listed.keys() or has_ticks(contents)):
+    if not (found <= listed.keys() or has_ticks(contents)):
         return ()
     return (*listed, *sorted(found - listed.keys()))
 

@@ -50,9 +50,11 @@ def unseen_line(contents: Iterable[_Content]) -> Iterator[str]:
     """A line about the suggestions that are taken though nobody ticked them."""
     taken = [_suggestions(content) for content in contents if _open(content)]
     if taken:
+        good = taken.count(0)
+        more = f", and {counted(good, 'image')} without one as good," if good else ""
         yield (
-            f"{counted(sum(taken), 'suggestion')} of {counted(len(taken), 'image')} are taken, "
-            "though nobody ticked them: look at them before anything learns from them"
+            f"{counted(sum(taken), 'suggestion')} of {counted(len(taken) - good, 'image')} are "
+            f"taken{more} though nobody ticked them: look at them before anything learns from them"
         )
 
 

@@ -126,9 +126,10 @@ def test_an_image_whose_label_file_has_rows_is_no_good_part(tmp_path):
 @pytest.mark.parametrize(
     ("text", "names"),
     [
-        ("__ignore__\n_background_\npit\ndent\n", ("pit", "dent", "a crack")),
-        ("\ufeffpit\r\n\r\n dent \r\n", ("pit", "dent", "a crack")),
+        ("__ignore__\n_background_\npit\ndent\na crack\n", ("pit", "dent", "a crack")),
+        ("\ufeffpit\r\n\r\n dent \r\na crack", ("pit", "dent", "a crack")),
         ("labels/a.json\nlabels/b.json\n", ()),  # another one's text
+        ("Our classes\ndent\n- a crack\n", ()),
     ],
 )
 def test_classes_come_in_the_order_of_labels_txt(parts, text, names):
