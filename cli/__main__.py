@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -21,9 +22,12 @@ def run() -> None:
 
 def _end(_number: int, _frame: object) -> None:
     """Ends at once what has not begun: no library breaks in the middle of its import."""
-    os.write(2, b"interrupted\n")
+    lines = [(2, b"interrupted\n")]
     if "--json" in sys.argv:
-        os.write(1, b'{"error": {"code": 130, "message": "interrupted"}}\n')
+        lines.append((1, b'{"error": {"code": 130, "message": "interrupted"}}\n'))
+    for stream, line in lines if os.environ.get("RANK", "0") == "0" else ():
+        with contextlib.suppress(OSError):  # closed, or a pipe whose reader was stopped, too
+            os.write(stream, line)
     os._exit(130)
 
 

@@ -124,23 +124,26 @@ class _Team:
         self._ends: dict[int, int] = {}  # exit codes in the order of their coming
         self._said: list[IO[bytes]] = []
         self._members: list[subprocess.Popen[bytes]] = []
+        self._count, self._arguments = count, arguments
+
+    def _begin(self) -> None:
         shared = {
             "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": str(_free_port()),
-            "WORLD_SIZE": str(count),
-            "OMP_NUM_THREADS": str(max(1, usable_threads() // count)),
+            "WORLD_SIZE": str(self._count),
+            "OMP_NUM_THREADS": str(max(1, usable_threads() // self._count)),
             TEAM: "1",
         }
         with _stops_held_back():
-            for number in range(count):
+            for number in range(self._count):
                 numbers = {"RANK": str(number), "LOCAL_RANK": str(number)}
-                self._start(arguments, shared | numbers)
+                self._start(shared | numbers)
 
-    def _start(self, arguments: Sequence[str], environment: dict[str, str]) -> None:
+    def _start(self, environment: dict[str, str]) -> None:
         said = tempfile.TemporaryFile()  # noqa: SIM115
         first = not self._members
         member = subprocess.Popen(
-            [sys.executable, "-m", "kdlnet_cli", *arguments],
+            [sys.executable, "-m", "kdlnet_cli", *self._arguments],
             stdin=subprocess.PIPE,
             stdout=None if first else subprocess.DEVNULL,
             stderr=None if first else said,
@@ -152,10 +155,12 @@ class _Team:
         self._members.append(member)
 
     def run(self) -> int:
-        """Waits for all; the exit code of the whole."""
+        """Starts all and waits for them; the exit code of the whole."""
         deadline, stopped = float("inf"), False
-        while len(self._ends) < len(self._members):
+        while len(self._ends) < self._count:
             try:
+                if not self._members:
+                    self._begin()  # here, for a stop that was held back is raised at its end
                 if self._failed() and deadline == float("inf"):
                     deadline = time.monotonic() + _GRACE
                 led = stopped and self._work.leader and self._ends.get(0)  # the others only help it
@@ -163,6 +168,8 @@ class _Team:
                     break
                 time.sleep(_LOOK)
             except KeyboardInterrupt:  # they end as they do alone
+                if not self._members:
+                    raise
                 for member in self._members[:1] if self._work.leader else self._members:
                     member.send_signal(signal.SIGTERM if stopped else signal.SIGINT)
                 deadline = time.monotonic() + _GRACE if stopped else deadline

@@ -12,7 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdlnet.metrics.verdict import DEFAULT_SCORE
-from kdlnet.ops.limits import IOU_THRESHOLD, MAX_CANDIDATES, MAX_DETECTIONS, VOTERS, logit
+from kdlnet.ops.limits import (
+    IOU_THRESHOLD,
+    MAX_CANDIDATES,
+    MAX_DETECTIONS,
+    PAIRS,
+    VOTERS,
+    logit,
+)
 from kdlnet.types import DetectionArrays, ImageSize
 
 Array = NDArray[Any]
@@ -103,18 +110,22 @@ def agreed_boxes(kept: DetectionArrays, found: DetectionArrays, iou_threshold: f
 
     A mean weighted by what overlap and score exceed their limits by, as the function on tensors.
     """
+    labels = np.unique(kept.labels)
+    if len(kept) * len(found) < PAIRS * len(labels):
+        return _mean_boxes(kept, found, iou_threshold)
     agreed = kept.boxes.copy()
-    for label in np.unique(kept.labels):  # most pairs are of two classes
+    for label in labels:
         ours, theirs = kept.labels == label, found.labels == label
         agreed[ours] = _mean_boxes(kept[ours], found[theirs], iou_threshold)
     return agreed
 
 
 def _mean_boxes(kept: DetectionArrays, voters: DetectionArrays, iou_threshold: float) -> Array:
-    """Boxes (K, 4) of one class, each where its ``voters`` see it."""
+    """Boxes (K, 4), each where the ``voters`` of its class see it."""
     overlap = box_iou(kept.boxes[:, None], voters.boxes) - np.float32(iou_threshold)
     score = voters.scores - np.float32(VOTERS) * kept.scores[:, None]
     weights = np.maximum(overlap, 0) * np.maximum(score, 0)
+    weights = weights * (kept.labels[:, None] == voters.labels)
     total = weights.sum(axis=1, keepdims=True)
     with np.errstate(invalid="ignore"):
         return np.where(total > 0, weights @ voters.boxes / total, kept.boxes)

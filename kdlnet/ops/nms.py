@@ -14,7 +14,7 @@ from torch import Tensor
 from kdlnet.metrics.verdict import DEFAULT_SCORE
 from kdlnet.ops.boxes import box_iou, clip_boxes
 from kdlnet.ops.decode import distances_to_boxes, expected_distances
-from kdlnet.ops.limits import IOU_THRESHOLD, MAX_CANDIDATES, MAX_DETECTIONS, VOTERS, logit
+from kdlnet.ops.limits import IOU_THRESHOLD, MAX_CANDIDATES, MAX_DETECTIONS, PAIRS, VOTERS, logit
 from kdlnet.types import Detections, ImageSize, RawPredictions
 
 
@@ -103,18 +103,24 @@ def agreed_boxes(kept: Detections, found: Detections, iou_threshold: float) -> T
     that rounding moves no box, but where it decides who is among the MAX_CANDIDATES. Box voting,
     arXiv 1505.01749, weighs by the score alone.
     """
+    if kept.boxes.device.type != "cpu":  # a card would wait for the processor at each class
+        return _mean_boxes(kept, found, iou_threshold)
+    labels = kept.labels.unique().tolist()
+    if len(kept) * len(found) < PAIRS * len(labels):
+        return _mean_boxes(kept, found, iou_threshold)
     agreed = kept.boxes.clone()
-    for label in kept.labels.unique().tolist():  # most pairs are of two classes
+    for label in labels:
         ours, theirs = kept.labels == label, found.labels == label
         agreed[ours] = _mean_boxes(kept[ours], found[theirs], iou_threshold)
     return agreed
 
 
 def _mean_boxes(kept: Detections, voters: Detections, iou_threshold: float) -> Tensor:
-    """Boxes (K, 4) of one class, each where its ``voters`` see it."""
+    """Boxes (K, 4), each where the ``voters`` of its class see it."""
     overlap = box_iou(kept.boxes[:, None], voters.boxes) - iou_threshold
     score = voters.scores - VOTERS * kept.scores[:, None]
     weights = overlap.clamp(min=0) * score.clamp(min=0)
+    weights = weights * (kept.labels[:, None] == voters.labels)
     total = weights.sum(dim=1, keepdim=True)
     # No matrix product: on recent cards it rounds its factors to 10 bits, half a pixel of 640.
     sums = torch.stack([(weights * side).sum(dim=1) for side in voters.boxes.T], dim=1)

@@ -285,6 +285,26 @@ def test_a_stop_while_the_commands_are_imported_is_one_line(
     assert (run.returncode, run.stdout, run.stderr) == (130, document, "interrupted\n")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="closes streams as a shell does")
+@pytest.mark.parametrize(("closed", "rank"), [("2>&-", "0"), (">&- 2>&-", "0"), ("", "1")])
+def test_a_stop_while_the_commands_are_imported_may_have_nobody_to_tell(
+    closed: str, rank: str, tmp_path: Path
+) -> None:
+    """Of the processes that torchrun started the first one tells it."""
+    (tmp_path / "typer.py").write_text(
+        f"import os, time\nos.kill(os.getpid(), {signal.SIGINT:d})\ntime.sleep(60)\n"
+    )
+    run = subprocess.run(
+        ["sh", "-c", f'exec "$0" -m kdlnet_cli models --json {closed}', sys.executable],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path]), "RANK": rank},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    document = '{"error": {"code": 130, "message": "interrupted"}}\n' if closed == "2>&-" else ""
+    assert (run.returncode, run.stdout, run.stderr) == (130, document, "")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_library_that_breaks_when_stopped_is_no_defect(
     number: signal.Signals, kdlnet: Command, engine: FakeEngine, tmp_path: Path

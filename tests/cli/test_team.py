@@ -145,6 +145,30 @@ def test_a_stop_while_its_processes_start_is_one_line(tmp_path: Path) -> None:
     assert all(map(_gone, started)) and not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs Linux")
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_stop_between_the_starts_of_its_processes_leaves_none_behind(
+    tmp_path: Path, number: int
+) -> None:
+    """It is raised only once all are started, and then there is somebody to hear it."""
+    make_dataset(tmp_path / "data")
+    code = (
+        "import os, signal, subprocess, sys\nfrom kdlnet_cli.__main__ import run\n"
+        "class Popen(subprocess.Popen):\n    count = 0\n    def __init__(self, *args, **more):\n"
+        "        super().__init__(*args, **more)\n        Popen.count += 1\n"
+        f"        if Popen.count == {number}: os.kill(os.getpid(), signal.SIGINT)\n"
+        "subprocess.Popen = Popen\nrun()\n"
+    )
+    line = "train --data data/data.yaml --image-size 64 --batch 4 --device cpu --devices 2"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *line.split()], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stderr is not None
+        said = running.stderr.read()  # until the last process that holds it has ended
+    assert (running.returncode, said) == (130, "interrupted\n")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a process keeps its parent there")
 def test_a_process_ends_with_the_torchrun_that_started_it() -> None:
     member = (

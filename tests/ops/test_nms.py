@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import pytest
 import torch
 import torchvision
 
+from kdlnet.ops import arrays, nms
 from kdlnet.ops.decode import decode_boxes
+from kdlnet.ops.limits import PAIRS
 from kdlnet.ops.nms import agreed_boxes, all_candidates, select_detections
 from kdlnet.ops.points import make_points
 from kdlnet.types import Detections, RawPredictions
@@ -82,18 +86,23 @@ def test_a_kept_box_lies_where_its_neighbours_see_it(
     torch.testing.assert_close(box, torch.tensor([0.0, 0.0, 10.0, bottom]), atol=1e-5, rtol=0)
 
 
-def test_each_kept_box_hears_the_voters_of_its_class_alone() -> None:
+@pytest.mark.parametrize("pairs", [0, PAIRS])
+def test_each_kept_box_hears_the_voters_of_its_class_alone(
+    pairs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Against the rule pair by pair, with classes that no kept box has and boxes in any order."""
+    monkeypatch.setattr(nms, "PAIRS", pairs)
+    monkeypatch.setattr(arrays, "PAIRS", pairs)
     torch.manual_seed(0)
     corners = torch.rand(60, 2) * 20
     boxes = torch.cat((corners, corners + 4 + torch.rand(60, 2) * 8), dim=1)
     found = Detections(boxes, torch.rand(60), torch.randint(0, 4, (60,)))
     kept = found[torch.randperm(60)[:25]]
     kept = kept[kept.labels != 2]
-    moved = 0
-    for box, score, label, agreed in zip(
-        kept.boxes, kept.scores, kept.labels, agreed_boxes(kept, found, 0.2), strict=True
-    ):
+    moved, voted = 0, agreed_boxes(kept, found, 0.2)
+    twin = arrays.agreed_boxes(kept.arrays(), found.arrays(), 0.2)
+    torch.testing.assert_close(torch.from_numpy(twin), voted, atol=1e-4, rtol=0)
+    for box, score, label, agreed in zip(kept.boxes, kept.scores, kept.labels, voted, strict=True):
         overlap = torchvision.ops.box_iou(box[None], found.boxes)[0] - 0.2
         weight = overlap.clamp(min=0) * (found.scores - 0.2 * score).clamp(min=0)
         weight[found.labels != label] = 0
@@ -101,6 +110,25 @@ def test_each_kept_box_hears_the_voters_of_its_class_alone() -> None:
         torch.testing.assert_close(agreed, mean, atol=1e-4, rtol=0)
         moved += int((agreed - box).abs().max() > 0.1)
     assert moved > 5
+
+
+@pytest.mark.parametrize(("classes", "compared"), [(1, 1), (6, 6), (80, 1)])
+@pytest.mark.parametrize("module", [nms, arrays])
+def test_classes_are_parted_only_where_that_spares_work(
+    module: ModuleType, classes: int, compared: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each costs a dozen calls of the library: for 80 of them more than all pairs of 1000 boxes."""
+    calls, iou = [], module.box_iou
+    monkeypatch.setattr(module, "box_iou", lambda *boxes: calls.append(1) or iou(*boxes))
+    boxes = torch.tensor([0.0, 0.0, 8.0, 8.0]).repeat(1000, 1)
+    found = Detections(boxes, torch.ones(1000), torch.arange(1000) % classes)
+    few, many = found[torch.arange(20)], found[torch.arange(300)]
+    for kept, voters, times in ((many, found, compared), (few, few, 1)):
+        calls.clear()
+        given = (kept, voters) if module is nms else (kept.arrays(), voters.arrays())
+        voted = torch.as_tensor(module.agreed_boxes(*given, 0.55))
+        torch.testing.assert_close(voted, kept.boxes, atol=1e-4, rtol=0)
+        assert len(calls) == times
 
 
 def test_a_box_without_area_has_no_neighbours_and_stays() -> None:
