@@ -272,7 +272,7 @@ def _meet_others(
             "planned anew and learns from those of now"
         )
         on_event(Message(text, "warning"))
-    if val and not parts.config.data.with_val:
+    if val and parts.state.best != LoopState.best and not parts.config.data.with_val:
         parts.state.best, parts.state.stale = LoopState.best, 0
         text = (
             f"val holds other {val} than up to epoch {parts.state.epoch}: figures before and "
