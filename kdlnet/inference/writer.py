@@ -48,10 +48,10 @@ class PredictionWriter:
 
     ``images/STEM.jpg`` is the drawn image, ``labels/STEM.txt`` its YOLO rows with the score last,
     ``crops/CLASS/STEM-N.png`` box N in native depth, ``labelme/STEM.json`` what LabelMe opens: each
-    box as a suggestion, and a tick that takes over all of them, beside the ``classes`` that were
-    looked for. No two images may have the stem in
-    common, see :class:`~kdlnet.inference.stems.Stems`. ``predictions.csv`` (a line a box),
-    ``verdicts.csv`` (a line an image) and, for sources that come frame by frame (``lines``),
+    box as a suggestion and a tick that takes over all of them, beside the ``classes`` that were
+    looked for. No two images may have the stem in common, see
+    :class:`~kdlnet.inference.stems.Stems`. ``predictions.csv`` (a line a box), ``verdicts.csv`` (a
+    line an image) and, for sources that come frame by frame (``lines``),
     ``predictions.jsonl`` grow with each image; so does ``predictions.json``, a complete document at
     any time. An image that could not be read has a line, too. With the ``book`` of a shard it alone
     grows, in its own folder: what it holds becomes documents and tables when the shards are merged.
