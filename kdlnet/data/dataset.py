@@ -163,6 +163,7 @@ class DetectionDataset:
         """The classes (C,) that one image is labelled for, None: all."""
         return self._labels[image].looked_for
 
+    @cached_property
     def labels_digest(self) -> str:
         """A short text for all boxes, their classes and outlines, and the classes looked for."""
         digest = hashlib.sha256()

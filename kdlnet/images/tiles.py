@@ -168,8 +168,10 @@ def _alike(
     boxes: Boxes, labels: Rows, one: Rows, two: Rows, region: Boxes
 ) -> tuple[Rows, NDArray[np.float64]]:
     """Pairs (K, 2) of boxes of two tiles that are alike in ``region``, and their IoU (K,)."""
-    one, two = (rows[box_area(_inside(boxes[rows], region)) > 0] for rows in (one, two))
     views = [_inside(boxes[rows], region) for rows in (one, two)]
+    seen = [box_area(view) > 0 for view in views]  # most lie outside of what both tiles see
+    one, two = one[seen[0]], two[seen[1]]
+    views = [view[there] for view, there in zip(views, seen, strict=True)]
     overlap = box_iou(views[0][:, None], views[1]) * (labels[one][:, None] == labels[two])
     first, second = np.nonzero(overlap >= _SAME)
     return np.column_stack((one[first], two[second])), overlap[first, second]

@@ -110,8 +110,9 @@ def agreed_boxes(kept: DetectionArrays, found: DetectionArrays, iou_threshold: f
 
     A mean weighted by what overlap and score exceed their limits by, as the function on tensors.
     """
-    labels = np.unique(kept.labels)
-    if len(kept) * len(found) < PAIRS * len(labels):
+    pairs = len(kept) * len(found)
+    labels = np.unique(kept.labels).tolist() if pairs >= PAIRS else ()
+    if not labels or pairs < PAIRS * len(labels):
         return _mean_boxes(kept, found, iou_threshold)
     agreed = kept.boxes.copy()
     for label in labels:

@@ -103,10 +103,10 @@ def agreed_boxes(kept: Detections, found: Detections, iou_threshold: float) -> T
     that rounding moves no box, but where it decides who is among the MAX_CANDIDATES. Box voting,
     arXiv 1505.01749, weighs by the score alone.
     """
-    if kept.boxes.device.type != "cpu":  # a card would wait for the processor at each class
-        return _mean_boxes(kept, found, iou_threshold)
-    labels = kept.labels.unique().tolist()
-    if len(kept) * len(found) < PAIRS * len(labels):
+    on_cpu = kept.boxes.device.type == "cpu"  # a card would wait for the processor at each class
+    pairs = len(kept) * len(found)
+    labels = kept.labels.unique().tolist() if on_cpu and pairs >= PAIRS else ()
+    if not labels or pairs < PAIRS * len(labels):
         return _mean_boxes(kept, found, iou_threshold)
     agreed = kept.boxes.clone()
     for label in labels:

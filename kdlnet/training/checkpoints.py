@@ -51,7 +51,7 @@ class Checkpoints:
         self._init = None if parts.init is None else str(from_anywhere(parts.init))
         self._saved, self._took = 0.0, 0.0
         self._digests = [images_digest(part.paths) for part in (parts.train, parts.val)]
-        self._labels = [part.labels_digest() for part in (parts.train, parts.val)]
+        self._labels = [part.labels_digest for part in (parts.train, parts.val)]
         self._learned = parts.learned | Learned.of(parts.train.paths)
 
     def save(self, best: bool, over: bool) -> None:
@@ -131,14 +131,10 @@ class Checkpoints:
         """
         images = saved.training.get("digests") or self._digests
         labels = saved.training.get("labels") or self._labels
-        first = saved.training["images"] != len(self.parts.train)
-        found = []
-        for split, count in enumerate((first, False)):
-            if count or images[split] != self._digests[split]:
-                found.append("images")
-            else:
-                found.append("" if labels[split] == self._labels[split] else "labels")
-        return found[0], found[1]
+        pictures = [was != now for was, now in zip(images, self._digests, strict=True)]
+        marks = [was != now for was, now in zip(labels, self._labels, strict=True)]
+        count = saved.training["images"] != len(self.parts.train)
+        return _other(count or pictures[0], marks[0]), _other(pictures[1], marks[1])
 
     def _weights(self) -> Weights:
         parts = self.parts
@@ -156,6 +152,10 @@ class Checkpoints:
             metrics={key: row[key] for key in ("epoch", "ap", "ap50", "ap75") if key in row},
             learned=self._learned,
         )
+
+
+def _other(images: bool, labels: bool) -> str:
+    return "images" if images else "labels" if labels else ""
 
 
 def last_weights(resume: Path) -> Path:

@@ -44,7 +44,7 @@ def require_same(split: str, dataset: DetectionDataset) -> None:
 
 def _read(dataset: DetectionDataset) -> tuple[str, str]:
     """What tells ``dataset`` from another one, and what to say of it."""
-    digest = images_digest(dataset.paths) + dataset.labels_digest()
+    digest = images_digest(dataset.paths) + dataset.labels_digest
     images = counted(len(dataset.paths), "image")
     line = f"{images} with {counted(len(dataset.labels), 'box', 'boxes')}"
     if dataset.unreadable:

@@ -102,11 +102,9 @@ def predict_files(
         classes=classes,
     )
     settings = _settings(weights, opened, predictor)
-    names = [name for name in predictor.names if name in (predictor.classes or predictor.names)]
     run = partial(
         _run,
         predictor,
-        names,
         strict=strict,
         on_event=on_event,
         on_prediction=on_prediction,
@@ -114,16 +112,19 @@ def predict_files(
     )
     if shard is None:
         lines = opened.kind != "images"
-        return run(opened, PredictionWriter(kinds, place, lines, settings, classes=names))
+        return run(
+            opened, PredictionWriter(kinds, place, lines, settings, classes=_looked_for(predictor))
+        )
     settings |= shard_settings(shard, opened, weights, kinds)
     folder = replace(place, out=place.take() / shard.title).take()
     with kept(folder, shard, settings) as book:
-        return run(opened, PredictionWriter(kinds, place, book=book, classes=names), book)
+        return run(
+            opened, PredictionWriter(kinds, place, book=book, classes=_looked_for(predictor)), book
+        )
 
 
 def _run(
     predictor: Predictor,
-    names: Sequence[str],
     source: Source,
     writer: PredictionWriter,
     book: ShardBook | None = None,
@@ -133,10 +134,7 @@ def _run(
     on_prediction: OnPrediction,
     on_skipped: OnSkipped,
 ) -> PredictResult:
-    """Predicts ``source``, of a shard what its ``book`` lacks, and writes what is found.
-
-    ``names`` are the classes that are looked for.
-    """
+    """Predicts ``source``, of a shard what its ``book`` lacks, and writes what is found."""
     total = source.total if book is None else len(book.shard.indices(len(source.items)))
     tally = Tally(total, on_event)
     if book is not None:
@@ -170,7 +168,7 @@ def _run(
         raise tally.noted(error, writer.folder, writer.written) from None
     if book is not None:
         book.end(tally.images, tally.problems)
-    return tally.result(writer.folder, names)
+    return tally.result(writer.folder, _looked_for(predictor))
 
 
 def _rest(source: Source, book: ShardBook, tally: Tally) -> Source:
@@ -181,6 +179,11 @@ def _rest(source: Source, book: ShardBook, tally: Tally) -> Source:
         tally.recall(values)
     left = (index for index in book.shard.indices(len(done)) if not done[index])
     return picked(source, array("q", left))
+
+
+def _looked_for(predictor: Predictor) -> list[str]:
+    """The classes whose boxes count, in the order of the weights."""
+    return [name for name in predictor.names if name in (predictor.classes or predictor.names)]
 
 
 def _settings(weights: Path, source: Source, predictor: Predictor) -> dict[str, Any]:

@@ -8,7 +8,7 @@ embedded in ``imageData`` is not used: it need not be the file's bytes.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -33,9 +33,15 @@ from kdlnet.curation.formats.shapes import (
     box_of_points,
     outline_of,
 )
-from kdlnet.curation.formats.suggestions import has_ticks, not_seen, unlisted, unseen_line, waiting
+from kdlnet.curation.formats.suggestions import (
+    class_order,
+    not_seen,
+    unlisted,
+    unseen_line,
+    waiting,
+)
 from kdlnet.data.labels import LabelProblem
-from kdlnet.data.other_tools import CLASSES, SUGGESTED, is_checked, mark_of
+from kdlnet.data.other_tools import SUGGESTED, is_checked, mark_of
 from kdlnet.errors import DataError
 from kdlnet.utils.text import plain
 from kdlnet.utils.words import counted
@@ -97,23 +103,7 @@ def import_labelme(source: Path, options: ImportOptions) -> ImportResult:
     by_stem: dict[str, list[Path]] = defaultdict(list)
     for image in index.files:
         by_stem[plain(image.stem)].append(image)
-    contents: dict[Path, _Content] = {}
-    left_out: list[LabelProblem] = []
-    for file in annotation_files(source, ".json"):
-        try:
-            contents[file] = _read(file)
-        except (OSError, ValueError) as error:
-            left_out.append(LabelProblem(file, 0, "unreadable", str(error)[:60], "dropped"))
-        except Unusable as fault:
-            if _named_like([file], by_stem):
-                left_out.append(LabelProblem(file, 0, str(fault), file.name, "dropped"))
-    if not contents:
-        more = (
-            f"; {counted(len(left_out), 'file')} left out, first {left_out[0]}" if left_out else ""
-        )
-        raise DataError(
-            f"no LabelMe file below {str(source)!r}: a JSON with 'shapes' is needed{more}"
-        )
+    contents, left_out = _read_all(source, by_stem)
     unread = [problem.file for problem in left_out]
     owners = _owners(index, by_stem, contents, left_out)
     unknown = _named_like(unread, by_stem) - set(owners.file_of)
@@ -141,7 +131,7 @@ def import_labelme(source: Path, options: ImportOptions) -> ImportResult:
     result = doubt_good_parts(result, lost, owners.file_of)
     left_out += [*unsure, *result.left_out, *late]
     found = {name for image in result.images for name in image.names}
-    names = _class_order(source, found, contents.values())
+    names = class_order(source, found, contents.values())
     unseen = [content for _, _, content in given] if options.unchecked else []
     warnings = [*owners.lines(len(contents)), *unseen_line(unseen)]
     if options.among is None and not names:
@@ -149,21 +139,28 @@ def import_labelme(source: Path, options: ImportOptions) -> ImportResult:
     return replace(result, left_out=left_out, names=names, warnings=tuple(warnings))
 
 
-def _class_order(source: Path, found: set[str], contents: Iterable[_Content]) -> tuple[str, ...]:
-    """The classes of labels.txt, as LabelMe takes them, then others that were ``found``.
-
-    Those that begin with _ are none. A text that lacks a class that was found is another one's,
-    unless it came with ticks to make.
-    """
-    try:
-        lines = (source / CLASSES).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return ()
-    stripped = map(str.strip, lines)
-    listed = dict.fromkeys(name for name in stripped if name and not name.startswith("_"))
-    if not (found <= listed.keys() or has_ticks(contents)):
-        return ()
-    return (*listed, *sorted(found - listed.keys()))
+def _read_all(
+    source: Path, by_stem: Mapping[str, list[Path]]
+) -> tuple[dict[Path, _Content], list[LabelProblem]]:
+    """What each file below ``source`` holds, and those that cannot be read; DataError for none."""
+    contents: dict[Path, _Content] = {}
+    left_out: list[LabelProblem] = []
+    for file in annotation_files(source, ".json"):
+        try:
+            contents[file] = _read(file)
+        except (OSError, ValueError) as error:
+            left_out.append(LabelProblem(file, 0, "unreadable", str(error)[:60], "dropped"))
+        except Unusable as fault:
+            if _named_like([file], by_stem):
+                left_out.append(LabelProblem(file, 0, str(fault), file.name, "dropped"))
+    if not contents:
+        more = (
+            f"; {counted(len(left_out), 'file')} left out, first {left_out[0]}" if left_out else ""
+        )
+        raise DataError(
+            f"no LabelMe file below {str(source)!r}: a JSON with 'shapes' is needed{more}"
+        )
+    return contents, left_out
 
 
 def _read(file: Path) -> _Content:

@@ -58,6 +58,23 @@ def unseen_line(contents: Iterable[_Content]) -> Iterator[str]:
         )
 
 
+def class_order(source: Path, found: set[str], contents: Iterable[_Content]) -> tuple[str, ...]:
+    """The classes of labels.txt, as LabelMe takes them, then others that were ``found``.
+
+    Those that begin with _ are none. A text that lacks a class that was found is another one's,
+    unless it came with ticks to make.
+    """
+    try:
+        lines = (source / CLASSES).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return ()
+    stripped = map(str.strip, lines)
+    listed = dict.fromkeys(name for name in stripped if name and not name.startswith("_"))
+    if not (found <= listed.keys() or has_ticks(contents)):
+        return ()
+    return (*listed, *sorted(found - listed.keys()))
+
+
 def unlisted(source: Path, contents: Iterable[_Content]) -> Iterator[str]:
     """A line about a list of classes that came with the ticks and is not in ``source``."""
     if has_ticks(contents):
