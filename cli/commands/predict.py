@@ -104,6 +104,10 @@ Reconnect = Annotated[
     float | None,
     option("--reconnect", metavar="S", help="Seconds to try a lost camera or stream again [0]."),
 ]
+Every = Annotated[
+    float | None,
+    option("--every", metavar="S", help="Of videos and streams a frame each S seconds [all]."),
+]
 Settle = Annotated[
     float | None,
     option("--settle", metavar="S", help="With --watch: seconds without a change [0.5]."),
@@ -138,6 +142,7 @@ def predict(
     out: Out = None,
     overwrite: Overwrite = False,
     fail_on: FailOn = None,
+    every: Every = None,
     reconnect: Reconnect = None,
     watch: Watch = None,
     settle: Settle = None,
@@ -149,10 +154,9 @@ def predict(
 ) -> None:
     """Find defects in images, videos and streams.
 
-    Each image is OK, NG or, where the weights have two thresholds, UNSURE, by the rule in them;
-    --score replaces it. The folder (runs/predict/NAME unless --out) gets what --save names. Files
-    that cannot be read are named and skipped. With --json videos and streams give one JSON line a
-    frame.
+    Each image is OK, NG or, with two thresholds in the weights, UNSURE; --score replaces them.
+    --save goes to runs/predict/NAME. What cannot be read is named and skipped. --json: of videos
+    and streams a line a frame.
 
     \b
     kdlnet predict lot-7/ --weights best.pt --fail-on ng
@@ -174,6 +178,7 @@ def predict(
             "--overwrite": overwrite,
             "--strict": strict,
             "--settle": settle,
+            "--every": every,
             "--reconnect": reconnect,
             "a choice of how to predict": seen,
         }
@@ -183,7 +188,7 @@ def predict(
     if watch is not None:
         refused = {"a source": source, "--fail-on": fail_on, "--overwrite": overwrite}
         refused |= {"--strict": strict, "--shard": shard, "--devices": devices}
-        refused |= {"--reconnect": reconnect}
+        refused |= {"--every": every, "--reconnect": reconnect}
         refuse_beside("--watch", refused)
         file, kinds = one_weights(None, weights), names_in("--save", save)
         answer_folder(watch, file, kinds, settle, seen, out, as_json=as_json, quiet=quiet)
@@ -207,7 +212,8 @@ def predict(
         refuse_beside("--shard", {"--overwrite": overwrite})
     chosen = seen | {"overwrite": overwrite, "strict": strict}
     chosen |= given(save=names_in("--save", save), out=out)
-    found = _show(file, source, reconnect, shard, chosen, as_json=as_json, quiet=quiet)
+    reading = given(reconnect=reconnect, every=every)
+    found = _show(file, source, reading, shard, chosen, as_json=as_json, quiet=quiet)
     if not in_team():
         _end(found, fail_on)
 
@@ -215,7 +221,7 @@ def predict(
 def _show(
     file: Path,
     source: list[str],
-    reconnect: float | None,
+    reading: dict[str, Any],
     shard: str | None,
     chosen: dict[str, Any],
     *,
@@ -232,7 +238,7 @@ def _show(
 
         part = None if shard is None else Shard.read(shard)
         one = source[0] if len(source) == 1 else source
-        opened = open_source(one, **given(reconnect=reconnect))
+        opened = open_source(one, **reading)
         talks = not quiet and (opened.live or (opened.total or _FEW + 1) <= _FEW)
 
         def record(answer: Prediction | Skipped) -> None:

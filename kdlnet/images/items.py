@@ -70,10 +70,12 @@ def item_frames(
     indices: Sequence[int],
     on_problem: OnProblem,
     prepare: Prepare | None = None,
+    every: float = 0.0,
 ) -> Iterator[Frame]:
     """Frames of the ``items`` at ``indices``, in order; images are decoded ahead in threads.
 
-    The same threads ``prepare`` them, where it is given.
+    The same threads ``prepare`` them, where it is given. Of videos one frame comes of ``every`` so
+    many seconds.
     """
     readers = max(_READERS[0], min(_READERS[1], usable_threads()))
     left, swell = iter(indices), _SWELL
@@ -87,7 +89,7 @@ def item_frames(
             now = ahead.popleft()
             name, stem = now.item.name, now.item.stem
             if now.reading is None:
-                yield from video_frames(Path(name), stem, on_problem)
+                yield from video_frames(Path(name), stem, on_problem, every)
                 continue
             try:
                 image, seconds, ready = now.reading.result()

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from math import inf
 from numbers import Integral
 from os import PathLike
 from pathlib import Path
@@ -41,17 +42,18 @@ class Source:
     and may never end. ``folders`` are read with all that is below them, so that results must not
     lie there; files that are named, by a list or one by one, claim no folder.
     ``notes`` are lines about what was left out. ``items`` are the files, and images in memory, by
-    their index.
+    their index. Of videos, cameras and streams a frame comes of ``every`` so many seconds, or all.
     """
 
     kind: Literal["images", "video", "camera", "stream"]
     name: str
     title: str
     total: int | None
-    read: Callable[[OnProblem, Prepare | None], Iterator[Frame]]
+    read: Callable[[OnProblem, Prepare | None, float], Iterator[Frame]]
     folders: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
     items: tuple[Item, ...] = ()
+    every: float = 0.0
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -70,10 +72,12 @@ class Source:
         opened, stalls or gives no frame raise DataError here. Where images are read ahead, their
         threads ``prepare`` them, too.
         """
-        return self.read(on_problem, prepare)
+        return self.read(on_problem, prepare, self.every)
 
 
-def open_source(source: SourceLike, timeout: float = TIMEOUT, reconnect: float = 0.0) -> Source:
+def open_source(
+    source: SourceLike, timeout: float = TIMEOUT, reconnect: float = 0.0, every: float = 0.0
+) -> Source:
     """The frames that ``source`` means.
 
     A path: an image, a video, a folder (all images below it), a glob, a .txt file with a path a
@@ -82,15 +86,23 @@ def open_source(source: SourceLike, timeout: float = TIMEOUT, reconnect: float =
     arrays (H, W), (H, W, 1) or (H, W, 3) RGB, uint8 or uint16, and sequences of arrays, files,
     folders, globs and lists. A camera or stream that is lost is opened again for ``reconnect``
     seconds: the loss comes as a frame that cannot be read, and the next frames when it is back.
+    With ``every`` the first frame comes of each so many seconds; images come all.
 
     Raises DataError for what does not exist, holds no image, or is a video that cannot be opened,
-    ConfigError for a ``reconnect`` below 0 or of another source.
+    ConfigError for a ``reconnect`` or ``every`` below 0 or of another source.
     """
     check_number("reconnect", reconnect, lambda seconds: seconds >= 0, "0 or more seconds")
+    check_number("every", every, lambda seconds: 0 <= seconds < inf, "0 or more seconds")
     opened = _opened(source, timeout, reconnect)
     if reconnect and not opened.live:
         raise ConfigError(f"reconnect {reconnect:g} is for cameras and streams: leave it out")
-    return opened
+    if not every:
+        return opened
+    if not (opened.live or any(item.video for item in opened.items)):
+        raise ConfigError(f"every {every:g} is for videos, cameras and streams: leave it out")
+    one = opened.kind == "video" and len(opened.items) == 1
+    total = count_frames(Path(opened.items[0].name), every) if one else opened.total
+    return replace(opened, every=every, total=total)
 
 
 def _opened(source: SourceLike, timeout: float, reconnect: float) -> Source:
@@ -108,7 +120,7 @@ def _opened(source: SourceLike, timeout: float, reconnect: float) -> Source:
         number = int(text)
         title = f"camera-{number}"
         read = partial(camera_frames, number, reconnect)
-        return Source("camera", text, title, None, lambda tell, _: read(tell))
+        return Source("camera", text, title, None, lambda tell, _, every: read(tell, every))
     return _of_path(path, text)
 
 
@@ -188,7 +200,7 @@ def _stream(address: str, timeout: float, reconnect: float) -> Source:
     name = public(address)
     title = "stream-" + _title(name.split("://", 1)[1])
     read = partial(stream_frames, address, timeout, reconnect)
-    return Source("stream", name, title, None, lambda tell, _: read(tell))
+    return Source("stream", name, title, None, lambda tell, _, every: read(tell, every))
 
 
 def _entry(

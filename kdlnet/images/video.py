@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
@@ -19,16 +20,19 @@ from kdlnet.images.reconnect import Shots, lasting
 from kdlnet.utils.paths import asked, why_missing
 
 _PATIENCE = 0.9  # of the time-out: OpenCV ends a little before it
+_ROUNDED = 0.001  # seconds to which containers give the time of a frame
 
 
-def video_frames(path: Path, stem: str, on_problem: OnProblem) -> Iterator[Frame]:
-    """Frames of a video file, (H, W, C) uint8, RGB or grey. Results of frame 7 are named
-    ``stem/000007``.
+def video_frames(
+    path: Path, stem: str, on_problem: OnProblem, every: float = 0.0
+) -> Iterator[Frame]:
+    """Frames of a video file, (H, W, C) uint8, RGB or grey: all, or the first that can be decoded
+    of ``every`` so many seconds. Results of frame 7 are named ``stem/000007``.
 
     ``on_problem`` gets each frame that cannot be decoded, the first when the file cannot be opened,
     and after the last the next when frames that the file announces are missing.
     """
-    index, name = 0, str(path)
+    index, name, due = 0, str(path), _due(every)
     with opened(name) as video:
         if (closed := _closed(video, path)) is not None:
             on_problem(closed, name, 0, None)
@@ -36,7 +40,7 @@ def video_frames(path: Path, stem: str, on_problem: OnProblem) -> Iterator[Frame
         announced, jpeg = _announced(video), jpeg_size(video)
         exact = path.suffix.lower() == ".avi"
         for shot in shots(video, jpeg):
-            timestamp = max(0.0, video.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+            timestamp = _seconds_into(video)
             if exact and jpeg is not None:
                 # Chunks without bytes, for a frame that the recorder dropped, come as no packet.
                 place = round(timestamp * video.get(cv2.CAP_PROP_FPS))
@@ -44,7 +48,7 @@ def video_frames(path: Path, stem: str, on_problem: OnProblem) -> Iterator[Frame
             if shot.image is None:
                 error = DataError(f"frame {index} of video {name!r} {shot.why}")
                 on_problem(error, name, index, timestamp)
-            else:
+            elif due(timestamp):
                 own = f"{stem}/{index:06d}"
                 yield Frame(name, own, shot.image, index, timestamp, shot.seconds)
             index += 1
@@ -57,16 +61,21 @@ def video_frames(path: Path, stem: str, on_problem: OnProblem) -> Iterator[Frame
         on_problem(DataError(f"video {name!r} is cut off: {why}"), name, index, None)
 
 
-def count_frames(path: Path) -> int | None:
-    """Frames that a video announces, None if it does not. Raises DataError if it does not open."""
+def count_frames(path: Path, every: float = 0.0) -> int | None:
+    """Frames that a video announces, or how many :func:`video_frames` gives of ``every`` so many
+    seconds at an even rate; None if it does not. Raises DataError if it does not open."""
     with opened(str(path)) as video:
         if (closed := _closed(video, path)) is not None:
             raise closed
-        return _announced(video) or None
+        stride = max(1.0, every * video.get(cv2.CAP_PROP_FPS))
+        return math.ceil(_announced(video) / stride) or None
 
 
-def camera_frames(number: int, reconnect: float, on_problem: OnProblem) -> Iterator[Frame]:
-    """Frames of a camera at this machine as they come, without end.
+def camera_frames(
+    number: int, reconnect: float, on_problem: OnProblem, every: float = 0.0
+) -> Iterator[Frame]:
+    """Frames of a camera at this machine as they come, without end: all, or the first of ``every``
+    so many seconds.
 
     One that is lost is opened again for ``reconnect`` seconds. Raises DataError when it is not
     there.
@@ -74,7 +83,7 @@ def camera_frames(number: int, reconnect: float, on_problem: OnProblem) -> Itera
     name = f"camera {number}"
     connect = partial(_of_camera, number, name)
     found = lasting(connect(), connect, reconnect)
-    yield from as_they_come(partial(_numbered, found, name, name), on_problem)
+    yield from as_they_come(partial(_numbered, found, name, name, _clock(), every), on_problem)
 
 
 def _of_camera(number: int, name: str) -> Shots:
@@ -93,9 +102,10 @@ def _of_camera(number: int, name: str) -> Shots:
 
 
 def stream_frames(
-    address: str, timeout: float, reconnect: float, on_problem: OnProblem
+    address: str, timeout: float, reconnect: float, on_problem: OnProblem, every: float = 0.0
 ) -> Iterator[Frame]:
-    """Frames of a network stream as they come, until its sender ends it.
+    """Frames of a network stream as they come, until its sender ends it: all, or the first of
+    ``every`` so many seconds.
 
     A video file at an address, which announces how many frames it has, waits and comes whole.
     ``on_problem`` gets each frame that cannot be decoded. A stream that is lost or ended is opened
@@ -107,14 +117,15 @@ def stream_frames(
     stream, held = _open_stream(address, title, timeout)
     first = _of_stream(stream, held, title, timeout)
     if _announced(stream) > 0:
-        yield from filter(None, _numbered(first, name, title, on_problem))
+        clock = partial(_seconds_into, stream)
+        yield from filter(None, _numbered(first, name, title, clock, every, on_problem))
         return
 
     def connect() -> Shots:
         yield from _of_stream(*_open_stream(address, title, timeout), title, timeout)
 
     found = lasting(first, connect, reconnect)
-    yield from as_they_come(partial(_numbered, found, name, title), on_problem)
+    yield from as_they_come(partial(_numbered, found, name, title, _clock(), every), on_problem)
 
 
 def _open_stream(address: str, title: str, timeout: float) -> tuple[cv2.VideoCapture, ExitStack]:
@@ -149,22 +160,55 @@ def _of_stream(stream: cv2.VideoCapture, held: ExitStack, title: str, timeout: f
 
 
 def _numbered(
-    found: Generator[Shot | None, None, None], name: str, title: str, on_problem: OnProblem
+    found: Generator[Shot | None, None, None],
+    name: str,
+    title: str,
+    clock: Callable[[], float],
+    every: float,
+    on_problem: OnProblem,
 ) -> Generator[Frame | None, None, None]:
-    """Shots as the frames of ``title``; None for one without an image, and for None."""
-    index, began = 0, time.monotonic()
+    """Shots as the frames of ``title``, or the first of ``every`` so many seconds of the ``clock``;
+    None for the others, for one without an image, and for None."""
+    index, due = 0, _due(every)
     with closing(found):
         for shot in found:
             if shot is None:
                 yield None
                 continue
-            now = time.monotonic() - began
+            now = clock()
             if shot.image is None:
                 on_problem(DataError(f"frame {index} of {title} {shot.why}"), name, index, now)
                 yield None
-            else:
+            elif due(now):
                 yield Frame(name, f"{index:06d}", shot.image, index, now, shot.seconds)
+            else:
+                yield None
             index += 1
+
+
+def _due(every: float) -> Callable[[float], bool]:
+    """Whether a frame at so many seconds, asked in turn, is the first of its stretch of ``every``
+    seconds; always with 0."""
+    last = -1
+
+    def due(seconds: float) -> bool:
+        nonlocal last
+        stretch = int((seconds + _ROUNDED) // every) if every else last + 1
+        first, last = stretch > last, max(last, stretch)
+        return first
+
+    return due
+
+
+def _clock() -> Callable[[], float]:
+    """The seconds since now."""
+    began = time.monotonic()
+    return lambda: time.monotonic() - began
+
+
+def _seconds_into(video: cv2.VideoCapture) -> float:
+    """Where the last frame stands in a video."""
+    return float(max(0.0, video.get(cv2.CAP_PROP_POS_MSEC) / 1000))
 
 
 def public(address: str) -> str:

@@ -156,21 +156,24 @@ class Predictor:
         strict: bool = False,
         timeout: float = TIMEOUT,
         reconnect: float = 0.0,
+        every: float = 0.0,
         may_be_none: bool = False,
         on_event: Listener = warn_user,
     ) -> Iterator[Prediction]:
         """Predictions one by one, as their images come; each holds its image.
 
-        ``source``, ``timeout`` and ``reconnect`` as in
-        :func:`~kdlnet.images.sources.open_source`. What cannot be read is skipped
-        and told to ``on_event`` as Skipped, or raised with ``strict``; what was left out of the
-        source is a warning, and so is that calibrated rates or the window do not suit it, and that
-        a stream ended. Frames of a camera or stream that come quicker than they are asked for are
-        passed over (:func:`~kdlnet.images.live.as_they_come`): their ``index`` is missing, which
-        is a warning, or an error with ``strict``. Raises DataError when no image could be read,
-        unless there ``may_be_none``, or a stream fails.
+        ``source``, ``timeout``, ``reconnect`` and ``every`` as in
+        :func:`~kdlnet.images.sources.open_source`. What cannot be read is skipped and told to
+        ``on_event`` as Skipped, or raised with ``strict``; what was left out of the source is a
+        warning, and so is that calibrated rates or the window do not suit it, and that a stream
+        ended. Frames of a camera or stream that come quicker than they are asked for are passed
+        over (:func:`~kdlnet.images.live.as_they_come`): their ``index`` is missing, which is a
+        warning, or an error with ``strict``. Raises DataError when no image could be read, unless
+        there ``may_be_none``, or a stream fails.
         """
-        opened = source if isinstance(source, Source) else open_source(source, timeout, reconnect)
+        opened = source
+        if not isinstance(opened, Source):
+            opened = open_source(opened, timeout, reconnect, every)
         for note in filter(None, (self.rates_line(), *opened.notes)):
             on_event(Message(note, "warning"))
         skips = Skips(strict, on_event)

@@ -12,7 +12,7 @@ from kdlnet.images.items import Item
 from kdlnet.inference.prediction import Prediction
 
 _LONGEST = 230  # bytes; a name may have 255, and a count, the number of a crop and a suffix follow
-_FILE = re.compile(r"(.+)(\.jpg|\.txt|\.json|-\d+\.png)")
+_FILE = re.compile(r"(.+)(\.jpg|\.txt|\.json|(?:-\d+)?\.png)")
 
 
 class Stems:

@@ -49,13 +49,13 @@ class PredictionWriter:
     ``images/STEM.jpg`` is the drawn image, ``labels/STEM.txt`` its YOLO rows with the score last,
     ``crops/CLASS/STEM-N.png`` box N in native depth, ``labelme/STEM.json`` what LabelMe opens: each
     box as a suggestion and a tick that takes over all of them, beside the ``classes`` that were
-    looked for. No two images may have the stem in common, see
-    :class:`~kdlnet.inference.stems.Stems`. ``predictions.csv`` (a line a box), ``verdicts.csv`` (a
-    line an image) and, for sources that come frame by frame (``lines``),
-    ``predictions.jsonl`` grow with each image; so does ``predictions.json``, a complete document at
-    any time. An image that could not be read has a line, too. With the ``book`` of a shard it alone
-    grows, in its own folder: what it holds becomes documents and tables when the shards are merged.
-    Raises KdlnetError for what cannot be written.
+    looked for, and ``labelme/STEM.png`` the image itself where it is no file. No two images may
+    have the stem in common, see :class:`~kdlnet.inference.stems.Stems`. ``predictions.csv`` (a line
+    a box), ``verdicts.csv`` (a line an image) and, for sources that come frame by frame
+    (``lines``), ``predictions.jsonl`` grow with each image; so does ``predictions.json``, a
+    complete document at any time. An image that could not be read has a line, too. With the
+    ``book`` of a shard it alone grows, in its own folder: what it holds becomes documents and
+    tables when the shards are merged. Raises KdlnetError for what cannot be written.
     """
 
     def __init__(
@@ -226,18 +226,14 @@ def _write_crops(folder: Path, prediction: Prediction) -> None:
         zip(prediction.boxes.tolist(), prediction.labels, strict=True), start=1
     ):
         name = _folder_name(prediction.names[label])
-        pixels = np.ascontiguousarray(crop(image, box))
-        if pixels.shape[2] == 3:
-            pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-        done, data = cv2.imencode(".png", pixels)
-        if not done:
-            raise KdlnetError(f"cannot write the crop {n} of {prediction.name!r} as PNG")
-        write_atomic(folder / name / f"{prediction.stem}-{n}.png", data.tobytes())
+        _write_png(folder / name / f"{prediction.stem}-{n}.png", crop(image, box))
 
 
 def _suggest(folder: Path, prediction: Prediction, classes: Sequence[str]) -> None:
-    if prediction.path is None:
-        raise KdlnetError(f"a frame of {prediction.name!r} is no file that LabelMe could open")
+    image = prediction.path
+    if image is None:
+        image = folder / f"{prediction.stem}.png"
+        _write_png(image, prediction.pixels())
     boxes = prediction.boxes.round(3).tolist()
     columns = (prediction.labels.tolist(), boxes, prediction.scores.tolist())
     shapes = [
@@ -245,9 +241,20 @@ def _suggest(folder: Path, prediction: Prediction, classes: Sequence[str]) -> No
         for label, box, score in zip(*columns, strict=True)
     ]
     file = folder / f"{prediction.stem}.json"
-    write_labelme(file, prediction.path, prediction.size, shapes, {CHECKED: False})
+    write_labelme(file, image, prediction.size, shapes, {CHECKED: False})
     if not (listed := folder / CLASSES).exists():
         write_atomic(listed, "".join(f"{name}\n" for name in classes).encode())
+
+
+def _write_png(file: Path, image: ImageArray) -> None:
+    """``image`` (h, w, C), RGB or grey, in its own depth."""
+    pixels = np.ascontiguousarray(image)
+    if pixels.shape[2] == 3:
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    done, data = cv2.imencode(".png", pixels)
+    if not done:
+        raise KdlnetError(f"cannot write {str(file)!r}: OpenCV makes no PNG of it")
+    write_atomic(file, data.tobytes())
 
 
 def _folder_name(name: str) -> str:

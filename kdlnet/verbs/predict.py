@@ -79,10 +79,6 @@ def predict_files(
     if shard is not None and out is None:
         raise ConfigError("a shard needs the folder that all shards go into: give --out")
     opened = source if isinstance(source, Source) else open_source(source)
-    if "labelme" in kinds and (opened.kind != "images" or len(opened.files) < len(opened.items)):
-        raise ConfigError(
-            f"LabelMe opens image files, which {opened.name!r} is not: leave labelme out"
-        )
     reads = (weights, *opened.files) if overwrite else (weights,)  # there may be millions
     default = Path("runs/predict") / opened.title
     place = Place(default, out, overwrite, reads, folders=opened.folders)
@@ -187,10 +183,12 @@ def _looked_for(predictor: Predictor) -> list[str]:
 
 
 def _settings(weights: Path, source: Source, predictor: Predictor) -> dict[str, Any]:
+    frames = {"every": source.every} if source.every else {}
     return {
         "kdlnet": __version__,
         "weights": str(weights),
         "source": source.name,
+        **frames,
         "names": list(predictor.names),
         "classes": None if predictor.classes is None else list(predictor.classes),
         "preprocess": predictor.preprocess.to_dict(),

@@ -134,6 +134,19 @@ def test_a_video_gives_json_lines(kdlnet: Command, weights: Path, video: Path) -
     assert len(list(Path("runs/predict/line/images/line").glob("*.jpg"))) == 5
 
 
+def test_a_frame_each_so_many_seconds(kdlnet: Command, weights: Path, video: Path) -> None:
+    run = kdlnet(
+        "predict line.avi --every 0.25 --save labelme --out seen --json --weights", weights
+    )
+    timestamps = [json.loads(line)["timestamp"] for line in run.out.splitlines()]
+    assert run.code == 0 and timestamps == [0.0, 0.3]
+    assert "2 frames" in run.err
+    kept = sorted(file.name for file in Path("seen/labelme/line").glob("*.png"))
+    assert kept == ["000000.png", "000003.png"]
+    run = kdlnet("predict --watch here --every 2 --weights", weights)
+    assert run.code == 2 and "--every" in run.err
+
+
 def test_a_video_that_is_cut_off(kdlnet: Command, weights: Path, video: Path) -> None:
     data = video.read_bytes()
     starts = [at for at in range(len(data)) if data[at : at + 2] == b"\xff\xd8"]

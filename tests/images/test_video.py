@@ -8,7 +8,8 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from math import inf, nan
 from pathlib import Path
 
@@ -54,6 +55,43 @@ def test_a_video(tmp_path, capfd):
     assert values == pytest.approx([20 * n for n in range(8)], abs=2)
     assert problems == []
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("every", "expected"),
+    [(0.05, range(8)), (0.1, range(8)), (0.3, [0, 3, 6]), (0.25, [0, 3, 5]), (9, [0])],
+)
+def test_a_frame_of_each_so_many_seconds(tmp_path, every, expected):
+    source = open_source(save_video(tmp_path / "line.avi"), every=every)
+    frames = list(source.frames(lambda error, *where: pytest.fail(str(error))))
+    assert [frame.index for frame in frames] == [*expected]
+    assert [frame.timestamp for frame in frames] == pytest.approx([n / 10 for n in expected])
+    assert source.total in (len(frames), len(frames) + 1)  # by an even rate
+
+
+def test_the_next_frame_stands_for_one_that_cannot_be_decoded(tmp_path):
+    file = changed(tmp_path, lambda n, data: bytes(len(data)) if n in (1, 3) else data)
+    problems = []
+    source = open_source(file, every=0.3)
+    frames = source.frames(lambda error, name, index, at: problems.append(index))
+    assert [frame.index for frame in frames] == [0, 4] and problems == [1, 3]
+
+
+def test_images_beside_a_video_come_all(tmp_path):
+    images = [str(tmp_path / f"{n}.png") for n in range(3)]
+    for image in images:
+        cv2.imwrite(image, np.zeros((8, 8, 3), np.uint8))
+    source = open_source([*images, save_video(tmp_path / "line.avi")], every=0.5)
+    frames = source.frames(lambda error, *where: pytest.fail(str(error)))
+    assert [(frame.path is None, frame.index) for frame in frames] == [
+        *((False, n) for n in range(3)),
+        *((True, n) for n in (0, 5)),
+    ]
+    with pytest.raises(ConfigError, match="every 5 is for videos, cameras and streams: leave it"):
+        open_source(images, every=5)
+    for wrong in (-1, nan, inf):
+        with pytest.raises(ConfigError, match=r"every .* is out of range: allowed is 0"):
+            open_source("rtsp://camera/1", every=wrong)
 
 
 def test_a_video_that_ends_in_the_middle_of_a_frame(tmp_path, capfd):
@@ -232,6 +270,19 @@ def test_cameras_that_are_opened_at_once_all_have_our_settings(monkeypatch):
 
 
 @contextmanager
+def served(handler):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
 def mjpeg_server(count: int = 5):
     """Streams of ``count`` frames under /ok; /stall then says nothing, /silent says nothing.
 
@@ -269,16 +320,11 @@ def mjpeg_server(count: int = 5):
             if self.path == "/stall":
                 over.wait(10)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        over.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with served(Handler) as url:
+        try:
+            yield url
+        finally:
+            over.set()
 
 
 @pytest.fixture
@@ -298,6 +344,47 @@ def test_a_stream(address):
     assert [frame.image.mean() for frame in frames] == pytest.approx([0, 20, 40, 60, 80], abs=2)
     assert all(frame.timestamp is not None for frame in frames)
     assert problems == []
+
+
+def test_a_frame_of_a_stream_each_so_many_seconds(address):
+    """What is left out was not passed over for want of time."""
+    source = open_source(f"{address}/ok", every=60)
+    frames = list(source.frames(lambda error, *where: pytest.fail(str(error))))
+    assert [(frame.index, frame.passed) for frame in frames] == [(0, 0)]
+
+
+def test_a_frame_of_a_camera_each_so_many_seconds(cameras, monkeypatch):
+    cameras(12)
+    times = iter(range(100))
+    monkeypatch.setattr(video, "_clock", lambda: lambda: next(times) / 4)
+    problems, came = [], []
+    frames = open_source(0, every=1).frames(lambda error, *where: problems.append(error))
+    with pytest.raises(DataError, match="no more images after 12"):
+        for frame in frames:
+            came.append((frame.index, frame.timestamp, frame.passed))
+    assert came == [(0, 0.0, 0), (4, 1.0, 0), (8, 2.0, 0)] and not problems
+
+
+def test_the_loss_of_a_camera_is_told_between_two_frames(cameras, monkeypatch):
+    monkeypatch.setattr(reconnect, "PAUSE", 0.05)
+    cameras(3, 0, 2)
+    came, problems = [], []
+    source = open_source(0, reconnect=0.3, every=500)
+    frames = source.frames(lambda error, name, index, at: problems.append(index))
+    with pytest.raises(DataError, match=r"cannot be opened: .*; it was lost 0 s ago"):
+        for frame in frames:
+            came.append(frame.index)
+    assert came == [0] and problems == [3, 6]
+
+
+def test_a_video_at_an_address_tells_its_own_time(tmp_path):
+    """However quickly it comes."""
+    save_video(tmp_path / "line.avi")
+    with served(partial(SimpleHTTPRequestHandler, directory=tmp_path)) as url:
+        source = open_source(f"{url}/line.avi", every=0.3)
+        frames = list(source.frames(lambda error, *where: pytest.fail(str(error))))
+    assert [frame.index for frame in frames] == [0, 3, 6]
+    assert [frame.timestamp for frame in frames] == pytest.approx([0.0, 0.3, 0.6])
 
 
 @pytest.mark.parametrize(("path", "why"), [("cut", "is truncated"), ("zeros", "cannot be decoded")])

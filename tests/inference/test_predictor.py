@@ -399,7 +399,7 @@ def test_images_are_not_hoarded(predictor: Predictor, tmp_path: Path) -> None:
 def test_the_end_of_a_stream_is_told(predictor: Predictor, monkeypatch) -> None:
     """A sender that is done and one that is lost look the same."""
 
-    def ending(address, timeout, reconnect, on_problem):
+    def ending(address, timeout, reconnect, on_problem, every):
         yield Frame(address, "000000", grey(255), 0, 0.0)
         on_problem(DataError("frame 1 cannot be decoded"), address, 1, 0.1)
         yield Frame(address, "000002", grey(255), 2, 0.2)
@@ -441,7 +441,7 @@ def test_a_live_source_is_not_batched(predictor: Predictor, monkeypatch) -> None
 
 
 def test_frames_that_were_passed_over_are_told(predictor: Predictor, monkeypatch) -> None:
-    def quick(address, timeout, reconnect, on_problem):
+    def quick(address, timeout, reconnect, on_problem, every):
         for index, passed in ((0, 0), (3, 2), (5, 1), (40, 34)):
             yield Frame(address, f"{index:06d}", grey(255), index, 0.1 * index, passed=passed)
 

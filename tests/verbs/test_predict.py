@@ -286,7 +286,7 @@ def test_videos_have_a_row_for_what_nobody_saw(file: Path, parts: Path) -> None:
 def test_a_stalled_stream_keeps_what_was_done(file: Path, tmp_path: Path, monkeypatch) -> None:
     from kdlnet.images import sources
 
-    def stalling(address: str, timeout: float, reconnect: float, on_problem):
+    def stalling(address: str, timeout: float, reconnect: float, on_problem, every):
         for index in range(2):
             image = np.full((48, 64, 3), 90, np.uint8)
             yield Frame("http://camera/1", f"{index:06d}", image, index, index / 10)

@@ -8,6 +8,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import yaml
 
@@ -15,7 +17,8 @@ from kdlnet.curation.formats.imported import ImportOptions
 from kdlnet.data.catalog import find_dataset
 from kdlnet.data.dataset import load_split
 from kdlnet.data.other_tools import CHECKED, has_shapes
-from kdlnet.errors import ConfigError, DataError
+from kdlnet.errors import DataError
+from kdlnet.images.read import read_image
 from kdlnet.images.sources import open_source
 from kdlnet.verbs.convert import convert
 from kdlnet.verbs.predict import Shard, predict_files
@@ -201,22 +204,33 @@ def test_shards_have_their_own(line):
     assert len(list((line / "lot").rglob("labels.txt"))) == 2
 
 
-@pytest.mark.parametrize("source", ["video", "camera", "array"])
-def test_what_is_no_file_of_an_image_is_refused(line, source, tmp_path):
-    import cv2
-    import numpy as np
-
-    frames = np.zeros((2, 64, 64, 3), np.uint8)
-    if source == "video":
-        path = str(tmp_path / "v.avi")
-        writer = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*"MJPG"), 5, (64, 64))
-        for frame in frames:
+@pytest.mark.parametrize("kind", ["video", "array", "deep array", "list"])
+def test_what_is_no_file_of_an_image_is_kept_beside_its_suggestions(line, kind):
+    """A frame of a video, or an array as a camera gives it, to the last bit."""
+    random = np.random.default_rng(0)
+    most, pixel_type = (65535, np.uint16) if kind == "deep array" else (255, np.uint8)
+    source = list(random.integers(0, most, (4, 64, 80, 3), pixel_type))
+    if kind in ("video", "list"):
+        writer = cv2.VideoWriter(str(line / "v.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 4, (80, 64))
+        for frame in source:
             writer.write(frame)
         writer.release()
-    given = {"video": lambda: path, "camera": lambda: 0, "array": lambda: list(frames)}[source]()
-    with pytest.raises(ConfigError, match=r"LabelMe opens image files, .* leave labelme out"):
-        predict_files(line / "busy.pt", open_source(given), out=line / "v", save=["labelme"])
-    assert not (line / "v").exists()
+        source = line / "v.avi" if kind == "video" else [line / "v.avi", line / "new/a.png"]
+    opened = open_source(source, every=0.5 if kind in ("video", "list") else 0.0)
+    frames = list(opened.frames(lambda error, *where: pytest.fail(str(error))))
+    predict_files(line / "busy.pt", opened, out=line / "v", save=["labelme"])
+    folder = line / "v/labelme"
+    kept = [f"{frame.stem}.png" for frame in frames if frame.path is None]
+    assert {str(file.relative_to(folder)) for file in folder.rglob("*.png")} == {*kept}
+    assert len(kept) == {"video": 2, "list": 2}.get(kind, 4)
+    for frame in frames:
+        file = folder / f"{frame.stem}.json"
+        image = file.parent / json.loads(file.read_text())["imagePath"]
+        assert np.array_equal(read_image(image), frame.image)
+    tick(folder / f"{frames[0].stem}.json")
+    report = convert("labelme", folder, line / "parts")
+    left = {"not checked": len(kept) - 1, "elsewhere": len(frames) - len(kept)}
+    assert report.images == 1 and report.left_out == {why: n for why, n in left.items() if n}
 
 
 def test_an_image_whose_file_beside_it_waits_is_no_good_part(line):
