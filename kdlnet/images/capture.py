@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -25,36 +25,40 @@ _MJPEG = frozenset({b"mjpg", b"mjpe", b"jpeg"})
 _START = b"\xff\xd8"
 # Reads without a frame after which nothing more comes. At the end of a file all take a millisecond.
 _TRIES = 250
+_UNDECODED = "cannot be decoded"
 
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """A frame (H, W, C), RGB or grey, and the seconds it took, or ``why`` it has no image."""
+    """A frame (H, W, C), RGB or grey, and the seconds it took. One that is not wanted has no image,
+    and one that is damaged or lost says ``why``."""
 
-    image: ImageArray | None
+    image: ImageArray | None = None
     seconds: float = 0.0
-    why: str = "cannot be decoded"
+    why: str = ""
 
 
 def shots(
     video: cv2.VideoCapture,
+    wanted: Callable[[], bool],
     jpeg: ImageSize | None = None,
     patience: float = math.inf,
     tries: int = _TRIES,
 ) -> Iterator[Shot]:
     """The frames until ``tries`` reads in a row give none, or none comes for ``patience`` seconds.
 
-    A read that gives none before one that does is a frame that cannot be decoded. ``jpeg`` is what
-    :func:`jpeg_size` says of ``video``.
+    A read that gives none before one that does is a frame that cannot be decoded. ``wanted`` is
+    asked of each that came, before it is decoded here. ``jpeg`` is what :func:`jpeg_size` says of
+    ``video``.
     """
     lost, asked = 0, time.monotonic()
     while lost < tries and time.monotonic() - asked < patience:
-        shot = _read(video, jpeg)
+        shot = _read(video, wanted, jpeg)
         if shot is None:
             lost += 1
             continue
         for _ in range(lost):
-            yield Shot(None)
+            yield Shot(why=_UNDECODED)
         yield shot
         lost, asked = 0, time.monotonic()
 
@@ -105,7 +109,9 @@ def _unset(ours: bool) -> None:
 _settings = Together(_set, _unset)
 
 
-def _read(video: cv2.VideoCapture, jpeg: ImageSize | None) -> Shot | None:
+def _read(
+    video: cv2.VideoCapture, wanted: Callable[[], bool], jpeg: ImageSize | None
+) -> Shot | None:
     """What the next read gives, None when it gives nothing."""
     began = time.perf_counter()
     try:
@@ -115,13 +121,15 @@ def _read(video: cv2.VideoCapture, jpeg: ImageSize | None) -> Shot | None:
         return None
     if not done:
         return None
+    if not wanted():
+        return Shot()
     if jpeg is None:
         pixels: ImageArray = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     else:
         try:
             pixels = _decoded(image.tobytes(), jpeg)
         except Unfit as reason:
-            return Shot(None, why=str(reason))
+            return Shot(why=str(reason))
     return Shot(pixels, time.perf_counter() - began)
 
 
@@ -130,7 +138,7 @@ def _decoded(packet: bytes, size: ImageSize) -> ImageArray:
     data = packet[max(0, packet.find(_START)) :]
     header = look(data)
     if header.format != "JPEG":
-        raise Unfit("cannot be decoded")
+        raise Unfit(_UNDECODED)
     try:
         image = decode(data, header)
     except Unfit as reason:

@@ -21,7 +21,7 @@ def lasting(
 ) -> Generator[Shot | None, None, None]:
     """The shots of ``first``, and where it is lost those of ``connect()``, again and again.
 
-    A loss comes as a Shot without an image that says why, and None after each try in vain, so that
+    A loss comes as a Shot that says why, and None after each try in vain, so that
     who reads may leave. Raises a DataError when none has given an image ``seconds`` after the loss,
     and that of ``first`` where it gives nothing at all. With 0 ``first`` is all.
     """
@@ -32,7 +32,7 @@ def lasting(
             with closing(connection):
                 for shot in connection:
                     given = True
-                    if shot.image is not None:
+                    if not shot.why:
                         since = 0.0
                     yield shot
         except DataError as error:
@@ -44,7 +44,7 @@ def lasting(
         now, why = time.monotonic(), lost or "its sender ended it"
         if not since:
             since = now
-            yield Shot(None, why=f"is lost: {why}")
+            yield Shot(why=f"is lost: {why}")
         elif now - since > seconds:
             raise DataError(f"{why}; it was lost {now - since:.0f} s ago")
         else:

@@ -29,26 +29,28 @@ def video_frames(
     """Frames of a video file, (H, W, C) uint8, RGB or grey: all, or the first that can be decoded
     of ``every`` so many seconds. Results of frame 7 are named ``stem/000007``.
 
-    ``on_problem`` gets each frame that cannot be decoded, the first when the file cannot be opened,
-    and after the last the next when frames that the file announces are missing.
+    ``on_problem`` gets each of them that cannot be decoded, the first when the file cannot be
+    opened, and after the last the next when frames that the file announces are missing.
     """
-    index, name, due = 0, str(path), _due(every)
+    index, name = 0, str(path)
     with opened(name) as video:
         if (closed := _closed(video, path)) is not None:
             on_problem(closed, name, 0, None)
             return
         announced, jpeg = _announced(video), jpeg_size(video)
         exact = path.suffix.lower() == ".avi"
-        for shot in shots(video, jpeg):
-            timestamp = _seconds_into(video)
+        pick = _Pick(every, partial(_seconds_into, video))
+        for shot in shots(video, pick.wants, jpeg):
+            timestamp = pick.clock()
             if exact and jpeg is not None:
                 # Chunks without bytes, for a frame that the recorder dropped, come as no packet.
                 place = round(timestamp * video.get(cv2.CAP_PROP_FPS))
                 index = place if index < place < announced else index
-            if shot.image is None:
+            if shot.why:
                 error = DataError(f"frame {index} of video {name!r} {shot.why}")
                 on_problem(error, name, index, timestamp)
-            elif due(timestamp):
+            elif shot.image is not None:
+                pick.take()
                 own = f"{stem}/{index:06d}"
                 yield Frame(name, own, shot.image, index, timestamp, shot.seconds)
             index += 1
@@ -80,13 +82,13 @@ def camera_frames(
     One that is lost is opened again for ``reconnect`` seconds. Raises DataError when it is not
     there.
     """
-    name = f"camera {number}"
-    connect = partial(_of_camera, number, name)
+    name, pick = f"camera {number}", _Pick(every, _clock())
+    connect = partial(_of_camera, number, name, pick)
     found = lasting(connect(), connect, reconnect)
-    yield from as_they_come(partial(_numbered, found, name, name, _clock(), every), on_problem)
+    yield from as_they_come(partial(_numbered, found, name, name, pick), on_problem)
 
 
-def _of_camera(number: int, name: str) -> Shots:
+def _of_camera(number: int, name: str, pick: _Pick) -> Shots:
     with opened(number) as camera:
         if not camera.isOpened():
             raise DataError(
@@ -94,8 +96,8 @@ def _of_camera(number: int, name: str) -> Shots:
                 "the first one is 0"
             )
         done = 0
-        for shot in shots(camera, tries=1):  # one waits for seconds
-            if shot.image is not None:
+        for shot in shots(camera, pick.wants, tries=1):  # one waits for seconds
+            if not shot.why:
                 yield shot
                 done += 1
     raise DataError(f"{name} gives no more images after {done}: check its cable")
@@ -115,17 +117,18 @@ def stream_frames(
     name = public(address)
     title = f"stream {name!r}"
     stream, held = _open_stream(address, title, timeout)
-    first = _of_stream(stream, held, title, timeout)
-    if _announced(stream) > 0:
-        clock = partial(_seconds_into, stream)
-        yield from filter(None, _numbered(first, name, title, clock, every, on_problem))
+    whole = _announced(stream) > 0
+    pick = _Pick(every, partial(_seconds_into, stream) if whole else _clock())
+    first = _of_stream(stream, held, title, timeout, pick)
+    if whole:
+        yield from filter(None, _numbered(first, name, title, pick, on_problem))
         return
 
     def connect() -> Shots:
-        yield from _of_stream(*_open_stream(address, title, timeout), title, timeout)
+        yield from _of_stream(*_open_stream(address, title, timeout), title, timeout, pick)
 
     found = lasting(first, connect, reconnect)
-    yield from as_they_come(partial(_numbered, found, name, title, _clock(), every), on_problem)
+    yield from as_they_come(partial(_numbered, found, name, title, pick), on_problem)
 
 
 def _open_stream(address: str, title: str, timeout: float) -> tuple[cv2.VideoCapture, ExitStack]:
@@ -142,12 +145,14 @@ def _open_stream(address: str, title: str, timeout: float) -> tuple[cv2.VideoCap
         return stream, held.pop_all()
 
 
-def _of_stream(stream: cv2.VideoCapture, held: ExitStack, title: str, timeout: float) -> Shots:
+def _of_stream(
+    stream: cv2.VideoCapture, held: ExitStack, title: str, timeout: float, pick: _Pick
+) -> Shots:
     """Shots of an open ``stream``, which is closed with ``held`` at the end."""
     with held:
         done, patience = 0, _PATIENCE * timeout
         asked = time.monotonic()
-        for shot in shots(stream, jpeg_size(stream), patience):
+        for shot in shots(stream, pick.wants, jpeg_size(stream), patience):
             yield shot
             done, asked = done + 1, time.monotonic()
         if time.monotonic() - asked >= patience:
@@ -163,41 +168,45 @@ def _numbered(
     found: Generator[Shot | None, None, None],
     name: str,
     title: str,
-    clock: Callable[[], float],
-    every: float,
+    pick: _Pick,
     on_problem: OnProblem,
 ) -> Generator[Frame | None, None, None]:
-    """Shots as the frames of ``title``, or the first of ``every`` so many seconds of the ``clock``;
-    None for the others, for one without an image, and for None."""
-    index, due = 0, _due(every)
+    """Shots as the frames of ``title``; None for one without an image, and for None."""
+    index = 0
     with closing(found):
         for shot in found:
             if shot is None:
                 yield None
                 continue
-            now = clock()
-            if shot.image is None:
+            now = pick.clock()
+            if shot.why:
                 on_problem(DataError(f"frame {index} of {title} {shot.why}"), name, index, now)
+            if shot.image is None:
                 yield None
-            elif due(now):
-                yield Frame(name, f"{index:06d}", shot.image, index, now, shot.seconds)
             else:
-                yield None
+                pick.take()
+                yield Frame(name, f"{index:06d}", shot.image, index, now, shot.seconds)
             index += 1
 
 
-def _due(every: float) -> Callable[[float], bool]:
-    """Whether a frame at so many seconds, asked in turn, is the first of its stretch of ``every``
-    seconds; always with 0."""
-    last = -1
+class _Pick:
+    """The first frame of ``every`` so many seconds of the ``clock``, or each frame with 0."""
 
-    def due(seconds: float) -> bool:
-        nonlocal last
-        stretch = int((seconds + _ROUNDED) // every) if every else last + 1
-        first, last = stretch > last, max(last, stretch)
-        return first
+    def __init__(self, every: float, clock: Callable[[], float]) -> None:
+        self.clock = clock
+        self._every = every
+        self._stretch, self._next = 0.0, 0.0  # of that length: that of now, that of the next frame
 
-    return due
+    def wants(self) -> bool:
+        """Whether the frame that came now is to be decoded."""
+        if self._every:
+            self._stretch = (self.clock() + _ROUNDED) // self._every
+        return self._stretch >= self._next
+
+    def take(self) -> None:
+        """That frame is decoded: the next one is of another stretch."""
+        if self._every:
+            self._next = self._stretch + 1
 
 
 def _clock() -> Callable[[], float]:
