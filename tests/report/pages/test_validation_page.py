@@ -446,6 +446,10 @@ def test_a_phone_never_scrolls_sideways(chromium, page):
     try:
         chromium.open(page)
         assert chromium.run("document.documentElement.scrollWidth") == 390
+        scale, size = "text.ownerSVGElement.getScreenCTM().a", "getComputedStyle(text).fontSize"
+        texts = "[...document.querySelectorAll('.chart text')]"
+        sizes = chromium.run(f"{texts}.map((text) => {scale} * parseFloat({size}))")
+        assert len(sizes) > 20 and min(sizes) >= 10  # pixels, to be read at arm's length
     finally:
         chromium.call("Emulation.clearDeviceMetricsOverride")
 
