@@ -108,6 +108,13 @@ def test_headings_skip_no_level(tmp_path):
         assert all(after - before <= 1 for before, after in pairwise(found))
 
 
+def test_figures_in_legends_stand_behind_names_of_any_writing(tmp_path):
+    """Beside letters that run from right to left digits would go along with them."""
+    names = ("\u062e\u062f\u0634", "dent")
+    page = validation_page(made_subject(made_images(tmp_path, classes=2), names))
+    assert re.search(rf"</i><bdi>{names[0]}</bdi> [01]\.\d{{3}}</li>", page)
+
+
 def test_five_megabytes_for_any_set(tmp_path):
     names = [f"{n} " + "long" * 500 for n in range(200)]
     images = made_images(tmp_path, 400, classes=200)
