@@ -30,6 +30,10 @@ from kdlnet.types import Batch, Preprocess, Targets
 _NAMED = 5  # images that are left out; the others are counted
 
 
+_Listed = Callable[[str], tuple[list[Path], LeftOut]]
+"""The images of a split of this name, and what was left out there; raises DataError."""
+
+
 def load_split(info: DatasetInfo, split: str, strict: bool = False) -> Split:
     """The images of a split and their labels, without those not read or not understood.
 
@@ -38,21 +42,43 @@ def load_split(info: DatasetInfo, split: str, strict: bool = False) -> Split:
     ``strict`` at the first faulty row or image that would be left out, and where label files of no
     image may be those of images without one.
     """
-    if parts := parts_with(info, split):
-        found = [(part, load_split(part, split, strict)) for part in parts]
-        return put_together(found, info, split)
-    left = LeftOut()
-    paths = list_images(info, split, left)
+    return load_splits(info, [split], strict)[0]
+
+
+def load_splits(info: DatasetInfo, splits: Sequence[str], strict: bool = False) -> list[Split]:
+    """Each of ``splits`` as :func:`load_split` gives it; the images of each are listed once."""
+    wanted = [parts_with(info, split) for split in splits]
+    if info.parts:
+        loaded: list[tuple[DatasetInfo, dict[str, Split]]] = []
+        for part in info.parts:
+            own = [split for split, parts in zip(splits, wanted, strict=True) if part in parts]
+            loaded.append((part, dict(zip(own, load_splits(part, own, strict), strict=True))))
+        return [
+            put_together([(part, own[split]) for part, own in loaded if split in own], info, split)
+            for split in splits
+        ]
 
     @cache
-    def listed(other: str) -> list[Path]:
+    def listed(split: str) -> tuple[list[Path], LeftOut]:
+        left = LeftOut()
+        return list_images(info, split, left), left
+
+    for split in splits:
+        listed(split)  # one that is not there is told before the labels of others are read
+    return [_load(info, split, strict, listed) for split in splits]
+
+
+def _load(info: DatasetInfo, split: str, strict: bool, listed: _Listed) -> Split:
+    paths, left = listed(split)
+
+    def found(other: str) -> list[Path]:
         """The images of a split; none where it cannot be listed, which is said where it is used."""
         try:
-            return paths if other == split else list_images(info, other)
+            return listed(other)[0]
         except DataError:
             return []
 
-    whole = chain.from_iterable(map(listed, info.splits))
+    whole = chain.from_iterable(map(found, info.splits))
     reading = read_images(paths, whole, len(info.names), info.kpt_shape)
     every, unread = reading.every_problem, reading.unread
     if strict:
@@ -63,7 +89,7 @@ def load_split(info: DatasetInfo, split: str, strict: bool = False) -> Split:
     if left_out and (strict or len(left_out) == len(paths)):
         count = f"{len(left_out)} of {len(paths)} images of {split!r}"
         raise DataError(f"{count} have labels that are not read or understood: {left_out[0]}")
-    warnings = [*_seen_before(listed, split), *unread.lines(len(paths)), *left.lines()]
+    warnings = [*_seen_before(found, split), *unread.lines(len(paths)), *left.lines()]
     spoiled = len(left_out) - len(unread.elsewhere)
     if spoiled:
         warnings.append(
@@ -80,11 +106,11 @@ def load_split(info: DatasetInfo, split: str, strict: bool = False) -> Split:
     return Split([paths[position] for position in kept], found_labels, every, left_out, warnings)
 
 
-def _seen_before(listed: Callable[[str], list[Path]], split: str) -> Iterator[str]:
+def _seen_before(found: Callable[[str], list[Path]], split: str) -> Iterator[str]:
     """A line for each split before this one that has some of its images, listed in both."""
-    paths = listed(split)
+    paths = found(split)
     for other in SPLITS[: SPLITS.index(split)]:
-        if shared := set(paths).intersection(listed(other)):
+        if shared := set(paths).intersection(found(other)):
             yield (
                 f"{len(shared)} of {len(paths)} images are in {other}, too, and figures on them "
                 "flatter: kdlnet data split divides the images anew"

@@ -32,10 +32,12 @@ Closed = dict[Path, str]
 @dataclass(frozen=True)
 class LeftOut:
     """What was found and not taken, filled while one looks: folders of ``results``, pictures that
-    are not read, and files that were named ``again``."""
+    are not read, ``folders`` with images that a glob of images matches, too, and files that were
+    named ``again``."""
 
     results: list[Path] = field(default_factory=list)
     unread: set[Path] = field(default_factory=set)
+    folders: list[Path] = field(default_factory=list)
     again: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
@@ -43,6 +45,12 @@ class LeftOut:
         lines = results_lines(self.results)
         if self.unread:
             lines.append(unread_line(self.unread))
+        if self.folders:
+            which = counted(len(self.folders), "folder")
+            lines.append(
+                f"left out {which} with images that a glob matches, first {str(self.folders[0])!r}"
+                ": name them, too, or write ** for all that is below"
+            )
         if self.again:
             files = counted(len(self.again), "file")
             lines.append(f"named again: {files}, first {self.again[0]!r}; each counts once")
@@ -124,6 +132,17 @@ def matches(pattern: str, closed: Closed | None = None) -> list[Path]:
         return sorted(anchor.glob(str(Path(*parts))))
     except OSError as error:
         raise DataError(closed_line(error.filename or glob_root(pattern), error)) from None
+
+
+def folders_with_images(found: Iterable[Path], pattern: str) -> Iterator[Path]:
+    """Those folders among what ``pattern`` has ``found`` that images lie in or below.
+
+    None of a pattern with ``**``, which goes into them.
+    """
+    for path in found if "**" not in pattern else ():
+        wanted = _counts(path.name) and asked(path.is_dir) and not asked((path / MARK).exists)
+        if wanted and next(images_below(path, closed={}), None):
+            yield path
 
 
 def closed_line(folder: Path | str, error: OSError) -> str:

@@ -10,6 +10,7 @@ from kdlnet.images.folder import (
     UNREAD_SUFFIXES,
     Closed,
     LeftOut,
+    folders_with_images,
     glob_root,
     images_below,
     matches,
@@ -53,7 +54,9 @@ def matching(pattern: str, left: LeftOut) -> tuple[list[Item], tuple[Path, ...]]
     there are none."""
     root, closed = glob_root(pattern), Closed()
     found = []
-    for path in outside_results(matches(pattern, closed), root, left.results):
+    matched = list(outside_results(matches(pattern, closed), root, left.results))
+    left.folders.extend(folders_with_images(matched, pattern))
+    for path in matched:
         suffix = path.suffix.lower()
         if path.name.startswith(".") or not asked(path.is_file, otherwise=True):
             continue

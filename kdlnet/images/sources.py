@@ -135,6 +135,7 @@ def _of_entries(source: Sequence[str | Path | ImageArray]) -> Source:
         items += found
         folders += wholes or ()
         several |= wholes is not None
+    left.folders[:] = [folder for folder in left.folders if folder not in folders]
     if several:
         items = once(items, left.again)
     return _of_items(items, f"{len(source)} entries", "images", folders, left)

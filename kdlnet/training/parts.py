@@ -11,7 +11,7 @@ import torch
 
 from kdlnet.config import TrainConfig
 from kdlnet.data.catalog import DatasetInfo
-from kdlnet.data.dataset import DetectionDataset, load_split
+from kdlnet.data.dataset import DetectionDataset, load_split, load_splits
 from kdlnet.data.joined import described, find_datasets, with_split
 from kdlnet.data.labels import FEW, Split, count_boxes
 from kdlnet.data.learned import Learned
@@ -65,12 +65,12 @@ def prepare_run(
     saved: Weights | None,
     init: Path | None,
     on_event: Listener,
-    found: Split | None = None,
+    found: tuple[Split, Split] | None = None,
 ) -> RunParts:
     """Reads the data and builds the model; writes nothing.
 
     Without ``init`` a new run begins at the released start of its model, unless the settings say
-    otherwise. ``found`` is the training split where it was read before.
+    otherwise. ``found`` are the two splits of the run where they were read before.
     """
     device = find_device(config.device)
     prepare(device)
@@ -88,25 +88,24 @@ def prepare_run(
     arguments = ModelArguments(len(info.names), channels, config.model.block)
     detector = build_model(config.model.name, arguments, config.seed)
     begun = [] if saved else begin(start, detector, info.names, config.model, init)
-    found = training_split(config) if found is None else found
-    config, contract = _contract(config, channels, found, on_event)
-    train_set = _open(found, config.data.train_split, contract, config, on_event, training=True)
+    train, val = run_splits(config) if found is None else found
+    config, contract = _contract(config, channels, train, on_event)
+    train_set = _open(train, config.data.train_split, contract, config, on_event, training=True)
     _require_boxes(train_set, info, config)
     for line in begun:
         on_event(Message(line))
     if saved is None and start is None and not config.distill.taught:
         _say_if_short(config, len(train_set), on_event)
     val_split = config.data.val_split
-    found = load_split(info, val_split, config.data.strict)
     if config.data.with_val:  # nobody measures on it but a teacher, once
         seldom = config.changed(data={"cache": "none"})
-        val_set = _open(found, val_split, contract, seldom, on_event)
+        val_set = _open(val, val_split, contract, seldom, on_event)
         text = f"learns from {val_split}, too: nothing is measured, and the last epoch is kept"
         on_event(Message(text))
     else:
-        val_set = _open(found, val_split, contract, config, on_event)
+        val_set = _open(val, val_split, contract, config, on_event)
         if saved is None or not len(val_set.labels):
-            _say_what_is_rare(found, val_set, val_split, info, on_event)
+            _say_what_is_rare(val, val_set, val_split, info, on_event)
     require_even(min(config.batch, len(train_set)))
     detector.to(device).to(memory_format=torch.channels_last)
     average = WeightAverage(detector, config.optim.ema_decay)
@@ -182,16 +181,15 @@ def find_data(config: TrainConfig) -> DatasetInfo:
     return find_datasets(config.data.name, root)
 
 
-def training_split(config: TrainConfig) -> Split:
-    """What a run learns from, read from its files.
-
-    Raises DataError where that cannot be, or where there is no split to measure the run on.
-    """
+def run_splits(config: TrainConfig) -> tuple[Split, Split]:
+    """What a run learns from and what it is measured on. Raises DataError without one of them."""
     info, data = find_data(config), config.data
-    list_images(info, data.val_split)
     if data.with_val:
-        info = with_split(info, data.train_split, data.val_split)
-    return load_split(info, data.train_split, data.strict)
+        both = with_split(info, data.train_split, data.val_split)
+        val = load_split(info, data.val_split, data.strict)
+        return load_split(both, data.train_split, data.strict), val
+    train, val = load_splits(info, [data.train_split, data.val_split], data.strict)
+    return train, val
 
 
 def _open(

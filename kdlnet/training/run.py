@@ -60,13 +60,13 @@ def plain_run(
     out: Path | None,
     overwrite: bool,
     on_event: Listener,
-    found: Split | None = None,
+    found: tuple[Split, Split] | None = None,
     thresholds: Mapping[str, Any] | None = None,
     repeats: Path | None = None,
 ) -> TrainResult:
     """A new run without a teacher, whatever the settings say of one; ``init`` are weights.
 
-    ``found`` is the training split where it was read before, ``thresholds`` those that it keeps
+    ``found`` are its two splits where they were read before, ``thresholds`` those that it keeps
     until val tells others. ``repeats`` is the run it repeats, which it does not replace.
     """
     config = config.changed(distill={"teachers": (), "own_average": False})

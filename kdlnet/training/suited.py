@@ -16,13 +16,11 @@ from numpy.typing import NDArray
 
 from kdlnet.config import TrainConfig
 from kdlnet.data.labels import Split
-from kdlnet.data.listing import list_images
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, Message
 from kdlnet.images.read import image_size
 from kdlnet.inference.transfer import model_of
 from kdlnet.inference.weights import load_weights
-from kdlnet.training.parts import find_data
 from kdlnet.types import ImageSize
 from kdlnet.utils.device import find_device
 from kdlnet.utils.words import counted
@@ -48,7 +46,7 @@ _NOTHING: _Choice = {}, ""
 
 @dataclass(frozen=True)
 class Survey:
-    """What the rules look at: a training split in numbers.
+    """What the rules look at: a training split in numbers, and how many images val has.
 
     ``boxes`` are all of them. Of the images that were looked at ``sizes`` (N, 2) are H, W,
     ``sides`` (T,) the square roots of the boxes' areas and ``longest`` (T,) their longer sides, in
@@ -61,6 +59,7 @@ class Survey:
     sides: NDArray[np.float64]
     longest: NDArray[np.float64]
     good: float
+    val_images: int
 
     @property
     def small(self) -> float:
@@ -74,13 +73,15 @@ class Survey:
         return float(height), float(width)
 
 
-def suited(config: TrainConfig, found: Split, init: Path | None, on_event: Listener) -> TrainConfig:
-    """``config`` with values that suit its training split ``found`` wherever it was given none.
+def suited(
+    config: TrainConfig, found: tuple[Split, Split], init: Path | None, on_event: Listener
+) -> TrainConfig:
+    """``config`` with values that suit ``found``, its two splits, wherever it was given none.
 
     With ``init`` the model is that of these weights. Lines through ``on_event`` say what was chosen
     and why.
     """
-    survey = _survey(found)
+    survey = _survey(*found)
     if survey is None:
         return config
     given = _given(config)
@@ -119,8 +120,8 @@ def _given(config: TrainConfig) -> set[str]:
     return found
 
 
-def _survey(split: Split) -> Survey | None:
-    """The split in numbers; None where no image or no box can be read, which training tells."""
+def _survey(split: Split, val: Split) -> Survey | None:
+    """Both in numbers; None where no image or no box can be read, which training tells."""
     marked = [row for row, labels in enumerate(split.labels) if len(labels.labels)]
     rows = _spread(range(len(split.paths)))
     if not set(rows) & set(marked):  # so rare that none of these shows one
@@ -140,7 +141,7 @@ def _survey(split: Split) -> Survey | None:
     sides, longest = np.sqrt(found.prod(axis=1)), found.max(axis=1)
     shape = np.array(sizes, dtype=np.float64)
     count = sum(len(split.labels[row].labels) for row in marked)
-    return Survey(len(split.paths), count, shape, sides, longest, good)
+    return Survey(len(split.paths), count, shape, sides, longest, good, len(val.paths))
 
 
 def _spread(rows: Sequence[int]) -> list[int]:
@@ -199,8 +200,7 @@ def _val_every(config: TrainConfig, survey: Survey) -> _Choice:
     usual = max(1, config.epochs // most)
     if config.tile.size is None:
         return {"val_every": usual}, ""
-    images = list_images(find_data(config), config.data.val_split)
-    tiles = len(images) * _tiles(config, survey)
+    tiles = survey.val_images * _tiles(config, survey)
     rare = min(ceil(tiles / (_PASSES * _samples(config, survey))), config.epochs // fewest)
     if rare <= usual:
         return {"val_every": usual}, ""

@@ -32,7 +32,7 @@ def taught_run(
     out: Path | None,
     overwrite: bool,
     on_event: Listener,
-    found: Split | None = None,
+    found: tuple[Split, Split] | None = None,
     thresholds: Mapping[str, Any] | None = None,
     repeats: Path | None = None,
 ) -> TrainResult:

@@ -12,16 +12,17 @@ from contextlib import ExitStack, contextmanager
 from functools import cache
 from hashlib import file_digest
 from pathlib import Path
-from tempfile import TemporaryDirectory, TemporaryFile
+from tempfile import TemporaryDirectory, TemporaryFile, gettempdir
 from typing import Any, BinaryIO
 
 import yaml
 
 from kdlnet.errors import KdlnetError
-from kdlnet.utils.leftovers import lock, remove_temporary
+from kdlnet.utils.leftovers import lock, remove_folders, remove_temporary
 from kdlnet.utils.manifest import record
 
 _TEMPORARY = "kdlnet-temporary-"
+_HELD = ".held"  # in a folder of that name, by who made it
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -125,9 +126,16 @@ def advice_at(path: Path) -> str:
     return "free some space there or choose another folder with --out"
 
 
-def temporary_folder() -> TemporaryDirectory[str]:
-    """A folder for what is on the way, gone with its block; it lies where TMPDIR says."""
-    return TemporaryDirectory(prefix=_TEMPORARY)
+@contextmanager
+def temporary_folder() -> Iterator[str]:
+    """A folder for what is on the way, gone with its block; it lies where TMPDIR says.
+
+    What a killed process left there is removed.
+    """
+    _clear_once(Path(gettempdir()))
+    with TemporaryDirectory(prefix=_TEMPORARY) as folder, Path(folder, _HELD).open("xb") as held:
+        lock(held)
+        yield folder
 
 
 def reserve(handle: int, size: int) -> None:
@@ -213,6 +221,12 @@ def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
 def _clean_once(folder: Path) -> None:
     """Once a process is enough: leftovers are older than it."""
     remove_temporary(folder)
+
+
+@cache
+def _clear_once(place: Path) -> None:
+    """The same for temporary folders."""
+    remove_folders(place, _TEMPORARY, _HELD)
 
 
 def _remove(temporary: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -60,5 +61,18 @@ def remove_temporary(folder: Path) -> None:
         for path in folder.iterdir():
             if TEMPORARY.fullmatch(path.name) and abandoned(path):
                 path.unlink(missing_ok=True)
+    except OSError:
+        pass
+
+
+def remove_folders(place: Path, prefix: str, held: str) -> None:
+    """Removes folders of killed processes in ``place``, each with the file ``held`` of its maker.
+
+    Their names begin with ``prefix``. A failure hides nothing else.
+    """
+    try:
+        for folder in place.glob(f"{prefix}*"):
+            if not folder.is_symlink() and abandoned(folder / held):
+                shutil.rmtree(folder, ignore_errors=True)
     except OSError:
         pass

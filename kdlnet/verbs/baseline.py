@@ -12,7 +12,7 @@ from kdlnet.data.dataset import load_split
 from kdlnet.errors import ConfigError, DataError
 from kdlnet.events import Listener, Message, ignore
 from kdlnet.training.gain_page import write_gain_page
-from kdlnet.training.parts import find_data, training_split
+from kdlnet.training.parts import find_data, run_splits
 from kdlnet.training.run import TrainResult
 from kdlnet.training.run_folder import RunFolder
 from kdlnet.training.series import (
@@ -93,7 +93,7 @@ def measure_gain(
         if found is None or not found[1].seeds:
             raise ConfigError(f"{str(resume)!r} is no folder of kdlnet distill --baseline")
         return _compared(*found, RunFolder(resume), on_event)
-    config = suited(config, training_split(config), init, on_event)
+    config = suited(config, run_splits(config), init, on_event)
     teachers = teachers or named_teachers(config)
     for path in teachers:
         spent_by(path)

@@ -14,7 +14,7 @@ from kdlnet.inference.released import from_anywhere
 from kdlnet.inference.weights import load_weights
 from kdlnet.training.final import repeated
 from kdlnet.training.gain_page import arms_of, write_gain_page
-from kdlnet.training.parts import training_split
+from kdlnet.training.parts import run_splits
 from kdlnet.training.run import TrainResult
 from kdlnet.training.run_folder import RunFolder
 from kdlnet.training.series import Series, begin_series, check_series, resumed_series, run_series
@@ -145,7 +145,7 @@ def _begun(
     overwrite: bool,
     on_event: Listener,
 ) -> TrainResult:
-    found = training_split(config)
+    found = run_splits(config)
     config = suited(config, found, series.init, on_event)
     if not series.teachers:
         named = tuple(map(from_anywhere, named_teachers(config)))

@@ -6,7 +6,7 @@ from kdlnet.config import TrainConfig
 from kdlnet.errors import ConfigError
 from kdlnet.events import Listener, ignore
 from kdlnet.training.final import repeated
-from kdlnet.training.parts import training_split
+from kdlnet.training.parts import run_splits
 from kdlnet.training.run import TrainResult, plain_run, resumed_plain_run
 from kdlnet.training.run_folder import RunFolder
 from kdlnet.training.suited import suited
@@ -50,7 +50,7 @@ def train(
             if config.distill.taught:
                 raise ConfigError(f"{str(final)!r} has a teacher: use kdlnet distill --final")
             config, init, thresholds = repeated(final, config, init, on_event)
-        found = training_split(config)
+        found = run_splits(config)
         config = suited(config, found, init, on_event)
         return plain_run(
             config,

@@ -87,6 +87,23 @@ def test_globs(tree, pattern, stems):
         assert [frame.stem for frame in read(text)[0]] == stems
 
 
+def test_folders_that_a_glob_of_images_matches_too_are_told(tree):
+    """A shell would have taken them: who quotes the glob must not lose parts in silence."""
+    (tree / "parts/empty").mkdir()
+    save(tree / "parts/run/a.png")
+    (tree / "parts/run/.kdlnet").touch()  # results are no input
+    found = open_source("parts/*")
+    assert found.files == (Path("parts/a.png"),)
+    (note,) = found.notes
+    assert note.startswith("left out 1 folder with images that a glob matches, first 'parts/b'")
+    assert "**" in note
+    assert not any("that a glob matches" in line for line in open_source("parts/**/*").notes)
+    assert open_source("parts/*.png").notes == ()
+    assert open_source(["parts/*", "parts/b"]).notes == ()
+    with pytest.raises(DataError, match=r"nothing matches 'par\?\?': .* first 'parts'"):
+        open_source("par??")
+
+
 def test_a_name_with_brackets_is_a_file_first(tree):
     save(Path("a[1].png"))
     assert [frame.stem for frame in read("a[1].png")[0]] == ["a[1]"]

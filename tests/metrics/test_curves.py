@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pytest
 
 from kdlnet.metrics.average_precision import average_precision
-from kdlnet.metrics.curves import SCORE_STEPS, Curves, curves_of, rank
-from kdlnet.metrics.matching import MATCH_IOU, match
+from kdlnet.metrics.curves import SCORE_STEPS, rank
+from kdlnet.metrics.matching import match
 from kdlnet.metrics.result import ImageResult
 
+from ..support.curves import curves
+
 NAMES = ("a", "b", "never")
-
-
-def curves(results: Sequence[ImageResult], names: Sequence[str]) -> Curves:
-    return curves_of(rank(results, len(names)), names, MATCH_IOU)
 
 
 def random_results(seed, images=10):

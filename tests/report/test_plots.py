@@ -8,13 +8,14 @@ import pytest
 
 from kdlnet.errors import KdlnetError
 from kdlnet.metrics.confusion import confusion_matrix as count_confusions
-from kdlnet.metrics.curves import curves_of, rank
-from kdlnet.metrics.matching import MATCH_IOU, match
+from kdlnet.metrics.matching import match
 from kdlnet.metrics.result import ImageResult
 from kdlnet.report import confusion, figure, plots, training
 from kdlnet.report.confusion import confusion_matrix
 from kdlnet.report.plots import pr_curves, score_curves
 from kdlnet.report.training import training_curves
+
+from ..support.curves import curves
 
 CSV = """epoch,loss,class,box,bins,ap,ap50,ap75,lr,seconds,images_per_second
 0,3.5,1.5,1.5,0.5,,,,0.02,12.5,80
@@ -66,10 +67,6 @@ def picture(path):
     assert image is not None
     assert image.std() > 1
     return image
-
-
-def curves(made, names):
-    return curves_of(rank(made, len(names)), names, MATCH_IOU)
 
 
 def legend(axes):

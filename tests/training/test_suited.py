@@ -1,5 +1,6 @@
 """Settings that nobody gave are chosen from the dataset; what was given stays."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -7,12 +8,14 @@ import numpy as np
 import pytest
 
 from kdlnet.config import TrainConfig, build_config
+from kdlnet.data import listing
 from kdlnet.errors import DataError
-from kdlnet.events import Message
+from kdlnet.events import Message, ignore
+from kdlnet.images.folder import LeftOut, images_below
 from kdlnet.inference.weights import Weights, save_weights
 from kdlnet.models.zoo import ModelArguments, build_model
 from kdlnet.training import suited as module
-from kdlnet.training.parts import training_split
+from kdlnet.training.parts import prepare_run, run_splits
 from kdlnet.training.suited import suited
 from kdlnet.types import Preprocess
 
@@ -39,14 +42,35 @@ def _chosen(data: Path, init: Path | None = None, **given: object) -> tuple[Trai
         told.append(event.text)
 
     config = build_config({"data": {"name": str(data)}, "device": "cpu", **given})
-    return suited(config, training_split(config), init, hear), "\n".join(told)
+    return suited(config, run_splits(config), init, hear), "\n".join(told)
 
 
 def test_a_set_without_a_split_to_measure_on_is_refused_before_anything_is_chosen(tmp_path: Path):
     data = _set(tmp_path, 4, (64, 64), 9)
     data.write_text("train: images\nnames: [pit]\n")
     with pytest.raises(DataError, match="unknown split 'val'"):
-        training_split(build_config({"data": {"name": str(data)}}))
+        run_splits(build_config({"data": {"name": str(data)}}))
+
+
+def test_each_split_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders may be large and far away; tiles and good parts made training look most often."""
+    data = _set(tmp_path, 4, (1200, 1600), 8, good=1)
+    (tmp_path / "val").symlink_to(tmp_path / "images")
+    data.write_text("train: images\nval: val\nnames: [pit]\n")
+    listed: list[str] = []
+
+    def counted(folder: Path, left: LeftOut) -> Iterator[Path]:
+        listed.append(folder.name)
+        return images_below(folder, left)
+
+    monkeypatch.setattr(listing, "images_below", counted)
+    given = {"model": {"name": "lightnet-n", "start": "none"}, "batch": 2}
+    config = build_config({"data": {"name": str(data)}, "device": "cpu", **given})
+    found = run_splits(config)
+    config = suited(config, found, None, ignore)
+    assert config.tile.size is not None
+    prepare_run(config, None, None, ignore, found)
+    assert listed == ["images", "val"]
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from kdlnet.errors import KdlnetError
 from kdlnet.utils.files import (
+    _clear_once,
     advice_at,
     check_writable,
     temporary_folder,
@@ -17,6 +19,7 @@ from kdlnet.utils.files import (
     write_together,
     written_together,
 )
+from kdlnet.utils.leftovers import hold
 
 
 def test_writes_replaces_and_makes_folders(tmp_path):
@@ -134,6 +137,25 @@ def test_advice_is_of_the_disk_that_is_full(tmp_path, monkeypatch):
     assert "--out" not in told and not list(tmp_path.iterdir())
     other = advice_at(tmp_path / "results" / "a.onnx")
     assert "--out" in other and "TMPDIR" not in other
+
+
+def test_temporary_folders_of_killed_processes_are_removed(tmp_path, monkeypatch):
+    """One that is held is at work in another process, one without its mark is nobody's we know."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with temporary_folder() as folder:
+        Path(folder, "model.onnx").write_bytes(b"half")
+        for name in ("killed", "working"):
+            shutil.copytree(folder, tmp_path / f"kdlnet-temporary-{name}")
+            os.utime(tmp_path / f"kdlnet-temporary-{name}" / ".held", (0, 0))
+    (tmp_path / "kdlnet-temporary-other").mkdir()
+    (tmp_path / "kdlnet-temporary-link").symlink_to(tmp_path / "kdlnet-temporary-killed")
+    _clear_once.cache_clear()
+    with (tmp_path / "kdlnet-temporary-working" / ".held").open("r+b") as held:
+        hold(held)
+        with temporary_folder() as folder:
+            assert Path(folder).is_dir()
+    left = {path.name.rpartition("-")[2] for path in tmp_path.iterdir()}
+    assert left == {"working", "other", "link"}
 
 
 def test_a_folder_or_a_file_in_the_way(tmp_path):

@@ -12,7 +12,7 @@ from kdlnet.inference.int8.common import convolutions, int8_header, no_advice, w
 from kdlnet.inference.layouts import Array, Layout
 from kdlnet.inference.onnx_export import onnx_model
 from kdlnet.inference.weights import Weights
-from kdlnet.utils.files import temporary_folder, write_atomic
+from kdlnet.utils.files import temporary_folder, told, write_atomic
 from kdlnet.utils.packages import optional_package
 from kdlnet.utils.seal import sealed
 
@@ -37,9 +37,11 @@ class OnnxInt8:
         onnx = optional_package("onnx", PURPOSE)
         with temporary_folder() as folder:
             source, target = Path(folder, "float.onnx"), Path(folder, "int8.onnx")
-            source.write_bytes(self._model.SerializeToString())
-            self._quantize(source, target, images, kept)
-            model = onnx.load(target)
+            with told(source):
+                source.write_bytes(self._model.SerializeToString())
+            with told(target):
+                self._quantize(source, target, images, kept)
+                model = onnx.load(target)
         onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(self._header)})
         model.producer_name = self._model.producer_name
         model.producer_version = self._model.producer_version

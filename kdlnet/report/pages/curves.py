@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from markupsafe import Markup
 
 from kdlnet.metrics.binomial import Rate
 from kdlnet.metrics.curves import RECALL_STEPS, SCORE_STEPS, Curve, Curves
@@ -81,5 +82,6 @@ def _most(curves: Curves) -> list[Curve]:
 
 
 def _precision(curve: Curve, kind: str) -> Line:
-    name = f"{visible(curve.name)} {curve.ap:.3f}"
+    # Set apart: to the right of Arabic or Hebrew letters the number would be drawn to their left.
+    name = Markup("<bdi>{}</bdi> {}").format(visible(curve.name), f"{curve.ap:.3f}")
     return Line(name, RECALL_STEPS.tolist(), curve.precision.tolist(), kind)

@@ -58,10 +58,13 @@ class Distilled:
     comparison: Comparison | None = None
 
     @property
+    def teachers(self) -> list[Arm]:
+        return [arm for arm in self.arms if arm.role.startswith("Teacher")]
+
+    @property
     def teacher(self) -> str:
         """What the student learned from, in words."""
-        taught = any(arm.role.startswith("Teacher") for arm in self.arms)
-        return "a trained teacher" if taught else "the moving average of its own weights"
+        return "a trained teacher" if self.teachers else "the moving average of its own weights"
 
 
 def write_distillation(folder: Path, subject: Distilled) -> None:
@@ -103,7 +106,7 @@ def _answer(subject: Distilled) -> tuple[str, str, str]:
     if subject.comparison is not None and subject.comparison.differences:
         return _against_baseline(subject.comparison)
     students = [arm for arm in subject.arms if arm.role.startswith("Student")]
-    given = [arm.ap for arm in subject.arms if arm.role.startswith("Teacher")]
+    given = [arm.ap for arm in subject.teachers]
     teachers = [ap for ap in given if ap is not None]
     reached = students[-1].ap if students else None
     if reached is not None and not given:

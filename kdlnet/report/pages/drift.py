@@ -5,16 +5,19 @@ from __future__ import annotations
 from kdlnet.metrics.binomial import Rate
 from kdlnet.metrics.evaluation import EvalResult
 from kdlnet.metrics.rates import PartRates
+from kdlnet.report.pages.answer import Limits, ends
 from kdlnet.report.pages.section import Cell, Section, Table
 from kdlnet.report.pages.words import figure
-from kdlnet.utils.words import percent
 
 
-def drift_section(result: EvalResult) -> Section:
+def drift_section(result: EvalResult, limits: Limits) -> Section:
     """A row for the pictures as they are and one under each change."""
     found = result.precision
-    rows = [_row("as they are", found.ap, found.ap50, result.verdicts.overall, None)]
-    rows += [_row(one.change.name, one.ap, one.ap50, one.rates, one.flips) for one in result.drift]
+    rows = [_row("as they are", found.ap, found.ap50, result.verdicts.overall, limits, None)]
+    rows += [
+        _row(one.change.name, one.ap, one.ap50, one.rates, limits, one.flips)
+        for one in result.drift
+    ]
     return Section(
         id="drift",
         name="Drift",
@@ -43,13 +46,18 @@ def drift_section(result: EvalResult) -> Section:
 
 
 def _row(
-    name: str, ap: float | None, ap50: float | None, rates: PartRates, flips: int | None
+    name: str,
+    ap: float | None,
+    ap50: float | None,
+    rates: PartRates,
+    limits: Limits,
+    flips: int | None,
 ) -> tuple[str | Cell, ...]:
-    last = "" if flips is None else f"{flips:,}"
-    return (name, figure(ap), figure(ap50), _rate(rates.escape), _rate(rates.overkill), last)
+    shares = _rate(rates.escape, limits.escape), _rate(rates.overkill, limits.overkill)
+    return (name, figure(ap), figure(ap50), *shares, "" if flips is None else f"{flips:,}")
 
 
-def _rate(rate: Rate) -> Cell:
+def _rate(rate: Rate, limit: float | None) -> Cell:
     if rate.value is None:
         return Cell("\N{EN DASH}", "none in the set")
-    return Cell(percent(rate.value), f"{rate.count:,} of {rate.of:,}")
+    return Cell(ends(rate, limit)[1], f"{rate.count:,} of {rate.of:,}")

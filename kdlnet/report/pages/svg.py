@@ -14,7 +14,7 @@ from itertools import groupby
 from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 440, 280
-_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 12, 12, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 74, 12, 12, 44
 _LONE = 3.5  # radius of a point that no line leads to
 _COLORS = 7
 

@@ -91,7 +91,7 @@ def _sections(subject: Subject, boxes: Boxes, pictures: bool) -> Context:
     lots = _lots(result.verdicts.per_lot)
     extra = list(sections(result.analysis, result.confusion, subject.thresholds))
     if result.drift:
-        extra.append(drift_section(result))
+        extra.append(drift_section(result, subject.limits))
     if result.analysis.suspects.boxes:
         extra.append(suspect_section(subject, _names(subject.images), pictures))
     names = [("setting", "The setting")]

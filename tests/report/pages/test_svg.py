@@ -35,7 +35,7 @@ def test_numbers_of_the_upright_axis_leave_room_for_its_title():
     texts = {node.text: node for node in drawn().iter(f"{SPACE}text")}
     title, number = texts["y"], texts["100 %"]
     baseline = float(re.match(r"translate\((\d+) ", title.get("transform"))[1])
-    letters = 0.65 * 12 * len("100 %")  # wide ones, 12 units high
+    letters = 0.65 * 15 * len("100 %")  # wide ones, 15 units high where the chart is small
     assert float(number.get("x")) - letters > baseline + 3  # tails of g and p
 
 

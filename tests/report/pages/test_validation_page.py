@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -15,12 +16,15 @@ from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.verdict import ClassRule, VerdictRule
 from kdlnet.report.pages import evidence, validation
 from kdlnet.report.pages.answer import Limits, ends, facts, live
+from kdlnet.report.pages.comparison import comparison_page
 from kdlnet.report.pages.counting import BoxCounts, count_boxes
+from kdlnet.report.pages.distillation import Arm, Distilled, distillation_page
 from kdlnet.report.pages.evidence import pool
 from kdlnet.report.pages.validation import validation_page
 
 from ..chromium import PROGRAM, browser
 from .made import NAMES, made_images, made_subject
+from .test_comparison_page import compared, other
 
 needs_chromium = pytest.mark.skipif(PROGRAM is None, reason="no Chromium installed")
 LIMITS = Limits(0.4, 0.9)
@@ -82,6 +86,33 @@ def test_tables_show_rates_with_the_digits_of_the_limits(tmp_path):
                 assert f"{value}<small>{low} to {high}</small>" in page
     escape = found.overall.escape
     assert f"{100 * escape.high:.2f} %</small>" in page.split('id="class-table"')[1]
+
+
+def levels(page):
+    """Of its headings outside of dialogs, which may be opened from anywhere."""
+    text = re.sub(r"<dialog.*?</dialog>", "", page, flags=re.S)
+    return [int(level) for level in re.findall(r"<h([1-6])", text)]
+
+
+def test_headings_skip_no_level(tmp_path):
+    """A screen reader goes from heading to heading and misses one that is not there."""
+    images = made_images(tmp_path)
+    arms = [Arm("Teacher", tmp_path / "t.pt", 0.3, 0.5, "val", 2, 90.0)]
+    for page in (
+        validation_page(made_subject(images)),
+        comparison_page(compared(images, other(images))),
+        distillation_page(Distilled("set", arms, [("Data", "x")]), tmp_path),
+    ):
+        found = levels(page)
+        assert found[0] == 1 and found.count(1) == 1 and found.count(2) > 1
+        assert all(after - before <= 1 for before, after in pairwise(found))
+
+
+def test_figures_in_legends_stand_behind_names_of_any_writing(tmp_path):
+    """Beside letters that run from right to left digits would go along with them."""
+    names = ("\u062e\u062f\u0634", "dent")
+    page = validation_page(made_subject(made_images(tmp_path, classes=2), names))
+    assert re.search(rf"</i><bdi>{names[0]}</bdi> [01]\.\d{{3}}</li>", page)
 
 
 def test_five_megabytes_for_any_set(tmp_path):
@@ -446,6 +477,10 @@ def test_a_phone_never_scrolls_sideways(chromium, page):
     try:
         chromium.open(page)
         assert chromium.run("document.documentElement.scrollWidth") == 390
+        scale, size = "text.ownerSVGElement.getScreenCTM().a", "getComputedStyle(text).fontSize"
+        texts = "[...document.querySelectorAll('.chart text')]"
+        sizes = chromium.run(f"{texts}.map((text) => {scale} * parseFloat({size}))")
+        assert len(sizes) > 20 and min(sizes) >= 10  # pixels, to be read at arm's length
     finally:
         chromium.call("Emulation.clearDeviceMetricsOverride")
 
