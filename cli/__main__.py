@@ -7,14 +7,16 @@ import os
 import signal
 import sys
 
+from .stops import STOPS
+
 
 def run() -> None:
     """The process of a command, which ends it."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOPS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _end)
     if sys.platform != "win32":  # a team holds them back until here
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
     from .main import run as run_command
 
     run_command()

@@ -40,6 +40,7 @@ from .commands import (
     val,
 )
 from .errors import DONE, report
+from .stops import STOPS
 from .team import heard_once
 
 PROGRAM = "kdlnet"
@@ -103,7 +104,7 @@ def run() -> NoReturn:
     exec("")
     # Python takes a second or two to end, in which people press it again.
     stop = _stop_handler([time.monotonic()])
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOPS:
         signal.signal(number, stop)
         # Once its threads have ended, Python gives up handlers of its own, and not this one.
         atexit.register(signal.signal, number, signal.SIG_IGN)
@@ -163,9 +164,8 @@ def _stopping_as_on_ctrl_c(stops: list[float]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = [signal.SIGTERM]
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        numbers.append(signal.SIGINT)
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # in the background of a shell
+    numbers = [number for number in STOPS if not (ignored and number == signal.SIGINT)]
     stop = _stop_handler(stops)
     before = {number: signal.signal(number, stop) for number in numbers}
     try:

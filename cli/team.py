@@ -27,10 +27,15 @@ from kdlnet.errors import AGAIN
 from kdlnet.utils.threads import usable_threads
 
 from .errors import LOST, TEAM, UsageProblem
+from .stops import FOR_A_GROUP, OWN_GROUP, STOPS
+
+if sys.platform == "win32":
+    import ctypes
 
 _GRACE = 15.0  # seconds for the others once one of them has failed
 _LOOK = 0.1
 _LAUNCHED = "TORCHELASTIC_RUN_ID"  # set by torchrun
+_SYNCHRONIZE, _FOR_EVER = 0x00100000, 0xFFFFFFFF  # of Windows: a right, and milliseconds
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ def in_team() -> bool:
 @contextlib.contextmanager
 def heard_once() -> Iterator[None]:
     """Silences every process of a team but the first; one whose launcher is gone ends, too."""
-    gone = _team_is_gone if in_team() else _torchrun_is_gone if _LAUNCHED in os.environ else None
+    gone = _team_is_gone if in_team() else _parent_is_gone if _LAUNCHED in os.environ else None
     if gone is not None:
         threading.Thread(target=_end_after, args=(gone,), daemon=True).start()
     if int(os.environ.get("RANK", "0")) == 0:
@@ -101,13 +106,20 @@ def heard_once() -> Iterator[None]:
 
 def _team_is_gone() -> None:
     """Returns then: the team writes nothing, its end is the end of standard input."""
-    os.read(0, 1)  # not sys.stdin: its lock would be held when the interpreter ends
+    if sys.platform == "win32":  # there a library that is being loaded waits for such a read
+        _parent_is_gone()
+    else:
+        os.read(0, 1)  # not sys.stdin: its lock would be held when the interpreter ends
 
 
-def _torchrun_is_gone() -> None:
-    """Returns then: a process whose parent has ended is given another one."""
-    launcher = os.getppid()
-    while os.getppid() == launcher:
+def _parent_is_gone() -> None:
+    """Returns once the process that started this one has ended."""
+    parent = os.getppid()
+    if sys.platform == "win32":
+        system = ctypes.windll.kernel32
+        system.WaitForSingleObject(system.OpenProcess(_SYNCHRONIZE, False, parent), _FOR_EVER)
+        return
+    while os.getppid() == parent:  # an orphan is given another one
         time.sleep(_LOOK)
 
 
@@ -149,7 +161,7 @@ class _Team:
             stderr=None if first else said,
             env=os.environ | environment,
             # Ctrl-C reaches this process alone, or the others would be gone before process 0.
-            process_group=None if sys.platform == "win32" else 0,
+            **OWN_GROUP,
         )
         self._said.append(said)
         self._members.append(member)
@@ -171,7 +183,7 @@ class _Team:
                 if not self._members:
                     raise
                 for member in self._members[:1] if self._work.leader else self._members:
-                    member.send_signal(signal.SIGTERM if stopped else signal.SIGINT)
+                    member.send_signal(signal.SIGTERM if stopped else FOR_A_GROUP)
                 deadline = time.monotonic() + _GRACE if stopped else deadline
                 stopped = True
         for member in self._members:
@@ -222,7 +234,7 @@ def _stops_held_back() -> Iterator[None]:
     if sys.platform == "win32":
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
     try:
         yield
     finally:

@@ -17,6 +17,7 @@ from kdlnet.utils.paths import shown
 from .console import Console, plain
 from .errors import UsageProblem
 from .options import given
+from .stops import STOPS
 
 if TYPE_CHECKING:
     from kdlnet.verbs.watch import Entry
@@ -79,7 +80,7 @@ def _until_told_to_stop() -> Iterator[Event]:
             raise KeyboardInterrupt
         stop.set()
 
-    before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, hear) for number in STOPS}
     try:
         yield stop
     finally:
