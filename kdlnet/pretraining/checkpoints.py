@@ -43,8 +43,6 @@ class StartCheckpoints:
         """Writes results.csv, last.pt, and best.pt when this epoch is the best."""
         self.folder.save_rows(self.state.rows)
         start = self._start()
-        if best:
-            self.folder.save(self.folder.best, start)
         start.training = {
             "pretrain": self.config.to_dict(),
             "over": over,
@@ -54,10 +52,11 @@ class StartCheckpoints:
             "optimizer": self.optimizer.state_dict(),
             "state": self.state.state_dict(),
         }
-        self.folder.save(self.folder.last, start)
+        self.folder.save(start, best)
 
     def restore(self, saved: Weights) -> None:
         """Takes over everything ``save`` wrote."""
+        self.folder.mend_best(saved)
         training = saved.training
         self.student.load_state_dict(training["student"])
         self.average.model.load_state_dict(training["average"])

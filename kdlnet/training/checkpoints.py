@@ -55,7 +55,7 @@ class Checkpoints:
         self._learned = parts.learned | Learned.of(parts.train.paths)
 
     def save(self, best: bool, over: bool) -> None:
-        """Writes results.csv, best.pt when this epoch is the best, and last.pt.
+        """Writes results.csv, last.pt, and best.pt when this epoch is the best.
 
         last.pt is left as it is while writing it would take more than a small share of the time
         since it was last written, but for the ``best`` epoch and when the run is ``over``.
@@ -69,8 +69,6 @@ class Checkpoints:
 
     def _save_weights(self, best: bool) -> None:
         weights = self._weights()
-        if best:
-            self.folder.save(self.folder.best, weights)
         weights.training = {
             "config": self.parts.config.to_dict(),
             "images": len(self.parts.train),
@@ -84,10 +82,11 @@ class Checkpoints:
             "state": self.state.state_dict(),
             "init": self._init,
         }
-        self.folder.save(self.folder.last, weights)
+        self.folder.save(weights, best)
 
     def restore(self, saved: Weights) -> None:
         """Takes over everything ``save`` wrote."""
+        self.folder.mend_best(saved)
         training = saved.training
         self.parts.detector.load_state_dict(training["detector"])
         if self.parts.masks is not None:

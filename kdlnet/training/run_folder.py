@@ -6,10 +6,11 @@ import csv
 import json
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kdlnet.errors import KdlnetError
+from kdlnet.errors import KdlnetError, WeightsError
 from kdlnet.inference.weights import Weights, load_weights, save_weights
 from kdlnet.report.training import training_curves
 from kdlnet.utils.environment import environment
@@ -121,11 +122,31 @@ class RunFolder:
         with self.results.open(encoding="utf-8", newline="") as stream:
             return list(csv.DictReader(stream))
 
-    def save(self, file: Path, weights: Weights) -> None:
-        """Writes ``best`` or ``last``. Raises KdlnetError where the folder is gone."""
+    def save(self, last: Weights, best: bool) -> None:
+        """Writes last.pt, then, if its epoch is the ``best``, best.pt: the same without the state.
+
+        So best.pt is never of an epoch that last.pt does not know. Raises KdlnetError where the
+        folder is gone.
+        """
         if is_writer():
             self._require_there()
-            save_weights(file, weights)
+            save_weights(self.last, last)
+            if best:
+                save_weights(self.best, replace(last, training={}))
+
+    def mend_best(self, last: Weights) -> None:
+        """Writes best.pt where a kill kept it from the best epoch, which ``last``, last.pt, is."""
+        state = last.training["state"]
+        epoch = state["best_epoch"]
+        newest = 0 <= epoch == state["epoch"] - 1
+        if is_writer() and newest and self._epoch_of_best() != epoch:
+            save_weights(self.best, replace(last, training={}))
+
+    def _epoch_of_best(self) -> int | None:
+        try:
+            return load_weights(self.best, start=True).metrics.get("epoch")
+        except WeightsError:
+            return None
 
     def _require_there(self) -> None:
         """Half of a folder, made anew without its settings, would be of no use to anybody."""

@@ -244,12 +244,12 @@ def _take_name(staging: Path, out: Path) -> None:
         staging.rename(out)
         return
     old = _beside(out)
-    out.rename(old)
     try:
+        out.rename(old)
         staging.rename(out)
-    except OSError:
-        old.rename(out)
-        raise
+    finally:
+        if old.exists() and not out.exists():  # refused, or Ctrl-C came between
+            old.rename(out)
     _remove(old)
 
 

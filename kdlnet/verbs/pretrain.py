@@ -269,5 +269,6 @@ def _over(saved: Weights, on_event: Listener) -> TrainResult:
     assert saved.path is not None
     folder, state = RunFolder.around(saved.path), LoopState(**saved.training["state"])
     with folder.held():
+        folder.mend_best(saved)
         shutil.rmtree(_cache(folder), ignore_errors=True)
     return finished(folder, state, "epochs", on_event)

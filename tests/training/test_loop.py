@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 from kdlnet.config import BEFORE, TrainConfig, build_config, load_config
@@ -16,10 +17,10 @@ from kdlnet.errors import ConfigError, DataError, KdlnetError, WeightsError
 from kdlnet.events import Message, ignore
 from kdlnet.inference.evaluate import detect, open_split
 from kdlnet.inference.torch_engine import TorchEngine
-from kdlnet.inference.weights import load_weights
+from kdlnet.inference.weights import Weights, load_weights
 from kdlnet.metrics.curves import best_thresholds
 from kdlnet.metrics.operating_point import MARGIN
-from kdlnet.training import checkpoints
+from kdlnet.training import checkpoints, run_folder
 from kdlnet.training.augment import Augmenter
 from kdlnet.training.average import WeightAverage
 from kdlnet.training.loop import LoopState
@@ -303,6 +304,35 @@ def test_patience_ends_a_run_that_stands_still_and_so_does_resume(
     before = first.last.read_bytes()
     assert train(config, resume=first.folder).reason == "patience"
     assert first.last.read_bytes() == before
+
+
+@pytest.mark.parametrize("writes", [3, 4, 5])  # last.pt, then last.pt and best.pt of each epoch
+def test_best_is_of_an_epoch_that_last_knows_wherever_a_kill_falls(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
+    """What is trained once more may come out worse, by another clock or on another device."""
+    figures, judge = iter([0.1, 0.2]), LoopState.judge
+    monkeypatch.setattr(LoopState, "judge", lambda state, n, _: judge(state, n, next(figures)))
+    save, left = run_folder.save_weights, writes
+
+    def cut(path: Path, weights: Weights) -> None:
+        nonlocal left
+        save(path, weights)
+        left -= 1
+        if left == 0:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(run_folder, "save_weights", cut)
+    with pytest.raises(KeyboardInterrupt):
+        train(_changed(config, epochs=3), out=tmp_path / "run")
+    known = load_weights(tmp_path / "run/weights/last.pt")
+    figures = iter([0.01] * 3)
+    resumed = train(config, resume=tmp_path / "run")
+    assert resumed.metrics["epoch"] == known.training["state"]["best_epoch"]
+    best = load_weights(resumed.best)
+    assert best.describe() == known.describe()
+    for name, tensor in best.detector.state_dict().items():
+        assert torch.equal(tensor, known.detector.state_dict()[name])
 
 
 def test_overwrite_does_not_delete_what_is_read(config: TrainConfig, finished: RunFolder) -> None:

@@ -206,6 +206,30 @@ def test_a_dataset_is_replaced_as_long_as_nobody_mended_it(tmp_path: Path, writt
     assert sorted(path.name for path in tmp_path.iterdir()) == ["original.png", "set"]
 
 
+@pytest.mark.parametrize("number", [1, 2])  # away with the old one, then the new one's name
+@pytest.mark.parametrize("done", [False, True])
+def test_ctrl_c_between_two_names_leaves_one_whole_dataset(
+    written: Path, monkeypatch: pytest.MonkeyPatch, number: int, done: bool
+) -> None:
+    rename, left = Path.rename, number
+
+    def stopped(path: Path, target: Path) -> Path:
+        nonlocal left
+        left -= 1
+        if left == 0 and not done:
+            raise KeyboardInterrupt
+        rename(path, target)
+        if left == 0:
+            raise KeyboardInterrupt
+        return target
+
+    monkeypatch.setattr(Path, "rename", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        replace_set(written)
+    assert (written / "report.json").is_file()
+    assert (written / "c.png").is_file() == ((number, done) != (2, True))
+
+
 def test_the_last_name_of_an_image_is_not_deleted(tmp_path: Path, written: Path) -> None:
     (tmp_path / "original.png").unlink()
     with pytest.raises(KdlnetError, match=r"would delete .* first 'a\.png'"):

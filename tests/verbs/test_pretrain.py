@@ -189,6 +189,15 @@ def test_resume_before_the_first_epoch(images: Path, monkeypatch: pytest.MonkeyP
     assert result.best.is_file()
 
 
+def test_a_start_that_a_kill_kept_from_the_last_epoch_is_written_then(images: Path) -> None:
+    result = pretrain(settings(images, epochs=1))
+    known = load_weights(result.best, start=True)
+    result.best.unlink()
+    again = pretrain(settings(images), resume=result.folder)  # it is over
+    start = load_weights(again.best, start=True)
+    assert start.describe() == known.describe() and not start.training
+
+
 def test_unreadable_images_teach_nothing(images: Path) -> None:
     (images / "9.png").write_bytes(b"no image")  # the last: it would be kept back
     told: list[object] = []
