@@ -7,7 +7,7 @@ import errno
 import json
 import os
 import platform
-import shlex
+import re
 import sys
 import tempfile
 import traceback
@@ -19,6 +19,7 @@ import typer
 from kdlnet import __version__
 from kdlnet.errors import KdlnetError, ProofFailed
 from kdlnet.utils.packages import version_of
+from kdlnet.utils.paths import typed
 
 DONE, USER, USAGE, DEFECT, PROOF, INTERRUPTED, PIPE = 0, 1, 2, 3, 4, 130, 141
 LOST = 75
@@ -38,6 +39,7 @@ _MENDABLE = {
     errno.ENAMETOOLONG: "the name is too long",
     errno.EIO: "the device reports an input/output error",
 }
+_QUOTED = re.compile(r"""(['"])(?:(?!\1)[^\\]|\\.)*\1""")
 _PACKAGES = ("torch", "torchvision", "opencv-python", "numpy", "pydantic", "typer", "rich")
 
 
@@ -79,7 +81,12 @@ def one_line(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """``text`` with line breaks and control characters written as escapes: one can paste it."""
+    """``text`` with line breaks and control characters written as escapes: one can paste it.
+
+    A path in quotes has each backslash of Windows once, where Python writes it twice.
+    """
+    if sys.platform == "win32":
+        text = _QUOTED.sub(lambda found: found[0].replace("\\\\", "\\"), text)
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
@@ -134,7 +141,7 @@ def _defect(error: BaseException, argv: Sequence[str]) -> str:
     lines = [
         f"kdlnet {__version__}, python {platform.python_version()}, {platform.platform()}",
         *(f"{name} {version_of(name) or 'not installed'}" for name in _PACKAGES),
-        f"command: kdlnet {shlex.join(argv)}",
+        f"command: kdlnet {typed(*argv)}",
         "",
         *traceback.format_exception(error),
     ]

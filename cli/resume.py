@@ -6,11 +6,10 @@ the engine would not heed it.
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Any
 
-from kdlnet.utils.paths import shown
+from kdlnet.utils.paths import shown, typed
 
 from .errors import UsageProblem
 
@@ -47,7 +46,7 @@ def resume_line(folder: Path, verb: str | None = None) -> str:
         except (KdlnetError, OSError):
             taught = False
         verb = verb or ("distill" if taught else "train")
-        command = f"kdlnet {verb} --resume {shlex.quote(shown((run.whole or run).path))}"
+        command = f"kdlnet {verb} --resume {typed(shown((run.whole or run).path))}"
         try:
             held = f"is intact and holds {counted(run.saved_epochs, 'epoch')}"
         except (KdlnetError, OSError):

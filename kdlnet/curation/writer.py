@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import shutil
 from collections import Counter
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from typing import Any, Protocol
 import yaml
 
 from kdlnet.utils.manifest import MADE_BY, REPORT_NAME
-from kdlnet.utils.paths import shown
+from kdlnet.utils.paths import shown, typed
 from kdlnet.utils.text import lines_of_paths
 
 
@@ -89,7 +88,7 @@ def split_command(data: str, folder: Path, keep_test: bool) -> str:
     folder = folder.absolute()
     lists = shown(folder.parent / f"{folder.name or 'dataset'}-split")
     keep = " --keep test" if keep_test else ""
-    return f"kdlnet data split {shlex.quote(data)}{keep} --out {shlex.quote(lists)}"
+    return f"kdlnet data split {typed(data)}{keep} --out {typed(lists)}"
 
 
 def count_split(classes_of_images: Sequence[Sequence[str]], names: Sequence[str]) -> SplitCounts:

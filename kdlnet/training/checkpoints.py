@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from kdlnet.models.zoo import ModelArguments
 from kdlnet.training.parts import RunParts, at_place_of
 from kdlnet.training.run_folder import RunFolder
 from kdlnet.training.validation import Validation
+from kdlnet.utils.paths import typed
 
 _SHARE = 0.05
 """Of the time, what last.pt may take: with epochs of a fraction of a second some go unsaved."""
@@ -175,7 +175,7 @@ def last_weights(resume: Path) -> Path:
     if RunFolder(resume).series.is_file():
         raise WeightsError(
             f"{str(resume)!r} holds several trainings of kdlnet distill: "
-            f"kdlnet distill --resume {shlex.quote(str(resume))}"
+            f"kdlnet distill --resume {typed(str(resume))}"
         )
     if RunFolder(resume).config.is_file():
         raise WeightsError(

@@ -1,16 +1,24 @@
-"""Paths as people read them."""
+"""Paths as people read and type them."""
 
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import list2cmdline
 
 
 def shown(path: Path) -> str:
     """``path`` as short as it can be: relative where it lies below the working directory."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def typed(*arguments: str) -> str:
+    """``arguments`` as they are typed into a shell; that of Windows knows no single quotes."""
+    return list2cmdline(arguments) if sys.platform == "win32" else shlex.join(arguments)
 
 
 def absolute(path: Path) -> Path:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,15 @@ def test_figures() -> None:
 def test_text_cannot_move_the_cursor() -> None:
     assert one_line("a\n  b\x1b[2Jc") == r"a b\x1b[2Jc"
     assert printable("a  b\nc\rd é") == r"a  b\nc\rd é"
+
+
+def test_paths_of_windows_stand_as_they_are_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [r"C:\lot 7\a.png", r"\\server\share", "it's", r"D:\it's"]
+    said = ", ".join(repr(path) for path in paths) + r" in \\server\x"
+    assert printable(said) == said
+    monkeypatch.setattr(sys, "platform", "win32")
+    expected = r"""'C:\lot 7\a.png', '\\server\share', "it's", "D:\it's" in \\server\x"""
+    assert printable(said) == expected
 
 
 def test_seeds() -> None:

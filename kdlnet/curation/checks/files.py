@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Iterator
 
@@ -15,6 +14,7 @@ from kdlnet.errors import DataError
 from kdlnet.images.folder import by_suffix, unread_line
 from kdlnet.images.read import header_of
 from kdlnet.utils.manifest import report_of
+from kdlnet.utils.paths import typed
 
 _TURNED = range(2, 9)
 _SAME_FORMAT = {"MPO": "JPEG"}  # a camera's JPEG with a preview behind it
@@ -31,7 +31,7 @@ def check_split(survey: Survey) -> Iterator[Finding]:
     if survey.names and "train" in survey.splits and "val" not in {*survey.splits, *survey.missing}:
         if "onto" in report_of(survey.root):
             message = "drawn defects alone, no split val: they are judged by real ones"
-            fix = f"train on both: kdlnet train --data REAL --data {shlex.quote(survey.data)}"
+            fix = f"train on both: kdlnet train --data REAL --data {typed(survey.data)}"
             yield Finding("split", "info", message, fix=fix)
         else:
             message = "there is no split val, without which train does not begin"
