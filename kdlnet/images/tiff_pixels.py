@@ -205,7 +205,7 @@ def _inflated(page: _Page, data: bytes, number: int, across: int, row: int) -> N
         rows = high if page.tiled else min(high, page.height - y)
         content = data[offset : offset + size]
         if page.compression != _NONE:
-            content = _inflate(content, rows * wide)
+            content = _inflate(content, high * wide)
         if len(content) < rows * wide:
             raise Unfit(_DAMAGED)
         block = np.frombuffer(content, np.uint8, rows * wide).reshape(rows, wide)
@@ -223,15 +223,14 @@ def _check_jpeg(page: _Page, data: bytes) -> None:
             raise Unfit(f"is damaged ({said}): copy it again or remove it")
 
 
-def _inflate(content: bytes, size: int) -> bytes:
-    """At least ``size`` bytes, their check sum compared. A bomb is not unpacked further."""
-    stream = zlib.decompressobj()
+def _inflate(content: bytes, most: int) -> bytes:
+    """All bytes, their check sum compared. Damage can make more of them than a block holds."""
     try:
-        found = stream.decompress(content, size)
-        if not stream.eof:
-            stream.decompress(stream.unconsumed_tail, 64)
+        found = zlib.decompressobj().decompress(content, most + 1)
     except zlib.error:
         raise Unfit(_DAMAGED) from None
+    if len(found) > most:
+        raise Unfit(_DAMAGED)
     return found
 
 

@@ -9,9 +9,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from kdlnet.errors import DataError
+from kdlnet.images import tiff
 from kdlnet.images.quiet import quiet
 from kdlnet.images.read import image_size, read_image
 
@@ -72,6 +74,28 @@ FILES = {
     "webp": ("webp", {}),
     "bmp": ("bmp", {}),
 }
+
+
+def test_damage_that_makes_a_block_longer_is_refused(tmp_path: Path) -> None:
+    """Every second hole in a strip led to more bytes, of which the first looked like a picture."""
+    file, random = tmp_path / "part.tif", np.random.default_rng(1)
+    image = np.asarray(picture())
+    tifffile.imwrite(file, image, photometric="rgb", compression="zlib", rowsperstrip=120)
+    assert np.array_equal(read_image(file), image)
+    data = file.read_bytes()
+    for place in random.integers(len(data) // 5, len(data) * 9 // 10, 20):
+        file.write_bytes(damaged(data, "hole", int(place), 0))
+        with pytest.raises(DataError, match="copy it again"):
+            read_image(file)
+
+
+def test_a_last_strip_may_be_as_high_as_the_others(tmp_path: Path) -> None:
+    file, image = tmp_path / "a.tif", np.asarray(picture())
+    tifffile.imwrite(file, image, photometric="rgb", compression="zlib", rowsperstrip=40)
+    data = file.read_bytes()
+    shorter = tiff.with_directory(data, tiff.first_page(data) | {tiff.HEIGHT: (100,)})
+    file.write_bytes(shorter)
+    assert np.array_equal(read_image(file), image[:100])
 
 
 @pytest.mark.parametrize(("name", "kind"), SEEN)
