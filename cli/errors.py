@@ -39,7 +39,7 @@ _MENDABLE = {
     errno.ENAMETOOLONG: "the name is too long",
     errno.EIO: "the device reports an input/output error",
 }
-_QUOTED = re.compile(r"""(['"])(?:(?!\1)[^\\]|\\.)*\1""")
+_QUOTED = re.compile(r"""(?<!\w)(['"])(?:(?!\1)[^\\]|\\.)*\1""")  # no apostrophe
 _PACKAGES = ("torch", "torchvision", "opencv-python", "numpy", "pydantic", "typer", "rich")
 
 

@@ -107,7 +107,7 @@ def heard_once() -> Iterator[None]:
 def _team_is_gone() -> None:
     """Returns then: the team writes nothing, its end is the end of standard input."""
     if sys.platform == "win32":  # there a library that is being loaded waits for such a read
-        _parent_is_gone()
+        _wait_for(int(os.environ[TEAM]))  # the parent may be the python.exe of a venv, which waits
     else:
         os.read(0, 1)  # not sys.stdin: its lock would be held when the interpreter ends
 
@@ -116,11 +116,19 @@ def _parent_is_gone() -> None:
     """Returns once the process that started this one has ended."""
     parent = os.getppid()
     if sys.platform == "win32":
-        system = ctypes.windll.kernel32
-        system.WaitForSingleObject(system.OpenProcess(_SYNCHRONIZE, False, parent), _FOR_EVER)
+        _wait_for(parent)
         return
     while os.getppid() == parent:  # an orphan is given another one
         time.sleep(_LOOK)
+
+
+def _wait_for(process: int) -> None:
+    """Until it has ended: on Windows, where an orphan keeps the number of its parent."""
+    if sys.platform == "win32":
+        system = ctypes.WinDLL("kernel32")
+        system.OpenProcess.restype = ctypes.c_void_p  # a handle may need more than an int
+        handle = ctypes.c_void_p(system.OpenProcess(_SYNCHRONIZE, False, process))
+        system.WaitForSingleObject(handle, _FOR_EVER)
 
 
 def _end_after(gone: Callable[[], None]) -> None:
@@ -144,7 +152,7 @@ class _Team:
             "MASTER_PORT": str(_free_port()),
             "WORLD_SIZE": str(self._count),
             "OMP_NUM_THREADS": str(max(1, usable_threads() // self._count)),
-            TEAM: "1",
+            TEAM: str(os.getpid()),
         }
         with _stops_held_back():
             for number in range(self._count):

@@ -21,6 +21,7 @@ from kdlnet.utils.paths import asked, why_missing
 
 _PATIENCE = 0.9  # of the time-out: OpenCV ends a little before it
 _ROUNDED = 0.001  # seconds to which containers give the time of a frame
+_REORDERED = 0.5  # seconds that frames may come in another order than that of their times
 
 
 def video_frames(
@@ -39,7 +40,7 @@ def video_frames(
             return
         announced, jpeg = _announced(video), jpeg_size(video)
         exact = path.suffix.lower() == ".avi"
-        pick = _Pick(every, partial(_seconds_into, video))
+        pick = _of_video(every, video)
         for shot in shots(video, pick.wants, jpeg):
             timestamp = pick.clock()
             if exact and jpeg is not None:
@@ -118,7 +119,7 @@ def stream_frames(
     title = f"stream {name!r}"
     stream, held = _open_stream(address, title, timeout)
     whole = _announced(stream) > 0
-    pick = _Pick(every, partial(_seconds_into, stream) if whole else _clock())
+    pick = _of_video(every, stream) if whole else _Pick(every, _clock())
     first = _of_stream(stream, held, title, timeout, pick)
     if whole:
         yield from filter(None, _numbered(first, name, title, pick, on_problem))
@@ -190,23 +191,44 @@ def _numbered(
 
 
 class _Pick:
-    """The first frame of ``every`` so many seconds of the ``clock``, or each frame with 0."""
+    """The first frame of ``every`` so many seconds of the ``clock``, or each frame with 0.
 
-    def __init__(self, every: float, clock: Callable[[], float]) -> None:
+    A clock that jumps back, as where recordings were joined, goes on from where it was, and one
+    that stands at 0, which is OpenCV's answer for a frame without a time, goes on by ``step``.
+    """
+
+    def __init__(self, every: float, clock: Callable[[], float], step: float = 0.0) -> None:
         self.clock = clock
-        self._every = every
+        self._every, self._step = every, step
+        self._now, self._ahead = -step, 0.0  # seconds that never go back; theirs less the clock's
         self._stretch, self._next = 0.0, 0.0  # of that length: that of now, that of the next frame
 
     def wants(self) -> bool:
         """Whether the frame that came now is to be decoded."""
         if self._every:
-            self._stretch = (self.clock() + _ROUNDED) // self._every
+            self._go_on()
+            self._stretch = (self._now + _ROUNDED) // self._every
         return self._stretch >= self._next
 
     def take(self) -> None:
         """That frame is decoded: the next one is of another stretch."""
         if self._every:
             self._next = self._stretch + 1
+
+    def _go_on(self) -> None:
+        at = self.clock()
+        now = at + self._ahead
+        if at == 0:
+            now = self._now + self._step
+        elif now < self._now - _REORDERED:
+            now = self._now + self._step
+            self._ahead = now - at
+        self._now = max(self._now, now)
+
+
+def _of_video(every: float, video: cv2.VideoCapture) -> _Pick:
+    rate = video.get(cv2.CAP_PROP_FPS)
+    return _Pick(every, partial(_seconds_into, video), 1 / rate if rate > 0 else 0.0)
 
 
 def _clock() -> Callable[[], float]:

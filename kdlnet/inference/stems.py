@@ -12,7 +12,7 @@ from kdlnet.images.items import Item
 from kdlnet.inference.prediction import Prediction
 
 _LONGEST = 230  # bytes; a name may have 255, and a count, the number of a crop and a suffix follow
-_FILE = re.compile(r"(.+)(\.jpg|\.txt|\.json|(?:-\d+)?\.png)")
+_FILES = (re.compile(r"(.+)\.(?:jpg|txt|json|png)"), re.compile(r"(.+)-\d+\.png"))
 
 
 class Stems:
@@ -54,8 +54,9 @@ def _of_folders(items: Sequence[Item]) -> Iterator[str]:
     inside = {item.stem if item.video else item.stem.rpartition("/")[0] for item in items}
     inside |= {str(above) for path in inside for above in PurePosixPath(path).parents}
     for folder in inside:
-        if found := _FILE.fullmatch(folder.casefold()):
-            yield found[1]
+        for file in _FILES:  # a-1.png is the crop 1 of a, and the image a-1
+            if found := file.fullmatch(folder.casefold()):
+                yield found[1]
 
 
 def _cut(stem: str) -> str:

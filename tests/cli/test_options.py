@@ -118,6 +118,7 @@ def test_paths_of_windows_stand_as_they_are_typed(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(sys, "platform", "win32")
     expected = r"""'C:\lot 7\a.png', '\\server\share', "it's", "D:\it's" in \\server\x"""
     assert printable(said) == expected
+    assert printable(r"the dataset's 'C:\\lot\\a.png'") == r"the dataset's 'C:\lot\a.png'"
 
 
 def test_seeds() -> None:

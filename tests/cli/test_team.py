@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import ctypes
 import os
 import signal
 import subprocess
@@ -12,10 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import MagicMock
 
 import pytest
 
 from kdlnet.inference.weights import load_weights
+from kdlnet_cli import team  # noqa: TID251
 
 from ..support.squares import make_dataset
 from ..support.team import members
@@ -213,3 +216,23 @@ def test_torchrun_has_started_them_already(
     monkeypatch.setenv("RANK", "0")
     result = kdlnet("train --data parts --devices 2")
     assert result.code == 2 and "--devices and torchrun exclude each other" in result.error
+
+
+def test_on_windows_a_member_waits_for_the_team_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its parent may be the python.exe of a venv, which ends after it."""
+    waited = []
+
+    class Kernel:
+        def __init__(self, name: str) -> None:
+            self.OpenProcess = MagicMock(side_effect=lambda right, inherit, process: process)
+
+        def WaitForSingleObject(self, handle: ctypes.c_void_p, milliseconds: int) -> None:
+            waited.append(handle.value)
+
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(ctypes, "WinDLL", Kernel, raising=False)
+    monkeypatch.setattr(team, "ctypes", ctypes, raising=False)
+    monkeypatch.setenv("KDLNET_TEAM", "4711")
+    team._team_is_gone()
+    team._parent_is_gone()
+    assert waited == [4711, os.getppid()]

@@ -70,6 +70,42 @@ def test_a_frame_of_each_so_many_seconds(tmp_path, every, expected):
     assert source.total in (len(frames), len(frames) + 1)  # by an even rate
 
 
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        ([0, 0.4, 0.8, 1.2, 0, 0.4, 0.8, 1.2], [0, 3, 5]),  # joined: goes on at 1.6 s
+        ([5, 5.5, 6, 0.1, 0.5, 1.1, 1.5], [0, 2, 5]),
+        ([0, 0, 0, 0, 0, 0], [0, 3, 5]),
+        ([0, 0.4, 99, 0.8, 1.2, 1.6], [0, 2, 5]),  # one wrong time
+        ([0, 0.8, 0.4, 1.2, 1.0, 1.6], [0, 3]),  # not in their order
+        ([0, 0.4, 0.8, 0, 1.6, 2.0], [0, 3, 5]),  # one without a time
+    ],
+)
+def test_frames_are_picked_whatever_becomes_of_their_times(times, expected):
+    left = iter(times)
+    pick = video._Pick(1.0, lambda: next(left), 0.4)
+    came = []
+    for index in range(len(times)):
+        if pick.wants():
+            pick.take()
+            came.append(index)
+    assert came == expected
+
+
+def test_recordings_that_were_joined_come_whole(tmp_path):
+    """Each tells its own time, from 0 on, and the last frame of each tells none."""
+    code = cv2.VideoWriter.fourcc(*"PIM1")
+    writer = cv2.VideoWriter(str(tmp_path / "a.mpg"), code, 25, (96, 64))
+    for grey in range(50):
+        writer.write(np.full((64, 96, 3), 4 * grey, np.uint8))
+    writer.release()
+    (tmp_path / "b.mpg").write_bytes(2 * (tmp_path / "a.mpg").read_bytes())
+    source = open_source(tmp_path / "b.mpg", every=0.5)
+    frames = list(source.frames(lambda error, *where: pytest.fail(str(error))))
+    assert len(frames) == 8  # of 100, one of 12 or 13
+    assert max(np.diff([frame.index for frame in frames])) <= 14
+
+
 def test_the_next_frame_stands_for_one_that_cannot_be_decoded(tmp_path):
     file = changed(tmp_path, lambda n, data: bytes(len(data)) if n in (1, 3) else data)
     problems = []

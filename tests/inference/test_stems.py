@@ -39,6 +39,9 @@ def test_no_file_has_the_name_of_a_folder() -> None:
     names = ["q.png", "r.png", "s.png", "t.png", "q.JPG/a.png", "r.txt/b/a.png", "s-12.png/a.png"]
     found = stems([file_item(Path(name), Path()) for name in names], range(7))
     assert list(found.values()) == ["q-2", "r-2", "s-2", "t", "q.JPG/a", "r.txt/b/a", "s-12.png/a"]
+    names = ["u.jpg", "u-1.jpg", "u-1.png/a.jpg", "v.jpg", "v.png/a.jpg"]  # crop 1 of u, frame v
+    found = stems([file_item(Path(name), Path()) for name in names], range(5))
+    assert list(found.values()) == ["u-2", "u-1-2", "u-1.png/a", "v-2", "v.png/a"]
     film = Stems([file_item(Path(name), Path()) for name in ("q.png", "q.jpg.mp4")])
     assert film.named(made(0, "q")).stem == "q-2"
 
