@@ -96,12 +96,11 @@ def open_source(
     opened = _opened(source, timeout, reconnect)
     if reconnect and not opened.live:
         raise ConfigError(f"reconnect {reconnect:g} is for cameras and streams: leave it out")
-    if not every:
-        return opened
-    if not (opened.live or any(item.video for item in opened.items)):
+    if every and not (opened.live or any(item.video for item in opened.items)):
         raise ConfigError(f"every {every:g} is for videos, cameras and streams: leave it out")
-    one = opened.kind == "video" and len(opened.items) == 1
-    total = count_frames(Path(opened.items[0].name), every) if one else opened.total
+    total = opened.total
+    if opened.kind == "video" and len(opened.items) == 1:
+        total = count_frames(Path(opened.items[0].name), every)
     return replace(opened, every=every, total=total)
 
 
@@ -172,9 +171,7 @@ def _of_items(
 ) -> Source:
     if not items:
         raise DataError(f"no images given: {_ALLOWED}")
-    total: int | None = len(items)
-    if any(item.video for item in items):
-        total = count_frames(Path(items[0].name)) if len(items) == 1 else None
+    total = None if any(item.video for item in items) else len(items)
     kind: Literal["images", "video"] = "video" if all(item.video for item in items) else "images"
     read = partial(item_frames, items, range(len(items)))
     notes = () if left is None else tuple(left.lines())
