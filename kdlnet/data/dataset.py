@@ -46,7 +46,10 @@ def load_split(info: DatasetInfo, split: str, strict: bool = False) -> Split:
 
 
 def load_splits(info: DatasetInfo, splits: Sequence[str], strict: bool = False) -> list[Split]:
-    """Each of ``splits`` as :func:`load_split` gives it; the images of each are listed once."""
+    """Each of ``splits`` as :func:`load_split` gives it.
+
+    The images of each are listed once; where datasets are joined, for copies among them, again.
+    """
     wanted = [parts_with(info, split) for split in splits]
     if info.parts:
         loaded: list[tuple[DatasetInfo, dict[str, Split]]] = []

@@ -49,7 +49,7 @@ class LeftOut:
             which = counted(len(self.folders), "folder")
             lines.append(
                 f"left out {which} with images that a glob matches, first {str(self.folders[0])!r}"
-                ": name them, too, or write ** for all that is below"
+                ": name them, too, or write **/* for all that is below"
             )
         if self.again:
             files = counted(len(self.again), "file")
@@ -141,7 +141,7 @@ def folders_with_images(found: Iterable[Path], pattern: str) -> Iterator[Path]:
     """
     for path in found if "**" not in pattern else ():
         wanted = _counts(path.name) and asked(path.is_dir) and not asked((path / MARK).exists)
-        if wanted and next(images_below(path, closed={}), None):
+        if wanted and any(images_below(path, closed={})):
             yield path
 
 

@@ -135,18 +135,24 @@ class RunFolder:
                 save_weights(self.best, replace(last, training={}))
 
     def mend_best(self, last: Weights) -> None:
-        """Writes best.pt where a kill kept it from the best epoch, which ``last``, last.pt, is."""
+        """Writes best.pt where a kill kept it from the best epoch, which ``last``, last.pt, is.
+
+        Only over one of an earlier epoch of this run, or none: another file there is a person's.
+        """
         state = last.training["state"]
         epoch = state["best_epoch"]
         newest = 0 <= epoch == state["epoch"] - 1
-        if is_writer() and newest and self._epoch_of_best() != epoch:
+        if is_writer() and newest and self._is_behind(state["rows"][:epoch]):
             save_weights(self.best, replace(last, training={}))
 
-    def _epoch_of_best(self) -> int | None:
+    def _is_behind(self, earlier: list[dict[str, Any]]) -> bool:
+        if not self.best.exists():
+            return True
         try:
-            return load_weights(self.best, start=True).metrics.get("epoch")
+            known = load_weights(self.best, start=True).metrics
         except WeightsError:
-            return None
+            return False
+        return any(known and known.items() <= row.items() for row in earlier)
 
     def _require_there(self) -> None:
         """Half of a folder, made anew without its settings, would be of no use to anybody."""

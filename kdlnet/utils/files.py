@@ -130,11 +130,14 @@ def advice_at(path: Path) -> str:
 def temporary_folder() -> Iterator[str]:
     """A folder for what is on the way, gone with its block; it lies where TMPDIR says.
 
-    What a killed process left there is removed.
+    What a killed process left there is removed. One that cannot be held has no mark of its maker:
+    another process, which could lock that, would take this one for killed.
     """
     _clear_once(Path(gettempdir()))
     with TemporaryDirectory(prefix=_TEMPORARY) as folder, Path(folder, _HELD).open("xb") as held:
-        lock(held)
+        if not lock(held):
+            held.close()
+            Path(folder, _HELD).unlink()
         yield folder
 
 

@@ -249,8 +249,18 @@ def _take_name(staging: Path, out: Path) -> None:
         staging.rename(out)
     finally:
         if old.exists() and not out.exists():  # refused, or Ctrl-C came between
-            old.rename(out)
+            _put_back(old, out)
     _remove(old)
+
+
+def _put_back(old: Path, out: Path) -> None:
+    try:
+        old.rename(out)
+    except OSError as error:
+        raise DataError(
+            f"cannot write {str(out)!r}, and what was there is in {str(old)!r} now: "
+            f"{error.strerror or error}; rename it back before the next try, which removes it there"
+        ) from None
 
 
 def _beside(out: Path) -> Path:

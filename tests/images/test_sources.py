@@ -96,10 +96,14 @@ def test_folders_that_a_glob_of_images_matches_too_are_told(tree):
     assert found.files == (Path("parts/a.png"),)
     (note,) = found.notes
     assert note.startswith("left out 1 folder with images that a glob matches, first 'parts/b'")
-    assert "**" in note
+    assert "write **/* for all" in note
     assert not any("that a glob matches" in line for line in open_source("parts/**/*").notes)
     assert open_source("parts/*.png").notes == ()
     assert open_source(["parts/*", "parts/b"]).notes == ()
+    assert open_source(["parts/*", str(Path("parts/b").absolute())]).notes == ()
+    assert open_source(["parts/*", *map(str, Path("parts/b").rglob("*.*"))]).notes == ()
+    assert not any("that a glob matches" in line for line in open_source(["parts/*", "."]).notes)
+    assert "left out 1 folder " in open_source(["parts/*", "p*ts/*"]).notes[0]
     with pytest.raises(DataError, match=r"nothing matches 'par\?\?': .* first 'parts'"):
         open_source("par??")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -17,7 +18,7 @@ from kdlnet.errors import ConfigError, DataError, KdlnetError, WeightsError
 from kdlnet.events import Message, ignore
 from kdlnet.inference.evaluate import detect, open_split
 from kdlnet.inference.torch_engine import TorchEngine
-from kdlnet.inference.weights import Weights, load_weights
+from kdlnet.inference.weights import Weights, load_weights, save_weights
 from kdlnet.metrics.curves import best_thresholds
 from kdlnet.metrics.operating_point import MARGIN
 from kdlnet.training import checkpoints, run_folder
@@ -333,6 +334,21 @@ def test_best_is_of_an_epoch_that_last_knows_wherever_a_kill_falls(
     assert best.describe() == known.describe()
     for name, tensor in best.detector.state_dict().items():
         assert torch.equal(tensor, known.detector.state_dict()[name])
+
+
+def test_a_best_that_a_person_put_there_stays_when_a_run_that_is_over_is_resumed(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    best = train(_changed(config, epochs=1), out=tmp_path / "run").best
+    written = load_weights(best)
+    for metrics in ({}, {"epoch": 57, "ap": 0.5}):
+        save_weights(best, replace(written, metrics=metrics))
+        before = best.read_bytes()
+        train(config, resume=tmp_path / "run")
+        assert best.read_bytes() == before
+    best.unlink()
+    train(config, resume=tmp_path / "run")
+    assert load_weights(best).describe() == written.describe()
 
 
 def test_overwrite_does_not_delete_what_is_read(config: TrainConfig, finished: RunFolder) -> None:

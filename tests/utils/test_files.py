@@ -19,7 +19,7 @@ from kdlnet.utils.files import (
     write_together,
     written_together,
 )
-from kdlnet.utils.leftovers import hold
+from kdlnet.utils.leftovers import hold, remove_folders
 
 
 def test_writes_replaces_and_makes_folders(tmp_path):
@@ -156,6 +156,23 @@ def test_temporary_folders_of_killed_processes_are_removed(tmp_path, monkeypatch
             assert Path(folder).is_dir()
     left = {path.name.rpartition("-")[2] for path in tmp_path.iterdir()}
     assert left == {"working", "other", "link"}
+
+
+def test_a_temporary_folder_that_cannot_be_held_is_removed_by_no_other(tmp_path, monkeypatch):
+    """Its lock may be refused to this process alone, as where a server has none left."""
+
+    def refused(file):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("kdlnet.utils.leftovers.hold", refused)
+    with temporary_folder() as folder:
+        monkeypatch.setattr("kdlnet.utils.leftovers.hold", hold)
+        for path in Path(folder).iterdir():
+            os.utime(path, (0, 0))
+        remove_folders(tmp_path, "kdlnet-temporary-", ".held")
+        assert Path(folder).is_dir()
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_folder_or_a_file_in_the_way(tmp_path):

@@ -230,6 +230,24 @@ def test_ctrl_c_between_two_names_leaves_one_whole_dataset(
     assert (written / "c.png").is_file() == ((number, done) != (2, True))
 
 
+def test_where_the_old_dataset_is_that_cannot_be_put_back_is_told(
+    written: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename, moved = Path.rename, []
+
+    def refused(path: Path, target: Path) -> Path:
+        if moved:
+            raise PermissionError(13, "Permission denied")
+        moved.append(target)
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refused)
+    with pytest.raises(KdlnetError, match="rename it back before the next try") as caught:
+        replace_set(written)
+    assert repr(str(moved[0])) in str(caught.value)
+    assert (moved[0] / "report.json").is_file()
+
+
 def test_the_last_name_of_an_image_is_not_deleted(tmp_path: Path, written: Path) -> None:
     (tmp_path / "original.png").unlink()
     with pytest.raises(KdlnetError, match=r"would delete .* first 'a\.png'"):
