@@ -53,17 +53,18 @@ def matching(pattern: str, left: LeftOut) -> tuple[list[Item], tuple[Path, ...]]
     """The files that ``pattern`` matches, and the folders that it claims. Raises DataError where
     there are none."""
     root, closed = glob_root(pattern), Closed()
-    found = []
-    matched = list(outside_results(matches(pattern, closed), root, left.results))
-    left.folders.extend(folders_with_images(matched, pattern))
-    for path in matched:
+    found, others = [], []
+    for path in outside_results(matches(pattern, closed), root, left.results):
         suffix = path.suffix.lower()
-        if path.name.startswith(".") or not asked(path.is_file, otherwise=True):
+        if path.name.startswith("."):
             continue
-        if suffix in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
+        if not asked(path.is_file, otherwise=True):
+            others.append(path)
+        elif suffix in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
             found.append(path)
         elif suffix in UNREAD_SUFFIXES:
             left.unread.add(path)
+    left.folders.extend(folders_with_images(others, pattern))
     items = [file_item(path, root) for path in found] + closed_items(closed, root)
     if not items:
         allowed = "; ".join([f"allowed are {suffixes()} and videos", *left.lines()])
