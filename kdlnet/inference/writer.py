@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from kdlnet.data.other_tools import CHECKED, CLASSES, SUGGESTED
@@ -226,14 +225,14 @@ def _write_crops(folder: Path, prediction: Prediction) -> None:
         zip(prediction.boxes.tolist(), prediction.labels, strict=True), start=1
     ):
         name = _folder_name(prediction.names[label])
-        _write_png(folder / name / f"{prediction.stem}-{n}.png", crop(image, box))
+        save_image(folder / name / f"{prediction.stem}-{n}.png", crop(image, box))
 
 
 def _suggest(folder: Path, prediction: Prediction, classes: Sequence[str]) -> None:
     image = prediction.path
     if image is None:
         image = folder / f"{prediction.stem}.png"
-        _write_png(image, prediction.pixels())
+        save_image(image, prediction.pixels())
     boxes = prediction.boxes.round(3).tolist()
     columns = (prediction.labels.tolist(), boxes, prediction.scores.tolist())
     shapes = [
@@ -244,17 +243,6 @@ def _suggest(folder: Path, prediction: Prediction, classes: Sequence[str]) -> No
     write_labelme(file, image, prediction.size, shapes, {CHECKED: False})
     if not (listed := folder / CLASSES).exists():
         write_atomic(listed, "".join(f"{name}\n" for name in classes).encode())
-
-
-def _write_png(file: Path, image: ImageArray) -> None:
-    """``image`` (h, w, C), RGB or grey, in its own depth."""
-    pixels = np.ascontiguousarray(image)
-    if pixels.shape[2] == 3:
-        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-    done, data = cv2.imencode(".png", pixels)
-    if not done:
-        raise KdlnetError(f"cannot write {str(file)!r}: OpenCV makes no PNG of it")
-    write_atomic(file, data.tobytes())
 
 
 def _folder_name(name: str) -> str:

@@ -73,15 +73,18 @@ def enlarge(image: Image, factor: int) -> Image:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
 
 
-def save_image(path: Path, image: Image) -> None:
-    """Write (H, W, 3) RGB as the suffix says (.png, .jpg, ...), whole or not at all.
+def save_image(path: Path, image: ImageArray) -> None:
+    """Write (H, W, 1) or (H, W, 3) RGB as the suffix says (.png, .jpg, ...), whole or not at all.
 
     Works for any path the file system knows. Raises KdlnetError for a suffix without a writer
     and when the file cannot be written.
     """
     quality = [cv2.IMWRITE_JPEG_QUALITY, 92] if path.suffix.lower() in (".jpg", ".jpeg") else []
+    pixels = np.ascontiguousarray(image)
     try:
-        done, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality)
+        if pixels.shape[2] == 3:
+            pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+        done, data = cv2.imencode(path.suffix, pixels, quality)
     except cv2.error:
         done = False
     if not done:
