@@ -236,3 +236,16 @@ def test_on_windows_a_member_waits_for_the_team_itself(monkeypatch: pytest.Monke
     team._team_is_gone()
     team._parent_is_gone()
     assert waited == [4711, os.getppid()]
+
+
+def test_members_are_told_which_process_their_team_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[dict[str, str]] = []
+    monkeypatch.setattr(team.subprocess, "Popen", lambda *_, **how: told.append(how["env"]))
+    members = team._Team(2, ["predict"], team.PREDICTION)
+    members._begin()
+    for said in members._said:
+        said.close()
+    assert [(each["RANK"], each["KDLNET_TEAM"]) for each in told] == [
+        ("0", str(os.getpid())),
+        ("1", str(os.getpid())),
+    ]
