@@ -20,6 +20,7 @@ from kdlnet import __version__
 from kdlnet.errors import KdlnetError
 
 from .commands import (
+    anomaly,
     bench,
     calibrate,
     compare,
@@ -61,6 +62,7 @@ app.command()(train.train)
 app.command()(distill.distill)
 app.command()(pretrain.pretrain)
 app.command()(val.val)
+app.command()(anomaly.anomaly)
 app.command()(calibrate.calibrate)
 app.command()(compare.compare)
 app.command()(predict.predict)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kdlnet.inference.predictor import Predictor as Detector
     from kdlnet.metrics.evaluation import EvalResult
     from kdlnet.metrics.operating_point import Costs, Goal, Unsure
+    from kdlnet.verbs.anomaly import anomaly
     from kdlnet.verbs.bench import bench
     from kdlnet.verbs.calibrate import calibrate
     from kdlnet.verbs.compare import compare
@@ -43,6 +44,7 @@ __all__ = [
     "TrainConfig",
     "Unsure",
     "__version__",
+    "anomaly",
     "bench",
     "calibrate",
     "compare",
@@ -66,6 +68,7 @@ _LAZY = {
     "Prediction": ("kdlnet.inference.prediction", "Prediction"),
     "TrainConfig": ("kdlnet.config", "TrainConfig"),
     "Unsure": ("kdlnet.metrics.operating_point", "Unsure"),
+    "anomaly": ("kdlnet.verbs.anomaly", "anomaly"),
     "bench": ("kdlnet.verbs.bench", "bench"),
     "calibrate": ("kdlnet.verbs.calibrate", "calibrate"),
     "compare": ("kdlnet.verbs.compare", "compare"),

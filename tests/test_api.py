@@ -51,6 +51,7 @@ def test_importing_the_package_imports_no_torch() -> None:
     ("name", "given"),
     [
         ("Detector", {"path": "no.pt"}),
+        ("anomaly", {"weights": "no.pt", "data": "no/data.yaml", "out": "no.pt"}),
         ("bench", {"weights": "no.onnx", "source": "no"}),
         ("calibrate", {"weights": "no.pt", "goal": GOAL, "data": "no/data.yaml", "out": "no.pt"}),
         ("compare", {"a": "no.pt", "b": ["no.pt"], "data": "no/data.yaml", "data_root": "no"}),

@@ -13,12 +13,12 @@ from kdlnet.data.catalog import DatasetInfo
 from kdlnet.data.dataset import DetectionDataset, load_split
 from kdlnet.data.joined import renumber
 from kdlnet.data.labels import Split
+from kdlnet.data.learned import Learned
 from kdlnet.events import Listener, Message, Progress, ignore
 from kdlnet.images.drift import changed
 from kdlnet.images.window import depth_line, fit_depth, image_depth
 from kdlnet.inference.engine import Engine, in_lanes
 from kdlnet.inference.pipeline import Pipeline
-from kdlnet.inference.runtimes import Runtime
 from kdlnet.inference.views import Seen
 from kdlnet.metrics.drift import Change
 from kdlnet.metrics.result import ImageResult
@@ -39,6 +39,16 @@ class Reader(Protocol):
 
     @property
     def preprocess(self) -> Preprocess: ...
+
+
+class Taught(Protocol):
+    """What says which images a network has learned from: a runtime, or weights."""
+
+    @property
+    def learned(self) -> Learned: ...
+
+    @property
+    def path(self) -> Path | None: ...
 
 
 class DatasetViews:
@@ -160,16 +170,17 @@ def open_split(
 
 
 def count_learned(
-    runtime: Runtime, paths: Sequence[Path], split: str, on_event: Listener
+    network: Taught, paths: Sequence[Path], split: str, on_event: Listener
 ) -> int | None:
     """How many of ``paths``, images of ``split``, the network has learned from; some are told.
 
     None where its file does not tell.
     """
-    count = runtime.learned.count(paths)
+    count = network.learned.count(paths)
     if count:
         some = f"{count} of {counted(len(paths), 'image')}"
         which = "all images" if count == len(paths) else some
-        text = f"{shown(runtime.path)} has learned from {which} of {split}: figures on it flatter"
+        name = "the network" if network.path is None else shown(network.path)
+        text = f"{name} has learned from {which} of {split}: figures on it flatter"
         on_event(Message(text, "warning"))
     return count

@@ -26,9 +26,9 @@ _OTHERS = re.compile(
 # No quote, no comment, no backslash: two readers cannot take such a text apart differently.
 _TEXT = re.compile(rb"[\w .,:()\[\]=>\n-]+", re.ASCII)
 _OPERATIONS = re.compile(
-    r"int|ops\.prim\.NumToTensor|torch\.(_convolution|add|cat|flatten|floor_divide|matmul|max_pool2d"
-    r"|mul|permute|relu_|reshape|size|slice|softmax|squeeze|sub|to|unflatten|unsqueeze"
-    r"|upsample_nearest2d)"
+    r"int|ops\.prim\.NumToTensor|torch\.(_convolution|add|amax|avg_pool2d|cat|clamp|clamp_min|div"
+    r"|flatten|floor_divide|log|matmul|max_pool2d|mul|permute|relu_|reshape|size|slice|softmax"
+    r"|square|squeeze|stack|sub|sum|to|unflatten|unsqueeze|upsample_nearest2d)"
 )
 _SYNTAX = (
     *(ast.Module, ast.ClassDef, ast.FunctionDef, ast.arguments, ast.arg, ast.Assign, ast.Return),

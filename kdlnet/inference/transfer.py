@@ -13,6 +13,9 @@ from kdlnet.inference.weights import Weights, load_weights
 from kdlnet.models.network import Network
 from kdlnet.utils.words import counted
 
+_NORMALITY = "normality."
+"""Layers of another training: what good parts look like depends on all of the backbone."""
+
 
 def starting_weights(model: ModelConfig, init: Path | None) -> Weights | None:
     """What a new run begins with: ``init``, else the released start of its model, else nothing."""
@@ -31,16 +34,17 @@ def transfer(weights: Weights, detector: Network, names: tuple[str, ...]) -> lis
     """Copies into ``detector`` what ``weights`` has of it; lines that say what was done.
 
     Rows of the class layer are matched by class name, others start fresh; the rest must have the
-    same structure. A model of one channel takes the sum of the stem's kernels over the three: on a
-    grey image that is the same. Raises WeightsError where the structure differs, and for a fused
-    source.
+    same structure, but for what ``weights`` know of good parts, which is left. A model of one
+    channel takes the sum of the stem's kernels over the three: on a grey image that is the same.
+    Raises WeightsError where the structure differs, and for a fused source.
     """
     if weights.fused:
         raise WeightsError(
             f"{str(weights.path)!r} is fused and cannot be trained; start from the unfused file "
             "it was made from"
         )
-    source, target = weights.detector.state_dict(), detector.state_dict()
+    had, target = weights.detector.state_dict(), detector.state_dict()
+    source = {key: value for key, value in had.items() if not key.startswith(_NORMALITY)}
     for key in source.keys() & target.keys():
         if key.startswith("backbone.stem.") and target[key].shape[1:2] == (1,):
             source[key] = source[key].sum(1, keepdim=True)
@@ -48,10 +52,10 @@ def transfer(weights: Weights, detector: Network, names: tuple[str, ...]) -> lis
         key for key in source if key in target and source[key].shape[1:] != target[key].shape[1:]
     ]
     if odd:
-        had = weights.arguments
+        own = weights.arguments
         raise WeightsError(
-            f"{str(weights.path)!r} is a {weights.model!r} with blocks {had.block!r} for "
-            f"{counted(had.channels, 'channel')}; its layer {odd[0]!r} does not fit the model to "
+            f"{str(weights.path)!r} is a {weights.model!r} with blocks {own.block!r} for "
+            f"{counted(own.channels, 'channel')}; its layer {odd[0]!r} does not fit the model to "
             "train. Use the same --model, block and channels (1 may start from 3)"
         )
     rows = {name: row for row, name in enumerate(weights.names)}
@@ -65,6 +69,8 @@ def transfer(weights: Weights, detector: Network, names: tuple[str, ...]) -> lis
     lines = [f"started from {str(weights.path)!r}: {len(found)} of {len(names)} classes taken over"]
     if fresh:
         lines.append(f"classes that start fresh: {', '.join(fresh)}")
+    if len(source) < len(had):
+        lines.append("what it knows of good parts is not taken over: kdlnet anomaly learns it anew")
     return lines
 
 

@@ -6,7 +6,7 @@ import io
 import json
 import pickle
 import zipfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,7 @@ class Weights:
         """All but the tensors, as builtins."""
         return {
             "model": self.model,
-            "arguments": asdict(self.arguments),
+            "arguments": self.arguments.to_dict(),
             "names": list(self.names),
             "preprocess": self.preprocess.to_dict(),
             "fused": self.fused,

@@ -7,7 +7,8 @@ processor multiplies vectors of that length, and 36 channels take as long as 48.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,16 +18,26 @@ from kdlnet.models.backbone import Backbone
 from kdlnet.models.head import Head
 from kdlnet.models.neck import Neck
 from kdlnet.models.network import Network
+from kdlnet.models.normality import LEVELS, Normality
 from kdlnet.nn.rep import BLOCKS
 
 
 @dataclass(frozen=True, slots=True)
 class ModelArguments:
-    """What a structure depends on, besides its name. Stored in every weights file."""
+    """What a structure depends on, besides its name. Stored in every weights file.
+
+    ``normality``: it knows what good parts look like.
+    """
 
     num_classes: int
     channels: int = 3
     block: str = "summed"
+    normality: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Builtins; without a normality as versions before there was one write and read it."""
+        values = asdict(self)
+        return values if self.normality else {k: values[k] for k in values if k != "normality"}
 
 
 def _lightnet_n(arguments: ModelArguments, p2: bool = False) -> Network:
@@ -126,6 +137,7 @@ def _assemble(
         backbone,
         Neck(block, backbone.widths[-levels:], neck, neck_depth),
         Head(block, neck, head, (4, 8, 16, 32)[-levels:], arguments.num_classes, bins),
+        Normality(backbone.widths[-LEVELS:]) if arguments.normality else None,
     )
     for module in detector.modules():
         if isinstance(module, nn.BatchNorm2d):

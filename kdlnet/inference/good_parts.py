@@ -1,0 +1,132 @@
+"""What good parts look like to a network, learned from the images of a dataset without a box."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kdlnet.data.dataset import DetectionDataset
+from kdlnet.errors import DataError
+from kdlnet.events import Listener, Progress
+from kdlnet.models.network import Network
+from kdlnet.models.normality import LEVELS, Normality, around
+from kdlnet.ops.arrays import box_intersection
+from kdlnet.utils.device import full_precision
+from kdlnet.utils.words import counted
+
+LEAST = 50
+"""Good views that a normality is learned from, or more."""
+LEAST_SCALE = 20
+"""Good views that say how far others may be from those, or more."""
+_SHRINKAGE = 0.01
+"""Of the mean variance, added to each: what hardly varies must not decide alone."""
+
+
+@dataclass(frozen=True)
+class GoodParts:
+    """A normality, and the images by position whose good views it is of and is scaled by."""
+
+    normality: Normality
+    learned: list[int]
+    compared: list[int]
+
+
+def learn_normality(
+    network: Network,
+    train: DetectionDataset,
+    val: DetectionDataset,
+    batch: int,
+    device: torch.device,
+    on_event: Listener,
+) -> GoodParts:
+    """The normality of the good views of ``train``, in the scale of those of ``val``.
+
+    ``network``, on ``device``, has learned from the images of the first and not from those of the
+    second, which are therefore farther away. A view is an image or a tile of one, and good where it
+    is labelled for all classes and no true box reaches into it. Raises DataError where they are
+    fewer than ``LEAST`` and ``LEAST_SCALE``.
+    """
+    widths = network.backbone.widths[-LEVELS:]
+    rows, apart = _good(train, "train", LEAST), _good(val, "val", LEAST_SCALE)
+    sums = [_Sums(width) for width in widths]
+    for maps in _maps(network, train, rows, batch, device, on_event):
+        for each, level in zip(sums, maps[-LEVELS:], strict=True):
+            each.add(around(level))
+    normality = Normality(widths).to(device)
+    for layer, each in zip(normality.whiten, sums, strict=True):
+        weight, bias = each.whitening()
+        layer.get_parameter("weight").copy_(weight[:, :, None, None])
+        layer.get_parameter("bias").copy_(bias)
+    seen = _maps(network, val, apart, batch, device, on_event)
+    distances = torch.cat([normality.distances(maps) for maps in seen]).double()
+    normality.center.copy_(distances.mean(0))
+    each_level = (distances - distances.mean(0)) / distances.std(0)
+    normality.slope.copy_(1 / (distances.std(0) * each_level.sum(1).std()))
+    return GoodParts(normality, _images(train, rows), _images(val, apart))
+
+
+def _images(dataset: DetectionDataset, rows: Sequence[int]) -> list[int]:
+    return sorted({dataset.samples[row].image for row in rows})
+
+
+def _good(dataset: DetectionDataset, split: str, least: int) -> list[int]:
+    """Positions of the views that show nothing but good. Raises DataError for too few."""
+    good = []
+    for row, sample in enumerate(dataset.samples):
+        known, boxes = dataset.known(sample.image), dataset.truth(sample.image)[0]
+        if len(boxes) and sample.tile is not None:
+            boxes = boxes[box_intersection(boxes, np.array(sample.tile)) > 0]
+        if not len(boxes) and (known is None or known.all()):
+            good.append(row)
+    if len(good) < least:
+        what = "image" if dataset.preprocess.tiling is None else "tile"
+        raise DataError(
+            f"{split} has {counted(len(good), what)} without a defect, {least} or more are needed: "
+            "add good parts, as images without a label file"
+        )
+    return good
+
+
+def _maps(
+    network: Network,
+    dataset: DetectionDataset,
+    rows: Sequence[int],
+    batch: int,
+    device: torch.device,
+    on_event: Listener,
+) -> Iterator[list[Tensor]]:
+    """The backbone's maps of the views ``rows``, a batch at a time."""
+    for start in range(0, len(rows), batch):
+        images = dataset.batch(rows[start : start + batch], device).images
+        with torch.no_grad(), full_precision(device):
+            yield network.backbone(images)
+        on_event(Progress("look at good parts", min(start + batch, len(rows)), len(rows)))
+
+
+class _Sums:
+    """Sums of vectors and of their products, from which mean and covariance follow."""
+
+    def __init__(self, width: int) -> None:
+        self.count = 0
+        self.vectors = torch.zeros(width, dtype=torch.float64)
+        self.products = torch.zeros(width, width, dtype=torch.float64)
+
+    def add(self, level: Tensor) -> None:
+        """Each position of a map (B, C, H, W)."""
+        rows = level.movedim(1, -1).flatten(0, -2).cpu().double()
+        self.count += len(rows)
+        self.vectors += rows.sum(0)
+        self.products += rows.T @ rows
+
+    def whitening(self) -> tuple[Tensor, Tensor]:
+        """Weight (C, C) and bias (C,) of a layer after which good vectors have length 1."""
+        mean = self.vectors / self.count
+        covariance = self.products / self.count - torch.outer(mean, mean)
+        variances = covariance.diagonal()
+        variances += _SHRINKAGE * variances.mean()
+        weight = torch.linalg.cholesky(torch.linalg.inv(covariance)).T / len(mean) ** 0.5
+        return weight, -weight @ mean
