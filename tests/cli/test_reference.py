@@ -77,3 +77,10 @@ def test_the_help_tells_the_defaults_of_the_engine(
         value = defaults[name]
         text = value if isinstance(value, str) else f"{value:g}"
         assert f"[{text}]" in helps[name], (name, helps[name])
+
+
+def test_the_help_speaks_of_no_argument_that_the_verb_lacks() -> None:
+    parts = PAGE.read_text(encoding="utf-8").split("\n## kdlnet ")[1:]
+    for part in parts:
+        usage = part.partition("Usage: ")[2].partition("\n\n")[0]
+        assert "in SOURCE" not in part or "SOURCE" in usage, usage
