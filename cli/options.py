@@ -220,8 +220,15 @@ LotBy = Annotated[
     option("--lot-by", metavar="REGEX", help="Verdicts by lot: the one group, in file names."),
 ]
 Device = Annotated[
+    str | None, option("--device", metavar="NAME", help="auto, cpu or cuda:N [auto].")
+]
+RunnableDevice = Annotated[
     str | None,
-    option("--device", metavar="NAME", help="auto, cpu, cuda:N; OpenVINO: gpu, npu [auto]."),
+    option(
+        "--device",
+        metavar="NAME",
+        help="auto, cpu, cuda:N, tensorrt, gpu, npu [auto].",
+    ),
 ]
 ImageSize = Annotated[
     str | None,

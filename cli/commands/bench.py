@@ -12,11 +12,11 @@ from ..console import Console
 from ..options import (
     Data,
     DataRoot,
-    Device,
     Json,
     Overlap,
     Quiet,
     RunnableArgument,
+    RunnableDevice,
     Split,
     Tile,
     Weights,
@@ -59,7 +59,7 @@ def bench(
     window: Window = None,
     tile: Tile = None,
     overlap: Overlap = None,
-    device: Device = None,
+    device: RunnableDevice = None,
     threads: Annotated[
         int | None,
         option(

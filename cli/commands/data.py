@@ -36,7 +36,9 @@ app = typer.Typer(
 NewFolder = Annotated[Path, option("--out", metavar="DIR", help="New folder for the dataset.")]
 SplitLists = Annotated[
     list[str] | None,
-    option("--split", metavar="NAME=LIST", help="File with a path in SOURCE a line. Repeatable."),
+    option(
+        "--split", metavar="NAME=LIST", help="File, a path in the source folder a line. Repeatable."
+    ),
 ]
 Names = Annotated[
     list[str] | None,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kdlnet.utils.paths import shown
+from kdlnet.utils.paths import shown, typed
 
 from ..console import Console
 from ..datasets import show_report
@@ -65,4 +65,4 @@ def prepare(
         entry = catalog_entry(name)
         console.say(f"terms: {entry.terms}")
         console.say(f"cite: {entry.citation}")
-        console.say(f"next: kdlnet train --data {shown(report.folder)}")
+        console.say(f"next: kdlnet train --data {typed(shown(report.folder))}")

@@ -75,7 +75,7 @@ def export(
     ] = None,
     device: Annotated[
         str | None,
-        option("--device", metavar="NAME", help="Where the proof runs: cuda, gpu, npu [cpu]."),
+        option("--device", metavar="NAME", help="For the proof: cuda, tensorrt, gpu, npu [cpu]."),
     ] = None,
     out: Annotated[
         Path | None,

@@ -11,7 +11,6 @@ from ..console import Console, figure
 from ..options import (
     Data,
     DataRoot,
-    Device,
     Json,
     Overwrite,
     Quiet,
@@ -37,7 +36,10 @@ def fuse(
         int | None,
         option("--images", metavar="N", help="Images of the proof, 32 or more [all]."),
     ] = None,
-    device: Device = None,
+    device: Annotated[
+        str | None,
+        option("--device", metavar="NAME", help="Where the proof runs: auto, cpu or cuda:N [cpu]."),
+    ] = None,
     out: Annotated[
         Path | None,
         option("--out", metavar="FILE", help="Fused file [NAME-fused.pt beside WEIGHTS]."),

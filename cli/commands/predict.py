@@ -15,13 +15,13 @@ from ..errors import PROOF, UsageProblem
 from ..merging import merge_folder, show_predicted
 from ..options import (
     Batch,
-    Device,
     Devices,
     Json,
     Out,
     Overlap,
     Overwrite,
     Quiet,
+    RunnableDevice,
     Tile,
     Window,
     at_least_one,
@@ -137,7 +137,7 @@ def predict(
     tile: Tile = None,
     overlap: Overlap = None,
     batch: Batch = None,
-    device: Device = None,
+    device: RunnableDevice = None,
     devices: Devices = None,
     out: Out = None,
     overwrite: Overwrite = False,

@@ -52,7 +52,10 @@ Teacher = Annotated[
     ),
 ]
 Model = Annotated[
-    str | None, option("--model", metavar="NAME", help="See 'kdlnet models' [lightnet-n].")
+    str | None,
+    option(
+        "--model", metavar="NAME", help="See 'kdlnet models' [that of --init, else lightnet-n]."
+    ),
 ]
 Epochs = Annotated[
     int | None,

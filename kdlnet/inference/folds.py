@@ -28,7 +28,7 @@ from kdlnet.metrics.evaluation import Fold
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.utils.manifest import report_of
-from kdlnet.utils.paths import shown
+from kdlnet.utils.paths import shown, typed
 
 Images = tuple[DatasetInfo, list[Path]]
 """A dataset and the images of it that were looked at."""
@@ -103,16 +103,14 @@ def find_folds(runs: Path, data: Path, split: str) -> list[tuple[Path, str]]:
     if len(found) < 2:
         raise DataError(
             f"--folds: {str(data)!r} has no folders fold-1, fold-2: make them with "
-            f"kdlnet data split DATA --folds 5 --out {data}"
+            f"kdlnet data split DATA --folds 5 --out {typed(str(data))}"
         )
     pairs = []
     for number, folder in sorted(found.items()):
         weights = runs / f"fold-{number}" / "weights" / "best.pt"
         if not weights.is_file():
-            raise WeightsError(
-                f"--folds: {str(weights)!r} does not exist: kdlnet train --data {folder} --out "
-                f"{runs / folder.name}"
-            )
+            command = typed("--data", str(folder), "--out", str(runs / folder.name))
+            raise WeightsError(f"--folds: {str(weights)!r} does not exist: kdlnet train {command}")
         pairs.append((weights, str(folder)))
     return pairs
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kdlnet.data.listing import label_path
+from kdlnet.utils.paths import typed
 
 if TYPE_CHECKING:
     from .conftest import Command
@@ -189,6 +190,8 @@ parts:
     again = kdlnet("data prepare parts --json --from", dataset)
     assert again.code == 1
     assert "--overwrite" in again.error
+    blank = kdlnet("data prepare parts --from", dataset, "--out", "my parts").out
+    assert blank.splitlines()[-1] == f"next: kdlnet train --data {typed('my parts')}"
     document = kdlnet("data prepare parts --overwrite --json --from", dataset).document
     assert document["splits"]["train"]["images"] == document["splits"]["val"]["images"] == 6
     assert document["warnings"] == ["images: expected 13, found 12; is the copy complete?"]
