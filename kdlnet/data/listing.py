@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 from kdlnet.data.catalog import ROOT_VARIABLE, DatasetInfo
@@ -14,9 +15,11 @@ from kdlnet.errors import DataError, unknown
 from kdlnet.images.folder import (
     UNREAD_SUFFIXES,
     LeftOut,
+    folders_with_images,
     glob_root,
     images_below,
     matches,
+    not_whole_among,
     outside_results,
 )
 from kdlnet.images.read import IMAGE_SUFFIXES
@@ -42,7 +45,8 @@ def list_images(info: DatasetInfo, split: str, left: LeftOut | None = None) -> l
 
     An entry is a folder (searched recursively), a glob or a .txt list, its lines relative to its
     folder if they start with ``./``, else to the dataset's root. ``left`` collects what is not
-    taken: folders of results, and pictures that are not read.
+    taken: folders of results, pictures that are not read, and folders that a glob matches with
+    images that are in no split.
 
     Raises DataError for an unknown or empty split, a missing entry, a glob that matches folders
     alone, and listed images that are not there (first one and count) or are a folder; it looks at
@@ -65,7 +69,10 @@ def list_images(info: DatasetInfo, split: str, left: LeftOut | None = None) -> l
             f"split {split!r} of dataset {info.name!r} has no images in {where} below "
             f"{info.root}: put {', '.join(sorted(IMAGE_SUFFIXES))} files there"
         )
-    return [Path(image) for image in sorted(images)]
+    found = [Path(image) for image in sorted(images)]
+    if left is not None and left.folders:
+        left.folders[:] = not_whole_among(chain(found, all_images(info)), left.folders)
+    return found
 
 
 def all_images(info: DatasetInfo) -> Iterator[Path]:
@@ -113,6 +120,8 @@ def _entry_images(info: DatasetInfo, entry: str, left: LeftOut) -> Iterable[str]
         others = (each for each in found if each.suffix.lower() in UNREAD_SUFFIXES)
         files = (each for each in others if each.name[0] != "." and asked(each.is_file))
         root = glob_root(pattern)
+        inside = (each for each in found if each.suffix.lower() not in IMAGE_SUFFIXES)
+        left.folders.extend(folders_with_images(inside, pattern))
         left.unread.update(outside_results(files, root, left.results))
         return map(str, outside_results(images, root, left.results))
     raise DataError(_missing_entry(info, path))

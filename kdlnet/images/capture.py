@@ -47,9 +47,9 @@ def shots(
 ) -> Iterator[Shot]:
     """The frames until ``tries`` reads in a row give none, or none comes for ``patience`` seconds.
 
-    A read that gives none before one that does is a frame that cannot be decoded. ``wanted`` is
-    asked of each that came, before it is decoded here. ``jpeg`` is what :func:`jpeg_size` says of
-    ``video``.
+    A read that gives none before one that does is a frame that cannot be decoded; it counts as
+    wanted where the one that came is. ``wanted`` is asked of each that came, before its pixels are
+    made. ``jpeg`` is what :func:`jpeg_size` says of ``video``.
     """
     lost, asked = 0, time.monotonic()
     while lost < tries and time.monotonic() - asked < patience:
@@ -57,8 +57,9 @@ def shots(
         if shot is None:
             lost += 1
             continue
+        left_out = shot.image is None and not shot.why
         for _ in range(lost):
-            yield Shot(why=_UNDECODED)
+            yield shot if left_out else Shot(why=_UNDECODED)
         yield shot
         lost, asked = 0, time.monotonic()
 
@@ -116,13 +117,15 @@ def _read(
     began = time.perf_counter()
     try:
         with quiet():
-            done, image = video.read()
+            if not video.grab():
+                return None
+            if not wanted():
+                return Shot()
+            done, image = video.retrieve()
     except cv2.error:
         return None
     if not done:
         return None
-    if not wanted():
-        return Shot()
     if jpeg is None:
         pixels: ImageArray = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     else:

@@ -46,7 +46,7 @@ class LeftOut:
         if self.unread:
             lines.append(unread_line(self.unread))
         if self.folders:
-            which = counted(len(self.folders), "folder")
+            which = counted(len(set(map(spelled, self.folders))), "folder")
             lines.append(
                 f"left out {which} with images that a glob matches, first {str(self.folders[0])!r}"
                 ": name them, too, or write **/* for all that is below"
@@ -143,6 +143,21 @@ def folders_with_images(found: Iterable[Path], pattern: str) -> Iterator[Path]:
         wanted = _counts(path.name) and asked(path.is_dir) and not asked((path / MARK).exists)
         if wanted and any(images_below(path, closed={})):
             yield path
+
+
+def not_whole_among(images: Iterable[Path], folders: Iterable[Path]) -> list[Path]:
+    """Those of ``folders`` that hold an image that is none of ``images``."""
+    taken = set(map(spelled, images))
+    return [
+        folder
+        for folder in folders
+        if any(spelled(image) not in taken for image in images_below(folder, closed={}))
+    ]
+
+
+def spelled(path: Path) -> str:
+    """The one spelling of ``path`` by which it is compared; links as they are."""
+    return os.path.normpath(path.absolute())
 
 
 def closed_line(folder: Path | str, error: OSError) -> str:

@@ -7,13 +7,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from os.path import normpath
 from pathlib import Path
 
 import numpy as np
 
 from kdlnet.errors import DataError
-from kdlnet.images.folder import images_below
+from kdlnet.images.folder import spelled
 from kdlnet.images.frame import Frame, OnProblem, Prepare, Ready
 from kdlnet.images.read import ImageArray, read_image
 from kdlnet.images.stamp import Stamp, stamp_of
@@ -165,23 +164,9 @@ def once(items: Iterable[Item], again: list[str]) -> list[Item]:
     """Each file once, by whatever paths it is named; ``again`` collects the other names."""
     first: dict[str, Item] = {}
     for item in items:
-        if first.setdefault(_spelled(Path(item.name)), item) is not item:
+        if first.setdefault(spelled(Path(item.name)), item) is not item:
             again.append(item.name)
     return list(first.values())
-
-
-def not_whole_among(items: Iterable[Item], folders: Sequence[Path]) -> list[Path]:
-    """Those of ``folders``, each once, that hold an image that is none of ``items``."""
-    taken = {_spelled(Path(item.name)) for item in items} if folders else set()
-    return [
-        folder
-        for folder in {_spelled(folder): folder for folder in folders}.values()
-        if any(_spelled(image) not in taken for image in images_below(folder, closed={}))
-    ]
-
-
-def _spelled(path: Path) -> str:
-    return normpath(path.absolute())
 
 
 def array_item(image: ImageArray, index: int) -> Item:

@@ -15,9 +15,9 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from kdlnet.errors import ConfigError, DataError
-from kdlnet.images.folder import LeftOut
+from kdlnet.images.folder import LeftOut, not_whole_among
 from kdlnet.images.frame import Frame, OnProblem, Prepare
-from kdlnet.images.items import Item, array_item, file_item, item_frames, not_whole_among, once
+from kdlnet.images.items import Item, array_item, file_item, item_frames, once
 from kdlnet.images.read import ImageArray
 from kdlnet.images.several import below, listed, matching, suffixes
 from kdlnet.images.video import camera_frames, count_frames, public, stream_frames
@@ -134,7 +134,9 @@ def _of_entries(source: Sequence[str | Path | ImageArray]) -> Source:
         items += found
         folders += wholes or ()
         several |= wholes is not None
-    left.folders[:] = not_whole_among(items, left.folders)
+    if left.folders:
+        files = (Path(item.name) for item in items)
+        left.folders[:] = not_whole_among(files, left.folders)
     if several:
         items = once(items, left.again)
     return _of_items(items, f"{len(source)} entries", "images", folders, left)

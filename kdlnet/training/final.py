@@ -39,7 +39,7 @@ def repeated(
             f"{str(run)!r} holds no weights/last.pt: give the folder of a run of kdlnet train or "
             "distill"
         )
-    file = run if run.is_file() else folder.best
+    file = run if run.is_file() else _best(folder)
     weights = load_weights(file)
     if weights.thresholds:
         text = f"thresholds are those of {shown(file)}; they were chosen with other weights"
@@ -47,6 +47,11 @@ def repeated(
     if init is None and config.model.start == load_config(folder.config).model.start:
         init = _began_with(folder)
     return config.changed(data={"with_val": True}), init, weights.thresholds
+
+
+def _best(folder: RunFolder) -> Path:
+    """best.pt, or last.pt where a kill came between the two: nothing is written into that run."""
+    return folder.last if folder.lacks_best(load_weights(folder.last)) else folder.best
 
 
 def _began_with(folder: RunFolder) -> Path | None:

@@ -135,15 +135,19 @@ class RunFolder:
                 save_weights(self.best, replace(last, training={}))
 
     def mend_best(self, last: Weights) -> None:
-        """Writes best.pt where a kill kept it from the best epoch, which ``last``, last.pt, is.
+        """Writes best.pt where a kill kept it from the best epoch, see :meth:`lacks_best`."""
+        if is_writer() and self.lacks_best(last):
+            save_weights(self.best, replace(last, training={}))
 
-        Only over one of an earlier epoch of this run, or none: another file there is a person's.
+    def lacks_best(self, last: Weights) -> bool:
+        """Whether a kill kept best.pt from the best epoch, which ``last``, last.pt, is.
+
+        Only one of an earlier epoch of this run, or none: another file there is a person's.
         """
         state = last.training["state"]
         epoch = state["best_epoch"]
         newest = 0 <= epoch == state["epoch"] - 1
-        if is_writer() and newest and self._is_behind(state["rows"][:epoch]):
-            save_weights(self.best, replace(last, training={}))
+        return newest and self._is_behind(state["rows"][:epoch])
 
     def _is_behind(self, earlier: list[dict[str, Any]]) -> bool:
         if not self.best.exists():

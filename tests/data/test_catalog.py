@@ -3,12 +3,14 @@ from __future__ import annotations
 import os
 import re
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
 from kdlnet.data.catalog import find_dataset
+from kdlnet.data.dataset import load_splits
 from kdlnet.data.folders import image_folders
 from kdlnet.data.listing import label_path, list_images
 from kdlnet.errors import DataError
@@ -356,6 +358,29 @@ def test_results_among_the_images_are_left_out(dataset, entry):
     assert names_of(images) == ["b.png", "a.PNG"]
     assert left.results == [results]
     assert sorted(image_folders(info)) == [dataset / "images/train", dataset / "images/val"]
+
+
+def test_folders_that_a_glob_leaves_are_told(dataset):
+    """Unless a split has what is in them."""
+    touch(dataset / "images/c.png", dataset / "images/more/d.png", dataset / "images/more/e/f.png")
+    write(dataset / "images/notes/read.txt", "of no image")
+
+    def left(entries: str, split: str = "train") -> list[Path]:
+        write(dataset / "data.yaml", f"train: {entries}\nval: images/val\nnames: [x, y]\n")
+        found = LeftOut()
+        list_images(find_dataset(str(dataset)), split, found)
+        assert len(found.lines()) == bool(found.folders)
+        return [folder.relative_to(dataset / "images") for folder in found.folders]
+
+    assert left("images/*") == [Path("more"), Path("train")]  # val is a split
+    assert left("[images/*, images/train, images/more/*.png]") == [Path("more")]
+    assert left("[images/*, images/*]", "val") == left("images/*.png") == left("images/**/*") == []
+    assert left("[images/*, images/train, images/more]") == []
+    write(dataset / "data.yaml", "train: images/*\nval: images/val\nnames: [x, y]\n")
+    (split,) = load_splits(find_dataset(str(dataset)), ["train"])
+    first = str(dataset / "images/more")
+    line = f"left out 2 folders with images that a glob matches, first {first!r}: name them"
+    assert any(warning.startswith(line) for warning in split.warnings)
 
 
 @pytest.mark.parametrize("entry", ["images/train", "images/train/**/*.*"])

@@ -106,6 +106,9 @@ def test_folders_that_a_glob_of_images_matches_too_are_told(tree):
     assert "left out 1 folder " in open_source(["parts/*", "p*ts/*"]).notes[0]
     with pytest.raises(DataError, match=r"nothing matches 'par\?\?': .* first 'parts'"):
         open_source("par??")
+    for spelling in ("parts/b*", "./parts/b*", f"{Path('parts').absolute()}/b*"):
+        with pytest.raises(DataError, match=r"nothing matches .* left out 1 folder with images"):
+            open_source(["parts/*", spelling])
 
 
 def test_a_name_with_brackets_is_a_file_first(tree):

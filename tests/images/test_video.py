@@ -114,6 +114,30 @@ def test_the_next_frame_stands_for_one_that_cannot_be_decoded(tmp_path):
     assert [frame.index for frame in frames] == [0, 4] and problems == [3]
 
 
+def test_of_frames_that_are_left_out_none_is_converted_nor_told(tmp_path, monkeypatch):
+    """Where OpenCV decodes: it says nothing of the time of a frame that it cannot decode."""
+    monkeypatch.setattr(video, "jpeg_size", lambda capture: None)
+    made, problems, real = [], [], cv2.VideoCapture
+
+    class Counted:
+        def __init__(self, *arguments):
+            self.video = real(*arguments)
+
+        def __getattr__(self, name):
+            return getattr(self.video, name)
+
+        def retrieve(self):
+            made.append(round(self.video.get(cv2.CAP_PROP_POS_MSEC)))
+            return self.video.retrieve()
+
+    monkeypatch.setattr(cv2, "VideoCapture", Counted)
+    file = changed(tmp_path, lambda n, data: bytes(len(data)) if n in (1, 3) else data)
+    source = open_source(file, every=0.3)
+    frames = source.frames(lambda error, name, index, at: problems.append(index))
+    assert [frame.index for frame in frames] == [0, 4] and problems == [3]
+    assert made == [0, 400]
+
+
 def test_images_beside_a_video_come_all(tmp_path):
     images = [str(tmp_path / f"{n}.png") for n in range(3)]
     for image in images:
@@ -255,9 +279,12 @@ def cameras(monkeypatch):
             def isOpened(self):
                 return self.left > 0
 
-            def read(self):
+            def grab(self):
                 self.left -= 1
-                return self.left >= 0, np.zeros((4, 4, 3), np.uint8)
+                return self.left >= 0
+
+            def retrieve(self):
+                return True, np.zeros((4, 4, 3), np.uint8)
 
             def release(self):
                 pass

@@ -422,9 +422,12 @@ def test_a_live_source_is_not_batched(predictor: Predictor, monkeypatch) -> None
         def isOpened(self):
             return True
 
-        def read(self):
+        def grab(self):
             assert coming.acquire(timeout=60)
             asked.append(time.monotonic())
+            return True
+
+        def retrieve(self):
             return True, np.full((48, 64, 3), 250, np.uint8)
 
         def release(self):

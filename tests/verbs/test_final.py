@@ -15,8 +15,10 @@ from kdlnet.config import TrainConfig, load_config
 from kdlnet.data.digest import images_digest
 from kdlnet.errors import ConfigError, DataError, WeightsError
 from kdlnet.events import EpochDone, Message, RunStarted
-from kdlnet.inference.weights import copy_weights, load_weights
+from kdlnet.inference.weights import Weights, copy_weights, load_weights
 from kdlnet.metrics.operating_point import Goal
+from kdlnet.training import run_folder
+from kdlnet.training.loop import LoopState
 from kdlnet.training.run_folder import RunFolder
 from kdlnet.verbs.baseline import measure_gain
 from kdlnet.verbs.calibrate import calibrate
@@ -87,6 +89,35 @@ def test_it_keeps_the_thresholds_of_the_run_that_was_measured(
     result = train(_settings(run, epochs=1), final=chosen.path, out=tmp_path / "final")
     rule = load_weights(chosen.path).thresholds
     assert load_weights(result.best).thresholds == rule != {"score": 0.3125}
+
+
+def test_a_kill_before_best_was_written_leaves_the_thresholds_in_last(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the best.pt before are of an epoch that was worse."""
+    run, save, seen = tmp_path / "run", run_folder.save_weights, {}
+
+    def cut(path: Path, weights: Weights) -> None:
+        number = len(seen)
+        if path.name == "last.pt":
+            seen[number] = weights.thresholds = {"score": 0.25 + 0.125 * number}
+        elif number == 3:  # with the start before the first epoch
+            raise KeyboardInterrupt
+        save(path, weights)
+
+    figures, judge = iter([0.1, 0.2]), LoopState.judge
+    monkeypatch.setattr(LoopState, "judge", lambda state, n, _: judge(state, n, next(figures)))
+    monkeypatch.setattr(run_folder, "save_weights", cut)
+    settings = {"data.name": str(dataset), "model.name": "lightnet-n", "image_size": 64}
+    with pytest.raises(KeyboardInterrupt):
+        train(load_config(None, {**settings, "batch": 4, "epochs": 3, "device": "cpu"}), out=run)
+    monkeypatch.undo()
+    old = (run / "weights" / "best.pt").read_bytes()
+    result = train(_settings(run, epochs=1), final=run, out=tmp_path / "final")
+    known = load_weights(run / "weights" / "last.pt").thresholds
+    assert load_weights(run / "weights" / "best.pt").thresholds != known
+    assert load_weights(result.best).thresholds == known
+    assert (run / "weights" / "best.pt").read_bytes() == old
 
 
 def test_the_run_that_is_repeated_is_never_replaced(trained: Trained) -> None:

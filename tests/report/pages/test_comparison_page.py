@@ -257,3 +257,42 @@ def test_boxes_too_small_to_count_are_not_drawn(tmp_path: Path, monkeypatch) -> 
     )
     draw_flips(tmp_path, subject.result.flips.images, lambda _: ((a, rule), (b, rule)), ("dent",))
     assert drawn == [[], [large]]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(PROGRAM is None, reason="no Chromium installed")
+def test_on_a_phone_figures_stay_in_one_line_and_wide_tables_show_that_they_go_on(tmp_path):
+    images = made_images(tmp_path / "images", 8)
+    page, shot = tmp_path / "report.html", tmp_path / "shot.png"
+    page.write_text(comparison_page(compared(other(images), images)), encoding="utf-8")
+    with browser(tmp_path / "profile") as chromium:
+        phone = {"width": 400, "height": 700, "deviceScaleFactor": 1, "mobile": False}
+        chromium.call("Emulation.setDeviceMetricsOverride", **phone)
+        chromium.open(page)
+        figures = "[...document.querySelectorAll('.versus .value')]"
+        chromium.run(f"{figures}.forEach((p) => (p.textContent = '100.0 %'))")
+        lines = "(p) => Math.round(p.offsetHeight / parseFloat(getComputedStyle(p).lineHeight))"
+        assert chromium.run(f"{figures}.map({lines})") == [1] * 4
+        assert chromium.run(f"{figures}.every((p) => p.scrollWidth <= p.clientWidth)")
+
+        def edges(left: int) -> list[bool]:
+            """Whether the left and the right edge of the first table are darker than its middle."""
+            chromium.run(f"document.querySelector('.scroll').scrollLeft = {left}")
+            chromium.settle()
+            chromium.screenshot(shot)
+            x, y, width = chromium.run(
+                "(({ x, y, width }) => [x, y, width])"
+                "(document.querySelector('.scroll').getBoundingClientRect())"
+            )
+            grey = cv2.imread(str(shot), cv2.IMREAD_GRAYSCALE)[round(y) + 2]
+            row = [int(grey[round(at)]) for at in (x + 1, x + width / 2, x + width - 2)]
+            return [row[0] < row[1] - 20, row[2] < row[1] - 20]
+
+        chromium.run(
+            "document.documentElement.style.scrollBehavior = 'auto',"
+            "document.querySelector('.scroll table').style.width = '900px',"
+            "document.querySelector('.scroll').scrollIntoView({ block: 'center' })"
+        )
+        assert [edges(0), edges(200), edges(9999)] == [[False, True], [True, True], [True, False]]
+        chromium.run("document.querySelector('.scroll table').style.width = '100px'")
+        assert edges(0) == [False, False]
