@@ -81,6 +81,7 @@ def _show(console: Console, result: Anomaly) -> None:
         ("AP", figure(before.ap, 3), figure(after.ap, 3)),
         ("AP50", figure(before.ap50, 3), figure(after.ap50, 3)),
     ]
+    rows.append(("AUROC of images", figure(before.auroc, 3), figure(after.auroc, 3)))
     for percent, share in after.caught.items():
         head = f"defective parts caught, at most {percent} % of good ones rejected"
         rows.append((head, figure(before.caught[percent], 3), figure(share, 3)))

@@ -25,8 +25,13 @@ _FEWEST = 2
 
 @dataclass(frozen=True, slots=True)
 class ImageLevel:
-    """``pg`` and ``pb`` by n in percent, chosen and counted on the same images."""
+    """``pg`` and ``pb`` by n in percent, chosen and counted on the same images.
 
+    ``auroc`` is the share of pairs of a defective image and a good one in which the defective one
+    has the higher score; equal ones count half.
+    """
+
+    auroc: Interval
     pg: dict[str, Interval]
     pb: dict[str, Interval]
     good: int
@@ -35,6 +40,7 @@ class ImageLevel:
     def to_dict(self) -> dict[str, Any]:
         """Builtins, ready for JSON."""
         return {
+            "auroc": self.auroc.to_dict(),
             "pg": {n: value.to_dict() for n, value in self.pg.items()},
             "pb": {n: value.to_dict() for n, value in self.pb.items()},
             "good": self.good,
@@ -48,9 +54,9 @@ def image_level(
     rounds: int = ROUNDS,
     seed: int = 0,
 ) -> ImageLevel:
-    """PGn and PBn with 95 % intervals over images or groups.
+    """AUROC, PGn and PBn with 95 % intervals over images or groups.
 
-    No interval where n % of the images that may be lost are fewer than two (groups, where there are
+    PGn and PBn have no interval where n % of the images that may be lost are fewer than two (groups, where there are
     some): the threshold is then that of one image, which resampling does not move as other images
     would (of 20 to 100 such images the 95 % interval held the share in 51 to 82 % of the trials).
     """
@@ -60,18 +66,24 @@ def image_level(
     weights = draw_weights(group, rounds, seed)
     counts = len(np.unique(group[~bad])), len(np.unique(group[bad]))
 
+    missing = None if all(counts) else "no good image" if counts[1] else "no defective image"
+
     def share(kept: NDArray[np.bool_], by: Floats, n: float, own: int, others: int) -> Interval:
-        if not all(counts):
-            return Interval(
-                None, None, None, "no good image" if counts[1] else "no defective image"
-            )
+        if missing:
+            return Interval(None, None, None, missing)
         value = float(passed(by, kept, np.ones((1, len(by))), n)[0])
         if n / 100 * others < _FEWEST:
             return Interval(value, None, None, f"{n:g} % of {others} is fewer than {_FEWEST}")
         drawn = passed(by, kept, weights, n)
         return interval(value, drawn, own, min(counts) - 1)
 
+    if missing:
+        auroc = Interval(None, None, None, missing)
+    else:
+        value = float(ranked_right(scores, bad, np.ones((1, len(bad))))[0])
+        auroc = interval(value, ranked_right(scores, bad, weights), min(counts), min(counts) - 1)
     return ImageLevel(
+        auroc,
         {f"{n:g}": share(~bad, scores, n, *counts) for n in SHARES},
         {f"{n:g}": share(bad, -scores, n, *reversed(counts)) for n in SHARES},
         int((~bad).sum()),
@@ -106,4 +118,21 @@ def passed(scores: Floats, kept: NDArray[np.bool_], weights: Floats, percent: fl
     reached = np.take_along_axis(below[0], first[last][:, None], axis=1)[:, 0]
     known = (total > 0) & (others > 0)
     share: Floats = np.divide(reached, total, out=np.full(len(total), np.nan), where=known)
+    return share
+
+
+def ranked_right(scores: Floats, bad: NDArray[np.bool_], weights: Floats) -> Floats:
+    """The share (R,) of pairs of a ``bad`` image and another in which the bad one is higher.
+
+    Equal scores count half. Image i counts ``weights[r, i]`` times (R, images); nan where one of
+    the kinds was not drawn.
+    """
+    order = np.argsort(scores, kind="stable")
+    ranked = scores[order]
+    good, defective = (weights[:, order] * kind for kind in (~bad[order], bad[order]))
+    below = np.concatenate([np.zeros((len(weights), 1)), np.cumsum(good, axis=1)], axis=1)
+    sides = [np.searchsorted(ranked, ranked, side=side) for side in ("left", "right")]
+    pairs = (defective * (below[:, sides[0]] + below[:, sides[1]]) / 2).sum(1)
+    every = good.sum(1) * defective.sum(1)
+    share: Floats = np.divide(pairs, every, out=np.full(len(every), np.nan), where=every > 0)
     return share

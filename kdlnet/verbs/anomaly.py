@@ -29,13 +29,15 @@ from kdlnet.utils.given import AnyPath, Name, as_path, checked
 class Figures:
     """Of a network on val, in [0, 1]; None where val cannot tell.
 
-    ``caught`` is the share of the defective parts that one threshold stops which rejects at most
-    so many percent of the good ones (PBn, :mod:`kdlnet.metrics.image_level`).
+    ``auroc`` is the share of pairs of a defective image and a good one in which the defective one
+    has the higher score; ``caught`` that of the defective parts which one threshold stops that
+    rejects at most so many percent of the good ones (PBn, :mod:`kdlnet.metrics.image_level`).
     """
 
     ap: float | None
     ap50: float | None
     ap75: float | None
+    auroc: float | None
     caught: dict[str, float | None]
 
 
@@ -141,4 +143,4 @@ def anomaly(
 def _figures(results: Sequence[ImageResult], names: Sequence[str]) -> Figures:
     found, whole = average_precision(results, names), image_level(results)
     caught = {percent: share.value for percent, share in whole.pb.items()}
-    return Figures(found.ap, found.ap50, found.ap75, caught)
+    return Figures(found.ap, found.ap50, found.ap75, whole.auroc.value, caught)

@@ -9,7 +9,7 @@ import pytest
 
 from kdlnet.metrics.curves import rank
 from kdlnet.metrics.froc import RATES, froc
-from kdlnet.metrics.image_level import image_level, passed
+from kdlnet.metrics.image_level import image_level, passed, ranked_right
 from kdlnet.metrics.matching import match
 from kdlnet.metrics.result import ImageResult
 
@@ -70,6 +70,12 @@ def _by_hand(scores, bad, percent) -> float:
     return float((scores[~bad] < max(fits)).mean())
 
 
+def _pairs(scores, bad) -> float:
+    """The mean over all pairs of a bad and a good image."""
+    ahead = scores[bad][:, None] - scores[~bad]
+    return float((ahead > 0).mean() + (ahead == 0).mean() / 2)
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_pgn_and_pbn_against_every_threshold(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -84,8 +90,11 @@ def test_pgn_and_pbn_against_every_threshold(seed: int) -> None:
     for percent in (0, 1, 5):
         assert found.pg[f"{percent}"].value == pytest.approx(_by_hand(scores, bad, percent))
         assert found.pb[f"{percent}"].value == pytest.approx(_by_hand(-scores, ~bad, percent))
+    assert found.auroc.value == pytest.approx(_pairs(scores, bad))
     copies = rng.integers(0, 3, 60)
     drawn = np.repeat(np.arange(60), copies)
+    share = ranked_right(scores, bad, copies[None].astype(float))[0]
+    assert share == pytest.approx(_pairs(scores[drawn], bad[drawn]))
     expected = _by_hand(scores[drawn], bad[drawn], 5)
     assert passed(scores, ~bad, copies[None].astype(float), 5.0)[0] == pytest.approx(expected)
 
@@ -100,6 +109,7 @@ def test_one_kind_of_image_alone_tells_no_share() -> None:
         found = image_level(images, rounds=5)
         assert {value.reason for value in found.pg.values()} == {reason}
         assert all(value.value is None for value in found.pb.values())
+        assert (found.auroc.value, found.auroc.reason) == (None, reason)
     both = image_level([good, good, defective, defective], rounds=20)
     assert (both.pg["0"].value, both.pb["0"].value) == (1, 1)
 

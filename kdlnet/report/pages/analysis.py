@@ -93,7 +93,11 @@ def froc_section(found: Froc, level: ImageLevel) -> Section:
         lead="The share of defects found over false alarms for each picture, good parts included "
         "(FROC). Further left and higher is better.",
         figures=(_froc_figure(found),) if overall.recalls is not None else (),
-        facts=(("Mean share found, ⅛ to 8 alarms", _interval(overall.mean)), *_at_rates(overall)),
+        facts=(
+            ("Mean share found, ⅛ to 8 alarms", _interval(overall.mean)),
+            *_at_rates(overall),
+            ("Defective before good, by best score (AUROC)", _interval(level.auroc)),
+        ),
         tables=_level_tables(level),
     )
 
