@@ -56,9 +56,10 @@ def image_level(
 ) -> ImageLevel:
     """AUROC, PGn and PBn with 95 % intervals over images or groups.
 
-    PGn and PBn have no interval where n % of the images that may be lost are fewer than two (groups, where there are
-    some): the threshold is then that of one image, which resampling does not move as other images
-    would (of 20 to 100 such images the 95 % interval held the share in 51 to 82 % of the trials).
+    PGn and PBn have no interval where n % of the images that may be lost are fewer than two
+    (groups, where there are some): the threshold is then that of one image, which resampling does
+    not move as other images would (of 20 to 100 such images the 95 % interval held the share in 51
+    to 82 % of the trials).
     """
     scores = np.array([_score(result) for result in results])
     bad = np.array([len(result.truth_boxes) > 0 for result in results], dtype=bool)
