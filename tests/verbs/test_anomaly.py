@@ -139,6 +139,16 @@ def test_too_few_good_parts_are_counted(file: Path, data: Path, tmp_path: Path) 
     assert (tmp_path / "a.pt").is_file()
 
 
+def test_sizes_and_counts_of_the_verdict_stay(data: Path, tmp_path: Path) -> None:
+    large = {"score": 0.3, "min_area": 4.0, "min_count": 2}
+    rules = {"score": 0.3, "classes": {"square": large, "disc": {"score": 0.4, "unsure": 0.2}}}
+    save_busy(tmp_path / "sizes.pt", Preprocess((64, 64)), thresholds=rules)
+    new = run(tmp_path / "sizes.pt", data, tmp_path / "a.pt").thresholds
+    score = new["score"]
+    assert new["classes"]["square"] == {"score": score, "min_area": 4.0, "min_count": 2}
+    assert new["classes"]["disc"] == {"score": score}
+
+
 def test_what_is_there_and_what_are_no_weights_is_refused(
     file: Path, data: Path, tmp_path: Path
 ) -> None:
