@@ -24,6 +24,10 @@ LEAST_SCALE = 20
 """Good views that say how far others may be from those, or more."""
 _SHRINKAGE = 0.01
 """Of the mean variance, added to each: what hardly varies must not decide alone."""
+_ALIKE = 1e-10
+"""A mean variance of no more than this share of the mean square is rounding."""
+_LEAST_SPREAD = 1e-4
+"""Standard deviation of the logarithms of distances; one that is less is rounding."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ def learn_normality(
     ``network``, on ``device``, has learned from the images of the first and not from those of the
     second, which are therefore farther away. A view is an image or a tile of one, and good where it
     is labelled for all classes and no true box reaches into it. Raises DataError where they are
-    fewer than ``LEAST`` and ``LEAST_SCALE``.
+    fewer than ``LEAST`` and ``LEAST_SCALE``, or look all alike.
     """
     widths = network.backbone.widths[-LEVELS:]
     rows, apart = _good(train, "train", LEAST), _good(val, "val", LEAST_SCALE)
@@ -57,16 +61,27 @@ def learn_normality(
         for each, level in zip(sums, maps[-LEVELS:], strict=True):
             each.add(around(level))
     normality = Normality(widths).to(device)
+    if not all(each.varies for each in sums):
+        raise _alike("train")
     for layer, each in zip(normality.whiten, sums, strict=True):
         weight, bias = each.whitening()
         layer.get_parameter("weight").copy_(weight[:, :, None, None])
         layer.get_parameter("bias").copy_(bias)
     seen = _maps(network, val, apart, batch, device, on_event)
     distances = torch.cat([normality.distances(maps) for maps in seen]).double()
+    if not (distances.std(0) > _LEAST_SPREAD).all():  # nor where one is no number
+        raise _alike("val")
     normality.center.copy_(distances.mean(0))
     each_level = (distances - distances.mean(0)) / distances.std(0)
     normality.slope.copy_(1 / (distances.std(0) * each_level.sum(1).std()))
     return GoodParts(normality, _images(train, rows), _images(val, apart))
+
+
+def _alike(split: str) -> DataError:
+    return DataError(
+        f"the good parts of {split} look all alike to the network, or are no numbers to it: what "
+        "varies among good parts cannot be learned; add photographs of other good parts"
+    )
 
 
 def _images(dataset: DetectionDataset, rows: Sequence[int]) -> list[int]:
@@ -75,18 +90,28 @@ def _images(dataset: DetectionDataset, rows: Sequence[int]) -> list[int]:
 
 def _good(dataset: DetectionDataset, split: str, least: int) -> list[int]:
     """Positions of the views that show nothing but good. Raises DataError for too few."""
-    good = []
+    good, partly = [], 0
     for row, sample in enumerate(dataset.samples):
         known, boxes = dataset.known(sample.image), dataset.truth(sample.image)[0]
         if len(boxes) and sample.tile is not None:
             boxes = boxes[box_intersection(boxes, np.array(sample.tile)) > 0]
-        if not len(boxes) and (known is None or known.all()):
+        if len(boxes):
+            continue
+        if known is None or known.all():
             good.append(row)
+        else:
+            partly += 1
     if len(good) < least:
         what = "image" if dataset.preprocess.tiling is None else "tile"
+        advice = "add good parts, as images without a label file"
+        if partly:
+            advice = (
+                f"{partly} more without a box are not labelled for all classes of the weights and "
+                "may have defects of the others; give a dataset that has all of these classes"
+            )
         raise DataError(
             f"{split} has {counted(len(good), what)} without a defect, {least} or more are needed: "
-            "add good parts, as images without a label file"
+            f"{advice}"
         )
     return good
 
@@ -121,6 +146,12 @@ class _Sums:
         self.count += len(rows)
         self.vectors += rows.sum(0)
         self.products += rows.T @ rows
+
+    @property
+    def varies(self) -> bool:
+        """Whether the vectors differ by more than rounding; not where one is no number."""
+        mean, square = self.vectors / self.count, self.products.diagonal() / self.count
+        return bool((square - mean.square()).sum() > _ALIKE * square.sum())
 
     def whitening(self) -> tuple[Tensor, Tensor]:
         """Weight (C, C) and bias (C,) of a layer after which good vectors have length 1."""

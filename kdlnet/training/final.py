@@ -44,6 +44,12 @@ def repeated(
     if weights.thresholds:
         text = f"thresholds are those of {shown(file)}; they were chosen with other weights"
         on_event(Message(text))
+    if weights.arguments.normality:
+        text = (
+            f"{shown(file)} knows what good parts look like, and a training does not take that "
+            "over: its thresholds are of other scores. Name weights that were calibrated without it"
+        )
+        on_event(Message(text, "warning"))
     if init is None and config.model.start == load_config(folder.config).model.start:
         init = _began_with(folder)
     return config.changed(data={"with_val": True}), init, weights.thresholds

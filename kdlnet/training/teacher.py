@@ -169,8 +169,12 @@ def _listed(values: dict[str, Any], keys: Sequence[str]) -> str:
 
 
 def frozen(teacher: Weights, parts: RunParts) -> Member:
-    """The teacher fused, without gradients, on the device of the run."""
+    """The teacher fused, without gradients, on the device of the run.
+
+    And without what it knows of good parts: a mosaic or a warped image is unlike all of them.
+    """
     detector = fuse_model(teacher.detector).to(parts.device).requires_grad_(False)
+    detector.normality = None
     detector.to(memory_format=torch.channels_last)
     if teacher.names == parts.info.names:
         return Member(detector, None)

@@ -20,6 +20,7 @@ from kdlnet.metrics.average_precision import average_precision
 from kdlnet.metrics.curves import best_thresholds
 from kdlnet.metrics.image_level import image_level
 from kdlnet.metrics.result import ImageResult
+from kdlnet.metrics.verdict import DEFAULT_SCORE, VerdictRule
 from kdlnet.models.network import Network
 from kdlnet.utils.device import find_device, prepare
 from kdlnet.utils.given import AnyPath, Name, as_path, checked
@@ -81,8 +82,8 @@ def anomaly(
 
     In it the scores of all boxes of an image rise or fall by how unlike the good parts of train it
     is, in units of how unlike those of val are: see :mod:`kdlnet.models.normality`. Its threshold
-    is that of the best F1 on val. The copy is ``out``, by default ``<name>-anomaly`` beside the
-    weights.
+    is that of the best F1 on val; sizes and counts of the verdict stay. The copy is ``out``, by
+    default ``<name>-anomaly`` beside the weights.
 
     Raises DataError for too few good parts, WeightsError for what are no weights, KdlnetError where
     the copy would replace what is there, or ``weights`` changed meanwhile.
@@ -113,7 +114,7 @@ def anomaly(
         len(found.compared),
         len(val.paths),
         sum(len(one.truth_boxes) > 0 for one in after),
-        {} if score is None else {"score": score},
+        _scored(loaded.rule, loaded.names, score),
         _figures(before, loaded.names),
         _figures(after, loaded.names),
     )
@@ -138,6 +139,13 @@ def anomaly(
     copy_path(weights, file, "anomaly", out, overwrite)  # another may be there by now
     save_weights(path, copied)
     return result
+
+
+def _scored(rule: VerdictRule, names: Sequence[str], score: float | None) -> dict[str, Any]:
+    """``rule`` from ``score`` on and without UNSURE, with its sizes and counts; None: the usual."""
+    score = DEFAULT_SCORE if score is None else score
+    classes = [replace(rule.of(label), score=score, unsure=None) for label in range(len(names))]
+    return VerdictRule(tuple(classes)).to_dict(names)
 
 
 def _figures(results: Sequence[ImageResult], names: Sequence[str]) -> Figures:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from kdlnet.inference.weights import Weights
 from kdlnet.models.fuse import fuse_model
 from kdlnet.models.zoo import ModelArguments, build_model
 from kdlnet.training.steps import gradient_ratio
-from kdlnet.training.teacher import Ensemble, Member, Mirrored
+from kdlnet.training.teacher import Ensemble, Member, Mirrored, frozen
+from kdlnet.types import Preprocess
 
 
 def _member(seed: int, order: Sequence[int] | None = None) -> Member:
@@ -68,6 +72,23 @@ def test_the_head_says_of_its_own_features_what_the_teacher_says() -> None:
     assert torch.equal(again.logits, raw.logits) and torch.equal(again.bins, raw.bins)
     plain = _member(0)(torch.rand(1, 3, 64, 64))
     assert plain.logits.shape == raw.logits.shape
+
+
+def test_what_a_teacher_knows_of_good_parts_is_not_taught() -> None:
+    """All mosaics and warped images are unlike good parts; its head alone knows nothing of them."""
+    arguments = ModelArguments(3, normality=True)
+    network = build_model("lightnet-n", arguments, seed=0).eval()
+    assert network.normality is not None
+    network.normality.slope.fill_(0.3)
+    names = ("a", "b", "c")
+    weights = Weights(network, "lightnet-n", arguments, names, Preprocess((64, 64)))
+    parts: Any = SimpleNamespace(device=torch.device("cpu"), info=SimpleNamespace(names=names))
+    member = frozen(weights, parts)
+    with torch.no_grad():
+        raw = member(torch.rand(2, 3, 64, 64))
+        again = member.head(raw.features)
+    torch.testing.assert_close(again.logits, raw.logits)
+    assert network.normality is not None
 
 
 def test_gradients_flow_through_the_head_and_leave_it_alone() -> None:

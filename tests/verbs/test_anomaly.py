@@ -139,6 +139,42 @@ def test_too_few_good_parts_are_counted(file: Path, data: Path, tmp_path: Path) 
     assert (tmp_path / "a.pt").is_file()
 
 
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_good_parts_that_look_all_alike_teach_nothing(
+    file: Path, data: Path, tmp_path: Path, split: str
+) -> None:
+    """One picture many times over has no variance, and its distances no spread."""
+    (tmp_path / "images" / "same").mkdir(parents=True)
+    for number in range(50):
+        Image.new("RGB", (64, 64)).save(tmp_path / f"images/same/{number}.png")
+    other = {"train": "val", "val": "train"}[split]
+    text = f"{split}: images/same\n{other}: {data.parent}/images/train\nnames: [square, disc]\n"
+    (tmp_path / "data.yaml").write_text(text)
+    with pytest.raises(DataError, match=f"good parts of {split} look all alike to the network"):
+        run(file, tmp_path / "data.yaml", tmp_path / "a.pt")
+    assert not (tmp_path / "a.pt").exists()
+
+
+def test_images_that_lack_a_class_of_the_weights_are_not_good(
+    file: Path, data: Path, tmp_path: Path
+) -> None:
+    text = data.read_text().replace("images/", f"{data.parent}/images/").replace(", disc", "")
+    (tmp_path / "data.yaml").write_text(text)
+    line = "train has 0 images .*: 50 more without a box are not labelled for all classes"
+    with pytest.raises(DataError, match=line):
+        run(file, tmp_path / "data.yaml", tmp_path / "a.pt")
+
+
+def test_sizes_and_counts_of_the_verdict_stay(data: Path, tmp_path: Path) -> None:
+    large = {"score": 0.3, "min_area": 4.0, "min_count": 2}
+    rules = {"score": 0.3, "classes": {"square": large, "disc": {"score": 0.4, "unsure": 0.2}}}
+    save_busy(tmp_path / "sizes.pt", Preprocess((64, 64)), thresholds=rules)
+    new = run(tmp_path / "sizes.pt", data, tmp_path / "a.pt").thresholds
+    score = new["score"]
+    assert new["classes"]["square"] == {"score": score, "min_area": 4.0, "min_count": 2}
+    assert new["classes"]["disc"] == {"score": score}
+
+
 def test_what_is_there_and_what_are_no_weights_is_refused(
     file: Path, data: Path, tmp_path: Path
 ) -> None:

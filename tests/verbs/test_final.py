@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -15,9 +15,11 @@ from kdlnet.config import TrainConfig, load_config
 from kdlnet.data.digest import images_digest
 from kdlnet.errors import ConfigError, DataError, WeightsError
 from kdlnet.events import EpochDone, Message, RunStarted
-from kdlnet.inference.weights import Weights, copy_weights, load_weights
+from kdlnet.inference.weights import Weights, copy_weights, load_weights, save_weights
 from kdlnet.metrics.operating_point import Goal
+from kdlnet.models.zoo import build_model
 from kdlnet.training import run_folder
+from kdlnet.training.final import repeated
 from kdlnet.training.loop import LoopState
 from kdlnet.training.run_folder import RunFolder
 from kdlnet.verbs.baseline import measure_gain
@@ -89,6 +91,20 @@ def test_it_keeps_the_thresholds_of_the_run_that_was_measured(
     result = train(_settings(run, epochs=1), final=chosen.path, out=tmp_path / "final")
     rule = load_weights(chosen.path).thresholds
     assert load_weights(result.best).thresholds == rule != {"score": 0.3125}
+
+
+def test_thresholds_of_scores_that_know_good_parts_are_told(trained: Trained) -> None:
+    """A training leaves what was learned of good parts, and its scores are others."""
+    best, config = load_weights(trained.before.best), _settings(trained.before.folder)
+    arguments = replace(best.arguments, normality=True)
+    detector = build_model(best.model, arguments, seed=0)
+    file = trained.before.best.with_name("best-anomaly.pt")
+    save_weights(file, replace(best, arguments=arguments, detector=detector))
+    events: list[object] = []
+    repeated(trained.before.folder, config, None, events.append)
+    assert not any("good parts" in line for line in _lines(events))
+    repeated(file, config, None, events.append)
+    assert "its thresholds are of other scores" in _lines(events)[-1]
 
 
 def test_a_kill_before_best_was_written_leaves_the_thresholds_in_last(
