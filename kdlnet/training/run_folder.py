@@ -142,9 +142,12 @@ class RunFolder:
     def lacks_best(self, last: Weights) -> bool:
         """Whether a kill kept best.pt from the best epoch, which ``last``, last.pt, is.
 
-        Only one of an earlier epoch of this run, or none: another file there is a person's.
+        Only one of an earlier epoch of this run, or none: another file there is a person's. A
+        last.pt without a state, such as a copy of best.pt, tells of no kill.
         """
-        state = last.training["state"]
+        state = last.training.get("state")
+        if state is None:
+            return False
         epoch = state["best_epoch"]
         newest = 0 <= epoch == state["epoch"] - 1
         return newest and self._is_behind(state["rows"][:epoch])

@@ -11,6 +11,7 @@ import pytest
 from kdlnet.config import TrainConfig, build_config
 from kdlnet.errors import KdlnetError
 from kdlnet.events import EpochDone
+from kdlnet.inference.weights import load_weights
 from kdlnet.training.run_folder import RunFolder
 from kdlnet.utils.lock import alone_in
 from kdlnet.verbs.baseline import measure_gain
@@ -27,6 +28,14 @@ def test_run_folder() -> None:
     run = Path("runs/a").absolute()
     assert RunFolder.around(run).path == RunFolder.around(run / "weights" / "last.pt").path == run
     assert RunFolder.around(Path("runs/a/weights/last.pt")).path == run
+
+
+def test_a_last_pt_without_a_state_tells_of_no_kill(tmp_path: Path) -> None:
+    """Such as a copy of best.pt; ``--final RUN --init FILE`` needs no state."""
+    folder = RunFolder(tmp_path)
+    folder.last.parent.mkdir()
+    plain = load_weights(make_file(folder.last))
+    assert not plain.training and not folder.lacks_best(plain)
 
 
 def _files(folder: Path) -> dict[str, tuple[bytes, int]]:
