@@ -46,8 +46,8 @@ def anomaly(
     """Learn from good parts: scores rise where an image is unlike them, and fall where it is not.
 
     What the network sees on the images of train without a box, 50 or more, becomes part of a copy
-    of the weights. It makes the verdict on a part surer, boxes stay where they are. Then choose the
-    thresholds anew: kdlnet calibrate.
+    of the weights. It is for the verdict on whole parts, and may cost a point of AP: both are told,
+    as they were and as they are on val. Then choose the thresholds anew: kdlnet calibrate.
 
     \b
     kdlnet anomaly best.pt --data parts/data.yaml

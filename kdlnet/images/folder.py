@@ -49,7 +49,7 @@ class LeftOut:
             which = counted(len(set(map(spelled, self.folders))), "folder")
             lines.append(
                 f"left out {which} with images that a glob matches, first {str(self.folders[0])!r}"
-                ": name them, too, or write **/* for all that is below"
+                ": name those that are meant, too"
             )
         if self.again:
             files = counted(len(self.again), "file")

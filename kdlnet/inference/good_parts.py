@@ -63,10 +63,10 @@ def learn_normality(
     normality = Normality(widths).to(device)
     if not all(each.varies for each in sums):
         raise _alike("train")
-    for layer, each in zip(normality.whiten, sums, strict=True):
-        weight, bias = each.whitening()
-        layer.get_parameter("weight").copy_(weight[:, :, None, None])
-        layer.get_parameter("bias").copy_(bias)
+    for distance, each in zip(normality.levels, sums, strict=True):
+        mean, whiten = each.whitening()
+        distance.get_buffer("mean").copy_(mean[:, None, None])
+        distance.get_parameter("whiten.weight").copy_(whiten[:, :, None, None])
     seen = _maps(network, val, apart, batch, device, on_event)
     distances = torch.cat([normality.distances(maps) for maps in seen]).double()
     if not (distances.std(0) > _LEAST_SPREAD).all():  # nor where one is no number
@@ -154,10 +154,9 @@ class _Sums:
         return bool((square - mean.square()).sum() > _ALIKE * square.sum())
 
     def whitening(self) -> tuple[Tensor, Tensor]:
-        """Weight (C, C) and bias (C,) of a layer after which good vectors have length 1."""
+        """The mean (C,), and the matrix (C, C) after which vectors less it have length 1."""
         mean = self.vectors / self.count
         covariance = self.products / self.count - torch.outer(mean, mean)
         variances = covariance.diagonal()
         variances += _SHRINKAGE * variances.mean()
-        weight = torch.linalg.cholesky(torch.linalg.inv(covariance)).T / len(mean) ** 0.5
-        return weight, -weight @ mean
+        return mean, torch.linalg.cholesky(torch.linalg.inv(covariance)).T / len(mean) ** 0.5

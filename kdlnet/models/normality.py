@@ -25,10 +25,9 @@ _FLOOR = 1e-6
 class Normality(nn.Module):
     """Maps of the backbone, fine to coarse, to what each class logit of an image gains (B,).
 
-    ``widths`` are the channels of the coarsest, which alone are looked at. Of each of these the
-    largest Mahalanobis distance of the 3x3 means around all positions from what good parts show
-    there. Its logarithm less ``center``, times ``slope``, summed over the levels, counts standard
-    deviations of good parts that the network has not learned from. Fresh, it gives 0 for all.
+    ``widths`` are the channels of the coarsest, which alone are looked at. The distance of each
+    less ``center``, times ``slope``, summed, counts standard deviations of good parts that the
+    network has not learned from. Fresh, it gives 0 for all.
     """
 
     center: Tensor
@@ -36,23 +35,40 @@ class Normality(nn.Module):
 
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
-        # Not named "conv": 8 bits are for what ends in an activation.
-        self.whiten = nn.ModuleList(nn.Conv2d(width, width, 1) for width in widths)
+        self.levels = nn.ModuleList(LevelDistance(width) for width in widths)
         self.register_buffer("center", torch.zeros(len(widths)))
         self.register_buffer("slope", torch.zeros(len(widths)))
         self.requires_grad_(False)
 
     def distances(self, maps: Sequence[Tensor]) -> Tensor:
-        """The logarithm of the largest distance (B, levels), in units of sqrt(channels)."""
-        found = []
-        for whiten, level in zip(self.whiten, maps[-len(self.whiten) :], strict=True):
-            squares: Tensor = whiten(around(level)).square().sum(1)
-            found.append(squares.amax((1, 2)).clamp_min(_FLOOR).log() / 2)
-        return torch.stack(found, 1)
+        """Of each level (B, levels)."""
+        coarsest = maps[-len(self.levels) :]
+        return torch.stack([far(x) for far, x in zip(self.levels, coarsest, strict=True)], 1)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         unlike = ((self.distances(maps) - self.center) * self.slope).sum(1)
         return LOGITS * unlike.clamp(-MOST, MOST)
+
+
+class LevelDistance(nn.Module):
+    """A map (B, C, H, W) to the logarithm of its largest Mahalanobis distance (B,).
+
+    It is that of the 3x3 means around all positions from what good parts show there, in units of
+    sqrt(C). After ``whiten`` the good have length 1.
+    """
+
+    mean: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width, 1, 1))
+        # Not named "conv": 8 bits are for what ends in an activation.
+        self.whiten = nn.Conv2d(width, width, 1, bias=False)
+
+    def forward(self, level: Tensor) -> Tensor:
+        # The mean goes first: of a thousand deviations the convolution's fewer bits leave noise.
+        squares: Tensor = self.whiten(around(level) - self.mean).square().sum(1)
+        return squares.amax((1, 2)).clamp_min(_FLOOR).log() / 2
 
 
 def around(level: Tensor) -> Tensor:

@@ -24,21 +24,22 @@ def test_a_fresh_one_changes_nothing() -> None:
 
 def test_the_largest_distance_of_a_level_counts_in_standard_deviations() -> None:
     normality = Normality([1])
-    normality.whiten[0].get_parameter("weight").fill_(2.0)
-    normality.whiten[0].get_parameter("bias").fill_(-2.0)  # good is 1, its deviation 0.5
+    level = normality.levels[0]
+    level.get_buffer("mean").fill_(1.0)
+    level.get_parameter("whiten.weight").fill_(2.0)  # one over the deviation
     normality.center.fill_(1.0)
     normality.slope.fill_(0.5)
-    level = torch.ones(2, 1, 7, 7)  # at the border the mean takes what lies outside for 0
-    level[0, 0, 3, 3] += 9 * torch.e**2 / 2  # alone: the mean of 3x3 is e^2 / 2 above
-    level[1, 0, 2:5, 2:5] += torch.e**1.4 / 2
+    seen = torch.ones(2, 1, 7, 7)  # at the border the mean takes what lies outside for 0
+    seen[0, 0, 3, 3] += 9 * torch.e**2 / 2  # alone: the mean of 3x3 is e^2 / 2 above
+    seen[1, 0, 2:5, 2:5] += torch.e**1.4 / 2
     expected = torch.tensor([0.5 * (2 - 1), 0.5 * (1.4 - 1)])
-    torch.testing.assert_close(normality([level]), LOGITS * expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(normality([seen]), LOGITS * expected, atol=1e-5, rtol=0)
 
 
 def test_a_strange_image_gains_no_more_than_the_limit() -> None:
     normality = Normality([6, 5])
-    for layer in normality.whiten:
-        layer.get_parameter("weight").mul_(1e4)
+    for level in normality.levels:
+        level.get_parameter("whiten.weight").mul_(1e4)
     normality.slope.fill_(10.0)
     assert normality(maps()).tolist() == [LOGITS * MOST] * 3
     normality.center.fill_(1e3)
