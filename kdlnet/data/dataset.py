@@ -92,7 +92,9 @@ def _load(info: DatasetInfo, split: str, strict: bool, listed: _Listed) -> Split
     if left_out and (strict or len(left_out) == len(paths)):
         count = f"{len(left_out)} of {len(paths)} images of {split!r}"
         raise DataError(f"{count} have labels that are not read or understood: {left_out[0]}")
-    warnings = [*_seen_before(found, split), *unread.lines(len(paths)), *left.lines()]
+    # Not all that is below: there may be masks, or the images of another split.
+    left_lines = left.lines(folders="name them, too, if they belong to it")
+    warnings = [*_seen_before(found, split), *unread.lines(len(paths)), *left_lines]
     spoiled = len(left_out) - len(unread.elsewhere)
     if spoiled:
         warnings.append(

@@ -40,8 +40,10 @@ class LeftOut:
     folders: list[Path] = field(default_factory=list)
     again: list[str] = field(default_factory=list)
 
-    def lines(self) -> list[str]:
-        """What to say of it; nothing of nothing."""
+    def lines(
+        self, folders: str = "name them, too, or write **/* for all that is below"
+    ) -> list[str]:
+        """What to say of it, and to do about ``folders``; nothing of nothing."""
         lines = results_lines(self.results)
         if self.unread:
             lines.append(unread_line(self.unread))
@@ -49,7 +51,7 @@ class LeftOut:
             which = counted(len(set(map(spelled, self.folders))), "folder")
             lines.append(
                 f"left out {which} with images that a glob matches, first {str(self.folders[0])!r}"
-                ": name those that are meant, too"
+                f": {folders}"
             )
         if self.again:
             files = counted(len(self.again), "file")
