@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 LEVELS = 2
 """The coarsest maps of the backbone that are looked at: strides 16 and 32."""
-LOGITS = 0.375
+LOGITS = 0.125
 """By so much a class logit changes for each standard deviation."""
 MOST = 2.0
 """Standard deviations; what is beyond counts as so many: a strange image is no defect by itself."""
