@@ -122,7 +122,7 @@ def anomaly(
         text = "the calibrated thresholds are those of other scores: kdlnet calibrate chooses anew"
         on_event(Message(text, "warning"))
     known = loaded.learned
-    if known.images or known.splits:  # else nobody knows what the network has learned from
+    if known.images:  # else it would tell of these alone
         known |= Learned.of([train.paths[image] for image in found.learned])
     told = {name: getattr(result.after, name) for name in ("ap", "ap50", "ap75")}
     copied = replace(

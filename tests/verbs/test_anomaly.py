@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 
 from kdlnet.data.catalog import find_dataset
 from kdlnet.data.dataset import DetectionDataset
+from kdlnet.data.learned import Learned
 from kdlnet.errors import DataError, KdlnetError, WeightsError
 from kdlnet.events import Listener, Message, ignore
 from kdlnet.inference import good_parts
@@ -209,6 +211,21 @@ def test_it_is_learned_anew_and_the_images_are_remembered(
     )
     assert any("kdlnet calibrate chooses anew" in line for line in lines)
     assert load_weights(tmp_path / "d.pt").calibration == {}
+
+
+def test_good_parts_count_as_learned_beside_the_images_of_the_training(
+    file: Path, data: Path, tmp_path: Path
+) -> None:
+    images = sorted((data.parent / "images/train").iterdir())
+    own = Learned.of([images[5]])  # defective
+    save_weights(tmp_path / "own.pt", replace(load_weights(file), learned=own))
+    run(tmp_path / "own.pt", data, tmp_path / "a.pt")
+    learned = load_weights(tmp_path / "a.pt").learned
+    assert learned.count(images) == 51 and learned.count([images[5], images[11]]) == 1
+    splits = Learned(splits=frozenset(["a list of an older version"]))
+    save_weights(tmp_path / "old.pt", replace(load_weights(file), learned=splits))
+    run(tmp_path / "old.pt", data, tmp_path / "b.pt")
+    assert load_weights(tmp_path / "b.pt").learned.count(images) is None
 
 
 def test_a_training_starts_without_it(file: Path, data: Path, tmp_path: Path) -> None:

@@ -33,13 +33,17 @@ def test_sections_of_a_set(tmp_path):
     assert len(kinds.rows) == 6 and confusion.heat and len(confusion.rows) == 4
     (level,) = found["alarms"].tables
     assert [row[0] for row in level.rows] == ["0 %", "1 %", "5 %"]
-    assert dict(found["alarms"].facts)["Mean share found, ⅛ to 8 alarms"].endswith("%)")
+    facts = dict(found["alarms"].facts)
+    for name in ("Mean share found, ⅛ to 8 alarms", "Defective before good, by best score (AUROC)"):
+        assert facts[name].endswith("%)")
 
 
 def test_sections_of_nothing():
     found = of([], ("dent",))
     assert not any(section.figures for section in found.values())
     assert dict(found["size"].facts)["Found 9 times of 10"] == "not defined: no true box"
+    auroc = dict(found["alarms"].facts)["Defective before good, by best score (AUROC)"]
+    assert auroc == "not defined: no defective image"
     assert "no box with a score" in dict(found["trust"].facts)["Not defined"]
     assert len(found["errors"].tables) == 1  # one class has nothing to be confused with
 
