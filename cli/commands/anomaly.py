@@ -83,7 +83,7 @@ def _show(console: Console, result: Anomaly) -> None:
     ]
     rows.append(("AUROC of images", figure(before.auroc, 3), figure(after.auroc, 3)))
     for percent, share in after.caught.items():
-        head = f"defective parts caught, at most {percent} % of good ones rejected"
+        head = f"caught, at most {percent} % of good rejected"
         rows.append((head, figure(before.caught[percent], 3), figure(share, 3)))
     good = result.images - result.defective
     console.table((f"val: {good} good, {result.defective} defective", "before", "after"), rows)

@@ -38,7 +38,7 @@ def test_what_changed_is_told_and_the_copy_is_used(kdlnet: Command, tmp_path: Pa
     assert run.code == 0, run.err
     assert "learned 54 good parts of train, scaled by 54 of val" in run.out
     assert "val: 54 good, 6 defective" in run.out
-    assert "defective parts caught, at most 1 % of good ones rejected" in run.out
+    assert "caught, at most 1 % of good rejected" in run.out
     assert "written best-anomaly.pt" in run.out
     assert load_weights(tmp_path / "best-anomaly.pt").arguments.normality
     seen = kdlnet("predict parts/images/val --save none --weights best-anomaly.pt")
