@@ -101,8 +101,8 @@ def anomaly(
     )
     count_learned(loaded, val.paths, "val", on_event)
     old = loaded.detector
-    before = detect(TorchEngine(old, target), val, batch, on_event=on_event)
     found = learn_normality(old, train, val, batch, target, on_event)
+    before = detect(TorchEngine(old, target), val, batch, on_event=on_event)
     network = Network(old.backbone, old.neck, old.head, found.normality).eval()
     after = detect(TorchEngine(network, target), val, batch, on_event=on_event)
     score = best_thresholds(after, loaded.names)[-1]
