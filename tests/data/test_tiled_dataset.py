@@ -73,6 +73,8 @@ def test_background_limits_empty_tiles(split: Split) -> None:
         dataset = DetectionDataset(split, CONTRACT, background=background)
         assert int((dataset.first.diff() == 0).sum()) == empty
         assert torch.equal(dataset.labels, every.labels)
+        assert len(dataset.labels_digest) == 32  # also where a good part has no tile left
+    assert not DetectionDataset(split, CONTRACT, background=0.0).samples_of(1)
     none = DetectionDataset(replace_labels(split), CONTRACT, background=0.0)
     assert len(none) == 1  # where nothing has a target, something stays to be seen
 

@@ -137,6 +137,25 @@ def test_a_run_counts_its_images_not_their_tiles(
     assert started.train_images == started.val_images == images
 
 
+def test_good_parts_of_which_no_tile_is_left_do_not_end_a_training(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    """As where most parts are good: only so many empty tiles are learned as show a defect."""
+    boards = make_boards(tmp_path / "set", count=12)
+    for labels in sorted((tmp_path / "set/labels").iterdir())[1:]:
+        labels.write_text("")
+    tile = {"size": 96, "overlap": 0.25}
+    few = build_config({**config.to_dict(), "tile": tile, "data": {"name": str(boards)}})
+    dataset = DetectionDataset(
+        load_split(find_dataset(str(boards)), "train"),
+        Preprocess((96, 96), 1, tiling=Tiling((96, 96), 0.25)),
+        background=few.tile.background,
+    )
+    assert any(not dataset.samples_of(image) for image in range(12))
+    result = train(few, out=tmp_path / "run")
+    assert load_weights(result.best).preprocess.tiling == Tiling((96, 96), 0.25)
+
+
 def test_weights_carry_their_tiles_and_one_channel(trained: Path) -> None:
     weights = load_weights(trained)
     assert weights.preprocess.tiling == Tiling((96, 96), 0.25)
