@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,10 @@ from kdlnet.data.labels import Split
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, Message
 from kdlnet.images.read import image_size
+from kdlnet.images.tiles import Tile, tile_grid
 from kdlnet.inference.transfer import model_of
 from kdlnet.inference.weights import load_weights
-from kdlnet.types import ImageSize
+from kdlnet.types import ImageSize, Tiling
 from kdlnet.utils.device import find_device
 from kdlnet.utils.words import counted
 
@@ -187,10 +189,10 @@ def _batch(config: TrainConfig, survey: Survey) -> _Choice:
 def _epochs(config: TrainConfig, survey: Survey) -> _Choice:
     if config.time is not None:
         return _NOTHING
-    samples = _samples(config, survey)
     low, high = _EPOCHS
-    epochs = min(high, max(low, ceil(_SEEN / samples)))
-    why = f"{epochs} epochs of about {counted(samples, 'sample')}; --epochs, --time"
+    epochs = min(high, max(low, ceil(_SEEN / _samples(config, survey, apart=True))))
+    samples = counted(_samples(config, survey), "sample")
+    why = f"{epochs} epochs of about {samples}; --epochs, --time"
     return {"epochs": epochs}, why
 
 
@@ -200,7 +202,7 @@ def _val_every(config: TrainConfig, survey: Survey) -> _Choice:
     usual = max(1, config.epochs // most)
     if config.tile.size is None:
         return {"val_every": usual}, ""
-    tiles = survey.val_images * _tiles(config, survey)
+    tiles = round(survey.val_images * _tiles(config, survey))
     rare = min(ceil(tiles / (_PASSES * _samples(config, survey))), config.epochs // fewest)
     if rare <= usual:
         return {"val_every": usual}, ""
@@ -252,17 +254,26 @@ def _whole(side: float) -> int:
     return max(32, 32 * round(side / 32))
 
 
-def _samples(config: TrainConfig, survey: Survey) -> int:
-    """About how many samples an epoch shows: with tiles those with a box and as many without."""
+def _samples(config: TrainConfig, survey: Survey, apart: bool = False) -> int:
+    """About how many samples an epoch shows: with tiles those with a box and as many without.
+
+    A small box is a target of each of the tiles that show its place; ``apart`` counts it once.
+    """
     if config.tile.size is None:
         return survey.images
-    return min(survey.images * _tiles(config, survey), 2 * survey.boxes)
+    grids = _grids(config, survey)
+    area = sum((x2 - x1) * (y2 - y1) for grid in grids for x1, y1, x2, y2 in grid)
+    times = 1.0 if apart else area / survey.sizes.prod(axis=1).sum()
+    return round(min(survey.images * _tiles(config, survey), 2 * survey.boxes * times))
 
 
-def _tiles(config: TrainConfig, survey: Survey) -> int:
-    """About how many tiles cover an image."""
+def _tiles(config: TrainConfig, survey: Survey) -> float:
+    """How many tiles cover an image, in the mean of those that were looked at."""
+    return fmean(map(len, _grids(config, survey)))
+
+
+def _grids(config: TrainConfig, survey: Survey) -> list[list[Tile]]:
+    """The tiles of each image that was looked at."""
     assert config.tile.size is not None
-    sides = zip(survey.shape, config.tile.size, strict=True)
-    step = 1 - config.tile.overlap
-    height, width = (ceil(side / (step * tile)) for side, tile in sides)
-    return height * width
+    tiling = Tiling(config.tile.size, config.tile.overlap)
+    return [tile_grid((int(height), int(width)), tiling) for height, width in survey.sizes]

@@ -1,5 +1,6 @@
 """Settings that nobody gave are chosen from the dataset; what was given stays."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from kdlnet.config import TrainConfig, build_config
 from kdlnet.data import listing
+from kdlnet.data.dataset import DetectionDataset
 from kdlnet.errors import DataError
 from kdlnet.events import Message, ignore
 from kdlnet.images.folder import LeftOut, images_below
@@ -17,7 +19,7 @@ from kdlnet.models.zoo import ModelArguments, build_model
 from kdlnet.training import suited as module
 from kdlnet.training.parts import prepare_run, run_splits
 from kdlnet.training.suited import suited
-from kdlnet.types import Preprocess
+from kdlnet.types import Preprocess, Tiling
 
 
 def _set(folder: Path, images: int, size: tuple[int, int], box: int, good: int = 0) -> Path:
@@ -167,15 +169,35 @@ def test_many_tiles_of_val_are_measured_rarely(tmp_path: Path) -> None:
     assert (config.tile.size, config.epochs, config.val_every) == ((128, 128), 300, 30)
     assert "every 30 epochs: it has about 2400 tiles; --set val_every=5" in told
     _, told = _chosen(tmp_path / "few/data.yaml", tile={"overlap": 0.5})
-    assert "it has about 6016 tiles" in told  # steps of 64: 4 x 32 x 47
+    assert "it has about 5704 tiles" in told  # steps of 64: 4 x 31 x 46
     near = {"tile": {"size": 1600}, "image_size": 640}
     assert _chosen(_set(tmp_path / "near", 4, (2000, 3000), 8), **near)[0].val_every == 5
 
 
 def test_tiles_that_were_given_are_the_samples_that_count(tmp_path: Path) -> None:
-    """Of 100 images with a box: about 100 tiles with one and as many without."""
+    """Of 100 images with a box: about 100 tiles with one and as many without.
+
+    30 tiles of 320 cover 1200 x 1600 pixels 1.6 times, and so each box.
+    """
     config, told = _chosen(_set(tmp_path / "set", 100, (1200, 1600), 20), tile={"size": 320})
-    assert config.batch == 16 and "epochs of about 200 samples" in told
+    assert config.batch == 16 and "epochs of about 320 samples" in told
+
+
+def test_the_samples_that_are_told_are_about_those_that_are_seen(tmp_path: Path) -> None:
+    """Defects anywhere, as of images of which many are good parts."""
+    data = _set(tmp_path / "set", 60, (460, 1130), 12, good=30)
+    random = np.random.default_rng(0)
+    for i in range(30, 60):
+        x, y = random.uniform(0.02, 0.98, 2)
+        row = f"0 {x} {y} {12 / 1130} {12 / 460}\n"
+        (tmp_path / "set" / "labels" / f"{i}.txt").write_text(row)
+    config, told = _chosen(data)
+    assert config.tile.size == (192, 192)
+    (about,) = re.findall(r"epochs of about (\d+) samples", told)
+    tiling = Tiling((192, 192), config.tile.overlap)
+    contract = Preprocess((320, 320), 1, tiling=tiling)
+    seen = DetectionDataset(run_splits(config)[0], contract, background=config.tile.background)
+    assert int(about) == pytest.approx(len(seen), rel=0.2)
 
 
 def test_defects_too_rare_to_be_among_the_images_that_are_looked_at(
