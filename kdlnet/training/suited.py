@@ -39,6 +39,7 @@ _GOOD = 0.25  # share of good parts from which defects are copied onto them
 _SHOWN = 0.85  # share of tiles with a defect
 _VALIDATIONS = (10, 60)
 _PASSES = 2  # of so many tiles of val while one is trained on: a step goes forth and back
+_MEASURING = 0.25  # of the time of training, where val has many tiles
 
 _Choice = tuple[dict[str, Any], str]
 """Settings, and what to say of them; nothing where it goes without saying."""
@@ -203,7 +204,8 @@ def _val_every(config: TrainConfig, survey: Survey) -> _Choice:
     if config.tile.size is None:
         return {"val_every": usual}, ""
     tiles = round(survey.val_images * _tiles(config, survey))
-    rare = min(ceil(tiles / (_PASSES * _samples(config, survey))), config.epochs // fewest)
+    most_often = tiles / (_PASSES * _samples(config, survey) * _MEASURING)
+    rare = min(ceil(most_often), config.epochs // fewest)
     if rare <= usual:
         return {"val_every": usual}, ""
     why = f"measured on val every {rare} epochs: it has about {tiles} tiles"

@@ -170,6 +170,8 @@ def test_many_tiles_of_val_are_measured_rarely(tmp_path: Path) -> None:
     assert "every 30 epochs: it has about 2400 tiles; --set val_every=5" in told
     _, told = _chosen(tmp_path / "few/data.yaml", tile={"overlap": 0.5})
     assert "it has about 5704 tiles" in told  # steps of 64: 4 x 31 x 46
+    some = _chosen(_set(tmp_path / "some", 8, (1200, 1600), 20))[0]
+    assert some.val_every == 19  # 8 x 30 tiles of val, half as dear, for 19 x 26 samples: a quarter
     near = {"tile": {"size": 1600}, "image_size": 640}
     assert _chosen(_set(tmp_path / "near", 4, (2000, 3000), 8), **near)[0].val_every == 5
 
