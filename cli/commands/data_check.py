@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -86,11 +86,15 @@ def _show(console: Console, result: CheckResult) -> None:
     survey = result.survey
     counts = Counter((finding.severity, finding.check) for finding in result.findings)
     firsts = {(finding.severity, finding.check): finding for finding in reversed(result.findings)}
+    fixes: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for finding in result.findings:
+        fixes[finding.severity, finding.check].add(finding.fix)
     rows = []
     for key, count in counts.items():
         first = firsts[key]
+        others = " (others differ)" if first.fix and len(fixes[key]) > 1 else ""
         where = f"{first.image.name}: " if first.image is not None else ""
-        rows.append((*key, count, _short(where + first.message), _short(first.fix)))
+        rows.append((*key, count, _short(where + first.message), _short(first.fix) + others))
     console.table(("severity", "<check", "count", "<the first one", "<what to do"), rows)
     splits = ", ".join(f"{len(survey.of(split))} {split}" for split in survey.splits)
     found = ", ".join(counted(count, severity) for severity, count in result.counts.items())

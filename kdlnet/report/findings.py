@@ -12,8 +12,10 @@ from kdlnet.report.draw import draw_detections
 from kdlnet.report.images import Image, to_display
 from kdlnet.report.sheet import contact_sheet
 
-_SIDE_BY_SIDE = frozenset({"exact-duplicate", "near-duplicate", "group", "shared-labels"})
-_WITH_BOXES = frozenset({"duplicate-box", "small-box", "rows", "rotation"})
+_SIDE_BY_SIDE = frozenset(
+    {"conflicting-labels", "exact-duplicate", "near-duplicate", "group", "shared-labels"}
+)
+_WITH_BOXES = frozenset({"conflicting-labels", "duplicate-box", "small-box", "rows", "rotation"})
 _MOST = 12  # images of a group on one sheet
 
 
@@ -26,16 +28,20 @@ def finding_picture(survey: Survey, finding: Finding) -> Image | None:
         return None
     shown = {survey.below(image): image for image in survey.images}
     first = next(image for image in survey.images if image.path == finding.image)
+    boxed = finding.check in _WITH_BOXES
     try:
         if finding.check in _SIDE_BY_SIDE:
             names = _others(finding)[:_MOST]
             images = [shown[name] for name in names]
             if first not in images:
                 images.insert(0, first)
-            pictures = [to_display(read_image(image.path)) for image in images]
+            pictures = [
+                _with_boxes(survey, image) if boxed else to_display(read_image(image.path))
+                for image in images
+            ]
             captions = [f"{image.split}: {image.path.name}" for image in images]
             return contact_sheet(pictures, captions)
-        if finding.check in _WITH_BOXES:
+        if boxed:
             return _with_boxes(survey, first)
     except DataError:
         return None

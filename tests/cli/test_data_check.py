@@ -33,6 +33,23 @@ def test_the_table_says_the_worst_first(kdlnet: Command, leaky: Path) -> None:
     assert Path("found/groups.csv").is_file()
 
 
+@pytest.mark.parametrize(("sides", "told"), [((6, 12), True), ((6, 6), False)])
+def test_advice_that_holds_for_the_first_finding_alone_says_so(
+    kdlnet: Command, dataset: Path, tmp_path: Path, sides: tuple[int, int], told: bool
+) -> None:
+    """Boxes of 6 and 12 of 96 pixels have the 8 that are wanted at 128 and at 64."""
+    folder = tmp_path / "small"
+    shutil.copytree(dataset, folder)
+    for file in (folder / "labels").rglob("*.txt"):
+        file.write_text("")
+    for file, side in zip(sorted((folder / "labels").rglob("*.txt")), sides, strict=False):
+        file.write_text(f"0 .5 .5 {side / 96} {side / 96}\n")
+    run = kdlnet("data check --only small-box --image-size 32", folder)
+    assert "0 errors, 2 warnings" in run.out, run.err
+    assert "--image-size 128" in run.out
+    assert ("others" in run.out) is told
+
+
 def test_the_document(kdlnet: Command, leaky: Path) -> None:
     run = kdlnet("data check --json --only split", leaky)
     assert "1 error, 0 warnings, 0 notes" in run.err

@@ -74,6 +74,19 @@ def test_the_folder_holds_findings_groups_and_pictures(leaky, tmp_path):
     assert Progress("read images", 3, 3) in events
 
 
+def test_the_picture_of_copies_that_disagree_shows_what_each_is_labelled_as(leaky, tmp_path):
+    """The grey images get coloured boxes: the copy, on the left, has none."""
+    shutil.copy(leaky / "images/train/a.png", leaky / "images/val/d.png")
+    (leaky / "labels/val/d.txt").touch()
+    out = tmp_path / "out"
+    result = check_dataset(str(leaky), only=["conflicting-labels"], out=out)
+    (name,) = result.pictures
+    picture = cv2.imread(str(out / name)).astype(int)
+    coloured = np.ptp(picture, axis=2) > 60
+    left, right = np.array_split(coloured, 2, axis=1)
+    assert left.sum() == 0 and right.sum() > 100
+
+
 def test_other_checks_are_left_out(leaky):
     result = check_dataset(str(leaky), only=["small-box"])
     assert {finding.check for finding in result.findings} == {"small-box"}

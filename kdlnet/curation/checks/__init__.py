@@ -13,6 +13,7 @@ from kdlnet.curation.findings import SEVERITIES, Finding
 from kdlnet.errors import DataError, unknown
 
 CHECKS: dict[str, Callable[[Survey], Iterator[Finding]]] = {
+    "conflicting-labels": leaks.check_conflicts,
     "split": files.check_split,
     "unreadable": files.check_unreadable,
     "pages": files.check_pages,

@@ -5,14 +5,48 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from kdlnet.curation.checks.survey import Survey
+from kdlnet.curation.checks.survey import ImageFacts, Survey
 from kdlnet.curation.duplicates import DuplicatePair
 from kdlnet.curation.findings import Finding, Severity
+from kdlnet.data.labels import ImageLabels, count_boxes, reason_to_leave_out
+from kdlnet.metrics.result import box_iou
 from kdlnet.utils.words import counted
 
 _LARGE_OVERLAP = 0.5
+_ONE_DEFECT = 0.5  # IoU from which two boxes are drawn around the same
 _LISTED = 50  # members of a group that a finding names
 _SPLIT = "split again by groups: kdlnet data split --group-by DIR/groups.csv of this check's --out"
+
+
+def check_conflicts(survey: Survey) -> Iterator[Finding]:
+    """Images with equal pixels whose labels disagree: a model cannot learn both.
+
+    An error when their classes differ (a good part has none), a warning when only boxes have no
+    counterpart. Near duplicates are left alone: another light may show another defect.
+    """
+    copies: dict[int, list[ImageFacts]] = {}
+    for pair in survey.pairs if survey.names else []:
+        if pair.kind == "exact":
+            same = copies.setdefault(pair.first, [survey.images[pair.first]])
+            same.append(survey.images[pair.second])
+    for same in copies.values():
+        known = [image for image in same if _understood(survey, image)]
+        for image in known[1:]:
+            first = known[0]
+            if _agree(first.labels, image.labels):
+                continue
+            here, there, name = _said(survey, image), _said(survey, first), survey.below(first)
+            places = " at other places" if here == there else ""
+            yield Finding(
+                "conflicting-labels",
+                "warning" if here.keys() == there.keys() else "error",
+                f"{_words(here, image)} here, {_words(there, first)}{places} in {name}: the pixels "
+                "are the same",
+                image.split,
+                image.path,
+                {"other": name, "boxes": here, "boxes_of_other": there},
+                "keep the image whose labels are right: a model cannot learn both",
+            )
 
 
 def check_exact(survey: Survey) -> Iterator[Finding]:
@@ -80,3 +114,28 @@ def check_groups(survey: Survey) -> Iterator[Finding]:
             fix = "if these are different parts on one fixture, the groups mean nothing: group by "
             fix += "a rule on the file name instead"
         yield Finding("group", "info", message, value=len(survey.groups), fix=fix)
+
+
+def _understood(survey: Survey, image: ImageFacts) -> bool:
+    """Whether its labels are all that was drawn: other checks tell where not."""
+    if image.path in survey.unread.elsewhere:
+        return False
+    return reason_to_leave_out(len(image.labels.labels), image.problems) is None
+
+
+def _said(survey: Survey, image: ImageFacts) -> dict[str, int]:
+    """The classes of the image's boxes, how many each."""
+    counts = count_boxes([image.labels], survey.names)
+    return {name: count for name, count in counts.items() if count}
+
+
+def _words(said: dict[str, int], image: ImageFacts) -> str:
+    if said:
+        return ", ".join(f"{name} {count}" for name, count in said.items())
+    return "a good part" if image.labelled else "a good part (no label file)"
+
+
+def _agree(a: ImageLabels, b: ImageLabels) -> bool:
+    """Whether each box of one has a box of its class at its place in the other, both ways."""
+    same = (box_iou(a.boxes, b.boxes) >= _ONE_DEFECT) & (a.labels[:, None] == b.labels[None, :])
+    return bool(same.any(axis=0).all() and same.any(axis=1).all())

@@ -302,6 +302,61 @@ def test_leaks_between_splits(folder):
     ]
 
 
+def test_copies_whose_labels_disagree_come_first(folder):
+    pit, crack = "0 .5 .5 .4 .4\n", "1 .5 .5 .4 .4\n"
+    folder.add("train", "a.png", picture(1), pit)
+    folder.add("val", "bad.png", b"no image")  # an error, too
+    for name, rows in (("class", crack), ("empty", ""), ("none", None), ("two", pit + crack)):
+        folder.add("train", f"copy-{name}.png", picture(1), rows)
+    findings = found(folder.write())
+    assert [f.check for f in findings[:4]] == ["conflicting-labels"] * 4
+    assert {f.severity for f in findings[:5]} == {"error"}
+    assert {f.image.name: f.message for f in findings[:4]} == {
+        f"copy-{name}.png": f"{here} here, pit 1 in images/a.png: the pixels are the same"
+        for name, here in (
+            ("class", "crack 1"),
+            ("empty", "a good part"),
+            ("none", "a good part (no label file)"),
+            ("two", "pit 1, crack 1"),
+        )
+    }
+    assert findings[0].value == {
+        "other": "images/a.png",
+        "boxes": {"crack": 1},
+        "boxes_of_other": {"pit": 1},
+    }
+
+
+def test_copies_with_boxes_of_the_same_classes_elsewhere_are_a_warning(folder):
+    """Moved by x of its width a box has the IoU (1 - x) / (1 + x): 0.54 at 0.3, 0.48 at 0.35."""
+    pit = "0 .5 .5 .4 .4\n"
+    folder.add("train", "a.png", picture(1), pit)
+    folder.add("train", "copy-near.png", picture(1), "0 .62 .5 .4 .4\n")
+    folder.add("train", "copy-moved.png", picture(1), "0 .64 .5 .4 .4\n")
+    folder.add("train", "copy-more.png", picture(1), pit + "0 .1 .1 .1 .1\n")
+    more, moved = found(folder.write(), "conflicting-labels")
+    assert (more.severity, more.image.name) == ("warning", "copy-more.png")
+    assert more.message == "pit 2 here, pit 1 in images/a.png: the pixels are the same"
+    assert (moved.severity, moved.image.name) == ("warning", "copy-moved.png")
+    assert moved.message.startswith("pit 1 here, pit 1 at other places in images/a.png")
+
+
+def test_copies_disagree_only_where_their_labels_are_known_and_their_pixels_the_same(folder):
+    folder.add("train", "a.png", picture(1), "0 .5\n")  # left out: what was drawn is not known
+    folder.add("train", "copy-good.png", picture(1), "")
+    folder.add("train", "copy-elsewhere.png", picture(1), None)
+    (folder.root / "images" / "copy-elsewhere.txt").write_text("0 .5 .5 .4 .4\n")
+    base = picture(2, 200, 240)
+    folder.add("train", "b.png", base)
+    folder.add("train", "darker.png", (base * 0.8).astype(np.uint8), "")
+    name = folder.write()
+    assert len(found(name, "exact-duplicate")) == 2
+    assert found(name, "conflicting-labels") == []
+    folder.add("train", "copy-pit.png", picture(1))
+    (between,) = found(folder.write(), "conflicting-labels")
+    assert (between.image.name, between.value["other"]) == ("copy-pit.png", "images/copy-good.png")
+
+
 def test_an_image_in_two_splits_and_a_split_that_is_gone(folder):
     folder.add("train", "a.png", picture(1))
     folder.add("train", "b.png", picture(2))
