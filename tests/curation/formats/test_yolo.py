@@ -283,3 +283,12 @@ def test_the_way_out_is_named_where_labels_lie_in_a_tree_of_their_own(apart, mon
     (apart / "my labels").rename(apart / "images")  # labels belong in labels, not beside
     with pytest.raises(DataError, match=r"use kdlnet data convert yolo images --images images$"):
         read(apart)
+
+
+def test_names_in_another_case_are_found_in_a_tree_far_from_the_images(apart):
+    (apart / "far").mkdir()
+    (apart / "label").rename(apart / "far/label")
+    (apart / "far/label/a.txt").rename(apart / "far/label/A.txt")
+    options = ImportOptions(images=apart / "image", names=("dent", "scratch"))
+    result = import_yolo(apart / "far/label", options)
+    assert [(p.file.name, p.reason) for p in result.left_out] == [("a.jpg", "labels elsewhere")]
