@@ -42,7 +42,9 @@ SplitLists = Annotated[
 ]
 Names = Annotated[
     list[str] | None,
-    option("--names", metavar="A,B,C", help="Order of the classes [as found]."),
+    option(
+        "--names", metavar="A,B,C", help="Order of the classes [as found], names of yolo's numbers."
+    ),
 ]
 Form = Annotated[
     str | None, option("--to", metavar="FORM", help="Form to write: yolo, coco or voc [yolo].")
@@ -206,6 +208,7 @@ def convert(
     \b
     kdlnet data convert coco export --out parts
     kdlnet data convert yolo parts --to coco --out parts-coco
+    kdlnet data convert yolo label --images image --names dent,pore --out parts
     kdlnet data convert labelme suspicious --onto parts/data.yaml --out parts-2
     """
     if onto is not None:

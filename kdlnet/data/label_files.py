@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +26,7 @@ class LabelReader:
     """Reads the labels of ``images``. What their rows hold is decided once, for all of them.
 
     ``kpt_shape`` is that of the data.yaml: how many keypoints of how many numbers follow a box.
+    ``label_of`` says where the label file of an image belongs.
     """
 
     def __init__(
@@ -33,16 +34,18 @@ class LabelReader:
         images: Iterable[Path],
         num_classes: int,
         kpt_shape: tuple[int, int] | None = None,
+        label_of: Callable[[Path], Path] = label_path,
     ) -> None:
         self.num_classes = num_classes
+        self.label_of = label_of
         if kpt_shape is None:
-            self.form = form_of(row for image in images for row in read_rows(label_path(image)))
+            self.form = form_of(row for image in images for row in read_rows(label_of(image)))
         else:
             self.form = RowForm(keypoints=kpt_shape[0] * kpt_shape[1])
 
     def __call__(self, image: Path) -> tuple[ImageLabels, list[LabelProblem]]:
         """The labels of one image. Raises DataError when its file exists but cannot be read."""
-        return self.read(label_path(image))
+        return self.read(self.label_of(image))
 
     def read(self, file: Path) -> tuple[ImageLabels, list[LabelProblem]]:
         return read_labels(file, self.num_classes, self.form)
@@ -56,13 +59,14 @@ class Unread:
     place, is called a little differently or is another tool's, the last also beside an empty one.
     ``ownerless`` are those, beside the label files that are looked for, whose name no image has,
     and ``missing`` counts the images they may belong to. ``shared`` are pairs of images that are
-    read with the same file.
+    read with the same file. ``label_of`` is that of the reader.
     """
 
     elsewhere: dict[Path, Path] = field(default_factory=dict)
     ownerless: list[Path] = field(default_factory=list)
     missing: int = 0
     shared: list[tuple[Path, Path]] = field(default_factory=list)
+    label_of: Callable[[Path], Path] = label_path
 
     def lines(self, images: int) -> list[str]:
         """What to say of them before a split of so many ``images`` is used."""
@@ -102,7 +106,7 @@ class Unread:
         image, file = next(iter(self.elsewhere.items()))
         if command := conversion(file):
             return f"{str(file)!r}, another tool's: use {command}"
-        return f"{str(file)!r}, which belongs in {str(label_path(image))!r}: move or rename them"
+        return f"{str(file)!r}, which belongs in {str(self.label_of(image))!r}: move or rename them"
 
 
 @dataclass(frozen=True)
@@ -183,7 +187,7 @@ def find_unread(
     first: dict[Path, Path] = {}
     shared = []
     for image in images:
-        file = label_path(image)
+        file = reader.label_of(image)
         if not file.is_file():
             missing.append(image)
             continue
@@ -193,12 +197,12 @@ def find_unread(
             empty.append(image)
     if not (missing or empty):
         return Unread(shared=shared)
-    search = Strays({label_path(image) for image in listed}, reader.read)
+    search = Strays({reader.label_of(image) for image in listed}, reader.read, reader.label_of)
     strays = {image: search.find(image, LABELS) for image in missing}
     strays |= {image: search.find(image, TOOLS.keys()) for image in empty}
     elsewhere = {image: file for image, file in strays.items() if file is not None}
     rest = [image for image in missing if image not in elsewhere]
     ownerless = search.ownerless(rest, set(elsewhere.values()))
     folders = {file.parent for file in ownerless}
-    doubtful = sum(label_path(image).parent in folders for image in rest)
-    return Unread(elsewhere, ownerless, doubtful, shared)
+    doubtful = sum(reader.label_of(image).parent in folders for image in rest)
+    return Unread(elsewhere, ownerless, doubtful, shared, reader.label_of)

@@ -28,13 +28,17 @@ class Strays:
     """Text files by name, in the folders where labels may lie by mistake.
 
     ``used`` are the label files that are looked for; ``read`` gives the labels in one, and raises
-    DataError where it cannot be read.
+    DataError where it cannot be read. ``label_of`` says where that of an image belongs.
     """
 
     def __init__(
-        self, used: set[Path], read: Callable[[Path], tuple[ImageLabels, list[LabelProblem]]]
+        self,
+        used: set[Path],
+        read: Callable[[Path], tuple[ImageLabels, list[LabelProblem]]],
+        label_of: Callable[[Path], Path] = label_path,
     ) -> None:
         self._files = used
+        self._label_of = label_of
         self._used: dict[Path, set[str]] = defaultdict(set)
         for file in used:
             self._used[file.parent].add(_key(file.name))
@@ -45,7 +49,7 @@ class Strays:
     def find(self, image: Path, suffixes: Set[str]) -> Path | None:
         """The label file of ``image`` that is not where it belongs, if there is one of these."""
         if image.parent not in self._places:
-            self._places[image.parent] = list(dict.fromkeys(_places(image)))
+            self._places[image.parent] = list(dict.fromkeys(self._around(image)))
         key = _key(image.name)
         for folder in self._places[image.parent]:
             here = self._in(folder)
@@ -60,13 +64,17 @@ class Strays:
     def ownerless(self, images: Sequence[Path], found: set[Path]) -> list[Path]:
         """Label files in the folders of those of ``images`` that no image is called like."""
         lost: set[Path] = set()
-        for folder, labels in {(image.parent, label_path(image).parent) for image in images}:
+        for folder, labels in {(image.parent, self._label_of(image).parent) for image in images}:
             owned = self._in(folder).pictures | self._used[labels]
             here = self._in(labels)
             for key in here.texts.keys() - owned:
                 lost.update(file for file in here.files(key) if file not in found)
         ours = (file for file in lost if not conversion(file))
         return sorted(file for file in ours if self._has_boxes(file))
+
+    def _around(self, image: Path) -> Iterator[Path]:
+        yield self._label_of(image).parent
+        yield from _places(image)
 
     def _in(self, folder: Path) -> _Contents:
         if folder not in self._contents:
@@ -102,7 +110,7 @@ class _Contents:
 
 
 def _places(image: Path) -> Iterator[Path]:
-    """Folders where the labels of images beside ``image`` may lie, the right one first."""
+    """Folders where the labels of images beside ``image`` may lie by mistake."""
     folder = image.parent
     yield label_path(image).parent
     yield folder

@@ -78,16 +78,18 @@ def convert(
     test to list files of image paths relative to ``source`` (or to the folder of the images);
     images in no list are left out. Without ``splits`` the format's own are kept, and images that
     have none are "train". ``names`` gives the class order, else it is the source's own or
-    alphabetical. An image of which something that was drawn is no box is left out; with
-    ``keep_partial`` it stays, without that. ``onto`` is a YOLO dataset that ``source``, of LabelMe,
-    corrects: what is written is that dataset, its splits and classes, with the labels of the images
-    in ``source``.
+    alphabetical; of a YOLO source that names no class, the classes by number. An image of which
+    something that was drawn is no box is left out; with ``keep_partial`` it stays, without that.
+    ``onto`` is a YOLO dataset that ``source``, of LabelMe, corrects: what is written is that
+    dataset, its splits and classes, with the labels of the images in ``source``.
 
     Raises DataError (one line) for what cannot be converted; ``out`` is then not there.
     """
     if to not in EXPORTERS:
         raise DataError(unknown("form", to, EXPORTERS))
     options = options or ImportOptions()
+    if names:
+        options = replace(options, names=tuple(names))
     if onto is None:
         imported, roots = read_source(format, source, out, options)
         imported = settled(imported, keep_partial)

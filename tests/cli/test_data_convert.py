@@ -93,7 +93,6 @@ def test_mask_options(kdlnet: Command, tmp_path: Path) -> None:
 
 FOREIGN = [
     ("coco", "--origin 0", "voc"),
-    ("yolo", "--images m", "voc, coco, labelme, cvat, masks"),
     ("voc", "--good m", "masks"),
     ("voc", "--class-from name", "masks"),
     ("yolo", "--class-name pit", "masks"),

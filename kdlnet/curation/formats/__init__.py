@@ -40,7 +40,8 @@ READS: dict[str, frozenset[str]] = {
 # The formats that read each field of ImportOptions.
 OPTIONS_OF: dict[str, tuple[str, ...]] = {
     "origin": ("voc",),
-    "images": ("voc", "coco", "labelme", "cvat", "masks"),
+    "images": tuple(IMPORTERS),
+    "names": ("yolo",),
     "good": ("masks",),
     "class_from": ("masks",),
     "class_name": ("masks",),

@@ -52,7 +52,8 @@ class ImportOptions:
     """What a format cannot know by itself. Formats ignore the options of others: see OPTIONS_OF.
 
     ``origin`` (voc): whether the first pixel is numbered 0 or 1; "auto" looks for a 0.
-    ``images`` (all but yolo): folder of the images where it is not the source.
+    ``images``: folder of the images where it is not the source. ``names`` (yolo): class names by
+    number, for a source that does not name them.
     ``good`` (masks): folders whose images are good parts. ``class_from`` (masks): what tells the
     class; ``class_name`` (masks): the class of every box. ``values`` (masks by value): class of
     each pixel value, written ``"7"`` or ``"#ff0000"``; the other values are no defects.
@@ -64,6 +65,7 @@ class ImportOptions:
 
     origin: Literal["auto", "0", "1"] = "auto"
     images: Path | None = None
+    names: tuple[str, ...] = ()
     good: tuple[str, ...] = ()
     class_from: ClassFrom = "folder"
     class_name: str | None = None

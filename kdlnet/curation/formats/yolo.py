@@ -1,11 +1,14 @@
-"""YOLO datasets: rows of boxes or polygons, with a data.yaml or a list of class names."""
+"""YOLO datasets: rows of boxes or polygons, with a data.yaml or a list of class names.
+
+Without a data.yaml the label files may lie in one tree and the images in another.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +21,7 @@ from kdlnet.curation.formats.imported import (
     doubt_good_parts,
     sort_out,
 )
+from kdlnet.curation.formats.locate import annotation_files
 from kdlnet.curation.formats.parse import read_class_file, split_named
 from kdlnet.curation.formats.shapes import box_around
 from kdlnet.data.catalog import find_dataset
@@ -26,18 +30,24 @@ from kdlnet.data.labels import LabelProblem
 from kdlnet.data.listing import label_path, list_images
 from kdlnet.errors import DataError
 from kdlnet.images.folder import images_below
+from kdlnet.utils.paths import shown, typed
+from kdlnet.utils.text import plain
 
 _Images = dict[Path, str | None]
 
 
 @dataclass(frozen=True)
 class _Set:
-    """What a data.yaml says of a set, or a folder without one: each image with its split."""
+    """What a data.yaml says of a set, or a folder without one: each image with its split.
+
+    ``label_of`` says where the label file of an image belongs.
+    """
 
     names: tuple[str, ...]
     images: _Images
     channels: int | None = None
     kpt_shape: tuple[int, int] | None = None
+    label_of: Callable[[Path], Path] = label_path
 
 
 def import_yolo(source: Path, options: ImportOptions) -> ImportResult:
@@ -45,14 +55,18 @@ def import_yolo(source: Path, options: ImportOptions) -> ImportResult:
 
     ``source`` is the file or its folder, where it may have another name if it is the only YAML.
     Without one, of all images below ``source``, with the classes of ``classes.txt`` or
-    ``obj.names``, there or beside the labels, and the split that a folder is named after. Polygons
-    (rows of a class and three or more points, also oriented boxes of four) become their box.
+    ``obj.names``, there or beside the labels, or else ``options.names``, and the split that a
+    folder is named after. With ``options.images`` the images are those below that folder, and the
+    label file of one is that of the same path below ``source``; label files without an image are
+    left out. Polygons (rows of a class and three or more points, also oriented boxes of four)
+    become their box.
 
-    Raises DataError when an image is in two splits, or nothing names the classes of all.
+    Raises DataError when an image is in two splits, nothing names the classes of all, or the
+    folder of the images is given beside a data.yaml.
     """
-    yaml, said = _set(source)
-    names, images = said.names, said.images
-    read = LabelReader(images, len(names), said.kpt_shape)
+    yaml, said = _set(source, options)
+    names, images, label_of = said.names, said.images, said.label_of
+    read = LabelReader(images, len(names), said.kpt_shape, label_of)
     unread = find_unread(sorted(set(images) - options.labelled), images, read)
     found = sort_out(
         _elsewhere(image, unread.elsewhere[image])
@@ -61,10 +75,11 @@ def import_yolo(source: Path, options: ImportOptions) -> ImportResult:
         for image in sorted(images)
     )
     unlisted = _unlisted(source, images) if yaml and source.is_dir() else ()
-    file_of = {image: file for image in images if (file := label_path(image)).is_file()}
+    file_of = {image: file for image in images if (file := label_of(image)).is_file()}
+    alone = _alone(source, images, read, unread.elsewhere.values()) if options.images else []
     return replace(
-        doubt_good_parts(found, unread.ownerless, file_of),
-        left_out=[*found.left_out, *unlisted],
+        doubt_good_parts(found, alone or unread.ownerless, file_of),
+        left_out=[*found.left_out, *unlisted, *map(_without_image, alone)],
         names=names,
         channels=said.channels,
         warnings=(*replace(unread, ownerless=[]).lines(len(images)), *_lost_keypoints(said)),
@@ -81,12 +96,37 @@ def _lost_keypoints(said: _Set) -> Iterator[str]:
 
 def splits_of(source: Path) -> Mapping[Path, str | None]:
     """The split of each image that :func:`import_yolo` reads. Raises DataError as that does."""
-    return _set(source)[1].images
+    return _set(source, ImportOptions())[1].images
 
 
-def _set(source: Path) -> tuple[Path | None, _Set]:
+def _set(source: Path, options: ImportOptions) -> tuple[Path | None, _Set]:
     yaml = source if source.is_file() else _find_yaml(source)
-    return yaml, _described(yaml) if yaml else _bare(source)
+    if yaml and options.images:
+        raise DataError(
+            f"{str(yaml)!r} says where the images are: leave out --images, or give the folder of "
+            "the label files alone"
+        )
+    return yaml, _described(yaml) if yaml else _bare(source, options)
+
+
+def _alone(
+    source: Path, images: Iterable[Path], read: LabelReader, known: Iterable[Path]
+) -> list[Path]:
+    """The files below ``source`` with boxes in them that are those of no image, nor ``known``."""
+    used = {plain(str(file)) for file in (*map(read.label_of, images), *known)}
+    files = (file for file in annotation_files(source, ".txt") if plain(str(file)) not in used)
+    return [file for file in files if _has_boxes(file, read)]
+
+
+def _has_boxes(file: Path, read: LabelReader) -> bool:
+    try:
+        return len(read.read(file)[0].labels) > 0
+    except DataError:
+        return False
+
+
+def _without_image(file: Path) -> LabelProblem:
+    return LabelProblem(file, 0, "no image", file.name, "dropped")
 
 
 def _unlisted(source: Path, images: _Images) -> Iterator[LabelProblem]:
@@ -121,46 +161,75 @@ def _described(yaml: Path) -> _Set:
     return _Set(info.names, images, info.channels, info.kpt_shape)
 
 
-def _bare(source: Path) -> _Set:
-    images = {image: _split(source, image) for image in images_below(source)}
-    files = ((image, label_path(image)) for image in images)
+def _bare(source: Path, options: ImportOptions) -> _Set:
+    root, label_of = options.images or source, label_path
+    if options.images:
+        label_of = partial(_label_below, source, root)
+    images = {image: _split(root, image) for image in images_below(root)}
+    files = ((image, label_of(image)) for image in images)
     folders = sorted({(file.parent, image.parent) for image, file in files if file.is_file()})
-    names = read_class_file(source)
+    names = read_class_file(source) or _names_beside((source, root), folders) or options.names
     if not folders:
-        lost = find_unread([*images], images, LabelReader(images, ANY_CLASS)).elsewhere
-        said = [f"; {str(file)!r} is no {str(label_path(image))!r}" for image, file in lost.items()]
-        if names or said:
+        read = LabelReader(images, ANY_CLASS, label_of=label_of)
+        lost = find_unread([*images], images, read).elsewhere
+        if names or lost or options.images:
+            first = [*lost.items()][:1]
+            there = f" below {str(source)!r}" if options.images else ""
             raise DataError(
-                f"no image below {str(source)!r} has a label file: none would have a box"
-                + "".join(said[:1])
+                f"no image below {str(root)!r} has a label file{there}: none would have a box"
+                + "".join(f"; {str(f)!r} is no {str(label_of(i))!r}" for i, f in first)
+                + _command(lost, images, names)
             )
-    return _Set(names or _names_beside(source, folders), images)
+    if not names:
+        raise DataError(
+            f"folder {str(source)!r} holds no data.yaml and no classes.txt: name the folder of a "
+            "YOLO set, or give its class names in the order of their numbers with --names"
+        )
+    return _Set(names, images, label_of=label_of)
 
 
-def _names_beside(source: Path, folders: Sequence[tuple[Path, Path]]) -> tuple[str, ...]:
-    """The class names in ``folders`` of label files, where LabelImg leaves them, or above.
+def _label_below(source: Path, root: Path, image: Path) -> Path:
+    """The file below ``source`` that lies as ``image`` does below ``root``."""
+    return source / image.parent.relative_to(root) / f"{image.stem}.txt"
 
-    Else those in the folders of their images, the second of each pair, or above. Raises DataError
-    unless all have the same.
+
+def _command(lost: Mapping[Path, Path], images: Collection[Path], names: Sequence[str]) -> str:
+    """What to call where all of the ``lost`` label files lie as ``images`` do, but elsewhere."""
+    if not lost:
+        return ""
+    root, source = (file.parent for file in next(iter(lost.items())))
+    while root != source and root.name == source.name:
+        root, source = root.parent, source.parent
+    if not all(image.is_relative_to(root) for image in images):
+        return ""
+    if any(_label_below(source, root, image) != file for image, file in lost.items()):
+        return ""
+    more = () if names else ("--names", "A,B")
+    return f": use kdlnet data convert yolo {typed(shown(source), '--images', shown(root), *more)}"
+
+
+def _names_beside(
+    roots: tuple[Path, Path], folders: Sequence[tuple[Path, Path]]
+) -> tuple[str, ...]:
+    """The class names in ``folders`` of label files, where LabelImg leaves them, or above, below
+    one of the ``roots``.
+
+    Else those in the folders of their images, the second of each pair, or above; () where there are
+    none. Raises DataError where some have other ones than others.
     """
     found = {}
     for labels, images in folders:
         around = (labels, *labels.parents, images, *images.parents)
-        places = (place for place in around if place.is_relative_to(source))
+        places = (place for place in around if any(map(place.is_relative_to, roots)))
         found[next(filter(None, map(read_class_file, places)), ())] = str(labels)
     if len(found) > 1:
         one, other, *_ = found.values()
         raise DataError(
             f"labels in {one!r} and {other!r} do not have the same class names beside them: write "
             "those of all, in the order of their numbers, into "
-            f"{str(source / 'classes.txt')!r}"
+            f"{str(roots[0] / 'classes.txt')!r}"
         )
-    if not any(found):
-        raise DataError(
-            f"folder {str(source)!r} holds no data.yaml and no classes.txt: name the folder of a "
-            "YOLO set, or write its class names into classes.txt, one a line"
-        )
-    return next(iter(found))
+    return next(iter(found), ())
 
 
 def _split(source: Path, image: Path) -> str | None:
