@@ -22,6 +22,8 @@ LEAST = 50
 """Good views that a normality is learned from, or more."""
 LEAST_SCALE = 20
 """Good views that say how far others may be from those, or more."""
+MOST = 2000
+"""Good views of a split that are looked at, evenly spread over it."""
 _SHRINKAGE = 0.01
 """Of the mean variance, added to each: what hardly varies must not decide alone."""
 _ALIKE = 1e-10
@@ -89,7 +91,10 @@ def _images(dataset: DetectionDataset, rows: Sequence[int]) -> list[int]:
 
 
 def _good(dataset: DetectionDataset, split: str, least: int) -> list[int]:
-    """Positions of the views that show nothing but good. Raises DataError for too few."""
+    """Positions of views that show nothing but good, up to ``MOST``.
+
+    Raises DataError for too few.
+    """
     good, partly = [], 0
     for row, sample in enumerate(dataset.samples):
         known, boxes = dataset.known(sample.image), dataset.truth(sample.image)[0]
@@ -113,7 +118,8 @@ def _good(dataset: DetectionDataset, split: str, least: int) -> list[int]:
             f"{split} has {counted(len(good), what)} without a defect, {least} or more are needed: "
             f"{advice}"
         )
-    return good
+    places = np.linspace(0, len(good) - 1, min(MOST, len(good))).round().astype(int)
+    return [good[place] for place in places]
 
 
 def _maps(
