@@ -113,9 +113,13 @@ def _alone(
     source: Path, images: Iterable[Path], read: LabelReader, known: Iterable[Path]
 ) -> list[Path]:
     """The files below ``source`` with boxes in them that are those of no image, nor ``known``."""
-    used = {plain(str(file)) for file in (*map(read.label_of, images), *known)}
-    files = (file for file in annotation_files(source, ".txt") if plain(str(file)) not in used)
-    return [file for file in files if _has_boxes(file, read)]
+    used, files = {*map(read.label_of, images), *known}, annotation_files(source, ".txt")
+    spelled = {plain(str(file)) for file in used.difference(files)}  # found where case is ignored
+    return [
+        file
+        for file in files
+        if file not in used and plain(str(file)) not in spelled and _has_boxes(file, read)
+    ]
 
 
 def _has_boxes(file: Path, read: LabelReader) -> bool:
