@@ -103,8 +103,8 @@ def _set(source: Path, options: ImportOptions) -> tuple[Path | None, _Set]:
     yaml = source if source.is_file() else _find_yaml(source)
     if yaml and options.images:
         raise DataError(
-            f"{str(yaml)!r} says where the images are: leave out --images, or give the folder of "
-            "the label files alone"
+            f"{str(yaml)!r} says where the images are: leave out --images, or give a folder of "
+            "label files that does not hold it"
         )
     return yaml, _described(yaml) if yaml else _bare(source, options)
 
