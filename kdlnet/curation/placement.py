@@ -93,7 +93,7 @@ def read_lists(
         if missing:
             raise DataError(
                 f"{len(missing)} of {len(images)} images listed in {str(file)!r} are not in the "
-                f"source, first {str(missing[0])!r}: paths are relative to {str(roots[-1])!r}"
+                f"source, first {str(missing[0])!r}: paths are relative to {str(roots[0])!r}"
             )
         for image in images:
             if listed.setdefault(image, split) != split:
@@ -108,7 +108,7 @@ def _resolve(line: str, roots: Sequence[Path], alike: Mapping[str, set[Path]]) -
     found = [(place, alike.get(plain(str(place)), set())) for place in places]
     exact = next((place for place, paths in found if place in paths), None)
     loose = (next(iter(paths)) for _, paths in found if len(paths) == 1)
-    return exact or next(loose, places[-1])
+    return exact or next(loose, places[0])
 
 
 def _read_lines(file: Path) -> list[str]:

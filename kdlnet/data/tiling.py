@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kdlnet.data.labels import Split
 from kdlnet.errors import DataError
@@ -27,8 +29,8 @@ def plan_tiles(
     busy = []
     for found, ((height, width), tiles) in zip(split.labels, grids, strict=True):
         boxes = found.boxes * np.array([width, height, width, height])
-        least = least_visible(boxes, tiles, min_visible)
-        busy.append([len(cut_boxes(boxes, tile, least)[1]) > 0 for tile in tiles])
+        shown = set(tiles_with_a_target(boxes, tiles, min_visible))
+        busy.append([number in shown for number in range(len(tiles))])
     empty = [(i, k) for i, row in enumerate(busy) for k, used in enumerate(row) if not used]
     targets = sum(map(sum, busy))
     wanted = min(len(empty), round(background * targets) if targets else 1)
@@ -39,6 +41,17 @@ def plan_tiles(
         [tile for tile, used in zip(tiles, row, strict=True) if used]
         for (_, tiles), row in zip(grids, busy, strict=True)
     ]
+
+
+def tiles_with_a_target(
+    boxes: NDArray[np.float64], tiles: Sequence[Tile], min_visible: float
+) -> list[int]:
+    """The numbers of those of an image's ``tiles`` in which one of boxes (N, 4) is a target."""
+    frames = np.array(tiles, np.float64).reshape(-1, 1, 4)
+    meet = (boxes[:, :2] < frames[..., 2:]) & (frames[..., :2] < boxes[:, 2:])
+    near = np.flatnonzero(np.any(np.all(meet, axis=-1), axis=1)).tolist()
+    least = least_visible(boxes, [tiles[number] for number in near], min_visible)
+    return [number for number in near if len(cut_boxes(boxes, tiles[number], least)[1])]
 
 
 def _grid(path: Path, tiling: Tiling) -> tuple[ImageSize, list[Tile]]:

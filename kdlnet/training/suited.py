@@ -17,17 +17,19 @@ from numpy.typing import NDArray
 
 from kdlnet.config import TrainConfig
 from kdlnet.data.labels import Split
+from kdlnet.data.tiling import tiles_with_a_target
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, Message
 from kdlnet.images.read import image_size
 from kdlnet.images.tiles import Tile, tile_grid
 from kdlnet.inference.transfer import model_of
 from kdlnet.inference.weights import load_weights
-from kdlnet.types import ImageSize, Tiling
+from kdlnet.types import Tiling
 from kdlnet.utils.device import find_device
 from kdlnet.utils.words import counted
 
 _HEADERS = 400  # of so many images the size is read, spread over the split
+_CUT = 40  # and of so many with a box their tiles are looked through
 _LARGEST, _SMALLEST = 640, 128  # sides of the network input
 _ENOUGH = 32.0  # pixels of the input: boxes larger than this gain little from more
 _LEAST = 12.0  # and of smaller ones too little is left: tiles
@@ -52,13 +54,15 @@ class Survey:
     """What the rules look at: a training split in numbers, and how many images val has.
 
     ``boxes`` are all of them. Of the images that were looked at ``sizes`` (N, 2) are H, W,
-    ``sides`` (T,) the square roots of the boxes' areas and ``longest`` (T,) their longer sides, in
-    pixels; ``good`` is the share of images without a box.
+    ``placed`` the boxes (B, 4) of each, ``sides`` (T,) the square roots of all these boxes' areas
+    and ``longest`` (T,) their longer sides, in pixels; ``good`` is the share of images without a
+    box.
     """
 
     images: int
     boxes: int
     sizes: NDArray[np.float64]
+    placed: list[NDArray[np.float64]]
     sides: NDArray[np.float64]
     longest: NDArray[np.float64]
     good: float
@@ -129,35 +133,29 @@ def _survey(split: Split, val: Split) -> Survey | None:
     rows = _spread(range(len(split.paths)))
     if not set(rows) & set(marked):  # so rare that none of these shows one
         rows = _spread(marked)
-    sizes, boxes = [], []
+    sizes, placed = [], []
     for row in rows:
         try:
             size = image_size(split.paths[row])
         except DataError:
             continue
         sizes.append(size)
-        boxes.append(_sides(split.labels[row].boxes, size))
-    found = np.concatenate(boxes) if boxes else np.zeros((0, 2))
+        placed.append(split.labels[row].boxes * np.tile(size[::-1], 2))
+    every = np.concatenate(placed) if placed else np.zeros((0, 4))
+    found = every[:, 2:] - every[:, :2]
     if not len(found):
         return None
     good = 1 - len(marked) / len(split.paths)
     sides, longest = np.sqrt(found.prod(axis=1)), found.max(axis=1)
     shape = np.array(sizes, dtype=np.float64)
     count = sum(len(split.labels[row].labels) for row in marked)
-    return Survey(len(split.paths), count, shape, sides, longest, good, len(val.paths))
+    return Survey(len(split.paths), count, shape, placed, sides, longest, good, len(val.paths))
 
 
 def _spread(rows: Sequence[int]) -> list[int]:
     """Up to _HEADERS of ``rows``, from the first to the last."""
     chosen = np.linspace(0, len(rows) - 1, min(_HEADERS, len(rows))).round().astype(int)
     return [rows[place] for place in chosen]
-
-
-def _sides(boxes: NDArray[np.float64], size: ImageSize) -> NDArray[np.float64]:
-    """Widths and heights (T, 2) in pixels of boxes (T, 4) as shares of the image."""
-    height, width = size
-    sides: NDArray[np.float64] = (boxes[:, 2:] - boxes[:, :2]) * np.array([width, height])
-    return sides
 
 
 def _seen_at(config: TrainConfig, survey: Survey) -> _Choice:
@@ -257,16 +255,21 @@ def _whole(side: float) -> int:
 
 
 def _samples(config: TrainConfig, survey: Survey, apart: bool = False) -> int:
-    """About how many samples an epoch shows: with tiles those with a box and as many without.
+    """About how many samples an epoch shows: with tiles those with a box and some without.
 
-    A small box is a target of each of the tiles that show its place; ``apart`` counts it once.
+    A box is a target of each of the tiles that show enough of it; ``apart`` counts it once. Boxes
+    close together share a tile.
     """
     if config.tile.size is None:
         return survey.images
-    grids = _grids(config, survey)
-    area = sum((x2 - x1) * (y2 - y1) for grid in grids for x1, y1, x2, y2 in grid)
-    times = 1.0 if apart else area / survey.sizes.prod(axis=1).sum()
-    return round(min(survey.images * _tiles(config, survey), 2 * survey.boxes * times))
+    placed = zip(survey.placed, _grids(config, survey), strict=True)
+    marked = [pair for pair in placed if len(pair[0])]
+    marked = marked[:: ceil(len(marked) / _CUT)]
+    least = config.tile.min_visible
+    shown = sum(len(tiles_with_a_target(boxes, tiles, least)) for boxes, tiles in marked)
+    times = shown / sum(len(boxes) for boxes, _ in marked)
+    seen = survey.boxes * (min(1.0, times) if apart else times) * (1 + config.tile.background)
+    return max(1, round(min(survey.images * _tiles(config, survey), seen)))
 
 
 def _tiles(config: TrainConfig, survey: Survey) -> float:

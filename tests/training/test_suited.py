@@ -11,6 +11,7 @@ import pytest
 from kdlnet.config import TrainConfig, build_config
 from kdlnet.data import listing
 from kdlnet.data.dataset import DetectionDataset
+from kdlnet.data.tiling import plan_tiles
 from kdlnet.errors import DataError
 from kdlnet.events import Message, ignore
 from kdlnet.images.folder import LeftOut, images_below
@@ -171,7 +172,7 @@ def test_many_tiles_of_val_are_measured_rarely(tmp_path: Path) -> None:
     _, told = _chosen(tmp_path / "few/data.yaml", tile={"overlap": 0.5})
     assert "it has about 5704 tiles" in told  # steps of 64: 4 x 31 x 46
     some = _chosen(_set(tmp_path / "some", 8, (1200, 1600), 20))[0]
-    assert some.val_every == 19  # 8 x 30 tiles of val, half as dear, for 19 x 26 samples: a quarter
+    assert some.val_every == 15  # 8 x 30 tiles of val, half as dear, for 15 x 32 samples: a quarter
     near = {"tile": {"size": 1600}, "image_size": 640}
     assert _chosen(_set(tmp_path / "near", 4, (2000, 3000), 8), **near)[0].val_every == 5
 
@@ -179,10 +180,10 @@ def test_many_tiles_of_val_are_measured_rarely(tmp_path: Path) -> None:
 def test_tiles_that_were_given_are_the_samples_that_count(tmp_path: Path) -> None:
     """Of 100 images with a box: about 100 tiles with one and as many without.
 
-    30 tiles of 320 cover 1200 x 1600 pixels 1.6 times, and so each box.
+    30 tiles of 320 cover 1200 x 1600 pixels; the box in the middle is seen by two of them.
     """
     config, told = _chosen(_set(tmp_path / "set", 100, (1200, 1600), 20), tile={"size": 320})
-    assert config.batch == 16 and "epochs of about 320 samples" in told
+    assert config.batch == 16 and "epochs of about 400 samples" in told
 
 
 def test_the_samples_that_are_told_are_about_those_that_are_seen(tmp_path: Path) -> None:
@@ -235,3 +236,30 @@ def test_the_model_is_that_of_the_weights_it_starts_from(tmp_path: Path) -> None
     assert (config.model.name, config.model.block) == ("lightnet-n", "repvgg")
     config, told = _chosen(data, init, model={"name": "lightnet"})
     assert config.model.name == "lightnet" and "--model" not in told
+
+
+@pytest.mark.parametrize(
+    ("box", "rows", "tile", "batch", "epochs"),
+    [
+        (12, 20, {}, 8, 300),  # twenty that share a tile are no twenty samples
+        (600, 1, {}, 16, 300),  # longer than a tile: a target in many
+        (12, 1, {"background": 0.0}, 8, 300),
+        (12, 1, {"background": 3.0}, 16, 300),
+        (12, 1, {"overlap": 0.0}, 8, 300),
+        (12, 1, {"overlap": 0.9}, 16, 300),
+    ],
+)
+def test_what_is_told_of_the_samples_are_those_that_are_seen(
+    tmp_path: Path, box: int, rows: int, tile: dict[str, float], batch: int, epochs: int
+) -> None:
+    data = _set(tmp_path / "set", 30, (1200, 1600), box)
+    for file in (tmp_path / "set" / "labels").iterdir():
+        at = (f"{0.4 + i / 1000} 0.4" for i in range(rows))
+        file.write_text("".join(f"0 {xy} {box / 1600} {box / 1200}\n" for xy in at))
+    config, told = _chosen(data, tile={"size": 192, **tile})
+    plan = config.tile
+    assert plan.size is not None
+    tiling = Tiling(plan.size, plan.overlap)
+    seen = plan_tiles(run_splits(config)[0], tiling, plan.min_visible, plan.background)
+    assert f"{epochs} epochs of about {sum(map(len, seen))} samples" in told
+    assert (config.batch, config.epochs) == (batch, epochs)

@@ -15,7 +15,7 @@ from kdlnet.data.listing import label_path, list_images
 from kdlnet.errors import DataError
 from kdlnet.events import Progress
 from kdlnet.images.read import read_image
-from kdlnet.verbs.convert import convert
+from kdlnet.verbs.convert import ImportOptions, convert
 
 from ..support.closed import closed
 from ..support.layouts import save_image, save_xml
@@ -100,6 +100,16 @@ def test_faulty_split_lists(voc, tmp_path):
     with pytest.raises(DataError, match="cannot read split list"):
         convert("voc", voc, tmp_path / "out", splits={"train": tmp_path / "none.txt"})
     assert not (tmp_path / "out").exists()
+
+
+def test_lists_are_relative_to_the_folder_of_the_images(voc, tmp_path):
+    (voc / "IMAGES").rename(tmp_path / "pictures")
+    options = ImportOptions(images=tmp_path / "pictures")
+    good = lists(tmp_path, train=["a.jpg", "b.jpg"])
+    assert convert("voc", voc, tmp_path / "out", splits=good, options=options).images == 2
+    wrong = lists(tmp_path, train=["pictures/a.jpg"])
+    with pytest.raises(DataError, match=r"pictures/a\.jpg': paths are relative to '.*pictures'$"):
+        convert("voc", voc, tmp_path / "bad", splits=wrong, options=options)
 
 
 def test_listed_image_that_is_unreadable_does_not_stop_the_rest(voc, tmp_path):

@@ -103,8 +103,8 @@ def _set(source: Path, options: ImportOptions) -> tuple[Path | None, _Set]:
     yaml = source if source.is_file() else _find_yaml(source)
     if yaml and options.images:
         raise DataError(
-            f"{str(yaml)!r} says where the images are: leave out --images, or give the folder of "
-            "the label files alone"
+            f"{str(yaml)!r} says where the images are: leave out --images, or give a folder of "
+            "label files that does not hold it"
         )
     return yaml, _described(yaml) if yaml else _bare(source, options)
 
@@ -113,9 +113,13 @@ def _alone(
     source: Path, images: Iterable[Path], read: LabelReader, known: Iterable[Path]
 ) -> list[Path]:
     """The files below ``source`` with boxes in them that are those of no image, nor ``known``."""
-    used = {plain(str(file)) for file in (*map(read.label_of, images), *known)}
-    files = (file for file in annotation_files(source, ".txt") if plain(str(file)) not in used)
-    return [file for file in files if _has_boxes(file, read)]
+    used, files = {*map(read.label_of, images), *known}, annotation_files(source, ".txt")
+    spelled = {plain(str(file)) for file in used.difference(files)}  # found where case is ignored
+    return [
+        file
+        for file in files
+        if file not in used and plain(str(file)) not in spelled and _has_boxes(file, read)
+    ]
 
 
 def _has_boxes(file: Path, read: LabelReader) -> bool:

@@ -211,6 +211,16 @@ def test_a_label_file_without_an_image_in_another_tree_is_told(apart):
     assert [p.reason for p in images["lot/renamed.png"].problems] == ["unsure"]
 
 
+def test_a_label_file_beside_that_of_another_case_in_another_tree_is_told(apart):
+    file = apart / "label/A.txt"
+    file.write_text("0 0.5 0.5 1 1\n")
+    if file.samefile(apart / "label/a.txt"):
+        pytest.skip("case is ignored here")
+    images, result = read_apart(apart)
+    assert images["a.jpg"].names == ("scratch",)
+    assert [(p.file.name, p.reason) for p in result.left_out] == [("A.txt", "no image")]
+
+
 def test_two_images_of_one_label_file_in_another_tree_are_told(apart):
     save_image(apart / "image/a.png")
     _, result = read_apart(apart)
@@ -253,7 +263,7 @@ def test_faulty_trees_are_errors(apart):
     (apart / "nowhere").mkdir()
     (apart / "label/data.yaml").write_text("train: .\nnames: [a, b]\n")
     for source in ("label", "label/data.yaml"):
-        with pytest.raises(DataError, match=r"data\.yaml' says where the images are: leave out"):
+        with pytest.raises(DataError, match=r"data\.yaml' says .* that does not hold it"):
             read(apart / source, images=apart / "image")
     with pytest.raises(
         DataError, match=r"no image below '.*/lot' has a label file below '.*nowhere'"
