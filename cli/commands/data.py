@@ -27,7 +27,7 @@ from ..options import (
 if TYPE_CHECKING:
     from kdlnet.verbs.convert import ImportOptions
 
-_FORMATS = "voc, coco, labelme, cvat, masks or yolo."
+_FORMATS = "voc, coco, labelme, cvat, csv, masks or yolo."
 
 app = typer.Typer(
     no_args_is_help=True, help="Convert, prepare, check, split, show or make a dataset."
@@ -181,7 +181,7 @@ def import_options(format: str, **choices: Any) -> ImportOptions:
 def convert(
     format: Annotated[str, typer.Argument(metavar="FORMAT", help=_FORMATS)],
     source: Annotated[
-        Path, typer.Argument(metavar="SOURCE", help="Its folder (coco, cvat: or file).")
+        Path, typer.Argument(metavar="SOURCE", help="Its folder (coco, cvat, csv: or file).")
     ],
     out: NewFolder,
     to: Form = None,

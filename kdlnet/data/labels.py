@@ -52,6 +52,8 @@ _ADVICE = {
     "swapped corners": "left and right, or top and bottom, were in the wrong order",
     "size": "annotate the image as it is now, or bring back the one that was annotated",
     "size field": "the boxes fit the image, so only the size that is written is wrong",
+    "decimal comma": "write numbers with a decimal point",
+    "two sizes": "width and height are those of the image: delete the columns if they are not",
     "crowd": "a region of many objects is no single box",
     "point": "a point has no area: draw a box or a polygon",
     "only embedded": "bring the image file; the copy inside the JSON may be another encoding",

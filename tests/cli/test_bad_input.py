@@ -132,6 +132,8 @@ def test_val_user_errors(
         ("data convert coco empty --out new", ["no .json", "empty"]),
         ("data convert cvat empty --out new", ["no .xml", "empty"]),
         ("data convert labelme empty --out new", ["no .json", "empty"]),
+        ("data convert csv empty --out new", ["no .csv", "empty"]),
+        ("data convert csv file --images empty --out new", ["file", "no column of images"]),
         ("data convert yolo full --out new --to cooc", ["'cooc'", "did you mean 'coco'"]),
         ("data convert coco empty --images nowhere --out new", ["nowhere", "not a folder"]),
         ("data prepare neu-dte --from empty --out new", ["neu-dte", "did you mean 'neu-det'"]),

@@ -123,6 +123,16 @@ def _cvat(folder: Path) -> Path:
     return file
 
 
+def _csv(folder: Path) -> Path:
+    save_image(folder / "a.jpg")
+    save_image(folder / "b.jpg")
+    file = folder / "labels.csv"
+    head = "filename,width,height,class,xmin,ymin,xmax,ymax"
+    boxes = ('"a.jpg",60,40,"pit, deep",5,6,25,30', "a.jpg,60,40,dent,1,1,9.5,9")
+    file.write_text("\n".join((head, *boxes, "b.jpg,60,40,,,,,")))
+    return file
+
+
 def _masks(folder: Path) -> Path:
     save_image(folder / "set/a.jpg")
     save_mask(folder / "set/a.png", (3, 3, 20, 20))
@@ -179,6 +189,7 @@ READERS = {
     "coco": Reader(_coco, _importer("coco"), JSON),
     "labelme": Reader(_labelme, _importer("labelme"), JSON),
     "cvat": Reader(_cvat, _importer("cvat"), TEXT),
+    "csv": Reader(_csv, _importer("csv"), TEXT),
     "masks": Reader(_masks, _importer("masks"), ANY),
     "weights.pt": Reader(_weights(".pt"), lambda file, out: load_weights(file), ANY),
     "weights.safetensors": Reader(

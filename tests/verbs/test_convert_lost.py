@@ -77,6 +77,10 @@ def cvat(source, body, size=f'width="{W}" height="{H}"'):
     )
 
 
+def table(source, *rows, head="image,class,x1,y1,x2,y2"):
+    (source / "labels.csv").write_text("\n".join((head, *rows)))
+
+
 BOX = '<box label="dent" xtl="1" ytl="2" xbr="9" ybr="8"/>'
 SURE = {"bbox": [1, 2, 8, 6], "image_id": 2}
 
@@ -582,7 +586,7 @@ def test_a_crowd_of_text_zero_is_none_and_numbers_as_text_are_numbers(source):
 SHARE = (15, 10, 30, 20)
 
 
-@pytest.mark.parametrize("format", ["coco", "labelme", "cvat", "voc"])
+@pytest.mark.parametrize("format", ["coco", "labelme", "cvat", "csv", "voc"])
 def test_shares_throughout_a_source_become_pixels(source, format):
     if format == "coco":
         coco(source, *({"bbox": [0.25, 0.25, 0.25, 0.25], "image_id": n} for n in (1, 2)))
@@ -593,6 +597,8 @@ def test_shares_throughout_a_source_become_pixels(source, format):
         cvat(source, '<box label="dent" xtl="0.25" ytl="0.25" xbr="0.5" ybr="0.5"/>')
         file = source / "annotations.xml"
         file.write_text(file.read_text().replace(BOX, ""))
+    elif format == "csv":
+        table(source, *(f"{name}.png,dent,0.25,0.25,0.5,0.5" for name in "ab"))
     else:
         save_xml(source / "a.xml", [("dent", 0.25, 0.25, 0.5, 0.5)])
         save_xml(source / "b.xml", [("dent", 0.25, 0.25, 0.5, 0.5)])
@@ -625,12 +631,14 @@ def large(source, format, *sides):
         box = f'<box label="dent" xtl="{x1}" ytl="{y1}" xbr="{x2}" ybr="{y2}"/>'
         images = "".join(f'<image name="{name}.png">{box}</image>' for name in "ab")
         (source / "annotations.xml").write_text(f"<annotations>{images}</annotations>")
+    elif format == "csv":
+        table(source, *(f"{name}.png,dent,{x1},{y1},{x2},{y2}" for name in "ab"))
     else:
         for name in "ab":
             save_xml(source / f"{name}.xml", [("dent", x1, y1, x2, y2)], (480, 640))
 
 
-@pytest.mark.parametrize("format", ["coco", "labelme", "cvat", "voc"])
+@pytest.mark.parametrize("format", ["coco", "labelme", "cvat", "csv", "voc"])
 def test_percents_throughout_a_source_are_refused(source, format):
     large(source, format, 12.5, 20.25, 62.5, 100.0)
     with pytest.raises(DataError, match=r"640 x 480.*look like percents.*round them to whole ones"):
@@ -668,7 +676,7 @@ def test_the_first_pixel_alone_is_a_box_and_no_share(source):
 
 
 @pytest.mark.parametrize("size", ["120", 120.0, "120.0", 120])
-@pytest.mark.parametrize("format", ["coco", "labelme", "cvat", "voc"])
+@pytest.mark.parametrize("format", ["coco", "labelme", "cvat", "csv", "voc"])
 def test_a_size_is_checked_however_it_is_written(source, format, size):
     if format == "coco":
         listed = [{"id": 1, "file_name": "a.png", "height": size, "width": size}]
@@ -682,6 +690,9 @@ def test_a_size_is_checked_however_it_is_written(source, format, size):
         file = source / "annotations.xml"
         wrong = f'name="a.png" width="{size}" height="{size}"'
         file.write_text(file.read_text().replace(f'name="a.png" width="{W}" height="{H}"', wrong))
+    elif format == "csv":
+        rows = (f"a.png,{size},{size},dent,1,2,9,8", f"b.png,{W},{H},dent,1,2,9,8")
+        table(source, *rows, head="filename,width,height,class,xmin,ymin,xmax,ymax")
     else:
         save_xml(source / "a.xml", [("dent", 2, 3, 9, 8)], size=(size, size))
         save_xml(source / "b.xml", [("dent", 2, 3, 9, 8)])
@@ -759,7 +770,7 @@ def test_files_of_several_pictures_are_left_out(source, suffix):
     assert report.left_out == {"unreadable": 1} and "holds 2 pictures" in report.examples[0]
 
 
-@pytest.mark.parametrize("format", ["coco", "labelme", "cvat"])
+@pytest.mark.parametrize("format", ["coco", "labelme", "cvat", "csv"])
 @pytest.mark.parametrize("absolute", [False, True])
 def test_names_that_lead_out_of_the_source_are_not_followed(source, format, absolute):
     secret = save_image(source.parent / "private/secret.png", H, W)
@@ -770,6 +781,8 @@ def test_names_that_lead_out_of_the_source_are_not_followed(source, format, abso
     elif format == "labelme":
         labelme(source, shape("rectangle", [[1, 2], [9, 8]]), name="x", imagePath=name)
         labelme(source, shape("rectangle", [[1, 2], [9, 8]]), name="b")
+    elif format == "csv":
+        table(source, f"{name},dent,1,2,9,8", "b.png,dent,1,2,9,8")
     else:
         cvat(source, BOX)
         file = source / "annotations.xml"

@@ -10,6 +10,7 @@ from kdlnet.curation.formats.cvat import import_cvat
 from kdlnet.curation.formats.imported import ImportOptions, ImportResult
 from kdlnet.curation.formats.labelme import import_labelme
 from kdlnet.curation.formats.masks import import_masks
+from kdlnet.curation.formats.tables import import_csv
 from kdlnet.curation.formats.voc import import_voc
 from kdlnet.curation.formats.yolo import import_yolo
 
@@ -20,12 +21,13 @@ IMPORTERS: dict[str, Importer] = {
     "coco": import_coco,
     "labelme": import_labelme,
     "cvat": import_cvat,
+    "csv": import_csv,
     "masks": import_masks,
     "yolo": import_yolo,
 }
 
 # Those whose source may be a file: the one that holds all annotations, or the data.yaml.
-ONE_FILE = frozenset({"coco", "cvat", "yolo"})
+ONE_FILE = frozenset({"coco", "cvat", "csv", "yolo"})
 
 # Suffixes of the annotation files that each format reads.
 READS: dict[str, frozenset[str]] = {
@@ -33,6 +35,7 @@ READS: dict[str, frozenset[str]] = {
     "coco": frozenset({".json"}),
     "labelme": frozenset({".json"}),
     "cvat": frozenset({".xml"}),
+    "csv": frozenset({".csv", ".tsv"}),
     "masks": frozenset(),
     "yolo": frozenset({".txt", ".yaml", ".yml"}),
 }

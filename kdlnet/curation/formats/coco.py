@@ -7,14 +7,14 @@ https://cocodataset.org/#format-data. Boxes are ``[x, y, width, height]`` from 0
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kdlnet.curation.formats.boxes import Annotation, import_annotations
-from kdlnet.curation.formats.imported import ImportOptions, ImportResult, sort_out, unsure
-from kdlnet.curation.formats.locate import ImageIndex, annotation_files
-from kdlnet.curation.formats.parse import id_of, read_json, split_named, whole_number
+from kdlnet.curation.formats.imported import ImportOptions, ImportResult
+from kdlnet.curation.formats.listed import ListedImage, doubt_bare, import_listed
+from kdlnet.curation.formats.locate import annotation_files
+from kdlnet.curation.formats.parse import id_of, read_json, whole_number
 from kdlnet.curation.formats.runs import box_of_runs, numbers_of
 from kdlnet.curation.formats.shapes import (
     Box,
@@ -31,17 +31,6 @@ from kdlnet.errors import DataError
 _LISTS = ("images", "categories", "annotations")
 
 
-@dataclass
-class _Image:
-    """An entry of ``images`` and its annotations; ``written`` is (H, W), 0 where not said."""
-
-    name: str
-    written: tuple[int, int]
-    file: Path
-    shapes: list[Shape] = field(default_factory=list)
-    problems: list[LabelProblem] = field(default_factory=list)
-
-
 def import_coco(source: Path, options: ImportOptions) -> ImportResult:
     """The images that the JSON files in ``source``, a folder or one file, list, with their boxes.
 
@@ -53,32 +42,9 @@ def import_coco(source: Path, options: ImportOptions) -> ImportResult:
     images or categories of one have the same id.
     """
     sets = dict(_read_sets(source))
-    index = ImageIndex(options.images or (source.parent if source.is_file() else source))
     lost: list[LabelProblem] = []
     images = [image for file, content in sets.items() for image in _images(file, content, lost)]
-    places = index.find([(image.name, image.file) for image in images])
-    found: dict[Path, _Image] = {}
-    missing = []
-    for image, place in zip(images, places, strict=True):
-        if isinstance(place, str):
-            missing.append(LabelProblem(image.file, 0, place, image.name, "dropped"))
-        elif place in found:
-            _merge(place, found[place], image)
-        else:
-            found[place] = image
-    annotations = [
-        Annotation(
-            place,
-            image.file,
-            image.shapes,
-            image.written,
-            _split(source, image.file),
-            image.problems,
-        )
-        for place, image in sorted(found.items())
-    ]
-    unused = index.unused(found, "not listed")
-    result = sort_out([*import_annotations(annotations), *missing, *unused])
+    result = import_listed(source, options, images)
     names, warnings = _names(sets)
     return replace(result, names=names, lost=tuple(lost), warnings=warnings)
 
@@ -101,12 +67,7 @@ def _read_sets(source: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
         )
 
 
-def _split(source: Path, file: Path) -> str | None:
-    folders = reversed(file.relative_to(source).parent.parts)
-    return next(filter(None, map(split_named, (file.stem, *folders))), None)
-
-
-def _images(file: Path, content: dict[str, Any], lost: list[LabelProblem]) -> list[_Image]:
+def _images(file: Path, content: dict[str, Any], lost: list[LabelProblem]) -> list[ListedImage]:
     """The images of one file with their shapes; annotations that belong to none go to ``lost``.
 
     Where there are such, an image without annotations may be the one they were drawn in.
@@ -114,7 +75,7 @@ def _images(file: Path, content: dict[str, Any], lost: list[LabelProblem]) -> li
     images = {}
     for key, entry in _by_id(file, "image", content["images"], "file_name").items():
         size = (whole_number(entry.get("height")), whole_number(entry.get("width")))
-        images[key] = _Image(str(entry.get("file_name", "")), size, file)
+        images[key] = ListedImage(str(entry.get("file_name", "")), size, file)
     classes = _classes(file, content)
     known = len(lost)
     for line, annotation in enumerate(content["annotations"], start=1):
@@ -128,20 +89,8 @@ def _images(file: Path, content: dict[str, Any], lost: list[LabelProblem]) -> li
         except Unusable as fault:
             problem = LabelProblem(file, line, str(fault), _short(annotation), "dropped")
             image.problems.append(problem)
-    for image in images.values() if len(lost) > known else ():
-        if not image.shapes and not image.problems:
-            image.problems.append(unsure(file, len(lost) - known))
+    doubt_bare(images.values(), file, len(lost) - known)
     return list(images.values())
-
-
-def _merge(place: Path, first: _Image, again: _Image) -> None:
-    if again.file != first.file:
-        raise DataError(
-            f"image {str(place)!r} is listed in {str(first.file)!r} and {str(again.file)!r}: "
-            "give the one file to convert as SOURCE"
-        )
-    first.shapes += again.shapes
-    first.problems += again.problems
 
 
 def _names(sets: Mapping[Path, dict[str, Any]]) -> tuple[tuple[str, ...], tuple[str, ...]]:

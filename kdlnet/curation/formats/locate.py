@@ -187,8 +187,8 @@ def _most(counts: Counter[Path]) -> Path | None:
     return first[0] if len(first) == 1 else None
 
 
-def annotation_files(source: Path, suffix: str) -> list[Path]:
-    """``source`` itself if it is a file, else the files below it that end in ``suffix``, sorted.
+def annotation_files(source: Path, *suffixes: str) -> list[Path]:
+    """``source`` itself if it is a file, else the files below it with these suffixes, sorted.
 
     Raises DataError when there is none, and for a folder that cannot be listed: images without
     their annotation would pass for good parts.
@@ -196,9 +196,10 @@ def annotation_files(source: Path, suffix: str) -> list[Path]:
     if source.is_file():
         return [source]
     below = files_below(source)
-    files = [file for file in below if file.suffix.lower() == suffix and file.is_file()]
+    files = [file for file in below if file.suffix.lower() in suffixes and file.is_file()]
     if not files:
-        raise DataError(f"no {suffix} file below {str(source)!r}: name the folder of the export")
+        kind = " or ".join(suffixes)
+        raise DataError(f"no {kind} file below {str(source)!r}: name the folder of the export")
     return sorted(files)
 
 

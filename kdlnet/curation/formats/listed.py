@@ -1,0 +1,86 @@
+"""Files that list the images of a set, each with what was drawn in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kdlnet.curation.formats.boxes import Annotation, import_annotations
+from kdlnet.curation.formats.imported import ImportOptions, ImportResult, sort_out, unsure
+from kdlnet.curation.formats.locate import ImageIndex
+from kdlnet.curation.formats.parse import split_named
+from kdlnet.curation.formats.shapes import Shape
+from kdlnet.data.labels import LabelProblem
+from kdlnet.errors import DataError
+
+
+@dataclass
+class ListedImage:
+    """What ``file`` says of the image ``name``; ``written`` is (H, W), 0 where not said."""
+
+    name: str
+    written: tuple[int, int]
+    file: Path
+    shapes: list[Shape] = field(default_factory=list)
+    problems: list[LabelProblem] = field(default_factory=list)
+
+
+def import_listed(
+    source: Path, options: ImportOptions, images: Sequence[ListedImage]
+) -> ImportResult:
+    """The ``images`` with their boxes, by what files in ``source``, a folder or one file, say.
+
+    The boxes of a file called ``instances_train.json``, or in a folder ``train``, are of that
+    split. An image without annotations is a good part; image files that are not listed are left
+    out. Raises DataError when two files list the same image.
+    """
+    index = ImageIndex(options.images or (source.parent if source.is_file() else source))
+    places = index.find([(image.name, image.file) for image in images])
+    found: dict[Path, ListedImage] = {}
+    missing = []
+    for image, place in zip(images, places, strict=True):
+        if isinstance(place, str):
+            missing.append(LabelProblem(image.file, 0, place, image.name, "dropped"))
+        elif place in found:
+            _merge(place, found[place], image)
+        else:
+            found[place] = image
+    annotations = [
+        Annotation(
+            place,
+            image.file,
+            image.shapes,
+            image.written,
+            _split(source, image.file),
+            image.problems,
+        )
+        for place, image in sorted(found.items())
+    ]
+    unused = index.unused(found, "not listed")
+    return sort_out([*import_annotations(annotations), *missing, *unused])
+
+
+def doubt_bare(images: Iterable[ListedImage], file: Path, lost: int) -> None:
+    """Gives the ``images`` without annotations an :func:`unsure` where ``lost`` have no image.
+
+    One of these may be what was drawn in one of those.
+    """
+    for image in images if lost else ():
+        if not image.shapes and not image.problems:
+            image.problems.append(unsure(file, lost))
+
+
+def _merge(place: Path, first: ListedImage, again: ListedImage) -> None:
+    if again.file != first.file:
+        raise DataError(
+            f"image {str(place)!r} is listed in {str(first.file)!r} and {str(again.file)!r}: "
+            "give the one file to convert as SOURCE"
+        )
+    first.shapes += again.shapes
+    first.problems += again.problems
+
+
+def _split(source: Path, file: Path) -> str | None:
+    folders = reversed(file.relative_to(source).parent.parts)
+    return next(filter(None, map(split_named, (file.stem, *folders))), None)

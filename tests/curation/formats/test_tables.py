@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import pytest
+
+from kdlnet.curation.formats.imported import ImportOptions
+from kdlnet.curation.formats.tables import import_csv
+from kdlnet.errors import DataError
+
+from ...support.layouts import save_image
+
+HEAD = "image,class,x1,y1,x2,y2"
+
+
+def save_table(file, *rows, head=HEAD, encoding="utf-8"):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes("".join(f"{row}\n" for row in (head, *rows)).encode(encoding))
+    return file
+
+
+def read(source, **options):
+    result = import_csv(source, ImportOptions(**options))
+    return {image.path.name: image for image in result.images}, result
+
+
+@pytest.fixture
+def parts(tmp_path):
+    """Images a and b of 40x60 (H, W)."""
+    for name in "ab":
+        save_image(tmp_path / f"images/{name}.jpg")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("head", "row"),
+    [
+        ("image,class,x1,y1,x2,y2", "a.jpg,dent,5,6,15,26"),
+        ("filename,width,height,class,xmin,ymin,xmax,ymax", "a.jpg,60,40,dent,5,6,15,26"),
+        ("File Name;LABEL;X_min;Y_min;X_max;Y_max", "a.jpg;dent;5.0;6;15;26"),
+        ("path\tcategory\tx\ty\tw\th", "images/a.jpg\tdent\t5\t6\t10\t20"),
+        ("id,ymax,xmax,ymin,xmin,name,file_path", "3,26,15,6,5,dent,C:\\set\\images\\A.JPG"),
+        ('"image_id", "class_name", "x1", "y1", "x2", "y2"', '"a.jpg", "dent", 5, 6, 15, 26'),
+        ("image_id,file,class_id,label,x1,y1,x2,y2,x,y", "9,a.jpg,1,dent,5,6,15,26,10,16"),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_columns_are_known_by_their_names(parts, head, row, encoding):
+    save_table(parts / "labels.csv", row, head=head, encoding=encoding)
+    images, result = read(parts)
+    assert images["a.jpg"].boxes.tolist() == [[5, 6, 15, 26]]
+    assert images["a.jpg"].names == ("dent",) and images["a.jpg"].problems == ()
+    assert [(p.reason, p.value) for p in result.left_out] == [("not listed", "b.jpg")]
+    assert result.warnings == ()
+
+
+def test_rows_of_an_image_stand_anywhere_and_an_empty_one_is_a_good_part(parts):
+    rows = ["a.jpg,dent,5,6,15,26", "b.jpg,,,,,", "", ",,,,,", 'a.jpg,"pit, deep",0,0,60,40']
+    save_table(parts / "labels.csv", *rows)
+    images, result = read(parts)
+    assert images["a.jpg"].names == ("dent", "pit, deep")
+    assert images["a.jpg"].boxes.tolist() == [[5, 6, 15, 26], [0, 0, 60, 40]]
+    assert images["b.jpg"].names == () and images["b.jpg"].problems == ()
+    assert result.left_out == [] and result.lost == ()
+
+
+def test_line_ends_of_other_systems_and_names_in_other_letters(parts):
+    save_image(parts / "images/裂纹.png")
+    for end in ("\r\n", "\r"):
+        text = f'{HEAD}{end}裂纹.png,划痕,1,2,3,4{end}"a.jpg",pit,5,6,7,8'
+        (parts / "labels.csv").write_bytes(text.encode())
+        images, _ = read(parts)
+        assert images["裂纹.png"].names == ("划痕",) and images["a.jpg"].names == ("pit",)
+
+
+def test_faulty_rows_are_dropped_or_repaired_with_their_line(parts):
+    rows = [
+        "a.jpg,dent,5,6,x,26",
+        "a.jpg,dent,5,6,,26",
+        "a.jpg,,5,6,15,26",
+        "a.jpg,good,,,,",
+        "a.jpg,dent,5,6",
+        "a.jpg,dent, deep,5,6,15,26",
+        "a.jpg,dent,nan,6,15,26",
+        "a.jpg,dent,5,6,5,26",
+        "a.jpg,dent,70,6,80,26",
+        "a.jpg,dent,55,6,65,26",
+        "a.jpg,dent,15,6,5,26",
+        "a.jpg,dent,1,1,6,6",
+        "a.jpg,dent,1,1,6,6,,",  # commas at the end, as spreadsheets leave them
+        ",dent,1,1,6,6",
+        "b.jpg",
+        'b.jpg,dent,"1,5",6,15,26',
+    ]
+    save_table(parts / "labels.csv", *rows)
+    images, result = read(parts)
+    assert sorted((p.line, p.reason, p.action) for p in images["a.jpg"].problems) == [
+        *((line, "incomplete", "dropped") for line in range(2, 9)),
+        (9, "degenerate", "dropped"),
+        (10, "outside", "dropped"),
+        (11, "clipped", "clipped"),
+        (12, "swapped corners", "repaired"),
+        (14, "duplicate", "dropped"),
+    ]
+    assert images["a.jpg"].boxes.tolist() == [[55, 6, 60, 26], [5, 6, 15, 26], [1, 1, 6, 6]]
+    assert [(p.line, p.reason) for p in result.lost] == [(15, "no image named")]
+    # A row that was cut off is no good part.
+    faults = [(p.line, p.reason) for p in images["b.jpg"].problems]
+    assert faults == [(16, "incomplete"), (17, "decimal comma")]
+
+
+def test_a_class_with_an_unquoted_comma_is_not_cut_off(parts):
+    save_table(parts / "labels.csv", "a.jpg,5,6,15,26,dent, deep", head="image,x1,y1,x2,y2,class")
+    image = read(parts)[0]["a.jpg"]
+    assert image.names == () and [p.reason for p in image.problems] == ["incomplete"]
+
+
+def test_a_box_without_an_image_may_be_that_of_a_good_part(parts):
+    save_table(parts / "labels.csv", "a.jpg,,,,,", "b.jpg,dent,1,2,3,4", ",dent,1,1,6,6")
+    images, _ = read(parts)
+    assert [p.reason for p in images["a.jpg"].problems] == ["unsure"]
+    assert images["b.jpg"].problems == ()
+
+
+def test_size_that_is_not_the_images_leaves_it_out(parts):
+    rows = ["a.jpg,30,20,dent,1,2,9,8", "b.jpg,,,dent,1,2,9,8", "b.jpg,60,40,dent,2,2,9,8"]
+    head = "filename,width,height,class,xmin,ymin,xmax,ymax"
+    save_table(parts / "labels.csv", *rows, head=head)
+    images, result = read(parts)
+    assert [p.reason for p in result.left_out] == ["size"]
+    assert len(images["b.jpg"].boxes) == 2 and images["b.jpg"].problems == ()
+    save_table(parts / "labels.csv", *rows, "b.jpg,120,80,dent,3,2,9,8", head=head)
+    (problem,) = read(parts)[0]["b.jpg"].problems
+    assert (problem.line, problem.reason, problem.action) == (5, "two sizes", "dropped")
+    save_table(parts / "labels.csv", "b.jpg,120,dent,3,2,9,8", head=head.replace("height,", ""))
+    assert read(parts)[0]["b.jpg"].problems == ()  # a width alone is none
+
+
+def test_image_ids_that_are_no_files_name_no_image(parts):
+    head = HEAD.replace("image", "image_id")
+    save_table(parts / "labels.csv", "a,dent,1,2,9,8", head=head)
+    with pytest.raises(DataError, match=r"no column of images.*image_id, class.*filename"):
+        read(parts)
+
+
+@pytest.mark.parametrize(
+    ("head", "told"),
+    [
+        ("", "no column of images: it is empty; the first row has to name image"),
+        (
+            "a.jpg,5,6,15,26,dent",
+            "no column of images: its columns are 'a.jpg, 5, 6, 15, 26, dent';",
+        ),
+        ("image,kind,x1,y1,x2,y2", "no column of classes: its columns are 'image, kind, x1"),
+        (
+            'image,"class\nof it",x1',
+            r"no column of classes: its columns are 'image, class\\nof it,",
+        ),
+        (
+            "image,class,x1,y1,x2",
+            "no columns of boxes: its columns are 'image, class, x1, y1, x2';",
+        ),
+        ("image,class,x,y,width,height", "no columns of boxes: .* x, y, w, h: left top corner"),
+        ("image,file,class,x1,y1,x2,y2", "several columns of images, 'image' and 'file': rename"),
+        ("image,class,Label,x1,y1,x2,y2", "several columns of classes, 'class' and 'Label'"),
+        ("image,class,x1,X1,y1,x2,y2", "several columns of x1, 'x1' and 'X1'"),
+        ("image,class,x1,y1,x2,y2,x,y,w,h", "boxes as x1 y1 x2 y2 and x y w h: delete"),
+        ("name,index,class,label,score,x1,y1,x2,y2", "column 'score', and what a model finds"),
+    ],
+)
+def test_columns_that_lack_or_are_not_clear_are_named(parts, head, told):
+    file = save_table(parts / "labels.csv", head=head)
+    for source in (parts, file):
+        with pytest.raises(DataError, match=rf"labels\.csv' (has|it is).*{told}") as caught:
+            read(source)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (f'{HEAD}\n"a.jpg,dent,1,2,3,4\nb.jpg,dent,1,2,3,4\n', "line 3: no CSV: unexpected end"),
+        (f'{HEAD}\n"a.jpg"x,dent,1,2,3,4\n', "line 2: no CSV"),
+        (f"{HEAD}\nä.jpg,dent,1,2,3,4\n".encode("latin-1"), "is not UTF-8.* line 2.*save it as"),
+        (HEAD.encode("utf-16"), "is saved as UTF-16: save it as UTF-8"),
+    ],
+)
+def test_a_broken_table_is_an_error(parts, content, told):
+    (parts / "labels.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(DataError, match=rf"table .*labels\.csv',? {told}"):
+        read(parts)
+
+
+def test_splits_come_from_file_or_folder_names_and_other_tables_are_told(parts):
+    save_table(parts / "train_labels.csv", "a.jpg,dent,1,2,9,8")
+    save_table(
+        parts / "valid/_annotations.tsv", "b.jpg\tdent\t1\t2\t9\t8", head="\t".join(HEAD.split(","))
+    )
+    save_table(parts / "groups.csv", "a.jpg,1", head="image,group")
+    images, result = read(parts)
+    assert {name: image.split for name, image in images.items()} == {
+        "a.jpg": "train",
+        "b.jpg": "val",
+    }
+    (line,) = result.warnings
+    assert line.startswith("passed over: table ") and "groups.csv' has no column of classes" in line
+
+
+def test_one_file_may_be_named_and_the_images_lie_elsewhere(tmp_path):
+    save_image(tmp_path / "photos/deep/a.jpg")
+    file = save_table(tmp_path / "labels/all.csv", "a.jpg,dent,1,2,9,8", "gone.jpg,dent,1,2,9,8")
+    save_table(tmp_path / "labels/more.csv", "a.jpg,dent,1,2,9,8")
+    images, result = read(file, images=tmp_path / "photos")
+    assert len(images["a.jpg"].boxes) == 1
+    assert [(p.reason, p.value) for p in result.left_out] == [("no image", "gone.jpg")]
+    with pytest.raises(DataError, match=r"a\.jpg' is listed in .*all\.csv' and .*more\.csv"):
+        read(tmp_path)
+
+
+def test_no_table_is_an_error(parts):
+    with pytest.raises(DataError, match=r"no \.csv or \.tsv file"):
+        read(parts)
