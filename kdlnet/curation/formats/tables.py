@@ -32,7 +32,8 @@ _IMAGE_ID = frozenset({"imageid"})
 _CLASS = frozenset({"class", "classname", "label", "labelname", "name", "category", "categoryname"})
 _SIZED = ("x", "y", "w", "h")
 _BOXES = (("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"), _SIZED)
-_IMAGE_SIZE = ("height", "width")
+# Where a table has both, height and width are those of the box.
+_IMAGE_SIZES = (("imageheight", "imagewidth"), ("height", "width"))
 _SCORE = frozenset({"score", "confidence"})
 _WANTED = (
     "the first row has to name image (or filename, path), class (or label, name, category) and "
@@ -150,8 +151,8 @@ def _columns(rows: _Rows) -> _Columns:
         both = " and ".join(" ".join(form) for form in forms)
         raise ValueError(f"has boxes as {both}: delete the columns of one")
     box = [only(side, {side}) for side in forms[0]]
-    sized = set(_IMAGE_SIZE) <= set(known)
-    size = [only(side, {side}) for side in _IMAGE_SIZE] if sized else []
+    sides = next((pair for pair in _IMAGE_SIZES if set(pair) <= set(known)), ())
+    size = [only(side, {side}) for side in sides]
     return _Columns(len(heads), image, name, box, forms[0] == _SIZED, size)
 
 

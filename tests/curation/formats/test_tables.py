@@ -134,6 +134,17 @@ def test_size_that_is_not_the_images_leaves_it_out(parts):
     assert read(parts)[0]["b.jpg"].problems == ()  # a width alone is none
 
 
+@pytest.mark.parametrize("more", ["", "height,width,"])
+def test_the_size_of_the_image_may_be_called_so(parts, more):
+    head = f"image_name,image_width,image_height,{more}label,x1,y1,x2,y2"
+    box = "8,6," if more else ""  # height and width are then those of the box
+    rows = [f"a.jpg,120,80,{box}dent,1,1,7,9", f"b.jpg,60,40,{box}dent,1,1,7,9"]
+    save_table(parts / "labels.csv", *rows, head=head)
+    images, result = read(parts)
+    assert [(p.file.name, p.reason) for p in result.left_out] == [("a.jpg", "size")]
+    assert images["b.jpg"].problems == ()
+
+
 def test_image_ids_that_are_no_files_name_no_image(parts):
     head = HEAD.replace("image", "image_id")
     save_table(parts / "labels.csv", "a,dent,1,2,9,8", head=head)
