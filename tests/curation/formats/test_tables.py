@@ -52,6 +52,17 @@ def test_columns_are_known_by_their_names(parts, head, row, encoding):
     assert result.warnings == ()
 
 
+@pytest.mark.parametrize("part", [",", ";", "\t"])
+def test_a_first_line_for_excel_says_what_parts_the_columns(parts, part):
+    file = save_table(parts / "labels.csv", head=f"sep={part}\r", encoding="utf-8-sig")
+    rows = (HEAD, "a.jpg,dent,5,6,15,26", "a.jpg,dent,5,6,5,26")
+    with file.open("a") as stream:
+        stream.writelines(row.replace(",", part) + "\r\n" for row in rows)
+    image = read(parts)[0]["a.jpg"]
+    assert image.boxes.tolist() == [[5, 6, 15, 26]]
+    assert [(p.line, p.reason) for p in image.problems] == [(4, "degenerate")]
+
+
 def test_rows_of_an_image_stand_anywhere_and_an_empty_one_is_a_good_part(parts):
     rows = ["a.jpg,dent,5,6,15,26", "b.jpg,,,,,", "", ",,,,,", 'a.jpg,"pit, deep",0,0,60,40']
     save_table(parts / "labels.csv", *rows)
@@ -192,6 +203,8 @@ def test_columns_that_lack_or_are_not_clear_are_named(parts, head, told):
         (f'{HEAD}\n"a.jpg"x,dent,1,2,3,4\n', "line 2: no CSV"),
         (f"{HEAD}\nä.jpg,dent,1,2,3,4\n".encode("latin-1"), "is not UTF-8.* line 2.*save it as"),
         (HEAD.encode("utf-16"), "is saved as UTF-16: save it as UTF-8"),
+        (b"PK\x03\x04\x14\0\x06\0\x9e", "is a workbook or an archive: save it as CSV UTF-8"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "is a workbook or an archive: save it as CSV UTF-8"),
     ],
 )
 def test_a_broken_table_is_an_error(parts, content, told):
