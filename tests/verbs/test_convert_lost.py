@@ -675,6 +675,14 @@ def test_the_first_pixel_alone_is_a_box_and_no_share(source):
     assert boxes_of(source, "labelme")[0]["a"] == [(0, 0, 1, 1)]
 
 
+def test_an_image_that_is_listed_twice_with_two_sizes_keeps_the_boxes_of_one(source):
+    sizes = ((1, "a.png", H), (2, "./a.png", 2 * H))
+    listed = [{"id": n, "file_name": name, "height": h, "width": W} for n, name, h in sizes]
+    coco(source, {"bbox": [1, 2, 8, 6]}, {"bbox": [2, 4, 8, 12], "image_id": 2}, images=listed)
+    report = convert("coco", source, source.parent / "out", keep_partial=True)
+    assert report.boxes == 1 and report.dropped == {"two sizes": 1}
+
+
 @pytest.mark.parametrize("size", ["120", 120.0, "120.0", 120])
 @pytest.mark.parametrize("format", ["coco", "labelme", "cvat", "csv", "voc"])
 def test_a_size_is_checked_however_it_is_written(source, format, size):

@@ -72,13 +72,25 @@ def doubt_bare(images: Iterable[ListedImage], file: Path, lost: int) -> None:
 
 
 def _merge(place: Path, first: ListedImage, again: ListedImage) -> None:
+    """Adds to ``first`` what is said of the same image by another name.
+
+    The boxes for another size are dropped: they would be misplaced.
+    """
     if again.file != first.file:
         raise DataError(
             f"image {str(place)!r} is listed in {str(first.file)!r} and {str(again.file)!r}: "
             "give the one file to convert as SOURCE"
         )
-    first.shapes += again.shapes
     first.problems += again.problems
+    if all(first.written) and all(again.written) and first.written != again.written:
+        height, width = again.written
+        first.problems += [
+            LabelProblem(first.file, shape.line, "two sizes", f"{width}x{height}", "dropped")
+            for shape in again.shapes
+        ]
+        return
+    first.shapes += again.shapes
+    first.written = first.written if all(first.written) else again.written
 
 
 def _split(source: Path, file: Path) -> str | None:

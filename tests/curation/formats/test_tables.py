@@ -145,6 +145,19 @@ def test_size_that_is_not_the_images_leaves_it_out(parts):
     assert read(parts)[0]["b.jpg"].problems == ()  # a width alone is none
 
 
+@pytest.mark.parametrize("second", ["images/b.jpg", "B.JPG"])
+def test_two_sizes_of_an_image_that_is_named_in_two_ways(parts, second):
+    head = "filename,width,height,class,xmin,ymin,xmax,ymax"
+    rows = ["b.jpg,60,40,dent,1,2,9,8", f"{second},120,80,dent,2,2,9,8", f"{second},120,80,,,,,"]
+    save_table(parts / "labels.csv", *rows, head=head)
+    image = read(parts)[0]["b.jpg"]
+    assert image.boxes.tolist() == [[1, 2, 9, 8]]
+    assert [(p.line, p.reason, p.action) for p in image.problems] == [(3, "two sizes", "dropped")]
+    save_table(parts / "labels.csv", rows[0].replace("60,40", ","), *rows[1:], head=head)
+    images, result = read(parts)
+    assert "b.jpg" not in images and "size" in [p.reason for p in result.left_out]
+
+
 @pytest.mark.parametrize("more", ["", "height,width,"])
 def test_the_size_of_the_image_may_be_called_so(parts, more):
     head = f"image_name,image_width,image_height,{more}label,x1,y1,x2,y2"
