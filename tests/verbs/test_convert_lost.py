@@ -675,6 +675,21 @@ def test_the_first_pixel_alone_is_a_box_and_no_share(source):
     assert boxes_of(source, "labelme")[0]["a"] == [(0, 0, 1, 1)]
 
 
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ('b.png,dent,"1,5",2,9,8', r"labels\.csv:2: decimal comma: .*write numbers with"),
+        (",dent,1,2,9,8", r"labels\.csv:2: no image named"),
+    ],
+)
+def test_a_source_without_boxes_says_first_why_those_that_are_there_are_none(source, row, told):
+    table(source, row)
+    with pytest.raises(
+        DataError, match=f"no boxes at all: .*; dropped 1 annotation, first .*{told}"
+    ):
+        convert("csv", source, source.parent / "out")
+
+
 def test_an_image_that_is_listed_twice_with_two_sizes_keeps_the_boxes_of_one(source):
     sizes = ((1, "a.png", H), (2, "./a.png", 2 * H))
     listed = [{"id": n, "file_name": name, "height": h, "width": W} for n, name, h in sizes]
