@@ -131,6 +131,25 @@ def test_a_box_without_an_image_may_be_that_of_a_good_part(parts):
     assert images["b.jpg"].problems == ()
 
 
+@pytest.mark.parametrize(
+    ("good", "drawn", "doubt"),
+    [
+        ("a.jpg", "D:/set/a.jpg,dent,1,2,3,4", True),
+        ("a.jpg", "C:\\set\\A.JPG,dent,1,2,,4", True),
+        ("images/a.jpg", "D:/set/images/a.jpg,dent,1,2,3,4", True),
+        ("images/a.jpg", "lot/a.jpg,dent,1,2,3,4", False),
+        ("a.jpg", "D:/set/c.jpg,dent,1,2,3,4", False),
+        ("a.jpg", "D:/set/a.jpg,,,,,", False),
+    ],
+)
+def test_a_good_part_that_a_row_may_mean_by_another_name_is_unsure(parts, good, drawn, doubt):
+    (parts / "images/a.jpg").rename(parts / good)  # so that its name leads to it
+    save_table(parts / "labels.csv", f"{good},,,,,", drawn, "images/b.jpg,dent,1,2,3,4")
+    images, result = read(parts)
+    assert [p.reason for p in result.left_out] == ["no image"]
+    assert [p.reason for p in images["a.jpg"].problems] == ["unsure"] * doubt
+
+
 def test_size_that_is_not_the_images_leaves_it_out(parts):
     rows = ["a.jpg,30,20,dent,1,2,9,8", "b.jpg,,,dent,1,2,9,8", "b.jpg,60,40,dent,2,2,9,8"]
     head = "filename,width,height,class,xmin,ymin,xmax,ymax"
