@@ -53,7 +53,7 @@ _ADVICE = {
     "size": "annotate the image as it is now, or bring back the one that was annotated",
     "size field": "the boxes fit the image, so only the size that is written is wrong",
     "decimal comma": "write numbers with a decimal point",
-    "two sizes": "width and height are those of the image: delete the columns if they are not",
+    "two sizes": "width and height are those of the image: write the right ones, or neither",
     "crowd": "a region of many objects is no single box",
     "point": "a point has no area: draw a box or a polygon",
     "only embedded": "bring the image file; the copy inside the JSON may be another encoding",

@@ -218,14 +218,23 @@ def _class_order(imported: ImportResult, names: Sequence[str] | None) -> tuple[s
     found = {name for image in imported.images for name in image.names}
     order = tuple(names) if names else imported.names or tuple(sorted(found))
     if not order:
-        left = imported.left_out
-        more = f"; left out {counted(len(left), 'file')}, first {left[0]}" if left else ""
-        raise DataError(f"the source has no boxes at all: check the format and its options{more}")
+        raise DataError(
+            "the source has no boxes at all: check the format and its options"
+            f"{_of_what_is_drawn(imported)}"
+        )
     if len(set(order)) != len(order):
         raise DataError(f"class names {', '.join(order)}: each may be given once")
     for name in sorted(found - set(order)):
         raise DataError(unknown("class in the annotations", name, order, "Add it to --names"))
     return order
+
+
+def _of_what_is_drawn(imported: ImportResult) -> str:
+    """Why it is not used, and why files are left out; "" where nothing is lost."""
+    lost, left = imported.lost, imported.left_out
+    if lost:
+        return f"; dropped {counted(len(lost), 'annotation')}, first {lost[0]}"
+    return f"; left out {counted(len(left), 'file')}, first {left[0]}" if left else ""
 
 
 def _link_images(folder: Path, placement: Placement, on_event: Listener) -> dict[str, int]:

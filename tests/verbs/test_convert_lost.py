@@ -245,7 +245,7 @@ def test_an_image_that_was_renamed_without_its_annotation_is_no_good_part(source
     assert "unsure" not in report.dropped
     (line,) = [line for line in report.warnings if "belong to no image" in line]
     assert line.startswith(f"1 of {good + 2} images have no label and are left out, first 'a.png'")
-    assert line.endswith("or delete it if the image is gone")
+    assert line.endswith("give them the name of their image, or delete them if it is gone")
     kept = convert(format, source, source.parent / "kept", keep_partial=True)
     assert kept.good == good + 1 and "unsure" not in kept.dropped
     (line,) = [line for line in kept.warnings if "belong to no image" in line]
@@ -673,6 +673,35 @@ def test_annotations_that_are_not_read_are_counted(source):
 def test_the_first_pixel_alone_is_a_box_and_no_share(source):
     labelme(source, shape("rectangle", [[0, 0], [1, 1]]))
     assert boxes_of(source, "labelme")[0]["a"] == [(0, 0, 1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ('b.png,dent,"1,5",2,9,8', r"labels\.csv:2: decimal comma: .*write numbers with"),
+        (",dent,1,2,9,8", r"labels\.csv:2: no image named"),
+    ],
+)
+def test_a_source_without_boxes_says_first_why_those_that_are_there_are_none(source, row, told):
+    table(source, row)
+    with pytest.raises(
+        DataError, match=f"no boxes at all: .*; dropped 1 annotation, first .*{told}"
+    ):
+        convert("csv", source, source.parent / "out")
+
+
+def test_nobody_is_told_to_delete_a_table_for_one_row_without_an_image(source):
+    table(source, "a.png,,,,,", "b.png,dent,1,2,9,8", ",dent,1,2,9,8")
+    (line,) = convert("csv", source, source.parent / "out").warnings
+    assert line.endswith("give them the name of their image, or delete them if it is gone")
+
+
+def test_an_image_that_is_listed_twice_with_two_sizes_keeps_the_boxes_of_one(source):
+    sizes = ((1, "a.png", H), (2, "./a.png", 2 * H))
+    listed = [{"id": n, "file_name": name, "height": h, "width": W} for n, name, h in sizes]
+    coco(source, {"bbox": [1, 2, 8, 6]}, {"bbox": [2, 4, 8, 12], "image_id": 2}, images=listed)
+    report = convert("coco", source, source.parent / "out", keep_partial=True)
+    assert report.boxes == 1 and report.dropped == {"two sizes": 1}
 
 
 @pytest.mark.parametrize("size", ["120", 120.0, "120.0", 120])

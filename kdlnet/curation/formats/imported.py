@@ -214,5 +214,5 @@ def _lines(doubts: Sequence[tuple[Path, Path]], images: int, fate: str, but: str
         yield (
             f"{len(doubts)} of {images} images have no label and are {fate}, first "
             f"{image.name!r}{but} labels in {file.name!r} belong to no image and may be theirs; "
-            "give that file the name of its image, or delete it if the image is gone"
+            "give them the name of their image, or delete them if it is gone"
         )

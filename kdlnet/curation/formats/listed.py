@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from kdlnet.curation.formats.boxes import Annotation, import_annotations
 from kdlnet.curation.formats.imported import ImportOptions, ImportResult, sort_out, unsure
-from kdlnet.curation.formats.locate import ImageIndex
+from kdlnet.curation.formats.locate import ImageIndex, may_be_one
 from kdlnet.curation.formats.parse import split_named
 from kdlnet.curation.formats.shapes import Shape
 from kdlnet.data.labels import LabelProblem
 from kdlnet.errors import DataError
+from kdlnet.utils.text import plain
 
 
 @dataclass
@@ -38,14 +40,17 @@ def import_listed(
     index = ImageIndex(options.images or (source.parent if source.is_file() else source))
     places = index.find([(image.name, image.file) for image in images])
     found: dict[Path, ListedImage] = {}
-    missing = []
+    missing: list[ListedImage] = []
+    faults = []
     for image, place in zip(images, places, strict=True):
         if isinstance(place, str):
-            missing.append(LabelProblem(image.file, 0, place, image.name, "dropped"))
+            faults.append(LabelProblem(image.file, 0, place, image.name, "dropped"))
+            missing.append(image)
         elif place in found:
             _merge(place, found[place], image)
         else:
             found[place] = image
+    _doubt_namesakes(found.values(), missing)
     annotations = [
         Annotation(
             place,
@@ -58,7 +63,7 @@ def import_listed(
         for place, image in sorted(found.items())
     ]
     unused = index.unused(found, "not listed")
-    return sort_out([*import_annotations(annotations), *missing, *unused])
+    return sort_out([*import_annotations(annotations), *faults, *unused])
 
 
 def doubt_bare(images: Iterable[ListedImage], file: Path, lost: int) -> None:
@@ -71,14 +76,41 @@ def doubt_bare(images: Iterable[ListedImage], file: Path, lost: int) -> None:
             image.problems.append(unsure(file, lost))
 
 
+def _doubt_namesakes(found: Iterable[ListedImage], missing: Iterable[ListedImage]) -> None:
+    """Like :func:`doubt_bare`, by those ``missing`` that may be the same image by another name."""
+    drawn = defaultdict(list)
+    for image in missing:
+        if image.shapes or image.problems:
+            drawn[image.file, _last(image.name)].append(image.name)
+    for image in found:
+        names = drawn.get((image.file, _last(image.name)), ())
+        doubt_bare([image], image.file, sum(may_be_one(image.name, name) for name in names))
+
+
+def _last(name: str) -> str:
+    return plain(PureWindowsPath(name).name)
+
+
 def _merge(place: Path, first: ListedImage, again: ListedImage) -> None:
+    """Adds to ``first`` what is said of the same image by another name.
+
+    The boxes for another size are dropped: they would be misplaced.
+    """
     if again.file != first.file:
         raise DataError(
             f"image {str(place)!r} is listed in {str(first.file)!r} and {str(again.file)!r}: "
             "give the one file to convert as SOURCE"
         )
-    first.shapes += again.shapes
     first.problems += again.problems
+    if all(first.written) and all(again.written) and first.written != again.written:
+        height, width = again.written
+        first.problems += [
+            LabelProblem(first.file, shape.line, "two sizes", f"{width}x{height}", "dropped")
+            for shape in again.shapes
+        ]
+        return
+    first.shapes += again.shapes
+    first.written = first.written if all(first.written) else again.written
 
 
 def _split(source: Path, file: Path) -> str | None:

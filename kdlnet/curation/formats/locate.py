@@ -187,6 +187,13 @@ def _most(counts: Counter[Path]) -> Path | None:
     return first[0] if len(first) == 1 else None
 
 
+def may_be_one(name: str, other: str) -> bool:
+    """Whether two names agree in their last parts, as far as the shorter one goes."""
+    parts, others = _parts(name), _parts(other)
+    least = min(len(parts), len(others))
+    return least > 0 and parts[-least:] == others[-least:]
+
+
 def annotation_files(source: Path, *suffixes: str) -> list[Path]:
     """``source`` itself if it is a file, else the files below it with these suffixes, sorted.
 

@@ -32,12 +32,16 @@ _IMAGE_ID = frozenset({"imageid"})
 _CLASS = frozenset({"class", "classname", "label", "labelname", "name", "category", "categoryname"})
 _SIZED = ("x", "y", "w", "h")
 _BOXES = (("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"), _SIZED)
-_IMAGE_SIZE = ("height", "width")
+# Where a table has both, height and width are those of the box.
+_IMAGE_SIZES = (("imageheight", "imagewidth"), ("height", "width"))
 _SCORE = frozenset({"score", "confidence"})
 _WANTED = (
     "the first row has to name image (or filename, path), class (or label, name, category) and "
     "xmin, ymin, xmax, ymax (or x1, y1, x2, y2; or x, y, w, h: left top corner and size)"
 )
+
+_FOR_EXCEL = re.compile(r"sep=([,;\t])\s*", re.IGNORECASE)
+_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx and .ods, .xls
 
 _Rows = Sequence[tuple[int, list[str]]]
 """Each with its line in the file, counted from 1."""
@@ -101,7 +105,7 @@ def _read_tables(source: Path) -> tuple[list[_Table], tuple[str, ...]]:
 def _rows(file: Path) -> _Rows:
     """The rows that are not blank, a row over several lines with its last one."""
     try:
-        text = decode(file.read_bytes())
+        text = _text(file.read_bytes())
         stream, delimiter = io.StringIO(text, newline=""), _delimiter(text)
         # Strict, or a quote that is never closed would swallow the rest of the file.
         reader = csv.reader(stream, delimiter=delimiter, skipinitialspace=True, strict=True)
@@ -113,12 +117,22 @@ def _rows(file: Path) -> _Rows:
     except csv.Error as error:
         where = f"{str(file)!r}, line {reader.line_num}"
         raise DataError(f"table {where}: no CSV: {error}") from None
-    return [(line, cells) for line, cells in rows if any(cells)]
+    rows = [(line, cells) for line, cells in rows if any(cells)]
+    return rows[1:] if rows and _FOR_EXCEL.fullmatch(delimiter.join(rows[0][1])) else rows
+
+
+def _text(data: bytes) -> str:
+    """Raises ValueError in words that follow the file's name."""
+    if data.startswith(_WORKBOOKS):
+        raise ValueError("is a workbook or an archive: save it as CSV UTF-8")
+    return decode(data)
 
 
 def _delimiter(text: str) -> str:
+    """What a line ``sep=;`` says, which Excel obeys and does not show, else what is there most."""
     head = next(filter(str.strip, text.splitlines()), "")
-    return max(",;\t", key=head.count)
+    told = _FOR_EXCEL.fullmatch(head)
+    return told[1] if told else max(",;\t", key=head.count)
 
 
 def _columns(rows: _Rows) -> _Columns:
@@ -150,8 +164,8 @@ def _columns(rows: _Rows) -> _Columns:
         both = " and ".join(" ".join(form) for form in forms)
         raise ValueError(f"has boxes as {both}: delete the columns of one")
     box = [only(side, {side}) for side in forms[0]]
-    sized = set(_IMAGE_SIZE) <= set(known)
-    size = [only(side, {side}) for side in _IMAGE_SIZE] if sized else []
+    sides = next((pair for pair in _IMAGE_SIZES if set(pair) <= set(known)), ())
+    size = [only(side, {side}) for side in sides]
     return _Columns(len(heads), image, name, box, forms[0] == _SIZED, size)
 
 

@@ -52,6 +52,17 @@ def test_columns_are_known_by_their_names(parts, head, row, encoding):
     assert result.warnings == ()
 
 
+@pytest.mark.parametrize("part", [",", ";", "\t"])
+def test_a_first_line_for_excel_says_what_parts_the_columns(parts, part):
+    file = save_table(parts / "labels.csv", head=f"sep={part}\r", encoding="utf-8-sig")
+    rows = (HEAD, "a.jpg,dent,5,6,15,26", "a.jpg,dent,5,6,5,26")
+    with file.open("a") as stream:
+        stream.writelines(row.replace(",", part) + "\r\n" for row in rows)
+    image = read(parts)[0]["a.jpg"]
+    assert image.boxes.tolist() == [[5, 6, 15, 26]]
+    assert [(p.line, p.reason) for p in image.problems] == [(4, "degenerate")]
+
+
 def test_rows_of_an_image_stand_anywhere_and_an_empty_one_is_a_good_part(parts):
     rows = ["a.jpg,dent,5,6,15,26", "b.jpg,,,,,", "", ",,,,,", 'a.jpg,"pit, deep",0,0,60,40']
     save_table(parts / "labels.csv", *rows)
@@ -120,6 +131,25 @@ def test_a_box_without_an_image_may_be_that_of_a_good_part(parts):
     assert images["b.jpg"].problems == ()
 
 
+@pytest.mark.parametrize(
+    ("good", "drawn", "doubt"),
+    [
+        ("a.jpg", "D:/set/a.jpg,dent,1,2,3,4", True),
+        ("a.jpg", "C:\\set\\A.JPG,dent,1,2,,4", True),
+        ("images/a.jpg", "D:/set/images/a.jpg,dent,1,2,3,4", True),
+        ("images/a.jpg", "lot/a.jpg,dent,1,2,3,4", False),
+        ("a.jpg", "D:/set/c.jpg,dent,1,2,3,4", False),
+        ("a.jpg", "D:/set/a.jpg,,,,,", False),
+    ],
+)
+def test_a_good_part_that_a_row_may_mean_by_another_name_is_unsure(parts, good, drawn, doubt):
+    (parts / "images/a.jpg").rename(parts / good)  # so that its name leads to it
+    save_table(parts / "labels.csv", f"{good},,,,,", drawn, "images/b.jpg,dent,1,2,3,4")
+    images, result = read(parts)
+    assert [p.reason for p in result.left_out] == ["no image"]
+    assert [p.reason for p in images["a.jpg"].problems] == ["unsure"] * doubt
+
+
 def test_size_that_is_not_the_images_leaves_it_out(parts):
     rows = ["a.jpg,30,20,dent,1,2,9,8", "b.jpg,,,dent,1,2,9,8", "b.jpg,60,40,dent,2,2,9,8"]
     head = "filename,width,height,class,xmin,ymin,xmax,ymax"
@@ -132,6 +162,30 @@ def test_size_that_is_not_the_images_leaves_it_out(parts):
     assert (problem.line, problem.reason, problem.action) == (5, "two sizes", "dropped")
     save_table(parts / "labels.csv", "b.jpg,120,dent,3,2,9,8", head=head.replace("height,", ""))
     assert read(parts)[0]["b.jpg"].problems == ()  # a width alone is none
+
+
+@pytest.mark.parametrize("second", ["images/b.jpg", "B.JPG"])
+def test_two_sizes_of_an_image_that_is_named_in_two_ways(parts, second):
+    head = "filename,width,height,class,xmin,ymin,xmax,ymax"
+    rows = ["b.jpg,60,40,dent,1,2,9,8", f"{second},120,80,dent,2,2,9,8", f"{second},120,80,,,,,"]
+    save_table(parts / "labels.csv", *rows, head=head)
+    image = read(parts)[0]["b.jpg"]
+    assert image.boxes.tolist() == [[1, 2, 9, 8]]
+    assert [(p.line, p.reason, p.action) for p in image.problems] == [(3, "two sizes", "dropped")]
+    save_table(parts / "labels.csv", rows[0].replace("60,40", ","), *rows[1:], head=head)
+    images, result = read(parts)
+    assert "b.jpg" not in images and "size" in [p.reason for p in result.left_out]
+
+
+@pytest.mark.parametrize("more", ["", "height,width,"])
+def test_the_size_of_the_image_may_be_called_so(parts, more):
+    head = f"image_name,image_width,image_height,{more}label,x1,y1,x2,y2"
+    box = "8,6," if more else ""  # height and width are then those of the box
+    rows = [f"a.jpg,120,80,{box}dent,1,1,7,9", f"b.jpg,60,40,{box}dent,1,1,7,9"]
+    save_table(parts / "labels.csv", *rows, head=head)
+    images, result = read(parts)
+    assert [(p.file.name, p.reason) for p in result.left_out] == [("a.jpg", "size")]
+    assert images["b.jpg"].problems == ()
 
 
 def test_image_ids_that_are_no_files_name_no_image(parts):
@@ -181,6 +235,8 @@ def test_columns_that_lack_or_are_not_clear_are_named(parts, head, told):
         (f'{HEAD}\n"a.jpg"x,dent,1,2,3,4\n', "line 2: no CSV"),
         (f"{HEAD}\nä.jpg,dent,1,2,3,4\n".encode("latin-1"), "is not UTF-8.* line 2.*save it as"),
         (HEAD.encode("utf-16"), "is saved as UTF-16: save it as UTF-8"),
+        (b"PK\x03\x04\x14\0\x06\0\x9e", "is a workbook or an archive: save it as CSV UTF-8"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "is a workbook or an archive: save it as CSV UTF-8"),
     ],
 )
 def test_a_broken_table_is_an_error(parts, content, told):
