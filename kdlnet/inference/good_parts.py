@@ -23,7 +23,7 @@ LEAST = 50
 LEAST_SCALE = 20
 """Good views that say how far others may be from those, or more."""
 MOST = 2000
-"""Good views of a split that are looked at, evenly spread over it."""
+"""Good views of a split that are looked at, drawn at random, the same each time."""
 _SHRINKAGE = 0.01
 """Of the mean variance, added to each: what hardly varies must not decide alone."""
 _ALIKE = 1e-10
@@ -118,8 +118,10 @@ def _good(dataset: DetectionDataset, split: str, least: int) -> list[int]:
             f"{split} has {counted(len(good), what)} without a defect, {least} or more are needed: "
             f"{advice}"
         )
-    places = np.linspace(0, len(good) - 1, min(MOST, len(good))).round().astype(int)
-    return [good[place] for place in places]
+    if len(good) <= MOST:
+        return good
+    drawn = np.random.default_rng(0).choice(len(good), MOST, replace=False)
+    return [good[place] for place in np.sort(drawn)]
 
 
 def _maps(

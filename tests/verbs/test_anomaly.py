@@ -130,7 +130,7 @@ def test_a_tile_that_a_defect_reaches_into_is_not_good(
     assert len(rows) == 50 * 16 + 10 * 12  # of a defective part those around the middle four
 
 
-def test_of_many_good_parts_some_are_looked_at_evenly(
+def test_of_many_good_parts_some_are_looked_at(
     file: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(good_parts, "MOST", 25)
@@ -138,8 +138,9 @@ def test_of_many_good_parts_some_are_looked_at_evenly(
     sets = [opened(data, split, weights.preprocess, file) for split in ("train", "val")]
     found = learn_normality(weights.detector, *sets, 16, CPU, ignore)
     assert len(found.learned) == 25 and len(found.compared) == 25
-    assert (found.learned[0], found.learned[-1]) == (0, 58)  # the last one is defective
-    assert max(np.diff(found.learned)) <= 4
+    assert found.learned[0] < 10 and found.learned[-1] > 50  # of 60, not the first ones
+    again = learn_normality(weights.detector, *sets, 16, CPU, ignore)
+    assert again.learned == found.learned
 
 
 def test_too_few_good_parts_are_counted(file: Path, data: Path, tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ _BOXES = (("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"), _SIZED)
 # Where a table has both, height and width are those of the box.
 _IMAGE_SIZES = (("imageheight", "imagewidth"), ("height", "width"))
 _SCORE = frozenset({"score", "confidence"})
+_SPLIT = frozenset({"split", "subset", "partition"})
 _WANTED = (
     "the first row has to name image (or filename, path), class (or label, name, category) and "
     "xmin, ymin, xmax, ymax (or x1, y1, x2, y2; or x, y, w, h: left top corner and size)"
@@ -88,18 +89,27 @@ def import_csv(source: Path, options: ImportOptions) -> ImportResult:
 
 
 def _read_tables(source: Path) -> tuple[list[_Table], tuple[str, ...]]:
-    """The tables of boxes, and a line for each other one, which is passed over."""
+    """The tables of boxes, and a line for what is passed over: other ones, columns of splits."""
     tables: list[_Table] = []
-    faults = []
+    faults, splits = [], []
     for file in annotation_files(source, ".csv", ".tsv"):
         rows = _rows(file)
         try:
             tables.append(_Table(file, _columns(rows), rows[1:]))
         except ValueError as error:
             faults.append(f"table {str(file)!r} {error}")
+        else:
+            splits += [(file, head) for head in rows[0][1] if head.casefold() in _SPLIT]
     if not tables:
         raise DataError(faults[0])
-    return tables, tuple(f"passed over: {fault}" for fault in faults)
+    return tables, (
+        *(f"passed over: {fault}" for fault in faults),
+        *(
+            f"passed over: the column {head!r} of table {str(file)!r}: give lists of images as "
+            "--split train=LIST --split val=LIST"
+            for file, head in splits
+        ),
+    )
 
 
 def _rows(file: Path) -> _Rows:

@@ -52,6 +52,14 @@ def test_columns_are_known_by_their_names(parts, head, row, encoding):
     assert result.warnings == ()
 
 
+def test_a_column_of_splits_is_told(parts):
+    save_table(parts / "labels.csv", "a.jpg,dent,5,6,15,26,val", head=f"{HEAD},Split")
+    images, result = read(parts)
+    assert images["a.jpg"].split is None
+    (line,) = result.warnings
+    assert "the column 'Split' of table" in line and "--split val=LIST" in line
+
+
 @pytest.mark.parametrize("part", [",", ";", "\t"])
 def test_a_first_line_for_excel_says_what_parts_the_columns(parts, part):
     file = save_table(parts / "labels.csv", head=f"sep={part}\r", encoding="utf-8-sig")
