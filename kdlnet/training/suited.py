@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from kdlnet.data.tiling import tiles_with_a_target
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, Message
 from kdlnet.images.read import image_size
-from kdlnet.images.tiles import Tile, tile_grid
+from kdlnet.images.tiles import tile_grid
 from kdlnet.inference.transfer import model_of
 from kdlnet.inference.weights import load_weights
 from kdlnet.types import Tiling
@@ -78,6 +78,18 @@ class Survey:
         """H, W of the image in the middle."""
         height, width = np.median(self.sizes, axis=0)
         return float(height), float(width)
+
+
+class _Views(NamedTuple):
+    """How many images or tiles an epoch shows; ``of_image`` are all of one image.
+
+    Of tiles ``samples`` are those with a box and some without. A box is a target of each of the
+    tiles that show enough of it; ``apart`` counts it once.
+    """
+
+    samples: int
+    apart: int
+    of_image: float
 
 
 def suited(
@@ -178,7 +190,7 @@ def _seen_at(config: TrainConfig, survey: Survey) -> _Choice:
 
 
 def _batch(config: TrainConfig, survey: Survey) -> _Choice:
-    samples = _samples(config, survey)
+    samples = _views(config, survey).samples
     if samples >= _FULL_BATCHES:
         return _NOTHING
     batch = 8 if samples >= 32 else 4
@@ -188,10 +200,10 @@ def _batch(config: TrainConfig, survey: Survey) -> _Choice:
 def _epochs(config: TrainConfig, survey: Survey) -> _Choice:
     if config.time is not None:
         return _NOTHING
+    views = _views(config, survey)
     low, high = _EPOCHS
-    epochs = min(high, max(low, ceil(_SEEN / _samples(config, survey, apart=True))))
-    samples = counted(_samples(config, survey), "sample")
-    why = f"{epochs} epochs of about {samples}; --epochs, --time"
+    epochs = min(high, max(low, ceil(_SEEN / views.apart)))
+    why = f"{epochs} epochs of about {counted(views.samples, 'sample')}; --epochs, --time"
     return {"epochs": epochs}, why
 
 
@@ -201,8 +213,9 @@ def _val_every(config: TrainConfig, survey: Survey) -> _Choice:
     usual = max(1, config.epochs // most)
     if config.tile.size is None:
         return {"val_every": usual}, ""
-    tiles = round(survey.val_images * _tiles(config, survey))
-    most_often = tiles / (_PASSES * _samples(config, survey) * _MEASURING)
+    views = _views(config, survey)
+    tiles = round(survey.val_images * views.of_image)
+    most_often = tiles / (_PASSES * views.samples * _MEASURING)
     rare = min(ceil(most_often), config.epochs // fewest)
     if rare <= usual:
         return {"val_every": usual}, ""
@@ -254,31 +267,21 @@ def _whole(side: float) -> int:
     return max(32, 32 * round(side / 32))
 
 
-def _samples(config: TrainConfig, survey: Survey, apart: bool = False) -> int:
-    """About how many samples an epoch shows: with tiles those with a box and some without.
-
-    A box is a target of each of the tiles that show enough of it; ``apart`` counts it once. Boxes
-    close together share a tile.
-    """
+def _views(config: TrainConfig, survey: Survey) -> _Views:
+    """About what an epoch shows. Boxes close together share a tile."""
     if config.tile.size is None:
-        return survey.images
-    placed = zip(survey.placed, _grids(config, survey), strict=True)
-    marked = [pair for pair in placed if len(pair[0])]
+        return _Views(survey.images, survey.images, 1.0)
+    tiling = Tiling(config.tile.size, config.tile.overlap)
+    grids = [tile_grid((int(height), int(width)), tiling) for height, width in survey.sizes]
+    marked = [pair for pair in zip(survey.placed, grids, strict=True) if len(pair[0])]
     marked = marked[:: ceil(len(marked) / _CUT)]
     least = config.tile.min_visible
     shown = sum(len(tiles_with_a_target(boxes, tiles, least)) for boxes, tiles in marked)
     times = shown / sum(len(boxes) for boxes, _ in marked)
-    seen = survey.boxes * (min(1.0, times) if apart else times) * (1 + config.tile.background)
-    return max(1, round(min(survey.images * _tiles(config, survey), seen)))
+    of_image = fmean(map(len, grids))
 
+    def samples(of_box: float) -> int:
+        seen = survey.boxes * of_box * (1 + config.tile.background)
+        return max(1, round(min(survey.images * of_image, seen)))
 
-def _tiles(config: TrainConfig, survey: Survey) -> float:
-    """How many tiles cover an image, in the mean of those that were looked at."""
-    return fmean(map(len, _grids(config, survey)))
-
-
-def _grids(config: TrainConfig, survey: Survey) -> list[list[Tile]]:
-    """The tiles of each image that was looked at."""
-    assert config.tile.size is not None
-    tiling = Tiling(config.tile.size, config.tile.overlap)
-    return [tile_grid((int(height), int(width)), tiling) for height, width in survey.sizes]
+    return _Views(samples(times), samples(min(1.0, times)), of_image)

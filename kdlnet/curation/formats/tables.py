@@ -24,7 +24,7 @@ from kdlnet.errors import DataError
 from kdlnet.images.read import IMAGE_SUFFIXES
 from kdlnet.utils.text import decode
 
-# Names of columns as they are compared: letters and digits alone, in lower case.
+# Names of columns, as _plain has them.
 _IMAGE = frozenset(
     {"image", "imagename", "imagefile", "imagepath", "filename", "file", "filepath", "path"}
 )
@@ -99,7 +99,7 @@ def _read_tables(source: Path) -> tuple[list[_Table], tuple[str, ...]]:
         except ValueError as error:
             faults.append(f"table {str(file)!r} {error}")
         else:
-            splits += [(file, head) for head in rows[0][1] if head.casefold() in _SPLIT]
+            splits += [(file, head) for head in rows[0][1] if _plain(head) in _SPLIT]
     if not tables:
         raise DataError(faults[0])
     return tables, (
@@ -148,7 +148,7 @@ def _delimiter(text: str) -> str:
 def _columns(rows: _Rows) -> _Columns:
     """Raises ValueError, in words that follow the file's name, where one is missing or unclear."""
     heads = rows[0][1] if rows else []
-    known = [re.sub(r"[\W_]", "", head.casefold()) for head in heads]
+    known = list(map(_plain, heads))
     told = f"its columns are {_short(heads)!r}; {_WANTED}" if heads else f"it is empty; {_WANTED}"
 
     def only(what: str, names: Set[str]) -> int:
@@ -177,6 +177,11 @@ def _columns(rows: _Rows) -> _Columns:
     sides = next((pair for pair in _IMAGE_SIZES if set(pair) <= set(known)), ())
     size = [only(side, {side}) for side in sides]
     return _Columns(len(heads), image, name, box, forms[0] == _SIZED, size)
+
+
+def _plain(head: str) -> str:
+    """The name of a column as it is compared: letters and digits alone, in lower case."""
+    return re.sub(r"[\W_]", "", head.casefold())
 
 
 def _ids_are_files(rows: _Rows, known: Sequence[str]) -> bool:
