@@ -46,6 +46,14 @@ Names = Annotated[
         "--names", metavar="A,B,C", help="Order of the classes [as found], names of yolo's numbers."
     ),
 ]
+Classes = Annotated[
+    list[str] | None,
+    option(
+        "--class",
+        metavar="OLD=NEW",
+        help="Boxes of OLD are NEW's; 'OLD=': no defect; '*': all other classes. Repeatable.",
+    ),
+]
 Form = Annotated[
     str | None, option("--to", metavar="FORM", help="Form to write: yolo, coco or voc [yolo].")
 ]
@@ -128,17 +136,25 @@ def parse_values(entries: list[str] | None) -> dict[str, str]:
     return {value.lower(): name for value, name in pairs.items()}
 
 
+def parse_classes(entries: list[str] | None) -> dict[str, str] | None:
+    """``["scuff=scratch", "dust="]`` as ``{"scuff": "scratch", "dust": ""}``."""
+    form = "OLD=NEW, for example scuff=scratch, or dust= where dust is no defect"
+    return _parse_pairs("--class", entries, form, may_be_empty=True) or None
+
+
 def parse_shapes(entries: list[str] | None) -> dict[str, str] | None:
     """``["crack=MT_Crack", "hole"]`` as ``{"crack": "MT_Crack", "hole": "hole"}``."""
     named = [entry if "=" in entry else f"{entry}={entry}" for entry in entries or []]
     return _parse_pairs("--shape", named, "NAME=CLASS, for example crack=crack") or None
 
 
-def _parse_pairs(flag: str, entries: list[str] | None, form: str) -> dict[str, str]:
+def _parse_pairs(
+    flag: str, entries: list[str] | None, form: str, *, may_be_empty: bool = False
+) -> dict[str, str]:
     pairs: dict[str, str] = {}
     for entry in entries or []:
-        key, _, value = (part.strip() for part in entry.partition("="))
-        if not (key and value):
+        key, equals, value = (part.strip() for part in entry.partition("="))
+        if not (key and (value or (may_be_empty and equals))):
             raise UsageProblem(f"{flag} {entry!r}: write {form}")
         if key in pairs:
             raise UsageProblem(f"{flag} {key}: given twice")
@@ -189,6 +205,7 @@ def convert(
     onto: Corrected = None,
     split: SplitLists = None,
     names: Names = None,
+    class_: Classes = None,
     origin: Origin = None,
     good: Good = None,
     class_from: ClassFrom = None,
@@ -212,8 +229,9 @@ def convert(
     kdlnet data convert labelme suspicious --onto parts/data.yaml --out parts-2
     """
     if onto is not None:
-        refuse_beside("--onto", {"--images": images})
-    splits, classes, values = parse_splits(split), names_in("--names", names), parse_values(value)
+        refuse_beside("--onto", {"--images": images, "--class": class_})
+    splits, order, values = parse_splits(split), names_in("--names", names), parse_values(value)
+    classes = parse_classes(class_)
     with Console(as_json=as_json, quiet=quiet) as console:
         from kdlnet.verbs.convert import convert as run_convert
 
@@ -231,7 +249,8 @@ def convert(
                 source,
                 out,
                 splits=splits,
-                names=classes,
+                names=order,
+                classes=classes,
                 options=options,
                 keep_partial=keep_partial,
                 overwrite=overwrite,

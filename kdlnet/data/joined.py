@@ -86,7 +86,8 @@ def described(info: DatasetInfo) -> list[str]:
     if not info.parts:
         return []
     sets = ", ".join(f"{part.name} ({len(part.names)})" for part in info.parts)
-    lines = [f"joined {len(info.names)} classes of {sets}; an image counts for those of its set"]
+    classes = counted(len(info.names), "class", "classes")
+    lines = [f"joined {classes} of {sets}; an image counts for those of its set"]
     shared = [name for name in info.names if sum(name in part.names for part in info.parts) > 1]
     if shared:
         lines.append(f"the same class in several sets, since of one name: {', '.join(shared)}")

@@ -13,6 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from kdlnet.curation.classes import class_order, taken_as
 from kdlnet.curation.corrections import lay_over
 from kdlnet.curation.exports import EXPORTERS
 from kdlnet.curation.formats import IMPORTERS, ONE_FILE, OPTIONS_OF, READS
@@ -42,7 +43,6 @@ from kdlnet.images.folder import (
 )
 from kdlnet.utils.output import keep_apart, whole_folder
 from kdlnet.utils.paths import absolute
-from kdlnet.utils.words import counted
 
 __all__ = [
     "IMPORTERS",
@@ -66,6 +66,7 @@ def convert(
     to: str = "yolo",
     splits: Mapping[str, Path] | None = None,
     names: Sequence[str] | None = None,
+    classes: Mapping[str, str] | None = None,
     options: ImportOptions | None = None,
     onto: Path | None = None,
     keep_partial: bool = False,
@@ -78,7 +79,9 @@ def convert(
     test to list files of image paths relative to ``source`` (or to the folder of the images);
     images in no list are left out. Without ``splits`` the format's own are kept, and images that
     have none are "train". ``names`` gives the class order, else it is the source's own or
-    alphabetical; of a YOLO source that names no class, the classes by number. An image of which
+    alphabetical; of a YOLO source that names no class, the classes by number. ``classes`` maps
+    the source's classes to those of the new dataset, "" to none: see
+    :func:`kdlnet.curation.classes.taken_as`. An image of which
     something that was drawn is no box is left out; with ``keep_partial`` it stays, without that.
     ``onto`` is a YOLO dataset that ``source``, of LabelMe, corrects: what is written is that
     dataset, its splits and classes, with the labels of the images in ``source``.
@@ -95,6 +98,8 @@ def convert(
         imported = settled(imported, keep_partial)
     else:
         imported, roots = _corrected(format, source, out, options, onto, keep_partial)
+    if classes:
+        imported, names = taken_as(imported, class_order(imported, names), classes), None
     listed = read_lists(roots, splits, imported) if splits else None
     return write_dataset(
         imported,
@@ -178,7 +183,7 @@ def write_dataset(
     Raises DataError when nothing is left to write, a class is not in ``names`` or ``out`` is
     taken, or read by another dataset.
     """
-    order = _class_order(imported, names)
+    order = class_order(imported, names)
     if not placement.splits:
         raise DataError(f"no image of {facts['source']!r} can be converted: {_reason(imported)}")
     form, channels, lines = EXPORTERS[to], imported.channels, [*imported.warnings, *warnings]
@@ -212,29 +217,6 @@ def _results_among(roots: Sequence[Path]) -> list[str]:
     for root in roots:
         deque(images_below(root, left), maxlen=0)
     return results_lines(left.results)
-
-
-def _class_order(imported: ImportResult, names: Sequence[str] | None) -> tuple[str, ...]:
-    found = {name for image in imported.images for name in image.names}
-    order = tuple(names) if names else imported.names or tuple(sorted(found))
-    if not order:
-        raise DataError(
-            "the source has no boxes at all: check the format and its options"
-            f"{_of_what_is_drawn(imported)}"
-        )
-    if len(set(order)) != len(order):
-        raise DataError(f"class names {', '.join(order)}: each may be given once")
-    for name in sorted(found - set(order)):
-        raise DataError(unknown("class in the annotations", name, order, "Add it to --names"))
-    return order
-
-
-def _of_what_is_drawn(imported: ImportResult) -> str:
-    """Why it is not used, and why files are left out; "" where nothing is lost."""
-    lost, left = imported.lost, imported.left_out
-    if lost:
-        return f"; dropped {counted(len(lost), 'annotation')}, first {lost[0]}"
-    return f"; left out {counted(len(left), 'file')}, first {left[0]}" if left else ""
 
 
 def _link_images(folder: Path, placement: Placement, on_event: Listener) -> dict[str, int]:

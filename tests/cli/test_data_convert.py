@@ -91,6 +91,33 @@ def test_mask_options(kdlnet: Command, tmp_path: Path) -> None:
     assert (run.code, run.document["error"]["code"]) == (1, 1)
 
 
+def test_classes_are_taken_as_one_or_left_out(
+    kdlnet: Command, dataset: Path, tmp_path: Path
+) -> None:
+    from kdlnet.data.catalog import find_dataset
+
+    first, second, *rest = find_dataset(str(dataset)).names
+    flags = f"--class {first}={second} " + " ".join(f"--class {name}=" for name in rest)
+    run = kdlnet(f"data convert yolo {dataset} --out fewer {flags} --json")
+    assert run.code == 0, run.err
+    assert run.document["names"] == [second]
+    boxes = lost = 0
+    for file in (dataset / "labels").rglob("*.txt"):
+        rows = [row.split() for row in file.read_text().splitlines()]
+        kept = [row[1:] for row in rows if int(row[0]) < 2]
+        boxes, lost = boxes + len(kept), lost + len(rows) - len(kept)
+        written = (tmp_path / "fewer" / file.relative_to(dataset)).read_text().splitlines()
+        assert [row.split()[0] for row in written] == ["0"] * len(kept)
+        for new, old in zip(written, kept, strict=True):
+            shares = list(map(float, new.split()[1:]))
+            assert shares == pytest.approx(list(map(float, old)), abs=2e-5)
+    assert run.document["boxes"] == boxes > 0 < lost
+    told = run.document["converted"]
+    assert sum(told.get(f"{name} left out", 0) for name in rest) == lost
+    run = kdlnet("data convert labelme x --out y --class a=b --onto", dataset)
+    assert run.code == 2 and "--onto and --class exclude each other" in run.err
+
+
 FOREIGN = [
     ("coco", "--origin 0", "voc"),
     ("voc", "--good m", "masks"),

@@ -86,6 +86,7 @@ def test_no_verb_shows_help_and_is_usage(kdlnet: Command) -> None:
         (["data", "convert", "voc"], ["SOURCE"]),
         (["data", "convert", "voc", "x", "--out", "y", "--split", "train"], ["train", "NAME=LIST"]),
         (["data", "convert", "voc", "x", "--out", "y", "--value", "red=pit"], ["red", "#ff0000"]),
+        (["data", "convert", "voc", "x", "--out", "y", "--class", "dust"], ["'dust'", "dust="]),
         (
             ["data", "convert", "voc", "x", "--out", "y", "--class-from", "x"],
             ["'x'", "folder, name"],

@@ -127,7 +127,8 @@ def _nearest(image: Path, candidates: list[Path]) -> Path:
     if others and _likeness(image, first) == _likeness(image, others[0]):
         raise DataError(
             f"image {str(image)!r} fits two annotations, {str(first)!r} and "
-            f"{str(others[0])!r}: give them folders of the same name as the image's"
+            f"{str(others[0])!r}: give them folders of the same name as the image's, or convert "
+            "one folder of annotations alone, with --images for that of the images"
         )
     return first
 
