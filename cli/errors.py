@@ -39,6 +39,7 @@ _MENDABLE = {
     errno.ENAMETOOLONG: "the name is too long",
     errno.EIO: "the device reports an input/output error",
 }
+_WANTED = {"int_parsing": "write an integer", "float_parsing": "write a number"}
 _QUOTED = re.compile(r"""(?<!\w)(['"])(?:(?!\1)[^\\]|\\.)*\1""")  # no apostrophe
 _PACKAGES = ("torch", "torchvision", "opencv-python", "numpy", "pydantic", "typer", "rich")
 
@@ -102,11 +103,21 @@ def _explain(error: BaseException, argv: Sequence[str]) -> tuple[int, str]:
     # Typer bundles click or depends on it, by version: its usage errors are told by what they do.
     format_message = getattr(error, "format_message", None)
     if callable(format_message):
-        return int(getattr(error, "exit_code", USAGE)), str(format_message())
+        return int(getattr(error, "exit_code", USAGE)), _with_value(error, str(format_message()))
     mendable = _mendable(error)
     if mendable is not None:
         return USER, mendable
     return DEFECT, _defect(error, argv)
+
+
+def _with_value(error: BaseException, message: str) -> str:
+    """``message``, with what was given: Typer leaves it out where it asks pydantic."""
+    faults = getattr(error.__cause__, "errors", None)
+    if not callable(faults):
+        return message
+    fault, said = faults()[0], getattr(error, "message", "")
+    wanted = _WANTED.get(fault["type"], fault["msg"])
+    return f"{message.removesuffix(said)}{fault['input']!r}: {wanted}"
 
 
 def _mendable(error: BaseException) -> str | None:

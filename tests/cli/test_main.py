@@ -73,7 +73,9 @@ def test_no_verb_shows_help_and_is_usage(kdlnet: Command) -> None:
     [
         (["trian"], ["trian", "train"]),
         (["train", "--epohcs", "3"], ["--epohcs", "--epochs"]),
-        (["train", "--epochs", "many"], ["--epochs", "integer"]),
+        (["train", "--epochs", "many"], ["--epochs", "'many'", "integer"]),
+        (["predict", "x", "--reconnect", "--save", "csv"], ["--reconnect", "'--save'"]),
+        (["predict", "x", "--score", "half"], ["--score", "'half'"]),
         (["train", "--epochs", "0"], ["--epochs", "1 or more"]),
         (["val", "a.pt", "--batch", "0"], ["--batch", "1 or more"]),
         (["train", "--seed", "-1"], ["--seed", "0 or more"]),
