@@ -97,7 +97,7 @@ FOREIGN = [
     ("voc", "--class-from name", "masks"),
     ("yolo", "--class-name pit", "masks"),
     ("cvat", "--value 7=pit", "masks"),
-    ("labelme", "--min-area 9", "masks"),
+    ("labelme", "--min-area 9", "masks, csv"),
 ]
 
 

@@ -49,7 +49,7 @@ OPTIONS_OF: dict[str, tuple[str, ...]] = {
     "class_from": ("masks",),
     "class_name": ("masks",),
     "values": ("masks",),
-    "min_area": ("masks",),
+    "min_area": ("masks", "csv"),
     "among": ("labelme",),
     "labelled": ("yolo",),
     "unchecked": ("labelme",),

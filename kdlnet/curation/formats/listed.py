@@ -11,6 +11,7 @@ from kdlnet.curation.formats.boxes import Annotation, import_annotations
 from kdlnet.curation.formats.imported import ImportOptions, ImportResult, sort_out, unsure
 from kdlnet.curation.formats.locate import ImageIndex, may_be_one
 from kdlnet.curation.formats.parse import split_named
+from kdlnet.curation.formats.runs import RunMask
 from kdlnet.curation.formats.shapes import Shape
 from kdlnet.data.labels import LabelProblem
 from kdlnet.errors import DataError
@@ -26,6 +27,12 @@ class ListedImage:
     file: Path
     shapes: list[Shape] = field(default_factory=list)
     problems: list[LabelProblem] = field(default_factory=list)
+    masks: list[RunMask] = field(default_factory=list)
+
+    @property
+    def bare(self) -> bool:
+        """Whether nothing was drawn in it, as far as all is known."""
+        return not (self.shapes or self.masks or self.problems)
 
 
 def import_listed(
@@ -59,6 +66,7 @@ def import_listed(
             image.written,
             _split(source, image.file),
             image.problems,
+            image.masks,
         )
         for place, image in sorted(found.items())
     ]
@@ -72,7 +80,7 @@ def doubt_bare(images: Iterable[ListedImage], file: Path, lost: int) -> None:
     One of these may be what was drawn in one of those.
     """
     for image in images if lost else ():
-        if not image.shapes and not image.problems:
+        if image.bare:
             image.problems.append(unsure(file, lost))
 
 
@@ -80,7 +88,7 @@ def _doubt_namesakes(found: Iterable[ListedImage], missing: Iterable[ListedImage
     """Like :func:`doubt_bare`, by those ``missing`` that may be the same image by another name."""
     drawn = defaultdict(list)
     for image in missing:
-        if image.shapes or image.problems:
+        if not image.bare:
             drawn[image.file, _last(image.name)].append(image.name)
     for image in found:
         names = drawn.get((image.file, _last(image.name)), ())
@@ -94,7 +102,7 @@ def _last(name: str) -> str:
 def _merge(place: Path, first: ListedImage, again: ListedImage) -> None:
     """Adds to ``first`` what is said of the same image by another name.
 
-    The boxes for another size are dropped: they would be misplaced.
+    What was drawn for another size is dropped: it would be misplaced.
     """
     if again.file != first.file:
         raise DataError(
@@ -104,12 +112,14 @@ def _merge(place: Path, first: ListedImage, again: ListedImage) -> None:
     first.problems += again.problems
     if all(first.written) and all(again.written) and first.written != again.written:
         height, width = again.written
+        drawn: list[Shape | RunMask] = [*again.shapes, *again.masks]
         first.problems += [
-            LabelProblem(first.file, shape.line, "two sizes", f"{width}x{height}", "dropped")
-            for shape in again.shapes
+            LabelProblem(first.file, each.line, "two sizes", f"{width}x{height}", "dropped")
+            for each in drawn
         ]
         return
     first.shapes += again.shapes
+    first.masks += again.masks
     first.written = first.written if all(first.written) else again.written
 
 
