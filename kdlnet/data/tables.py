@@ -72,9 +72,17 @@ class Columns:
         """Whether ``box`` is one column of run lengths, pixels from 1 down the columns first."""
         return self.form == _RUNS
 
+    def padded(self, cells: Sequence[str]) -> list[str]:
+        """A row with empty cells for those that are missing at its end."""
+        return [*cells, *[""] * (self.count - len(cells))]
+
+    def cut_off(self, cells: Sequence[str]) -> bool:
+        """Whether a row ends with its image, and says nothing of it."""
+        return len(cells) == self.image + 1 <= self.name
+
     def image_of(self, cells: Sequence[str]) -> str:
-        """The image that a row names, "" for none."""
-        cell = cells[self.image] if self.image < len(cells) else ""
+        """The image in a row of ``count`` cells, "" for none."""
+        cell = cells[self.image]
         return _divided(cell)[0] if self.image == self.name else cell
 
     def class_of(self, cells: Sequence[str]) -> str:

@@ -66,14 +66,15 @@ def _images(table: Table, min_area: int, lost: list[LabelProblem]) -> list[Liste
     file, columns = table.file, table.columns
     images: dict[str, ListedImage] = {}
     known = len(lost)
-    for line, cells in table.rows:
+    for line, written in table.rows:
+        cells = columns.padded(written)
         name = columns.image_of(cells)
         if not name:
-            lost.append(LabelProblem(file, line, "no image named", short(cells), "dropped"))
+            lost.append(LabelProblem(file, line, "no image named", short(written), "dropped"))
             continue
         image = images.setdefault(name, ListedImage(name, (0, 0), file))
         try:
-            if len(cells) < columns.count or any(cells[columns.count :]):
+            if columns.cut_off(written) or any(cells[columns.count :]):
                 raise Unusable("incomplete")
             image.written = _size(cells, columns, image.written)
             if columns.runs:
@@ -81,7 +82,7 @@ def _images(table: Table, min_area: int, lost: list[LabelProblem]) -> list[Liste
             else:
                 image.shapes += _shapes(line, cells, columns)
         except Unusable as fault:
-            problem = LabelProblem(file, line, str(fault), short(cells), "dropped")
+            problem = LabelProblem(file, line, str(fault), short(written), "dropped")
             image.problems.append(problem)
     doubt_bare(images.values(), file, len(lost) - known)
     return list(images.values())

@@ -84,6 +84,18 @@ def test_a_class_without_runs_is_not_there_and_without_any_the_part_is_good(part
     assert [(p.reason, p.value) for p in result.left_out] == [("not listed", "c.jpg")]
 
 
+@pytest.mark.parametrize(
+    ("head", "rows"), [(JOINED, ["a.jpg_1,1 20", "b.jpg_1"]), (HEAD, ["a.jpg,1,1 20", "b.jpg,1"])]
+)
+def test_runs_that_are_missing_at_the_end_of_a_row_are_none(parts, head, rows):
+    save_table(parts / "train.csv", *rows, head=head)
+    images, _ = read(parts)
+    assert images["a.jpg"].names == ("1",) and images["b.jpg"].names == ()
+    assert images["b.jpg"].problems == ()
+    save_table(parts / "train.csv", "b.jpg", head=HEAD)
+    assert [p.reason for p in read(parts)[0]["b.jpg"].problems] == ["incomplete"]
+
+
 def test_rows_that_are_no_mask_are_dropped_with_their_line(parts):
     rows = [
         "a.jpg,1,5 x",

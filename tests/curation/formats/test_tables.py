@@ -126,6 +126,22 @@ def test_faulty_rows_are_dropped_or_repaired_with_their_line(parts):
     assert faults == [(16, "incomplete"), (17, "decimal comma")]
 
 
+@pytest.mark.parametrize(
+    ("head", "rows"),
+    [
+        (f"{HEAD},note", ["a.jpg,dent,5,6,15,26", "b.jpg,"]),
+        (f"{HEAD},width,height", ["a.jpg,dent,5,6,15,26", "b.jpg,,,,,,60"]),
+        ("image,x1,y1,x2,y2,class", ["a.jpg,5,6,15,26,dent", "b.jpg,,"]),
+        ("class,image,x1,y1,x2,y2,split", ["dent,a.jpg,5,6,15,26", ",b.jpg"]),
+    ],
+)
+def test_cells_that_are_missing_at_the_end_of_a_row_are_empty(parts, head, rows):
+    save_table(parts / "labels.csv", *rows, head=head)
+    images, _ = read(parts)
+    assert images["a.jpg"].boxes.tolist() == [[5, 6, 15, 26]] and images["b.jpg"].names == ()
+    assert images["a.jpg"].problems == images["b.jpg"].problems == ()
+
+
 def test_a_class_with_an_unquoted_comma_is_not_cut_off(parts):
     save_table(parts / "labels.csv", "a.jpg,5,6,15,26,dent, deep", head="image,x1,y1,x2,y2,class")
     image = read(parts)[0]["a.jpg"]
