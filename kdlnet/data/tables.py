@@ -52,7 +52,8 @@ class Columns:
     """Positions in a row of ``count`` cells.
 
     ``name`` is the class, the same column as ``image`` where one has both. ``form`` is what is in
-    the columns ``box``. ``size`` is (height, width) of the image, () where the table does not say.
+    the columns ``box``. ``size`` is (height, width) of the image, () where the table does not say;
+    ``split`` is None where there is no such column.
     """
 
     count: int
@@ -61,6 +62,7 @@ class Columns:
     form: Sequence[str]
     box: Sequence[int]
     size: Sequence[int]
+    split: int | None
 
     @property
     def sized(self) -> bool:
@@ -99,11 +101,6 @@ class Table:
     heads: Sequence[str]
     columns: Columns
     rows: Rows
-
-    @property
-    def splits(self) -> list[str]:
-        """The columns that tell a split, as they are written."""
-        return [head for head in self.heads if _plain(head) in _SPLIT]
 
 
 def read_table(file: Path) -> Table:
@@ -185,7 +182,8 @@ def _columns(rows: Rows) -> Columns:
     box = [only(side, {side}) for side in forms[0]]
     sides = next((pair for pair in _IMAGE_SIZES if set(pair) <= set(known)), ())
     size = [only(side, {side}) for side in sides]
-    return Columns(len(heads), image, name, forms[0], box, size)
+    split = None if _SPLIT.isdisjoint(known) else only("splits", _SPLIT)
+    return Columns(len(heads), image, name, forms[0], box, size, split)
 
 
 def _plain(head: str) -> str:

@@ -20,7 +20,10 @@ from kdlnet.utils.text import plain
 
 @dataclass
 class ListedImage:
-    """What ``file`` says of the image ``name``; ``written`` is (H, W), 0 where not said."""
+    """What ``file`` says of the image ``name``; ``written`` is (H, W), 0 where not said.
+
+    ``split`` is None where not said, "" where it is none of ours.
+    """
 
     name: str
     written: tuple[int, int]
@@ -28,6 +31,7 @@ class ListedImage:
     shapes: list[Shape] = field(default_factory=list)
     problems: list[LabelProblem] = field(default_factory=list)
     masks: list[RunMask] = field(default_factory=list)
+    split: str | None = None
 
     @property
     def bare(self) -> bool:
@@ -40,9 +44,9 @@ def import_listed(
 ) -> ImportResult:
     """The ``images`` with their boxes, by what files in ``source``, a folder or one file, say.
 
-    The boxes of a file called ``instances_train.json``, or in a folder ``train``, are of that
-    split. An image without annotations is a good part; image files that are not listed are left
-    out. Raises DataError when two files list the same image.
+    Those without a split, of a file called ``instances_train.json``, or in a folder ``train``, are
+    of that split. An image without annotations is a good part; image files that are not listed are
+    left out. Raises DataError when two files list the same image.
     """
     index = ImageIndex(options.images or (source.parent if source.is_file() else source))
     places = index.find([(image.name, image.file) for image in images])
@@ -64,7 +68,7 @@ def import_listed(
             image.file,
             image.shapes,
             image.written,
-            _split(source, image.file),
+            _split(source, image.file) if image.split is None else image.split,
             image.problems,
             image.masks,
         )
@@ -110,6 +114,11 @@ def _merge(place: Path, first: ListedImage, again: ListedImage) -> None:
             "give the one file to convert as SOURCE"
         )
     first.problems += again.problems
+    if first.split is None:
+        first.split = again.split
+    elif again.split not in (None, first.split):
+        value = f"{first.split!r} and {again.split!r}"
+        first.problems.append(LabelProblem(first.file, 0, "two splits", value, "dropped"))
     if all(first.written) and all(again.written) and first.written != again.written:
         height, width = again.written
         drawn: list[Shape | RunMask] = [*again.shapes, *again.masks]

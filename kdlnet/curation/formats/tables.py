@@ -13,7 +13,7 @@ from pathlib import Path
 from kdlnet.curation.formats.imported import ImportOptions, ImportResult
 from kdlnet.curation.formats.listed import ListedImage, doubt_bare, import_listed
 from kdlnet.curation.formats.locate import annotation_files
-from kdlnet.curation.formats.parse import whole_number
+from kdlnet.curation.formats.parse import split_named, whole_number
 from kdlnet.curation.formats.runs import RunMask, numbers_of, runs_of
 from kdlnet.curation.formats.shapes import Shape, Unusable
 from kdlnet.data.labels import LabelProblem
@@ -24,10 +24,11 @@ from kdlnet.errors import DataError
 def import_csv(source: Path, options: ImportOptions) -> ImportResult:
     """The images that the tables in ``source``, a folder or one file, list, with their boxes.
 
-    Columns are known by their names and parted by commas, semicolons or tabs. The boxes of a file
-    called ``train_labels.csv``, or in a folder ``train``, are of that split. Every connected region
-    of run lengths becomes one box with its outline. An image whose rows have neither class nor box,
-    or classes without run lengths, is a good part; image files that no row names are left out.
+    Columns are known by their names and parted by commas, semicolons or tabs. A column of splits
+    counts; where it is empty, the name of the file, ``train_labels.csv``, or of its folder does.
+    Every connected region of run lengths becomes one box with its outline. An image whose rows have
+    neither class nor box, or classes without run lengths, is a good part; image files that no row
+    names are left out.
 
     Raises DataError when there is no table, one is broken, none has the columns, or two list the
     same image.
@@ -40,25 +41,34 @@ def import_csv(source: Path, options: ImportOptions) -> ImportResult:
 
 
 def _read_tables(source: Path) -> tuple[list[Table], tuple[str, ...]]:
-    """The tables of labels, and a line for what is passed over: other ones, columns of splits."""
+    """The tables of labels, and a line for what is passed over: other ones, columns of splits
+    of which none is known."""
     tables: list[Table] = []
-    faults = []
+    faults, columns = [], []
     for file in annotation_files(source, ".csv", ".tsv"):
         try:
-            tables.append(read_table(file))
+            table = read_table(file)
         except ValueError as error:
             faults.append(f"table {str(file)!r} {error}")
+            continue
+        if unknown := _unknown_splits(table):
+            columns.append(
+                f"the column {unknown!r} of table {str(file)!r} holds no train, val or test: give "
+                "lists of images as --split train=LIST --split val=LIST"
+            )
+            table = replace(table, columns=replace(table.columns, split=None))
+        tables.append(table)
     if not tables:
         raise DataError(faults[0])
-    return tables, (
-        *(f"passed over: {fault}" for fault in faults),
-        *(
-            f"passed over: the column {head!r} of table {str(table.file)!r}: give lists of images "
-            "as --split train=LIST --split val=LIST"
-            for table in tables
-            for head in table.splits
-        ),
-    )
+    return tables, tuple(f"passed over: {fault}" for fault in (*faults, *columns))
+
+
+def _unknown_splits(table: Table) -> str:
+    """The name of a column of splits in which no value is one."""
+    at = table.columns.split
+    if at is None or any(split_named(cells[at]) for _, cells in table.rows if at < len(cells)):
+        return ""
+    return table.heads[at]
 
 
 def _images(table: Table, min_area: int, lost: list[LabelProblem]) -> list[ListedImage]:
@@ -77,6 +87,7 @@ def _images(table: Table, min_area: int, lost: list[LabelProblem]) -> list[Liste
             if columns.cut_off(written) or any(cells[columns.count :]):
                 raise Unusable("incomplete")
             image.written = _size(cells, columns, image.written)
+            image.split = _split(cells, columns, image.split)
             if columns.runs:
                 image.masks += _masks(line, cells, columns, min_area)
             else:
@@ -125,3 +136,14 @@ def _size(cells: Sequence[str], columns: Columns, known: tuple[int, int]) -> tup
     if all(known) and known != (height, width):
         raise Unusable("two sizes")
     return height, width
+
+
+def _split(cells: Sequence[str], columns: Columns, known: str | None) -> str | None:
+    """The split that a row gives its image, "" for another than ours, else the one ``known`` from
+    rows before. Raises Unusable where the two differ."""
+    if columns.split is None or not cells[columns.split]:
+        return known
+    split = split_named(cells[columns.split]) or ""
+    if known not in (None, split):
+        raise Unusable("two splits")
+    return split

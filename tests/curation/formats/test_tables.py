@@ -52,12 +52,36 @@ def test_columns_are_known_by_their_names(parts, head, row, encoding):
     assert result.warnings == ()
 
 
-def test_a_column_of_splits_is_told(parts):
-    save_table(parts / "labels.csv", "a.jpg,dent,5,6,15,26,val", head=f"{HEAD},Split")
+def test_a_column_gives_the_splits(parts):
+    for name in "cd":
+        save_image(parts / f"images/{name}.jpg")
+    box = "dent,5,6,15,26"
+    rows = [f"a.jpg,{box},VALID", "a.jpg,dent,1,2,3,4,", f"b.jpg,{box}", "c.jpg,,,,,,unused"]
+    save_table(parts / "labels.csv", *rows, f"d.jpg,{box},train", head=f"{HEAD},Split")
+    images, result = read(parts)
+    splits = {name: image.split for name, image in images.items()}
+    assert splits == {"a.jpg": "val", "b.jpg": None, "c.jpg": "", "d.jpg": "train"}
+    assert result.warnings == () and not any(image.problems for image in images.values())
+    (parts / "labels.csv").rename(parts / "test_labels.csv")
+    assert read(parts)[0]["b.jpg"].split == "test"
+
+
+@pytest.mark.parametrize("second", ["a.jpg", "images/a.jpg"])
+def test_an_image_in_two_splits_is_told(parts, second):
+    rows = ["a.jpg,dent,5,6,15,26,val", f"{second},dent,1,2,3,4,test"]
+    save_table(parts / "labels.csv", *rows, head=f"{HEAD},subset")
+    image = read(parts)[0]["a.jpg"]
+    assert [(p.reason, p.action) for p in image.problems] == [("two splits", "dropped")]
+    assert image.split == "val"
+
+
+def test_a_column_of_other_splits_is_told(parts):
+    save_table(parts / "labels.csv", "a.jpg,dent,5,6,15,26,3", head=f"{HEAD},Split")
     images, result = read(parts)
     assert images["a.jpg"].split is None
     (line,) = result.warnings
     assert "the column 'Split' of table" in line and "--split val=LIST" in line
+    assert "no train, val or test" in line
 
 
 @pytest.mark.parametrize("part", [",", ";", "\t"])
@@ -241,6 +265,7 @@ def test_image_ids_that_are_no_files_name_no_image(parts):
         ("image,class,Label,x1,y1,x2,y2", "several columns of classes, 'class' and 'Label'"),
         ("image,class,x1,X1,y1,x2,y2", "several columns of x1, 'x1' and 'X1'"),
         ("image,class,x1,y1,x2,y2,x,y,w,h", "boxes as x1 y1 x2 y2 and x y w h: delete"),
+        (f"{HEAD},split,subset", "several columns of splits, 'split' and 'subset': rename"),
         ("name,index,class,label,score,x1,y1,x2,y2", "column 'score', and what a model finds"),
     ],
 )
