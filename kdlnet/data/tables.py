@@ -109,36 +109,38 @@ def read_table(file: Path) -> Table:
     Raises DataError for one that cannot be read, and ValueError, in words that follow the file's
     name, where its columns are not those of labels.
     """
-    rows = _rows(file)
-    return Table(file, rows[0][1] if rows else [], _columns(rows), rows[1:])
-
-
-def _rows(file: Path) -> Rows:
-    """The rows that are not blank, a row over several lines with its last one."""
     try:
-        text = _text(file.read_bytes())
-        stream, delimiter = io.StringIO(text, newline=""), _delimiter(text)
-        # A cell may hold as much as the file does, such as the run lengths of a large mask.
-        csv.field_size_limit(max(csv.field_size_limit(), len(text)))
-        # Strict, or a quote that is never closed would swallow the rest of the file.
-        reader = csv.reader(stream, delimiter=delimiter, skipinitialspace=True, strict=True)
-        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+        data = file.read_bytes()
     except OSError as error:
         raise DataError(f"cannot read table {str(file)!r}: {error.strerror}") from None
+    if data.startswith(_WORKBOOKS):
+        raise DataError(f"table {str(file)!r} is a workbook or an archive: save it as CSV UTF-8")
+    try:
+        text, fault = decode(data), ""
     except ValueError as error:
-        raise DataError(f"table {str(file)!r} {error}") from None
+        # The columns of labels are ASCII: known without the mark and the zeros of UTF-16.
+        text, fault = data.lstrip(b"\xff\xfe").decode("latin-1").replace("\0", ""), str(error)
+    rows = _rows(file, text)
+    columns = _columns(rows)
+    if fault:
+        raise DataError(f"table {str(file)!r} {fault}")
+    return Table(file, rows[0][1], columns, rows[1:])
+
+
+def _rows(file: Path, text: str) -> Rows:
+    """The rows that are not blank, a row over several lines with its last one."""
+    stream, delimiter = io.StringIO(text, newline=""), _delimiter(text)
+    # A cell may hold as much as the file does, such as the run lengths of a large mask.
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
+    # Strict, or a quote that is never closed would swallow the rest of the file.
+    reader = csv.reader(stream, delimiter=delimiter, skipinitialspace=True, strict=True)
+    try:
+        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
     except csv.Error as error:
         where = f"{str(file)!r}, line {reader.line_num}"
         raise DataError(f"table {where}: no CSV: {error}") from None
     rows = [(line, cells) for line, cells in rows if any(cells)]
     return rows[1:] if rows and _FOR_EXCEL.fullmatch(delimiter.join(rows[0][1])) else rows
-
-
-def _text(data: bytes) -> str:
-    """Raises ValueError in words that follow the file's name."""
-    if data.startswith(_WORKBOOKS):
-        raise ValueError("is a workbook or an archive: save it as CSV UTF-8")
-    return decode(data)
 
 
 def _delimiter(text: str) -> str:

@@ -294,6 +294,21 @@ def test_a_broken_table_is_an_error(parts, content, told):
         read(parts)
 
 
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16", "utf-16-le", "gbk"])
+def test_a_table_of_something_else_may_be_saved_in_any_way(parts, encoding):
+    save_table(parts / "labels.csv", "a.jpg,dent,5,6,15,26")
+    head, row = ("文件;零件", "a;划痕") if encoding == "gbk" else ("Maß;Datei", "3;Fräsung")
+    save_table(parts / "Protokoll.csv", row, head=head, encoding=encoding)
+    images, result = read(parts)
+    assert images["a.jpg"].names == ("dent",)
+    (line,) = result.warnings
+    assert "Protokoll.csv' has no column of images: its columns are" in line
+    # Labels that are saved so may be those of any image.
+    save_table(parts / "Maschine 2.csv", "b.jpg,Fräsung,1,2,3,4", encoding="cp1252")
+    with pytest.raises(DataError, match=r"Maschine 2\.csv' is not UTF-8 .* line 2\): save it as"):
+        read(parts)
+
+
 def test_splits_come_from_file_or_folder_names_and_other_tables_are_told(parts):
     save_table(parts / "train_labels.csv", "a.jpg,dent,1,2,9,8")
     save_table(
