@@ -17,6 +17,8 @@ from kdlnet.errors import DataError
 from kdlnet.images.read import IMAGE_SUFFIXES
 from kdlnet.utils.text import decode
 
+TABLE_SUFFIXES = (".csv", ".tsv")
+
 # Names of columns, as _plain has them.
 _IMAGE = frozenset(
     {"image", "imagename", "imagefile", "imagepath", "filename", "file", "filepath", "path"}
@@ -95,12 +97,23 @@ class Columns:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of labels; ``heads`` are its first row, as it is written."""
+    """A table of labels; ``heads`` are its first row, as it is written.
+
+    ``fault`` says, in words that follow the file's name, why letters may be others, "" for UTF-8.
+    """
 
     file: Path
     heads: Sequence[str]
     columns: Columns
     rows: Rows
+    fault: str
+
+    def drawn(self) -> set[str]:
+        """The images that are named, none where nothing is drawn in any of them."""
+        rows = [self.columns.padded(cells) for _, cells in self.rows]
+        if not any(cells[position] for cells in rows for position in self.columns.box):
+            return set()
+        return {self.columns.image_of(cells) for cells in rows} - {""}
 
 
 def read_table(file: Path) -> Table:
@@ -122,9 +135,7 @@ def read_table(file: Path) -> Table:
         text, fault = data.lstrip(b"\xff\xfe").decode("latin-1").replace("\0", ""), str(error)
     rows = _rows(file, text)
     columns = _columns(rows)
-    if fault:
-        raise DataError(f"table {str(file)!r} {fault}")
-    return Table(file, rows[0][1], columns, rows[1:])
+    return Table(file, rows[0][1], columns, rows[1:], fault)
 
 
 def _rows(file: Path, text: str) -> Rows:

@@ -17,7 +17,7 @@ from kdlnet.curation.formats.parse import split_named, whole_number
 from kdlnet.curation.formats.runs import RunMask, numbers_of, runs_of
 from kdlnet.curation.formats.shapes import Shape, Unusable
 from kdlnet.data.labels import LabelProblem
-from kdlnet.data.tables import Columns, Table, read_table, short
+from kdlnet.data.tables import TABLE_SUFFIXES, Columns, Table, read_table, short
 from kdlnet.errors import DataError
 
 
@@ -45,12 +45,14 @@ def _read_tables(source: Path) -> tuple[list[Table], tuple[str, ...]]:
     of which none is known."""
     tables: list[Table] = []
     faults, columns = [], []
-    for file in annotation_files(source, ".csv", ".tsv"):
+    for file in annotation_files(source, *TABLE_SUFFIXES):
         try:
             table = read_table(file)
         except ValueError as error:
             faults.append(f"table {str(file)!r} {error}")
             continue
+        if table.fault:
+            raise DataError(f"table {str(file)!r} {table.fault}")
         if unknown := _unknown_splits(table):
             columns.append(
                 f"the column {unknown!r} of table {str(file)!r} holds no train, val or test: give "
