@@ -87,7 +87,8 @@ Values = Annotated[
     option("--value", metavar="V=NAME", help="masks: class of a pixel value, 7 or #ff0000."),
 ]
 MinArea = Annotated[
-    int | None, option("--min-area", metavar="N", help="masks: smallest defect in pixels [16].")
+    int | None,
+    option("--min-area", metavar="N", help="masks, csv: smallest defect in pixels [16]."),
 ]
 Unchecked = Annotated[
     bool, option("--unchecked", help="labelme: take suggestions that nobody ticked, too.")

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from kdlnet.data.tables import TABLE_SUFFIXES, read_table
+from kdlnet.errors import DataError
 from kdlnet.images.folder import files_below
 from kdlnet.utils.text import plain
 
@@ -27,6 +29,7 @@ CHECKED = "checked: every ? is right"
 CLASSES = "labels.txt"
 """Beside files of LabelMe: the classes that a person may choose from (--labels), one per line."""
 
+_SETS = frozenset({*TOOLS, *TABLE_SUFFIXES})
 _MOST_FOLDERS = 200  # beside a folder of images; a place with more is no dataset's
 _COCO = (rb'"annotations"\s*:\s*\[\s*\{', rb'"categories"\s*:', rb'"images"\s*:')
 _COCO_NAME = rb'"file_name"\s*:\s*("(?:[^"\\]|\\.)*")'
@@ -86,8 +89,8 @@ def is_suggestion(shape: Any, mark: str) -> bool:
 def named_in_sets(folder: Path, images: Sequence[Path]) -> dict[Path, tuple[Path, str]]:
     """The ``images`` below ``folder`` that a file with the labels of a whole set names.
 
-    With that file and the command to convert it: COCO and CVAT for images, below ``folder`` or
-    beside its ``images``, with something drawn. Names are compared without their folders; where
+    With that file and the command to convert it: COCO, CVAT for images and tables, below ``folder``
+    or beside its ``images``, with something drawn. Names are compared without their folders; where
     an image of that name lies below the file, too, it speaks of that one.
     """
     alike: dict[str, list[Path]] = defaultdict(list)
@@ -114,7 +117,7 @@ def _lies_in(places: Sequence[Path], name: str, base: str) -> bool:
 
 
 def _candidates(folder: Path) -> Iterator[Path]:
-    yield from (file for file in files_below(folder) if file.suffix.lower() in TOOLS)
+    yield from (file for file in files_below(folder) if file.suffix.lower() in _SETS)
     folder = folder.absolute()
     at = image_folder_in(folder)
     if at is not None:
@@ -122,11 +125,16 @@ def _candidates(folder: Path) -> Iterator[Path]:
         for place in (base, *folders_in(base)):
             if place.name.casefold() not in IMAGE_FOLDERS:
                 files = map(place.joinpath, names_in(place))
-                yield from (file for file in files if file.suffix.lower() in TOOLS)
+                yield from (file for file in files if file.suffix.lower() in _SETS)
 
 
 def _contents(file: Path) -> tuple[str, set[str]]:
     """What `data convert` calls the form of a file, and the images that it names."""
+    if file.suffix.lower() in TABLE_SUFFIXES:
+        try:
+            return "csv", read_table(file).drawn()
+        except (DataError, ValueError):
+            return "", set()
     try:
         data = file.read_bytes()
     except OSError:

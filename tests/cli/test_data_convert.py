@@ -124,7 +124,7 @@ FOREIGN = [
     ("voc", "--class-from name", "masks"),
     ("yolo", "--class-name pit", "masks"),
     ("cvat", "--value 7=pit", "masks"),
-    ("labelme", "--min-area 9", "masks"),
+    ("labelme", "--min-area 9", "masks, csv"),
 ]
 
 

@@ -10,6 +10,8 @@ import pytest
 from kdlnet.data.other_tools import named_in_sets
 
 COCO = {"images": [{"file_name": "a.png"}], "categories": [], "annotations": [{"image_id": 1}]}
+TABLE = "image,class,x1,y1,x2,y2\nx/a.png,dent,1,2,3,4\n"
+RUNS = "ImageId_ClassId,EncodedPixels\na.png_1,\nc.png_1,1 20\n"
 CVAT = '<annotations><image id="0" name="x/a.png"><box label="k"/></image></annotations>'
 
 
@@ -30,6 +32,9 @@ def find(root: Path, file: str, text: str, *names: str) -> dict[str, str]:
         ("instances.json", json.dumps(COCO), "coco"),
         ("annotations/instances.JSON", json.dumps(COCO, indent=1), "coco"),
         ("annotations.xml", CVAT, "cvat"),
+        ("labels.csv", TABLE, "csv"),
+        ("labels/all.TSV", TABLE.replace(",", "\t"), "csv"),
+        ("train.csv", RUNS, "csv"),
     ],
 )
 def test_a_file_of_a_whole_set_and_the_images_it_names(tmp_path, file, text, tool):
@@ -45,10 +50,21 @@ def test_a_file_of_a_whole_set_and_the_images_it_names(tmp_path, file, text, too
         ("a.json", json.dumps(COCO).replace("a.png", "\\q.png")),
         ("a.xml", CVAT.replace("<box", "<tag")),
         ("a.xml", "<annotation><filename>a.png</filename></annotation>"),
+        ("a.csv", TABLE.replace("dent,1,2,3,4", ",,,,")),
+        ("a.csv", RUNS.replace("1 20", "")),
+        ("groups.csv", "image,group\na.png,1\n"),
+        ("predictions.csv", "image,class,score,x1,y1,x2,y2\na.png,dent,0.9,1,2,3,4\n"),
+        ("a.csv", TABLE.replace("dent", '"dent')),
     ],
 )
 def test_files_without_anything_drawn_and_others(tmp_path, file, text):
     assert find(tmp_path, file, text, "a.png") == {}
+
+
+def test_a_table_in_another_encoding_names_images_too(tmp_path):
+    (tmp_path / "labels.csv").write_bytes(TABLE.replace("dent", "Fräsung").encode("cp1252"))
+    found = named_in_sets(tmp_path, [tmp_path / "a.png"])
+    assert found == {tmp_path / "a.png": (tmp_path / "labels.csv", "kdlnet data convert csv")}
 
 
 def test_of_images_of_one_name_it_speaks_of_those_below_it(tmp_path):

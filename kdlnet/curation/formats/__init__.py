@@ -13,6 +13,7 @@ from kdlnet.curation.formats.masks import import_masks
 from kdlnet.curation.formats.tables import import_csv
 from kdlnet.curation.formats.voc import import_voc
 from kdlnet.curation.formats.yolo import import_yolo
+from kdlnet.data.tables import TABLE_SUFFIXES
 
 Importer = Callable[[Path, ImportOptions], ImportResult]
 
@@ -35,7 +36,7 @@ READS: dict[str, frozenset[str]] = {
     "coco": frozenset({".json"}),
     "labelme": frozenset({".json"}),
     "cvat": frozenset({".xml"}),
-    "csv": frozenset({".csv", ".tsv"}),
+    "csv": frozenset(TABLE_SUFFIXES),
     "masks": frozenset(),
     "yolo": frozenset({".txt", ".yaml", ".yml"}),
 }
@@ -49,7 +50,7 @@ OPTIONS_OF: dict[str, tuple[str, ...]] = {
     "class_from": ("masks",),
     "class_name": ("masks",),
     "values": ("masks",),
-    "min_area": ("masks",),
+    "min_area": ("masks", "csv"),
     "among": ("labelme",),
     "labelled": ("yolo",),
     "unchecked": ("labelme",),

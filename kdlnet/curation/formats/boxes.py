@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kdlnet.curation.formats.imported import NO_ANNOTATION, ImportedImage
+from kdlnet.curation.formats.runs import RunMask, shapes_of_runs
 from kdlnet.curation.formats.shapes import LINE, POINTS, STRETCHED, Box, Shape, thick
 from kdlnet.curation.formats.units import are_shares, is_share, refuse_percents
 from kdlnet.data.labels import LabelProblem, read_rows
@@ -30,7 +31,7 @@ class Annotation:
     """What ``file`` says of ``image``, not yet checked; None where no file speaks of it.
 
     ``written`` is the size (H, W) that it names, 0 where it does not; ``problems`` are those that
-    the format's reader met.
+    the format's reader met; each region of ``masks`` is one more shape.
     """
 
     image: Path
@@ -39,6 +40,7 @@ class Annotation:
     written: tuple[int, int] = (0, 0)
     split: str | None = None
     problems: Sequence[LabelProblem] = ()
+    masks: Sequence[RunMask] = ()
 
 
 def import_annotations(
@@ -68,11 +70,13 @@ def _import(annotation: Annotation, origin: int, shares: bool) -> ImportedImage 
     except DataError as error:
         return LabelProblem(image, 0, "unreadable", str(error), "dropped")
     shapes, problems = _in_pixels(annotation.shapes, file, size, shares)
-    fault = _size_fault(image, size, annotation.written, shapes, file)
+    fault = _size_fault(annotation, size, shapes, file)
     if fault is not None and fault.action == "dropped":
         return fault
-    result = imported_image(image, size, shapes, file, annotation.split, origin)
-    problems = [*annotation.problems, *([fault] if fault else []), *problems, *result.problems]
+    regions, lost = shapes_of_runs(annotation.masks, file, size)
+    result = imported_image(image, size, [*shapes, *regions], file, annotation.split, origin)
+    faults = [*annotation.problems, *([fault] if fault else []), *problems, *lost]
+    problems = [*faults, *result.problems]
     result = replace(result, problems=tuple(problems))
     return replace(result, converted=(NO_ANNOTATION,)) if annotation.file is None else result
 
@@ -233,14 +237,15 @@ def _fault(raw: Box, clipped: Box, repeated: bool) -> str:
 
 
 def _size_fault(
-    image: Path, size: ImageSize, written: tuple[int, int], shapes: Sequence[Shape], source: Path
+    annotation: Annotation, size: ImageSize, shapes: Sequence[Shape], source: Path
 ) -> LabelProblem | None:
     """What to do about an annotation that names another size than the image has.
 
     Boxes for another size, or for the picture before its EXIF rotation, would be misplaced, so
     the image is left out. But where the boxes themselves contradict the size that is written and
-    fit the image, the field alone is wrong.
+    fit the image, the field alone is wrong. Run lengths count by a size and contradict none.
     """
+    image, written = annotation.image, annotation.written
     if not all(written) or written == size:
         return None
     then, now = (f"{width}x{height}" for height, width in (written, size))
@@ -249,6 +254,6 @@ def _size_fault(
     bottom = max((max(shape.box[1::2]) for shape in shapes), default=0)
     contradicts = right > written[1] + _ROUNDING or bottom > written[0] + _ROUNDING
     fits = right <= size[1] + _ROUNDING and bottom <= size[0] + _ROUNDING
-    if not shapes or (contradicts and fits):
+    if not annotation.masks and (not shapes or (contradicts and fits)):
         return LabelProblem(image, 0, "size field", value, "repaired")
     return LabelProblem(image, 0, "size", value, "dropped")

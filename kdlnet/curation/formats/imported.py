@@ -57,10 +57,11 @@ class ImportOptions:
     ``good`` (masks): folders whose images are good parts. ``class_from`` (masks): what tells the
     class; ``class_name`` (masks): the class of every box. ``values`` (masks by value): class of
     each pixel value, written ``"7"`` or ``"#ff0000"``; the other values are no defects.
-    ``min_area`` (masks): smallest component in pixels. ``among`` (labelme): the images that files
-    may speak of, wherever these lie; those without a file are then passed over. ``labelled``
-    (yolo): images whose labels are known, so that theirs are not looked for in other places.
-    ``unchecked`` (labelme): suggestions of a model are taken, though no person ticked them.
+    ``min_area`` (masks; csv, of run lengths): smallest component in pixels. ``among`` (labelme):
+    the images that files may speak of, wherever these lie; those without a file are then passed
+    over. ``labelled`` (yolo): images whose labels are known, so that theirs are not looked for in
+    other places. ``unchecked`` (labelme): suggestions of a model are taken, though no person ticked
+    them.
     """
 
     origin: Literal["auto", "0", "1"] = "auto"

@@ -11,6 +11,7 @@ from kdlnet.curation.formats.boxes import Annotation, import_annotations
 from kdlnet.curation.formats.imported import ImportOptions, ImportResult, sort_out, unsure
 from kdlnet.curation.formats.locate import ImageIndex, may_be_one
 from kdlnet.curation.formats.parse import split_named
+from kdlnet.curation.formats.runs import RunMask
 from kdlnet.curation.formats.shapes import Shape
 from kdlnet.data.labels import LabelProblem
 from kdlnet.errors import DataError
@@ -19,13 +20,23 @@ from kdlnet.utils.text import plain
 
 @dataclass
 class ListedImage:
-    """What ``file`` says of the image ``name``; ``written`` is (H, W), 0 where not said."""
+    """What ``file`` says of the image ``name``; ``written`` is (H, W), 0 where not said.
+
+    ``split`` is None where not said, "" where it is none of ours.
+    """
 
     name: str
     written: tuple[int, int]
     file: Path
     shapes: list[Shape] = field(default_factory=list)
     problems: list[LabelProblem] = field(default_factory=list)
+    masks: list[RunMask] = field(default_factory=list)
+    split: str | None = None
+
+    @property
+    def bare(self) -> bool:
+        """Whether nothing was drawn in it, as far as all is known."""
+        return not (self.shapes or self.masks or self.problems)
 
 
 def import_listed(
@@ -33,9 +44,9 @@ def import_listed(
 ) -> ImportResult:
     """The ``images`` with their boxes, by what files in ``source``, a folder or one file, say.
 
-    The boxes of a file called ``instances_train.json``, or in a folder ``train``, are of that
-    split. An image without annotations is a good part; image files that are not listed are left
-    out. Raises DataError when two files list the same image.
+    Those without a split, of a file called ``instances_train.json``, or in a folder ``train``, are
+    of that split. An image without annotations is a good part; image files that are not listed are
+    left out. Raises DataError when two files list the same image.
     """
     index = ImageIndex(options.images or (source.parent if source.is_file() else source))
     places = index.find([(image.name, image.file) for image in images])
@@ -57,8 +68,9 @@ def import_listed(
             image.file,
             image.shapes,
             image.written,
-            _split(source, image.file),
+            _split(source, image.file) if image.split is None else image.split,
             image.problems,
+            image.masks,
         )
         for place, image in sorted(found.items())
     ]
@@ -72,7 +84,7 @@ def doubt_bare(images: Iterable[ListedImage], file: Path, lost: int) -> None:
     One of these may be what was drawn in one of those.
     """
     for image in images if lost else ():
-        if not image.shapes and not image.problems:
+        if image.bare:
             image.problems.append(unsure(file, lost))
 
 
@@ -80,7 +92,7 @@ def _doubt_namesakes(found: Iterable[ListedImage], missing: Iterable[ListedImage
     """Like :func:`doubt_bare`, by those ``missing`` that may be the same image by another name."""
     drawn = defaultdict(list)
     for image in missing:
-        if image.shapes or image.problems:
+        if not image.bare:
             drawn[image.file, _last(image.name)].append(image.name)
     for image in found:
         names = drawn.get((image.file, _last(image.name)), ())
@@ -94,7 +106,7 @@ def _last(name: str) -> str:
 def _merge(place: Path, first: ListedImage, again: ListedImage) -> None:
     """Adds to ``first`` what is said of the same image by another name.
 
-    The boxes for another size are dropped: they would be misplaced.
+    What was drawn for another size is dropped: it would be misplaced.
     """
     if again.file != first.file:
         raise DataError(
@@ -102,14 +114,21 @@ def _merge(place: Path, first: ListedImage, again: ListedImage) -> None:
             "give the one file to convert as SOURCE"
         )
     first.problems += again.problems
+    if first.split is None:
+        first.split = again.split
+    elif again.split not in (None, first.split):
+        value = f"{first.split!r} and {again.split!r}"
+        first.problems.append(LabelProblem(first.file, 0, "two splits", value, "dropped"))
     if all(first.written) and all(again.written) and first.written != again.written:
         height, width = again.written
+        drawn: list[Shape | RunMask] = [*again.shapes, *again.masks]
         first.problems += [
-            LabelProblem(first.file, shape.line, "two sizes", f"{width}x{height}", "dropped")
-            for shape in again.shapes
+            LabelProblem(first.file, each.line, "two sizes", f"{width}x{height}", "dropped")
+            for each in drawn
         ]
         return
     first.shapes += again.shapes
+    first.masks += again.masks
     first.written = first.written if all(first.written) else again.written
 
 

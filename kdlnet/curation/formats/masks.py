@@ -29,10 +29,10 @@ from kdlnet.curation.formats.mask_files import (
     find_masks,
     folders_below,
 )
-from kdlnet.curation.formats.shapes import Box, Shape, Unusable
+from kdlnet.curation.formats.regions import regions_of
+from kdlnet.curation.formats.shapes import Shape, Unusable
 from kdlnet.data.labels import LabelProblem
 from kdlnet.data.other_tools import folders_in, image_folder_in
-from kdlnet.data.outlines import Outline, outline_around
 from kdlnet.errors import DataError
 from kdlnet.images.read import ImageArray, alpha_varies, is_grey, palette_indices, read_image
 from kdlnet.utils.text import plain
@@ -190,7 +190,7 @@ def _shapes(
     shapes: list[Shape] = []
     lost: list[_Lost] = []
     for own, marked in _layers(pixels, name, options):
-        regions, small = _regions(marked, options.min_area)
+        regions, small = regions_of(marked, options.min_area)
         shapes += [Shape(0, own, box, "mask", outline=outline) for box, outline in regions]
         lost += [_Lost("small region", own, area) for area in small]
     for area in [] if options.class_from == "value" else _faint(pixels):
@@ -265,23 +265,3 @@ def _faint(pixels: ImageArray) -> list[int]:
 
 def _full(values: ImageArray) -> int:
     return int(np.iinfo(values.dtype.name).max)
-
-
-def _regions(
-    marked: NDArray[np.bool_], min_area: int
-) -> tuple[list[tuple[Box, Outline]], list[int]]:
-    """Boxes and outlines of the 8-connected regions of at least ``min_area`` pixels.
-
-    And the areas of the smaller ones.
-    """
-    _, numbers, stats, _ = cv2.connectedComponentsWithStats(marked.astype(np.uint8), connectivity=8)
-    regions: list[tuple[Box, Outline]] = []
-    small: list[int] = []
-    for number, (left, top, width, height, area) in enumerate(stats[1:].tolist(), start=1):
-        if area < min_area:
-            small.append(area)
-        else:
-            right, bottom = left + width, top + height
-            outline = outline_around(numbers[top:bottom, left:right] == number)
-            regions.append(((left, top, right, bottom), outline + np.array([left, top])))
-    return regions, small

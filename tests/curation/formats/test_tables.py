@@ -52,12 +52,36 @@ def test_columns_are_known_by_their_names(parts, head, row, encoding):
     assert result.warnings == ()
 
 
-def test_a_column_of_splits_is_told(parts):
-    save_table(parts / "labels.csv", "a.jpg,dent,5,6,15,26,val", head=f"{HEAD},Split")
+def test_a_column_gives_the_splits(parts):
+    for name in "cd":
+        save_image(parts / f"images/{name}.jpg")
+    box = "dent,5,6,15,26"
+    rows = [f"a.jpg,{box},VALID", "a.jpg,dent,1,2,3,4,", f"b.jpg,{box}", "c.jpg,,,,,,unused"]
+    save_table(parts / "labels.csv", *rows, f"d.jpg,{box},train", head=f"{HEAD},Split")
+    images, result = read(parts)
+    splits = {name: image.split for name, image in images.items()}
+    assert splits == {"a.jpg": "val", "b.jpg": None, "c.jpg": "", "d.jpg": "train"}
+    assert result.warnings == () and not any(image.problems for image in images.values())
+    (parts / "labels.csv").rename(parts / "test_labels.csv")
+    assert read(parts)[0]["b.jpg"].split == "test"
+
+
+@pytest.mark.parametrize("second", ["a.jpg", "images/a.jpg"])
+def test_an_image_in_two_splits_is_told(parts, second):
+    rows = ["a.jpg,dent,5,6,15,26,val", f"{second},dent,1,2,3,4,test"]
+    save_table(parts / "labels.csv", *rows, head=f"{HEAD},subset")
+    image = read(parts)[0]["a.jpg"]
+    assert [(p.reason, p.action) for p in image.problems] == [("two splits", "dropped")]
+    assert image.split == "val"
+
+
+def test_a_column_of_other_splits_is_told(parts):
+    save_table(parts / "labels.csv", "a.jpg,dent,5,6,15,26,3", head=f"{HEAD},Split")
     images, result = read(parts)
     assert images["a.jpg"].split is None
     (line,) = result.warnings
     assert "the column 'Split' of table" in line and "--split val=LIST" in line
+    assert "no train, val or test" in line
 
 
 @pytest.mark.parametrize("part", [",", ";", "\t"])
@@ -124,6 +148,22 @@ def test_faulty_rows_are_dropped_or_repaired_with_their_line(parts):
     # A row that was cut off is no good part.
     faults = [(p.line, p.reason) for p in images["b.jpg"].problems]
     assert faults == [(16, "incomplete"), (17, "decimal comma")]
+
+
+@pytest.mark.parametrize(
+    ("head", "rows"),
+    [
+        (f"{HEAD},note", ["a.jpg,dent,5,6,15,26", "b.jpg,"]),
+        (f"{HEAD},width,height", ["a.jpg,dent,5,6,15,26", "b.jpg,,,,,,60"]),
+        ("image,x1,y1,x2,y2,class", ["a.jpg,5,6,15,26,dent", "b.jpg,,"]),
+        ("class,image,x1,y1,x2,y2,split", ["dent,a.jpg,5,6,15,26", ",b.jpg"]),
+    ],
+)
+def test_cells_that_are_missing_at_the_end_of_a_row_are_empty(parts, head, rows):
+    save_table(parts / "labels.csv", *rows, head=head)
+    images, _ = read(parts)
+    assert images["a.jpg"].boxes.tolist() == [[5, 6, 15, 26]] and images["b.jpg"].names == ()
+    assert images["a.jpg"].problems == images["b.jpg"].problems == ()
 
 
 def test_a_class_with_an_unquoted_comma_is_not_cut_off(parts):
@@ -225,6 +265,7 @@ def test_image_ids_that_are_no_files_name_no_image(parts):
         ("image,class,Label,x1,y1,x2,y2", "several columns of classes, 'class' and 'Label'"),
         ("image,class,x1,X1,y1,x2,y2", "several columns of x1, 'x1' and 'X1'"),
         ("image,class,x1,y1,x2,y2,x,y,w,h", "boxes as x1 y1 x2 y2 and x y w h: delete"),
+        (f"{HEAD},split,subset", "several columns of splits, 'split' and 'subset': rename"),
         ("name,index,class,label,score,x1,y1,x2,y2", "column 'score', and what a model finds"),
     ],
 )
@@ -250,6 +291,21 @@ def test_columns_that_lack_or_are_not_clear_are_named(parts, head, told):
 def test_a_broken_table_is_an_error(parts, content, told):
     (parts / "labels.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(DataError, match=rf"table .*labels\.csv',? {told}"):
+        read(parts)
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16", "utf-16-le", "gbk"])
+def test_a_table_of_something_else_may_be_saved_in_any_way(parts, encoding):
+    save_table(parts / "labels.csv", "a.jpg,dent,5,6,15,26")
+    head, row = ("文件;零件", "a;划痕") if encoding == "gbk" else ("Maß;Datei", "3;Fräsung")
+    save_table(parts / "Protokoll.csv", row, head=head, encoding=encoding)
+    images, result = read(parts)
+    assert images["a.jpg"].names == ("dent",)
+    (line,) = result.warnings
+    assert "Protokoll.csv' has no column of images: its columns are" in line
+    # Labels that are saved so may be those of any image.
+    save_table(parts / "Maschine 2.csv", "b.jpg,Fräsung,1,2,3,4", encoding="cp1252")
+    with pytest.raises(DataError, match=r"Maschine 2\.csv' is not UTF-8 .* line 2\): save it as"):
         read(parts)
 
 

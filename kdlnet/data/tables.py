@@ -1,0 +1,224 @@
+"""Tables of labels below a row that names the columns, as CSV: their columns and rows.
+
+Boxes are corners, or the left top corner and the size; or masks are run lengths, as in the
+segmentation competitions of Kaggle.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+
+from kdlnet.errors import DataError
+from kdlnet.images.read import IMAGE_SUFFIXES
+from kdlnet.utils.text import decode
+
+TABLE_SUFFIXES = (".csv", ".tsv")
+
+# Names of columns, as _plain has them.
+_IMAGE = frozenset(
+    {"image", "imagename", "imagefile", "imagepath", "filename", "file", "filepath", "path"}
+)
+_IMAGE_ID = frozenset({"imageid"})
+_CLASS = frozenset({"class", "classname", "label", "labelname", "name", "category", "categoryname"})
+_CLASS_ID = frozenset({"classid"})
+_BOTH = frozenset(a + b for a in _IMAGE | _IMAGE_ID for b in _CLASS | _CLASS_ID) - _IMAGE
+_SIZED = ("x", "y", "w", "h")
+_RUNS = ("encodedpixels",)
+_FORMS = (("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"), _SIZED, _RUNS)
+# Where a table has both, height and width are those of the box.
+_IMAGE_SIZES = (("imageheight", "imagewidth"), ("height", "width"))
+_SCORE = frozenset({"score", "confidence"})
+_SPLIT = frozenset({"split", "subset", "partition"})
+_WANTED = (
+    "the first row has to name image (or filename, path), class (or label, name, category) and "
+    "xmin, ymin, xmax, ymax (or x1, y1, x2, y2; or x, y, w, h: left top corner and size; or "
+    "EncodedPixels: run lengths)"
+)
+
+_FOR_EXCEL = re.compile(r"sep=([,;\t])\s*", re.IGNORECASE)
+_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx and .ods, .xls
+_SUFFIX = "|".join(map(re.escape, sorted(IMAGE_SUFFIXES)))
+_IMAGE_AND_CLASS = re.compile(rf"(.+(?:{_SUFFIX}))_(.+)", re.IGNORECASE)
+
+Rows = Sequence[tuple[int, list[str]]]
+"""Each with its line in the file, counted from 1."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Positions in a row of ``count`` cells.
+
+    ``name`` is the class, the same column as ``image`` where one has both. ``form`` is what is in
+    the columns ``box``. ``size`` is (height, width) of the image, () where the table does not say;
+    ``split`` is None where there is no such column.
+    """
+
+    count: int
+    image: int
+    name: int
+    form: Sequence[str]
+    box: Sequence[int]
+    size: Sequence[int]
+    split: int | None
+
+    @property
+    def sized(self) -> bool:
+        """Whether the last two of ``box`` are its width and height."""
+        return self.form == _SIZED
+
+    @property
+    def runs(self) -> bool:
+        """Whether ``box`` is one column of run lengths, pixels from 1 down the columns first."""
+        return self.form == _RUNS
+
+    def padded(self, cells: Sequence[str]) -> list[str]:
+        """A row with empty cells for those that are missing at its end."""
+        return [*cells, *[""] * (self.count - len(cells))]
+
+    def cut_off(self, cells: Sequence[str]) -> bool:
+        """Whether a row ends with its image, and says nothing of it."""
+        return len(cells) == self.image + 1 <= self.name
+
+    def image_of(self, cells: Sequence[str]) -> str:
+        """The image in a row of ``count`` cells, "" for none."""
+        cell = cells[self.image]
+        return _divided(cell)[0] if self.image == self.name else cell
+
+    def class_of(self, cells: Sequence[str]) -> str:
+        """The class in a row of ``count`` cells, "" for none."""
+        cell = cells[self.name]
+        return _divided(cell)[1] if self.image == self.name else cell
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of labels; ``heads`` are its first row, as it is written.
+
+    ``fault`` says, in words that follow the file's name, why letters may be others, "" for UTF-8.
+    """
+
+    file: Path
+    heads: Sequence[str]
+    columns: Columns
+    rows: Rows
+    fault: str
+
+    def drawn(self) -> set[str]:
+        """The images that are named, none where nothing is drawn in any of them."""
+        rows = [self.columns.padded(cells) for _, cells in self.rows]
+        if not any(cells[position] for cells in rows for position in self.columns.box):
+            return set()
+        return {self.columns.image_of(cells) for cells in rows} - {""}
+
+
+def read_table(file: Path) -> Table:
+    """The table of labels in ``file``.
+
+    Raises DataError for one that cannot be read, and ValueError, in words that follow the file's
+    name, where its columns are not those of labels.
+    """
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read table {str(file)!r}: {error.strerror}") from None
+    if data.startswith(_WORKBOOKS):
+        raise DataError(f"table {str(file)!r} is a workbook or an archive: save it as CSV UTF-8")
+    try:
+        text, fault = decode(data), ""
+    except ValueError as error:
+        # The columns of labels are ASCII: known without the mark and the zeros of UTF-16.
+        text, fault = data.lstrip(b"\xff\xfe").decode("latin-1").replace("\0", ""), str(error)
+    rows = _rows(file, text)
+    columns = _columns(rows)
+    return Table(file, rows[0][1], columns, rows[1:], fault)
+
+
+def _rows(file: Path, text: str) -> Rows:
+    """The rows that are not blank, a row over several lines with its last one."""
+    stream, delimiter = io.StringIO(text, newline=""), _delimiter(text)
+    # A cell may hold as much as the file does, such as the run lengths of a large mask.
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
+    # Strict, or a quote that is never closed would swallow the rest of the file.
+    reader = csv.reader(stream, delimiter=delimiter, skipinitialspace=True, strict=True)
+    try:
+        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    except csv.Error as error:
+        where = f"{str(file)!r}, line {reader.line_num}"
+        raise DataError(f"table {where}: no CSV: {error}") from None
+    rows = [(line, cells) for line, cells in rows if any(cells)]
+    return rows[1:] if rows and _FOR_EXCEL.fullmatch(delimiter.join(rows[0][1])) else rows
+
+
+def _delimiter(text: str) -> str:
+    """What a line ``sep=;`` says, which Excel obeys and does not show, else what is there most."""
+    head = next(filter(str.strip, text.splitlines()), "")
+    told = _FOR_EXCEL.fullmatch(head)
+    return told[1] if told else max(",;\t", key=head.count)
+
+
+def _columns(rows: Rows) -> Columns:
+    """Raises ValueError, in words that follow the file's name, where one is missing or unclear."""
+    heads = rows[0][1] if rows else []
+    known = list(map(_plain, heads))
+    told = f"its columns are {short(heads)!r}; {_WANTED}" if heads else f"it is empty; {_WANTED}"
+
+    def only(what: str, names: Set[str]) -> int:
+        found = [position for position, head in enumerate(known) if head in names]
+        if not found:
+            raise ValueError(f"has no column of {what}: {told}")
+        if len(found) > 1:
+            both = " and ".join(repr(heads[position]) for position in found[:2])
+            raise ValueError(f"has several columns of {what}, {both}: rename or delete one")
+        return found[0]
+
+    for score in (head for head, each in zip(heads, known, strict=True) if each in _SCORE):
+        raise ValueError(
+            f"has the column {score!r}, and what a model finds is no label: delete the column if "
+            "a person looked at each box"
+        )
+    forms = [form for form in _FORMS if set(form) <= set(known)]
+    if _RUNS in forms and _IMAGE.isdisjoint(known) and not _BOTH.isdisjoint(known):
+        image = name = only("images", _BOTH)
+    else:
+        image = only("images", _names_of_images(rows, known))
+        name = only("classes", _CLASS_ID if _CLASS.isdisjoint(known) else _CLASS)
+    if not forms:
+        raise ValueError(f"has no columns of boxes: {told}")
+    if len(forms) > 1:
+        both = " and ".join(" ".join(form) for form in forms)
+        raise ValueError(f"has boxes as {both}: delete the columns of one")
+    box = [only(side, {side}) for side in forms[0]]
+    sides = next((pair for pair in _IMAGE_SIZES if set(pair) <= set(known)), ())
+    size = [only(side, {side}) for side in sides]
+    split = None if _SPLIT.isdisjoint(known) else only("splits", _SPLIT)
+    return Columns(len(heads), image, name, forms[0], box, size, split)
+
+
+def _plain(head: str) -> str:
+    """The name of a column as it is compared: letters and digits alone, in lower case."""
+    return re.sub(r"[\W_]", "", head.casefold())
+
+
+def _names_of_images(rows: Rows, known: Sequence[str]) -> Set[str]:
+    """What the column of images may be called: ids are such where they are names of files."""
+    at = [position for position, head in enumerate(known) if head in _IMAGE_ID]
+    ids = (cells[position] for _, cells in rows for position in at if position < len(cells))
+    files = any(Path(each).suffix.lower() in IMAGE_SUFFIXES for each in ids)
+    return _IMAGE_ID if files and _IMAGE.isdisjoint(known) else _IMAGE
+
+
+def _divided(cell: str) -> tuple[str, str]:
+    """Image and class that are written as one, ``0002cc93b.jpg_1``."""
+    found = _IMAGE_AND_CLASS.fullmatch(cell)
+    return (found[1], found[2]) if found else ("", "")
+
+
+def short(cells: Sequence[str]) -> str:
+    """The ``cells`` of a row as a report shows them."""
+    text = ", ".join(cells)
+    return text if len(text) <= 120 else text[:117] + "..."
