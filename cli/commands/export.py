@@ -79,7 +79,11 @@ def export(
     ] = None,
     out: Annotated[
         Path | None,
-        option("--out", metavar="FILE", help="Exported file [beside WEIGHTS]."),
+        option(
+            "--out",
+            metavar="FILE",
+            help="Exported file [NAME, NAME-half or NAME-int8 beside WEIGHTS].",
+        ),
     ] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
