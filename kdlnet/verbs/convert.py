@@ -56,6 +56,7 @@ __all__ = [
 
 _EXAMPLES_A_REASON = 5
 _NOT_LISTED = "not in a split"
+_OR_ITS_OWN = ", or leave that out: the source names its classes itself"
 
 
 def convert(
@@ -225,7 +226,8 @@ def _class_order(imported: ImportResult, names: Sequence[str] | None) -> tuple[s
     if len(set(order)) != len(order):
         raise DataError(f"class names {', '.join(order)}: each may be given once")
     for name in sorted(found - set(order)):
-        raise DataError(unknown("class in the annotations", name, order, "Add it to --names"))
+        hint = "Add it to --names" + (_OR_ITS_OWN if names and imported.names else "")
+        raise DataError(unknown("class in the annotations", name, order, hint))
     return order
 
 

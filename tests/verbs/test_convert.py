@@ -229,6 +229,16 @@ def test_channels_that_a_form_has_no_place_for_are_told(tmp_path):
     assert "channels: 1" in (tmp_path / "yolo/data.yaml").read_text()
 
 
+def test_names_that_lack_a_class_the_source_names_itself_say_so(voc, tmp_path):
+    save_image(tmp_path / "set/a.png")
+    (tmp_path / "set/a.txt").write_text("0 .5 .5 .2 .2\n")
+    (tmp_path / "set/classes.txt").write_text("dent\n")
+    with pytest.raises(DataError, match=r"'dent'.*--names, or leave that out: the source names"):
+        convert("yolo", tmp_path / "set", tmp_path / "out", names=["crack"])
+    with pytest.raises(DataError, match=r"'crack'.*Add it to --names$"):
+        convert("voc", voc, tmp_path / "out", names=["dent"])
+
+
 def test_relative_and_roundabout_paths(voc, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     splits = lists(

@@ -82,7 +82,11 @@ def import_yolo(source: Path, options: ImportOptions) -> ImportResult:
         left_out=[*found.left_out, *unlisted, *map(_without_image, alone)],
         names=names,
         channels=said.channels,
-        warnings=(*replace(unread, ownerless=[]).lines(len(images)), *_lost_keypoints(said)),
+        warnings=(
+            *replace(unread, ownerless=[]).lines(len(images)),
+            *_lost_keypoints(said),
+            *_numbered_otherwise(names, options.names),
+        ),
     )
 
 
@@ -91,6 +95,15 @@ def _lost_keypoints(said: _Set) -> Iterator[str]:
         yield (
             f"its keypoints (kpt_shape: {list(said.kpt_shape)}) are not taken over, only boxes and "
             "outlines: keep the old dataset for a model of keypoints"
+        )
+
+
+def _numbered_otherwise(own: Sequence[str], given: Sequence[str]) -> Iterator[str]:
+    """A line where the source's ``own`` classes have other numbers than the names ``given``."""
+    if given and tuple(own) != tuple(given[: len(own)]):
+        yield (
+            f"the numbers in its labels are those of its own classes ({', '.join(own)}): --names "
+            f"({', '.join(given)}) is only the order in which they are written"
         )
 
 
