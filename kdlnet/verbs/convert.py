@@ -35,11 +35,7 @@ from kdlnet.data.folders import keep_out_of_datasets
 from kdlnet.data.labels import LabelProblem
 from kdlnet.errors import DataError, unknown
 from kdlnet.events import Listener, Progress, ignore
-from kdlnet.images.folder import (
-    LeftOut,
-    images_below,
-    results_lines,
-)
+from kdlnet.images.folder import LeftOut, images_below, results_lines
 from kdlnet.utils.output import keep_apart, whole_folder
 from kdlnet.utils.paths import absolute
 from kdlnet.utils.words import counted
@@ -107,8 +103,9 @@ def convert(
         on_event=on_event,
         facts={
             "format": format,
-            "source": str(roots[-1]),
+            "source": str(absolute(onto or source)),
             "keep_partial": keep_partial,
+            **({"image_folder": str(absolute(options.images))} if options.images else {}),
             **({} if onto is None else {"corrections": str(absolute(source))}),
         },
     )
