@@ -29,7 +29,8 @@ from kdlnet.data.label_files import ANY_CLASS, LabelReader, find_unread
 from kdlnet.data.labels import LabelProblem
 from kdlnet.data.listing import label_path, list_images
 from kdlnet.errors import DataError
-from kdlnet.images.folder import images_below
+from kdlnet.images.folder import LeftOut, images_below, unread_line
+from kdlnet.images.several import suffixes
 from kdlnet.utils.paths import shown, typed
 from kdlnet.utils.text import plain
 
@@ -182,13 +183,18 @@ def _bare(source: Path, options: ImportOptions) -> _Set:
     root, label_of = options.images or source, label_path
     if options.images:
         label_of = partial(_label_below, source, root)
-    images = {image: _split(root, image) for image in images_below(root)}
+    left = LeftOut()
+    images = {image: _split(root, image) for image in images_below(root, left)}
     files = ((image, label_of(image)) for image in images)
     folders = sorted({(file.parent, image.parent) for image, file in files if file.is_file()})
     names = read_class_file(source) or _names_beside((source, root), folders) or options.names
     if not folders:
         read = LabelReader(images, ANY_CLASS, label_of=label_of)
         lost = find_unread([*images], images, read).elsewhere
+        if (names or options.images) and not images:
+            why = f"looked for {suffixes()}, not in hidden folders; --images names their folder"
+            why = unread_line(left.unread) if left.unread else why
+            raise DataError(f"no image below {str(root)!r}: {why}")
         if names or lost or options.images:
             first = [*lost.items()][:1]
             there = f" below {str(source)!r}" if options.images else ""

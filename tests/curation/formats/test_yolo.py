@@ -104,6 +104,20 @@ def test_faulty_folders_are_errors(bare):
         read(bare)
 
 
+def test_a_folder_without_images_says_what_was_looked_for(apart):
+    """Not that their labels are missing."""
+    (apart / "image").rename(apart / ".image")
+    line = r"no image below '.*': looked for .*\.png.*hidden.*--images"
+    with pytest.raises(DataError, match=line):
+        read(apart, names=("dent", "scratch"))
+    (apart / "empty").mkdir()
+    with pytest.raises(DataError, match=r"no image below '.*empty': looked for"):
+        read(apart / "label", images=apart / "empty")
+    (apart / "empty/a.gif").write_bytes(b"GIF89a")
+    with pytest.raises(DataError, match=r"no image below '.*empty': .* not read: 1 \.gif; save"):
+        read(apart / "label", images=apart / "empty", names=("dent", "scratch"))
+
+
 def test_labels_in_a_folder_of_another_name_are_named(bare):
     (bare / "train/labels").rename(bare / "train/Labels")
     for file in (bare / "valid/labels").glob("*.txt"):
