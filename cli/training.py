@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from kdlnet.utils.paths import shown
+from kdlnet.utils.paths import shown, typed
 
 from .console import Console, figure
 from .errors import UsageProblem
@@ -180,7 +180,7 @@ def run(
     with progress(console, settings) as printer:
         result = engine(settings, on_event=printer, **options)
     if not printer.trained:
-        console.say(f"{LONGER}; --init {shown(result.best)} goes on from its weights")
+        console.say(f"{LONGER}; --init {typed(shown(result.best))} goes on from its weights")
     _show(console, result)
 
 

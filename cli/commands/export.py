@@ -19,6 +19,7 @@ from ..options import (
     Split,
     Weights,
     WeightsArgument,
+    at_least_one,
     given,
     joined,
     one_weights,
@@ -48,7 +49,12 @@ def export(
     ] = None,
     batch: Annotated[
         int | None,
-        option("--batch", metavar="N", min=1, help="Images the file takes at once [any number]."),
+        option(
+            "--batch",
+            metavar="N",
+            callback=at_least_one,
+            help="Images the file takes at once [any number].",
+        ),
     ] = None,
     dynamic: Annotated[
         bool, option("--dynamic", help="Any size in multiples of 32 (onnx, openvino).")
@@ -79,7 +85,11 @@ def export(
     ] = None,
     out: Annotated[
         Path | None,
-        option("--out", metavar="FILE", help="Exported file [beside WEIGHTS]."),
+        option(
+            "--out",
+            metavar="FILE",
+            help="Exported file [NAME, NAME-half or NAME-int8 beside WEIGHTS].",
+        ),
     ] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,

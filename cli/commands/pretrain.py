@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from kdlnet.utils.paths import shown
+from kdlnet.utils.paths import shown, typed
 
 from ..console import Console, figure
 from ..options import (
@@ -152,5 +152,5 @@ def pretrain(
             console.say(LONGER)
         share = figure(result.metrics.get("explained"))
         console.say(f"start   {shown(result.best)}: explains {share} of the teacher", "bold")
-        console.say(f"next    kdlnet train --init {shown(result.best)} --data DATA")
+        console.say(f"next    kdlnet train --init {typed(shown(result.best))} --data DATA")
         console.document(result.to_dict())

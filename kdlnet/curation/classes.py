@@ -13,6 +13,7 @@ from kdlnet.utils.words import counted
 
 REST = "*"  # all classes that are not named otherwise
 
+_OR_ITS_OWN = ", or leave that out: the source names its classes itself"
 _GOOD_NOW = "image without another box: good part"  # what ``converted`` says of such an image
 
 
@@ -32,7 +33,8 @@ def class_order(imported: ImportResult, names: Sequence[str] | None) -> tuple[st
     if len(set(order)) != len(order):
         raise DataError(f"class names {', '.join(order)}: each may be given once")
     for name in sorted(found - set(order)):
-        raise DataError(unknown("class in the annotations", name, order, "Add it to --names"))
+        hint = "Add it to --names" + (_OR_ITS_OWN if names and imported.names else "")
+        raise DataError(unknown("class in the annotations", name, order, hint))
     return order
 
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from kdlnet.curation.duplicates import clusters, find_duplicates
+from kdlnet.curation.duplicates import DuplicatePair, clusters, find_duplicates
 from kdlnet.data.catalog import DatasetInfo
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, ignore
@@ -64,26 +64,22 @@ def find_groups(
 
     ``group_by`` is "duplicates" (:func:`groups_of_duplicates`), a CSV file
     (:func:`groups_by_table`) or a regular expression (:func:`groups_by_rule`). None: every image
-    is its own group. Raises DataError as those do.
+    is its own group. For duplicates every image is decoded, which ``on_event`` reports. Raises
+    DataError as those do.
     """
     if group_by is None:
         return list(names)
     if group_by == DUPLICATES:
-        return groups_of_duplicates(names, paths, on_event)
+        return groups_of_duplicates(names, find_duplicates(paths, on_event))
     if group_by.lower().endswith(".csv"):
         return groups_by_table(names, paths, Path(group_by))
     return groups_by_rule(names, group_by)
 
 
-def groups_of_duplicates(
-    names: Sequence[str], paths: Sequence[Path], on_event: Listener
-) -> list[str]:
-    """Images that show the same are one group, named by its first image; others are alone.
-
-    Every image is decoded, which ``on_event`` reports.
-    """
+def groups_of_duplicates(names: Sequence[str], pairs: Sequence[DuplicatePair]) -> list[str]:
+    """Images that ``pairs`` connect are one group, named by its first image; others are alone."""
     groups = list(names)
-    for cluster in clusters(find_duplicates(paths, on_event), len(paths)):
+    for cluster in clusters(pairs, len(names)):
         for position in cluster:
             groups[position] = names[cluster[0]]
     return groups

@@ -36,11 +36,7 @@ from kdlnet.data.folders import keep_out_of_datasets
 from kdlnet.data.labels import LabelProblem
 from kdlnet.errors import DataError, unknown
 from kdlnet.events import Listener, Progress, ignore
-from kdlnet.images.folder import (
-    LeftOut,
-    images_below,
-    results_lines,
-)
+from kdlnet.images.folder import LeftOut, images_below, results_lines
 from kdlnet.utils.output import keep_apart, whole_folder
 from kdlnet.utils.paths import absolute
 
@@ -81,8 +77,8 @@ def convert(
     have none are "train". ``names`` gives the class order, else it is the source's own or
     alphabetical; of a YOLO source that names no class, the classes by number. ``classes`` maps
     the source's classes to those of the new dataset, "" to none: see
-    :func:`kdlnet.curation.classes.taken_as`. An image of which
-    something that was drawn is no box is left out; with ``keep_partial`` it stays, without that.
+    :func:`kdlnet.curation.classes.taken_as`. An image of which something that was drawn is no
+    box is left out; with ``keep_partial`` it stays, without that.
     ``onto`` is a YOLO dataset that ``source``, of LabelMe, corrects: what is written is that
     dataset, its splits and classes, with the labels of the images in ``source``.
 
@@ -111,8 +107,9 @@ def convert(
         on_event=on_event,
         facts={
             "format": format,
-            "source": str(roots[-1]),
+            "source": str(absolute(onto or source)),
             "keep_partial": keep_partial,
+            **({"image_folder": str(absolute(options.images))} if options.images else {}),
             **({} if onto is None else {"corrections": str(absolute(source))}),
         },
     )

@@ -94,16 +94,17 @@ def export(
     more at a larger size that is not square. ``int8`` computes in 8 bits, with
     ranges from ``calibration`` training images of ``data``; what it may lose on the split, all of
     it by default, is ``max_drop`` (``ap``, ``flips``, ``escape``; see Drop). The file is ``out``,
-    by default the weights' name with the format's suffix; its certificate lies beside it as
-    ``<name>.json``. Raises ProofFailed, and leaves the disk as it was, when the answers differ;
-    KdlnetError when an optional package is missing.
+    by default the weights' name with the format's suffix, before it ``-half`` or ``-int8``; its
+    certificate lies beside it as ``<name>.json``. Raises ProofFailed, and leaves the disk as it
+    was, when the answers differ; KdlnetError when an optional package is missing.
     """
     weights, data_root, out = as_path(weights), as_path(data_root), as_path(out)
     layout = Layout(outputs, batch, dynamic)
     exporter = _exporter(format, half, layout)
     exporter = replace(exporter, facts=exporter.facts | layout.to_dict())
     plan = Int8Plan.of(int8, format, half, layout, data, data_root, calibration, max_drop)
-    path, certificate_path = _targets(weights, exporter, out)
+    numbers = "-int8" if int8 else "-half" if half else ""
+    path, certificate_path = _targets(weights, exporter, numbers, out)
     for package in exporter.packages:
         optional_package(package, f"--format {format}")
     check_free(path, exporter.kind, certificate_path, overwrite)
@@ -173,12 +174,14 @@ def _check_layout(format: str, exporter: Exporter, layout: Layout) -> None:
         raise ConfigError("--dynamic and --nms: give one of them")
 
 
-def _targets(weights: Path, exporter: Exporter, out: Path | None) -> tuple[Path, Path]:
-    """The places of the exported file and of its certificate."""
+def _targets(
+    weights: Path, exporter: Exporter, numbers: str, out: Path | None
+) -> tuple[Path, Path]:
+    """The places of the exported file, by default named by its ``numbers``, and its certificate."""
     kind, suffix = kind_of(weights), exporter.kind.suffixes[0]
     if kind is not None and kind not in WEIGHTS_KINDS:
         raise WeightsError(f"{str(weights)!r} is an exported file: give the .pt it was made from")
-    path = out or weights.with_suffix(suffix)
+    path = out or weights.with_name(f"{weights.stem}{numbers}{suffix}")
     if path.suffix.lower() != suffix:
         formats = {each.kind.suffixes[0]: name for name, each in EXPORTERS.items()}
         other = formats.get(path.suffix.lower())

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from kdlnet.curation.groups import ROOT, find_groups, image_names, name_below, naming_root
+from kdlnet.curation.duplicates import DuplicatePair, find_duplicates
+from kdlnet.curation.groups import (
+    DUPLICATES,
+    ROOT,
+    find_groups,
+    groups_of_duplicates,
+    image_names,
+    name_below,
+    naming_root,
+)
 from kdlnet.curation.split_report import (
     LEFT_OUT_NAME,
     Division,
@@ -28,6 +38,7 @@ from kdlnet.images.folder import LeftOut, results_lines
 from kdlnet.utils.output import keep_apart, whole_folder
 from kdlnet.utils.paths import absolute
 from kdlnet.utils.text import lines_of_paths
+from kdlnet.utils.words import counted
 
 __all__ = ["PartCounts", "SplitReport", "split_dataset"]
 
@@ -106,9 +117,30 @@ def _read(info: DatasetInfo, paths: list[Path], group_by: str | None, on_event: 
     reading = read_images(paths, paths, len(info.names), info.kpt_shape)
     labels = [found.labels.tolist() for found in reading.labels]
     doubtful = [bool(reason) for reason in reading.reasons]
-    groups = find_groups(group_by, names, paths, on_event)
     warnings = [line for line in (*reading.doubts(), summarize(reading.every_problem)) if line]
+    if group_by == DUPLICATES:
+        pairs = find_duplicates(paths, on_event)
+        groups = groups_of_duplicates(names, pairs)
+        warnings += _conflicts(pairs, labels, doubtful)
+    else:
+        groups = find_groups(group_by, names, paths)
     return Images(paths, names, labels, groups, doubtful, warnings)
+
+
+def _conflicts(
+    pairs: Sequence[DuplicatePair], labels: Sequence[list[int]], doubtful: Sequence[bool]
+) -> Iterator[str]:
+    """A line where copies, equal in every pixel, have boxes of other classes each."""
+    kinds: dict[int, set[frozenset[int]]] = defaultdict(set)
+    for pair in pairs:
+        if pair.kind == "exact":
+            both = (i for i in (pair.first, pair.second) if not doubtful[i])
+            kinds[pair.first].update(frozenset(labels[i]) for i in both)
+    if count := sum(len(each) > 1 for each in kinds.values()):
+        yield (
+            f"{counted(count, 'image')} with copies whose labels name other classes: a model "
+            "cannot learn both; kdlnet data check tells which"
+        )
 
 
 def _divide(

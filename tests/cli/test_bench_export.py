@@ -107,6 +107,7 @@ def test_bench_user_errors(kdlnet: Command, weights: Path, flags: str, words: li
         ("bench a.pt --threads 0", ["--threads", "1 or more"]),
         ("bench a.pt --warmup -1", ["--warmup", "0 or more"]),
         ("export", ["no weights file"]),
+        ("export a.pt --batch 0", ["--batch", "0: give 1 or more"]),
     ],
 )
 def test_usage(kdlnet: Command, line: str, words: list[str]) -> None:

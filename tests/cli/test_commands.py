@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +18,8 @@ from kdlnet.metrics.evaluation import EvalResult
 from kdlnet.metrics.flips import Flips, McNemar
 from kdlnet.metrics.paired import Difference
 from kdlnet.metrics.rates import PartRates
+from kdlnet.training.run import TrainResult
+from kdlnet.utils.paths import typed
 from kdlnet_cli.commands.compare import show_comparison
 from kdlnet_cli.console import Console
 
@@ -117,6 +120,19 @@ def test_quiet_is_plain_on_a_terminal(
     monkeypatch.setenv("TERM", "xterm-256color")
     assert "\x1b[" in kdlnet("train", "--data", "set").out
     assert "\x1b" not in kdlnet("train", "--data", "set", "--quiet").out
+
+
+def test_what_to_type_next_holds_in_a_folder_with_a_space(
+    kdlnet: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    best = Path("line 1/best.pt")
+    result = TrainResult(Path("line 1"), best, Path("line 1/last.pt"), {}, "epochs")
+    monkeypatch.setattr("kdlnet.verbs.pretrain.pretrain", lambda *given, **named: result)
+    monkeypatch.setattr("kdlnet.verbs.train.train", lambda *given, **named: result)
+    option = f"--init {typed(str(best))}"
+    assert option == "--init 'line 1/best.pt'" or sys.platform == "win32"
+    assert f"next    kdlnet train {option} --data DATA" in kdlnet("pretrain --images set").out
+    assert f"{option} goes on from its weights" in kdlnet("train --data set").out
 
 
 def test_train_document(kdlnet: Command, engine: FakeEngine) -> None:

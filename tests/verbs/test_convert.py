@@ -229,6 +229,35 @@ def test_channels_that_a_form_has_no_place_for_are_told(tmp_path):
     assert "channels: 1" in (tmp_path / "yolo/data.yaml").read_text()
 
 
+def test_the_report_names_what_was_read(voc, tmp_path, monkeypatch):
+    """The file that was given, and the folder of the images where that is another."""
+    monkeypatch.chdir(tmp_path)
+    images, labels = ImportOptions(images=Path("voc/IMAGES")), Path("voc/ANNOTATIONS")
+    convert("voc", labels, Path("out"), options=images)
+    report = json.loads(Path("out/report.json").read_text())
+    assert report["source"] == str(tmp_path / labels)
+    assert report["image_folder"] == str(voc / "IMAGES")
+    convert("voc", voc, Path("coco"), to="coco")
+    file = Path("coco/annotations/instances_train.json")
+    convert("coco", file, Path("again"), options=ImportOptions(images=Path("coco/images")))
+    report = json.loads(Path("again/report.json").read_text())
+    assert report["source"] == str(tmp_path / file)
+    assert report["image_folder"] == str(tmp_path / "coco/images")
+    convert("yolo", Path("out/data.yaml"), Path("last"))
+    report = json.loads(Path("last/report.json").read_text())
+    assert report["source"] == str(tmp_path / "out/data.yaml") and "image_folder" not in report
+
+
+def test_names_that_lack_a_class_the_source_names_itself_say_so(voc, tmp_path):
+    save_image(tmp_path / "set/a.png")
+    (tmp_path / "set/a.txt").write_text("0 .5 .5 .2 .2\n")
+    (tmp_path / "set/classes.txt").write_text("dent\n")
+    with pytest.raises(DataError, match=r"'dent'.*--names, or leave that out: the source names"):
+        convert("yolo", tmp_path / "set", tmp_path / "out", names=["crack"])
+    with pytest.raises(DataError, match=r"'crack'.*Add it to --names$"):
+        convert("voc", voc, tmp_path / "out", names=["dent"])
+
+
 def test_relative_and_roundabout_paths(voc, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     splits = lists(

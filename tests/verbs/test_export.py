@@ -260,6 +260,14 @@ def test_out_names_the_file(file: Path, ready: bytes, tmp_path: Path) -> None:
     assert not file.with_suffix(".onnx").exists()
 
 
+def test_a_file_of_16_bits_lies_beside_that_of_32(file: Path) -> None:
+    """Each with its certificate; one stays when the other is written."""
+    proofs = [export(file, format="torchscript", half=half) for half in (True, False)]
+    places = [Path(proof.exported) for proof in proofs]
+    assert [place.name for place in places] == ["best-half.torchscript", "best.torchscript"]
+    assert all(place.with_name(f"{place.name}.json").is_file() for place in places)
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [

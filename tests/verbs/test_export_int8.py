@@ -79,9 +79,10 @@ def made(
 
 def test_the_certificate_says_what_was_put_back_and_what_it_cost(made: Made) -> None:
     path, proof, told = made
+    assert path.stem == "best-int8"
     found = json.loads(path.with_name(f"{path.name}.json").read_text())["int8"]
     (gone,) = found["put_back"]
-    fused = fuse_model(load_weights(path.with_suffix(".pt")).detector)
+    fused = fuse_model(load_weights(path.with_name("best.pt")).detector)
     assert found["layers"] == len(layer_names(fused)) == LAYERS
     assert gone["layer"] in layer_names(fused) and gone["cost"] > 0
     assert gone["with_it"]["ap"] == 0.5 and found["drop"]["ap"] == 0.001
@@ -94,7 +95,7 @@ def test_the_certificate_says_what_was_put_back_and_what_it_cost(made: Made) -> 
 
 def test_the_file_has_8_bits_and_answers_nearly_as_the_weights(made: Made) -> None:
     path, proof, _ = made
-    assert proof.bytes < 0.4 * path.with_suffix(".pt").stat().st_size
+    assert proof.bytes < 0.4 * path.with_name("best.pt").stat().st_size
     assert 0 < proof.largest_logit_error < proof.largest_logit
     runtime = open_runtime(path)
     assert runtime.precision == "int8" and runtime.rule.score == 0.4
@@ -150,7 +151,7 @@ def copies(made: Made, monkeypatch: pytest.MonkeyPatch) -> Path:
         return _Copies(made[0])
 
     monkeypatch.setitem(module.INT8, "onnx", prepare)
-    return made[0].with_suffix(".pt")
+    return made[0].with_name("best.pt")
 
 
 def test_what_cannot_be_held_leaves_no_file(

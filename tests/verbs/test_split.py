@@ -281,3 +281,20 @@ def test_label_files_that_no_image_has_are_told(parts, tmp_path):
     (labels / "0_0.txt").rename(labels / "0_9.txt")
     report = split_dataset(str(parts), tmp_path / "new", shares=SHARES)
     assert any("0_9.txt" in line for line in report.warnings)
+
+
+def test_labels_that_disagree_on_one_picture_are_told(parts, tmp_path):
+    """Part 0 is there thrice, once as a good part; part 1 twice and each time the same."""
+    images, labels = parts / "images/train", parts / "labels/train"
+    for old, new in (("0_0", "a"), ("0_0", "b"), ("1_0", "c")):
+        shutil.copy(images / f"{old}.PNG", images / f"{new}.PNG")
+        shutil.copy(labels / f"{old}.txt", labels / f"{new}.txt")
+    report = split_dataset(str(parts), tmp_path / "same", shares=SHARES, group_by="duplicates")
+    assert not [line for line in report.warnings if "with copies" in line]
+    (labels / "b.txt").write_text("")
+    report = split_dataset(str(parts), tmp_path / "other", shares=SHARES, group_by="duplicates")
+    (line,) = [line for line in report.warnings if "with copies" in line]
+    assert line.startswith("1 image with copies") and "kdlnet data check" in line
+    (labels / "b.txt").write_text("7 0.5 0.5 0.2 0.2\n")  # no such class: nobody knows what it says
+    report = split_dataset(str(parts), tmp_path / "doubt", shares=SHARES, group_by="duplicates")
+    assert not [line for line in report.warnings if "with copies" in line]

@@ -29,7 +29,8 @@ from kdlnet.data.label_files import ANY_CLASS, LabelReader, find_unread
 from kdlnet.data.labels import LabelProblem
 from kdlnet.data.listing import label_path, list_images
 from kdlnet.errors import DataError
-from kdlnet.images.folder import images_below
+from kdlnet.images.folder import LeftOut, images_below, unread_line
+from kdlnet.images.several import suffixes
 from kdlnet.utils.paths import shown, typed
 from kdlnet.utils.text import plain
 
@@ -82,7 +83,11 @@ def import_yolo(source: Path, options: ImportOptions) -> ImportResult:
         left_out=[*found.left_out, *unlisted, *map(_without_image, alone)],
         names=names,
         channels=said.channels,
-        warnings=(*replace(unread, ownerless=[]).lines(len(images)), *_lost_keypoints(said)),
+        warnings=(
+            *replace(unread, ownerless=[]).lines(len(images)),
+            *_lost_keypoints(said),
+            *_numbered_otherwise(names, options.names),
+        ),
     )
 
 
@@ -91,6 +96,15 @@ def _lost_keypoints(said: _Set) -> Iterator[str]:
         yield (
             f"its keypoints (kpt_shape: {list(said.kpt_shape)}) are not taken over, only boxes and "
             "outlines: keep the old dataset for a model of keypoints"
+        )
+
+
+def _numbered_otherwise(own: Sequence[str], given: Sequence[str]) -> Iterator[str]:
+    """A line where the source's ``own`` classes have other numbers than the names ``given``."""
+    if given and tuple(own) != tuple(given[: len(own)]):
+        yield (
+            f"the numbers in its labels are those of its own classes ({', '.join(own)}): --names "
+            f"({', '.join(given)}) is only the order in which they are written"
         )
 
 
@@ -169,13 +183,18 @@ def _bare(source: Path, options: ImportOptions) -> _Set:
     root, label_of = options.images or source, label_path
     if options.images:
         label_of = partial(_label_below, source, root)
-    images = {image: _split(root, image) for image in images_below(root)}
+    left = LeftOut()
+    images = {image: _split(root, image) for image in images_below(root, left)}
     files = ((image, label_of(image)) for image in images)
     folders = sorted({(file.parent, image.parent) for image, file in files if file.is_file()})
     names = read_class_file(source) or _names_beside((source, root), folders) or options.names
     if not folders:
         read = LabelReader(images, ANY_CLASS, label_of=label_of)
         lost = find_unread([*images], images, read).elsewhere
+        if (names or options.images) and not images:
+            why = f"looked for {suffixes()}, not in hidden folders; --images names their folder"
+            why = unread_line(left.unread) if left.unread else why
+            raise DataError(f"no image below {str(root)!r}: {why}")
         if names or lost or options.images:
             first = [*lost.items()][:1]
             there = f" below {str(source)!r}" if options.images else ""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from kdlnet.curation.formats.imported import ImportOptions
@@ -100,6 +102,20 @@ def test_faulty_folders_are_errors(bare):
         file.unlink()
     with pytest.raises(DataError, match="label file"):
         read(bare)
+
+
+def test_a_folder_without_images_says_what_was_looked_for(apart):
+    """Not that their labels are missing."""
+    (apart / "image").rename(apart / ".image")
+    line = r"no image below '.*': looked for .*\.png.*hidden.*--images"
+    with pytest.raises(DataError, match=line):
+        read(apart, names=("dent", "scratch"))
+    (apart / "empty").mkdir()
+    with pytest.raises(DataError, match=r"no image below '.*empty': looked for"):
+        read(apart / "label", images=apart / "empty")
+    (apart / "empty/a.gif").write_bytes(b"GIF89a")
+    with pytest.raises(DataError, match=r"no image below '.*empty': .* not read: 1 \.gif; save"):
+        read(apart / "label", images=apart / "empty", names=("dent", "scratch"))
 
 
 def test_labels_in_a_folder_of_another_name_are_named(bare):
@@ -255,6 +271,18 @@ def test_names_where_nothing_else_names_the_classes(bare):
     assert read(bare, names=("a", "b"))[0]["valid.jpg"].names == ("long scratch",)
     (bare / "data.yaml").write_text("train: train/images\nnames: [m, n]\n")
     assert read(bare, names=("a", "b"))[0]["train.jpg"].names == ("n",)
+
+
+def test_names_beside_a_list_of_classes_are_an_order_and_said_to_be(bare):
+    """The numbers stay those of the list: who meant to name them is told."""
+    assert read(bare)[1].warnings == ()
+    _, result = read(bare, names=("long scratch", "dent"))
+    line = r"numbers in its labels are those of its own classes \(dent, long scratch\): --names"
+    assert len(result.warnings) == 1 and re.search(line, result.warnings[0])
+    for same in (("dent", "long scratch"), ("dent", "long scratch", "pore")):
+        assert read(bare, names=same)[1].warnings == ()
+    (bare / "classes.txt").unlink()
+    assert read(bare, names=("long scratch", "dent"))[1].warnings == ()
 
 
 def test_faulty_trees_are_errors(apart):
