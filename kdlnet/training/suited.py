@@ -33,6 +33,7 @@ _CUT = 40  # and of so many with a box their tiles are looked through
 _LARGEST, _SMALLEST = 640, 128  # sides of the network input
 _ENOUGH = 32.0  # pixels of the input: boxes larger than this gain little from more
 _LEAST = 12.0  # and of smaller ones too little is left: tiles
+_ALIKE = 0.95  # of the images keep so much of their size in an input of their shape
 _TILE_INPUT, _IN_TILE = 320, 20.0  # a tile's side in the input, and of its small boxes
 _FULL_BATCHES = 128  # samples; with fewer a batch is smaller
 _SEEN = 120_000  # samples that a training sees
@@ -183,10 +184,21 @@ def _seen_at(config: TrainConfig, survey: Survey) -> _Choice:
         side = min(_whole(tile), _whole(longest))
         values = {"image_size": [_TILE_INPUT, _TILE_INPUT], "tile": {"size": [side, side]}}
         return values, f"tiles of {side} pixels, seen at {_TILE_INPUT}: {facts}"
-    sides = [_whole(height * scale), _whole(width * scale)]
-    if max(sides) < 1.5 * min(sides):
-        sides = [max(sides)] * 2
+    sides = [_whole(longest * scale)] * 2
+    if not config.augment.quarter_turns:
+        sides = _shaped(sides, survey)
     return {"image_size": sides}, f"image size {sides[0]}x{sides[1]}: {facts}"
+
+
+def _shaped(square: list[int], survey: Survey) -> list[int]:
+    """H, W of the image in the middle, in which nearly all are as large as in ``square``."""
+    height, width = survey.shape
+    shorter = int(height > width)
+    exact = square[0] * min(height, width) / max(height, width)
+    sides = list(square)
+    sides[shorter] = _whole(exact) if _whole(exact) >= _ALIKE * exact else _whole(exact) + 32
+    kept = (np.array(sides) / survey.sizes).min(axis=1) * survey.sizes.max(axis=1) / square[0]
+    return sides if np.mean(kept >= _ALIKE) >= _ALIKE else square
 
 
 def _batch(config: TrainConfig, survey: Survey) -> _Choice:

@@ -83,7 +83,9 @@ def test_each_split_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ((200, 200), 100, (128, 128), None),  # large defects: less will do, but not nothing
         ((1000, 1000), 100, (320, 320), None),
         ((400, 1000), 100, (128, 320), None),  # wide images: a wide input
-        ((480, 640), 10, (640, 640), None),  # small defects in an image that fits: all of it
+        ((480, 640), 10, (480, 640), None),  # small defects in an image that fits: all of it
+        ((630, 640), 10, (640, 640), None),
+        ((450, 1000), 100, (160, 320), None),  # 128 would show them smaller
         ((1200, 1600), 20, (320, 320), (320, 320)),
         ((2400, 3200), 40, (320, 320), (640, 640)),
         ((1200, 1600), 8, (320, 320), (128, 128)),
@@ -100,6 +102,21 @@ def test_size_and_tiles_follow_images_and_boxes(
     assert (config.image_size, config.tile.size) == (image_size, tile)
     assert f"images {size[1]} pixels wide and {size[0]} high" in told
     assert f"of {box} pixels or more" in told
+
+
+def test_the_input_has_the_shape_of_the_images_where_nearly_all_have_it(tmp_path: Path) -> None:
+    data = _set(tmp_path / "set", 20, (480, 640), 100)
+    black = np.zeros((640, 480), np.uint8)
+    assert _chosen(data)[0].image_size == (160, 192)
+    cv2.imwrite(str(tmp_path / "set/images/0.png"), black)
+    assert _chosen(data)[0].image_size == (160, 192)
+    cv2.imwrite(str(tmp_path / "set/images/1.png"), black)  # one in ten stands upright
+    assert _chosen(data)[0].image_size == (192, 192)
+
+
+def test_images_that_are_turned_by_quarters_get_a_square_input(tmp_path: Path) -> None:
+    data = _set(tmp_path / "set", 3, (400, 1000), 100)
+    assert _chosen(data, augment={"quarter_turns": 1.0})[0].image_size == (320, 320)
 
 
 @pytest.mark.parametrize(
