@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kdlnet.data.other_tools import tool_of
 from kdlnet.data.schema import CatalogEntry, DatasetFile, parse_catalog, parse_dataset
 from kdlnet.errors import DataError, unknown
 from kdlnet.utils.given import AnyPath, Name, as_path, checked
-from kdlnet.utils.paths import absolute
+from kdlnet.utils.paths import absolute, typed
 
 CATALOG_NAME = "datasets.yaml"
 ROOT_VARIABLE = "KDLNET_DATA"
@@ -75,7 +76,7 @@ def find_dataset(
     if _looks_like_path(name):
         raise DataError(f"dataset {name!r} does not exist: give a data.yaml or a folder with one")
     if Path(name).is_dir():
-        raise DataError(f"folder {name!r} holds no data.yaml: give a folder with one")
+        raise _without_yaml(name)
     raise DataError(unknown("dataset", name, known, "Or give the path of a data.yaml"))
 
 
@@ -102,8 +103,19 @@ def _dataset_file(name: str) -> Path | None:
         if (path / "data.yaml").is_file():
             return path / "data.yaml" if _looks_like_path(name) or not _in_catalog(name) else None
         if _looks_like_path(name):
-            raise DataError(f"folder {name!r} holds no data.yaml: give a folder with one")
+            raise _without_yaml(name)
     return None
+
+
+def _without_yaml(name: str) -> DataError:
+    """What to do with a folder that holds no data.yaml, maybe labels of another tool."""
+    tool = tool_of(Path(name))
+    fix = "give a folder with one"
+    if tool:
+        new = f"{Path(name)}-yolo"
+        command = typed("kdlnet", "data", "convert", tool, name, "--out", new)
+        fix = f"convert its labels first: {command}"
+    return DataError(f"folder {name!r} holds no data.yaml: {fix}")
 
 
 def _in_catalog(name: str) -> bool:

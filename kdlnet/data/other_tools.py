@@ -8,6 +8,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ CLASSES = "labels.txt"
 """Beside files of LabelMe: the classes that a person may choose from (--labels), one per line."""
 
 _SETS = frozenset({*TOOLS, *TABLE_SUFFIXES})
+_MOST_FILES = 10_000  # of a folder that are looked through for labels
 _MOST_FOLDERS = 200  # beside a folder of images; a place with more is no dataset's
 _COCO = (rb'"annotations"\s*:\s*\[\s*\{', rb'"categories"\s*:', rb'"images"\s*:')
 _COCO_NAME = rb'"file_name"\s*:\s*("(?:[^"\\]|\\.)*")'
@@ -41,6 +43,21 @@ def conversion(file: Path) -> str:
     """The command for a label file of another tool, "" for one of ours."""
     tool = TOOLS.get(file.suffix.lower())
     return f"kdlnet data convert {tool}" if tool else ""
+
+
+def tool_of(folder: Path) -> str:
+    """What `data convert` calls the first labels found below ``folder``, "" for none."""
+    for file in islice(files_below(folder), _MOST_FILES):
+        if file.name == "classes.txt":
+            return "yolo"
+        suffix = file.suffix.lower()
+        if suffix in _SETS:
+            tool, names = _contents(file)
+            if names:
+                return tool
+            if suffix in TOOLS and has_shapes(file):
+                return TOOLS[suffix]
+    return ""
 
 
 def has_shapes(file: Path) -> bool:

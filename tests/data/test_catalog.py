@@ -391,3 +391,31 @@ def test_a_folder_that_cannot_be_listed_makes_no_smaller_split(dataset, entry):
         with pytest.raises(DataError, match=r"train/deep' cannot be read .Permission denied"):
             list_images(info, "train")
         assert list_images(info, "val")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "tool"),
+    [
+        ("a.xml", "<annotation><object/></annotation>", "voc"),
+        ("a.json", '{"shapes": [{"label": "pit"}]}', "labelme"),
+        ("all.csv", "filename,class,xmin,ymin,xmax,ymax\na.png,pit,1,2,3,4\n", "csv"),
+        ("classes.txt", "pit\n", "yolo"),
+    ],
+)
+def test_a_folder_of_another_tool_is_told_how_to_become_a_dataset(
+    tmp_path: Path, file: str, content: str, tool: str
+) -> None:
+    folder = tmp_path / "my parts"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "a.png").write_bytes(b"")
+    (folder / "sub" / file).write_text(content)
+    wanted = rf"no data\.yaml: convert its labels first: .*data convert {tool} .*my parts-yolo'$"
+    with pytest.raises(DataError, match=wanted):
+        find_dataset(str(folder))
+
+
+def test_a_folder_without_labels_is_told_what_is_lacking(tmp_path: Path) -> None:
+    (tmp_path / "notes.json").write_text("{}")
+    (tmp_path / "empty.xml").write_text("<annotation/>")
+    with pytest.raises(DataError, match="give a folder with one"):
+        find_dataset(str(tmp_path))
