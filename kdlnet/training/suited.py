@@ -185,7 +185,7 @@ def _seen_at(config: TrainConfig, survey: Survey) -> _Choice:
         values = {"image_size": [_TILE_INPUT, _TILE_INPUT], "tile": {"size": [side, side]}}
         return values, f"tiles of {side} pixels, seen at {_TILE_INPUT}: {facts}"
     sides = [_whole(longest * scale)] * 2
-    if not config.augment.quarter_turns:
+    if not config.augment.quarter_turns and config.augment.degrees <= 45:  # upright
         sides = _shaped(sides, survey)
     return {"image_size": sides}, f"image size {sides[0]}x{sides[1]}: {facts}"
 

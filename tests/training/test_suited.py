@@ -114,9 +114,11 @@ def test_the_input_has_the_shape_of_the_images_where_nearly_all_have_it(tmp_path
     assert _chosen(data)[0].image_size == (192, 192)
 
 
-def test_images_that_are_turned_by_quarters_get_a_square_input(tmp_path: Path) -> None:
+def test_images_that_are_turned_on_their_side_get_a_square_input(tmp_path: Path) -> None:
     data = _set(tmp_path / "set", 3, (400, 1000), 100)
     assert _chosen(data, augment={"quarter_turns": 1.0})[0].image_size == (320, 320)
+    assert _chosen(data, augment={"degrees": 90.0})[0].image_size == (320, 320)
+    assert _chosen(data, augment={"degrees": 10.0})[0].image_size == (128, 320)
 
 
 @pytest.mark.parametrize(

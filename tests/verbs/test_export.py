@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -266,6 +267,24 @@ def test_a_file_of_16_bits_lies_beside_that_of_32(file: Path) -> None:
     places = [Path(proof.exported) for proof in proofs]
     assert [place.name for place in places] == ["best-half.torchscript", "best.torchscript"]
     assert all(place.with_name(f"{place.name}.json").is_file() for place in places)
+
+
+def test_the_page_on_deployment_goes_on_with_the_files_that_its_exports_write() -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "deploy.md"
+    ends = {"": "onnx", "onnx": "onnx", "openvino": "xml", "torchscript": "torchscript"}
+    read: list[str] = []
+    for block in re.findall(r"^```\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S):
+        written = set()
+        for line in re.findall(r"^kdlnet export best\.pt.*", block, re.M):
+            numbers = re.search(r"--(half|int8)\b", line)
+            name = f"best-{numbers[1]}" if numbers else "best"
+            found = re.search(r"--format (\w+)", line)
+            written.add(f"{name}.{ends[found[1] if found else '']}")
+        used = re.findall(r"\bbest[\w-]*\.(?:onnx|xml|torchscript)\b", block)
+        if written:
+            assert set(used) <= written, block
+            read += used
+    assert {"best.onnx", "best-half.onnx"} <= set(read)
 
 
 @pytest.mark.parametrize(
