@@ -1,4 +1,4 @@
-"""What a command says of a dataset that it wrote."""
+"""The datasets that a command was given, and what it says of one that it wrote."""
 
 from __future__ import annotations
 
@@ -7,9 +7,24 @@ from typing import TYPE_CHECKING
 from kdlnet.utils.paths import shown
 
 from .console import Console
+from .errors import UsageProblem
 
 if TYPE_CHECKING:
     from kdlnet.verbs.convert import ConvertReport
+
+
+def sets_of(data: list[str] | None) -> str | list[str]:
+    """The dataset that was named, or several. Raises UsageProblem for none."""
+    if not data:
+        raise UsageProblem("no dataset: give --data, a name in datasets.yaml or a data.yaml")
+    return data[0] if len(data) == 1 else data
+
+
+def one_set(data: list[str] | None) -> str | None:
+    """The dataset of a verb that takes one. Raises UsageProblem for several."""
+    if data and len(data) > 1:
+        raise UsageProblem(f"--data {data[0]} and --data {data[1]}: give one, images of it will do")
+    return data[0] if data else None
 
 
 def show_report(console: Console, report: ConvertReport) -> None:

@@ -151,7 +151,7 @@ Weights = Annotated[
     Path | None, option("--weights", metavar="FILE", help="The same, as an option.")
 ]
 Data = Annotated[
-    str | None,
+    list[str] | None,
     option("--data", metavar="NAME", help="Name in datasets.yaml, a data.yaml or its folder."),
 ]
 DataNames = Annotated[
@@ -162,6 +162,8 @@ DataNames = Annotated[
         help="Name, data.yaml or its folder. Repeatable.",
     ),
 ]
+
+
 DataArgument = Annotated[
     str,
     typer.Argument(

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 from kdlnet.utils.words import counted
 
 from ..console import Console, figure
-from ..errors import UsageProblem
+from ..datasets import sets_of
 from ..options import (
     Batch,
-    Data,
+    DataNames,
     DataRoot,
     Device,
     Json,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 def anomaly(
     weights_file: WeightsArgument = None,
     weights: Weights = None,
-    data: Data = None,
+    data: DataNames = None,
     data_root: DataRoot = None,
     batch: Batch = None,
     device: Device = None,
@@ -54,8 +54,7 @@ def anomaly(
     kdlnet calibrate best-anomaly.pt --data parts/data.yaml --max-overkill 0.02
     """
     file = one_weights(weights_file, weights)
-    if data is None:
-        raise UsageProblem("no dataset: give --data, a name in datasets.yaml or a data.yaml")
+    sets = sets_of(data)
     with Console(as_json=as_json, quiet=quiet) as console:
         from kdlnet.verbs.anomaly import anomaly as engine
 
@@ -64,7 +63,7 @@ def anomaly(
         with EventPrinter(console) as printer:
             result = engine(
                 file,
-                data=data,
+                data=sets,
                 overwrite=overwrite,
                 on_event=printer,
                 **given(data_root=data_root, batch=batch, device=device, out=out),

@@ -9,6 +9,7 @@ import typer
 
 from ..benchmarks import show
 from ..console import Console
+from ..datasets import one_set
 from ..options import (
     Data,
     DataRoot,
@@ -113,7 +114,7 @@ def bench(
             sweep=sweep,
             # Not entered as a context: bars that redraw would be measured, too.
             on_event=EventPrinter(console),
-            **given(source=source, data=data, data_root=data_root, split=split),
+            **given(source=source, data=one_set(data), data_root=data_root, split=split),
             **seeing(image_size, window, tile, overlap),
             **given(protocol=protocol, device=device),
             **given(threads=threads, fuse=fuse),

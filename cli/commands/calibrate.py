@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from kdlnet.utils.words import counted
 
 from ..console import Console
+from ..datasets import sets_of
 from ..errors import UsageProblem
 from ..options import (
     Batch,
-    Data,
+    DataNames,
     DataRoot,
     Json,
     LotBy,
@@ -87,7 +88,7 @@ OutFile = Annotated[
 def calibrate(
     weights_file: RunnableArgument = None,
     weights: Weights = None,
-    data: Data = None,
+    data: DataNames = None,
     data_root: DataRoot = None,
     min_recall: MinRecall = None,
     max_overkill: MaxOverkill = None,
@@ -120,8 +121,7 @@ def calibrate(
     kdlnet calibrate best.pt --data parts/data.yaml --max-overkill 0.02 --unsure recall=0.995
     """
     file = one_weights(weights_file, weights)
-    if data is None:
-        raise UsageProblem("no dataset: give --data, a name in datasets.yaml or a data.yaml")
+    sets = sets_of(data)
     sizes = {
         name: numbers_by_class(f"--{name.replace('_', '-')}", values)
         for name, values in zip(_SIZES, (min_area, min_length, min_count), strict=True)
@@ -139,7 +139,7 @@ def calibrate(
             result = engine(
                 file,
                 _goal(limits, per_class, cost, defect_rate),
-                data=data,
+                data=sets,
                 unsure=_unsure(unsure),
                 sizes=sizes,
                 overwrite=overwrite,

@@ -11,10 +11,10 @@ from kdlnet.utils.paths import shown
 from kdlnet.utils.words import counted
 
 from ..console import Console, figure
-from ..errors import UsageProblem
+from ..datasets import sets_of
 from ..options import (
     Batch,
-    Data,
+    DataNames,
     DataRoot,
     Json,
     Out,
@@ -44,7 +44,7 @@ Rounds = Annotated[
 def compare(
     a: Side,
     b: Side,
-    data: Data = None,
+    data: DataNames = None,
     data_root: DataRoot = None,
     split: Split = None,
     group_by: GroupBy = None,
@@ -73,8 +73,7 @@ def compare(
     kdlnet compare baseline/best.pt student/best.pt --data neu-det --split test
     kdlnet compare runs/before runs/after --folds --data folds
     """
-    if data is None:
-        raise UsageProblem("no dataset: give --data, a name in datasets.yaml or a data.yaml")
+    sets = sets_of(data)
     with Console(as_json=as_json, quiet=quiet) as console:
         from kdlnet.verbs.compare import compare as engine
 
@@ -84,7 +83,7 @@ def compare(
             result = engine(
                 _files(a),
                 _files(b),
-                data=data,
+                data=sets,
                 overwrite=overwrite,
                 folds=folds,
                 on_event=printer,

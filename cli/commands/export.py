@@ -10,6 +10,7 @@ import typer
 from kdlnet.utils.words import counted
 
 from ..console import Console
+from ..datasets import one_set
 from ..options import (
     Data,
     DataRoot,
@@ -129,7 +130,7 @@ def export(
                 dynamic=dynamic,
                 int8=int8,
                 **given(calibration=calibration, max_drop=drop),
-                **given(format=format, data=data, data_root=data_root, split=split),
+                **given(format=format, data=one_set(data), data_root=data_root, split=split),
                 **given(images=images, image_size=size, device=device, out=out),
             )
         _show(console, certificate)

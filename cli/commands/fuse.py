@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from kdlnet.utils.words import counted
 
 from ..console import Console, figure
+from ..datasets import one_set
 from ..options import (
     Data,
     DataRoot,
@@ -68,7 +69,7 @@ def fuse(
                 file,
                 on_event=printer,
                 overwrite=overwrite,
-                **given(data=data, data_root=data_root, split=split, images=images),
+                **given(data=one_set(data), data_root=data_root, split=split, images=images),
                 **given(device=device, out=out),
             )
         _show(console, certificate)

@@ -10,10 +10,11 @@ from kdlnet.utils.paths import shown
 from kdlnet.utils.words import counted
 
 from ..console import Console, figure
+from ..datasets import sets_of
 from ..errors import UsageProblem
 from ..options import (
     Batch,
-    Data,
+    DataNames,
     DataRoot,
     ImageSize,
     Json,
@@ -54,7 +55,7 @@ _LABELS = {"ap": "AP", "ap50": "AP50", "recall": "recall"}
 def val(
     weights_file: RunnableArgument = None,
     weights: Weights = None,
-    data: Data = None,
+    data: DataNames = None,
     data_root: DataRoot = None,
     split: Split = None,
     image_size: ImageSize = None,
@@ -109,8 +110,7 @@ def val(
     if folds is not None and (weights_file or weights):
         raise UsageProblem("--folds and weights exclude each other: leave one out")
     file = one_weights(weights_file, weights) if folds is None else folds
-    if data is None:
-        raise UsageProblem("no dataset: give --data, a name in datasets.yaml or a data.yaml")
+    sets = sets_of(data)
     with Console(as_json=as_json, quiet=quiet) as console:
         from kdlnet.verbs.val import validate
 
@@ -119,7 +119,7 @@ def val(
         with EventPrinter(console) as printer:
             result = validate(
                 file,
-                data=data,
+                data=sets,
                 on_event=printer,
                 overwrite=overwrite,
                 strict=strict,

@@ -143,8 +143,8 @@ def _open_stream(address: str, title: str, timeout: float) -> tuple[cv2.VideoCap
             late = time.monotonic() - began >= _PATIENCE * timeout
             reason = f"no answer in {timeout:g} s" if late else "no video comes from there"
             raise DataError(
-                f"{title} cannot be opened: {reason}; check the address, and the user and password "
-                "in it if the camera asks for them: rtsp://user:password@camera/1"
+                f"{title} cannot be opened: {reason}; check the address, with the user and the "
+                "password that the camera asks for in it"
             )
         return stream, held.pop_all()
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from glob import escape
+from os import PathLike
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -17,7 +18,7 @@ from kdlnet.data.catalog import DatasetInfo
 from kdlnet.data.dataset import DetectionDataset
 from kdlnet.data.digest import images_digest
 from kdlnet.data.labels import Split
-from kdlnet.errors import DataError, WeightsError
+from kdlnet.errors import ConfigError, DataError, WeightsError
 from kdlnet.events import Listener, Message
 from kdlnet.images.contract import Seeing, adjusted
 from kdlnet.images.folder import matches
@@ -27,6 +28,7 @@ from kdlnet.metrics.average_precision import average_precision
 from kdlnet.metrics.evaluation import Fold
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.verdict import VerdictRule
+from kdlnet.utils.given import Name
 from kdlnet.utils.manifest import report_of
 from kdlnet.utils.paths import shown, typed
 
@@ -84,6 +86,13 @@ def open_part(
     dataset, loaded = open_split(runtime, info, split, contract, strict, on_event)
     learned = count_learned(runtime, dataset.paths, split, on_event)
     return Part(file, runtime, info, dataset, loaded, learned)
+
+
+def folder_of_folds(data: Name | Sequence[Name]) -> Path:
+    """The one folder that a cross-validation is in. Raises ConfigError for several datasets."""
+    if not isinstance(data, str | PathLike):
+        raise ConfigError("folds of several datasets: give the one folder with fold-1, fold-2 ...")
+    return Path(data)
 
 
 def find_folds(runs: Path, data: Path, split: str) -> list[tuple[Path, str]]:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from os import PathLike
 from pathlib import Path
 
 import numpy as np
 
 from kdlnet.data.catalog import DatasetInfo, find_dataset
 from kdlnet.data.joined import find_datasets
-from kdlnet.errors import ConfigError, DataError
+from kdlnet.errors import DataError
 from kdlnet.events import Listener
 from kdlnet.inference.evaluate import detect
 from kdlnet.inference.folds import (
     Images,
     each_fold,
     find_folds,
+    folder_of_folds,
     learned_of,
     one_rule,
     open_part,
@@ -71,14 +71,13 @@ def place_of(data: Name | Sequence[Name], split: str, data_root: Path | None, fo
     if not folds:
         info = find_datasets(data, data_root)
         return Place(info.name, lambda file: [(file, info)])
-    if not isinstance(data, str | PathLike):
-        raise ConfigError("folds of several datasets: give the one folder with fold-1, fold-2 ...")
+    home = folder_of_folds(data)
 
     def pairs(runs: Path) -> list[tuple[Path, DatasetInfo]]:
-        found = find_folds(runs, Path(data), split)
+        found = find_folds(runs, home, split)
         return [(file, find_dataset(fold, data_root)) for file, fold in found]
 
-    return Place(Path(data).absolute().name, pairs, Path(data))
+    return Place(home.absolute().name, pairs, home)
 
 
 def measure_all(

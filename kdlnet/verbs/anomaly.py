@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kdlnet.data.catalog import find_dataset
+from kdlnet.data.joined import find_datasets
 from kdlnet.data.learned import Learned
 from kdlnet.events import Listener, Message, ignore
 from kdlnet.inference.copies import content_of, copy_path, require_unchanged
@@ -70,7 +70,7 @@ class Anomaly:
 def anomaly(
     weights: AnyPath,
     *,
-    data: Name,
+    data: Name | Sequence[Name],
     data_root: AnyPath | None = None,
     batch: int = 16,
     device: str = "auto",
@@ -95,7 +95,7 @@ def anomaly(
     content = content_of(file)
     loaded = load_weights(file, target)
     path = copy_path(weights, file, "anomaly", out, overwrite)
-    info = find_dataset(data, data_root)
+    info = find_datasets(data, data_root)
     train, val = (
         open_split(loaded, info, split, None, False, on_event)[0] for split in ("train", "val")
     )

@@ -9,8 +9,9 @@ from typing import Any
 
 from kdlnet import __version__
 from kdlnet.curation.groups import lots_of
-from kdlnet.data.catalog import DatasetInfo, find_dataset
+from kdlnet.data.catalog import DatasetInfo
 from kdlnet.data.digest import images_digest
+from kdlnet.data.joined import find_datasets
 from kdlnet.data.listing import list_images
 from kdlnet.errors import ConfigError, DataError, unknown
 from kdlnet.events import Listener, Message, ignore
@@ -120,7 +121,7 @@ def calibrate(
     weights: AnyPath,
     goal: Goal,
     *,
-    data: Name,
+    data: Name | Sequence[Name],
     data_root: AnyPath | None = None,
     unsure: Unsure | None = None,
     sizes: Mapping[str, Mapping[str, float]] | None = None,
@@ -151,7 +152,7 @@ def calibrate(
     names = runtime.names
     require_possible(goal, unsure, names)
     base = _sized(runtime.rule, names, sizes or {})
-    info = find_dataset(data, data_root)
+    info = find_datasets(data, data_root)
     other = _other(info, split, report)
     if split == "train":
         on_event(

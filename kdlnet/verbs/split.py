@@ -138,8 +138,8 @@ def _conflicts(
             kinds[pair.first].update(frozenset(labels[i]) for i in both)
     if count := sum(len(each) > 1 for each in kinds.values()):
         yield (
-            f"{counted(count, 'image')} with copies whose labels name other classes: a model "
-            "cannot learn both; kdlnet data check tells which"
+            f"{counted(count, 'image')} with copies whose labels disagree: a model cannot learn "
+            "both; kdlnet data check tells which"
         )
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from kdlnet.curation.groups import lots_of
-from kdlnet.data.catalog import find_dataset
 from kdlnet.data.folders import image_folders
+from kdlnet.data.joined import find_datasets
 from kdlnet.events import Listener, Message, ignore
 from kdlnet.images.contract import Seeing, TileChoice
 from kdlnet.images.window import Window
@@ -21,6 +21,7 @@ from kdlnet.inference.folds import (
     choices_of,
     each_fold,
     find_folds,
+    folder_of_folds,
     groups_of,
     learned_of,
     names_of,
@@ -70,7 +71,7 @@ __all__ = [
 def validate(
     weights: AnyPath,
     *,
-    data: Name,
+    data: Name | Sequence[Name],
     split: str = "val",
     data_root: AnyPath | None = None,
     image_size: ImageSize | None = None,
@@ -92,6 +93,7 @@ def validate(
 ) -> EvalResult:
     """Measures ``weights`` on a split and writes report.html, metrics.json, curves and pictures.
 
+    ``data`` is one dataset or several, of which every image counts for the classes of its own.
     Any file that a runtime opens will do: plain, fused, exported. It is measured as it is: unfused
     weights are not fused in memory, as predict does, since that changes the last digits.
     ``image_size``, ``window``, ``tile`` and ``overlap`` replace what the file holds, see
@@ -108,11 +110,12 @@ def validate(
     Raises WeightsError, DataError or ConfigError for what cannot be used.
     """
     weights, data_root, out = as_path(weights), as_path(data_root), as_path(out)
-    pairs = find_folds(weights, Path(data), split) if folds else [(weights, data)]
+    home = folder_of_folds(data) if folds else None
+    pairs = find_folds(weights, home, split) if home else [(weights, data)]
     seen = Seeing(image_size, window, tile, overlap)
     parts = [
         open_part(
-            file, find_dataset(name, data_root), split, device, on_event, seen=seen, strict=strict
+            file, find_datasets(name, data_root), split, device, on_event, seen=seen, strict=strict
         )
         for file, name in pairs
     ]
@@ -121,9 +124,9 @@ def validate(
     names = names_of([part.images for part in parts])
     paths = [path for part in parts for path in part.dataset.paths]
     judged = choices_of(parts, split)
-    groups = groups_of(names, paths, group_by, Path(data) if folds else None, on_event)
+    groups = groups_of(names, paths, group_by, home, on_event)
     lots = _lots(parts, lot_by)
-    title = Path(data).absolute().name if folds else parts[0].info.name
+    title = home.absolute().name if home else parts[0].info.name
     folder = _folder(parts, title, out, overwrite)
     began = time.perf_counter()
     find = partial(_find, parts, batch, on_event)
@@ -220,7 +223,7 @@ def _folder(parts: Sequence[Part], title: str, out: Path | None, overwrite: bool
         Path("runs/val") / title,
         out,
         overwrite,
-        reads=[path for part in parts for path in (part.file, part.info.source)],
+        reads=[path for part in parts for path in (part.file, *part.info.sources)],
         images=[path for part in parts for path in part.dataset.paths],
         folders=[folder for part in parts for folder in image_folders(part.info)],
     )
