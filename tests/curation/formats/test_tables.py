@@ -236,6 +236,19 @@ def test_the_size_of_the_image_may_be_called_so(parts, more):
     assert images["b.jpg"].problems == ()
 
 
+def test_a_table_of_something_else_is_not_read_behind_its_first_row(parts):
+    save_table(parts / "labels.csv", "a.jpg,dent,5,6,15,26")
+    log = save_table(parts / "log.csv", '1,"so"me', head="time,note")
+    images, result = read(parts)
+    assert images["a.jpg"].names == ("dent",)
+    assert (
+        len(result.warnings) == 1 and f"{str(log)!r} has no column of images" in result.warnings[0]
+    )
+    with pytest.raises(DataError, match=r"log.csv', line 2: no CSV"):
+        save_table(log, '1,"so"me', head=HEAD)
+        read(parts)
+
+
 def test_image_ids_that_are_no_files_name_no_image(parts):
     head = HEAD.replace("image", "image_id")
     save_table(parts / "labels.csv", "a,dent,1,2,9,8", head=head)
