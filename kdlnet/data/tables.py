@@ -41,7 +41,7 @@ _WANTED = (
 
 _FOR_EXCEL = re.compile(r"sep=([,;\t])\s*", re.IGNORECASE)
 _LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+")
-_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx and .ods, .xls
+_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"\x1f\x8b")  # .xlsx and .ods, .xls, .gz
 _SUFFIX = "|".join(map(re.escape, sorted(IMAGE_SUFFIXES)))
 _IMAGE_AND_CLASS = re.compile(rf"(.+(?:{_SUFFIX}))_(.+)", re.IGNORECASE)
 

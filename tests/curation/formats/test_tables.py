@@ -299,6 +299,7 @@ def test_columns_that_lack_or_are_not_clear_are_named(parts, head, told):
         (HEAD.encode("utf-16"), "is saved as UTF-16: save it as UTF-8"),
         (b"PK\x03\x04\x14\0\x06\0\x9e", "is a workbook or an archive: save it as CSV UTF-8"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1", "is a workbook or an archive: save it as CSV UTF-8"),
+        (b"\x1f\x8b\x08\x08\x83\xf6", "is a workbook or an archive: save it as CSV UTF-8"),
     ],
 )
 def test_a_broken_table_is_an_error(parts, content, told):
