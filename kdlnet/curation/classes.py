@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from kdlnet.curation.formats.imported import ImportedImage, ImportResult
+from kdlnet.data.labels import LabelProblem
 from kdlnet.errors import DataError, unknown
 from kdlnet.utils.words import counted
 
@@ -53,7 +54,8 @@ def taken_as(
 
     A class that is mapped to another's name is one with it from here on; a new name stands where
     the first of its classes stood. Boxes of a class mapped to "" are no defects: they are left
-    out, and an image that has no other is a good part. ``"*"`` maps what is not named itself.
+    out, and an image that has no other is a good part. Of equal boxes that are now of one class the
+    first stays. ``"*"`` maps what is not named itself.
     What was taken as what is counted in ``converted``.
 
     Raises DataError for a class that is not in ``order``, and where none is left.
@@ -73,7 +75,19 @@ def taken_as(
 
 
 def _image(image: ImportedImage, became: Mapping[str, str]) -> ImportedImage:
-    kept = [position for position, name in enumerate(image.names) if became[name]]
+    kept: list[int] = []
+    twice: list[LabelProblem] = []
+    seen = set()
+    for position, old in enumerate(image.names):
+        box = (became[old], *image.boxes[position].tolist())
+        if not became[old]:
+            continue
+        if box in seen:
+            value = f"{old} taken as {became[old]}, which has the same box"
+            twice.append(LabelProblem(image.path, 0, "duplicate", value, "dropped"))
+            continue
+        seen.add(box)
+        kept.append(position)
     names = [became[name] for name in image.names]
     told = [
         f"{old} taken as {new}" if new else f"{old} left out"
@@ -87,5 +101,6 @@ def _image(image: ImportedImage, became: Mapping[str, str]) -> ImportedImage:
         boxes=image.boxes[np.array(kept, dtype=np.intp)],
         names=tuple(names[position] for position in kept),
         outlines=tuple(image.outlines[position] for position in kept) if image.outlines else (),
+        problems=(*image.problems, *twice),
         converted=(*image.converted, *told),
     )

@@ -7,9 +7,8 @@ segmentation competitions of Kaggle.
 from __future__ import annotations
 
 import csv
-import io
 import re
-from collections.abc import Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +40,8 @@ _WANTED = (
 )
 
 _FOR_EXCEL = re.compile(r"sep=([,;\t])\s*", re.IGNORECASE)
-_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx and .ods, .xls
+_LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+")
+_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"\x1f\x8b")  # .xlsx and .ods, .xls, .gz
 _SUFFIX = "|".join(map(re.escape, sorted(IMAGE_SUFFIXES)))
 _IMAGE_AND_CLASS = re.compile(rf"(.+(?:{_SUFFIX}))_(.+)", re.IGNORECASE)
 
@@ -133,39 +133,51 @@ def read_table(file: Path) -> Table:
     except ValueError as error:
         # The columns of labels are ASCII: known without the mark and the zeros of UTF-16.
         text, fault = data.lstrip(b"\xff\xfe").decode("latin-1").replace("\0", ""), str(error)
-    rows = _rows(file, text)
-    columns = _columns(rows)
-    return Table(file, rows[0][1], columns, rows[1:], fault)
+    found = _rows(file, text)
+    heads = next(found, (0, []))[1]
+    columns = _columns(heads)  # before the rest is read: a log of something else may be large
+    rows = list(found)
+    _refuse_ids(heads, columns, rows)
+    return Table(file, heads, columns, rows, fault)
 
 
-def _rows(file: Path, text: str) -> Rows:
+def _rows(file: Path, text: str) -> Iterator[tuple[int, list[str]]]:
     """The rows that are not blank, a row over several lines with its last one."""
-    stream, delimiter = io.StringIO(text, newline=""), _delimiter(text)
+    delimiter = _delimiter(text)
     # A cell may hold as much as the file does, such as the run lengths of a large mask.
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))
     # Strict, or a quote that is never closed would swallow the rest of the file.
-    reader = csv.reader(stream, delimiter=delimiter, skipinitialspace=True, strict=True)
+    reader = csv.reader(_lines(text), delimiter=delimiter, skipinitialspace=True, strict=True)
+    first = True
     try:
-        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+        for row in reader:
+            cells = [cell.strip() for cell in row]
+            if not any(cells):
+                continue
+            if not (first and _FOR_EXCEL.fullmatch(delimiter.join(cells))):
+                yield reader.line_num, cells
+            first = False
     except csv.Error as error:
         where = f"{str(file)!r}, line {reader.line_num}"
         raise DataError(f"table {where}: no CSV: {error}") from None
-    rows = [(line, cells) for line, cells in rows if any(cells)]
-    return rows[1:] if rows and _FOR_EXCEL.fullmatch(delimiter.join(rows[0][1])) else rows
+
+
+def _lines(text: str) -> Iterator[str]:
+    """The lines with their ends, of any system, one after the other."""
+    return (found[0] for found in _LINE.finditer(text))
 
 
 def _delimiter(text: str) -> str:
     """What a line ``sep=;`` says, which Excel obeys and does not show, else what is there most."""
-    head = next(filter(str.strip, text.splitlines()), "")
+    head = next(filter(str.strip, _lines(text)), "")
     told = _FOR_EXCEL.fullmatch(head)
     return told[1] if told else max(",;\t", key=head.count)
 
 
-def _columns(rows: Rows) -> Columns:
+def _columns(heads: Sequence[str]) -> Columns:
     """Raises ValueError, in words that follow the file's name, where one is missing or unclear."""
-    heads = rows[0][1] if rows else []
     known = list(map(_plain, heads))
-    told = f"its columns are {short(heads)!r}; {_WANTED}" if heads else f"it is empty; {_WANTED}"
+    told = _told(heads)
 
     def only(what: str, names: Set[str]) -> int:
         found = [position for position, head in enumerate(known) if head in names]
@@ -185,7 +197,8 @@ def _columns(rows: Rows) -> Columns:
     if _RUNS in forms and _IMAGE.isdisjoint(known) and not _BOTH.isdisjoint(known):
         image = name = only("images", _BOTH)
     else:
-        image = only("images", _names_of_images(rows, known))
+        ids = _IMAGE.isdisjoint(known) and not _IMAGE_ID.isdisjoint(known)
+        image = only("images", _IMAGE_ID if ids else _IMAGE)
         name = only("classes", _CLASS_ID if _CLASS.isdisjoint(known) else _CLASS)
     if not forms:
         raise ValueError(f"has no columns of boxes: {told}")
@@ -204,12 +217,18 @@ def _plain(head: str) -> str:
     return re.sub(r"[\W_]", "", head.casefold())
 
 
-def _names_of_images(rows: Rows, known: Sequence[str]) -> Set[str]:
-    """What the column of images may be called: ids are such where they are names of files."""
-    at = [position for position, head in enumerate(known) if head in _IMAGE_ID]
-    ids = (cells[position] for _, cells in rows for position in at if position < len(cells))
-    files = any(Path(each).suffix.lower() in IMAGE_SUFFIXES for each in ids)
-    return _IMAGE_ID if files and _IMAGE.isdisjoint(known) else _IMAGE
+def _told(heads: Sequence[str]) -> str:
+    return f"its columns are {short(heads)!r}; {_WANTED}" if heads else f"it is empty; {_WANTED}"
+
+
+def _refuse_ids(heads: Sequence[str], columns: Columns, rows: Rows) -> None:
+    """Raises ValueError as :func:`_columns`: ids are images where they are names of files."""
+    at = columns.image
+    if _plain(heads[at]) not in _IMAGE_ID:
+        return
+    ids = (cells[at] for _, cells in rows if at < len(cells))
+    if not any(Path(each).suffix.lower() in IMAGE_SUFFIXES for each in ids):
+        raise ValueError(f"has no column of images: {_told(heads)}")
 
 
 def _divided(cell: str) -> tuple[str, str]:

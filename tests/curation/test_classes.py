@@ -53,6 +53,17 @@ def test_boxes_of_what_is_no_defect_are_left_out_with_their_outlines():
     assert second.converted == ("dust left out", "image without another box: good part")
 
 
+def test_equal_boxes_that_become_one_class_are_one_box():
+    found = imported(image("a", "scuff", "scratch", "pit", outlined=True))
+    found.images[0].boxes[1] = found.images[0].boxes[0]
+    now = mapped(found, scuff="scratch").images[0]
+    assert now.names == ("scratch", "pit")
+    np.testing.assert_array_equal(now.boxes, [[0, 0, 5, 5], [2, 2, 7, 7]])
+    assert len(now.outlines) == 2
+    assert [(p.reason, p.action) for p in now.problems] == [("duplicate", "dropped")]
+    assert mapped(found, pit="dent").images[0].names == ("scuff", "scratch", "dent")
+
+
 def test_an_image_without_a_box_stays_as_it_was():
     now = mapped(imported(image("a"), image("b", "pit")), pit="dent")
     assert now.images[0].converted == ()

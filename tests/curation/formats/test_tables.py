@@ -236,6 +236,19 @@ def test_the_size_of_the_image_may_be_called_so(parts, more):
     assert images["b.jpg"].problems == ()
 
 
+def test_a_table_of_something_else_is_not_read_behind_its_first_row(parts):
+    save_table(parts / "labels.csv", "a.jpg,dent,5,6,15,26")
+    log = save_table(parts / "log.csv", '1,"so"me', head="time,note")
+    images, result = read(parts)
+    assert images["a.jpg"].names == ("dent",)
+    assert (
+        len(result.warnings) == 1 and f"{str(log)!r} has no column of images" in result.warnings[0]
+    )
+    with pytest.raises(DataError, match=r"log.csv', line 2: no CSV"):
+        save_table(log, '1,"so"me', head=HEAD)
+        read(parts)
+
+
 def test_image_ids_that_are_no_files_name_no_image(parts):
     head = HEAD.replace("image", "image_id")
     save_table(parts / "labels.csv", "a,dent,1,2,9,8", head=head)
@@ -286,6 +299,7 @@ def test_columns_that_lack_or_are_not_clear_are_named(parts, head, told):
         (HEAD.encode("utf-16"), "is saved as UTF-16: save it as UTF-8"),
         (b"PK\x03\x04\x14\0\x06\0\x9e", "is a workbook or an archive: save it as CSV UTF-8"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1", "is a workbook or an archive: save it as CSV UTF-8"),
+        (b"\x1f\x8b\x08\x08\x83\xf6", "is a workbook or an archive: save it as CSV UTF-8"),
     ],
 )
 def test_a_broken_table_is_an_error(parts, content, told):
