@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from unicodedata import normalize
 
 import numpy as np
 
@@ -60,6 +61,8 @@ def taken_as(
 
     Raises DataError for a class that is not in ``order``, and where none is left.
     """
+    spelled = {normalize("NFC", name): name for name in order}
+    classes = {spelled.get(normalize("NFC", old), old): new for old, new in classes.items()}
     for name in classes.keys() - {REST}:
         if name not in order:
             raise DataError(unknown("class", name, order))

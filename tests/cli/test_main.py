@@ -83,6 +83,7 @@ def test_no_verb_shows_help_and_is_usage(kdlnet: Command) -> None:
         (["train", "--time", "90"], ["--time", "'90'", "1h30m"]),
         (["train"], ["no dataset", "--data"]),
         (["val", "a.pt"], ["no dataset", "--data"]),
+        (["fuse", "a.pt", "--data", "x", "--data", "y"], ["--data x and --data y", "give one"]),
         (["val", "--data", "x"], ["no weights file"]),
         (["fuse", "a.pt", "--weights", "b.pt"], ["two weights files", "a.pt", "b.pt"]),
         (["data", "convert", "voc"], ["SOURCE"]),

@@ -85,3 +85,8 @@ def test_a_class_that_nobody_drew_is_refused_and_so_is_leaving_none():
     assert taken_as(found, class_order(found, ["scratch", "pit"]), {"scratch": ""}).names == (
         "pit",
     )
+
+
+def test_a_name_is_known_in_either_unicode_form():
+    found = imported(image("a", "Fra\u0308sung"))
+    assert taken_as(found, ("Fra\u0308sung",), {"Fr\u00e4sung": "cut"}).names == ("cut",)

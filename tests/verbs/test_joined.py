@@ -10,13 +10,14 @@ import pytest
 from kdlnet import Detector
 from kdlnet.config import TrainConfig, build_config
 from kdlnet.data.catalog import find_dataset
-from kdlnet.errors import DataError
+from kdlnet.errors import ConfigError, DataError
 from kdlnet.events import Message
 from kdlnet.inference.evaluate import detect, open_split
 from kdlnet.inference.runtimes import open_runtime
 from kdlnet.inference.weights import load_weights
 from kdlnet.types import Preprocess
 from kdlnet.verbs.calibrate import Goal, calibrate
+from kdlnet.verbs.compare import compare
 from kdlnet.verbs.train import train
 from kdlnet.verbs.val import validate
 
@@ -97,3 +98,30 @@ def test_verdicts_on_one_set_are_those_of_predict(sets: Path, tmp_path: Path) ->
     assert result.chosen.verdicts.overall.overkill.count == 0
     found = [each.verdict for each in Detector.load(result.path, device="cpu").predict(good)]
     assert found == ["OK", "OK"]
+
+
+def test_both_sets_are_measured_together(sets: Path, tmp_path: Path) -> None:
+    names = ("square", "hole", "disc")
+    file = save_busy(tmp_path / "three.pt", Preprocess((64, 64)), names=names)
+    both = [str(sets / name) for name in ("a", "b")]
+    runs = {"a": both[0], "b": both[1], "both": both}
+    found = {
+        key: validate(file, data=data, out=tmp_path / key, device="cpu", pictures=False)
+        for key, data in runs.items()
+    }
+    boxes = {
+        key: {name: one.precision.per_class[name].truths for name in names}
+        for key, one in found.items()
+    }
+    for name in names:
+        assert boxes["both"][name] == boxes["a"][name] + boxes["b"][name]
+    assert boxes["a"]["hole"] == boxes["b"]["disc"] == 0 < boxes["both"]["hole"]
+    counts = {key: one.verdicts.overall.overkill.of for key, one in found.items()}
+    assert counts["both"] == counts["a"] + counts["b"] > 0
+    one = compare([file], [file], data=both, out=tmp_path / "pair", device="cpu", rounds=100)
+    assert (one.images, one.data) == (16, "a+b")
+    goal = Goal("overkill", 0.0)
+    rule = calibrate(file, goal, data=both, report="none", device="cpu")
+    assert rule.chosen.verdicts.overall.overkill.of == counts["both"]
+    with pytest.raises(ConfigError, match="folds of several datasets"):
+        validate(tmp_path, data=both, folds=True)

@@ -20,6 +20,8 @@ from kdlnet.data.labels import LabelProblem
 from kdlnet.data.tables import TABLE_SUFFIXES, Columns, Table, read_table, short
 from kdlnet.errors import DataError
 
+_EXAMPLE = "sample_submission"  # of Kaggle: masks that nobody drew, on the images of its test
+
 
 def import_csv(source: Path, options: ImportOptions) -> ImportResult:
     """The images that the tables in ``source``, a folder or one file, list, with their boxes.
@@ -46,6 +48,9 @@ def _read_tables(source: Path) -> tuple[list[Table], tuple[str, ...]]:
     tables: list[Table] = []
     faults, columns = [], []
     for file in annotation_files(source, *TABLE_SUFFIXES):
+        if source.is_dir() and file.stem.casefold() == _EXAMPLE:
+            faults.append(f"table {str(file)!r} is an example of answers, no labels")
+            continue
         try:
             table = read_table(file)
         except ValueError as error:

@@ -74,6 +74,15 @@ def test_regions_are_those_that_masks_give(parts, seed, head):
     assert [(problem.reason, problem.value) for problem in image.problems] == small
 
 
+def test_the_example_of_answers_beside_the_labels_is_passed_over(parts):
+    """Kaggle puts it there: a mask of each whole image of its test."""
+    save_table(parts / "train.csv", "a.jpg,3,41 20 81 20", head=HEAD)
+    save_table(parts / "sample_submission.csv", "b.jpg,1,1 2400", head=HEAD)
+    images, result = read(parts, min_area=1)
+    assert list(images) == ["a.jpg"]
+    assert any("sample_submission.csv" in line for line in result.warnings)
+
+
 def test_a_class_without_runs_is_not_there_and_without_any_the_part_is_good(parts):
     save_image(parts / "images/c.jpg")
     rows = ["a.jpg_1,", "a.jpg_2,1 20", "a.jpg_3,", "B.JPG_1,", "b.jpg_2,"]
