@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,4 +39,7 @@ def closed(folder: Path, *, midway: bool = False) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "scandir", scandir)
+        globber = getattr(glob, "_StringGlobber", None)
+        if globber:  # of Python 3.13, whose Path.glob keeps a scandir of its own
+            patch.setattr(globber, "scandir", staticmethod(scandir))
         yield
