@@ -422,3 +422,15 @@ def test_compare_says_of_which_pair_of_seeds_it_speaks(capsys: pytest.CaptureFix
         "scores of pair 1: no shift",
         "scores of pair 2: higher",
     ]
+
+
+@pytest.mark.parametrize(
+    "verb", ["val {0}", "compare {0} {0}", "calibrate {0} --max-overkill 0.1", "anomaly {0}"]
+)
+def test_every_set_that_is_named_is_taken(
+    kdlnet: Command, dataset: Path, trained: Path, verb: str
+) -> None:
+    weights = trained / "weights/best.pt"
+    run = kdlnet(verb.format(weights), "--data", dataset, "--data", dataset)
+    assert run.code == 1
+    assert "is named twice" in run.err.splitlines()[0]
