@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 from unicodedata import normalize
 
 import numpy as np
@@ -56,8 +57,8 @@ def taken_as(
     A class that is mapped to another's name is one with it from here on; a new name stands where
     the first of its classes stood. Boxes of a class mapped to "" are no defects: they are left
     out, and an image that has no other is a good part. Of equal boxes that are now of one class the
-    first stays. ``"*"`` maps what is not named itself.
-    What was taken as what is counted in ``converted``.
+    first stays. ``"*"`` maps what is not named itself. What was taken as what is counted in
+    ``converted``.
 
     Raises DataError for a class that is not in ``order``, and where none is left.
     """
@@ -78,32 +79,27 @@ def taken_as(
 
 
 def _image(image: ImportedImage, became: Mapping[str, str]) -> ImportedImage:
-    kept: list[int] = []
+    kept: dict[tuple[Any, ...], int] = {}  # name and corners, and where they stood
+    told: list[str] = []
     twice: list[LabelProblem] = []
-    seen = set()
     for position, old in enumerate(image.names):
-        box = (became[old], *image.boxes[position].tolist())
-        if not became[old]:
-            continue
-        if box in seen:
-            value = f"{old} taken as {became[old]}, which has the same box"
+        new = became[old]
+        if new != old:
+            told.append(f"{old} taken as {new}" if new else f"{old} left out")
+        box = (new, *image.boxes[position].tolist())
+        if box in kept:
+            value = f"{old} taken as {new}, which has the same box"
             twice.append(LabelProblem(image.path, 0, "duplicate", value, "dropped"))
-            continue
-        seen.add(box)
-        kept.append(position)
-    names = [became[name] for name in image.names]
-    told = [
-        f"{old} taken as {new}" if new else f"{old} left out"
-        for old, new in zip(image.names, names, strict=True)
-        if old != new
-    ]
+        elif new:
+            kept[box] = position
     if image.names and not kept:
         told.append(_GOOD_NOW)
+    rows = list(kept.values())
     return replace(
         image,
-        boxes=image.boxes[np.array(kept, dtype=np.intp)],
-        names=tuple(names[position] for position in kept),
-        outlines=tuple(image.outlines[position] for position in kept) if image.outlines else (),
+        boxes=image.boxes[np.array(rows, dtype=np.intp)],
+        names=tuple(box[0] for box in kept),
+        outlines=tuple(image.outlines[row] for row in rows) if image.outlines else (),
         problems=(*image.problems, *twice),
         converted=(*image.converted, *told),
     )

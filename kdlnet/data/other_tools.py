@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from kdlnet.data.tables import TABLE_SUFFIXES, read_table
+from kdlnet.data.tables import TABLE_SUFFIXES, is_example, read_table
 from kdlnet.errors import DataError
 from kdlnet.images.folder import files_below
 from kdlnet.utils.text import plain
@@ -149,7 +149,7 @@ def _contents(file: Path) -> tuple[str, set[str]]:
     """What `data convert` calls the form of a file, and the images that it names."""
     if file.suffix.lower() in TABLE_SUFFIXES:
         try:
-            return "csv", read_table(file).drawn()
+            return "csv", set() if is_example(file) else read_table(file).drawn()
         except (DataError, ValueError):
             return "", set()
     try:

@@ -116,6 +116,11 @@ class Table:
         return {self.columns.image_of(cells) for cells in rows} - {""}
 
 
+def is_example(file: Path) -> bool:
+    """Whether it is the one that Kaggle gives of answers: masks that nobody drew."""
+    return file.stem.casefold() == "sample_submission"
+
+
 def read_table(file: Path) -> Table:
     """The table of labels in ``file``.
 

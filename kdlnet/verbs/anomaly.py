@@ -83,7 +83,7 @@ def anomaly(
     In it the scores of all boxes of an image rise or fall by how unlike the good parts of train it
     is, in units of how unlike those of val are: see :mod:`kdlnet.models.normality`. Its threshold
     is that of the best F1 on val; sizes and counts of the verdict stay. The copy is ``out``, by
-    default ``<name>-anomaly`` beside the weights.
+    default ``<name>-anomaly`` beside the weights. ``data`` is one dataset or several.
 
     Raises DataError for too few good parts, WeightsError for what are no weights, KdlnetError where
     the copy would replace what is there, or ``weights`` changed meanwhile.

@@ -136,10 +136,11 @@ def calibrate(
 ) -> Calibration:
     """Chooses thresholds for ``goal`` on a split and writes a copy of ``weights`` with them.
 
-    ``sizes`` maps ``min_area``, ``min_length`` and ``min_count`` to values by class name, "" for
-    all classes; what is not given stays as in the file. The rates are reported on the split
-    ``report``: by default on test where the dataset has one, "none" on no other. The copy is
-    ``out``, by default ``<name>-calibrated`` beside the weights.
+    ``data`` is one dataset or several. ``sizes`` maps ``min_area``, ``min_length`` and
+    ``min_count`` to values by class name, "" for all classes; what is not given stays as in the
+    file. The rates are reported on the split ``report``: by default on test where the dataset has
+    one, "none" on no other. The copy is ``out``, by default ``<name>-calibrated`` beside the
+    weights.
 
     Raises ConfigError for values out of range, DataError where the split cannot support the choice,
     KdlnetError where the copy would replace what is there, or ``weights`` changed meanwhile.

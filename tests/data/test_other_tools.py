@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kdlnet.data.other_tools import named_in_sets
+from kdlnet.data.other_tools import named_in_sets, tool_of
 
 COCO = {"images": [{"file_name": "a.png"}], "categories": [], "annotations": [{"image_id": 1}]}
 TABLE = "image,class,x1,y1,x2,y2\nx/a.png,dent,1,2,3,4\n"
@@ -84,3 +84,10 @@ def test_a_set_beside_with_images_of_the_same_names_speaks_of_its_own(tmp_path, 
     named = [{"file_name": place.removeprefix("pictures/") + "a.png"}, {"file_name": "b.png"}]
     (other / "instances.json").write_text(json.dumps(COCO | {"images": named}))
     assert set(named_in_sets(images[0].parent, images)) == {images[1]}
+
+
+def test_kaggles_example_of_answers_names_no_image(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"")
+    (tmp_path / "sample_submission.csv").write_text("ImageId,ClassId,EncodedPixels\na.png,1,1 9\n")
+    assert named_in_sets(tmp_path, [tmp_path / "a.png"]) == {}
+    assert tool_of(tmp_path) == ""

@@ -17,10 +17,15 @@ from kdlnet.curation.formats.parse import split_named, whole_number
 from kdlnet.curation.formats.runs import RunMask, numbers_of, runs_of
 from kdlnet.curation.formats.shapes import Shape, Unusable
 from kdlnet.data.labels import LabelProblem
-from kdlnet.data.tables import TABLE_SUFFIXES, Columns, Table, read_table, short
+from kdlnet.data.tables import (
+    TABLE_SUFFIXES,
+    Columns,
+    Table,
+    is_example,
+    read_table,
+    short,
+)
 from kdlnet.errors import DataError
-
-_EXAMPLE = "sample_submission"  # of Kaggle: masks that nobody drew, on the images of its test
 
 
 def import_csv(source: Path, options: ImportOptions) -> ImportResult:
@@ -48,7 +53,7 @@ def _read_tables(source: Path) -> tuple[list[Table], tuple[str, ...]]:
     tables: list[Table] = []
     faults, columns = [], []
     for file in annotation_files(source, *TABLE_SUFFIXES):
-        if source.is_dir() and file.stem.casefold() == _EXAMPLE:
+        if source.is_dir() and is_example(file):
             faults.append(f"table {str(file)!r} is an example of answers, no labels")
             continue
         try:
