@@ -86,20 +86,6 @@ def given(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def seeing(
-    image_size: str | None, window: str | None, tile: str | None, overlap: float | None
-) -> dict[str, Any]:
-    """How images are seen, where it was given. Raises ConfigError for what cannot be read."""
-    from kdlnet.utils.parse import parse_image_size, parse_tile, parse_window
-
-    return given(
-        image_size=None if image_size is None else parse_image_size(image_size),
-        window=None if window is None else parse_window(window),
-        tile=None if tile is None else parse_tile(tile),
-        overlap=overlap,
-    )
-
-
 def joined(lists: list[str] | None) -> str | None:
     """``a,b`` and ``c``, given one after the other, as ``a,b,c``."""
     return None if lists is None else ",".join(lists)
@@ -231,33 +217,6 @@ RunnableDevice = Annotated[
         metavar="NAME",
         help="auto, cpu, cuda:N, tensorrt, gpu, npu [auto].",
     ),
-]
-ImageSize = Annotated[
-    str | None,
-    option("--image-size", metavar="N|HxW", help="Network input, multiples of 32 [the weights']."),
-]
-TrainSize = Annotated[
-    str | None,
-    option("--image-size", metavar="N|HxW", help="Network input, multiples of 32 [suits data]."),
-]
-Window = Annotated[
-    str | None,
-    option("--window", metavar="LOW-HIGH", help="Intensities of black and white [the weights']."),
-]
-Tile = Annotated[
-    str | None,
-    option("--tile", metavar="N|HxW|off", help="Cut images into tiles of N pixels [the weights']."),
-]
-Overlap = Annotated[
-    float | None,
-    option("--overlap", metavar="SHARE", help="Of neighbouring tiles [the weights', else 0.2]."),
-]
-TrainTile = Annotated[
-    str | None,
-    option("--tile", metavar="N|HxW", help="Train on tiles of N pixels [suits data]."),
-]
-TrainOverlap = Annotated[
-    float | None, option("--overlap", metavar="SHARE", help="Of neighbouring tiles [0.2].")
 ]
 Batch = Annotated[
     int | None, option("--batch", metavar="N", callback=at_least_one, help="Images a step [16].")

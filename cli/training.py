@@ -39,6 +39,7 @@ def config_flags(
     strict: bool,
     tile: str | None,
     overlap: float | None,
+    roi: str | None,
     init: Path | None,
     **top_level: Any,
 ) -> dict[str, Any]:
@@ -52,6 +53,7 @@ def config_flags(
         "data.strict": strict or None,
         "tile.size": tile,
         "tile.overlap": overlap,
+        "data.roi": roi,
         **top_level,
     }
 

@@ -52,7 +52,7 @@ std::vector<double> numbers(const std::string& json, const std::string& key) {
 }
 
 Contract read_contract(const std::string& json) {
-    if (numbers(json, "format") != std::vector<double>{1} || json.find("\"outputs\": \"points\"") == std::string::npos) throw std::runtime_error("this client knows format 1 with the outputs of each point: export without --raw and --nms");
+    if (numbers(json, "format") != std::vector<double>{1} || json.find("\"outputs\": \"points\"") == std::string::npos) throw std::runtime_error("this client knows format 1 (whole images) with the outputs of each point: export without --raw and --nms");
     const std::string seen = json.substr(json.find("\"preprocess\":"));
     size_t from = json.find("\"thresholds\":");
     const std::string rule = json.substr(from, json.find('}', from) - from + 1);

@@ -7,13 +7,13 @@ A config never enters a module: builders take its values. How they are read is i
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from kdlnet.settings import Precision, build_settings, changed, load_settings, merged
+from kdlnet.settings import Precision, build_settings, changed, load_settings, merged, read_by
 from kdlnet.utils.given import AnyPath, as_path, checked
-from kdlnet.utils.parse import parse_image_size, parse_tile, parse_window
+from kdlnet.utils.parse import parse_image_size, parse_roi, parse_tile, parse_window
 
 
 class _Section(BaseModel):
@@ -41,7 +41,8 @@ class DataConfig(_Section):
     file in the temporary folder, deleted at the end) or ``none`` (decoded for every batch).
     ``window``: the two intensities that become black and white, as ``0-4095`` or a pair; null
     measures the training set. ``with_val``: the training learns from val, too, and nothing is
-    measured: the last epoch is kept, see :mod:`kdlnet.training.final`.
+    measured: the last epoch is kept, see :mod:`kdlnet.training.final`. ``roi``: what of an image is
+    looked at, x1, y1, x2, y2 in pixels; null or off: all.
     """
 
     name: str | tuple[str, ...] = ""
@@ -49,7 +50,8 @@ class DataConfig(_Section):
     cache: Literal["ram", "disk", "none"] = "ram"
     cache_gb: float = Field(4.0, gt=0)
     strict: bool = False
-    window: tuple[float, float] | None = None
+    window: Annotated[tuple[float, float] | None, read_by(parse_window)] = None
+    roi: Annotated[tuple[int, int, int, int] | None, read_by(parse_roi)] = None
     train_split: str = "train"
     val_split: str = "val"
     with_val: bool = False
@@ -65,11 +67,6 @@ class DataConfig(_Section):
         """One name in a list is that name."""
         return value if isinstance(value, str) else value[0] if len(value) == 1 else value
 
-    @field_validator("window", mode="before")
-    @classmethod
-    def _window(cls, value: Any) -> Any:
-        return None if value is None else parse_window(value)
-
 
 class TileConfig(_Section):
     """Large images as tiles. ``size`` in pixels of the original image; null or off: whole images.
@@ -79,16 +76,10 @@ class TileConfig(_Section):
     there are at most for one with a target.
     """
 
-    size: tuple[int, int] | None = None
+    size: Annotated[tuple[int, int] | None, read_by(parse_tile)] = None
     overlap: float = Field(0.2, ge=0, le=0.9)
     min_visible: float = Field(0.3, gt=0, le=1)
     background: float = Field(1.0, ge=0)
-
-    @field_validator("size", mode="before")
-    @classmethod
-    def _size(cls, value: Any) -> Any:
-        tile = None if value is None else parse_tile(value)
-        return None if tile == "off" else tile
 
 
 class AugmentConfig(_Section):

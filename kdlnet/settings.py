@@ -6,6 +6,7 @@ key.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeGuard, TypeVar
@@ -23,6 +24,16 @@ Precision = Annotated[
     BeforeValidator(lambda value: "off" if value is False else value),
 ]
 """What mixed precision does; YAML reads an unquoted ``off`` as false."""
+
+
+def read_by(parse: Callable[[Any], Any]) -> BeforeValidator:
+    """What ``parse`` makes of a value of a model; None for null and for off."""
+
+    def read(value: Any) -> Any:
+        found = None if value is None else parse(value)
+        return None if found == "off" else found
+
+    return BeforeValidator(read)
 
 
 def load_settings(

@@ -32,6 +32,12 @@ if TYPE_CHECKING:
 
 ImageSize = tuple[int, int]
 
+Roi = tuple[int, int, int, int]
+"""A region of interest (x1, y1, x2, y2) in whole pixels of the original image."""
+
+FORMATS = (1, 2)
+"""Of weights and of exported files: 1, and 2 where a reader has to know of a region of interest."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tiling:
@@ -55,7 +61,7 @@ class Preprocess:
     ``window`` holds the two intensities that map to 0 and 1 (file units, 0-255 for 8-bit images).
     ``pad`` is the fill of the letterbox as a fraction of the window. ``depth`` is the bits of the
     files that the window is meant for, 8 or 16, None for any. ``tiling`` None: the network sees
-    whole images.
+    whole images. ``roi`` is what of an image is looked at, as if it were the image; None: all.
     """
 
     image_size: ImageSize
@@ -64,16 +70,27 @@ class Preprocess:
     pad: float = 114 / 255
     depth: int | None = 8
     tiling: Tiling | None = None
+    roi: Roi | None = None
 
     def __post_init__(self) -> None:
+        if self.roi is not None and not (
+            0 <= self.roi[0] < self.roi[2] and 0 <= self.roi[1] < self.roi[3]
+        ):
+            raise ValueError(f"a region of interest {self.roi}")
         if self.depth not in (None, 8, 16):
             raise ValueError(f"a depth of {self.depth} bits")
         if self.depth == 8 and self.window[1] > 255:
             raise ValueError(f"a window up to {self.window[1]:g} for 8-bit images: give a depth")
 
+    @property
+    def format(self) -> int:
+        """The least of FORMATS whose readers see images so."""
+        return 1 if self.roi is None else 2
+
     def to_dict(self) -> dict[str, Any]:
+        """JSON values; ``roi`` only where there is one."""
         tiling = self.tiling
-        return {
+        values = {
             "image_size": list(self.image_size),
             "channels": self.channels,
             "window": list(self.window),
@@ -81,6 +98,7 @@ class Preprocess:
             "depth": self.depth,
             "tiling": tiling and {"size": list(tiling.size), "overlap": tiling.overlap},
         }
+        return values if self.roi is None else values | {"roi": list(self.roi)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Preprocess:
@@ -91,6 +109,10 @@ class Preprocess:
         if tiling is not None:
             rows, columns = tiling["size"]
             tiling = Tiling((rows, columns), tiling["overlap"])
+        roi = values.get("roi")
+        if roi is not None:
+            x1, y1, x2, y2 = map(int, roi)
+            roi = (x1, y1, x2, y2)
         return cls(
             (height, width),
             values["channels"],
@@ -98,6 +120,7 @@ class Preprocess:
             values["pad"],
             values.get("depth", 16 if high > 255 else 8),
             tiling,
+            roi,
         )
 
 
@@ -105,13 +128,21 @@ class Preprocess:
 class Letterbox:
     """Geometry between an original image and the network input that shows it or a tile of it.
 
-    ``input = original * scale + offset`` per axis, (x, y) order; sizes are (H, W).
+    ``input = original * scale + offset`` per axis, (x, y) order; sizes are (H, W). Boxes are those
+    of ``roi``, None: of the whole image.
     """
 
     original_size: ImageSize
     input_size: ImageSize
     scale: tuple[float, float]
     offset: tuple[float, float]
+    roi: Roi | None = None
+
+    @property
+    def looked_at(self) -> Roi:
+        """(x1, y1, x2, y2) of the original image: the region of interest, or all of it."""
+        height, width = self.original_size
+        return self.roi or (0, 0, width, height)
 
     def to_input(self, boxes: NDArray[Any]) -> NDArray[np.float64]:
         """Boxes (N, 4) from pixels of the original image to pixels of the network input."""
@@ -123,13 +154,13 @@ class Letterbox:
             *self.scale,
             *self.scale,
         )
-        height, width = self.original_size
-        return np.clip(boxes, 0, (width, height, width, height))
+        x1, y1, x2, y2 = self.looked_at
+        return np.clip(boxes, (x1, y1, x1, y1), (x2, y2, x2, y2))
 
     def detections(self, found: DetectionArrays) -> DetectionArrays:
         """``found`` with its boxes in pixels of the original image instead of the network input.
 
-        Boxes in the padding have no area once they are clipped to the image: they are left out.
+        Boxes in the padding have no area once they are clipped: they are left out.
         """
         boxes = self.to_original(found.boxes)
         flat = (boxes[:, 2] <= boxes[:, 0]) | (boxes[:, 3] <= boxes[:, 1])
@@ -196,48 +227,6 @@ class RawPredictions:
     def of_classes(self, labels: list[int]) -> RawPredictions:
         """Without the other classes; class i is then ``labels[i]``."""
         return replace(self, logits=self.logits[..., labels])
-
-
-@dataclass(frozen=True, slots=True)
-class RawArrays:
-    """What an exported network returns, in numpy: :class:`RawPredictions` without features."""
-
-    logits: NDArray[np.float32]
-    bins: NDArray[np.float32]
-    points: NDArray[np.float32]
-    strides: NDArray[np.float32]
-
-    def numbers(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """What the network computed."""
-        return self.logits, self.bins
-
-    def of_classes(self, labels: list[int]) -> RawArrays:
-        """Without the other classes; class i is then ``labels[i]``."""
-        return replace(self, logits=self.logits[..., labels])
-
-
-@dataclass(frozen=True, slots=True)
-class SuppressedArrays:
-    """What a network returns whose file suppresses boxes itself: rows by falling score.
-
-    ``boxes`` (B, N, 4) in pixels of the network input, ``scores`` (B, N), ``labels`` (B, N) int64;
-    rows without a box score 0.
-    """
-
-    boxes: NDArray[np.float32]
-    scores: NDArray[np.float32]
-    labels: NDArray[np.int64]
-
-    def numbers(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """What the network computed."""
-        return self.boxes, self.scores
-
-    def of_classes(self, labels: list[int]) -> SuppressedArrays:
-        """Without the other classes; class i is then ``labels[i]``."""
-        wanted = np.asarray(labels, np.int64)
-        same = self.labels[..., None] == wanted
-        scores = np.where(same.any(axis=-1), self.scores, np.float32(0))
-        return SuppressedArrays(self.boxes, scores, same.argmax(axis=-1))
 
 
 @dataclass(frozen=True, slots=True)

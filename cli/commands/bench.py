@@ -14,21 +14,18 @@ from ..options import (
     Data,
     DataRoot,
     Json,
-    Overlap,
     Quiet,
     RunnableArgument,
     RunnableDevice,
     Split,
-    Tile,
     Weights,
-    Window,
     at_least_one,
     given,
     not_negative,
     one_weights,
     option,
-    seeing,
 )
+from ..seeing import Overlap, Roi, Tile, Window, seeing
 
 
 def bench(
@@ -60,6 +57,7 @@ def bench(
     window: Window = None,
     tile: Tile = None,
     overlap: Overlap = None,
+    roi: Roi = None,
     device: RunnableDevice = None,
     threads: Annotated[
         int | None,
@@ -115,7 +113,7 @@ def bench(
             # Not entered as a context: bars that redraw would be measured, too.
             on_event=EventPrinter(console),
             **given(source=source, data=one_set(data), data_root=data_root, split=split),
-            **seeing(image_size, window, tile, overlap),
+            **seeing(image_size, window, tile, overlap, roi),
             **given(protocol=protocol, device=device),
             **given(threads=threads, fuse=fuse),
         )

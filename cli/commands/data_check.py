@@ -13,7 +13,8 @@ from kdlnet.utils.words import counted
 
 from ..console import Console, duration
 from ..errors import PROOF, UsageProblem
-from ..options import DataRoot, Json, Overwrite, Quiet, given, names_in, option, seeing
+from ..options import DataRoot, Json, Overwrite, Quiet, given, names_in, option
+from ..seeing import seeing
 
 if TYPE_CHECKING:
     from kdlnet.verbs.check import CheckResult
@@ -73,7 +74,7 @@ def check(
                 on_event=printer,
                 overwrite=overwrite,
                 **given(data_root=data_root, out=out, only=checks),
-                **seeing(image_size, None, None, None),
+                **seeing(image_size),
             )
         _show(console, result)
         console.document(result.to_dict())

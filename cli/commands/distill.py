@@ -28,15 +28,13 @@ from ..options import (
     Seed,
     Strict,
     TrainBatch,
-    TrainOverlap,
-    TrainSize,
-    TrainTile,
     at_least_one,
     given,
     joined,
     option,
     time_option,
 )
+from ..seeing import TrainOverlap, TrainRoi, TrainSize, TrainTile
 from ..team import as_team
 from ..training import (
     config_flags,
@@ -147,6 +145,7 @@ def distill(
     image_size: TrainSize = None,
     tile: TrainTile = None,
     overlap: TrainOverlap = None,
+    roi: TrainRoi = None,
     batch: TrainBatch = None,
     seed: Seed = None,
     device: Device = None,
@@ -171,7 +170,6 @@ def distill(
 
     \b
     kdlnet distill --teacher best.pt --data neu-det
-    kdlnet distill --teacher a.pt --teacher b.pt --data neu-det
     kdlnet distill --student lightnet-n --teacher-model lightnet --data neu-det
     kdlnet distill --baseline --seeds 0,1,2 --student lightnet-n --data neu-det
     """
@@ -183,6 +181,7 @@ def distill(
         strict=strict,
         tile=tile,
         overlap=overlap,
+        roi=roi,
         epochs=epochs,
         image_size=image_size,
         batch=batch,

@@ -18,20 +18,17 @@ from ..options import (
     Devices,
     Json,
     Out,
-    Overlap,
     Overwrite,
     Quiet,
     RunnableDevice,
-    Tile,
-    Window,
     at_least_one,
     given,
     names_in,
     one_weights,
     option,
     refuse_beside,
-    seeing,
 )
+from ..seeing import Overlap, Roi, Tile, Window, seeing
 from ..team import PREDICTION, in_team, own_shard, run_team
 from ..watching import answer_folder
 
@@ -136,6 +133,7 @@ def predict(
     window: Window = None,
     tile: Tile = None,
     overlap: Overlap = None,
+    roi: Roi = None,
     batch: Batch = None,
     device: RunnableDevice = None,
     devices: Devices = None,
@@ -163,11 +161,10 @@ def predict(
     kdlnet predict rtsp://camera/1 --weights best.pt --save csv --json
     kdlnet predict --watch line-3/ --weights best.pt --out verdicts/
     kdlnet predict all.txt --weights best.pt --out lot/ --shard 1/8
-    kdlnet predict --merge lot/
     """
     seen = given(score_threshold=score, iou_threshold=iou, max_detections=max_detections)
     seen |= given(classes=names_in("--classes", classes), batch=batch, device=device)
-    seen |= seeing(image_size, window, tile, overlap)
+    seen |= seeing(image_size, window, tile, overlap, roi)
     if merge is not None:
         refused: dict[str, object] = {"a source": source, "--weights": weights, "--watch": watch}
         refused |= {

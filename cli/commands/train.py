@@ -26,11 +26,9 @@ from ..options import (
     Strict,
     Time,
     TrainBatch,
-    TrainOverlap,
-    TrainSize,
-    TrainTile,
     given,
 )
+from ..seeing import TrainOverlap, TrainRoi, TrainSize, TrainTile
 from ..team import as_team
 from ..training import (
     config_flags,
@@ -51,6 +49,7 @@ def train(
     image_size: TrainSize = None,
     tile: TrainTile = None,
     overlap: TrainOverlap = None,
+    roi: TrainRoi = None,
     batch: TrainBatch = None,
     seed: Seed = None,
     device: Device = None,
@@ -89,6 +88,7 @@ def train(
         strict=strict,
         tile=tile,
         overlap=overlap,
+        roi=roi,
         epochs=epochs,
         image_size=image_size,
         batch=batch,

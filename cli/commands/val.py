@@ -16,26 +16,22 @@ from ..options import (
     Batch,
     DataNames,
     DataRoot,
-    ImageSize,
     Json,
     LotBy,
     Out,
-    Overlap,
     Overwrite,
     Quiet,
     RunnableArgument,
     RunnableDevice,
     Split,
     Strict,
-    Tile,
     Weights,
-    Window,
     above_zero,
     given,
     one_weights,
     option,
-    seeing,
 )
+from ..seeing import ImageSize, Overlap, Roi, Tile, Window, seeing
 from .data_split import GroupBy
 
 if TYPE_CHECKING:
@@ -62,6 +58,7 @@ def val(
     window: Window = None,
     tile: Tile = None,
     overlap: Overlap = None,
+    roi: Roi = None,
     group_by: GroupBy = None,
     mm_per_pixel: Annotated[
         float | None,
@@ -123,7 +120,7 @@ def val(
                 on_event=printer,
                 overwrite=overwrite,
                 strict=strict,
-                **seeing(image_size, window, tile, overlap),
+                **seeing(image_size, window, tile, overlap, roi),
                 **given(split=split, data_root=data_root, group_by=group_by, batch=batch),
                 **given(device=device, out=out, pictures=pictures),
                 **given(lot_by=lot_by, mm_per_pixel=mm_per_pixel),

@@ -19,6 +19,7 @@ from torch import Tensor
 from kdlnet.errors import DataError, KdlnetError
 from kdlnet.images.letterbox import letterbox
 from kdlnet.images.read import ImageArray, is_grey, read_image, to_channels
+from kdlnet.images.roi import looked_at
 from kdlnet.images.tiles import Tile
 from kdlnet.images.window import bits
 from kdlnet.types import Letterbox, Preprocess
@@ -174,6 +175,7 @@ class ImageStore:
 
     def _load(self, path: Path, tiles: Sequence[Tile | None]) -> list[View]:
         image = read_image(path)
+        looked_at(image.shape[:2], self.preprocess.roi, f"image {str(path)!r}")
         return [letterbox(image, self.preprocess, tile) for tile in tiles]
 
     def _add(self, path: Path, image: ImageArray) -> None:

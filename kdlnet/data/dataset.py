@@ -147,9 +147,9 @@ class DetectionDataset:
         background: float | None = None,
     ) -> None:
         self.preprocess = preprocess
-        tiling, tiles = preprocess.tiling, None
-        if tiling is not None:
-            tiles = plan_tiles(split, tiling, min_visible, background)
+        tiles = None
+        if preprocess.tiling is not None:
+            tiles = plan_tiles(split, preprocess, min_visible, background)
         self.images = ImageStore(
             split.paths, preprocess, cache, cache_gb, strict, on_progress, tiles
         )

@@ -11,19 +11,20 @@ from numpy.typing import NDArray
 from kdlnet.data.labels import Split
 from kdlnet.errors import DataError
 from kdlnet.images.read import image_size
-from kdlnet.images.tiles import Tile, cut_boxes, least_visible, tile_grid
-from kdlnet.types import ImageSize, Tiling
+from kdlnet.images.roi import tiles_of
+from kdlnet.images.tiles import Tile, cut_boxes, least_visible
+from kdlnet.types import ImageSize, Preprocess
 
 
 def plan_tiles(
-    split: Split, tiling: Tiling, min_visible: float, background: float | None
+    split: Split, preprocess: Preprocess, min_visible: float, background: float | None
 ) -> list[list[Tile]]:
-    """The tiles of each image, from file headers and labels alone.
+    """The tiles of each image, from file headers and labels alone; for a contract that has tiles.
 
     With ``background`` the empty ones are thinned out evenly to at most that many for one with a
     target; where no tile has one, a single one stays. An image that cannot be read has none.
     """
-    grids = [_grid(path, tiling) for path in split.paths]
+    grids = [_grid(path, preprocess) for path in split.paths]
     if background is None:
         return [tiles for _, tiles in grids]
     busy = []
@@ -54,9 +55,10 @@ def tiles_with_a_target(
     return [number for number in near if len(cut_boxes(boxes, tiles[number], least)[1])]
 
 
-def _grid(path: Path, tiling: Tiling) -> tuple[ImageSize, list[Tile]]:
+def _grid(path: Path, preprocess: Preprocess) -> tuple[ImageSize, list[Tile]]:
     try:
         size = image_size(path)
+        tiles = tiles_of(size, preprocess)
     except DataError:  # the store names it
         return (1, 1), []
-    return size, tile_grid(size, tiling)
+    return size, [tile for tile in tiles if tile is not None]

@@ -7,11 +7,15 @@ from typing import Literal
 
 from kdlnet.errors import ConfigError
 from kdlnet.images.window import Window
-from kdlnet.types import ImageSize, Preprocess, Tiling
-from kdlnet.utils.parse import check_number, parse_tile, parse_window
+from kdlnet.types import ImageSize, Preprocess, Roi, Tiling
+from kdlnet.utils.parse import check_number, parse_roi, parse_tile, parse_window
 
 TileChoice = ImageSize | Literal["off"] | None
-"""Tiles of (H, W) pixels of the original image, "off" for whole images, None for no change."""
+"""Tiles of (H, W) pixels of the original image, "off" for no tiles, None for no change."""
+
+RoiChoice = Roi | Literal["off"] | None
+"""A region of interest (x1, y1, x2, y2) in pixels of the original image, "off" for whole images,
+None for no change."""
 
 
 @dataclass(frozen=True)
@@ -22,24 +26,24 @@ class Seeing:
     window: Window | None = None
     tile: TileChoice = None
     overlap: float | None = None
+    roi: RoiChoice = None
 
 
-def adjusted(
-    contract: Preprocess,
-    image_size: ImageSize | None = None,
-    window: Window | None = None,
-    tile: TileChoice = None,
-    overlap: float | None = None,
-) -> Preprocess:
-    """The contract with what is given in place of its own.
+def adjusted(contract: Preprocess, seeing: Seeing) -> Preprocess:
+    """The contract with what is asked for in place of its own.
 
     A ``window`` that a person gives holds for files of any bit depth. Raises ConfigError for a
-    ``window``, a ``tile`` or an ``overlap`` out of range, and for an overlap without tiles.
+    ``window``, a ``tile``, an ``overlap`` or a ``roi`` out of range, and for an overlap without
+    tiles.
     """
-    if image_size is not None:
-        contract = replace(contract, image_size=image_size)
-    if window is not None:
-        contract = replace(contract, window=parse_window(window), depth=None)
+    if seeing.image_size is not None:
+        contract = replace(contract, image_size=seeing.image_size)
+    if seeing.window is not None:
+        contract = replace(contract, window=parse_window(seeing.window), depth=None)
+    if seeing.roi is not None:
+        roi = parse_roi(seeing.roi)
+        contract = replace(contract, roi=None if roi == "off" else roi)
+    tile, overlap = seeing.tile, seeing.overlap
     size = "off" if tile is None else parse_tile(tile)
     if tile is not None and size == "off":
         contract = replace(contract, tiling=None)

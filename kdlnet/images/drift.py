@@ -35,8 +35,7 @@ def changed(
 
 def _inside(geometry: Letterbox, tile: Tile | None) -> tuple[slice, slice]:
     """Rows and columns of a view that show its image and no padding."""
-    height, width = geometry.original_size
-    x1, y1, x2, y2 = tile or (0, 0, width, height)
+    x1, y1, x2, y2 = tile or geometry.looked_at
     (scale_x, scale_y), (left, top) = geometry.scale, geometry.offset
     rows = slice(round(top + scale_y * y1), round(top + scale_y * y2))
     return rows, slice(round(left + scale_x * x1), round(left + scale_x * x2))

@@ -21,7 +21,7 @@ class Ready:
     seconds: float
 
 
-Prepare = Callable[[ImageArray], Ready]
+Prepare = Callable[[ImageArray], Ready | None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from kdlnet.images.read import ImageArray
+from kdlnet.images.roi import looked_at
 from kdlnet.images.tiles import Tile
 from kdlnet.types import ImageSize, Letterbox, Preprocess
 
@@ -15,15 +16,16 @@ def letterbox(
 ) -> tuple[ImageArray, Letterbox]:
     """``image`` (H, W, C), or a ``tile`` of it, scaled to fit ``preprocess.image_size``, padded.
 
-    The aspect is kept, small images are enlarged and centred. Tiles have one scale, that of a full
-    tile: what is smaller is padded, so that an object has the same size in all of them. dtype and
-    channels stay; the fill is ``pad`` of the intensity window. When nothing has to change the image
-    itself or a view of it is returned, not a copy. The Letterbox maps pixels of the original image
-    to pixels of the network input, for a tile, too.
+    Without a tile it is the region of interest, where there is one. The aspect is kept, small
+    images are enlarged and centred. Tiles have one scale, that of a full tile: what is smaller is
+    padded, so that an object has the same size in all of them. dtype and channels stay; the fill is
+    ``pad`` of the intensity window. When nothing has to change the image itself or a view of it is
+    returned, not a copy. The Letterbox maps pixels of the original image to pixels of the network
+    input, for a tile, too. Raises DataError where the image has not all of the region.
     """
     whole = image.shape[0], image.shape[1]
-    x1, y1, x2, y2 = tile or (0, 0, whole[1], whole[0])
-    part = image[y1:y2, x1:x2] if tile else image
+    x1, y1, x2, y2 = tile or looked_at(whole, preprocess.roi)
+    part = image[y1:y2, x1:x2] if tile or preprocess.roi else image
     height, width = part.shape[:2]
     frame = preprocess.tiling.size if tile and preprocess.tiling else (height, width)
     input_height, input_width = preprocess.image_size
@@ -35,6 +37,7 @@ def letterbox(
         input_size=preprocess.image_size,
         scale=scale,
         offset=(left - x1 * scale[0], top - y1 * scale[1]),
+        roi=preprocess.roi,
     )
     if (new_height, new_width) == preprocess.image_size:
         return _resize(part, (new_height, new_width)), geometry

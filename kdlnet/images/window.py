@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,8 @@ from numpy.typing import NDArray
 
 from kdlnet.errors import DataError
 from kdlnet.images.read import ImageArray, read_image
-from kdlnet.types import Preprocess
+from kdlnet.images.roi import looked_at
+from kdlnet.types import Preprocess, Roi
 
 Window = tuple[float, float]
 
@@ -51,8 +53,8 @@ def image_depth(paths: Sequence[Path]) -> int:
     return 8
 
 
-def measured_window(paths: Sequence[Path]) -> tuple[Window, int]:
-    """The intensity window of a training set and the bits of its files, 8 or 16.
+def measured_window(paths: Sequence[Path], roi: Roi | None = None) -> tuple[Window, int]:
+    """The intensity window of a training set and the bits of its files, 8 or 16, by ``roi`` alone.
 
     8-bit images have (0, 255). For deeper ones the percentiles 0.001 and 99.999 of up to 256
     images, spread over the set, decide. Their upper end tells the camera's bits: where the images
@@ -66,7 +68,7 @@ def measured_window(paths: Sequence[Path]) -> tuple[Window, int]:
     chosen = [paths[row] for row in rows]
     with ThreadPoolExecutor(_READERS) as pool:
         for start in range(0, len(chosen), _READERS):
-            for found in pool.map(_histogram, chosen[start : start + _READERS]):
+            for found in pool.map(partial(_histogram, roi=roi), chosen[start : start + _READERS]):
                 if found is None:
                     continue
                 if len(found) == 2**8:
@@ -112,12 +114,14 @@ def depth_line(name: str, preprocess: Preprocess, depth: int) -> str | None:
     return None
 
 
-def _histogram(path: Path) -> NDArray[np.int64] | None:
-    """Pixels by intensity, 256 or 65536 counts; None for an image that cannot be read."""
+def _histogram(path: Path, roi: Roi | None) -> NDArray[np.int64] | None:
+    """Pixels by intensity, 256 or 65536 counts; None for an image that cannot be looked at."""
     try:
         image: ImageArray = read_image(path)
+        x1, y1, x2, y2 = looked_at(image.shape[:2], roi)
     except DataError:
         return None
+    image = image[y1:y2, x1:x2]
     step = max(1, int(np.sqrt(image[:, :, 0].size / _MOST_PIXELS)))
     return np.bincount(image[::step, ::step].reshape(-1), minlength=2 ** bits(image.dtype))
 

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from kdlnet.images.read import ImageArray
 from kdlnet.images.unit import to_planes
+from kdlnet.inference.arrays import RawArrays, SuppressedArrays
 from kdlnet.inference.suppressed import suppressed_detections
 from kdlnet.ops.arrays import select_detections
-from kdlnet.types import DetectionArrays, ImageSize, Preprocess, RawArrays, SuppressedArrays
+from kdlnet.types import DetectionArrays, ImageSize, Preprocess
 
 ArrayNetwork = Callable[[NDArray[np.float32]], RawArrays | SuppressedArrays]
 

@@ -14,6 +14,7 @@ from kdlnet.data.dataset import DetectionDataset, load_split
 from kdlnet.data.joined import renumber
 from kdlnet.data.labels import Split
 from kdlnet.data.learned import Learned
+from kdlnet.data.roi import inside
 from kdlnet.events import Listener, Message, Progress, ignore
 from kdlnet.images.drift import changed
 from kdlnet.images.window import depth_line, fit_depth, image_depth
@@ -140,7 +141,8 @@ def open_split(
     to the bit depth of the images. ``limit`` takes that many images, spread over the split. Raises
     DataError when the dataset has a class that the reader does not know.
     """
-    loaded = load_split(info, split, strict)
+    wanted = contract or reader.preprocess
+    loaded = inside(load_split(info, split, strict), wanted.roi)
     for line in loaded.warnings:
         on_event(Message(line, "warning"))
     if limit is not None and limit < len(loaded.paths):
@@ -154,7 +156,6 @@ def open_split(
             "not known; verdicts and image-level figures count them, as predict does, others do not"
         )
         on_event(Message(text, "warning"))
-    wanted = contract or reader.preprocess
     depth = image_depth(loaded.paths)
     if caution := depth_line(str(loaded.paths[0]), wanted, depth):
         on_event(Message(caution, "warning"))

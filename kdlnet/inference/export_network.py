@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdlnet import __version__
-from kdlnet.inference.exported import FORMAT
 from kdlnet.inference.layouts import Layout
 from kdlnet.inference.weights import Weights
 from kdlnet.models.fuse import replace_layers
@@ -34,7 +33,8 @@ def header_of(weights: Weights, layout: Layout, half: bool = False) -> dict[str,
     With ``half`` that its numbers have 16 bits; what computes with them may take more.
     """
     detector = weights.detector
-    header = {"format": FORMAT, **SEAL, "kdlnet": __version__, **weights.describe()}
+    form = weights.preprocess.format
+    header = {"format": form, **SEAL, "kdlnet": __version__, **weights.describe()}
     facts = {"strides": list(detector.strides), "bins": detector.head.bins}
     stored = {"file_precision": "float16"} if half else {}
     return header | facts | stored | layout.to_dict()

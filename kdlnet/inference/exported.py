@@ -13,15 +13,15 @@ import numpy as np
 
 from kdlnet.data.learned import Learned
 from kdlnet.errors import ConfigError, KdlnetError, WeightsError
+from kdlnet.inference.arrays import RawArrays, SuppressedArrays
 from kdlnet.inference.engine import ArrayEngine
 from kdlnet.inference.layouts import Answers, Array, Layout, Shapes
 from kdlnet.inference.runtimes import Runtime, Wanted
 from kdlnet.metrics.verdict import VerdictRule
-from kdlnet.types import ImageSize, Preprocess, RawArrays, SuppressedArrays
+from kdlnet.types import FORMATS, ImageSize, Preprocess
 from kdlnet.utils.lanes import MOST_LANES
 from kdlnet.utils.parse import parse_image_size, parse_sides
 
-FORMAT = 1
 METADATA_KEY = "kdlnet"
 """Key in a file's metadata under which the header stands, as JSON."""
 
@@ -57,7 +57,7 @@ def read_header(text: str | None, shapes: Shapes | None, path: Path, title: str)
         )
     try:
         header: dict[str, Any] = json.loads(text)
-        known = header["format"] == FORMAT
+        known = header["format"] in FORMATS
         if known and not _fits(shapes, header):
             raise ValueError
     except Exception:  # a header may hold anything
@@ -66,7 +66,8 @@ def read_header(text: str | None, shapes: Shapes | None, path: Path, title: str)
         ) from None
     if not known:
         raise WeightsError(
-            f"{str(path)!r} has format {header['format']}, this kdlnet reads {FORMAT}: "
+            f"{str(path)!r} has format {header['format']}, this kdlnet reads "
+            f"{' and '.join(map(str, FORMATS))}: "
             "use the kdlnet version that wrote it"
         )
     return header

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from glob import escape
 from os import PathLike
 from pathlib import Path
@@ -82,7 +82,7 @@ def open_part(
             f"{str(file)!r} knows {', '.join(runtime.names)}, the dataset has "
             f"{', '.join(info.names)}: compare weights of the same classes"
         )
-    contract = adjusted(runtime.preprocess, None, asked.window, asked.tile, asked.overlap)
+    contract = adjusted(runtime.preprocess, replace(asked, image_size=None))
     dataset, loaded = open_split(runtime, info, split, contract, strict, on_event)
     learned = count_learned(runtime, dataset.paths, split, on_event)
     return Part(file, runtime, info, dataset, loaded, learned)
@@ -138,6 +138,11 @@ def require_alike(parts: Sequence[Part]) -> None:
             raise WeightsError(
                 f"{str(first.file)!r} and {str(other.file)!r} differ in their classes: pool files "
                 "that were trained alike"
+            )
+        if other.dataset.preprocess.roi != first.dataset.preprocess.roi:
+            raise WeightsError(
+                f"{str(first.file)!r} and {str(other.file)!r} look at other regions of their images"
+                ": pool files that were trained alike, or give --roi"
             )
     if not others:
         return

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kdlnet.inference.arrays import RawArrays, SuppressedArrays
 from kdlnet.inference.suppressed import rows_of
 from kdlnet.ops.arrays import distances_to_boxes, expected_distances, make_points
-from kdlnet.types import ImageSize, Preprocess, RawArrays, SuppressedArrays
+from kdlnet.types import ImageSize, Preprocess
 
 _GRIDS = 4  # sizes of images whose points are kept
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from kdlnet.data.dataset import DetectionDataset
 from kdlnet.events import Listener, Progress, ignore
 from kdlnet.inference.alike import SURE_SCORE, contained, farthest, kept_alike
+from kdlnet.inference.arrays import SuppressedArrays
 from kdlnet.inference.evaluate import detect
 from kdlnet.inference.probe_images import MADE_UP_IMAGES
 from kdlnet.inference.proof import Parity, Tolerance
@@ -32,7 +33,6 @@ from kdlnet.types import (
     Forward,
     ImageSize,
     RawPredictions,
-    SuppressedArrays,
 )
 from kdlnet.utils.device import exact_float32
 

@@ -17,7 +17,7 @@ from kdlnet.images.stamp import Stamp, stamp_of
 from kdlnet.metrics.verdict import Verdict, VerdictRule
 from kdlnet.report.draw import draw_detections
 from kdlnet.report.images import Image
-from kdlnet.types import ImageSize
+from kdlnet.types import ImageSize, Roi
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,8 @@ class Prediction:
     the file or address, ``stem`` a relative path for files made from it. ``index`` counts from 0
     in the source or video; ``timestamp`` is in seconds, None for an image. ``seconds`` is the
     time by stage (decode, preprocess, infer, postprocess), a batch's shared equally. ``window``
-    holds the two intensities the network saw as 0 and 1. ``rule`` says which boxes make the image
+    holds the two intensities the network saw as 0 and 1, ``roi`` is what of the image it saw, None
+    for all. ``rule`` says which boxes make the image
     NG or UNSURE; by default each of them makes it NG. ``stamp`` tells whether ``path`` was changed.
     """
 
@@ -48,6 +49,7 @@ class Prediction:
     path: Path | None = None
     image: ImageArray | None = field(default=None, repr=False)
     stamp: Stamp | None = field(default=None, repr=False)
+    roi: Roi | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -129,5 +131,11 @@ class Prediction:
         Images with a short side under 400 pixels are enlarged by a whole factor f.
         """
         return draw_detections(
-            self.pixels(), self.boxes, self.labels, self.scores, self.names, window=self.window
+            self.pixels(),
+            self.boxes,
+            self.labels,
+            self.scores,
+            self.names,
+            window=self.window,
+            roi=self.roi,
         )

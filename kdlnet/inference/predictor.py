@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from kdlnet.errors import ConfigError, unknown
 from kdlnet.events import Listener, Message
-from kdlnet.images.contract import TileChoice, adjusted
+from kdlnet.images.contract import RoiChoice, Seeing, TileChoice, adjusted
 from kdlnet.images.frame import Frame, Prepare
 from kdlnet.images.read import ImageArray
+from kdlnet.images.roi import fitting, least_size
 from kdlnet.images.sources import TIMEOUT, Source, SourceLike, open_source
 from kdlnet.images.window import Window, bits, depth_line, fit_depth
 from kdlnet.inference.clock import STAGES, Laps
@@ -92,6 +93,7 @@ class Predictor:
         window: Window | None = None,
         tile: TileChoice = None,
         overlap: float | None = None,
+        roi: RoiChoice = None,
         score_threshold: float | None = None,
         iou_threshold: float = IOU_THRESHOLD,
         max_detections: int = MAX_DETECTIONS,
@@ -102,10 +104,9 @@ class Predictor:
 
         ``device`` is a name as ``--device`` takes, the number of a GPU or a torch.device.
         Without ``score_threshold`` the rule stored in the file counts, else NG from 0.25 on; with
-        it every class is NG from there on and no part UNSURE. ``image_size``
-        (H, W), ``window``, ``tile`` and ``overlap`` replace what is stored, see
-        :func:`~kdlnet.images.contract.adjusted`. Unfused weights are folded in memory. Raises
-        WeightsError or ConfigError, KdlnetError where ONNX Runtime is not installed.
+        it every class is NG from there on and no part UNSURE. ``image_size`` (H, W) and the other
+        fields of :class:`~kdlnet.images.contract.Seeing` replace what is stored. Unfused weights
+        are folded in memory. Raises WeightsError or ConfigError, KdlnetError without ONNX Runtime.
         """
         if isinstance(classes, str) or not isinstance(classes, Iterable | None):
             classes = [classes]  # of the letters of a name none is a class
@@ -119,7 +120,7 @@ class Predictor:
         return cls(
             runtime.engine,
             runtime.names,
-            adjusted(runtime.preprocess, None, window, tile, overlap),
+            adjusted(runtime.preprocess, Seeing(None, window, tile, overlap, roi)),
             rule,
             iou_threshold,
             max_detections,
@@ -181,10 +182,11 @@ class Predictor:
         engine, batch, lanes = in_lanes(self.engine, self.batch, opened.live or few)
         one = replace(self, engine=engine, batch=batch)
         if opened.live:  # the first look takes longest, and frames would be passed over for it
-            one.detect([Frame("", "", np.zeros((*one.preprocess.image_size, 3), np.uint8))])
-        frames = skips.placed(opened.frames(skips.hear, self._prepare()))
+            one.detect([Frame("", "", np.zeros((*least_size(self.preprocess), 3), np.uint8))])
+        frames = opened.frames(skips.hear, self._prepare())
+        frames = fitting(frames, self.preprocess.roi, skips.hear, opened.live)
         size = 1 if opened.live else batch
-        groups = self._told(batches(frames, size, _BATCH_BYTES // lanes), on_event)
+        groups = self._told(batches(skips.placed(frames), size, _BATCH_BYTES // lanes), on_event)
         for found in in_turn(one.detect, groups, lanes, _bytes, _BATCH_BYTES):
             yield from found
         skips.end(opened, may_be_none)
@@ -209,7 +211,7 @@ class Predictor:
         if chosen_for is None or chosen_for == self.preprocess.to_dict():
             return None
         return (
-            "images are seen at another size, window or tiles than when the thresholds were "
+            "images are seen at another size, window, region or tiles than when thresholds were "
             "chosen: their rates do not hold; see kdlnet calibrate"
         )
 
@@ -262,6 +264,7 @@ class Predictor:
             timestamp=frame.timestamp,
             stem=frame.stem,
             window=self._fitted(frame.image).window,
+            roi=self.preprocess.roi,
             rule=self.rule,
             path=frame.path,
             image=frame.image,

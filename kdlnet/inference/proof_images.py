@@ -12,10 +12,10 @@ from kdlnet.data.catalog import find_dataset
 from kdlnet.data.dataset import DetectionDataset
 from kdlnet.errors import KdlnetError
 from kdlnet.events import Listener, Message
+from kdlnet.images.roi import least_size, tiles_of
 from kdlnet.inference.evaluate import open_split
 from kdlnet.inference.probe_images import MADE_UP_IMAGES, made_up_images
 from kdlnet.inference.torch_engine import to_input
-from kdlnet.inference.views import tiles_of
 from kdlnet.inference.weights import Weights
 from kdlnet.types import Preprocess
 from kdlnet.utils.given import Name
@@ -61,8 +61,8 @@ def made_up_inputs(contract: Preprocess) -> Iterator[Tensor]:
 
     Where there are tiles, the one in the middle: what the network sees, at its scale.
     """
-    images = made_up_images(MADE_UP_IMAGES, contract.image_size)
-    views = [tiles_of(image, contract) for image in images]
+    images = made_up_images(MADE_UP_IMAGES, least_size(contract))
+    views = [tiles_of(image.shape[:2], contract) for image in images]
     tiles = [view[len(view) // 2] for view in views]
     for start, end in _spans():
         yield to_input(images[start:end], contract, tiles[start:end])[0]

@@ -10,7 +10,7 @@ import numpy as np
 
 from kdlnet.data.catalog import DatasetInfo, find_dataset
 from kdlnet.data.joined import find_datasets
-from kdlnet.errors import DataError
+from kdlnet.errors import DataError, WeightsError
 from kdlnet.events import Listener
 from kdlnet.inference.evaluate import detect
 from kdlnet.inference.folds import (
@@ -29,6 +29,7 @@ from kdlnet.metrics.rates import tabulate_parts
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.table import Table, tabulate
 from kdlnet.metrics.verdict import Verdict, VerdictRule
+from kdlnet.types import Roi
 from kdlnet.utils.given import Name
 
 
@@ -37,9 +38,10 @@ class Measured:
     """One side on the split: its figures, what it found, matches, its verdict on each image.
 
     ``rule`` makes the verdicts, ``defective`` says which images show a defect by it. Labels are
-    counted as in the dataset, in the rule too; ``window`` is how grey levels are shown. ``images``
-    are those of each part. ``learned`` counts the images that it has learned from, None where the
-    file does not tell. ``folds`` has the figures of each part of a cross-validation.
+    counted as in the dataset, in the rule too; ``window`` is how grey levels are shown, ``roi``
+    what of an image is looked at. ``images`` are those of each part. ``learned`` counts the images
+    that it has learned from, None where the file does not tell. ``folds`` has the figures of each
+    part of a cross-validation.
     """
 
     weights: Path
@@ -51,6 +53,7 @@ class Measured:
     defective: list[bool]
     rule: VerdictRule
     window: tuple[float, float] | None
+    roi: Roi | None
     learned: int | None
     folds: list[Fold]
 
@@ -88,12 +91,21 @@ def measure_all(
     device: str,
     on_event: Listener,
 ) -> dict[Path, Measured]:
-    """Figures of each side, every one measured once. Raises DataError for other images."""
+    """Figures of each side, every one measured once.
+
+    Raises DataError for other images, WeightsError for other regions of them.
+    """
     measured: dict[Path, Measured] = {}
     images: list[str] = []
     for side in dict.fromkeys(sides):
         measured[side] = _measure(side, where, split, batch, device, on_event)
-        names = [result.name for result in measured[side].results]
+        one, two = next(iter(measured.values())), measured[side]
+        if one.roi != two.roi:
+            raise WeightsError(
+                f"{str(one.weights)!r} and {str(side)!r} look at other regions of the images, and "
+                "so at other defects: measure each by itself (kdlnet val, which takes --roi)"
+            )
+        names = [result.name for result in two.results]
         if images and names != images:
             raise DataError(f"{str(side)!r} could not read the same images as the others")
         images = names
@@ -127,6 +139,7 @@ def _measure(
         defective=tabulate_parts(ordered, rule, len(names)).defective.tolist(),
         rule=rule,
         window=parts[0].dataset.preprocess.window,
+        roi=parts[0].dataset.preprocess.roi,
         learned=learned_of(parts),
         folds=each_fold(parts, found) if len(parts) > 1 else [],
     )

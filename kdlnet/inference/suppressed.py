@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from kdlnet.errors import ConfigError
+from kdlnet.inference.arrays import SuppressedArrays
 from kdlnet.ops.limits import IOU_THRESHOLD, MAX_DETECTIONS
-from kdlnet.types import DetectionArrays, SuppressedArrays
+from kdlnet.types import DetectionArrays
 
 LOWEST_SCORE = 0.001
 """Boxes from this score on are in the file's answer: what a validation asks for."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from kdlnet.data.dataset import to_network, to_unit
 from kdlnet.images.read import ImageArray
 from kdlnet.images.tiles import Tile
+from kdlnet.inference.arrays import SuppressedArrays
 from kdlnet.inference.suppressed import suppressed_detections
 from kdlnet.inference.views import to_pixels
 from kdlnet.ops.nms import select_detections
@@ -22,7 +23,6 @@ from kdlnet.types import (
     Letterbox,
     Preprocess,
     RawPredictions,
-    SuppressedArrays,
 )
 from kdlnet.utils.device import full_precision, synchronize
 from kdlnet.utils.lanes import MOST_LANES

@@ -9,10 +9,12 @@ from typing import Protocol
 
 import numpy as np
 
+from kdlnet.errors import DataError
 from kdlnet.images.frame import Ready
 from kdlnet.images.letterbox import letterbox
 from kdlnet.images.read import ImageArray, to_channels
-from kdlnet.images.tiles import Tile, tile_grid
+from kdlnet.images.roi import tiles_of
+from kdlnet.images.tiles import Tile
 from kdlnet.images.unit import to_unit
 from kdlnet.images.window import bits, fit_depth
 from kdlnet.types import Letterbox, Preprocess
@@ -46,7 +48,7 @@ class FrameViews:
         ready: Sequence[Ready | None] | None = None,
     ) -> None:
         """``ready`` are images that were made so by :func:`prepare` already."""
-        tiles = [tiles_of(image, preprocess) for image in images]
+        tiles = [tiles_of(image.shape[:2], preprocess) for image in images]
         self.image_of = [number for number, each in enumerate(tiles) for _ in each]
         self.tiles = [tile for each in tiles for tile in each]
         self._images = images
@@ -59,10 +61,16 @@ class FrameViews:
         return to_pixels(images, self._preprocess, [self.tiles[row] for row in rows], ready)
 
 
-def prepare(image: ImageArray, preprocess: Preprocess) -> Ready:
-    """The whole of ``image`` letterboxed, with the window of its own bit depth."""
+def prepare(image: ImageArray, preprocess: Preprocess) -> Ready | None:
+    """The whole of ``image`` letterboxed, with the window of its own bit depth.
+
+    None where not all of the region of interest is in it, which is told where it is asked for.
+    """
     began = time.perf_counter()
-    pixels, geometry = letterbox(image, fit_depth(preprocess, bits(image.dtype)))
+    try:
+        pixels, geometry = letterbox(image, fit_depth(preprocess, bits(image.dtype)))
+    except DataError:
+        return None
     return Ready(pixels, geometry, time.perf_counter() - began)
 
 
@@ -94,10 +102,3 @@ def to_pixels(
         return np.stack(pixels), contracts[0], geometries
     unit = [to_unit(image, contract) for image, contract in zip(pixels, contracts, strict=True)]
     return np.stack(unit), replace(preprocess, window=(0.0, 1.0), depth=None), geometries
-
-
-def tiles_of(image: ImageArray, preprocess: Preprocess) -> list[Tile | None]:
-    """The tiles in which the network sees ``image``; [None] where it sees the whole of it."""
-    if preprocess.tiling is None:
-        return [None]
-    return list(tile_grid((image.shape[0], image.shape[1]), preprocess.tiling))

@@ -22,12 +22,11 @@ from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.models.fuse import fuse_model
 from kdlnet.models.network import Network
 from kdlnet.models.zoo import MODELS, ModelArguments, build_model
-from kdlnet.types import Preprocess
+from kdlnet.types import FORMATS, Preprocess
 from kdlnet.utils.files import write_atomic
 from kdlnet.utils.parse import parse_image_size
 from kdlnet.utils.seal import SEAL, is_damaged, sealed
 
-FORMAT = 1
 _MOST_PIXELS = 2**28  # of a network's input
 _FOLDER = 0x10  # the attribute of MS-DOS, which torch's reader of archives goes by
 _META = ("model", "arguments", "names", "preprocess", "fused", "thresholds", "metrics")
@@ -84,7 +83,8 @@ def save_weights(path: Path, weights: Weights) -> None:
         key: value.detach().cpu().contiguous()
         for key, value in weights.detector.state_dict().items()
     }
-    header = {"format": FORMAT, "kdlnet": __version__, **weights.describe()}
+    format = weights.preprocess.format
+    header = {"format": format, "kdlnet": __version__, **weights.describe()}
     _write(path, {**header, "state": state, "training": weights.training})
 
 
@@ -125,9 +125,10 @@ def load_weights(path: Path, device: torch.device | str = "cpu", *, start: bool 
             f"{str(path)!r} is not a kdlnet weights file (no {missing[0]!r} in it); "
             "give a file that kdlnet train, distill or fuse wrote"
         )
-    if content["format"] != FORMAT:
+    if content["format"] not in FORMATS:
         raise WeightsError(
-            f"{str(path)!r} has weights format {content['format']}, this kdlnet reads {FORMAT}: "
+            f"{str(path)!r} has weights format {content['format']}, this kdlnet reads "
+            f"{' and '.join(map(str, FORMATS))}: "
             "use the kdlnet version that wrote it"
         )
     weights = _assemble(path, content)

@@ -20,6 +20,7 @@ _UNIVERSAL: tuple[Color, ...] = (
 TRUE: Color = (0, 158, 115)
 FALSE: Color = (214, 39, 40)
 MISSED: Color = (255, 190, 11)
+REGION: Color = (200, 200, 200)
 
 
 def palette(count: int) -> list[Color]:

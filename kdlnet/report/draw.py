@@ -11,8 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from kdlnet.metrics.matching import Match
 from kdlnet.metrics.result import ImageResult
 from kdlnet.report.canvas import DASHED, DOTTED, SOLID, Mark, add_legend, draw_marks
-from kdlnet.report.colors import FALSE, MISSED, TRUE, Color, palette
+from kdlnet.report.colors import FALSE, MISSED, REGION, TRUE, Color, palette
 from kdlnet.report.images import Image, to_display
+from kdlnet.types import Roi
 
 
 def draw_detections(
@@ -24,6 +25,7 @@ def draw_detections(
     *,
     colors: Sequence[Color] | None = None,
     window: tuple[float, float] | None = None,
+    roi: Roi | None = None,
 ) -> Image:
     """Boxes with class name and score on a copy of the image, one colour a class.
 
@@ -31,6 +33,7 @@ def draw_detections(
     intensities shown as black and white (see :func:`~kdlnet.report.images.to_display`).
     ``boxes`` (N, 4) xyxy in pixels of that image; ``scores`` None for true boxes. Returns RGB
     uint8 (H * f, W * f, 3): images with a short side under 400 are enlarged by a whole factor f.
+    A region of interest ``roi`` has a grey frame.
     """
     boxes_N4 = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
     labels_N = np.asarray(labels, dtype=np.int64).reshape(-1)
@@ -46,7 +49,7 @@ def draw_detections(
         Mark(boxes_N4[n].tolist(), names[labels_N[n]] + values[n], colors[labels_N[n]])
         for n in order
     ]
-    return draw_marks(to_display(image, window), marks)
+    return draw_marks(to_display(image, window), marks + _region(roi))
 
 
 def draw_match(
@@ -56,6 +59,7 @@ def draw_match(
     names: Sequence[str],
     *,
     window: tuple[float, float] | None = None,
+    roi: Roi | None = None,
 ) -> Image:
     """What was found, wrongly called and missed on one image, with a legend below.
 
@@ -73,7 +77,7 @@ def draw_match(
     marks = [Mark(truth[t], f"missed {classes[t]}", MISSED, DOTTED) for t in match.missed]
     marks += [Mark(boxes[n], f"false {called[n]}", FALSE, DASHED) for n in match.false]
     marks += [Mark(boxes[n], called[n], TRUE) for n in match.true]
-    picture = draw_marks(to_display(image, window), marks)
+    picture = draw_marks(to_display(image, window), marks + _region(roi))
     return add_legend(
         picture,
         [
@@ -82,3 +86,8 @@ def draw_match(
             (f"{len(match.missed)} missed", MISSED, DOTTED),
         ],
     )
+
+
+def _region(roi: Roi | None) -> list[Mark]:
+    """Drawn below all others."""
+    return [] if roi is None else [Mark(roi, "", REGION, DASHED)]

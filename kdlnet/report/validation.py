@@ -39,7 +39,12 @@ def draw_validation(
         image = read_again(path, on_event)
         if image is not None:
             picture = draw_match(
-                image, results[index], matches[index], names, window=preprocess.window
+                image,
+                results[index],
+                matches[index],
+                names,
+                window=preprocess.window,
+                roi=preprocess.roi,
             )
             save_image(folder / "pictures" / f"{rank:02d}-{path.stem}.png", picture)
             drawn.append(picture)

@@ -16,6 +16,7 @@ from kdlnet.data.joined import described, find_datasets, with_split
 from kdlnet.data.labels import FEW, Split, count_boxes
 from kdlnet.data.learned import Learned
 from kdlnet.data.listing import label_path, list_images
+from kdlnet.data.roi import inside
 from kdlnet.errors import ConfigError, DataError
 from kdlnet.events import Listener, Message, Progress
 from kdlnet.images.window import image_depth, measured_window
@@ -157,14 +158,15 @@ def _contract(
                 "images of more bits: train one on these"
             )
     else:
-        window, depth = measured_window(found.paths)
+        window, depth = measured_window(found.paths, config.data.roi)
         config = config.changed(data={"window": window})
     if depth > 8:
         low, high = window
         on_event(Message(f"{depth}-bit images, intensity window {low:g} to {high:g}"))
     size, overlap = config.tile.size, config.tile.overlap
     tiling = None if size is None else Tiling(size, overlap)
-    return config, Preprocess(config.image_size, channels, window, depth=depth, tiling=tiling)
+    seen = (config.image_size, channels, window)
+    return config, Preprocess(*seen, depth=depth, tiling=tiling, roi=config.data.roi)
 
 
 def run_place(config: TrainConfig, kind: str) -> tuple[Path, list[Path], list[Path]]:
@@ -187,9 +189,10 @@ def run_splits(config: TrainConfig) -> tuple[Split, Split]:
     if data.with_val:
         both = with_split(info, data.train_split, data.val_split)
         val = load_split(info, data.val_split, data.strict)
-        return load_split(both, data.train_split, data.strict), val
-    train, val = load_splits(info, [data.train_split, data.val_split], data.strict)
-    return train, val
+        train = load_split(both, data.train_split, data.strict)
+    else:
+        train, val = load_splits(info, [data.train_split, data.val_split], data.strict)
+    return inside(train, data.roi), inside(val, data.roi)
 
 
 def _open(

@@ -66,8 +66,7 @@ def pictures(dataset: DetectionDataset) -> Tensor:
     """Where each sample shows its image (N, 4), pixels of the network input; the rest pads."""
     places = []
     for sample in dataset.samples:
-        height, width = sample.letterbox.original_size
-        seen = np.array([sample.tile or (0, 0, width, height)])
+        seen = np.array([sample.tile or sample.letterbox.looked_at])
         places.append(sample.letterbox.to_input(seen))
     return torch.from_numpy(np.concatenate(places)).float()
 

@@ -21,10 +21,11 @@ from kdlnet.data.tiling import tiles_with_a_target
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, Message
 from kdlnet.images.read import image_size
+from kdlnet.images.roi import looked_at
 from kdlnet.images.tiles import tile_grid
 from kdlnet.inference.transfer import model_of
 from kdlnet.inference.weights import load_weights
-from kdlnet.types import Tiling
+from kdlnet.types import Roi, Tiling
 from kdlnet.utils.device import find_device
 from kdlnet.utils.words import counted
 
@@ -101,11 +102,10 @@ def suited(
     With ``init`` the model is that of these weights. Lines through ``on_event`` say what was chosen
     and why.
     """
-    survey = _survey(*found)
+    survey = _survey(*found, config.data.roi)
     if survey is None:
         return config
-    given = _given(config)
-    if "model.name" not in given:
+    if "model.name" not in (given := _given(config)):
         config = config.changed(model=_model(config, init, on_event))
     for keys, rule in _RULES.items():
         if not given.intersection(keys):
@@ -140,8 +140,8 @@ def _given(config: TrainConfig) -> set[str]:
     return found
 
 
-def _survey(split: Split, val: Split) -> Survey | None:
-    """Both in numbers; None where no image or no box can be read, which training tells."""
+def _survey(split: Split, val: Split, roi: Roi | None) -> Survey | None:
+    """Both, of ``roi`` alone; None where no image or no box can be read, which training tells."""
     marked = [row for row, labels in enumerate(split.labels) if len(labels.labels)]
     rows = _spread(range(len(split.paths)))
     if not set(rows) & set(marked):  # so rare that none of these shows one
@@ -150,10 +150,11 @@ def _survey(split: Split, val: Split) -> Survey | None:
     for row in rows:
         try:
             size = image_size(split.paths[row])
+            x1, y1, x2, y2 = looked_at(size, roi)
         except DataError:
             continue
-        sizes.append(size)
-        placed.append(split.labels[row].boxes * np.tile(size[::-1], 2))
+        sizes.append((y2 - y1, x2 - x1))
+        placed.append(split.labels[row].boxes * np.tile(size[::-1], 2) - (x1, y1, x1, y1))
     every = np.concatenate(placed) if placed else np.zeros((0, 4))
     found = every[:, 2:] - every[:, :2]
     if not len(found):

@@ -80,6 +80,29 @@ def parse_tile(value: Any) -> tuple[int, int] | Literal["off"]:
     return sides
 
 
+def parse_roi(value: Any) -> tuple[int, int, int, int] | Literal["off"]:
+    """(x1, y1, x2, y2) of ``"100,50,1720,980"`` or of four whole numbers; "off" for ``"off"``.
+
+    YAML reads off as False, which is the same. Raises ConfigError for anything else and for a side
+    below 32 pixels.
+    """
+    if value is False or value == "off":
+        return "off"
+    parts = value.split(",") if isinstance(value, str) else value
+    try:
+        x1, y1, x2, y2 = (int(part) for part in parts if str(int(part)) == str(part).strip())
+        fits = min(x1, y1) >= 0 and min(x2 - x1, y2 - y1) >= _SMALLEST_TILE
+    except (TypeError, ValueError):
+        fits = False
+    if not fits:
+        raise ConfigError(
+            f"region of interest {value!r}: give X1,Y1,X2,Y2, its corners in whole pixels of the "
+            f"original image, {_SMALLEST_TILE} or more a side, for example 100,50,1720,980, or off "
+            "for whole images"
+        )
+    return x1, y1, x2, y2
+
+
 def check_number(
     name: str, value: object, fits: Callable[[float], bool], allowed: str, whole: bool = False
 ) -> None:

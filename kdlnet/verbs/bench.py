@@ -11,7 +11,8 @@ from pathlib import Path
 
 from kdlnet.errors import ConfigError, unknown
 from kdlnet.events import Listener, Message, ignore
-from kdlnet.images.contract import Seeing, TileChoice, adjusted
+from kdlnet.images.contract import RoiChoice, Seeing, TileChoice, adjusted
+from kdlnet.images.roi import least_size
 from kdlnet.images.window import Window, depth_line, image_depth
 from kdlnet.inference.contest import PAPER, BenchResult, Entry, Labelled, Rival, measure
 from kdlnet.inference.kinds import kind_of
@@ -56,6 +57,7 @@ def bench(
     window: Window | None = None,
     tile: TileChoice = None,
     overlap: float | None = None,
+    roi: RoiChoice = None,
     device: str = "auto",
     threads: int | None = None,
     fuse: bool = True,
@@ -75,7 +77,7 @@ def bench(
     weights, source, data_root = as_path(weights), as_path(source), as_path(data_root)
     against = as_paths(against)
     workload = workload or Workload()
-    how = _How(protocol, device, fuse, Seeing(image_size, window, tile, overlap))
+    how = _How(protocol, device, fuse, Seeing(image_size, window, tile, overlap, roi))
     _check(how, workload, source is not None or data is not None, sweep)
     cores = os.cpu_count() or 1
     if threads is not None and threads > cores:
@@ -87,7 +89,8 @@ def bench(
         if protocol == "paper":
             _tell_fused(opened, on_event)
             return measure([Entry(*one) for one in opened], workload, on_event)
-        size = opened[0][0].preprocess.image_size
+        sizes = [least_size(runtime.preprocess) for runtime, _ in opened]
+        size = (max(height for height, _ in sizes), max(width for _, width in sizes))
         kind, found = find_images(source, data, split, data_root, Path(folder), size, on_event)
         found = readable(found, min(MOST_IMAGES, workload.calls * workload.batch), on_event)
         _tell_fused(opened, on_event)
@@ -136,7 +139,7 @@ def _check(how: _How, workload: Workload, source: bool, sweep: bool) -> None:
     if source or sweep or replace(how.seeing, image_size=None) != Seeing():
         raise ConfigError(
             "the paper's protocol measures the forward pass alone: leave SOURCE, --data, --sweep, "
-            "--window, --tile and --overlap out"
+            "--window, --tile, --overlap and --roi out"
         )
 
 
@@ -148,7 +151,7 @@ def _open(path: Path, how: _How, threads: int | None) -> tuple[Runtime, float]:
     runtime = open_runtime(path, device=how.device, fuse=how.fuse, image_size=size, threads=threads)
     if how.protocol == "paper" and not runtime.fixed_size:
         size = size or PAPER_SIZE
-    contract = adjusted(runtime.preprocess, size, seeing.window, seeing.tile, seeing.overlap)
+    contract = adjusted(runtime.preprocess, replace(seeing, image_size=size))
     runtime.engine.wait()
     return replace(runtime, preprocess=contract), 1e3 * (time.perf_counter() - began)
 

@@ -47,9 +47,12 @@ def teacher_defaults(teacher: Path) -> dict[str, Any]:
         "channels": weights.arguments.channels,
     }
     contract = weights.preprocess
-    values = {"model": model, "image_size": list(contract.image_size)}
+    data: dict[str, Any] = {}
+    if contract.roi is not None:
+        data["roi"] = list(contract.roi)
     if contract.depth == 16 or contract.window != full_window(8):
-        values["data"] = {"window": list(contract.window)}
+        data["window"] = list(contract.window)
+    values = {"model": model, "data": data, "image_size": list(contract.image_size)}
     if contract.tiling is not None:
         tiling = contract.tiling
         values["tile"] = {"size": list(tiling.size), "overlap": tiling.overlap}

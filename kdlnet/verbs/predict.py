@@ -12,7 +12,7 @@ from typing import Any
 from kdlnet import __version__
 from kdlnet.errors import ConfigError, KdlnetError
 from kdlnet.events import Listener, ignore
-from kdlnet.images.contract import TileChoice
+from kdlnet.images.contract import RoiChoice, TileChoice
 from kdlnet.images.sources import Source, SourceLike, open_source, picked
 from kdlnet.images.window import Window
 from kdlnet.inference.behind import Behind
@@ -54,6 +54,7 @@ def predict_files(
     window: Window | None = None,
     tile: TileChoice = None,
     overlap: float | None = None,
+    roi: RoiChoice = None,
     batch: int = 16,
     device: str = "auto",
     score_threshold: float | None = None,
@@ -91,6 +92,7 @@ def predict_files(
         window=window,
         tile=tile,
         overlap=overlap,
+        roi=roi,
         score_threshold=score_threshold,
         iou_threshold=iou_threshold,
         max_detections=max_detections,

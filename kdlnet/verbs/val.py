@@ -13,7 +13,7 @@ from kdlnet.curation.groups import lots_of
 from kdlnet.data.folders import image_folders
 from kdlnet.data.joined import find_datasets
 from kdlnet.events import Listener, Message, ignore
-from kdlnet.images.contract import Seeing, TileChoice
+from kdlnet.images.contract import RoiChoice, Seeing, TileChoice
 from kdlnet.images.window import Window
 from kdlnet.inference.evaluate import VAL_SCORE, detect
 from kdlnet.inference.folds import (
@@ -78,6 +78,7 @@ def validate(
     window: Window | None = None,
     tile: TileChoice = None,
     overlap: float | None = None,
+    roi: RoiChoice = None,
     group_by: str | None = None,
     mm_per_pixel: float | None = None,
     batch: int = 16,
@@ -96,8 +97,9 @@ def validate(
     ``data`` is one dataset or several, of which every image counts for the classes of its own.
     Any file that a runtime opens will do: plain, fused, exported. It is measured as it is: unfused
     weights are not fused in memory, as predict does, since that changes the last digits.
-    ``image_size``, ``window``, ``tile`` and ``overlap`` replace what the file holds, see
-    :func:`~kdlnet.images.contract.adjusted`; the figures are those of whole images all the same.
+    ``image_size``, ``window``, ``tile``, ``overlap`` and ``roi`` replace what the file holds, see
+    :func:`~kdlnet.images.contract.adjusted`; the figures are those of whole images all the same,
+    and with a region of interest those of all that is in it.
     ``group_by`` names images that belong together, for the intervals, see
     :func:`~kdlnet.curation.groups.find_groups`: by default each image stands for itself.
     ``lot_by`` is a rule on the image names by which verdicts are counted apart, see
@@ -112,7 +114,7 @@ def validate(
     weights, data_root, out = as_path(weights), as_path(data_root), as_path(out)
     home = folder_of_folds(data) if folds else None
     pairs = find_folds(weights, home, split) if home else [(weights, data)]
-    seen = Seeing(image_size, window, tile, overlap)
+    seen = Seeing(image_size, window, tile, overlap, roi)
     parts = [
         open_part(
             file, find_datasets(name, data_root), split, device, on_event, seen=seen, strict=strict

@@ -21,6 +21,7 @@ from kdlnet.events import Listener, Message, ignore
 from kdlnet.images.folder import by_suffix, unread_line
 from kdlnet.images.frame import Frame
 from kdlnet.images.read import read_image
+from kdlnet.images.roi import looked_at
 from kdlnet.images.stamp import stamp_of
 from kdlnet.images.watch import REMEMBERED, Arrival, FolderWatch
 from kdlnet.inference.daybook import DayBook, Entry
@@ -177,10 +178,12 @@ class _Desk:
                 self._predicted(waiting[prediction.name], prediction)
 
     def _frames(self, arrivals: list[Arrival]) -> Iterator[Frame]:
+        roi = self.predictor.preprocess.roi
         for arrival in arrivals:
             began = time.perf_counter()
             try:
                 image = read_image(arrival.path)
+                looked_at(image.shape[:2], roi, f"image {str(arrival.path)!r}")
             except DataError as error:
                 if stamp_of(arrival.path) and arrival.still >= self.watch.settle + _PATIENCE:
                     self._unreadable(arrival, str(error))

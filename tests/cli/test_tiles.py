@@ -1,4 +1,4 @@
-"""``--tile``, ``--overlap`` and ``--window`` through the command line."""
+"""``--tile``, ``--overlap``, ``--roi`` and ``--window`` through the command line."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from kdlnet.inference.weights import load_weights
 
 if TYPE_CHECKING:
     from .conftest import Command, FakeEngine
@@ -31,6 +33,28 @@ def test_val_takes_what_replaces_the_contract(kdlnet: Command, engine: FakeEngin
     assert engine.call["tile"] == "off" and "window" not in engine.call
 
 
+@pytest.mark.parametrize("verb", ["train", "distill --teacher a.pt"])
+def test_trainings_take_a_region_of_interest(
+    kdlnet: Command, engine: FakeEngine, verb: str, dataset: Path, weights: Path
+) -> None:
+    line = f"{verb} --roi 8,16,72,80 --epochs 1 --image-size 64 --device cpu --out run --data"
+    if verb == "train":
+        run = kdlnet(line, dataset)
+        assert run.code == 0 and engine.call["config"].data.roi == (8, 16, 72, 80), run.err
+        return
+    run = kdlnet(line.replace("a.pt", str(weights)), dataset)
+    assert run.code == 0, run.err
+    assert load_weights(Path("run/weights/best.pt")).preprocess.roi == (8, 16, 72, 80)
+
+
+def test_what_replaces_the_region_of_interest(kdlnet: Command, engine: FakeEngine) -> None:
+    assert kdlnet("val a.pt --data set --roi 8,16,72,80").code == 0
+    assert engine.call["roi"] == (8, 16, 72, 80)
+    engine.calls.clear()
+    assert kdlnet("val a.pt --data set --roi off").code == 0
+    assert engine.call["roi"] == "off"
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -40,6 +64,8 @@ def test_val_takes_what_replaces_the_contract(kdlnet: Command, engine: FakeEngin
         ("--tile 64 --overlap 0.95", "overlap 0.95 is out of range: allowed is 0 to 0.9"),
         ("--window 9-3", "window '9-3': give the lower value first"),
         ("--window 4095", "for example 0-4095"),
+        ("--roi 1,2,3", "region of interest '1,2,3': give X1,Y1,X2,Y2, its corners"),
+        ("--roi 9,9,20,20", "32 or more a side, for example 100,50,1720,980, or off"),
     ],
 )
 def test_wrong_values_are_answered_in_one_line(
@@ -58,8 +84,11 @@ def test_wrong_values_of_train(kdlnet: Command) -> None:
 
 def test_predict_tells_its_tiles(kdlnet: Command, weights: Path, dataset: Path) -> None:
     run = kdlnet(
-        f"predict {dataset} --tile 64 --out here --save json --device cpu -q --weights", weights
+        f"predict {dataset} --tile 64 --roi 0,0,90,80 --out here --save json --device cpu -q "
+        "--weights",
+        weights,
     )
     assert run.code == 0, run.err
     contract = json.loads(Path("here/predictions.json").read_text())["preprocess"]
     assert contract["tiling"] == {"size": [64, 64], "overlap": 0.2}
+    assert contract["roi"] == [0, 0, 90, 80]

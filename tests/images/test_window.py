@@ -49,6 +49,13 @@ def test_a_narrow_set_gets_its_percentiles_with_room(tmp_path):
     assert depth == 16 and (low, high) == pytest.approx((18000, 26000), abs=20)
 
 
+def test_a_region_of_interest_is_measured_alone(tmp_path):
+    image = np.full((200, 200), 65535, np.uint16)
+    image[40:104, 100:164] = spread(100, 3000)
+    assert measured_window(files(tmp_path, image)) == ((0, 65535), 16)
+    assert measured_window(files(tmp_path, image), (100, 40, 164, 104)) == ((0, 4095), 16)
+
+
 def test_hot_pixels_do_not_make_a_set_black(tmp_path):
     image = spread(0, 4095)
     image[5, 7] = image[50, 3] = 65535

@@ -11,6 +11,7 @@ import torch
 
 from kdlnet.errors import ConfigError, ProofFailed, WeightsError
 from kdlnet.inference.alike import farthest, kept_alike
+from kdlnet.inference.arrays import SuppressedArrays
 from kdlnet.inference.evaluate import VAL_SCORE
 from kdlnet.inference.exporters import EXPORTERS, Exporter
 from kdlnet.inference.layouts import Layout
@@ -23,7 +24,7 @@ from kdlnet.inference.weights import load_weights
 from kdlnet.models.fuse import fuse_model
 from kdlnet.ops.limits import IOU_THRESHOLD, MAX_DETECTIONS
 from kdlnet.ops.nms import select_detections
-from kdlnet.types import Detections, SuppressedArrays
+from kdlnet.types import Detections
 from kdlnet.verbs import export as module
 from kdlnet.verbs.export import ExportCertificate, export
 

@@ -18,6 +18,7 @@ import torch
 
 from kdlnet.errors import ConfigError, KdlnetError, ProofFailed, WeightsError
 from kdlnet.events import Message
+from kdlnet.inference.arrays import RawArrays
 from kdlnet.inference.exporters import EXPORTERS, Exporter
 from kdlnet.inference.kinds import FileKind
 from kdlnet.inference.layouts import Layout
@@ -30,7 +31,7 @@ from kdlnet.models.fuse import fuse_model
 from kdlnet.models.network import Network
 from kdlnet.models.zoo import ModelArguments, build_model
 from kdlnet.ops.decode import decode_boxes
-from kdlnet.types import Preprocess, RawArrays
+from kdlnet.types import Preprocess
 from kdlnet.verbs import export as module
 from kdlnet.verbs.export import ExportCertificate, export
 

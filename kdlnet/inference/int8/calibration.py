@@ -14,11 +14,11 @@ from kdlnet.data.dataset import load_split
 from kdlnet.errors import DataError, KdlnetError
 from kdlnet.events import Listener
 from kdlnet.images.read import ImageArray, read_image
+from kdlnet.images.roi import tiles_of
 from kdlnet.images.tiles import Tile
 from kdlnet.inference.layouts import Array
 from kdlnet.inference.probe_images import readable
 from kdlnet.inference.torch_engine import to_input
-from kdlnet.inference.views import tiles_of
 from kdlnet.inference.weights import Weights
 from kdlnet.types import Preprocess
 
@@ -56,7 +56,7 @@ class CalibrationImages:
 
     def _tile(self, image: ImageArray, row: int) -> Tile | None:
         """The tile with the middle of the first box, else another for each image."""
-        tiles, boxes = tiles_of(image, self._contract), self._defects[row]
+        tiles, boxes = tiles_of(image.shape[:2], self._contract), self._defects[row]
         if len(boxes):  # in shares of the image
             height, width = image.shape[:2]
             x, y = (boxes[0, :2] + boxes[0, 2:]) / 2 * (width, height)

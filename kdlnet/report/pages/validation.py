@@ -150,7 +150,7 @@ def _lots(per_lot: Mapping[str, PartRates]) -> list[Context]:
 
 def _settings(result: EvalResult) -> list[tuple[str, str]]:
     height, width = result.preprocess.image_size
-    tiling = result.preprocess.tiling
+    tiling, roi = result.preprocess.tiling, result.preprocess.roi
     return [
         ("Weights", f"{result.weights}{' (fused)' if result.fused else ''}"),
         ("Model", result.model),
@@ -163,7 +163,8 @@ def _settings(result: EvalResult) -> list[tuple[str, str]]:
         (
             "Picture size",
             f"{width} x {height}"
-            + (f", tiles of {tiling.size[1]} x {tiling.size[0]}" if tiling else ""),
+            + (f", tiles of {tiling.size[1]} x {tiling.size[0]}" if tiling else "")
+            + (f", region {','.join(map(str, roi))} of a picture" if roi else ""),
         ),
         ("Device", f"{result.device}, {result.images_per_second:.1f} images per second"),
         ("kdlnet", __version__),
