@@ -155,12 +155,14 @@ def check_teacher(teacher: Weights, parts: RunParts) -> None:
             f"teacher {name} has strides {teacher.detector.strides}, the student "
             f"{parts.detector.strides}: choose a student with the same, such as {teacher.model!r}"
         )
-    own, seen = teacher.preprocess.to_dict(), parts.train.preprocess.to_dict()
+    contracts = (teacher.preprocess, parts.train.preprocess)
+    own, seen = ({"roi": None, **contract.to_dict()} for contract in contracts)
     other = [key for key in own if own[key] != seen[key]]
     if other:
         raise WeightsError(
             f"teacher {name} was trained with {_listed(own, other)}, the student would see "
-            f"{_listed(seen, other)}: use the same --image-size, --tile, channels and window"
+            f"{_listed(seen, other)}: use the same --image-size, --tile, --roi, "
+            "channels and window"
         )
 
 

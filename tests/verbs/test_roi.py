@@ -21,7 +21,7 @@ from kdlnet.inference.weights import load_weights, save_weights
 from kdlnet.types import Preprocess, Tiling
 from kdlnet.verbs.bench import Workload, bench
 from kdlnet.verbs.compare import compare
-from kdlnet.verbs.distill import teacher_defaults
+from kdlnet.verbs.distill import distill, teacher_defaults
 from kdlnet.verbs.export import export
 from kdlnet.verbs.train import train
 from kdlnet.verbs.val import validate
@@ -192,6 +192,15 @@ def test_weights_of_other_regions_are_not_compared(
 ) -> None:
     with pytest.raises(WeightsError, match="look at other regions of the images"):
         compare(busy, whole, data=str(scenes), out=tmp_path / "out", device="cpu")
+
+
+def test_a_student_sees_the_region_of_its_teacher(
+    busy: Path, whole: Path, scenes: Path, tmp_path: Path
+) -> None:
+    for teacher, roi in ((busy, None), (whole, "32,32,96,96")):
+        config = settings(scenes, roi, model={"name": "lightnet-n", "channels": 1})
+        with pytest.raises(WeightsError, match=r"roi .*the student would see roi .*--roi"):
+            distill(config, teachers=teacher, out=tmp_path / "run")
 
 
 def test_calibrated_rates_hold_for_the_region_they_were_chosen_in(
