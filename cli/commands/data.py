@@ -80,7 +80,12 @@ ClassFrom = Annotated[
     ),
 ]
 ClassName = Annotated[
-    str | None, option("--class-name", metavar="NAME", help="masks: the class of all boxes.")
+    str | None,
+    option(
+        "--class-name",
+        metavar="NAME",
+        help="masks: the class of all boxes; csv: where it has none.",
+    ),
 ]
 Values = Annotated[
     list[str] | None,

@@ -20,23 +20,24 @@ TABLE_SUFFIXES = (".csv", ".tsv")
 
 # Names of columns, as _plain has them.
 _IMAGE = frozenset(
-    {"image", "imagename", "imagefile", "imagepath", "filename", "file", "filepath", "path"}
+    {"image", "imagename", "imagefile", "imagepath", "filename", "file", "filepath", "path", "img"}
 )
 _IMAGE_ID = frozenset({"imageid"})
+_ID = frozenset({"id"})  # of a mask's image; of a box it may be its own
 _CLASS = frozenset({"class", "classname", "label", "labelname", "name", "category", "categoryname"})
 _CLASS_ID = frozenset({"classid"})
 _BOTH = frozenset(a + b for a in _IMAGE | _IMAGE_ID for b in _CLASS | _CLASS_ID) - _IMAGE
 _SIZED = ("x", "y", "w", "h")
-_RUNS = ("encodedpixels",)
-_FORMS = (("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"), _SIZED, _RUNS)
+_RUNS = (("encodedpixels",), ("rlemask",))
+_FORMS = (("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"), _SIZED, *_RUNS)
 # Where a table has both, height and width are those of the box.
 _IMAGE_SIZES = (("imageheight", "imagewidth"), ("height", "width"))
 _SCORE = frozenset({"score", "confidence"})
 _SPLIT = frozenset({"split", "subset", "partition"})
 _WANTED = (
-    "the first row has to name image (or filename, path), class (or label, name, category) and "
-    "xmin, ymin, xmax, ymax (or x1, y1, x2, y2; or x, y, w, h: left top corner and size; or "
-    "EncodedPixels: run lengths)"
+    "the first row has to name image (or filename, path), class (or label, name, category; or give "
+    "--class-name) and xmin, ymin, xmax, ymax (or x1, y1, x2, y2; or x, y, w, h: left top corner "
+    "and size; or EncodedPixels: run lengths)"
 )
 
 _FOR_EXCEL = re.compile(r"sep=([,;\t])\s*", re.IGNORECASE)
@@ -53,14 +54,14 @@ Rows = Sequence[tuple[int, list[str]]]
 class Columns:
     """Positions in a row of ``count`` cells.
 
-    ``name`` is the class, the same column as ``image`` where one has both. ``form`` is what is in
-    the columns ``box``. ``size`` is (height, width) of the image, () where the table does not say;
-    ``split`` is None where there is no such column.
+    ``name`` is the class, the same column as ``image`` where one has both, None where no column
+    has it. ``form`` is what is in the columns ``box``. ``size`` is (height, width) of the image, ()
+    where the table does not say; ``split`` is None where there is no such column.
     """
 
     count: int
     image: int
-    name: int
+    name: int | None
     form: Sequence[str]
     box: Sequence[int]
     size: Sequence[int]
@@ -74,7 +75,7 @@ class Columns:
     @property
     def runs(self) -> bool:
         """Whether ``box`` is one column of run lengths, pixels from 1 down the columns first."""
-        return self.form == _RUNS
+        return self.form in _RUNS
 
     def padded(self, cells: Sequence[str]) -> list[str]:
         """A row with empty cells for those that are missing at its end."""
@@ -82,7 +83,7 @@ class Columns:
 
     def cut_off(self, cells: Sequence[str]) -> bool:
         """Whether a row ends with its image, and says nothing of it."""
-        return len(cells) == self.image + 1 <= self.name
+        return len(cells) == self.image + 1 <= (self.box[0] if self.name is None else self.name)
 
     def image_of(self, cells: Sequence[str]) -> str:
         """The image in a row of ``count`` cells, "" for none."""
@@ -91,6 +92,8 @@ class Columns:
 
     def class_of(self, cells: Sequence[str]) -> str:
         """The class in a row of ``count`` cells, "" for none."""
+        if self.name is None:
+            return ""
         cell = cells[self.name]
         return _divided(cell)[1] if self.image == self.name else cell
 
@@ -117,12 +120,12 @@ class Table:
 
 
 def is_example(file: Path) -> bool:
-    """Whether it is the one that Kaggle gives of answers: masks that nobody drew."""
-    return file.stem.casefold() == "sample_submission"
+    """Whether it is one that Kaggle gives of answers (``..._v2`` too): masks that nobody drew."""
+    return file.stem.casefold().startswith("sample_submission")
 
 
-def read_table(file: Path) -> Table:
-    """The table of labels in ``file``.
+def read_table(file: Path, *, with_classes: bool = True) -> Table:
+    """The table of labels in ``file``; without ``with_classes`` a column of them may lack.
 
     Raises DataError for one that cannot be read, and ValueError, in words that follow the file's
     name, where its columns are not those of labels.
@@ -140,7 +143,9 @@ def read_table(file: Path) -> Table:
         text, fault = data.lstrip(b"\xff\xfe").decode("latin-1").replace("\0", ""), str(error)
     found = _rows(file, text)
     heads = next(found, (0, []))[1]
-    columns = _columns(heads)  # before the rest is read: a log of something else may be large
+    columns = _columns(
+        heads, with_classes
+    )  # before the rest is read: a log of something else may be large
     rows = list(found)
     _refuse_ids(heads, columns, rows)
     return Table(file, heads, columns, rows, fault)
@@ -179,7 +184,7 @@ def _delimiter(text: str) -> str:
     return told[1] if told else max(",;\t", key=head.count)
 
 
-def _columns(heads: Sequence[str]) -> Columns:
+def _columns(heads: Sequence[str], with_classes: bool) -> Columns:
     """Raises ValueError, in words that follow the file's name, where one is missing or unclear."""
     known = list(map(_plain, heads))
     told = _told(heads)
@@ -199,12 +204,15 @@ def _columns(heads: Sequence[str]) -> Columns:
             "a person looked at each box"
         )
     forms = [form for form in _FORMS if set(form) <= set(known)]
-    if _RUNS in forms and _IMAGE.isdisjoint(known) and not _BOTH.isdisjoint(known):
+    runs = not set(forms).isdisjoint(_RUNS)
+    name: int | None = None
+    if runs and _IMAGE.isdisjoint(known) and not _BOTH.isdisjoint(known):
         image = name = only("images", _BOTH)
     else:
-        ids = _IMAGE.isdisjoint(known) and not _IMAGE_ID.isdisjoint(known)
-        image = only("images", _IMAGE_ID if ids else _IMAGE)
-        name = only("classes", _CLASS_ID if _CLASS.isdisjoint(known) else _CLASS)
+        named = (_IMAGE, _IMAGE_ID, *((_ID,) if runs else ()))
+        image = only("images", next((n for n in named if not n.isdisjoint(known)), _IMAGE))
+        if with_classes or not (_CLASS | _CLASS_ID).isdisjoint(known):
+            name = only("classes", _CLASS_ID if _CLASS.isdisjoint(known) else _CLASS)
     if not forms:
         raise ValueError(f"has no columns of boxes: {told}")
     if len(forms) > 1:
@@ -229,7 +237,7 @@ def _told(heads: Sequence[str]) -> str:
 def _refuse_ids(heads: Sequence[str], columns: Columns, rows: Rows) -> None:
     """Raises ValueError as :func:`_columns`: ids are images where they are names of files."""
     at = columns.image
-    if _plain(heads[at]) not in _IMAGE_ID:
+    if _plain(heads[at]) not in _IMAGE_ID | _ID:
         return
     ids = (cells[at] for _, cells in rows if at < len(cells))
     if not any(Path(each).suffix.lower() in IMAGE_SUFFIXES for each in ids):

@@ -91,6 +91,17 @@ def test_mask_options(kdlnet: Command, tmp_path: Path) -> None:
     assert (run.code, run.document["error"]["code"]) == (1, 1)
 
 
+def test_a_table_of_masks_without_classes(kdlnet: Command, dataset: Path, tmp_path: Path) -> None:
+    image = next(iter(sorted((dataset / "images").rglob("*.png"))))
+    (tmp_path / "train.csv").write_text(f"ImageId,EncodedPixels\n{image.name},1 50\n")
+    line = f"data convert csv train.csv --images {image.parent} --json --out"
+    run = kdlnet(f"{line} one --class-name ship")
+    assert run.code == 0, run.err
+    assert run.document["names"] == ["ship"] and run.document["boxes"] == 1
+    run = kdlnet(f"{line} two")
+    assert run.code == 1 and "no column of classes" in run.error and "--class-name" in run.error
+
+
 def test_classes_are_taken_as_one_or_left_out(
     kdlnet: Command, dataset: Path, tmp_path: Path
 ) -> None:
@@ -122,7 +133,7 @@ FOREIGN = [
     ("coco", "--origin 0", "voc"),
     ("voc", "--good m", "masks"),
     ("voc", "--class-from name", "masks"),
-    ("yolo", "--class-name pit", "masks"),
+    ("yolo", "--class-name pit", "masks, csv"),
     ("cvat", "--value 7=pit", "masks"),
     ("labelme", "--min-area 9", "masks, csv"),
 ]

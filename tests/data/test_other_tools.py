@@ -35,6 +35,7 @@ def find(root: Path, file: str, text: str, *names: str) -> dict[str, str]:
         ("labels.csv", TABLE, "csv"),
         ("labels/all.TSV", TABLE.replace(",", "\t"), "csv"),
         ("train.csv", RUNS, "csv"),
+        ("train.csv", "ImageId,EncodedPixels\na.png,1 20\n", "csv"),
     ],
 )
 def test_a_file_of_a_whole_set_and_the_images_it_names(tmp_path, file, text, tool):

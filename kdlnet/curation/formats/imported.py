@@ -55,8 +55,9 @@ class ImportOptions:
     ``images``: folder of the images where it is not the source. ``names`` (yolo): class names by
     number, for a source that does not name them.
     ``good`` (masks): folders whose images are good parts. ``class_from`` (masks): what tells the
-    class; ``class_name`` (masks): the class of every box. ``values`` (masks by value): class of
-    each pixel value, written ``"7"`` or ``"#ff0000"``; the other values are no defects.
+    class; ``class_name`` (masks; csv, of tables without classes): the class of every box.
+    ``values`` (masks by value): class of each pixel value, written ``"7"`` or ``"#ff0000"``; the
+    other values are no defects.
     ``min_area`` (masks; csv, of run lengths): smallest component in pixels. ``among`` (labelme):
     the images that files may speak of, wherever these lie; those without a file are then passed
     over. ``labelled`` (yolo): images whose labels are known, so that theirs are not looked for in

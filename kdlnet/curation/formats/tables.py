@@ -37,17 +37,17 @@ def import_csv(source: Path, options: ImportOptions) -> ImportResult:
     neither class nor box, or classes without run lengths, is a good part; image files that no row
     names are left out.
 
-    Raises DataError when there is no table, one is broken, none has the columns, or two list the
-    same image.
+    Raises DataError when there is no table, one is broken, none has the columns, one has classes
+    beside ``class_name``, or two list the same image.
     """
-    tables, warnings = _read_tables(source)
+    tables, warnings = _read_tables(source, options.class_name)
     lost: list[LabelProblem] = []
-    images = [image for table in tables for image in _images(table, options.min_area, lost)]
+    images = [image for table in tables for image in _images(table, options, lost)]
     result = import_listed(source, options, images)
     return replace(result, lost=tuple(lost), warnings=warnings)
 
 
-def _read_tables(source: Path) -> tuple[list[Table], tuple[str, ...]]:
+def _read_tables(source: Path, class_name: str | None) -> tuple[list[Table], tuple[str, ...]]:
     """The tables of labels, and a line for what is passed over: other ones, columns of splits
     of which none is known."""
     tables: list[Table] = []
@@ -57,12 +57,17 @@ def _read_tables(source: Path) -> tuple[list[Table], tuple[str, ...]]:
             faults.append(f"table {str(file)!r} is an example of answers, no labels")
             continue
         try:
-            table = read_table(file)
+            table = read_table(file, with_classes=not class_name)
         except ValueError as error:
             faults.append(f"table {str(file)!r} {error}")
             continue
         if table.fault:
             raise DataError(f"table {str(file)!r} {table.fault}")
+        if class_name and table.columns.name is not None:
+            raise DataError(
+                f"table {str(file)!r} has classes in {table.heads[table.columns.name]!r}: leave "
+                "--class-name out, or take all of them as one with --class '*=NAME'"
+            )
         if unknown := _unknown_splits(table):
             columns.append(
                 f"the column {unknown!r} of table {str(file)!r} holds no train, val or test: give "
@@ -83,7 +88,7 @@ def _unknown_splits(table: Table) -> str:
     return table.heads[at]
 
 
-def _images(table: Table, min_area: int, lost: list[LabelProblem]) -> list[ListedImage]:
+def _images(table: Table, options: ImportOptions, lost: list[LabelProblem]) -> list[ListedImage]:
     """The images of one table with what was drawn; rows that name none go to ``lost``."""
     file, columns = table.file, table.columns
     images: dict[str, ListedImage] = {}
@@ -101,9 +106,9 @@ def _images(table: Table, min_area: int, lost: list[LabelProblem]) -> list[Liste
             image.written = _size(cells, columns, image.written)
             image.split = _split(cells, columns, image.split)
             if columns.runs:
-                image.masks += _masks(line, cells, columns, min_area)
+                image.masks += _masks(line, cells, columns, options)
             else:
-                image.shapes += _shapes(line, cells, columns)
+                image.shapes += _shapes(line, cells, columns, options.class_name)
         except Unusable as fault:
             problem = LabelProblem(file, line, str(fault), short(written), "dropped")
             image.problems.append(problem)
@@ -111,23 +116,28 @@ def _images(table: Table, min_area: int, lost: list[LabelProblem]) -> list[Liste
     return list(images.values())
 
 
-def _masks(line: int, cells: Sequence[str], columns: Columns, min_area: int) -> list[RunMask]:
+def _masks(
+    line: int, cells: Sequence[str], columns: Columns, options: ImportOptions
+) -> list[RunMask]:
     """The mask of a row, none where its class is not found. Raises Unusable as :func:`_shapes`."""
-    name, runs = columns.class_of(cells), cells[columns.box[0]]
+    name, runs = columns.class_of(cells) or options.class_name, cells[columns.box[0]]
     if not runs:
         return []
     if not name:
         raise Unusable("incomplete")
-    return [RunMask(line, name, runs_of(runs), min_area)]
+    return [RunMask(line, name, runs_of(runs), options.min_area)]
 
 
-def _shapes(line: int, cells: Sequence[str], columns: Columns) -> list[Shape]:
+def _shapes(
+    line: int, cells: Sequence[str], columns: Columns, class_name: str | None
+) -> list[Shape]:
     """The box of a row, none for a good part. Raises Unusable with the reason why it is no box."""
     name, sides = columns.class_of(cells), [cells[position] for position in columns.box]
     if not name and not any(sides):
         return []
     if any("," in side for side in sides):  # of Excel in many countries; or of thousands
         raise Unusable("decimal comma")
+    name = name or class_name or ""
     numbers = numbers_of(sides, 4)
     if not name or numbers is None:
         raise Unusable("incomplete")

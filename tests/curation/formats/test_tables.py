@@ -52,6 +52,20 @@ def test_columns_are_known_by_their_names(parts, head, row, encoding):
     assert result.warnings == ()
 
 
+def test_boxes_without_classes_are_of_the_one_that_is_given(parts):
+    rows = ["a.jpg,5,6,15,26", "a.jpg,1,2,3,4", "b.jpg,,,,"]
+    save_table(parts / "labels.csv", *rows, head="image,x1,y1,x2,y2")
+    images, _ = read(parts, class_name="dent")
+    assert images["a.jpg"].names == ("dent", "dent") and images["b.jpg"].names == ()
+    assert images["a.jpg"].problems == images["b.jpg"].problems == ()
+    save_table(parts / "labels.csv", "a.jpg,7,5,6,15,26", head="id,image,x1,y1,x2,y2")
+    with pytest.raises(DataError, match=r"no column of classes.* or give --class-name\)"):
+        read(parts)
+    save_table(parts / "labels.csv", "a.jpg,5,6,15,26", head="id,x1,y1,x2,y2")
+    with pytest.raises(DataError, match="no column of images"):  # the id may be that of the box
+        read(parts, class_name="dent")
+
+
 def test_a_column_gives_the_splits(parts):
     for name in "cd":
         save_image(parts / f"images/{name}.jpg")
