@@ -102,7 +102,8 @@ class Columns:
 class Table:
     """A table of labels; ``heads`` are its first row, as it is written.
 
-    ``fault`` says, in words that follow the file's name, why letters may be others, "" for UTF-8.
+    ``fault`` and ``ids`` are words that follow the file's name: why letters may be others, "" for
+    UTF-8; and why its images may be none, "" where they are more than ids without a suffix.
     """
 
     file: Path
@@ -110,13 +111,19 @@ class Table:
     columns: Columns
     rows: Rows
     fault: str
+    ids: str
+
+    def images(self) -> set[str]:
+        """The images that are named."""
+        rows = [self.columns.padded(cells) for _, cells in self.rows]
+        return {self.columns.image_of(cells) for cells in rows} - {""}
 
     def drawn(self) -> set[str]:
         """The images that are named, none where nothing is drawn in any of them."""
         rows = [self.columns.padded(cells) for _, cells in self.rows]
         if not any(cells[position] for cells in rows for position in self.columns.box):
             return set()
-        return {self.columns.image_of(cells) for cells in rows} - {""}
+        return self.images()
 
 
 def is_example(file: Path) -> bool:
@@ -147,8 +154,7 @@ def read_table(file: Path, *, with_classes: bool = True) -> Table:
         heads, with_classes
     )  # before the rest is read: a log of something else may be large
     rows = list(found)
-    _refuse_ids(heads, columns, rows)
-    return Table(file, heads, columns, rows, fault)
+    return Table(file, heads, columns, rows, fault, _ids(heads, columns, rows))
 
 
 def _rows(file: Path, text: str) -> Iterator[tuple[int, list[str]]]:
@@ -234,14 +240,13 @@ def _told(heads: Sequence[str]) -> str:
     return f"its columns are {short(heads)!r}; {_WANTED}" if heads else f"it is empty; {_WANTED}"
 
 
-def _refuse_ids(heads: Sequence[str], columns: Columns, rows: Rows) -> None:
-    """Raises ValueError as :func:`_columns`: ids are images where they are names of files."""
+def _ids(heads: Sequence[str], columns: Columns, rows: Rows) -> str:
+    """Words as of :func:`_columns` for ids none of which is the name of a file, else ""."""
     at = columns.image
-    if _plain(heads[at]) not in _IMAGE_ID | _ID:
-        return
     ids = (cells[at] for _, cells in rows if at < len(cells))
-    if not any(Path(each).suffix.lower() in IMAGE_SUFFIXES for each in ids):
-        raise ValueError(f"has no column of images: {_told(heads)}")
+    files = any(Path(each).suffix.lower() in IMAGE_SUFFIXES for each in ids)
+    known = files or _plain(heads[at]) not in _IMAGE_ID | _ID
+    return "" if known else f"has no column of images: {_told(heads)}"
 
 
 def _divided(cell: str) -> tuple[str, str]:

@@ -93,7 +93,7 @@ def test_mask_options(kdlnet: Command, tmp_path: Path) -> None:
 
 def test_a_table_of_masks_without_classes(kdlnet: Command, dataset: Path, tmp_path: Path) -> None:
     image = next(iter(sorted((dataset / "images").rglob("*.png"))))
-    (tmp_path / "train.csv").write_text(f"ImageId,EncodedPixels\n{image.name},1 50\n")
+    (tmp_path / "train.csv").write_text(f"id,rle_mask\n{image.stem},1 50\n")
     line = f"data convert csv train.csv --images {image.parent} --json --out"
     run = kdlnet(f"{line} one --class-name ship")
     assert run.code == 0, run.err

@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from kdlnet.curation.formats.imported import ImportOptions, ImportResult
-from kdlnet.curation.formats.listed import ListedImage, doubt_bare, import_listed
-from kdlnet.curation.formats.locate import annotation_files
+from kdlnet.curation.formats.listed import ListedImage, doubt_bare, import_listed, index_of
+from kdlnet.curation.formats.locate import ImageIndex, annotation_files
 from kdlnet.curation.formats.parse import split_named, whole_number
 from kdlnet.curation.formats.runs import RunMask, numbers_of, runs_of
 from kdlnet.curation.formats.shapes import Shape, Unusable
@@ -40,14 +40,17 @@ def import_csv(source: Path, options: ImportOptions) -> ImportResult:
     Raises DataError when there is no table, one is broken, none has the columns, one has classes
     beside ``class_name``, or two list the same image.
     """
-    tables, warnings = _read_tables(source, options.class_name)
+    index = index_of(source, options)
+    tables, warnings = _read_tables(source, options.class_name, index)
     lost: list[LabelProblem] = []
     images = [image for table in tables for image in _images(table, options, lost)]
-    result = import_listed(source, options, images)
+    result = import_listed(source, index, images)
     return replace(result, lost=tuple(lost), warnings=warnings)
 
 
-def _read_tables(source: Path, class_name: str | None) -> tuple[list[Table], tuple[str, ...]]:
+def _read_tables(
+    source: Path, class_name: str | None, index: ImageIndex
+) -> tuple[list[Table], tuple[str, ...]]:
     """The tables of labels, and a line for what is passed over: other ones, columns of splits
     of which none is known."""
     tables: list[Table] = []
@@ -68,6 +71,9 @@ def _read_tables(source: Path, class_name: str | None) -> tuple[list[Table], tup
                 f"table {str(file)!r} has classes in {table.heads[table.columns.name]!r}: leave "
                 "--class-name out, or take all of them as one with --class '*=NAME'"
             )
+        if table.ids and not any(map(index.knows, table.images())):
+            faults.append(f"table {str(file)!r} {table.ids}")
+            continue
         if unknown := _unknown_splits(table):
             columns.append(
                 f"the column {unknown!r} of table {str(file)!r} holds no train, val or test: give "

@@ -265,9 +265,39 @@ def test_a_table_of_something_else_is_not_read_behind_its_first_row(parts):
 
 def test_image_ids_that_are_no_files_name_no_image(parts):
     head = HEAD.replace("image", "image_id")
-    save_table(parts / "labels.csv", "a,dent,1,2,9,8", head=head)
+    save_table(parts / "labels.csv", "7,dent,1,2,9,8", head=head)
     with pytest.raises(DataError, match=r"no column of images.*image_id, class.*filename"):
         read(parts)
+
+
+@pytest.mark.parametrize("head", [HEAD, HEAD.replace("image", "image_id")])
+def test_names_without_a_suffix_are_those_of_the_images_that_are_so_called(parts, head):
+    save_image(parts / "images/x.1.PNG")
+    rows = ["A,dent,1,2,9,8", "images/b,,,,,", "x.1,dent,1,2,9,8", "x,dent,1,2,9,8"]
+    save_table(parts / "labels.csv", *rows, head=head)
+    images, result = read(parts)
+    assert {name: image.names for name, image in images.items()} == {
+        "a.jpg": ("dent",),
+        "b.jpg": (),
+        "x.1.PNG": ("dent",),
+    }
+    assert [(p.reason, p.value) for p in result.left_out] == [("no image", "x")]
+
+
+def test_a_name_without_a_suffix_that_fits_several_images_is_ambiguous(parts):
+    """A mask beside each image, or the image in two folders."""
+    save_image(parts / "images/a.png")
+    save_table(parts / "labels.csv", "a,dent,1,2,9,8", "b,dent,1,2,9,8")
+    images, result = read(parts)
+    assert list(images) == ["b.jpg"]
+    (problem,) = (p for p in result.left_out if p.reason != "not listed")
+    assert (problem.reason, problem.value) == ("ambiguous", "a") and "--images" in problem.advice
+    (parts / "images/a.png").rename(parts / "a.png")
+    save_table(parts / "labels.csv", "a,dent,1,2,9,8", "images/b,dent,1,2,9,8")
+    assert list(read(parts)[0]) == ["b.jpg"]
+    save_table(parts / "labels.csv", "images/a,dent,1,2,9,8")
+    assert list(read(parts)[0]) == ["a.jpg"]
+    assert list(read(parts, images=parts / "images")[0]) == ["a.jpg"]
 
 
 @pytest.mark.parametrize(
