@@ -90,6 +90,11 @@ class Columns:
         cell = cells[self.image]
         return _divided(cell)[0] if self.image == self.name else cell
 
+    def box_of(self, cells: Sequence[str]) -> list[str]:
+        """The box or run lengths in a row of ``count`` cells, all "" for none: -1 are no runs."""
+        found = [cells[position] for position in self.box]
+        return [""] if self.runs and found == ["-1"] else found
+
     def class_of(self, cells: Sequence[str]) -> str:
         """The class in a row of ``count`` cells, "" for none."""
         if self.name is None:
@@ -121,7 +126,7 @@ class Table:
     def drawn(self) -> set[str]:
         """The images that are named, none where nothing is drawn in any of them."""
         rows = [self.columns.padded(cells) for _, cells in self.rows]
-        if not any(cells[position] for cells in rows for position in self.columns.box):
+        if not any(any(self.columns.box_of(cells)) for cells in rows):
             return set()
         return self.images()
 

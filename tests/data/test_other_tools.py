@@ -54,6 +54,7 @@ def test_a_file_of_a_whole_set_and_the_images_it_names(tmp_path, file, text, too
         ("a.xml", "<annotation><filename>a.png</filename></annotation>"),
         ("a.csv", TABLE.replace("dent,1,2,3,4", ",,,,")),
         ("a.csv", RUNS.replace("1 20", "")),
+        ("a.csv", RUNS.replace("1 20", "-1")),
         ("groups.csv", "image,group\na.png,1\n"),
         ("predictions.csv", "image,class,score,x1,y1,x2,y2\na.png,dent,0.9,1,2,3,4\n"),
         ("a.csv", TABLE.replace("dent", '"dent')),

@@ -126,7 +126,7 @@ def _masks(
     line: int, cells: Sequence[str], columns: Columns, options: ImportOptions
 ) -> list[RunMask]:
     """The mask of a row, none where its class is not found. Raises Unusable as :func:`_shapes`."""
-    name, runs = columns.class_of(cells) or options.class_name, cells[columns.box[0]]
+    name, (runs,) = columns.class_of(cells) or options.class_name, columns.box_of(cells)
     if not runs:
         return []
     if not name:
@@ -138,7 +138,7 @@ def _shapes(
     line: int, cells: Sequence[str], columns: Columns, class_name: str | None
 ) -> list[Shape]:
     """The box of a row, none for a good part. Raises Unusable with the reason why it is no box."""
-    name, sides = columns.class_of(cells), [cells[position] for position in columns.box]
+    name, sides = columns.class_of(cells), columns.box_of(cells)
     if not name and not any(sides):
         return []
     if any("," in side for side in sides):  # of Excel in many countries; or of thousands

@@ -108,9 +108,11 @@ def test_a_class_beside_those_of_the_table_is_refused(parts, head):
         read(parts, class_name="pit")
 
 
-def test_a_class_without_runs_is_not_there_and_without_any_the_part_is_good(parts):
+@pytest.mark.parametrize("none", ["", "-1", " -1"])
+def test_a_class_without_runs_is_not_there_and_without_any_the_part_is_good(parts, none):
     save_image(parts / "images/c.jpg")
     rows = ["a.jpg_1,", "a.jpg_2,1 20", "a.jpg_3,", "B.JPG_1,", "b.jpg_2,"]
+    rows = [row + none * row.endswith(",") for row in rows]
     save_table(parts / "train.csv", *rows, head=JOINED)
     images, result = read(parts)
     assert images["a.jpg"].names == ("2",) and images["b.jpg"].names == ()
@@ -135,7 +137,7 @@ def test_rows_that_are_no_mask_are_dropped_with_their_line(parts):
         "a.jpg,1,5 x",
         "a.jpg,1,5.5 2",
         "a.jpg,1,nan 2",
-        "a.jpg,1,-1",
+        "a.jpg,1,-2",
         "a.jpg,1,5 2 9",
         "a.jpg,1,0 2",
         "a.jpg,1,5 0",
