@@ -43,6 +43,8 @@ _WANTED = (
 _FOR_EXCEL = re.compile(r"sep=([,;\t])\s*", re.IGNORECASE)
 _LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+")
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"\x1f\x8b")  # .xlsx and .ods, .xls, .gz
+_NO_TEXT = re.compile(r"[\0-\x08\x0e-\x1f]")
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
 _SUFFIX = "|".join(map(re.escape, sorted(IMAGE_SUFFIXES)))
 _IMAGE_AND_CLASS = re.compile(rf"(.+(?:{_SUFFIX}))_(.+)", re.IGNORECASE)
 
@@ -179,6 +181,8 @@ def _rows(file: Path, text: str) -> Iterator[tuple[int, list[str]]]:
                 yield reader.line_num, cells
             first = False
     except csv.Error as error:
+        if first and _NO_TEXT.search(next(_lines(text), "")):
+            raise ValueError(f"is no text; {_WANTED}") from None
         where = f"{str(file)!r}, line {reader.line_num}"
         raise DataError(f"table {where}: no CSV: {error}") from None
 
@@ -242,7 +246,18 @@ def _plain(head: str) -> str:
 
 
 def _told(heads: Sequence[str]) -> str:
-    return f"its columns are {short(heads)!r}; {_WANTED}" if heads else f"it is empty; {_WANTED}"
+    if not heads:
+        return f"it is empty; {_WANTED}"
+    if any(map(_NO_TEXT.search, heads)):
+        return f"it is no text; {_WANTED}"
+    names = not (_IMAGE | _IMAGE_ID | _CLASS).isdisjoint(map(_plain, heads))
+    lacks = "" if names or not any(map(_is_value, heads)) else "it has no header row; "
+    return f"its columns are {short(heads)!r}; {lacks}{_WANTED}"
+
+
+def _is_value(head: str) -> bool:
+    """Whether it stands in a row, and names no column: a file of an image, or a number."""
+    return bool(_NUMBER.fullmatch(head)) or Path(head).suffix.lower() in IMAGE_SUFFIXES
 
 
 def _ids(heads: Sequence[str], columns: Columns, rows: Rows) -> str:

@@ -310,6 +310,15 @@ def test_a_name_without_a_suffix_that_fits_several_images_is_ambiguous(parts):
         ),
         ("image,kind,x1,y1,x2,y2", "no column of classes: its columns are 'image, kind, x1"),
         (
+            "a.jpg,5,6,15,26,dent",
+            "'a.jpg, 5, 6, 15, 26, dent'; it has no header row; the first row",
+        ),
+        (
+            "1;-5.5;6;dent",
+            "'1, -5.5, 6, dent'; it has no header row; the first row has to name image",
+        ),
+        ("image,2024,2025", "'image, 2024, 2025'; the first row has to name image"),
+        (
             'image,"class\nof it",x1',
             r"no column of classes: its columns are 'image, class\\nof it,",
         ),
@@ -350,6 +359,27 @@ def test_a_broken_table_is_an_error(parts, content, told):
     (parts / "labels.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(DataError, match=rf"table .*labels\.csv',? {told}"):
         read(parts)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01",
+        b"PAR1\x15\x04\x15,",
+        bytes(99),
+        b'"\x01a"b\n',
+        b'"\x01\xff',
+    ],
+)
+def test_what_is_no_text_is_passed_over(parts, content):
+    file = parts / "data.csv"
+    file.write_bytes(content)
+    with pytest.raises(DataError, match=r"data\.csv' .*is no text; the first row has to name"):
+        read(parts)
+    save_table(parts / "labels.csv", "a.jpg,dent,5,6,15,26")
+    images, result = read(parts)
+    assert list(images) == ["a.jpg"] and len(result.warnings) == 1
+    assert f"passed over: table {str(file)!r} " in result.warnings[0]
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "utf-16", "utf-16-le", "gbk"])
