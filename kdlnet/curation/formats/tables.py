@@ -38,10 +38,15 @@ def import_csv(source: Path, options: ImportOptions) -> ImportResult:
     names are left out.
 
     Raises DataError when there is no table, one is broken, none has the columns, one has classes
-    beside ``class_name``, or two list the same image.
+    beside ``class_name``, none has run lengths for a ``min_area``, or two list the same image.
     """
     index = index_of(source, options)
     tables, warnings = _read_tables(source, options.class_name, index)
+    if options.min_area is not None and not any(table.columns.runs for table in tables):
+        raise DataError(
+            f"--min-area {options.min_area} is for run lengths, and no table of {str(source)!r} "
+            "has a column EncodedPixels: leave it out"
+        )
     lost: list[LabelProblem] = []
     images = [image for table in tables for image in _images(table, options, lost)]
     result = import_listed(source, index, images)
@@ -131,7 +136,7 @@ def _masks(
         return []
     if not name:
         raise Unusable("incomplete")
-    return [RunMask(line, name, runs_of(runs), options.min_area)]
+    return [RunMask(line, name, runs_of(runs), options.smallest)]
 
 
 def _shapes(

@@ -423,6 +423,16 @@ def test_one_file_may_be_named_and_the_images_lie_elsewhere(tmp_path):
         read(tmp_path)
 
 
+def test_a_smallest_area_is_refused_where_there_are_boxes_alone(parts):
+    save_table(parts / "labels.csv", "a.jpg,dent,5,6,15,26")
+    with pytest.raises(DataError, match=r"--min-area 9 is for run lengths, .*: leave it out"):
+        read(parts, min_area=9)
+    save_table(parts / "runs.csv", "b.jpg,1,1 10", head="ImageId,ClassId,EncodedPixels")
+    images, _ = read(parts, min_area=9)
+    assert images["a.jpg"].names == ("dent",) and images["b.jpg"].names == ("1",)
+    assert read(parts)[0]["b.jpg"].names == ()  # 16 pixels, unless it is said
+
+
 def test_no_table_is_an_error(parts):
     with pytest.raises(DataError, match=r"no \.csv or \.tsv file"):
         read(parts)
