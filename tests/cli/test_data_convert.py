@@ -129,6 +129,21 @@ def test_classes_are_taken_as_one_or_left_out(
     assert run.code == 2 and "--onto and --class exclude each other" in run.err
 
 
+def test_a_class_whose_name_has_an_equals_sign(
+    kdlnet: Command, dataset: Path, tmp_path: Path
+) -> None:
+    image = next(iter(sorted((dataset / "images").rglob("*.png"))))
+    rows = [f"{image.name},{name},5,6,{x},26" for name, x in (("d=3", 15), ("a", 25), ("b=", 35))]
+    (tmp_path / "labels.csv").write_text("\n".join(["image,class,x1,y1,x2,y2", *rows]))
+    line = f"data convert csv labels.csv --images {image.parent} --json --out"
+    run = kdlnet(f"{line} one --class d=3=deep --class a= --class b==b")
+    assert run.code == 0, run.err
+    assert run.document["splits"]["train"]["classes"] == {"deep": 1, "b": 1}
+    run = kdlnet(f"{line} two --class a=d=3")
+    assert run.code == 1 and "unknown class 'a=d'" in run.error
+    assert kdlnet(f"{line} three --class =a").code == 2
+
+
 FOREIGN = [
     ("coco", "--origin 0", "voc"),
     ("voc", "--good m", "masks"),
