@@ -155,8 +155,7 @@ def _contents(file: Path) -> tuple[str, set[str]]:
     """What `data convert` calls the form of a file, and the images that it names."""
     if file.suffix.lower() in TABLE_SUFFIXES:
         try:
-            table = None if is_example(file) else read_table(file, with_classes=False)
-            return "csv", table.drawn() if table else set()
+            return "csv", set() if is_example(file) else read_table(file).drawn()
         except (DataError, ValueError):
             return "", set()
     try:

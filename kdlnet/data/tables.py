@@ -35,9 +35,9 @@ _IMAGE_SIZES = (("imageheight", "imagewidth"), ("height", "width"))
 _SCORE = frozenset({"score", "confidence"})
 _SPLIT = frozenset({"split", "subset", "partition"})
 _WANTED = (
-    "the first row has to name image (or filename, path), class (or label, name, category; or give "
-    "--class-name) and xmin, ymin, xmax, ymax (or x1, y1, x2, y2; or x, y, w, h: left top corner "
-    "and size; or EncodedPixels: run lengths)"
+    "the first row has to name image (or filename, path), class (or label, name, category) and "
+    "xmin, ymin, xmax, ymax (or x1, y1, x2, y2; or x, y, w, h: left top corner and size; or "
+    "EncodedPixels: run lengths)"
 )
 
 _FOR_EXCEL = re.compile(r"sep=([,;\t])\s*", re.IGNORECASE)
@@ -138,8 +138,8 @@ def is_example(file: Path) -> bool:
     return file.stem.casefold().startswith("sample_submission")
 
 
-def read_table(file: Path, *, with_classes: bool = True) -> Table:
-    """The table of labels in ``file``; without ``with_classes`` a column of them may lack.
+def read_table(file: Path) -> Table:
+    """The table of labels in ``file``; where it has boxes, a column of classes may lack.
 
     Raises DataError for one that cannot be read, and ValueError, in words that follow the file's
     name, where its columns are not those of labels.
@@ -157,9 +157,7 @@ def read_table(file: Path, *, with_classes: bool = True) -> Table:
         text, fault = data.lstrip(b"\xff\xfe").decode("latin-1").replace("\0", ""), str(error)
     found = _rows(file, text)
     heads = next(found, (0, []))[1]
-    columns = _columns(
-        heads, with_classes
-    )  # before the rest is read: a log of something else may be large
+    columns = _columns(heads)  # before the rest is read: a log of something else may be large
     rows = list(found)
     return Table(file, heads, columns, rows, fault, _ids(heads, columns, rows))
 
@@ -199,7 +197,7 @@ def _delimiter(text: str) -> str:
     return told[1] if told else max(",;\t", key=head.count)
 
 
-def _columns(heads: Sequence[str], with_classes: bool) -> Columns:
+def _columns(heads: Sequence[str]) -> Columns:
     """Raises ValueError, in words that follow the file's name, where one is missing or unclear."""
     known = list(map(_plain, heads))
     told = _told(heads)
@@ -226,7 +224,7 @@ def _columns(heads: Sequence[str], with_classes: bool) -> Columns:
     else:
         named = (_IMAGE, _IMAGE_ID, *((_ID,) if runs else ()))
         image = only("images", next((n for n in named if not n.isdisjoint(known)), _IMAGE))
-        if with_classes or not (_CLASS | _CLASS_ID).isdisjoint(known):
+        if not forms or not (_CLASS | _CLASS_ID).isdisjoint(known):
             name = only("classes", _CLASS_ID if _CLASS.isdisjoint(known) else _CLASS)
     if not forms:
         raise ValueError(f"has no columns of boxes: {told}")

@@ -59,15 +59,21 @@ def _read_tables(
     """The tables of labels, and a line for what is passed over: other ones, columns of splits
     of which none is known."""
     tables: list[Table] = []
-    faults, columns = [], []
+    classless, faults, columns = [], [], []
     for file in annotation_files(source, *TABLE_SUFFIXES):
         if source.is_dir() and is_example(file):
             faults.append(f"table {str(file)!r} is an example of answers, no labels")
             continue
         try:
-            table = read_table(file, with_classes=not class_name)
+            table = read_table(file)
         except ValueError as error:
             faults.append(f"table {str(file)!r} {error}")
+            continue
+        if not class_name and table.columns.name is None:
+            classless.append(
+                f"table {str(file)!r} has no column of classes: its columns are "
+                f"{short(table.heads)!r}; call the one that has them class, or give --class-name"
+            )
             continue
         if table.fault:
             raise DataError(f"table {str(file)!r} {table.fault}")
@@ -86,6 +92,7 @@ def _read_tables(
             )
             table = replace(table, columns=replace(table.columns, split=None))
         tables.append(table)
+    faults = [*classless, *faults]
     if not tables:
         raise DataError(faults[0])
     return tables, tuple(f"passed over: {fault}" for fault in (*faults, *columns))

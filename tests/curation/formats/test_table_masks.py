@@ -95,8 +95,16 @@ def test_masks_without_classes_are_of_the_one_that_is_given(parts, head):
     assert images["a.jpg"].boxes.tolist() == [[0, 0, 1, 20], [10, 0, 11, 20]]
     assert images["b.jpg"].names == () and images["b.jpg"].problems == ()
     assert [p.reason for p in images["c.jpg"].problems] == ["incomplete"]  # a row that was cut off
-    with pytest.raises(DataError, match=r"no column of classes: .*or give --class-name"):
-        import_csv(file, ImportOptions())
+    save_table(parts / "depths.csv", "a.jpg,7", head="id,z")  # TGS has one before it
+    for source in (parts, file):
+        with pytest.raises(
+            DataError, match=r"train.csv' has no column of cl.*or give --class-name"
+        ):
+            import_csv(source, ImportOptions())
+    save_table(parts / "more.csv", "b.jpg,1,1 20", head=HEAD)
+    save_table(parts / "train.csv", *rows, "ä.jpg,", head=head, encoding="cp1252")
+    images, result = read(parts)
+    assert list(images) == ["b.jpg"] and "train.csv' has no column of cl" in result.warnings[0]
 
 
 @pytest.mark.parametrize("head", [HEAD, JOINED])

@@ -59,7 +59,7 @@ def test_boxes_without_classes_are_of_the_one_that_is_given(parts):
     assert images["a.jpg"].names == ("dent", "dent") and images["b.jpg"].names == ()
     assert images["a.jpg"].problems == images["b.jpg"].problems == ()
     save_table(parts / "labels.csv", "a.jpg,7,5,6,15,26", head="id,image,x1,y1,x2,y2")
-    with pytest.raises(DataError, match=r"no column of classes.* or give --class-name\)"):
+    with pytest.raises(DataError, match=r"no column of classes: .* or give --class-name$"):
         read(parts)
     save_table(parts / "labels.csv", "a.jpg,5,6,15,26", head="id,x1,y1,x2,y2")
     with pytest.raises(DataError, match="no column of images"):  # the id may be that of the box
