@@ -80,7 +80,7 @@ ClassFrom = Annotated[
     ),
 ]
 ClassName = Annotated[
-    str | None, option("--class-name", metavar="NAME", help="masks: the class of all boxes.")
+    str | None, option("--class-name", metavar="NAME", help="masks, csv: the class of all boxes.")
 ]
 Values = Annotated[
     list[str] | None,
@@ -138,9 +138,9 @@ def parse_values(entries: list[str] | None) -> dict[str, str]:
 
 
 def parse_classes(entries: list[str] | None) -> dict[str, str] | None:
-    """``["scuff=scratch", "dust="]`` as ``{"scuff": "scratch", "dust": ""}``."""
+    """``["scuff=scratch", "dust="]`` as ``{"scuff": "scratch", "dust": ""}``; OLD may have an =."""
     form = "OLD=NEW, for example scuff=scratch, or dust= where dust is no defect"
-    return _parse_pairs("--class", entries, form, may_be_empty=True) or None
+    return _parse_pairs("--class", entries, form, classes=True) or None
 
 
 def parse_shapes(entries: list[str] | None) -> dict[str, str] | None:
@@ -150,12 +150,14 @@ def parse_shapes(entries: list[str] | None) -> dict[str, str] | None:
 
 
 def _parse_pairs(
-    flag: str, entries: list[str] | None, form: str, *, may_be_empty: bool = False
+    flag: str, entries: list[str] | None, form: str, *, classes: bool = False
 ) -> dict[str, str]:
+    """Parted by the first =; ``classes`` by the last, and they may become none."""
     pairs: dict[str, str] = {}
     for entry in entries or []:
-        key, equals, value = (part.strip() for part in entry.partition("="))
-        if not (key and (value or (may_be_empty and equals))):
+        parts = entry.rpartition("=") if classes else entry.partition("=")
+        key, equals, value = map(str.strip, parts)
+        if not (key and (value or (classes and equals))):
             raise UsageProblem(f"{flag} {entry!r}: write {form}")
         if key in pairs:
             raise UsageProblem(f"{flag} {key}: given twice")

@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from kdlnet.data.tables import TABLE_SUFFIXES, is_example, read_table
 from kdlnet.errors import DataError
 from kdlnet.images.folder import files_below
+from kdlnet.images.read import IMAGE_SUFFIXES
 from kdlnet.utils.text import plain
 
 IMAGE_FOLDERS = frozenset({"images", "image", "imgs", "img", "jpegimages"})
@@ -107,12 +108,15 @@ def named_in_sets(folder: Path, images: Sequence[Path]) -> dict[Path, tuple[Path
     """The ``images`` below ``folder`` that a file with the labels of a whole set names.
 
     With that file and the command to convert it: COCO, CVAT for images and tables, below ``folder``
-    or beside its ``images``, with something drawn. Names are compared without their folders; where
-    an image of that name lies below the file, too, it speaks of that one.
+    or beside its ``images``, with something drawn. Names are compared without their folders, and
+    without suffix where they have none; where an image of that name lies below the file, too, it
+    speaks of that one.
     """
     alike: dict[str, list[Path]] = defaultdict(list)
     for image in images:
         alike[plain(image.name)].append(image)
+        if Path(image.stem).suffix.lower() not in IMAGE_SUFFIXES:
+            alike[plain(image.stem)].append(image)
     found: dict[Path, tuple[Path, str]] = {}
     for file in _candidates(folder):
         tool, names = _contents(file)
@@ -121,16 +125,18 @@ def named_in_sets(folder: Path, images: Sequence[Path]) -> dict[Path, tuple[Path
             base = name.replace("\\", "/").rpartition("/")[2]
             called = alike.get(plain(base), [])
             near = [image for image in called if image.is_relative_to(file.parent)]
-            if called and not near and _lies_in(places, name, base):
+            ends = {base, *(image.name for image in called)}
+            spelled = {folder + end for folder in ("", name.removesuffix(base)) for end in ends}
+            if called and not near and _lies_in(places, spelled):
                 continue
             for image in near or called:
                 found.setdefault(image, (file, f"kdlnet data convert {tool}"))
     return found
 
 
-def _lies_in(places: Sequence[Path], name: str, base: str) -> bool:
-    """Whether an image that is not asked for lies where a file beside ``places`` names it."""
-    return any(os.path.lexists(place / each) for place in places for each in {name, base})
+def _lies_in(places: Sequence[Path], names: Set[str]) -> bool:
+    """Whether an image of one of the ``names`` that is not asked for lies in one of ``places``."""
+    return any(os.path.lexists(place / each) for place in places for each in names)
 
 
 def _candidates(folder: Path) -> Iterator[Path]:

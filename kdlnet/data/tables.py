@@ -20,15 +20,16 @@ TABLE_SUFFIXES = (".csv", ".tsv")
 
 # Names of columns, as _plain has them.
 _IMAGE = frozenset(
-    {"image", "imagename", "imagefile", "imagepath", "filename", "file", "filepath", "path"}
+    {"image", "imagename", "imagefile", "imagepath", "filename", "file", "filepath", "path", "img"}
 )
 _IMAGE_ID = frozenset({"imageid"})
+_ID = frozenset({"id"})  # of a mask's image; of a box it may be its own
 _CLASS = frozenset({"class", "classname", "label", "labelname", "name", "category", "categoryname"})
 _CLASS_ID = frozenset({"classid"})
 _BOTH = frozenset(a + b for a in _IMAGE | _IMAGE_ID for b in _CLASS | _CLASS_ID) - _IMAGE
 _SIZED = ("x", "y", "w", "h")
-_RUNS = ("encodedpixels",)
-_FORMS = (("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"), _SIZED, _RUNS)
+_RUNS = (("encodedpixels",), ("rlemask",))
+_FORMS = (("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"), _SIZED, *_RUNS)
 # Where a table has both, height and width are those of the box.
 _IMAGE_SIZES = (("imageheight", "imagewidth"), ("height", "width"))
 _SCORE = frozenset({"score", "confidence"})
@@ -42,6 +43,8 @@ _WANTED = (
 _FOR_EXCEL = re.compile(r"sep=([,;\t])\s*", re.IGNORECASE)
 _LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+")
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"\x1f\x8b")  # .xlsx and .ods, .xls, .gz
+_NO_TEXT = re.compile(r"[\0-\x08\x0e-\x1f]")
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
 _SUFFIX = "|".join(map(re.escape, sorted(IMAGE_SUFFIXES)))
 _IMAGE_AND_CLASS = re.compile(rf"(.+(?:{_SUFFIX}))_(.+)", re.IGNORECASE)
 
@@ -53,14 +56,14 @@ Rows = Sequence[tuple[int, list[str]]]
 class Columns:
     """Positions in a row of ``count`` cells.
 
-    ``name`` is the class, the same column as ``image`` where one has both. ``form`` is what is in
-    the columns ``box``. ``size`` is (height, width) of the image, () where the table does not say;
-    ``split`` is None where there is no such column.
+    ``name`` is the class, the same column as ``image`` where one has both, None where no column
+    has it. ``form`` is what is in the columns ``box``. ``size`` is (height, width) of the image, ()
+    where the table does not say; ``split`` is None where there is no such column.
     """
 
     count: int
     image: int
-    name: int
+    name: int | None
     form: Sequence[str]
     box: Sequence[int]
     size: Sequence[int]
@@ -74,7 +77,7 @@ class Columns:
     @property
     def runs(self) -> bool:
         """Whether ``box`` is one column of run lengths, pixels from 1 down the columns first."""
-        return self.form == _RUNS
+        return self.form in _RUNS
 
     def padded(self, cells: Sequence[str]) -> list[str]:
         """A row with empty cells for those that are missing at its end."""
@@ -82,15 +85,22 @@ class Columns:
 
     def cut_off(self, cells: Sequence[str]) -> bool:
         """Whether a row ends with its image, and says nothing of it."""
-        return len(cells) == self.image + 1 <= self.name
+        return len(cells) == self.image + 1 <= (self.box[0] if self.name is None else self.name)
 
     def image_of(self, cells: Sequence[str]) -> str:
         """The image in a row of ``count`` cells, "" for none."""
         cell = cells[self.image]
         return _divided(cell)[0] if self.image == self.name else cell
 
+    def box_of(self, cells: Sequence[str]) -> list[str]:
+        """The box or run lengths in a row of ``count`` cells, all "" for none: -1 are no runs."""
+        found = [cells[position] for position in self.box]
+        return [""] if self.runs and found == ["-1"] else found
+
     def class_of(self, cells: Sequence[str]) -> str:
         """The class in a row of ``count`` cells, "" for none."""
+        if self.name is None:
+            return ""
         cell = cells[self.name]
         return _divided(cell)[1] if self.image == self.name else cell
 
@@ -99,7 +109,8 @@ class Columns:
 class Table:
     """A table of labels; ``heads`` are its first row, as it is written.
 
-    ``fault`` says, in words that follow the file's name, why letters may be others, "" for UTF-8.
+    ``fault`` and ``ids`` are words that follow the file's name: why letters may be others, "" for
+    UTF-8; and why its images may be none, "" where they are more than ids without a suffix.
     """
 
     file: Path
@@ -107,22 +118,28 @@ class Table:
     columns: Columns
     rows: Rows
     fault: str
+    ids: str
+
+    def images(self) -> set[str]:
+        """The images that are named."""
+        rows = [self.columns.padded(cells) for _, cells in self.rows]
+        return {self.columns.image_of(cells) for cells in rows} - {""}
 
     def drawn(self) -> set[str]:
         """The images that are named, none where nothing is drawn in any of them."""
         rows = [self.columns.padded(cells) for _, cells in self.rows]
-        if not any(cells[position] for cells in rows for position in self.columns.box):
+        if not any(any(self.columns.box_of(cells)) for cells in rows):
             return set()
-        return {self.columns.image_of(cells) for cells in rows} - {""}
+        return self.images()
 
 
 def is_example(file: Path) -> bool:
-    """Whether it is the one that Kaggle gives of answers: masks that nobody drew."""
-    return file.stem.casefold() == "sample_submission"
+    """Whether it is one that Kaggle gives of answers (``..._v2`` too): masks that nobody drew."""
+    return file.stem.casefold().startswith("sample_submission")
 
 
 def read_table(file: Path) -> Table:
-    """The table of labels in ``file``.
+    """The table of labels in ``file``; where it has boxes, a column of classes may lack.
 
     Raises DataError for one that cannot be read, and ValueError, in words that follow the file's
     name, where its columns are not those of labels.
@@ -142,8 +159,7 @@ def read_table(file: Path) -> Table:
     heads = next(found, (0, []))[1]
     columns = _columns(heads)  # before the rest is read: a log of something else may be large
     rows = list(found)
-    _refuse_ids(heads, columns, rows)
-    return Table(file, heads, columns, rows, fault)
+    return Table(file, heads, columns, rows, fault, _ids(heads, columns, rows))
 
 
 def _rows(file: Path, text: str) -> Iterator[tuple[int, list[str]]]:
@@ -163,6 +179,8 @@ def _rows(file: Path, text: str) -> Iterator[tuple[int, list[str]]]:
                 yield reader.line_num, cells
             first = False
     except csv.Error as error:
+        if first and _NO_TEXT.search(next(_lines(text), "")):
+            raise ValueError(f"is no text; {_WANTED}") from None
         where = f"{str(file)!r}, line {reader.line_num}"
         raise DataError(f"table {where}: no CSV: {error}") from None
 
@@ -199,12 +217,15 @@ def _columns(heads: Sequence[str]) -> Columns:
             "a person looked at each box"
         )
     forms = [form for form in _FORMS if set(form) <= set(known)]
-    if _RUNS in forms and _IMAGE.isdisjoint(known) and not _BOTH.isdisjoint(known):
+    runs = not set(forms).isdisjoint(_RUNS)
+    name: int | None = None
+    if runs and _IMAGE.isdisjoint(known) and not _BOTH.isdisjoint(known):
         image = name = only("images", _BOTH)
     else:
-        ids = _IMAGE.isdisjoint(known) and not _IMAGE_ID.isdisjoint(known)
-        image = only("images", _IMAGE_ID if ids else _IMAGE)
-        name = only("classes", _CLASS_ID if _CLASS.isdisjoint(known) else _CLASS)
+        named = (_IMAGE, _IMAGE_ID, *((_ID,) if runs else ()))
+        image = only("images", next((n for n in named if not n.isdisjoint(known)), _IMAGE))
+        if not forms or not (_CLASS | _CLASS_ID).isdisjoint(known):
+            name = only("classes", _CLASS_ID if _CLASS.isdisjoint(known) else _CLASS)
     if not forms:
         raise ValueError(f"has no columns of boxes: {told}")
     if len(forms) > 1:
@@ -223,17 +244,27 @@ def _plain(head: str) -> str:
 
 
 def _told(heads: Sequence[str]) -> str:
-    return f"its columns are {short(heads)!r}; {_WANTED}" if heads else f"it is empty; {_WANTED}"
+    if not heads:
+        return f"it is empty; {_WANTED}"
+    if any(map(_NO_TEXT.search, heads)):
+        return f"it is no text; {_WANTED}"
+    names = not (_IMAGE | _IMAGE_ID | _CLASS).isdisjoint(map(_plain, heads))
+    lacks = "" if names or not any(map(_is_value, heads)) else "it has no header row; "
+    return f"its columns are {short(heads)!r}; {lacks}{_WANTED}"
 
 
-def _refuse_ids(heads: Sequence[str], columns: Columns, rows: Rows) -> None:
-    """Raises ValueError as :func:`_columns`: ids are images where they are names of files."""
+def _is_value(head: str) -> bool:
+    """Whether it stands in a row, and names no column: a file of an image, or a number."""
+    return bool(_NUMBER.fullmatch(head)) or Path(head).suffix.lower() in IMAGE_SUFFIXES
+
+
+def _ids(heads: Sequence[str], columns: Columns, rows: Rows) -> str:
+    """Words as of :func:`_columns` for ids none of which is the name of a file, else ""."""
     at = columns.image
-    if _plain(heads[at]) not in _IMAGE_ID:
-        return
     ids = (cells[at] for _, cells in rows if at < len(cells))
-    if not any(Path(each).suffix.lower() in IMAGE_SUFFIXES for each in ids):
-        raise ValueError(f"has no column of images: {_told(heads)}")
+    files = any(Path(each).suffix.lower() in IMAGE_SUFFIXES for each in ids)
+    known = files or _plain(heads[at]) not in _IMAGE_ID | _ID
+    return "" if known else f"has no column of images: {_told(heads)}"
 
 
 def _divided(cell: str) -> tuple[str, str]:

@@ -71,14 +71,14 @@ def convert(
 ) -> ConvertReport:
     """Writes the dataset in ``source`` to the new folder ``out``, in the form ``to``.
 
-    ``format`` is a name in IMPORTERS, ``to`` one in EXPORTERS. ``splits`` maps train, val and
-    test to list files of image paths relative to ``source`` (or to the folder of the images);
-    images in no list are left out. Without ``splits`` the format's own are kept, and images that
-    have none are "train". ``names`` gives the class order, else it is the source's own or
-    alphabetical; of a YOLO source that names no class, the classes by number. ``classes`` maps
-    the source's classes to those of the new dataset, "" to none: see
-    :func:`kdlnet.curation.classes.taken_as`. An image of which something that was drawn is no
-    box is left out; with ``keep_partial`` it stays, without that.
+    ``format`` is a name in IMPORTERS, ``to`` one in EXPORTERS. ``splits`` maps train, val and test
+    to list files of image paths relative to ``source`` (or to the folder of the images); images in
+    no list are left out, and those that the source has in another split are told. Without
+    ``splits`` the format's own are kept, and images that have none are "train". ``names`` gives the
+    class order, else it is the source's own or alphabetical; of a YOLO source that names no class,
+    the classes by number. ``classes`` maps the source's classes to those of the new dataset, "" to
+    none: see :func:`kdlnet.curation.classes.taken_as`. An image of which something that was drawn
+    is no box is left out; with ``keep_partial`` it stays, without that.
     ``onto`` is a YOLO dataset that ``source``, of LabelMe, corrects: what is written is that
     dataset, its splits and classes, with the labels of the images in ``source``.
 
@@ -112,6 +112,7 @@ def convert(
             **({"image_folder": str(absolute(options.images))} if options.images else {}),
             **({} if onto is None else {"corrections": str(absolute(source))}),
         },
+        warnings=tuple(_moved(imported, listed or {})),
     )
 
 
@@ -205,6 +206,19 @@ def _outside(imported: ImportResult, roots: Sequence[Path]) -> Iterator[str]:
         yield (
             f"{len(strange)} of {len(paths)} images lie outside of the source, first "
             f"{str(strange[0])!r}: they are part of the new dataset"
+        )
+
+
+def _moved(imported: ImportResult, listed: Mapping[Path, str]) -> Iterator[str]:
+    """A line for images whose list is not that of the split that the source has them in."""
+    own = {image.path: image.split for image in imported.images if image.split is not None}
+    moved = [path for path, split in listed.items() if own.get(path, split) != split]
+    if moved:
+        first = moved[0]
+        yield (
+            f"--split goes before the source, which has {len(moved)} of {len(listed)} images in "
+            f"another split, first {first.name!r}: {own[first] or 'none'!r} there, "
+            f"{listed[first]!r} in the list"
         )
 
 

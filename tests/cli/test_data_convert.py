@@ -91,6 +91,17 @@ def test_mask_options(kdlnet: Command, tmp_path: Path) -> None:
     assert (run.code, run.document["error"]["code"]) == (1, 1)
 
 
+def test_a_table_of_masks_without_classes(kdlnet: Command, dataset: Path, tmp_path: Path) -> None:
+    image = next(iter(sorted((dataset / "images").rglob("*.png"))))
+    (tmp_path / "train.csv").write_text(f"id,rle_mask\n{image.stem},1 50\n")
+    line = f"data convert csv train.csv --images {image.parent} --json --out"
+    run = kdlnet(f"{line} one --class-name ship")
+    assert run.code == 0, run.err
+    assert run.document["names"] == ["ship"] and run.document["boxes"] == 1
+    run = kdlnet(f"{line} two")
+    assert run.code == 1 and "no column of classes" in run.error and "--class-name" in run.error
+
+
 def test_classes_are_taken_as_one_or_left_out(
     kdlnet: Command, dataset: Path, tmp_path: Path
 ) -> None:
@@ -118,11 +129,26 @@ def test_classes_are_taken_as_one_or_left_out(
     assert run.code == 2 and "--onto and --class exclude each other" in run.err
 
 
+def test_a_class_whose_name_has_an_equals_sign(
+    kdlnet: Command, dataset: Path, tmp_path: Path
+) -> None:
+    image = next(iter(sorted((dataset / "images").rglob("*.png"))))
+    rows = [f"{image.name},{name},5,6,{x},26" for name, x in (("d=3", 15), ("a", 25), ("b=", 35))]
+    (tmp_path / "labels.csv").write_text("\n".join(["image,class,x1,y1,x2,y2", *rows]))
+    line = f"data convert csv labels.csv --images {image.parent} --json --out"
+    run = kdlnet(f"{line} one --class d=3=deep --class a= --class b==b")
+    assert run.code == 0, run.err
+    assert run.document["splits"]["train"]["classes"] == {"deep": 1, "b": 1}
+    run = kdlnet(f"{line} two --class a=d=3")
+    assert run.code == 1 and "unknown class 'a=d'" in run.error
+    assert kdlnet(f"{line} three --class =a").code == 2
+
+
 FOREIGN = [
     ("coco", "--origin 0", "voc"),
     ("voc", "--good m", "masks"),
     ("voc", "--class-from name", "masks"),
-    ("yolo", "--class-name pit", "masks"),
+    ("yolo", "--class-name pit", "masks, csv"),
     ("cvat", "--value 7=pit", "masks"),
     ("labelme", "--min-area 9", "masks, csv"),
 ]

@@ -35,6 +35,8 @@ def find(root: Path, file: str, text: str, *names: str) -> dict[str, str]:
         ("labels.csv", TABLE, "csv"),
         ("labels/all.TSV", TABLE.replace(",", "\t"), "csv"),
         ("train.csv", RUNS, "csv"),
+        ("train.csv", "id,rle_mask\na,1 20\n", "csv"),
+        ("train.csv", "ImageId,EncodedPixels\na.png,1 20\n", "csv"),
     ],
 )
 def test_a_file_of_a_whole_set_and_the_images_it_names(tmp_path, file, text, tool):
@@ -52,6 +54,7 @@ def test_a_file_of_a_whole_set_and_the_images_it_names(tmp_path, file, text, too
         ("a.xml", "<annotation><filename>a.png</filename></annotation>"),
         ("a.csv", TABLE.replace("dent,1,2,3,4", ",,,,")),
         ("a.csv", RUNS.replace("1 20", "")),
+        ("a.csv", RUNS.replace("1 20", "-1")),
         ("groups.csv", "image,group\na.png,1\n"),
         ("predictions.csv", "image,class,score,x1,y1,x2,y2\na.png,dent,0.9,1,2,3,4\n"),
         ("a.csv", TABLE.replace("dent", '"dent')),
@@ -73,17 +76,26 @@ def test_of_images_of_one_name_it_speaks_of_those_below_it(tmp_path):
     assert set(find(tmp_path, "bad/instances.json", text, *names)) == {names[1]}
 
 
+@pytest.mark.parametrize("suffix", [".png", ""])
 @pytest.mark.parametrize("place", ["", "images/", "pictures/1/"])
-def test_a_set_beside_with_images_of_the_same_names_speaks_of_its_own(tmp_path, place):
+def test_a_set_beside_with_images_of_the_same_names_speaks_of_its_own(tmp_path, place, suffix):
     """Cameras number their images anew every day."""
     images = [tmp_path / "monday" / "images" / name for name in ("a.png", "b.png")]
     other = tmp_path / "monday" / "retakes"
     for path in (*images, other / place / "a.png"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    named = [{"file_name": place.removeprefix("pictures/") + "a.png"}, {"file_name": "b.png"}]
+    names = (place.removeprefix("pictures/") + "a", "b")
+    named = [{"file_name": name + suffix} for name in names]
     (other / "instances.json").write_text(json.dumps(COCO | {"images": named}))
     assert set(named_in_sets(images[0].parent, images)) == {images[1]}
+
+
+def test_a_name_with_a_suffix_is_no_name_without_one(tmp_path):
+    """A mask may be called after the whole name of its image."""
+    assert find(tmp_path, "labels.csv", TABLE, "a.png.png", "b/a.png") == {
+        "b/a.png": "kdlnet data convert csv"
+    }
 
 
 def test_kaggles_example_of_answers_names_no_image(tmp_path):

@@ -85,6 +85,27 @@ def test_images_in_no_list_are_left_out_and_counted(voc, tmp_path):
     assert list(find_dataset(str(tmp_path / "out")).splits) == ["val"]
 
 
+def test_lists_that_contradict_the_splits_of_the_source_are_told(tmp_path):
+    rows = [
+        f"{name}.jpg,dent,1,2,9,8,{split}"
+        for name, split in zip("abcd", ["val", "train", "x", ""], strict=True)
+    ]
+    for name in "abcd":
+        save_image(tmp_path / f"set/{name}.jpg")
+    (tmp_path / "set/labels.csv").write_text("\n".join(["image,class,x1,y1,x2,y2,split", *rows]))
+
+    def told(out, **splits):
+        report = convert("csv", tmp_path / "set", tmp_path / out, splits=lists(tmp_path, **splits))
+        return report.warnings
+
+    assert told("one", train=["b.jpg", "d.jpg"], val=["a.jpg"]) == ()
+    (line,) = told("two", train=["a.jpg", "b.jpg", "d.jpg"], val=["c.jpg"])
+    assert "--split goes before the source, which has 2 of 4 images in another split" in line
+    assert "first 'a.jpg': 'val' there, 'train' in the list" in line
+    (line,) = told("three", val=["c.jpg"])
+    assert "'c.jpg': 'none' there, 'val' in the list" in line
+
+
 def test_faulty_split_lists(voc, tmp_path):
     def attempt(**splits):
         convert("voc", voc, tmp_path / "out", splits=lists(tmp_path, **splits))

@@ -48,7 +48,7 @@ OPTIONS_OF: dict[str, tuple[str, ...]] = {
     "names": ("yolo",),
     "good": ("masks",),
     "class_from": ("masks",),
-    "class_name": ("masks",),
+    "class_name": ("masks", "csv"),
     "values": ("masks",),
     "min_area": ("masks", "csv"),
     "among": ("labelme",),

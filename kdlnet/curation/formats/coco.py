@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kdlnet.curation.formats.imported import ImportOptions, ImportResult
-from kdlnet.curation.formats.listed import ListedImage, doubt_bare, import_listed
+from kdlnet.curation.formats.listed import ListedImage, doubt_bare, import_listed, index_of
 from kdlnet.curation.formats.locate import annotation_files
 from kdlnet.curation.formats.parse import id_of, read_json, whole_number
 from kdlnet.curation.formats.runs import box_of_runs, numbers_of
@@ -44,7 +44,7 @@ def import_coco(source: Path, options: ImportOptions) -> ImportResult:
     sets = dict(_read_sets(source))
     lost: list[LabelProblem] = []
     images = [image for file, content in sets.items() for image in _images(file, content, lost)]
-    result = import_listed(source, options, images)
+    result = import_listed(source, index_of(source, options), images)
     names, warnings = _names(sets)
     return replace(result, names=names, lost=tuple(lost), warnings=warnings)
 

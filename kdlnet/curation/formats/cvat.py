@@ -13,7 +13,8 @@ from pathlib import Path
 
 from kdlnet.curation.formats.boxes import Annotation, import_annotations
 from kdlnet.curation.formats.imported import ImportOptions, ImportResult, sort_out
-from kdlnet.curation.formats.locate import ImageIndex, annotation_files
+from kdlnet.curation.formats.listed import index_of
+from kdlnet.curation.formats.locate import annotation_files
 from kdlnet.curation.formats.parse import Element, read_xml, split_named, whole_number
 from kdlnet.curation.formats.shapes import (
     LINE,
@@ -42,7 +43,7 @@ def import_cvat(source: Path, options: ImportOptions) -> ImportResult:
     Raises DataError for a broken file, for a video export and when two files list one image.
     """
     roots = dict(_read(source))
-    index = ImageIndex(options.images or (source.parent if source.is_file() else source))
+    index = index_of(source, options)
     images = [(file, image) for file, root in roots.items() for image in root.iter("image")]
     places = index.find([(image.get("name", ""), file) for file, image in images])
     owners: dict[Path, Path] = {}

@@ -55,13 +55,14 @@ class ImportOptions:
     ``images``: folder of the images where it is not the source. ``names`` (yolo): class names by
     number, for a source that does not name them.
     ``good`` (masks): folders whose images are good parts. ``class_from`` (masks): what tells the
-    class; ``class_name`` (masks): the class of every box. ``values`` (masks by value): class of
-    each pixel value, written ``"7"`` or ``"#ff0000"``; the other values are no defects.
-    ``min_area`` (masks; csv, of run lengths): smallest component in pixels. ``among`` (labelme):
-    the images that files may speak of, wherever these lie; those without a file are then passed
-    over. ``labelled`` (yolo): images whose labels are known, so that theirs are not looked for in
-    other places. ``unchecked`` (labelme): suggestions of a model are taken, though no person ticked
-    them.
+    class; ``class_name`` (masks; csv, of tables without classes): the class of every box.
+    ``values`` (masks by value): class of each pixel value, written ``"7"`` or ``"#ff0000"``; the
+    other values are no defects.
+    ``min_area`` (masks; csv, of run lengths): smallest component in pixels, None for 16: see
+    ``smallest``. ``among`` (labelme): the images that files may speak of, wherever these lie; those
+    without a file are then passed over. ``labelled`` (yolo): images whose labels are known, so that
+    theirs are not looked for in other places. ``unchecked`` (labelme): suggestions of a model are
+    taken, though no person ticked them.
     """
 
     origin: Literal["auto", "0", "1"] = "auto"
@@ -71,10 +72,15 @@ class ImportOptions:
     class_from: ClassFrom = "folder"
     class_name: str | None = None
     values: Mapping[str, str] = field(default_factory=dict)
-    min_area: int = 16
+    min_area: int | None = None
     among: tuple[Path, ...] | None = None
     labelled: frozenset[Path] = frozenset()
     unchecked: bool = False
+
+    @property
+    def smallest(self) -> int:
+        """Pixels of the smallest component that becomes a box."""
+        return 16 if self.min_area is None else self.min_area
 
 
 @dataclass(frozen=True)

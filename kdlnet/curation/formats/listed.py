@@ -39,16 +39,19 @@ class ListedImage:
         return not (self.shapes or self.masks or self.problems)
 
 
-def import_listed(
-    source: Path, options: ImportOptions, images: Sequence[ListedImage]
-) -> ImportResult:
+def index_of(source: Path, options: ImportOptions) -> ImageIndex:
+    """The images that files in ``source``, a folder or one file, may list."""
+    return ImageIndex(options.images or (source.parent if source.is_file() else source))
+
+
+def import_listed(source: Path, index: ImageIndex, images: Sequence[ListedImage]) -> ImportResult:
     """The ``images`` with their boxes, by what files in ``source``, a folder or one file, say.
 
-    Those without a split, of a file called ``instances_train.json``, or in a folder ``train``, are
-    of that split. An image without annotations is a good part; image files that are not listed are
-    left out. Raises DataError when two files list the same image.
+    Their files are those of ``index``. Those without a split, of a file called
+    ``instances_train.json``, or in a folder ``train``, are of that split. An image without
+    annotations is a good part; image files that are not listed are left out. Raises DataError when
+    two files list the same image.
     """
-    index = ImageIndex(options.images or (source.parent if source.is_file() else source))
     places = index.find([(image.name, image.file) for image in images])
     found: dict[Path, ListedImage] = {}
     missing: list[ListedImage] = []

@@ -1,7 +1,7 @@
 """Image files by the names that annotation files give them.
 
 Those names are relative to the annotation, to the images or to the machine on which they were
-drawn; with slashes or backslashes, in another case or another Unicode form.
+drawn; with slashes or backslashes, in another case or another Unicode form; with or without suffix.
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ class ImageIndex:
         self._by_name: dict[str, list[Path]] = defaultdict(list)
         for file in self.files:
             self._by_name[plain(file.name)].append(file)
+        self._by_stem: dict[str, list[Path]] = defaultdict(list)
+        for file in self.files:
+            self._by_stem[plain(file.stem)].append(file)
         self._by_end: dict[int, dict[tuple[str, ...], dict[Path, list[Path]]]] = {}
 
     def find(self, named: Sequence[tuple[str, Path]]) -> list[Path | str]:
@@ -48,11 +51,12 @@ class ImageIndex:
         to a file from the annotation or from the root is that file; so is one
         that does from the folder from which most names of the annotation's folder do. Any other
         is found by its last parts among the files that no name leads to, so that an image which
-        is missing is never taken for one of the same name in another folder. ``homely`` names that
+        is missing is never taken for one of the same name in another folder. A name without a
+        suffix has that of the images that are so called, if it is one. ``homely`` names that
         lead nowhere are looked for near their annotation first, and then stay in their
         :class:`Homes`, by what is found so far.
         """
-        wanted = [(name, annotation.parent) for name, annotation in named]
+        wanted = [(self._completed(name), annotation.parent) for name, annotation in named]
         found = [self._exact(name, near) for name, near in wanted]
         homes = Homes(self.files if self._homely else (), (file for _, file in named))
         if self._homely:
@@ -78,12 +82,30 @@ class ImageIndex:
             for file in found
         ]
 
+    def knows(self, name: str) -> bool:
+        """Whether an image is so called, in any folder, with any suffix where ``name`` has none."""
+        parts = _parts(name)
+        return bool(parts) and bool(self._by_name.get(parts[-1]) or self._suffixes(name))
+
     def unused(self, used: Iterable[Path], reason: str) -> Iterator[LabelProblem]:
         """A problem for each image file that is not among ``used``."""
         taken = set(used)
         for file in self.files:
             if file not in taken:
                 yield LabelProblem(file, 0, reason, file.name, "dropped")
+
+    def _completed(self, name: str) -> str:
+        suffixes = self._suffixes(name)
+        return name + suffixes.pop() if len(suffixes) == 1 else name
+
+    def _suffixes(self, name: str) -> set[str]:
+        """Those of the images that a ``name`` without a suffix fits best; none for another."""
+        parts = _parts(name)
+        if not parts or Path(parts[-1]).suffix in IMAGE_SUFFIXES:
+            return set()
+        bare = {file: file.with_suffix("") for file in self._by_stem.get(parts[-1], ())}
+        alike = most_alike(name, list(bare.values()))
+        return {file.suffix for file in bare if bare[file] in alike}
 
     def _exact(self, name: str, near: Path) -> Path | str | None:
         """The file that ``name`` leads to, "elsewhere" for one outside of the folder."""
@@ -159,6 +181,8 @@ class ImageIndex:
 
     def _alike(self, name: str, near: Path, taken: set[Path], homes: Homes) -> Path | str:
         parts = _parts(name)
+        if len(self._suffixes(name)) > 1:
+            return "ambiguous"
         folders = homes.of(near)
         namesakes = self._by_name[parts[-1]] if parts else []
         if folders is not None:

@@ -190,11 +190,11 @@ def _shapes(
     shapes: list[Shape] = []
     lost: list[_Lost] = []
     for own, marked in _layers(pixels, name, options):
-        regions, small = regions_of(marked, options.min_area)
+        regions, small = regions_of(marked, options.smallest)
         shapes += [Shape(0, own, box, "mask", outline=outline) for box, outline in regions]
         lost += [_Lost("small region", own, area) for area in small]
     for area in [] if options.class_from == "value" else _faint(pixels):
-        reason = "faint region" if area >= options.min_area else "small region"
+        reason = "faint region" if area >= options.smallest else "small region"
         lost.append(_Lost(reason, name, area))
     return shapes, lost
 

@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from kdlnet.curation.formats.imported import ImportOptions, ImportResult
-from kdlnet.curation.formats.listed import ListedImage, doubt_bare, import_listed
-from kdlnet.curation.formats.locate import annotation_files
+from kdlnet.curation.formats.listed import ListedImage, doubt_bare, import_listed, index_of
+from kdlnet.curation.formats.locate import ImageIndex, annotation_files
 from kdlnet.curation.formats.parse import split_named, whole_number
 from kdlnet.curation.formats.runs import RunMask, numbers_of, runs_of
 from kdlnet.curation.formats.shapes import Shape, Unusable
@@ -37,21 +37,29 @@ def import_csv(source: Path, options: ImportOptions) -> ImportResult:
     neither class nor box, or classes without run lengths, is a good part; image files that no row
     names are left out.
 
-    Raises DataError when there is no table, one is broken, none has the columns, or two list the
-    same image.
+    Raises DataError when there is no table, one is broken, none has the columns, one has classes
+    beside ``class_name``, none has run lengths for a ``min_area``, or two list the same image.
     """
-    tables, warnings = _read_tables(source)
+    index = index_of(source, options)
+    tables, warnings = _read_tables(source, options.class_name, index)
+    if options.min_area is not None and not any(table.columns.runs for table in tables):
+        raise DataError(
+            f"--min-area {options.min_area} is for run lengths, and no table of {str(source)!r} "
+            "has a column EncodedPixels: leave it out"
+        )
     lost: list[LabelProblem] = []
-    images = [image for table in tables for image in _images(table, options.min_area, lost)]
-    result = import_listed(source, options, images)
+    images = [image for table in tables for image in _images(table, options, lost)]
+    result = import_listed(source, index, images)
     return replace(result, lost=tuple(lost), warnings=warnings)
 
 
-def _read_tables(source: Path) -> tuple[list[Table], tuple[str, ...]]:
+def _read_tables(
+    source: Path, class_name: str | None, index: ImageIndex
+) -> tuple[list[Table], tuple[str, ...]]:
     """The tables of labels, and a line for what is passed over: other ones, columns of splits
     of which none is known."""
     tables: list[Table] = []
-    faults, columns = [], []
+    classless, faults, columns = [], [], []
     for file in annotation_files(source, *TABLE_SUFFIXES):
         if source.is_dir() and is_example(file):
             faults.append(f"table {str(file)!r} is an example of answers, no labels")
@@ -61,8 +69,22 @@ def _read_tables(source: Path) -> tuple[list[Table], tuple[str, ...]]:
         except ValueError as error:
             faults.append(f"table {str(file)!r} {error}")
             continue
+        if not class_name and table.columns.name is None:
+            classless.append(
+                f"table {str(file)!r} has no column of classes: its columns are "
+                f"{short(table.heads)!r}; call the one that has them class, or give --class-name"
+            )
+            continue
         if table.fault:
             raise DataError(f"table {str(file)!r} {table.fault}")
+        if class_name and table.columns.name is not None:
+            raise DataError(
+                f"table {str(file)!r} has classes in {table.heads[table.columns.name]!r}: leave "
+                "--class-name out, or take all of them as one with --class '*=NAME'"
+            )
+        if table.ids and not any(map(index.knows, table.images())):
+            faults.append(f"table {str(file)!r} {table.ids}")
+            continue
         if unknown := _unknown_splits(table):
             columns.append(
                 f"the column {unknown!r} of table {str(file)!r} holds no train, val or test: give "
@@ -70,6 +92,7 @@ def _read_tables(source: Path) -> tuple[list[Table], tuple[str, ...]]:
             )
             table = replace(table, columns=replace(table.columns, split=None))
         tables.append(table)
+    faults = [*classless, *faults]
     if not tables:
         raise DataError(faults[0])
     return tables, tuple(f"passed over: {fault}" for fault in (*faults, *columns))
@@ -83,7 +106,7 @@ def _unknown_splits(table: Table) -> str:
     return table.heads[at]
 
 
-def _images(table: Table, min_area: int, lost: list[LabelProblem]) -> list[ListedImage]:
+def _images(table: Table, options: ImportOptions, lost: list[LabelProblem]) -> list[ListedImage]:
     """The images of one table with what was drawn; rows that name none go to ``lost``."""
     file, columns = table.file, table.columns
     images: dict[str, ListedImage] = {}
@@ -101,9 +124,9 @@ def _images(table: Table, min_area: int, lost: list[LabelProblem]) -> list[Liste
             image.written = _size(cells, columns, image.written)
             image.split = _split(cells, columns, image.split)
             if columns.runs:
-                image.masks += _masks(line, cells, columns, min_area)
+                image.masks += _masks(line, cells, columns, options)
             else:
-                image.shapes += _shapes(line, cells, columns)
+                image.shapes += _shapes(line, cells, columns, options.class_name)
         except Unusable as fault:
             problem = LabelProblem(file, line, str(fault), short(written), "dropped")
             image.problems.append(problem)
@@ -111,23 +134,28 @@ def _images(table: Table, min_area: int, lost: list[LabelProblem]) -> list[Liste
     return list(images.values())
 
 
-def _masks(line: int, cells: Sequence[str], columns: Columns, min_area: int) -> list[RunMask]:
+def _masks(
+    line: int, cells: Sequence[str], columns: Columns, options: ImportOptions
+) -> list[RunMask]:
     """The mask of a row, none where its class is not found. Raises Unusable as :func:`_shapes`."""
-    name, runs = columns.class_of(cells), cells[columns.box[0]]
+    name, (runs,) = columns.class_of(cells) or options.class_name, columns.box_of(cells)
     if not runs:
         return []
     if not name:
         raise Unusable("incomplete")
-    return [RunMask(line, name, runs_of(runs), min_area)]
+    return [RunMask(line, name, runs_of(runs), options.smallest)]
 
 
-def _shapes(line: int, cells: Sequence[str], columns: Columns) -> list[Shape]:
+def _shapes(
+    line: int, cells: Sequence[str], columns: Columns, class_name: str | None
+) -> list[Shape]:
     """The box of a row, none for a good part. Raises Unusable with the reason why it is no box."""
-    name, sides = columns.class_of(cells), [cells[position] for position in columns.box]
+    name, sides = columns.class_of(cells), columns.box_of(cells)
     if not name and not any(sides):
         return []
     if any("," in side for side in sides):  # of Excel in many countries; or of thousands
         raise Unusable("decimal comma")
+    name = name or class_name or ""
     numbers = numbers_of(sides, 4)
     if not name or numbers is None:
         raise Unusable("incomplete")

@@ -124,6 +124,13 @@ def test_subsets_are_splits(parts, subset, split):
     assert read(parts)[0]["a.jpg"].split == split
 
 
+def test_frames_of_a_video_are_named_without_a_suffix(tmp_path):
+    save_image(tmp_path / "images/frame_000000.PNG")
+    save_cvat(tmp_path / "annotations.xml", box(1, 2, 9, 8), name="frame_000000")
+    (image,) = import_cvat(tmp_path, ImportOptions()).images
+    assert image.path.name == "frame_000000.PNG" and len(image.boxes) == 1
+
+
 def test_xml_alone_with_the_images_elsewhere(tmp_path):
     save_image(tmp_path / "photos/Serie 1/ä b.PNG")
     save_image(tmp_path / "photos/other.png")

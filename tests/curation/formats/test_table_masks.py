@@ -74,18 +74,53 @@ def test_regions_are_those_that_masks_give(parts, seed, head):
     assert [(problem.reason, problem.value) for problem in image.problems] == small
 
 
-def test_the_example_of_answers_beside_the_labels_is_passed_over(parts):
+@pytest.mark.parametrize("name", ["sample_submission", "sample_submission_v2"])
+def test_the_example_of_answers_beside_the_labels_is_passed_over(parts, name):
     """Kaggle puts it there: a mask of each whole image of its test."""
     save_table(parts / "train.csv", "a.jpg,3,41 20 81 20", head=HEAD)
-    save_table(parts / "sample_submission.csv", "b.jpg,1,1 2400", head=HEAD)
+    save_table(parts / f"{name}.csv", "b.jpg,1,1 2400", head=HEAD)
     images, result = read(parts, min_area=1)
     assert list(images) == ["a.jpg"]
-    assert any("sample_submission.csv" in line for line in result.warnings)
+    assert any(f"{name}.csv" in line for line in result.warnings)
 
 
-def test_a_class_without_runs_is_not_there_and_without_any_the_part_is_good(parts):
+@pytest.mark.parametrize("head", ["ImageId,EncodedPixels", "id,rle_mask", "img,rle_mask"])
+def test_masks_without_classes_are_of_the_one_that_is_given(parts, head):
+    """One row per object: of Airbus ships, TGS salt, Carvana."""
+    save_image(parts / "images/c.jpg")
+    rows = ["a.jpg,1 20", "a.jpg,", "a.jpg,401 20", "b.jpg,", "c.jpg"]
+    file = save_table(parts / "train.csv", *rows, head=head)
+    images, _ = read(parts, class_name="ship")
+    assert images["a.jpg"].names == ("ship", "ship") and images["a.jpg"].problems == ()
+    assert images["a.jpg"].boxes.tolist() == [[0, 0, 1, 20], [10, 0, 11, 20]]
+    assert images["b.jpg"].names == () and images["b.jpg"].problems == ()
+    assert [p.reason for p in images["c.jpg"].problems] == ["incomplete"]  # a row that was cut off
+    save_table(parts / "depths.csv", "a.jpg,7", head="id,z")  # TGS has one before it
+    for source in (parts, file):
+        with pytest.raises(
+            DataError, match=r"train.csv' has no column of cl.*or give --class-name"
+        ):
+            import_csv(source, ImportOptions())
+    save_table(parts / "more.csv", "b.jpg,1,1 20", head=HEAD)
+    save_table(parts / "train.csv", *rows, "ä.jpg,", head=head, encoding="cp1252")
+    images, result = read(parts)
+    assert list(images) == ["b.jpg"] and "train.csv' has no column of cl" in result.warnings[0]
+
+
+@pytest.mark.parametrize("head", [HEAD, JOINED])
+def test_a_class_beside_those_of_the_table_is_refused(parts, head):
+    row = "a.jpg,1,1 20" if head == HEAD else "a.jpg_1,1 20"
+    save_table(parts / "train.csv", row, head=head)
+    column = r"(ImageId_)?ClassId"
+    with pytest.raises(DataError, match=rf"has classes in '{column}': leave .*--class '\*=NAME'"):
+        read(parts, class_name="pit")
+
+
+@pytest.mark.parametrize("none", ["", "-1", " -1"])
+def test_a_class_without_runs_is_not_there_and_without_any_the_part_is_good(parts, none):
     save_image(parts / "images/c.jpg")
     rows = ["a.jpg_1,", "a.jpg_2,1 20", "a.jpg_3,", "B.JPG_1,", "b.jpg_2,"]
+    rows = [row + none * row.endswith(",") for row in rows]
     save_table(parts / "train.csv", *rows, head=JOINED)
     images, result = read(parts)
     assert images["a.jpg"].names == ("2",) and images["b.jpg"].names == ()
@@ -110,7 +145,7 @@ def test_rows_that_are_no_mask_are_dropped_with_their_line(parts):
         "a.jpg,1,5 x",
         "a.jpg,1,5.5 2",
         "a.jpg,1,nan 2",
-        "a.jpg,1,-1",
+        "a.jpg,1,-2",
         "a.jpg,1,5 2 9",
         "a.jpg,1,0 2",
         "a.jpg,1,5 0",

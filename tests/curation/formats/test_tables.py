@@ -52,6 +52,20 @@ def test_columns_are_known_by_their_names(parts, head, row, encoding):
     assert result.warnings == ()
 
 
+def test_boxes_without_classes_are_of_the_one_that_is_given(parts):
+    rows = ["a.jpg,5,6,15,26", "a.jpg,1,2,3,4", "b.jpg,,,,"]
+    save_table(parts / "labels.csv", *rows, head="image,x1,y1,x2,y2")
+    images, _ = read(parts, class_name="dent")
+    assert images["a.jpg"].names == ("dent", "dent") and images["b.jpg"].names == ()
+    assert images["a.jpg"].problems == images["b.jpg"].problems == ()
+    save_table(parts / "labels.csv", "a.jpg,7,5,6,15,26", head="id,image,x1,y1,x2,y2")
+    with pytest.raises(DataError, match=r"no column of classes: .* or give --class-name$"):
+        read(parts)
+    save_table(parts / "labels.csv", "a.jpg,5,6,15,26", head="id,x1,y1,x2,y2")
+    with pytest.raises(DataError, match="no column of images"):  # the id may be that of the box
+        read(parts, class_name="dent")
+
+
 def test_a_column_gives_the_splits(parts):
     for name in "cd":
         save_image(parts / f"images/{name}.jpg")
@@ -251,9 +265,39 @@ def test_a_table_of_something_else_is_not_read_behind_its_first_row(parts):
 
 def test_image_ids_that_are_no_files_name_no_image(parts):
     head = HEAD.replace("image", "image_id")
-    save_table(parts / "labels.csv", "a,dent,1,2,9,8", head=head)
+    save_table(parts / "labels.csv", "7,dent,1,2,9,8", head=head)
     with pytest.raises(DataError, match=r"no column of images.*image_id, class.*filename"):
         read(parts)
+
+
+@pytest.mark.parametrize("head", [HEAD, HEAD.replace("image", "image_id")])
+def test_names_without_a_suffix_are_those_of_the_images_that_are_so_called(parts, head):
+    save_image(parts / "images/x.1.PNG")
+    rows = ["A,dent,1,2,9,8", "images/b,,,,,", "x.1,dent,1,2,9,8", "x,dent,1,2,9,8"]
+    save_table(parts / "labels.csv", *rows, head=head)
+    images, result = read(parts)
+    assert {name: image.names for name, image in images.items()} == {
+        "a.jpg": ("dent",),
+        "b.jpg": (),
+        "x.1.PNG": ("dent",),
+    }
+    assert [(p.reason, p.value) for p in result.left_out] == [("no image", "x")]
+
+
+def test_a_name_without_a_suffix_that_fits_several_images_is_ambiguous(parts):
+    """A mask beside each image, or the image in two folders."""
+    save_image(parts / "images/a.png")
+    save_table(parts / "labels.csv", "a,dent,1,2,9,8", "b,dent,1,2,9,8")
+    images, result = read(parts)
+    assert list(images) == ["b.jpg"]
+    (problem,) = (p for p in result.left_out if p.reason != "not listed")
+    assert (problem.reason, problem.value) == ("ambiguous", "a") and "--images" in problem.advice
+    (parts / "images/a.png").rename(parts / "a.png")
+    save_table(parts / "labels.csv", "a,dent,1,2,9,8", "images/b,dent,1,2,9,8")
+    assert list(read(parts)[0]) == ["b.jpg"]
+    save_table(parts / "labels.csv", "images/a,dent,1,2,9,8")
+    assert list(read(parts)[0]) == ["a.jpg"]
+    assert list(read(parts, images=parts / "images")[0]) == ["a.jpg"]
 
 
 @pytest.mark.parametrize(
@@ -265,6 +309,15 @@ def test_image_ids_that_are_no_files_name_no_image(parts):
             "no column of images: its columns are 'a.jpg, 5, 6, 15, 26, dent';",
         ),
         ("image,kind,x1,y1,x2,y2", "no column of classes: its columns are 'image, kind, x1"),
+        (
+            "a.jpg,5,6,15,26,dent",
+            "'a.jpg, 5, 6, 15, 26, dent'; it has no header row; the first row",
+        ),
+        (
+            "1;-5.5;6;dent",
+            "'1, -5.5, 6, dent'; it has no header row; the first row has to name image",
+        ),
+        ("image,2024,2025", "'image, 2024, 2025'; the first row has to name image"),
         (
             'image,"class\nof it",x1',
             r"no column of classes: its columns are 'image, class\\nof it,",
@@ -308,6 +361,27 @@ def test_a_broken_table_is_an_error(parts, content, told):
         read(parts)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01",
+        b"PAR1\x15\x04\x15,",
+        bytes(99),
+        b'"\x01a"b\n',
+        b'"\x01\xff',
+    ],
+)
+def test_what_is_no_text_is_passed_over(parts, content):
+    file = parts / "data.csv"
+    file.write_bytes(content)
+    with pytest.raises(DataError, match=r"data\.csv' .*is no text; the first row has to name"):
+        read(parts)
+    save_table(parts / "labels.csv", "a.jpg,dent,5,6,15,26")
+    images, result = read(parts)
+    assert list(images) == ["a.jpg"] and len(result.warnings) == 1
+    assert f"passed over: table {str(file)!r} " in result.warnings[0]
+
+
 @pytest.mark.parametrize("encoding", ["cp1252", "utf-16", "utf-16-le", "gbk"])
 def test_a_table_of_something_else_may_be_saved_in_any_way(parts, encoding):
     save_table(parts / "labels.csv", "a.jpg,dent,5,6,15,26")
@@ -347,6 +421,16 @@ def test_one_file_may_be_named_and_the_images_lie_elsewhere(tmp_path):
     assert [(p.reason, p.value) for p in result.left_out] == [("no image", "gone.jpg")]
     with pytest.raises(DataError, match=r"a\.jpg' is listed in .*all\.csv' and .*more\.csv"):
         read(tmp_path)
+
+
+def test_a_smallest_area_is_refused_where_there_are_boxes_alone(parts):
+    save_table(parts / "labels.csv", "a.jpg,dent,5,6,15,26")
+    with pytest.raises(DataError, match=r"--min-area 9 is for run lengths, .*: leave it out"):
+        read(parts, min_area=9)
+    save_table(parts / "runs.csv", "b.jpg,1,1 10", head="ImageId,ClassId,EncodedPixels")
+    images, _ = read(parts, min_area=9)
+    assert images["a.jpg"].names == ("dent",) and images["b.jpg"].names == ("1",)
+    assert read(parts)[0]["b.jpg"].names == ()  # 16 pixels, unless it is said
 
 
 def test_no_table_is_an_error(parts):
