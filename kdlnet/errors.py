@@ -44,7 +44,8 @@ def unknown(
     "unknown model 'lightnt'; did you mean 'lightnet'? Known: lightnet, lightnet-n"
     """
     names = list(allowed)
-    close = difflib.get_close_matches(value, names, n=1)
+    folded = {name.casefold(): name for name in names}  # WBC is near to wbc
+    close = [folded[name] for name in difflib.get_close_matches(value.casefold(), folded, n=1)]
     close = close or [name for name in names if name.rpartition(".")[2] == value]  # of a section
     guess = f"; did you mean {close[0]!r}?" if close else "."
     tail = f". {hint}" if hint else ""

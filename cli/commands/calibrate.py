@@ -247,6 +247,10 @@ def _show(console: Console, result: Calibration) -> None:
 
 def _show_outcome(console: Console, outcome: Outcome) -> None:
     show_verdicts(console, outcome.verdicts)
+    boxes = outcome.boxes
+    f1 = "" if boxes.f1 is None else f", F1 {boxes.f1:.3f}"
+    told = f"{boxes.found} of {boxes.found + boxes.missed} found, {boxes.extra} false{f1}"
+    console.say(f"boxes that reach the threshold, at IoU 0.5: {told}")
     if outcome.expected_cost is not None:
         found = outcome.verdicts.overall
         good, bad = found.good["UNSURE"], found.defective["UNSURE"]

@@ -27,6 +27,7 @@ from kdlnet.metrics.requirement import Check, checks, require_possible
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.report.pages.calibrated import choosers
+from kdlnet.report.pages.counting import BoxCounts, count_all
 from kdlnet.utils.given import AnyPath, Name, as_path, checked
 
 __all__ = [
@@ -46,13 +47,14 @@ NO_REPORT = "none"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the new rule does on one split: rates, and the requirement held against them."""
+    """What the new rule does on one split: rates, boxes, and the requirement held against them."""
 
     split: str
     images: int
     learned: int | None
     digest: str
     verdicts: VerdictReport
+    boxes: BoxCounts
     checks: list[Check]
     expected_cost: float | None
 
@@ -64,6 +66,7 @@ class Outcome:
             "learned_images": self.learned,
             "digest": self.digest,
             "verdicts": self.verdicts.to_dict(),
+            "boxes": asdict(self.boxes),
             "checks": [check.to_dict() for check in self.checks],
             "expected_cost": self.expected_cost,
         }
@@ -182,10 +185,9 @@ def calibrate(
         None if seen is None else seen.outcome(rule, names, goal, unsure),
         choosers(runtime.calibration, names) | dict.fromkeys(anew, found.digest),
     )
-    thresholds = rule.to_dict(names)
     require_unchanged(file, content)
     copy_path(weights, file, "calibrated", out, overwrite)  # another may be there by now
-    copy_network(file, path, thresholds=thresholds, calibration=result.facts())
+    copy_network(file, path, thresholds=rule.to_dict(names), calibration=result.facts())
     return result
 
 
@@ -232,7 +234,8 @@ class _Seen:
             cost = goal.costs.expected(missed, rejected)
         held = checks(goal, unsure, verdicts, chosen=chosen)
         facts = self.split, len(self.results), self.learned, self.digest
-        return Outcome(*facts, verdicts, held, cost)
+        boxes = count_all(self.results, rule, len(names))
+        return Outcome(*facts, verdicts, boxes, held, cost)
 
 
 def _tell_unsure(

@@ -44,6 +44,9 @@ def test_the_choice_is_told_and_written(kdlnet: Command, parts: str, tmp_path: P
     assert "calibrated best-calibrated.pt" in run.out and file.exists()
     stored = load_weights(tmp_path / "best-calibrated.pt")
     assert stored.calibration["goal"]["limit"] == 0.5 and stored.thresholds["score"] != 0.25
+    boxes = stored.calibration["chosen_on"]["boxes"]  # as val says: 6 parts with a box each
+    said = f"boxes that reach the threshold, at IoU 0.5: {boxes['found']} of 6 found, "
+    assert f"{said}{boxes['extra']} false, F1 0." in run.out
     val = kdlnet(f"val best-calibrated.pt --data {parts} --quiet --no-pictures --out v")
     written = json.loads(Path("v/metrics.json").read_text())["verdicts"]
     assert val.code == 0 and written == stored.calibration["chosen_on"]["verdicts"]

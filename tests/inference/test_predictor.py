@@ -129,6 +129,8 @@ def test_the_class_filter_keeps_labels_and_knows_the_names(predictor: Predictor)
     assert prediction.counts() == {"disc": 1}
     with pytest.raises(ConfigError, match="'disk'; did you mean 'disc'"):
         replace(predictor, classes=("disk",))
+    with pytest.raises(ConfigError, match="'DISC'; did you mean 'disc'"):
+        replace(predictor, classes=("DISC",))
 
 
 @pytest.mark.parametrize(

@@ -184,8 +184,8 @@ def check_small(survey: Survey) -> Iterator[Finding]:
         yield Finding(
             "small-box",
             "warning",
-            f"{int(small.sum())} of {len(small)} boxes are a few pixels at {height}x{width}, "
-            f"the smallest {worst[0]:.1f} x {worst[1]:.1f}",
+            f"too small at {height}x{width}: {int(small.sum())} of "
+            f"{counted(len(small), 'box', 'boxes')}, the smallest {worst[0]:.1f} x {worst[1]:.1f}",
             image.split,
             image.path,
             int(small.sum()),
@@ -219,10 +219,15 @@ def check_classes(survey: Survey) -> Iterator[Finding]:
                 fix = "collect more of it: its figures will be chance"
                 yield Finding("classes", "warning", message, split, value=count, fix=fix)
         listed = ", ".join(f"{name} {count}" for name, count in counts.items())
-        far = split == "train" and max(counts.values()) > _UNBALANCED * min(counts.values())
-        yield Finding(
-            "classes", "warning" if far else "info", f"boxes: {listed}", split, value=counts
-        )
+        message, fix, severity = f"boxes: {listed}", "", "info"
+        ranked = sorted((count, name) for name, count in counts.items() if count)
+        (fewest, rare), (most, common) = ranked[0], ranked[-1]
+        times = most / fewest
+        if split == "train" and times > _UNBALANCED:
+            message = f"{common} has {times:.0f} times as many boxes as {rare}; {message}"
+            fix = f"collect more of {rare}, and read its own AP beside that of all classes"
+            severity = "warning"
+        yield Finding("classes", severity, message, split, value=counts, fix=fix)
 
 
 def _alike(names: Sequence[str]) -> Iterator[Finding]:

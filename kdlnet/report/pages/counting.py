@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.verdict import VerdictRule
-from kdlnet.report.pages.evidence import Boxes
+from kdlnet.report.pages.evidence import Boxes, pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,13 @@ class BoxCounts:
         pairs = (self.found + other.found, self.missed + other.missed, self.extra + other.extra)
         return BoxCounts(*pairs)
 
+    @property
+    def f1(self) -> float | None:
+        """The harmonic mean of precision and recall; None without a true box."""
+        if not self.found + self.missed:
+            return None
+        return 2 * self.found / (2 * self.found + self.missed + self.extra)
+
 
 def count_boxes(boxes: Boxes, rule: VerdictRule, classes: int) -> list[BoxCounts]:
     """One a class. Scores and thresholds meet in float32."""
@@ -33,3 +42,9 @@ def count_boxes(boxes: Boxes, rule: VerdictRule, classes: int) -> list[BoxCounts
     missed = np.bincount(boxes.truth_label[~finder], minlength=classes).tolist()
     extra = np.bincount(boxes.label[false], minlength=classes).tolist()
     return [BoxCounts(*row) for row in zip(found, missed, extra, strict=True)]
+
+
+def count_all(results: Sequence[ImageResult], rule: VerdictRule, classes: int) -> BoxCounts:
+    """Those of all classes together."""
+    counts = count_boxes(pool(results, rule.lowest), rule, classes)
+    return sum(counts, BoxCounts(0, 0, 0))

@@ -215,7 +215,7 @@ def test_thin_boxes_ask_for_a_larger_input(folder):
         folder.add("train", f"{number}.png", picture(number, 1000, 1000), "0 .5 .5 .004 .4\n")
     findings = found(folder.write("[scratch]"), "small-box", "advice")
     assert [finding.fix for finding in findings] == ["--image-size 768"] * 3 + ["--image-size 800"]
-    assert findings[0].message.endswith("the smallest 2.6 x 256.0")
+    assert findings[0].message == "too small at 640x640: 1 of 1 box, the smallest 2.6 x 256.0"
 
 
 def test_boxes_too_thin_for_any_usual_input_ask_for_tiles(folder):
@@ -255,6 +255,18 @@ def test_a_class_that_nobody_has_used_is_one_warning(folder):
     lacking = [(f.split, f.value, f.severity) for f in findings if "no box" in f.message]
     assert lacking == [(None, "dent", "warning")]
     assert {f.severity for f in findings if f.message.startswith("boxes: ")} == {"info"}
+
+
+def test_classes_of_unlike_numbers_are_named_with_what_to_do(folder):
+    """11 boxes for 1 in train; as far apart in val it is only told: nobody learns from it."""
+    rows = "".join(f"0 .{number:02} .5 .1 .1\n" for number in range(10, 21))
+    for number, split in enumerate(("train", "val")):
+        folder.add(split, f"{number}.png", picture(number), rows + "1 .5 .2 .1 .1\n")
+    train, val = (f for f in found(folder.write(), "classes") if "boxes: " in f.message)
+    assert train.message == "pit has 11 times as many boxes as crack; boxes: pit 11, crack 1"
+    assert train.fix == "collect more of crack, and read its own AP beside that of all classes"
+    assert (val.message, val.fix) == ("boxes: pit 11, crack 1", "")
+    assert (train.severity, val.severity) == ("warning", "info")
 
 
 def test_classes_whose_names_differ_in_case_or_blanks_alone(folder):
