@@ -190,6 +190,19 @@ class DetectionDataset:
         found = self._labels[image].outlines
         return [None if each is None else each * (width, height) for each in found]
 
+    def labelled(
+        self, image: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64], Sequence[Outline | None]] | None:
+        """Boxes, labels and outlines of the whole image, those of its region first; else None."""
+        sides, whole = (
+            self._of_image[image][0].letterbox.original_size[::-1],
+            self._labels[image].whole,
+        )
+        if whole is None:
+            return None
+        outlines = [None if each is None else each * sides for each in whole.outlines]
+        return whole.boxes * np.tile(sides, 2), whole.labels, outlines
+
     def known(self, image: int) -> NDArray[np.bool_] | None:
         """The classes (C,) that one image is labelled for, None: all."""
         return self._labels[image].looked_for

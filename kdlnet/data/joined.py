@@ -15,7 +15,7 @@ import numpy as np
 
 from kdlnet.data.catalog import DatasetInfo, find_dataset
 from kdlnet.data.digest import copies
-from kdlnet.data.labels import ImageLabels, Split
+from kdlnet.data.labels import Split
 from kdlnet.data.listing import all_images, entry_path
 from kdlnet.data.schema import SPLITS
 from kdlnet.errors import DataError
@@ -127,7 +127,8 @@ def renumber(split: Split, names: Sequence[str], wanted: Sequence[str]) -> Split
         if found.looked_for is not None:
             seen = np.zeros(len(wanted), bool)
             seen[row] = found.looked_for
-        labels.append(ImageLabels(found.boxes, row[found.labels], found.outlines, seen))
+        whole = found.whole and replace(found.whole, labels=row[found.whole.labels])
+        labels.append(replace(found, labels=row[found.labels], looked_for=seen, whole=whole))
     return replace(split, labels=labels)
 
 

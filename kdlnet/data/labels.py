@@ -92,13 +92,15 @@ class ImageLabels:
     [0, 1] with ``x1 < x2`` and ``y1 < y2``; ``labels`` (N,) int64. ``outlines`` holds for each box
     the polygon in the same shares that it goes around, None where that tells no more; where none
     is given, none does. ``looked_for`` (C,) are the classes whose defects are labelled where there
-    are any, None: all of them; of others the image says nothing.
+    are any, None: all of them; of others the image says nothing. ``whole`` are those of the whole
+    image where these are of a region: the same first, uncut.
     """
 
     boxes: NDArray[np.float64]
     labels: NDArray[np.int64]
     outlines: Sequence[Outline | None] = ()
     looked_for: NDArray[np.bool_] | None = None
+    whole: ImageLabels | None = None
 
     @property
     def polygons(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kdlnet.data.labels import ImageLabels, Split
 from kdlnet.errors import DataError
@@ -41,7 +42,12 @@ def _inside(found: ImageLabels, size: ImageSize, roi: Roi) -> ImageLabels:
     (height, width), (x1, y1, x2, y2) = size, looked_at(size, roi)
     low, high = np.array([x1, y1]) / (width, height), np.array([x2, y2]) / (width, height)
     middles = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2
-    rows = np.flatnonzero(np.all((low <= middles) & (middles < high), axis=1))
-    boxes = np.clip(found.boxes[rows], np.tile(low, 2), np.tile(high, 2))
+    within = np.all((low <= middles) & (middles < high), axis=1)
+    seen = _rows(found, np.flatnonzero(within))
+    boxes = np.clip(seen.boxes, np.tile(low, 2), np.tile(high, 2))
+    return replace(seen, boxes=boxes, whole=_rows(found, np.argsort(~within, kind="stable")))
+
+
+def _rows(found: ImageLabels, rows: NDArray[np.intp]) -> ImageLabels:
     outlines = [found.outlines[row] for row in rows.tolist()] if found.outlines else ()
-    return replace(found, boxes=boxes, labels=found.labels[rows], outlines=outlines)
+    return replace(found, boxes=found.boxes[rows], labels=found.labels[rows], outlines=outlines)

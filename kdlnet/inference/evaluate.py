@@ -123,6 +123,7 @@ def _result(dataset: DetectionDataset, image: int, found: DetectionArrays) -> Im
         str(dataset.paths[image]),
         others,
         dataset.drawn(image),
+        dataset.labelled(image),
     )
 
 

@@ -24,7 +24,9 @@ class ImageResult:
     ``truth_outlines`` has for each the polygon (K, 2) that it goes around, None where nothing but
     the box is known; none given: nowhere. ``size`` is (H, W); ``name`` says which image it is. N
     and T may be 0. ``others`` are detections of classes that the image is not labelled for: whether
-    they are right is not known, so that verdicts alone count them, see :attr:`judged`.
+    they are right is not known, so that verdicts alone count them, see :attr:`judged`. ``labelled``
+    are boxes, labels and outlines of the whole image where the truth is that of a region of it: the
+    same first, uncut.
 
     Arrays and sequences of other dtypes are converted; ValueError when the lengths disagree. Scores
     and corners that are not finite may occur: such a detection finds nothing and is no false call
@@ -40,6 +42,7 @@ class ImageResult:
     name: str = ""
     others: DetectionArrays | None = None
     truth_outlines: Sequence[Floats | None] = ()
+    labelled: tuple[Floats, Ints, Sequence[Floats | None]] | None = None
 
     def __post_init__(self) -> None:
         for field, shape, dtype in (

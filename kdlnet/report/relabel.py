@@ -47,12 +47,20 @@ def write_relabel(
 def _shapes(
     image: ImageResult, suspects: Sequence[Suspect], names: Sequence[str]
 ) -> Iterator[Mapping[str, Any]]:
-    """The labels of ``image``, outlines as polygons, then what the model would add or change."""
+    """The labels of ``image``, outlines as polygons, then what the model would add or change.
+
+    Those outside of a region of interest, too: the file stands in place of all that the image has.
+    """
     unfound = {suspect.box: suspect for suspect in suspects if suspect.kind == "unfound"}
-    outlines = image.truth_outlines or [None] * len(image.truth_labels)
-    boxes, labels = image.truth_boxes.tolist(), image.truth_labels.tolist()
-    for box, label, outline in zip(boxes, labels, outlines, strict=True):
-        suspect = unfound.get(tuple(round(value, 2) for value in box))
+    every = image.labelled or (image.truth_boxes, image.truth_labels, image.truth_outlines)
+    boxes, labels, outlines = (
+        every[0].tolist(),
+        every[1].tolist(),
+        every[2] or [None] * len(every[1]),
+    )
+    looked_for = image.truth_boxes.tolist() + [()] * (len(boxes) - len(image.truth_boxes))
+    for box, label, outline, seen in zip(boxes, labels, outlines, looked_for, strict=True):
+        suspect = unfound.get(tuple(round(value, 2) for value in seen))
         if suspect is None:
             yield labelme_shape(names[label], box, outline=outline)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -113,6 +114,26 @@ def test_val_and_predict_answer_as_for_crops(
         np.testing.assert_array_equal(first.scores, second.scores)
         np.testing.assert_array_equal(first.boxes, third.boxes)
         assert first.size == (128, 128) and first.verdict == second.verdict
+
+
+def test_corrected_labels_lose_none_outside(busy: Path, scenes: Path, tmp_path: Path) -> None:
+    """One box reaches over the border of the region, all others of it lie inside or outside."""
+    whole = tmp_path / "whole"
+    shutil.copytree(scenes, whole)
+    label = whole / "labels/val/1.txt"
+    label.write_text("1 0.0625 0.0625 0.0625 0.0625\n0 0.3 0.5 0.2 0.25\n1 0.9 0.9 0.125 0.125\n")
+    blind = load_weights(busy)
+    for layer in blind.detector.head.class_logits:
+        layer.bias.data.fill_(-1e4)
+    save_weights(tmp_path / "blind.pt", blind)
+    validate(
+        tmp_path / "blind.pt", data=str(whole), out=tmp_path / "val", pictures=False, device="cpu"
+    )
+    shapes = json.loads((tmp_path / "val/suspicious/1.json").read_text())["shapes"]
+    known = [shape for shape in shapes if not shape["label"].startswith("?")]
+    assert [shape["label"] for shape in known] == ["square", "disc", "disc"]
+    want = [[25.6, 48, 51.2, 80], [4, 4, 12, 12], [107.2, 107.2, 123.2, 123.2]]
+    np.testing.assert_allclose([np.ravel(shape["points"]) for shape in known], want, atol=1e-6)
 
 
 def test_its_frame_is_drawn(busy: Path, scenes: Path) -> None:
