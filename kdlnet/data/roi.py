@@ -18,20 +18,20 @@ from kdlnet.utils.words import counted
 def inside(split: Split, roi: Roi | None) -> Split:
     """``split`` with the boxes whose middle is in ``roi``, cut at its border; None: all of them.
 
-    How many were left out is one of its warnings. The size of images is read from their headers;
-    labels of an image that has not all of the region, or cannot be read, stay as they are: whoever
-    opens the images leaves it out, and says so.
+    How many were left out is one of its warnings. The size of images is read from their headers.
+    An image that has not all of the region, or cannot be read, has no box: whoever opens the images
+    leaves it out, and says so.
     """
     if roi is None:
         return split
-    labels = []
+    labels, before = [], 0
     for path, found in zip(split.paths, split.labels, strict=True):
         try:
             labels.append(_inside(found, image_size(path), roi) if len(found.labels) else found)
+            before += len(found.labels)
         except DataError:
-            labels.append(found)
-    before, after = (sum(len(each.labels) for each in every) for every in (split.labels, labels))
-    warnings = list(split.warnings)
+            labels.append(_rows(found, np.zeros(0, np.intp)))
+    warnings, after = list(split.warnings), sum(len(found.labels) for found in labels)
     if before > after:
         text = f"{before - after} of {counted(before, 'box', 'boxes')} have their middle outside of"
         warnings.append(f"{text} the region of interest and are not looked for")

@@ -16,7 +16,8 @@ from kdlnet.errors import ConfigError, DataError
 from kdlnet.events import Listener, Message
 from kdlnet.images.folder import LeftOut, images_below
 from kdlnet.images.read import IMAGE_SUFFIXES, ImageArray, image_size, read_image
-from kdlnet.types import ImageSize
+from kdlnet.images.roi import looked_at
+from kdlnet.types import ImageSize, Roi
 from kdlnet.utils.given import Name
 
 MADE_UP_IMAGES = 32
@@ -73,16 +74,20 @@ def _folder_images(source: Path, left: LeftOut) -> list[Path]:
     return found
 
 
-def readable(paths: Sequence[Path], limit: int, on_event: Listener) -> list[Path]:
+def readable(
+    paths: Sequence[Path], limit: int, rois: Sequence[Roi | None], on_event: Listener
+) -> list[Path]:
     """Up to ``limit`` of ``paths``, spread over them, each read once; others named and left out.
 
-    Raises DataError when none can be read.
+    So are those that have not all of one of ``rois``. Raises DataError when none is left.
     """
     rows = np.linspace(0, len(paths) - 1, min(limit, len(paths))).round().astype(int)
     kept, faults = [], []
     for path in (paths[row] for row in rows):
         try:
-            read_image(path)
+            size = read_image(path).shape[:2]
+            for roi in rois:
+                looked_at(size, roi, f"image {str(path)!r}")
             kept.append(path)
         except DataError as error:
             faults.append(str(error))

@@ -11,6 +11,7 @@ from kdlnet.errors import WeightsError
 from kdlnet.inference.released import START, find_start
 from kdlnet.inference.weights import Weights, load_weights
 from kdlnet.models.network import Network
+from kdlnet.types import Roi
 from kdlnet.utils.words import counted
 
 _NORMALITY = "normality."
@@ -80,6 +81,7 @@ def begin(
     names: tuple[str, ...],
     model: ModelConfig,
     init: Path | None,
+    roi: Roi | None = None,
 ) -> list[str]:
     """:func:`transfer` of what a new run begins with; lines that say so, or that it is nothing.
 
@@ -88,7 +90,11 @@ def begin(
     """
     if start is not None:
         without = "" if init is not None else "; --init none: from scratch"
-        return [line + without for line in transfer(start, detector, names)]
+        lines = [line + without for line in transfer(start, detector, names)]
+        if (region := start.preprocess.roi) not in (None, roi):
+            corners = ",".join(map(str, region))
+            lines.append(f"these look at the region {corners} alone, this run does not; --roi")
+        return lines
     if model.start == "none":
         return []
     what = f"{model.name} with blocks {model.block}"

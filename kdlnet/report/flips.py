@@ -9,12 +9,13 @@ from pathlib import Path
 
 from kdlnet.events import Listener, Progress, ignore
 from kdlnet.metrics.flips import Flip
-from kdlnet.metrics.matching import MATCH_IOU, match
+from kdlnet.metrics.matching import MATCH_IOU, Match, match
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.report.draw import draw_match
 from kdlnet.report.images import read_again, save_image
 from kdlnet.report.sheet import contact_sheet
+from kdlnet.types import Roi
 
 _PICTURES = 24
 
@@ -28,6 +29,7 @@ def draw_flips(
     sides: Callable[[Flip], Sides],
     names: Sequence[str],
     window: tuple[float, float] | None = None,
+    roi: Roi | None = None,
     on_event: Listener = ignore,
 ) -> None:
     """Pictures of the first flips into ``folder``, defective parts first, A left and B right.
@@ -44,12 +46,16 @@ def draw_flips(
         if image is None:
             continue
         drawn = [
-            draw_match(image, result, match(result, MATCH_IOU, -math.inf), names, window=window)
+            draw_match(image, result, _matched(result), names, window=window, roi=roi)
             for result in (_kept(*side) for side in found)
         ]
         captions = [f"A: {flip.a}", f"B: {flip.b}"]
         sheet = contact_sheet(drawn, captions, columns=2, cell=480)
         save_image(folder / f"{number:02d}-{path.stem}.png", sheet)
+
+
+def _matched(result: ImageResult) -> Match:
+    return match(result, MATCH_IOU, -math.inf)
 
 
 def _kept(result: ImageResult, rule: VerdictRule) -> ImageResult:

@@ -88,7 +88,7 @@ def prepare_run(
     config = config.changed(model={"channels": channels}, optim={"lr": rate})
     arguments = ModelArguments(len(info.names), channels, config.model.block)
     detector = build_model(config.model.name, arguments, config.seed)
-    begun = [] if saved else begin(start, detector, info.names, config.model, init)
+    begun = [] if saved else begin(start, detector, info.names, config.model, init, config.data.roi)
     train, val = run_splits(config) if found is None else found
     config, contract = _contract(config, channels, train, on_event)
     train_set = _open(train, config.data.train_split, contract, config, on_event, training=True)
@@ -231,6 +231,8 @@ def _require_boxes(dataset: DetectionDataset, info: DatasetInfo, config: TrainCo
         file = str(label_path(image))
         empty = label_path(image).is_file()
         why = f"{file!r} is empty" if empty else f"the labels of {str(image)!r} belong in {file!r}"
+        if roi := config.data.roi:
+            why = f"none has its middle in the region {','.join(map(str, roi))}; --roi"
         raise DataError(
             f"split {config.data.train_split!r} of {info.name!r} has no box to learn from; {why}"
         )

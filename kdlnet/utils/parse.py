@@ -86,13 +86,13 @@ def parse_roi(value: Any) -> tuple[int, int, int, int] | Literal["off"]:
     YAML reads off as False, which is the same. Raises ConfigError for anything else and for a side
     below 32 pixels.
     """
-    if value is False or value == "off":
+    if value is False or (isinstance(value, str) and value == "off"):
         return "off"
     parts = value.split(",") if isinstance(value, str) else value
     try:
         x1, y1, x2, y2 = (int(part) for part in parts if str(int(part)) == str(part).strip())
         fits = min(x1, y1) >= 0 and min(x2 - x1, y2 - y1) >= _SMALLEST_TILE
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         fits = False
     if not fits:
         raise ConfigError(

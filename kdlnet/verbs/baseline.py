@@ -9,6 +9,7 @@ from typing import Any
 
 from kdlnet.config import TrainConfig
 from kdlnet.data.dataset import load_split
+from kdlnet.data.roi import inside
 from kdlnet.errors import ConfigError, DataError
 from kdlnet.events import Listener, Message, ignore
 from kdlnet.training.gain_page import write_gain_page
@@ -182,7 +183,8 @@ def _round(
 
 def _require_boxes(config: TrainConfig, split: str) -> None:
     info = find_data(config)
-    if not any(len(found.labels) for found in load_split(info, split).labels):
+    looked_for = inside(load_split(info, split), config.data.roi).labels
+    if not any(len(found.labels) for found in looked_for):
         raise DataError(
             f"split {split!r} of {info.name!r} has no box, so nothing can be compared on it: name "
             "another with --set data.val_split=SPLIT"

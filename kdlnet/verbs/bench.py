@@ -92,7 +92,8 @@ def bench(
         sizes = [least_size(runtime.preprocess) for runtime, _ in opened]
         size = (max(height for height, _ in sizes), max(width for _, width in sizes))
         kind, found = find_images(source, data, split, data_root, Path(folder), size, on_event)
-        found = readable(found, min(MOST_IMAGES, workload.calls * workload.batch), on_event)
+        rois = [runtime.preprocess.roi for runtime, _ in opened]
+        found = readable(found, min(MOST_IMAGES, workload.calls * workload.batch), rois, on_event)
         _tell_fused(opened, on_event)
         about = {"kind": kind, **describe_files(found)}
         _tell_depth([runtime for runtime, _ in opened], found, on_event)

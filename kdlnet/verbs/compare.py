@@ -145,9 +145,9 @@ def _draw(
         index = row[flip.image]
         return (one.results[index], one.rule), (two.results[index], two.rule)
 
-    window = pairs[0][0].window
+    window, roi = pairs[0][0].window, pairs[0][0].roi
     folder = result.folder / "flips"
-    draw_flips(folder, result.flips.images, sides, names, window, on_event)
+    draw_flips(folder, result.flips.images, sides, names, window, roi, on_event)
     judged = [
         tuple(Side(found.results, found.verdicts, found.rule) for found in pair) for pair in pairs
     ]

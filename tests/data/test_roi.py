@@ -51,9 +51,11 @@ def test_boxes_with_their_middle_inside_are_kept_and_cut(split: Split) -> None:
 def test_how_many_are_left_out_is_told(split: Split) -> None:
     before, told = inside(split, ROI).warnings
     assert before == "before"
-    assert told.startswith("2 of 12 boxes have their middle outside of the region of interest")
+    assert told.startswith("2 of 4 boxes have their middle outside of the region of interest")
     assert inside(split, (0, 0, 160, 120)).warnings == ["before"]
     assert inside(split, None) is split
+    counted = [len(found.labels) for found in inside(split, ROI).labels]
+    assert counted == [2, 0, 0, 0]  # of images that are left out no box is counted
 
 
 def test_images_that_have_not_all_of_it_are_named(split: Split) -> None:

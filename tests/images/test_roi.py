@@ -112,7 +112,9 @@ def test_a_person_replaces_it_and_takes_it_off() -> None:
     assert adjusted(SEEN, Seeing(roi="off")) == WHOLE
 
 
-@pytest.mark.parametrize("value", ["30,10,130,90", " 30, 10 ,130,90", [30, 10, 130, 90], ROI])
+@pytest.mark.parametrize(
+    "value", ["30,10,130,90", " 30, 10 ,130,90", [30, 10, 130, 90], ROI, np.array(ROI)]
+)
 def test_corners_are_read(value: object) -> None:
     assert parse_roi(value) == ROI
 
@@ -125,7 +127,8 @@ def test_off_is_read(value: object) -> None:
 @pytest.mark.parametrize(
     "value",
     ["", "1,2,3", "30,10,130,90,1", "a,b,c,d", "30,10,61,90", "130,10,30,90", "-1,0,50,50",
-     "0.5,0,50,50", [0, 0, 50.5, 50], 5, True, "30 10 130 90"],
+     "0.5,0,50,50", [0, 0, 50.5, 50], 5, True, "30 10 130 90",
+     [float("inf"), 0, 50, 50]],
 )  # fmt: skip
 def test_what_is_no_region_is_refused_in_one_line(value: object) -> None:
     with pytest.raises(ConfigError, match="give X1,Y1,X2,Y2, its corners in whole pixels"):

@@ -20,6 +20,7 @@ from kdlnet.inference.predictor import Predictor
 from kdlnet.inference.skipped import Skipped
 from kdlnet.inference.weights import load_weights, save_weights
 from kdlnet.types import Preprocess, Tiling
+from kdlnet.verbs.baseline import measure_gain
 from kdlnet.verbs.bench import Workload, bench
 from kdlnet.verbs.compare import compare
 from kdlnet.verbs.distill import distill, teacher_defaults
@@ -208,6 +209,39 @@ def test_made_up_images_prove_and_are_measured(busy: Path, whole: Path, tmp_path
     assert result.preprocess["roi"] == [500, 400, 600, 500]
 
 
+def test_bench_names_and_leaves_out_what_has_not_all_of_it(
+    busy: Path, scenes: Path, crops: Path, tmp_path: Path
+) -> None:
+    for name, folder in (("a.png", scenes), ("b.png", crops)):
+        (tmp_path / name).write_bytes((folder / "images/val/1.png").read_bytes())
+    told: list[str] = []
+
+    def hear(event: object) -> None:
+        if isinstance(event, Message):
+            told.append(event.text)
+
+    result = bench(busy, source=tmp_path, workload=Workload(calls=2, warmup=0), on_event=hear)
+    assert result.images["count"] == 1
+    (line,) = [line for line in told if line.startswith("left out")]
+    assert "b.png' has 64 x 64 pixels and not all of the region" in line
+
+
+def test_weights_to_begin_with_tell_their_region(busy: Path, scenes: Path, tmp_path: Path) -> None:
+    told: list[str] = []
+
+    def hear(event: object) -> None:
+        if isinstance(event, Message):
+            told.append(event.text)
+
+    values = {"model": {"name": "lightnet-n", "channels": 1}}
+    for number, roi in enumerate((None, "32,32,96,96")):
+        told.clear()
+        config = settings(scenes, roi, **values)
+        train(config, init=busy, out=tmp_path / str(number), on_event=hear)
+        region = [line for line in told if "region 32,32,96,96 alone, this run does not" in line]
+        assert bool(region) == (roi is None)
+
+
 def test_weights_of_other_regions_are_not_compared(
     busy: Path, whole: Path, scenes: Path, tmp_path: Path
 ) -> None:
@@ -243,6 +277,11 @@ def test_a_region_that_is_none_is_told(busy: Path, scenes: Path, tmp_path: Path)
     far = settings(scenes, [500, 500, 600, 600])
     with pytest.raises(DataError, match=r"no readable image among 12.*not all of the region"):
         train(far, out=tmp_path / "run")
+    empty = settings(scenes, "96,96,128,128")
+    with pytest.raises(DataError, match="none has its middle in the region 96,96,128,128; --roi"):
+        train(empty, out=tmp_path / "run")
+    with pytest.raises(DataError, match="has no box, so nothing can be compared"):
+        measure_gain(empty, out=tmp_path / "gain", seeds=[0])
 
 
 def test_tiling_is_of_the_region() -> None:

@@ -87,7 +87,7 @@ def calibration_images(
             f", this one has {', '.join(info.names)}"
         )
     split = load_split(info, SPLIT)
-    paths = readable(split.paths, count, on_event)
+    paths = readable(split.paths, count, [weights.preprocess.roi], on_event)
     if len(paths) < LEAST:
         raise DataError(
             f"{len(paths)} images of the split {SPLIT!r} can be used, int8 takes its ranges from "
