@@ -194,12 +194,10 @@ class DetectionDataset:
         self, image: int
     ) -> tuple[NDArray[np.float64], NDArray[np.int64], Sequence[Outline | None]] | None:
         """Boxes, labels and outlines of the whole image, those of its region first; else None."""
-        sides, whole = (
-            self._of_image[image][0].letterbox.original_size[::-1],
-            self._labels[image].whole,
-        )
+        whole = self._labels[image].whole
         if whole is None:
             return None
+        sides = self._of_image[image][0].letterbox.original_size[::-1]
         outlines = [None if each is None else each * sides for each in whole.outlines]
         return whole.boxes * np.tile(sides, 2), whole.labels, outlines
 

@@ -52,14 +52,11 @@ def _shapes(
     Those outside of a region of interest, too: the file stands in place of all that the image has.
     """
     unfound = {suspect.box: suspect for suspect in suspects if suspect.kind == "unfound"}
-    every = image.labelled or (image.truth_boxes, image.truth_labels, image.truth_outlines)
-    boxes, labels, outlines = (
-        every[0].tolist(),
-        every[1].tolist(),
-        every[2] or [None] * len(every[1]),
-    )
+    truth = image.truth_boxes, image.truth_labels, image.truth_outlines
+    boxes, labels, outlines = image.labelled or truth
     looked_for = image.truth_boxes.tolist() + [()] * (len(boxes) - len(image.truth_boxes))
-    for box, label, outline, seen in zip(boxes, labels, outlines, looked_for, strict=True):
+    rows = (boxes.tolist(), labels.tolist(), outlines or [None] * len(boxes), looked_for)
+    for box, label, outline, seen in zip(*rows, strict=True):
         suspect = unfound.get(tuple(round(value, 2) for value in seen))
         if suspect is None:
             yield labelme_shape(names[label], box, outline=outline)

@@ -278,7 +278,7 @@ def test_what_is_told_of_the_samples_are_those_that_are_seen(
     config, told = _chosen(data, tile={"size": 192, **tile})
     plan = config.tile
     assert plan.size is not None
-    tiling = Tiling(plan.size, plan.overlap)
-    seen = plan_tiles(run_splits(config)[0], tiling, plan.min_visible, plan.background)
+    contract = Preprocess(config.image_size, tiling=Tiling(plan.size, plan.overlap))
+    seen = plan_tiles(run_splits(config)[0], contract, plan.min_visible, plan.background)
     assert f"{epochs} epochs of about {sum(map(len, seen))} samples" in told
     assert (config.batch, config.epochs) == (batch, epochs)

@@ -476,7 +476,7 @@ def test_bad_onnx_files(exported: tuple[Path, ExportCertificate], tmp_path: Path
     (tmp_path / "cut.onnx").write_bytes(path.read_bytes()[:5000])
     (tmp_path / "folder.onnx").mkdir()
     _foreign(tmp_path / "other.onnx")
-    _foreign(tmp_path / "newer.onnx", format=2)
+    _foreign(tmp_path / "newer.onnx", format=3)
     _foreign(tmp_path / "unfit.onnx", **facts)
     _foreign(tmp_path / "partial.onnx", format=1)
     _foreign(tmp_path / "odd.onnx", **{**facts, "strides": [0]})
@@ -487,7 +487,7 @@ def test_bad_onnx_files(exported: tuple[Path, ExportCertificate], tmp_path: Path
         "folder": "is a folder",
         "missing": "does not exist",
         "other": "of another tool",
-        "newer": "format 2",
+        "newer": "format 3",
         "unfit": "does not fit its metadata",
         "partial": "does not fit its metadata",
         "odd": "does not fit its metadata",
