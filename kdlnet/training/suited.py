@@ -5,35 +5,31 @@ What was given stays. The size of images and boxes is read from file headers and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from math import ceil
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kdlnet.config import TrainConfig
 from kdlnet.data.labels import Split
 from kdlnet.data.tiling import tiles_with_a_target
-from kdlnet.errors import DataError
 from kdlnet.events import Listener, Message
-from kdlnet.images.read import image_size
-from kdlnet.images.roi import looked_at
 from kdlnet.images.tiles import tile_grid
 from kdlnet.inference.transfer import model_of
 from kdlnet.inference.weights import load_weights
-from kdlnet.types import Roi, Tiling
+from kdlnet.training.survey import Survey, survey_of
+from kdlnet.types import Tiling
 from kdlnet.utils.device import find_device
 from kdlnet.utils.words import counted
 
-_HEADERS = 400  # of so many images the size is read, spread over the split
-_CUT = 40  # and of so many with a box their tiles are looked through
+_CUT = 40  # of so many images with a box their tiles are looked through
 _LARGEST, _SMALLEST = 640, 128  # sides of the network input
 _ENOUGH = 32.0  # pixels of the input: boxes larger than this gain little from more
-_LEAST = 12.0  # and of smaller ones too little is left: tiles
+_OF_CLASS = 20.0  # pixels that the boxes of each class keep: a rare class may be the smallest
+_LEAST = 12.0  # of smaller ones too little is left: tiles
 _ALIKE = 0.95  # of the images keep so much of their size in an input of their shape
 _TILE_INPUT, _IN_TILE = 320, 20.0  # a tile's side in the input, and of its small boxes
 _FULL_BATCHES = 128  # samples; with fewer a batch is smaller
@@ -49,37 +45,6 @@ _Choice = tuple[dict[str, Any], str]
 """Settings, and what to say of them; nothing where it goes without saying."""
 
 _NOTHING: _Choice = {}, ""
-
-
-@dataclass(frozen=True)
-class Survey:
-    """What the rules look at: a training split in numbers, and how many images val has.
-
-    ``boxes`` are all of them. Of the images that were looked at ``sizes`` (N, 2) are H, W,
-    ``placed`` the boxes (B, 4) of each, ``sides`` (T,) the square roots of all these boxes' areas
-    and ``longest`` (T,) their longer sides, in pixels; ``good`` is the share of images without a
-    box.
-    """
-
-    images: int
-    boxes: int
-    sizes: NDArray[np.float64]
-    placed: list[NDArray[np.float64]]
-    sides: NDArray[np.float64]
-    longest: NDArray[np.float64]
-    good: float
-    val_images: int
-
-    @property
-    def small(self) -> float:
-        """Nine of ten boxes are at least this large."""
-        return float(np.percentile(self.sides, 10))
-
-    @property
-    def shape(self) -> tuple[float, float]:
-        """H, W of the image in the middle."""
-        height, width = np.median(self.sizes, axis=0)
-        return float(height), float(width)
 
 
 class _Views(NamedTuple):
@@ -102,7 +67,7 @@ def suited(
     With ``init`` the model is that of these weights. Lines through ``on_event`` say what was chosen
     and why.
     """
-    survey = _survey(*found, config.data.roi)
+    survey = survey_of(*found, config.data.roi)
     if survey is None:
         return config
     if "model.name" not in (given := _given(config)):
@@ -140,46 +105,18 @@ def _given(config: TrainConfig) -> set[str]:
     return found
 
 
-def _survey(split: Split, val: Split, roi: Roi | None) -> Survey | None:
-    """Both, of ``roi`` alone; None where no image or no box can be read, which training tells."""
-    marked = [row for row, labels in enumerate(split.labels) if len(labels.labels)]
-    rows = _spread(range(len(split.paths)))
-    if not set(rows) & set(marked):  # so rare that none of these shows one
-        rows = _spread(marked)
-    sizes, placed = [], []
-    for row in rows:
-        try:
-            size = image_size(split.paths[row])
-            x1, y1, x2, y2 = looked_at(size, roi)
-        except DataError:
-            continue
-        sizes.append((y2 - y1, x2 - x1))
-        placed.append(split.labels[row].boxes * np.tile(size[::-1], 2) - (x1, y1, x1, y1))
-    every = np.concatenate(placed) if placed else np.zeros((0, 4))
-    found = every[:, 2:] - every[:, :2]
-    if not len(found):
-        return None
-    good = 1 - len(marked) / len(split.paths)
-    sides, longest = np.sqrt(found.prod(axis=1)), found.max(axis=1)
-    shape = np.array(sizes, dtype=np.float64)
-    count = sum(len(split.labels[row].labels) for row in marked)
-    return Survey(len(split.paths), count, shape, placed, sides, longest, good, len(val.paths))
-
-
-def _spread(rows: Sequence[int]) -> list[int]:
-    """Up to _HEADERS of ``rows``, from the first to the last."""
-    chosen = np.linspace(0, len(rows) - 1, min(_HEADERS, len(rows))).round().astype(int)
-    return [rows[place] for place in chosen]
-
-
 def _seen_at(config: TrainConfig, survey: Survey) -> _Choice:
     """The network input (H, W), and the tile where too little of a box would be left."""
     height, width = survey.shape
     longest = max(height, width)
     scale = min(1.0, _LARGEST / longest)
-    scale = min(scale, max(_ENOUGH / survey.small, _SMALLEST / longest))
+    wanted = max(_ENOUGH / survey.small, _OF_CLASS / survey.smallest, _SMALLEST / longest)
+    scale = min(scale, wanted)
     facts = f"images {width:.0f} pixels wide and {height:.0f} high, nine of ten boxes of"
-    facts = f"{facts} {survey.small:.0f} pixels or more; --image-size, --tile"
+    facts = f"{facts} {survey.small:.0f} pixels or more"
+    if _OF_CLASS / survey.smallest == wanted:
+        facts = f"{facts}, of the smallest class {survey.smallest:.0f}"
+    facts = f"{facts}; --image-size, --tile"
     if survey.small * scale < _LEAST and longest > _LARGEST:
         tile = max(_TILE_INPUT * survey.small / _IN_TILE, 1.25 * np.percentile(survey.longest, 95))
         side = min(_whole(tile), _whole(longest))

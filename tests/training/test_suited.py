@@ -17,7 +17,7 @@ from kdlnet.events import Message, ignore
 from kdlnet.images.folder import LeftOut, images_below
 from kdlnet.inference.weights import Weights, save_weights
 from kdlnet.models.zoo import ModelArguments, build_model
-from kdlnet.training import suited as module
+from kdlnet.training import survey
 from kdlnet.training.parts import prepare_run, run_splits
 from kdlnet.training.suited import suited
 from kdlnet.types import Preprocess, Tiling
@@ -102,6 +102,22 @@ def test_size_and_tiles_follow_images_and_boxes(
     assert (config.image_size, config.tile.size) == (image_size, tile)
     assert f"images {size[1]} pixels wide and {size[0]} high" in told
     assert f"of {box} pixels or more" in told
+
+
+@pytest.mark.parametrize(("rare", "image_size"), [(20, (320, 416)), (19, (96, 128))])
+def test_the_boxes_of_a_rare_class_keep_20_pixels(
+    tmp_path: Path, rare: int, image_size: tuple[int, int]
+) -> None:
+    """One box in 13, too few for the pooled ones to tell of; fewer than 20 are chance."""
+    data = _set(tmp_path / "set", 24, (480, 640), 160)
+    for number, file in enumerate(sorted((tmp_path / "set" / "labels").iterdir())):
+        large = "".join(f"0 0.5 {0.4 + i / 100} {160 / 640} {160 / 480}\n" for i in range(10))
+        file.write_text(large + f"1 0.2 0.2 {30 / 640} {30 / 480}\n" * (number < rare))
+    data.write_text("train: images\nval: images\nnames: [cell, speck]\n")
+    config, told = _chosen(data)
+    assert config.image_size == image_size
+    assert ("of 160 pixels or more, of the smallest class 30; --image" in told) == (rare == 20)
+    assert "of 160 pixels or more" in told
 
 
 def test_the_input_has_the_shape_of_the_images_where_nearly_all_have_it(tmp_path: Path) -> None:
@@ -225,7 +241,7 @@ def test_the_samples_that_are_told_are_about_those_that_are_seen(tmp_path: Path)
 def test_defects_too_rare_to_be_among_the_images_that_are_looked_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_HEADERS", 3)
+    monkeypatch.setattr(survey, "_HEADERS", 3)
     data = _set(tmp_path / "set", 8, (200, 200), 30, good=8)
     (tmp_path / "set" / "labels" / "5.txt").write_text("0 0.5 0.5 0.15 0.15\n")
     config, told = _chosen(data)
