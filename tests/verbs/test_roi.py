@@ -9,16 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from kdlnet.config import TrainConfig, build_config
 from kdlnet.errors import ConfigError, DataError, WeightsError
-from kdlnet.events import Message
+from kdlnet.events import Message, ignore
 from kdlnet.inference.predictor import Predictor
 from kdlnet.inference.skipped import Skipped
 from kdlnet.inference.weights import load_weights, save_weights
+from kdlnet.training.parts import prepare_run
 from kdlnet.types import Preprocess, Tiling
 from kdlnet.verbs.baseline import measure_gain
 from kdlnet.verbs.bench import Workload, bench
@@ -135,6 +137,37 @@ def test_corrected_labels_lose_none_outside(busy: Path, scenes: Path, tmp_path: 
     assert [shape["label"] for shape in known] == ["square", "disc", "disc"]
     want = [[25.6, 48, 51.2, 80], [4, 4, 12, 12], [107.2, 107.2, 123.2, 123.2]]
     np.testing.assert_allclose([np.ravel(shape["points"]) for shape in known], want, atol=1e-6)
+
+
+def test_the_window_of_deep_images_is_that_of_the_region(scenes: Path, tmp_path: Path) -> None:
+    """What is around it is white; 12 bits lie in it."""
+    for image in sorted(scenes.rglob("*.png")):
+        deep = np.full((128, 128), 65535, np.uint16)
+        deep[32:96, 32:96] = cv2.imread(str(image), cv2.IMREAD_GRAYSCALE)[32:96, 32:96] * 16.0
+        place = tmp_path / image.relative_to(scenes)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(place), deep)
+    shutil.copytree(scenes / "labels", tmp_path / "labels")
+    shutil.copy(scenes / "data.yaml", tmp_path)
+    windows = [
+        prepare_run(settings(tmp_path, roi), None, None, ignore).train.preprocess.window
+        for roi in (None, ROI)
+    ]
+    assert windows == [(0, 65535), (0, 4095)]
+
+
+def test_folds_of_other_regions_are_not_pooled(
+    busy: Path, whole: Path, scenes: Path, tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+    for number, weights in ((1, busy), (2, whole)):
+        fold = tmp_path / f"folds/fold-{number}"
+        shutil.copytree(scenes, fold)
+        (runs / f"fold-{number}/weights").mkdir(parents=True)
+        shutil.copy(weights, runs / f"fold-{number}/weights/best.pt")
+    options: dict[str, Any] = {"folds": True, "device": "cpu", "out": tmp_path / "out"}
+    with pytest.raises(WeightsError, match=r"look at other regions of their images.*--roi"):
+        validate(runs, data=str(tmp_path / "folds"), **options)
 
 
 def test_its_frame_is_drawn(busy: Path, scenes: Path) -> None:
