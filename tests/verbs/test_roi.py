@@ -20,7 +20,8 @@ from kdlnet.events import Message, ignore
 from kdlnet.inference.predictor import Predictor
 from kdlnet.inference.skipped import Skipped
 from kdlnet.inference.weights import load_weights, save_weights
-from kdlnet.training.parts import prepare_run
+from kdlnet.training.parts import prepare_run, run_splits
+from kdlnet.training.survey import survey_of
 from kdlnet.types import Preprocess, Tiling
 from kdlnet.verbs.baseline import measure_gain
 from kdlnet.verbs.bench import Workload, bench
@@ -137,6 +138,19 @@ def test_corrected_labels_lose_none_outside(busy: Path, scenes: Path, tmp_path: 
     assert [shape["label"] for shape in known] == ["square", "disc", "disc"]
     want = [[25.6, 48, 51.2, 80], [4, 4, 12, 12], [107.2, 107.2, 123.2, 123.2]]
     np.testing.assert_allclose([np.ravel(shape["points"]) for shape in known], want, atol=1e-6)
+
+
+def test_what_suits_the_data_is_chosen_by_the_region(crops: Path, scenes: Path) -> None:
+    found = [
+        survey_of(*run_splits(settings(data, roi)), roi)
+        for data, roi in ((crops, None), (scenes, ROI))
+    ]
+    one, two = found
+    assert one is not None and two is not None
+    assert one.sizes.tolist() == two.sizes.tolist() == [[64, 64]] * 12
+    for here, there in zip(one.placed, two.placed, strict=True):
+        np.testing.assert_array_equal(here, there)
+    assert (one.small, one.smallest, one.boxes) == (two.small, two.smallest, two.boxes)
 
 
 def test_the_window_of_deep_images_is_that_of_the_region(scenes: Path, tmp_path: Path) -> None:
