@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kdlnet.curation.formats.boxes import Annotation, import_annotations
 from kdlnet.curation.formats.imported import ImportOptions, ImportResult, sort_out
-from kdlnet.curation.formats.listed import index_of
+from kdlnet.curation.formats.listed import ListedImage, doubt_namesakes, index_of
 from kdlnet.curation.formats.locate import annotation_files
 from kdlnet.curation.formats.parse import Element, read_xml, split_named, whole_number
 from kdlnet.curation.formats.shapes import (
@@ -44,25 +44,29 @@ def import_cvat(source: Path, options: ImportOptions) -> ImportResult:
     """
     roots = dict(_read(source))
     index = index_of(source, options)
-    images = [(file, image) for file, root in roots.items() for image in root.iter("image")]
-    places = index.find([(image.get("name", ""), file) for file, image in images])
-    owners: dict[Path, Path] = {}
-    annotations: list[Annotation] = []
-    missing = []
-    for (file, image), place in zip(images, places, strict=True):
+    images = [_listed(file, each) for file, root in roots.items() for each in root.iter("image")]
+    places = index.find([(image.name, image.file) for image in images])
+    found: dict[Path, ListedImage] = {}
+    missing: list[ListedImage] = []
+    faults = []
+    for image, place in zip(images, places, strict=True):
         if isinstance(place, str):
-            missing.append(LabelProblem(file, 0, place, image.get("name", ""), "dropped"))
+            faults.append(LabelProblem(image.file, 0, place, image.name, "dropped"))
+            missing.append(image)
             continue
-        if place in owners:
+        if place in found:
             raise DataError(
-                f"image {str(place)!r} is listed twice, in {str(owners[place])!r} and "
-                f"{str(file)!r}: give the one file to convert as SOURCE"
+                f"image {str(place)!r} is listed twice, in {str(found[place].file)!r} and "
+                f"{str(image.file)!r}: give the one file to convert as SOURCE"
             )
-        owners[place] = file
-        annotations.append(_annotation(place, file, image))
-    annotations.sort(key=lambda annotation: annotation.image)
-    unused = index.unused(owners, "not listed")
-    result = sort_out([*import_annotations(annotations), *missing, *unused])
+        found[place] = image
+    doubt_namesakes(found.values(), missing)
+    annotations = [
+        Annotation(place, image.file, image.shapes, image.written, image.split, image.problems)
+        for place, image in sorted(found.items())
+    ]
+    unused = index.unused(found, "not listed")
+    result = sort_out([*import_annotations(annotations), *faults, *unused])
     return replace(result, names=_names(roots.values()))
 
 
@@ -98,7 +102,7 @@ def _names(roots: Iterable[Element]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _annotation(place: Path, file: Path, image: Element) -> Annotation:
+def _listed(file: Path, image: Element) -> ListedImage:
     shapes, problems = [], []
     for line, shape in enumerate(image, start=1):
         try:
@@ -107,7 +111,8 @@ def _annotation(place: Path, file: Path, image: Element) -> Annotation:
             value = f"{image.get('name')}: {shape.get('label')} {shape.tag}"
             problems.append(LabelProblem(file, line, str(fault), value, "dropped"))
     written = whole_number(image.get("height")), whole_number(image.get("width"))
-    return Annotation(place, file, shapes, written, split_named(image.get("subset", "")), problems)
+    split = split_named(image.get("subset", ""))
+    return ListedImage(image.get("name", ""), written, file, shapes, problems, split=split)
 
 
 def _shape(line: int, shape: Element) -> Shape:

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 
 from kdlnet.curation.formats.boxes import Annotation, import_annotations
 from kdlnet.curation.formats.imported import ImportOptions, ImportResult, sort_out, unsure
-from kdlnet.curation.formats.locate import ImageIndex, may_be_one
+from kdlnet.curation.formats.locate import ImageIndex, bare_name, may_be_one
 from kdlnet.curation.formats.parse import split_named
 from kdlnet.curation.formats.runs import RunMask
 from kdlnet.curation.formats.shapes import Shape
 from kdlnet.data.labels import LabelProblem
 from kdlnet.errors import DataError
-from kdlnet.utils.text import plain
 
 
 @dataclass
@@ -64,7 +63,7 @@ def import_listed(source: Path, index: ImageIndex, images: Sequence[ListedImage]
             _merge(place, found[place], image)
         else:
             found[place] = image
-    _doubt_namesakes(found.values(), missing)
+    doubt_namesakes(found.values(), missing)
     annotations = [
         Annotation(
             place,
@@ -91,19 +90,15 @@ def doubt_bare(images: Iterable[ListedImage], file: Path, lost: int) -> None:
             image.problems.append(unsure(file, lost))
 
 
-def _doubt_namesakes(found: Iterable[ListedImage], missing: Iterable[ListedImage]) -> None:
+def doubt_namesakes(found: Iterable[ListedImage], missing: Iterable[ListedImage]) -> None:
     """Like :func:`doubt_bare`, by those ``missing`` that may be the same image by another name."""
     drawn = defaultdict(list)
     for image in missing:
         if not image.bare:
-            drawn[image.file, _last(image.name)].append(image.name)
+            drawn[image.file, bare_name(image.name)].append(image.name)
     for image in found:
-        names = drawn.get((image.file, _last(image.name)), ())
+        names = drawn.get((image.file, bare_name(image.name)), ())
         doubt_bare([image], image.file, sum(may_be_one(image.name, name) for name in names))
-
-
-def _last(name: str) -> str:
-    return plain(PureWindowsPath(name).name)
 
 
 def _merge(place: Path, first: ListedImage, again: ListedImage) -> None:

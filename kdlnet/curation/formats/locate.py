@@ -211,9 +211,21 @@ def _most(counts: Counter[Path]) -> Path | None:
     return first[0] if len(first) == 1 else None
 
 
+def bare_name(name: str) -> str:
+    """The last part of a name without the suffix of an image, in one case."""
+    last = "".join(_parts(name)[-1:])
+    return Path(last).stem if Path(last).suffix in IMAGE_SUFFIXES else last
+
+
 def may_be_one(name: str, other: str) -> bool:
-    """Whether two names agree in their last parts, as far as the shorter one goes."""
+    """Whether two names agree in their last parts, as far as the shorter one goes.
+
+    Where one has no suffix, that of the other does not count.
+    """
     parts, others = _parts(name), _parts(other)
+    bare = [bare_name(name)], [bare_name(other)]
+    if parts[-1:] == bare[0] or others[-1:] == bare[1]:
+        parts[-1:], others[-1:] = bare
     least = min(len(parts), len(others))
     return least > 0 and parts[-least:] == others[-least:]
 

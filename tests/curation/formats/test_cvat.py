@@ -157,3 +157,17 @@ def test_videos_other_files_and_images_listed_twice_are_errors(parts):
     save_cvat(parts / "more.xml")
     with pytest.raises(DataError, match=r"listed twice.*annotations\.xml.*more\.xml"):
         read(parts)
+
+
+@pytest.mark.parametrize(
+    ("good", "drawn"),
+    [("a.jpg", "C:\\set\\a.jpg"), ("a.jpg", "set/a"), ("a", "set/a.jpg")],
+)
+def test_a_good_part_that_another_image_may_be_by_another_name_is_unsure(parts, good, drawn):
+    other = f'<image id="1" name="{drawn}" width="60" height="40">{box(1, 2, 9, 8)}</image>'
+    save_cvat(parts / "annotations.xml", name=good, after=other)
+    images, result = read(parts)
+    assert [p.reason for p in images["a.jpg"].problems] == ["unsure"]
+    assert [(p.reason, p.value) for p in result.left_out] == [("no image", drawn)]
+    save_cvat(parts / "annotations.xml", name=good, after=other.replace(drawn, "set/c.jpg"))
+    assert not read(parts)[0]["a.jpg"].problems

@@ -202,10 +202,15 @@ def test_a_box_without_an_image_may_be_that_of_a_good_part(parts):
         ("images/a.jpg", "lot/a.jpg,dent,1,2,3,4", False),
         ("a.jpg", "D:/set/c.jpg,dent,1,2,3,4", False),
         ("a.jpg", "D:/set/a.jpg,,,,,", False),
+        ("a", "D:/set/a.jpg,dent,1,2,3,4", True),
+        ("a.jpg", "set/a,dent,1,2,3,4", True),
+        ("images/a", "lot/A.jpg,dent,1,2,3,4", False),
+        ("a.jpg", "D:/set/a.png,dent,1,2,3,4", False),
     ],
 )
 def test_a_good_part_that_a_row_may_mean_by_another_name_is_unsure(parts, good, drawn, doubt):
-    (parts / "images/a.jpg").rename(parts / good)  # so that its name leads to it
+    image = (parts / good).with_suffix(".jpg")
+    (parts / "images/a.jpg").rename(image)  # so that its name leads to it
     save_table(parts / "labels.csv", f"{good},,,,,", drawn, "images/b.jpg,dent,1,2,3,4")
     images, result = read(parts)
     assert [p.reason for p in result.left_out] == ["no image"]
