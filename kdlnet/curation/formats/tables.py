@@ -69,6 +69,9 @@ def _read_tables(
         except ValueError as error:
             faults.append(f"table {str(file)!r} {error}")
             continue
+        if table.ids and not any(map(index.knows, table.images())):
+            faults.append(f"table {str(file)!r} {table.ids}")
+            continue
         if not class_name and table.columns.name is None:
             classless.append(
                 f"table {str(file)!r} has no column of classes: its columns are "
@@ -82,9 +85,6 @@ def _read_tables(
                 f"table {str(file)!r} has classes in {table.heads[table.columns.name]!r}: leave "
                 "--class-name out, or take all of them as one with --class '*=NAME'"
             )
-        if table.ids and not any(map(index.knows, table.images())):
-            faults.append(f"table {str(file)!r} {table.ids}")
-            continue
         if unknown := _unknown_splits(table):
             columns.append(
                 f"the column {unknown!r} of table {str(file)!r} holds no train, val or test: give "

@@ -275,6 +275,18 @@ def test_image_ids_that_are_no_files_name_no_image(parts):
         read(parts)
 
 
+def test_ids_of_something_else_stop_no_set_whatever_else_their_table_has(parts):
+    """Saved in another encoding; with classes, where --class-name is for the table of labels."""
+    other = parts / "other.csv"
+    other.write_bytes("image_id,class,x,y,w,h\n7,Ma\xdf,1,2,9,8\n".encode("cp1252"))
+    save_table(parts / "labels.csv", "a.jpg,dent,5,6,15,26")
+    images, result = read(parts)
+    assert list(images) == ["a.jpg"] and f"passed over: table {str(other)!r}" in result.warnings[0]
+    save_table(parts / "labels.csv", "a.jpg,5,6,15,26", head=HEAD.replace("class,", ""))
+    images, _ = read(parts, class_name="dent")
+    assert images["a.jpg"].names == ("dent",)
+
+
 @pytest.mark.parametrize("head", [HEAD, HEAD.replace("image", "image_id")])
 def test_names_without_a_suffix_are_those_of_the_images_that_are_so_called(parts, head):
     save_image(parts / "images/x.1.PNG")
