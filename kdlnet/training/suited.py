@@ -70,7 +70,8 @@ def suited(
     survey = survey_of(*found, config.data.roi)
     if survey is None:
         return config
-    if "model.name" not in (given := _given(config)):
+    given = _given(config)
+    if "model.name" not in given:
         config = config.changed(model=_model(config, init, on_event))
     for keys, rule in _RULES.items():
         if not given.intersection(keys):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from kdlnet.data.catalog import DatasetInfo
 from kdlnet.data.dataset import load_split
+from kdlnet.data.roi import inside
 from kdlnet.errors import DataError, KdlnetError
 from kdlnet.events import Listener
 from kdlnet.images.read import ImageArray, read_image
@@ -86,8 +87,9 @@ def calibration_images(
             f"int8 is calibrated on the weights' own dataset: they know {', '.join(weights.names)}"
             f", this one has {', '.join(info.names)}"
         )
-    split = load_split(info, SPLIT)
-    paths = readable(split.paths, count, [weights.preprocess.roi], on_event)
+    roi = weights.preprocess.roi
+    split = inside(load_split(info, SPLIT), roi)
+    paths = readable(split.paths, count, [roi], on_event)
     if len(paths) < LEAST:
         raise DataError(
             f"{len(paths)} images of the split {SPLIT!r} can be used, int8 takes its ranges from "

@@ -75,3 +75,21 @@ def test_of_tiles_the_one_with_the_defect(
     own = replace(weights, preprocess=contract)
     good, bad = calibration_images(own, find_dataset(str(file)), 2, 1, lambda event: None)
     assert (good == 1).sum() == 0 and (bad == 1).sum() > 100
+
+
+def test_of_the_tiles_of_a_region_the_one_with_a_defect_that_is_in_it(
+    weights: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first label is that of a defect outside, in whose place another tile would be taken."""
+    monkeypatch.setattr(module, "LEAST", 1)
+    tiled = replace(weights.preprocess, window=(0.0, 255.0), tiling=Tiling((64, 64), 0.0))
+    contract = replace(tiled, roi=(128, 32, 256, 160))
+    file = make_dataset(tmp_path / "d", 1, size=128)
+    image = np.zeros((160, 256), np.uint8)
+    image[118:138, 214:234] = 255
+    cv2.imwrite(str(tmp_path / "d" / "images" / "train" / "0.png"), image)
+    rows = f"0 0.1 0.1 0.1 0.1\n0 {224 / 256} {128 / 160} {20 / 256} {20 / 160}\n"
+    (tmp_path / "d" / "labels" / "train" / "0.txt").write_text(rows)
+    own = replace(weights, preprocess=contract)
+    (seen,) = calibration_images(own, find_dataset(str(file)), 1, 1, lambda event: None)
+    assert (seen == 1).sum() > 100
