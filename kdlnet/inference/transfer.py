@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
 
 from kdlnet.config import ModelConfig
-from kdlnet.errors import WeightsError
+from kdlnet.errors import ConfigError, WeightsError
 from kdlnet.inference.released import START, find_start
 from kdlnet.inference.weights import Weights, load_weights
+from kdlnet.models.grow import grow
 from kdlnet.models.network import Network
+from kdlnet.models.zoo import build_model
 from kdlnet.types import Roi
 from kdlnet.utils.words import counted
 
@@ -57,7 +60,8 @@ def transfer(weights: Weights, detector: Network, names: tuple[str, ...]) -> lis
         raise WeightsError(
             f"{str(weights.path)!r} is a {weights.model!r} with blocks {own.block!r} for "
             f"{counted(own.channels, 'channel')}; its layer {odd[0]!r} does not fit the model to "
-            "train. Use the same --model, block and channels (1 may start from 3)"
+            "train. Use the same --model, block and channels (1 may start from 3; lightnet from "
+            "lightnet-n)"
         )
     rows = {name: row for row, name in enumerate(weights.names)}
     found = [(i, rows[name]) for i, name in enumerate(names) if name in rows]
@@ -70,7 +74,7 @@ def transfer(weights: Weights, detector: Network, names: tuple[str, ...]) -> lis
     lines = [f"started from {str(weights.path)!r}: {len(found)} of {len(names)} classes taken over"]
     if fresh:
         lines.append(f"classes that start fresh: {', '.join(fresh)}")
-    if len(source) < len(had):
+    if weights.arguments.normality:
         lines.append("what it knows of good parts is not taken over: kdlnet anomaly learns it anew")
     return lines
 
@@ -90,7 +94,10 @@ def begin(
     """
     if start is not None:
         without = "" if init is not None else "; --init none: from scratch"
-        lines = [line + without for line in transfer(start, detector, names)]
+        larger = _grown(start, model.name)
+        lines = [line + without for line in transfer(larger or start, detector, names)]
+        if larger is not None:
+            lines.append(f"{start.model} has grown into {model.name}, which begins at its answers")
         if (region := start.preprocess.roi) not in (None, roi):
             corners = ",".join(map(str, region))
             lines.append(f"these look at the region {corners} alone, this run does not; --roi")
@@ -100,6 +107,24 @@ def begin(
     what = f"{model.name} with blocks {model.block}"
     advice = "; kdlnet pretrain makes one" if names else ""
     return [f"no start comes with kdlnet for {what}: from scratch{advice}"]
+
+
+def _grown(weights: Weights, model: str) -> Weights | None:
+    """The same answers from the larger ``model``; None where it is no larger one that fits.
+
+    What the smaller network lacks begins at the released start, if there is one.
+    """
+    if weights.model == model or weights.purpose == START:
+        return None
+    detector = build_model(model, replace(weights.arguments, normality=False), seed=0)
+    released = find_start(model, weights.arguments.block)
+    if released is not None:
+        transfer(load_weights(released, start=True), detector, ())
+    try:
+        grow(weights.detector, detector)
+    except ConfigError:
+        return None
+    return replace(weights, model=model, detector=detector.eval())
 
 
 def _copy_rows(target: Tensor, source: Tensor, rows: list[tuple[int, int]]) -> None:

@@ -8,15 +8,17 @@ import pytest
 import torch
 
 from kdlnet.config import TrainConfig, build_config
-from kdlnet.errors import ConfigError, DataError
+from kdlnet.errors import ConfigError, DataError, WeightsError
 from kdlnet.events import Message
 from kdlnet.inference import transfer
 from kdlnet.inference.released import find_start
-from kdlnet.inference.weights import load_weights
+from kdlnet.inference.weights import Weights, load_weights, save_weights
 from kdlnet.models.zoo import ModelArguments, build_model
 from kdlnet.training.parts import RunParts, prepare_run
+from kdlnet.types import Preprocess
 
 from ..support.squares import make_dataset
+from ..support.weights_file import NAMES, SIZE, make_weights
 
 KEY = "backbone.stages.1.0.dense"
 
@@ -32,7 +34,9 @@ def begun(config: TrainConfig, **model: object) -> tuple[torch.Tensor, float | N
     return run.detector.state_dict()[KEY], run.config.optim.lr, lines
 
 
-def prepared(config: TrainConfig, **model: object) -> tuple[RunParts, list[str]]:
+def prepared(
+    config: TrainConfig, init: Path | None = None, **model: object
+) -> tuple[RunParts, list[str]]:
     """A run with other settings of the model, and what was said."""
     values = config.to_dict()
     values["model"] |= model
@@ -42,7 +46,7 @@ def prepared(config: TrainConfig, **model: object) -> tuple[RunParts, list[str]]
         if isinstance(event, Message):
             lines.append(event.text)
 
-    return prepare_run(build_config(values), None, None, listen), lines
+    return prepare_run(build_config(values), None, init, listen), lines
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -94,6 +98,45 @@ def test_weights_of_ones_own_come_first(config: TrainConfig, tmp_path: Path) -> 
     prepare_run(config, None, own, lines.append)
     said = [event.text for event in lines if isinstance(event, Message)]
     assert any(own.name in line for line in said)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_weights_of_a_smaller_model_grow(
+    config: TrainConfig, tmp_path: Path, channels: int
+) -> None:
+    small = load_weights(make_weights(tmp_path / "small.pt", channels))
+    run, lines = prepared(config, init=small.path, name="lightnet", channels=channels)
+    assert run.config.model.name == "lightnet" and run.config.optim.lr == pytest.approx(0.002)
+    at = next(i for i, line in enumerate(lines) if "started from" in line)
+    assert "small.pt': 2 of 2 classes taken over" in lines[at]
+    assert lines[at + 1] == "lightnet-n has grown into lightnet, which begins at its answers"
+    images = torch.rand(1, channels, 64, 96)
+    with torch.no_grad():
+        mine, theirs = run.detector.eval()(images).logits, small.detector(images).logits
+    torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
+    released = find_start("lightnet", "summed")
+    assert released is not None
+    start = load_weights(released, start=True).detector.state_dict()["backbone.stem.dense"].float()
+    stem = run.detector.state_dict()["backbone.stem.dense"]
+    assert torch.equal(stem[16:], start[16:] if channels == 3 else start[16:].sum(1, keepdim=True))
+
+
+def test_weights_that_know_good_parts_grow_without(config: TrainConfig, tmp_path: Path) -> None:
+    arguments = ModelArguments(2, normality=True)
+    own = Weights(
+        build_model("lightnet-n", arguments), "lightnet-n", arguments, NAMES, Preprocess(SIZE)
+    )
+    save_weights(tmp_path / "own.pt", own)
+    lines = prepared(config, init=tmp_path / "own.pt", name="lightnet")[1]
+    assert any("has grown into lightnet" in line for line in lines)
+    assert any("kdlnet anomaly learns it anew" in line for line in lines)
+
+
+@pytest.mark.parametrize("name", ["lightnet-l", "lightnet-n-p2"])
+def test_weights_do_not_grow_into_any_model(config: TrainConfig, tmp_path: Path, name: str) -> None:
+    small = make_weights(tmp_path / "small.pt")
+    with pytest.raises(WeightsError, match=r"is a 'lightnet-n'.*does not fit the model to train"):
+        prepared(config, init=small, name=name)
 
 
 def test_a_window_beyond_the_bits_of_the_images_is_refused(config: TrainConfig) -> None:
