@@ -26,13 +26,12 @@ import argparse
 import json
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
 import train_speed
@@ -40,58 +39,13 @@ from exported_speed import RUNTIMES
 from kdlnet.utils.files import write_json
 from kdlnet.verbs.synth import synthesize
 from peer_home import LIBRE, SSD, YOLO, Home, make_environment, make_own_files, make_peer_files
-from process_clock import RESULTS, Cost, costs_in_turns, spread
+from peer_table import HEAD, Bar, Part
+from process_clock import RESULTS, Cost, costs_in_turns
 
 MODELS = ("lightnet-n", "lightnet")
 PARTS = ("start", "one", "many", "exported", "train")
 KDLNET = (sys.executable, "-m", "kdlnet_cli")
-HEAD = "| what | side | time or rate | peak MiB | time beside the peer's |\n|---|---|---|---|---|"
 EXPORTED_SCRIPT = Path(__file__).with_name("exported_speed.py")
-
-
-@dataclass(frozen=True)
-class Bar:
-    """``own`` is to take at most ``factor`` of the time of ``peer``, for each of which one is."""
-
-    own: str
-    peer: str
-    factor: float
-
-
-@dataclass
-class Part:
-    """Seconds (or milliseconds) by side and round; ``rates`` are what people read instead."""
-
-    name: str
-    unit: str
-    times: dict[str, list[float]]
-    bars: Sequence[Bar] = ()
-    rates: dict[str, list[float]] = field(default_factory=dict)
-    memory: dict[str, list[float]] = field(default_factory=dict)
-
-    def ratios(self, bar: Bar) -> list[float]:
-        """Own time over the peer's, round by round; [] where a side was not measured."""
-        pair = self.times.get(bar.own, []), self.times.get(bar.peer, [])
-        return [own / peer for own, peer in zip(*pair, strict=False)]
-
-    def lines(self) -> list[str]:
-        """Rows of the table."""
-        found = []
-        for side, times in self.times.items():
-            value = f"{spread(times)} {self.unit}"
-            if side in self.rates:
-                value = f"{spread(self.rates[side], 1)} images/s"
-            memory = spread(self.memory[side], 0) if side in self.memory else ""
-            against = [self._verdict(bar) for bar in self.bars if bar.own == side]
-            found.append(f"| {self.name} | {side} | {value} | {memory} | {'; '.join(against)} |")
-        return found
-
-    def _verdict(self, bar: Bar) -> str:
-        ratios = self.ratios(bar)
-        if not ratios:
-            return ""
-        met = "met" if statistics.median(ratios) <= bar.factor else "not met"
-        return f"{spread(ratios)} of {bar.peer}; at most {bar.factor:g}: {met}"
 
 
 def predict_commands(

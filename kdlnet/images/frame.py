@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,9 @@ from kdlnet.errors import DataError
 from kdlnet.images.read import ImageArray
 from kdlnet.images.stamp import Stamp
 from kdlnet.types import Letterbox
+
+BATCH_BYTES = 512 * 2**20
+"""Pixels of the originals that are worked on at once: few large boards, many small crops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +55,23 @@ class Frame:
 OnProblem = Callable[[DataError, str, int, float | None], None]
 """Gets why an image could not be read, and the ``name``, ``index`` and ``timestamp`` that its Frame
 would have."""
+
+
+def batches(frames: Iterable[Frame], size: int, most: int = BATCH_BYTES) -> Iterator[list[Frame]]:
+    """Up to ``size`` frames of one pixel type, fewer where their pixels have ``most`` bytes."""
+    ready: list[Frame] = []
+    for frame in frames:
+        if ready and frame.image.dtype != ready[0].image.dtype:
+            yield ready
+            ready = []
+        ready.append(frame)
+        if len(ready) == size or weight(ready) >= most:
+            yield ready
+            ready = []
+    if ready:
+        yield ready
+
+
+def weight(frames: Sequence[Frame]) -> int:
+    """Bytes of their pixels."""
+    return sum(frame.image.nbytes for frame in frames)

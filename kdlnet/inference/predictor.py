@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from kdlnet.errors import ConfigError, unknown
 from kdlnet.events import Listener, Message
 from kdlnet.images.contract import RoiChoice, Seeing, TileChoice, adjusted
-from kdlnet.images.frame import Frame, Prepare
+from kdlnet.images.frame import BATCH_BYTES, Frame, Prepare, batches, weight
 from kdlnet.images.read import ImageArray
 from kdlnet.images.roi import fitting, least_size
 from kdlnet.images.sources import TIMEOUT, Source, SourceLike, open_source
@@ -32,9 +32,6 @@ from kdlnet.types import DetectionArrays, ImageSize, Preprocess
 from kdlnet.utils.given import AnyPath, checked
 from kdlnet.utils.lanes import in_turn
 from kdlnet.utils.parse import check_number
-
-# Pixels of the originals that are worked on at once: few large boards, many small crops.
-_BATCH_BYTES = 512 * 2**20
 
 
 @dataclass(frozen=True)
@@ -186,8 +183,8 @@ class Predictor:
         frames = opened.frames(skips.hear, self._prepare())
         frames = fitting(frames, self.preprocess.roi, skips.hear, opened.live)
         size = 1 if opened.live else batch
-        groups = self._told(batches(skips.placed(frames), size, _BATCH_BYTES // lanes), on_event)
-        for found in in_turn(one.detect, groups, lanes, _bytes, _BATCH_BYTES):
+        groups = self._told(batches(skips.placed(frames), size, BATCH_BYTES // lanes), on_event)
+        for found in in_turn(one.detect, groups, lanes, weight, BATCH_BYTES):
             yield from found
         skips.end(opened, may_be_none)
 
@@ -274,25 +271,6 @@ class Predictor:
     def _fitted(self, image: ImageArray) -> Preprocess:
         """The contract by which ``image`` is read, given its bit depth."""
         return fit_depth(self.preprocess, bits(image.dtype))
-
-
-def batches(frames: Iterable[Frame], size: int, most: int = _BATCH_BYTES) -> Iterator[list[Frame]]:
-    """Up to ``size`` frames of one pixel type, fewer where their pixels have ``most`` bytes."""
-    ready: list[Frame] = []
-    for frame in frames:
-        if ready and frame.image.dtype != ready[0].image.dtype:
-            yield ready
-            ready = []
-        ready.append(frame)
-        if len(ready) == size or _bytes(ready) >= most:
-            yield ready
-            ready = []
-    if ready:
-        yield ready
-
-
-def _bytes(frames: Sequence[Frame]) -> int:
-    return sum(frame.image.nbytes for frame in frames)
 
 
 def _light(prediction: Prediction) -> Prediction:

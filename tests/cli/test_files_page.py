@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kdlnet.inference.desk import SETTINGS
 from kdlnet.training.run_folder import RunFolder
 from kdlnet.training.series import Series
-from kdlnet.verbs import watch
 
 if TYPE_CHECKING:
     from .conftest import Command
@@ -41,4 +41,4 @@ def test_what_train_val_and_predict_leave(
 
 
 def test_what_a_series_and_a_watch_keep_of_themselves() -> None:
-    assert {RunFolder(Path()).series.name, watch._SETTINGS, *Series.model_fields} <= NAMED
+    assert {RunFolder(Path()).series.name, SETTINGS, *Series.model_fields} <= NAMED

@@ -339,7 +339,7 @@ def test_batches_end_at_another_type_and_where_images_are_large() -> None:
 
 def test_large_images_leave_no_lane_idle(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three and a half of them fill the memory there is: each lane gets a part, none all of it."""
-    monkeypatch.setattr(module, "_BATCH_BYTES", int(3.5 * grey(0).nbytes))
+    monkeypatch.setattr(module, "BATCH_BYTES", int(3.5 * grey(0).nbytes))
     meeting = threading.Barrier(2, timeout=10)  # breaks unless two are there at once
 
     def network(images: torch.Tensor) -> RawPredictions:

@@ -213,7 +213,7 @@ def test_an_image_without_all_of_it_is_skipped_by_name(
 def test_a_watched_image_without_all_of_it_is_unreadable(
     busy: Path, scenes: Path, crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kdlnet.verbs.watch._PATIENCE", 0.0)
+    monkeypatch.setattr("kdlnet.inference.desk._PATIENCE", 0.0)
     line, stop = tmp_path / "line", threading.Event()
     line.mkdir()
     for name, folder in (("a.png", scenes), ("b.png", crops)):

@@ -22,10 +22,10 @@ from kdlnet.errors import ConfigError, DataError, KdlnetError
 from kdlnet.events import Message
 from kdlnet.images.stamp import Stamp
 from kdlnet.images.watch import Arrival, FolderWatch
+from kdlnet.inference import desk as answering
 from kdlnet.inference.daybook import DayBook, Entry
 from kdlnet.inference.skipped import Skipped
 from kdlnet.types import Preprocess
-from kdlnet.verbs import watch as watching
 from kdlnet.verbs.watch import watch_folder
 
 from ..support.blob_network import make_predictor
@@ -179,7 +179,7 @@ def test_a_pause_in_the_middle_of_a_file_is_no_verdict(line: Path) -> None:
 
 
 def test_what_stays_unreadable_is_said(line: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "_PATIENCE", 0.3)
+    monkeypatch.setattr(answering, "_PATIENCE", 0.3)
     (line / "torn.png").write_bytes(_png(5)[:700])
     with _at_work(line, settle=0.5) as answers:
         _wait(lambda: len(answers) == 1)
@@ -306,16 +306,16 @@ def test_images_that_come_quicker_than_they_are_answered_are_told(
     line: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All of a start may take its time; later it is told, and again at twice the time."""
-    monkeypatch.setattr(watching, "_BEHIND", 0.2)
-    answer, pauses = watching._Desk._answer, []
+    monkeypatch.setattr(answering, "_BEHIND", 0.2)
+    answer, pauses = answering.Desk._answer, []
 
-    def slow(desk: watching._Desk, arrivals: list[Arrival]) -> None:
+    def slow(desk: answering.Desk, arrivals: list[Arrival]) -> None:
         answer(desk, arrivals)
         if arrivals:
             time.sleep(pauses[0])
             pauses.pop(0)
 
-    monkeypatch.setattr(watching._Desk, "_answer", slow)
+    monkeypatch.setattr(answering.Desk, "_answer", slow)
     pauses += [1.0, 0.3, 0.3, 4.0]
     (line / "0.png").write_bytes(_png(0))
     told: list[object] = []
@@ -475,7 +475,7 @@ def test_memory_holds_only_what_is_there(line: Path) -> None:
 def test_a_day_that_ends_is_told_in_a_line(line: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     now = [datetime(2026, 3, 1, 23, 59).astimezone()]
-    monkeypatch.setattr(watching, "_now", lambda: now[0])
+    monkeypatch.setattr(answering, "_now", lambda: now[0])
 
     def hear(event: object) -> None:
         if isinstance(event, Message):
