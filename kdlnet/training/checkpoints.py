@@ -15,7 +15,8 @@ from kdlnet.errors import ConfigError, DataError, WeightsError
 from kdlnet.inference.released import from_anywhere
 from kdlnet.inference.weights import Weights
 from kdlnet.models.zoo import ModelArguments
-from kdlnet.training.parts import RunParts, at_place_of
+from kdlnet.training.parts import RunParts
+from kdlnet.training.places import at_place_of
 from kdlnet.training.run_folder import RunFolder
 from kdlnet.training.validation import Validation
 from kdlnet.utils.paths import typed

@@ -12,7 +12,7 @@ from kdlnet.inference.released import from_anywhere
 from kdlnet.inference.weights import load_weights
 from kdlnet.metrics.comparison import Comparison
 from kdlnet.report.pages.distillation import Arm, Distilled, write_distillation
-from kdlnet.training.parts import find_data
+from kdlnet.training.places import find_data
 from kdlnet.training.run_folder import RunFolder
 from kdlnet.training.series import saved_series
 from kdlnet.training.taught import named_teachers

@@ -11,12 +11,11 @@ import torch
 
 from kdlnet.config import TrainConfig
 from kdlnet.data.catalog import DatasetInfo
-from kdlnet.data.dataset import DetectionDataset, load_split, load_splits
-from kdlnet.data.joined import described, find_datasets, with_split
+from kdlnet.data.dataset import DetectionDataset
+from kdlnet.data.joined import described
 from kdlnet.data.labels import FEW, Split, count_boxes
 from kdlnet.data.learned import Learned
-from kdlnet.data.listing import label_path, list_images
-from kdlnet.data.roi import inside
+from kdlnet.data.listing import label_path
 from kdlnet.errors import ConfigError, DataError
 from kdlnet.events import Listener, Message, Progress
 from kdlnet.images.window import image_depth, measured_window
@@ -29,6 +28,12 @@ from kdlnet.training.average import WeightAverage
 from kdlnet.training.loop import LoopState
 from kdlnet.training.masks import MaskLayer
 from kdlnet.training.parallel import require_even, require_same
+from kdlnet.training.places import (
+    find_data,
+    run_splits,
+    with_absolute_data,
+    with_data_found_again,
+)
 from kdlnet.types import Preprocess, Tiling
 from kdlnet.utils.device import find_device, prepare
 from kdlnet.utils.words import counted
@@ -97,16 +102,9 @@ def prepare_run(
         on_event(Message(line))
     if saved is None and start is None and not config.distill.taught:
         _say_if_short(config, len(train_set), on_event)
-    val_split = config.data.val_split
-    if config.data.with_val:  # nobody measures on it but a teacher, once
-        seldom = config.changed(data={"cache": "none"})
-        val_set = _open(val, val_split, contract, seldom, on_event)
-        text = f"learns from {val_split}, too: nothing is measured, and the last epoch is kept"
-        on_event(Message(text))
-    else:
-        val_set = _open(val, val_split, contract, config, on_event)
-        if saved is None or not len(val_set.labels):
-            _say_what_is_rare(val, val_set, val_split, info, on_event)
+    val_set = _open_val(val, contract, config, on_event)
+    if not config.data.with_val and (saved is None or not len(val_set.labels)):
+        _say_what_is_rare(val, val_set, config.data.val_split, info, on_event)
     require_even(min(config.batch, len(train_set)))
     detector.to(device).to(memory_format=torch.channels_last)
     average = WeightAverage(detector, config.optim.ema_decay)
@@ -169,32 +167,6 @@ def _contract(
     return config, Preprocess(*seen, depth=depth, tiling=tiling, roi=config.data.roi)
 
 
-def run_place(config: TrainConfig, kind: str) -> tuple[Path, list[Path], list[Path]]:
-    """The usual folder of a run of ``kind``, the dataset's files, and the images to keep out of."""
-    info = find_data(config)
-    splits = {config.data.train_split, config.data.val_split}
-    images = [path for split in splits for path in list_images(info, split)]
-    return Path("runs") / kind / info.name, info.sources, images
-
-
-def find_data(config: TrainConfig) -> DatasetInfo:
-    """The dataset of a run. Raises DataError where there is none."""
-    root = None if config.data.root is None else Path(config.data.root)
-    return find_datasets(config.data.name, root)
-
-
-def run_splits(config: TrainConfig) -> tuple[Split, Split]:
-    """What a run learns from and what it is measured on. Raises DataError without one of them."""
-    info, data = find_data(config), config.data
-    if data.with_val:
-        both = with_split(info, data.train_split, data.val_split)
-        val = load_split(info, data.val_split, data.strict)
-        train = load_split(both, data.train_split, data.strict)
-    else:
-        train, val = load_splits(info, [data.train_split, data.val_split], data.strict)
-    return inside(train, data.roi), inside(val, data.roi)
-
-
 def _open(
     found: Split,
     split: str,
@@ -223,6 +195,19 @@ def _open(
         on_event(Message(f"left out: {line}", "warning"))
     require_same(split, dataset)
     return dataset
+
+
+def _open_val(
+    found: Split, contract: Preprocess, config: TrainConfig, on_event: Listener
+) -> DetectionDataset:
+    split = config.data.val_split
+    if not config.data.with_val:
+        return _open(found, split, contract, config, on_event)
+    seldom = config.changed(data={"cache": "none"})  # nobody measures on it but a teacher, once
+    val = _open(found, split, contract, seldom, on_event)
+    text = f"learns from {split}, too: nothing is measured, and the last epoch is kept"
+    on_event(Message(text))
+    return val
 
 
 def _require_boxes(dataset: DetectionDataset, info: DatasetInfo, config: TrainConfig) -> None:
@@ -264,40 +249,3 @@ def _say_what_is_rare(
     if rare:
         text = f"few boxes in {split}: {rare}; their AP is mostly chance and so is a mean over them"
         on_event(Message(f"{text}: look at every class (kdlnet val) before you compare", "warning"))
-
-
-def at_place_of(place: TrainConfig, config: TrainConfig) -> TrainConfig:
-    """``config`` with its dataset and its device as ``place`` has them, if it says so."""
-    changes: dict[str, Any] = {}
-    if place.data.name:
-        changes["data"] = {"name": place.data.name, "root": place.data.root}
-    if "device" in place.model_fields_set:
-        changes["device"] = place.device
-    return config.changed(**changes)
-
-
-def with_absolute_data(config: TrainConfig) -> TrainConfig:
-    """Dataset paths made absolute, so that a run can be resumed from any folder."""
-    root = config.data.root
-    names = map(_absolute, config.data.names, find_data(config).sources)
-    changes: dict[str, Any] = {"name": tuple(names)}
-    if root is not None:
-        changes["root"] = str(Path(root).absolute())
-    return config.changed(data=changes)
-
-
-def _absolute(name: str, source: Path) -> str:
-    """The ``name`` of a dataset, absolute where it is the path of ``source``."""
-    path = Path(name)
-    file = path / "data.yaml" if path.is_dir() else path
-    same = file.is_file() and file.resolve() == source.resolve()
-    return str(path.absolute()) if same else name
-
-
-def with_data_found_again(config: TrainConfig) -> TrainConfig:
-    """The same for a run that goes on. Raises DataError that says what to do after a move."""
-    try:
-        return with_absolute_data(config)
-    except DataError as error:
-        moved = "if it was moved, add its new place to --resume: --data"
-        raise DataError(f"{error}; {moved}") from None

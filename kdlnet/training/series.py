@@ -16,7 +16,7 @@ from kdlnet.events import Listener, Message
 from kdlnet.inference.released import from_anywhere
 from kdlnet.inference.weights import load_weights
 from kdlnet.models.zoo import model_strides
-from kdlnet.training.parts import (
+from kdlnet.training.places import (
     at_place_of,
     find_data,
     run_place,

@@ -13,7 +13,7 @@ from kdlnet.data.roi import inside
 from kdlnet.errors import ConfigError, DataError
 from kdlnet.events import Listener, Message, ignore
 from kdlnet.training.gain_page import write_gain_page
-from kdlnet.training.parts import find_data, run_splits
+from kdlnet.training.places import find_data, run_splits
 from kdlnet.training.run import TrainResult
 from kdlnet.training.run_folder import RunFolder
 from kdlnet.training.series import (

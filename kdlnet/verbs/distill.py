@@ -14,7 +14,7 @@ from kdlnet.inference.released import from_anywhere
 from kdlnet.inference.weights import load_weights
 from kdlnet.training.final import repeated
 from kdlnet.training.gain_page import arms_of, write_gain_page
-from kdlnet.training.parts import run_splits
+from kdlnet.training.places import run_splits
 from kdlnet.training.run import TrainResult
 from kdlnet.training.run_folder import RunFolder
 from kdlnet.training.series import Series, begin_series, check_series, resumed_series, run_series

@@ -6,7 +6,7 @@ from kdlnet.config import TrainConfig
 from kdlnet.errors import ConfigError
 from kdlnet.events import Listener, ignore
 from kdlnet.training.final import repeated
-from kdlnet.training.parts import run_splits
+from kdlnet.training.places import run_splits
 from kdlnet.training.run import TrainResult, plain_run, resumed_plain_run
 from kdlnet.training.run_folder import RunFolder
 from kdlnet.training.suited import suited

@@ -18,7 +18,8 @@ from kdlnet.images.folder import LeftOut, images_below
 from kdlnet.inference.weights import Weights, save_weights
 from kdlnet.models.zoo import ModelArguments, build_model
 from kdlnet.training import survey
-from kdlnet.training.parts import prepare_run, run_splits
+from kdlnet.training.parts import prepare_run
+from kdlnet.training.places import run_splits
 from kdlnet.training.suited import suited
 from kdlnet.types import Preprocess, Tiling
 

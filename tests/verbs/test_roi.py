@@ -20,7 +20,8 @@ from kdlnet.events import Message, ignore
 from kdlnet.inference.predictor import Predictor
 from kdlnet.inference.skipped import Skipped
 from kdlnet.inference.weights import load_weights, save_weights
-from kdlnet.training.parts import prepare_run, run_splits
+from kdlnet.training.parts import prepare_run
+from kdlnet.training.places import run_splits
 from kdlnet.training.survey import survey_of
 from kdlnet.types import Preprocess, Tiling
 from kdlnet.verbs.baseline import measure_gain

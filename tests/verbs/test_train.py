@@ -435,7 +435,7 @@ def test_starting_from_what_does_not_fit_is_refused(
     finished: tuple[TrainResult, list[object]], config: TrainConfig, tmp_path: Path
 ) -> None:
     with pytest.raises(WeightsError, match="does not fit"):
-        changed = _changed(config, model={"name": "lightnet"})
+        changed = _changed(config, model={"name": "lightnet-n-p2"})
         train(changed, out=tmp_path / "run", init=finished[0].best)
     assert not (tmp_path / "run").exists()
     with pytest.raises(WeightsError, match=r"no weights/last\.pt"):
