@@ -16,15 +16,9 @@ from kdlnet.curation.formats.locate import ImageIndex, annotation_files
 from kdlnet.curation.formats.parse import split_named, whole_number
 from kdlnet.curation.formats.runs import RunMask, numbers_of, runs_of
 from kdlnet.curation.formats.shapes import Shape, Unusable
+from kdlnet.data.columns import Columns, short
 from kdlnet.data.labels import LabelProblem
-from kdlnet.data.tables import (
-    TABLE_SUFFIXES,
-    Columns,
-    Table,
-    is_example,
-    read_table,
-    short,
-)
+from kdlnet.data.tables import TABLE_SUFFIXES, Table, is_example, read_table
 from kdlnet.errors import DataError
 
 
