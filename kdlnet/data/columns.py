@@ -72,9 +72,17 @@ class Columns:
         """A row with empty cells for those that are missing at its end."""
         return [*cells, *[""] * (self.count - len(cells))]
 
-    def cut_off(self, cells: Sequence[str]) -> bool:
-        """Whether a row ends with its image, and says nothing of it."""
-        return len(cells) == self.image + 1 <= (self.box[0] if self.name is None else self.name)
+    @property
+    def telling(self) -> int:
+        """The first column that is empty for a good part and for no other.
+
+        Run lengths have their class where there are none, too.
+        """
+        return min(self.box if self.runs or self.name is None else (*self.box, self.name))
+
+    def ends_with_image(self, cells: Sequence[str]) -> bool:
+        """Whether a row has its image last, and no class before or in it."""
+        return len(cells) <= self.image + 1 and (self.name is None or len(cells) <= self.name)
 
     def image_of(self, cells: Sequence[str]) -> str:
         """The image in a row of ``count`` cells, "" for none."""

@@ -27,14 +27,16 @@ Rows = Sequence[tuple[int, list[str]]]
 class Table:
     """A table of labels; ``heads`` are its first row, as it is written.
 
-    ``fault`` and ``ids`` are words that follow the file's name: why letters may be others, "" for
-    UTF-8; and why its images may be none, "" where they are more than ids without a suffix.
+    ``ended`` says whether its last line has an end. ``fault`` and ``ids`` are words that follow the
+    file's name: why letters may be others, "" for UTF-8; and why its images may be none, "" where
+    they are more than ids without a suffix.
     """
 
     file: Path
     heads: Sequence[str]
     columns: Columns
     rows: Rows
+    ended: bool
     fault: str
     ids: str
 
@@ -44,11 +46,30 @@ class Table:
         return {self.columns.image_of(cells) for cells in rows} - {""}
 
     def drawn(self) -> set[str]:
-        """The images that are named, none where nothing is drawn in any of them."""
+        """The images that are named, none where nothing is drawn in any of them, or cut off."""
         rows = [self.columns.padded(cells) for _, cells in self.rows]
-        if not any(any(self.columns.box_of(cells)) for cells in rows):
-            return set()
-        return self.images()
+        drawn = any(any(self.columns.box_of(cells)) for cells in rows) or self.short()[0]
+        return self.images() if drawn else set()
+
+    def short(self) -> tuple[set[int], set[int]]:
+        """Lines of the rows that end before what was drawn: those cut off, those of good parts.
+
+        Programs that leave out empty cells at the end of a row do it in all rows, and a file is cut
+        off once. So rows that say more than their image are those of good parts where there
+        are several, and no row of the table has such cells and nothing in them.
+        """
+        columns, rows = self.columns, dict(self.rows)
+        cut = {line for line, cells in rows.items() if len(cells) <= columns.telling}
+        good = {line for line in cut if not columns.ends_with_image(rows[line])}
+        if rows and not self.ended:
+            line, cells = list(rows.items())[-1]
+            good.discard(line)
+            if not cells[-1] and len(cells) == columns.telling + 1:  # what is in it was to come
+                cut.add(line)
+        whole = [columns.padded(cells) for line, cells in rows.items() if line not in cut]
+        if len(good) == 1 or not all(any(columns.box_of(cells)) for cells in whole):
+            good = set()
+        return cut - good, good
 
 
 def is_example(file: Path) -> bool:
@@ -77,7 +98,8 @@ def read_table(file: Path) -> Table:
     heads = next(found, (0, []))[1]
     columns = columns_of(heads)  # before the rest is read: a log of something else may be large
     rows = list(found)
-    return Table(file, heads, columns, rows, fault, _ids(heads, columns, rows))
+    ended = text.endswith(("\n", "\r"))
+    return Table(file, heads, columns, rows, ended, fault, _ids(heads, columns, rows))
 
 
 def _rows(file: Path, text: str) -> Iterator[tuple[int, list[str]]]:

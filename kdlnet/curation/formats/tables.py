@@ -44,6 +44,7 @@ def import_csv(source: Path, options: ImportOptions) -> ImportResult:
     lost: list[LabelProblem] = []
     images = [image for table in tables for image in _images(table, options, lost)]
     result = import_listed(source, index, images)
+    warnings += tuple(filter(None, map(_taken_as_good, tables)))
     return replace(result, lost=tuple(lost), warnings=warnings)
 
 
@@ -100,11 +101,24 @@ def _unknown_splits(table: Table) -> str:
     return table.heads[at]
 
 
+def _taken_as_good(table: Table) -> str:
+    """A line for rows that are too short to say that their part is good, "" for none."""
+    _, good = table.short()
+    if not good:
+        return ""
+    return (
+        f"{len(good)} rows of table {str(table.file)!r}, first line {min(good)}, end before "
+        f"{table.heads[table.columns.telling]!r}, and no row has it empty: taken as good parts; if "
+        "they were cut off, bring the whole table"
+    )
+
+
 def _images(table: Table, options: ImportOptions, lost: list[LabelProblem]) -> list[ListedImage]:
     """The images of one table with what was drawn; rows that name none go to ``lost``."""
     file, columns = table.file, table.columns
     images: dict[str, ListedImage] = {}
     known = len(lost)
+    cut, _ = table.short()
     for line, written in table.rows:
         cells = columns.padded(written)
         name = columns.image_of(cells)
@@ -113,7 +127,9 @@ def _images(table: Table, options: ImportOptions, lost: list[LabelProblem]) -> l
             continue
         image = images.setdefault(name, ListedImage(name, (0, 0), file))
         try:
-            if columns.cut_off(written) or any(cells[columns.count :]):
+            if line in cut:
+                raise Unusable("cut off")
+            if any(cells[columns.count :]):
                 raise Unusable("incomplete")
             image.written = _size(cells, columns, image.written)
             image.split = _split(cells, columns, image.split)

@@ -161,7 +161,7 @@ def test_faulty_rows_are_dropped_or_repaired_with_their_line(parts):
     assert [(p.line, p.reason) for p in result.lost] == [(15, "no image named")]
     # A row that was cut off is no good part.
     faults = [(p.line, p.reason) for p in images["b.jpg"].problems]
-    assert faults == [(16, "incomplete"), (17, "decimal comma")]
+    assert faults == [(16, "cut off"), (17, "decimal comma")]
 
 
 @pytest.mark.parametrize(
@@ -178,6 +178,41 @@ def test_cells_that_are_missing_at_the_end_of_a_row_are_empty(parts, head, rows)
     images, _ = read(parts)
     assert images["a.jpg"].boxes.tolist() == [[5, 6, 15, 26]] and images["b.jpg"].names == ()
     assert images["a.jpg"].problems == images["b.jpg"].problems == ()
+
+
+@pytest.mark.parametrize(
+    ("head", "drawn", "row", "end", "cut"),
+    [
+        ("filename,width,height,class,xmin,ymin,xmax,ymax", "60,40,dent,5,6,15,26", ",60", "", 1),
+        ("filename,width,height,class,xmin,ymin,xmax,ymax", "60,40,dent,5,6,15,26", ",60,4", "", 1),
+        (HEAD, "dent,5,6,15,26", ",", "", 1),  # the class was to come
+        (HEAD, "dent,5,6,15,26", ",", "\n", 0),
+        (HEAD, "dent,5,6,15,26", ",,", "", 0),
+        (HEAD, "dent,5,6,15,26", ",,,,,", "", 0),
+        ("image,x1,y1,x2,y2,class", "5,6,15,26,dent", ",", "", 1),
+    ],
+)
+def test_a_table_of_boxes_that_ends_in_mid_row_has_no_good_part_there(
+    parts, head, drawn, row, end, cut
+):
+    (parts / "labels.csv").write_text(f"{head}\na.jpg,{drawn}\nb.jpg{row}{end}")
+    images, _ = read(parts)
+    assert images["a.jpg"].names == ("dent",) and images["a.jpg"].problems == ()
+    assert [p.reason for p in images["b.jpg"].problems] == ["cut off"] * cut
+
+
+def test_rows_that_end_with_the_size_of_the_image_are_good_parts_where_all_of_a_table_are_so(parts):
+    save_image(parts / "images/c.jpg")
+    head = "filename,width,height,class,xmin,ymin,xmax,ymax"
+    rows = ["a.jpg,60,40,dent,5,6,15,26", "b.jpg,60,40", "c.jpg,60,40"]
+    save_table(parts / "labels.csv", *rows, head=head)
+    images, result = read(parts)
+    assert images["b.jpg"].problems == images["c.jpg"].problems == ()
+    assert "2 rows" in result.warnings[0] and "end before 'class'" in result.warnings[0]
+    save_table(parts / "labels.csv", *rows[:2], "c.jpg,60,40,,", head=head)
+    images, result = read(parts)
+    assert [p.reason for p in images["b.jpg"].problems] == ["cut off"] and not result.warnings
+    assert images["c.jpg"].problems == ()
 
 
 def test_a_class_with_an_unquoted_comma_is_not_cut_off(parts):
