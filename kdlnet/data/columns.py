@@ -160,13 +160,14 @@ def told_of(heads: Sequence[str]) -> str:
     if any(map(NO_TEXT.search, heads)):
         return f"it is no text; {WANTED}"
     names = not (_IMAGE | _IMAGE_ID | _CLASS).isdisjoint(map(_plain, heads))
-    lacks = "" if names or not any(map(_is_value, heads)) else "it has no header row; "
+    lacks = "it has no header row; " if not names and _are_values(heads) else ""
     return f"its columns are {short(heads)!r}; {lacks}{WANTED}"
 
 
-def _is_value(head: str) -> bool:
-    """Whether it stands in a row, and names no column: a file of an image, or a number."""
-    return bool(_NUMBER.fullmatch(head)) or Path(head).suffix.lower() in IMAGE_SUFFIXES
+def _are_values(cells: Sequence[str]) -> bool:
+    """Whether they name no columns: a file of an image, or a number first. Years may be names."""
+    files = any(Path(cell).suffix.lower() in IMAGE_SUFFIXES for cell in cells)
+    return files or bool(_NUMBER.fullmatch(cells[0]))
 
 
 def _divided(cell: str) -> tuple[str, str]:

@@ -369,7 +369,11 @@ def test_a_name_without_a_suffix_that_fits_several_images_is_ambiguous(parts):
             "1;-5.5;6;dent",
             "'1, -5.5, 6, dent'; it has no header row; the first row has to name image",
         ),
+        ("7;dent;a.jpg", "'7, dent, a.jpg'; it has no header row; the first row"),
         ("image,2024,2025", "'image, 2024, 2025'; the first row has to name image"),
+        ("time,2019,2020", "'time, 2019, 2020'; the first row has to name image"),
+        ("station,date,0.5,1.0", "'station, date, 0.5, 1.0'; the first row has to name image"),
+        (",2019,2020", "', 2019, 2020'; the first row has to name image"),
         (
             'image,"class\nof it",x1',
             r"no column of classes: its columns are 'image, class\\nof it,",
