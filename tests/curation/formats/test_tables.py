@@ -343,13 +343,49 @@ def test_a_name_without_a_suffix_that_fits_several_images_is_ambiguous(parts):
     images, result = read(parts)
     assert list(images) == ["b.jpg"]
     (problem,) = (p for p in result.left_out if p.reason != "not listed")
-    assert (problem.reason, problem.value) == ("ambiguous", "a") and "--images" in problem.advice
+    assert problem.reason == "ambiguous" and "--images" in problem.advice
+    assert problem.value == "a, fits images/a.jpg and images/a.png"
     (parts / "images/a.png").rename(parts / "a.png")
     save_table(parts / "labels.csv", "a,dent,1,2,9,8", "images/b,dent,1,2,9,8")
     assert list(read(parts)[0]) == ["b.jpg"]
     save_table(parts / "labels.csv", "images/a,dent,1,2,9,8")
     assert list(read(parts)[0]) == ["a.jpg"]
     assert list(read(parts, images=parts / "images")[0]) == ["a.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("table", "near", "far"),
+    [
+        ("images/labels.csv", "images/c.jpg", "masks/c.png"),  # beside the table
+        ("labels/all.csv", "images/c.png", "preview/c.jpg"),  # where its other images are
+    ],
+)
+def test_of_two_images_that_a_name_without_a_suffix_fits_the_nearer_is_meant(
+    parts, table, near, far
+):
+    for image in (near, far, "other/c.bmp", "other/d.png"):
+        save_image(parts / image)
+    save_table(parts / table, "c,dent,1,2,9,8", "b,,,,,")
+    _, result = read(parts)
+    assert [image.path for image in result.images] == [parts / "images/b.jpg", parts / near]
+    assert {p.reason for p in result.left_out} == {"not listed"}
+    # Images of the table are in two folders then.
+    save_table(parts / table, "c,dent,1,2,9,8", "b,,,,,", "d,,,,,")
+    (parts / far).unlink()
+    _, result = read(parts)
+    (problem,) = (p for p in result.left_out if p.reason == "ambiguous")
+    assert problem.value == f"c, fits {near} and other/c.bmp"
+
+
+def test_one_mask_whose_image_lacks_makes_no_images_of_the_others(parts):
+    for name in "abc":
+        save_image(parts / f"masks/{name}.png")
+    save_table(parts / "labels.csv", "a,dent,1,2,9,8", "b,,,,,", "c,dent,1,2,9,8")
+    images, result = read(parts)
+    assert list(images) == ["c.png"]
+    assert [p.value for p in result.left_out if p.reason == "ambiguous"] == [
+        f"{name}, fits images/{name}.jpg and masks/{name}.png" for name in "ab"
+    ]
 
 
 @pytest.mark.parametrize(
