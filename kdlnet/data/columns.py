@@ -105,7 +105,7 @@ class Columns:
 def columns_of(heads: Sequence[str]) -> Columns:
     """Raises ValueError, in words that follow the file's name, where one is missing or unclear."""
     known = list(map(_plain, heads))
-    told = told_of(heads)
+    told = _told(heads)
 
     def only(what: str, names: Set[str]) -> int:
         found = [position for position, head in enumerate(known) if head in names]
@@ -153,8 +153,7 @@ def names_ids(head: str) -> bool:
     return _plain(head) in _IMAGE_ID | _ID
 
 
-def told_of(heads: Sequence[str]) -> str:
-    """The names of the columns, and which they should be."""
+def _told(heads: Sequence[str]) -> str:
     if not heads:
         return f"it is empty; {WANTED}"
     if any(map(NO_TEXT.search, heads)):

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kdlnet.data.columns import NO_TEXT, WANTED, Columns, columns_of, names_ids, told_of
+from kdlnet.data.columns import NO_TEXT, WANTED, Columns, columns_of, names_ids
 from kdlnet.errors import DataError
 from kdlnet.images.read import IMAGE_SUFFIXES
 from kdlnet.utils.text import decode
@@ -27,9 +27,8 @@ Rows = Sequence[tuple[int, list[str]]]
 class Table:
     """A table of labels; ``heads`` are its first row, as it is written.
 
-    ``ended`` says whether its last line has an end. ``fault`` and ``ids`` are words that follow the
-    file's name: why letters may be others, "" for UTF-8; and why its images may be none, "" where
-    they are more than ids without a suffix.
+    ``ended`` says whether its last line has an end. ``fault`` are words that follow the file's
+    name: why letters may be others, "" for UTF-8.
     """
 
     file: Path
@@ -38,18 +37,22 @@ class Table:
     rows: Rows
     ended: bool
     fault: str
-    ids: str
 
-    def images(self) -> set[str]:
-        """The images that are named."""
+    def images(self) -> list[str]:
+        """The images that are named, each once."""
         rows = [self.columns.padded(cells) for _, cells in self.rows]
-        return {self.columns.image_of(cells) for cells in rows} - {""}
+        return list(dict.fromkeys(filter(None, map(self.columns.image_of, rows))))
+
+    def ids(self) -> bool:
+        """Whether its images may be none: ids, and no name of a file among them."""
+        files = (Path(name).suffix.lower() in IMAGE_SUFFIXES for name in self.images())
+        return names_ids(self.heads[self.columns.image]) and not any(files)
 
     def drawn(self) -> set[str]:
         """The images that are named, none where nothing is drawn in any of them, or cut off."""
         rows = [self.columns.padded(cells) for _, cells in self.rows]
         drawn = any(any(self.columns.box_of(cells)) for cells in rows) or self.short()[0]
-        return self.images() if drawn else set()
+        return set(self.images()) if drawn else set()
 
     def short(self) -> tuple[set[int], set[int]]:
         """Lines of the rows that end before what was drawn: those cut off, those of good parts.
@@ -99,7 +102,7 @@ def read_table(file: Path) -> Table:
     columns = columns_of(heads)  # before the rest is read: a log of something else may be large
     rows = list(found)
     ended = text.endswith(("\n", "\r"))
-    return Table(file, heads, columns, rows, ended, fault, _ids(heads, columns, rows))
+    return Table(file, heads, columns, rows, ended, fault)
 
 
 def _rows(file: Path, text: str) -> Iterator[tuple[int, list[str]]]:
@@ -135,11 +138,3 @@ def _delimiter(text: str) -> str:
     head = next(filter(str.strip, _lines(text)), "")
     told = _FOR_EXCEL.fullmatch(head)
     return told[1] if told else max(",;\t", key=head.count)
-
-
-def _ids(heads: Sequence[str], columns: Columns, rows: Rows) -> str:
-    """Words as of :func:`columns_of` for ids none of which is the name of a file, else ""."""
-    at = columns.image
-    ids = (cells[at] for _, cells in rows if at < len(cells))
-    files = any(Path(each).suffix.lower() in IMAGE_SUFFIXES for each in ids)
-    return "" if files or not names_ids(heads[at]) else f"has no column of images: {told_of(heads)}"

@@ -64,8 +64,8 @@ def _read_tables(
         except ValueError as error:
             faults.append(f"table {str(file)!r} {error}")
             continue
-        if table.ids and not any(map(index.knows, table.images())):
-            faults.append(f"table {str(file)!r} {table.ids}")
+        if table.ids() and not any(map(index.knows, table.images())):
+            faults.append(_ids_without_images(table, index))
             continue
         if not class_name and table.columns.name is None:
             classless.append(
@@ -91,6 +91,16 @@ def _read_tables(
     if not tables:
         raise DataError(faults[0])
     return tables, tuple(f"passed over: {fault}" for fault in (*faults, *columns))
+
+
+def _ids_without_images(table: Table, index: ImageIndex) -> str:
+    has = f"table {str(table.file)!r} has a column {table.heads[table.columns.image]!r}"
+    if not table.images():
+        return f"{has} and no image in it"
+    return (
+        f"{has}, first {table.images()[0]!r}, and no image called so lies under "
+        f"{str(index.root)!r}: name the folder of the images with --images"
+    )
 
 
 def _unknown_splits(table: Table) -> str:

@@ -305,8 +305,17 @@ def test_a_table_of_something_else_is_not_read_behind_its_first_row(parts):
 
 def test_image_ids_that_are_no_files_name_no_image(parts):
     head = HEAD.replace("image", "image_id")
-    save_table(parts / "labels.csv", "7,dent,1,2,9,8", head=head)
-    with pytest.raises(DataError, match=r"no column of images.*image_id, class.*filename"):
+    file = save_table(parts / "labels.csv", "7,dent,1,2,9,8", ",dent,1,2,9,8", head=head)
+    told = "has a column 'image_id', first '7', and no image called so lies under"
+    for source, options in ((parts, {}), (file, {}), (file, {"images": parts / "images"})):
+        with pytest.raises(DataError) as caught:
+            read(source, **options)
+        folder = str(options.get("images", parts))
+        assert str(caught.value) == (
+            f"table {str(file)!r} {told} {folder!r}: name the folder of the images with --images"
+        )
+    save_table(parts / "labels.csv", head=head)
+    with pytest.raises(DataError, match=r"has a column 'image_id' and no image in it$"):
         read(parts)
 
 
