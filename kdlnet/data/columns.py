@@ -7,10 +7,11 @@ segmentation competitions of Kaggle.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
+from kdlnet.errors import DataError, unknown
 from kdlnet.images.read import IMAGE_SUFFIXES
 
 # Names of columns, as _plain has them.
@@ -29,10 +30,11 @@ _FORMS = (("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"), _SIZED, *_
 _IMAGE_SIZES = (("imageheight", "imagewidth"), ("height", "width"))
 _SCORE = frozenset({"score", "confidence"})
 _SPLIT = frozenset({"split", "subset", "partition"})
+_ALIKE = (_IMAGE | _IMAGE_ID | _ID, _CLASS | _CLASS_ID, _SPLIT, frozenset(n for (n,) in _RUNS))
 WANTED = (
     "the first row has to name image (or filename, path), class (or label, name, category) and "
     "xmin, ymin, xmax, ymax (or x1, y1, x2, y2; or x, y, w, h: left top corner and size; or "
-    "EncodedPixels: run lengths)"
+    "EncodedPixels: run lengths); or say them by other names with --column class=HEAD"
 )
 
 NO_TEXT = re.compile(r"[\0-\x08\x0e-\x1f]")
@@ -102,9 +104,41 @@ class Columns:
         return _divided(cell)[1] if self.image == self.name else cell
 
 
-def columns_of(heads: Sequence[str]) -> Columns:
-    """Raises ValueError, in words that follow the file's name, where one is missing or unclear."""
+def check_called(called: Mapping[str, str]) -> None:
+    """Raises DataError for what no column is, see :func:`columns_of`."""
+    sides = [name for form in _FORMS[:3] for name in form]
+    names = ["image", "class", "split", *sides, "EncodedPixels", "image_height", "image_width"]
+    for name, head in called.items():
+        if _plain(name) not in map(_plain, names):
+            raise DataError(f"--column {name}={head}: {unknown('column', name, names)}")
+
+
+def called_so(head: str, heads: Sequence[str]) -> list[int]:
+    """Where ``head`` is among ``heads``, in another case if need be."""
+    exact = [position for position, each in enumerate(heads) if each == head]
+    folded = head.casefold()
+    return exact or [p for p, each in enumerate(heads) if each.casefold() == folded]
+
+
+def _known(heads: Sequence[str], called: Mapping[str, str]) -> list[str]:
+    """Names of the columns as they are compared; what is ``called`` otherwise is that alone."""
     known = list(map(_plain, heads))
+    for name, head in called.items():
+        given, plain = called_so(head, heads), _plain(name)
+        alike = next((group for group in _ALIKE if plain in group), {plain})
+        if given:
+            known = ["" if each in alike else each for each in known]
+        for position in given:
+            known[position] = plain
+    return known
+
+
+def columns_of(heads: Sequence[str], called: Mapping[str, str] | None = None) -> Columns:
+    """The columns of a table; ``called`` are heads by what they are, ``{"class": "cell_type"}``.
+
+    Raises ValueError, in words that follow the file's name, where one is missing or unclear.
+    """
+    known = _known(heads, called or {})
     told = _told(heads)
 
     def only(what: str, names: Set[str]) -> int:
@@ -113,7 +147,10 @@ def columns_of(heads: Sequence[str]) -> Columns:
             raise ValueError(f"has no column of {what}: {told}")
         if len(found) > 1:
             both = " and ".join(repr(heads[position]) for position in found[:2])
-            raise ValueError(f"has several columns of {what}, {both}: rename or delete one")
+            raise ValueError(
+                f"has several columns of {what}, {both}: rename or delete one, or say which with "
+                "--column"
+            )
         return found[0]
 
     for score in (head for head, each in zip(heads, known, strict=True) if each in _SCORE):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,9 +80,10 @@ def is_example(file: Path) -> bool:
     return file.stem.casefold().startswith("sample_submission")
 
 
-def read_table(file: Path) -> Table:
+def read_table(file: Path, called: Mapping[str, str] | None = None) -> Table:
     """The table of labels in ``file``; where it has boxes, a column of classes may lack.
 
+    ``called`` are the names of columns as :func:`columns_of` has them.
     Raises DataError for one that cannot be read, and ValueError, in words that follow the file's
     name, where its columns are not those of labels.
     """
@@ -99,7 +100,9 @@ def read_table(file: Path) -> Table:
         text, fault = data.lstrip(b"\xff\xfe").decode("latin-1").replace("\0", ""), str(error)
     found = _rows(file, text)
     heads = next(found, (0, []))[1]
-    columns = columns_of(heads)  # before the rest is read: a log of something else may be large
+    columns = columns_of(
+        heads, called
+    )  # before the rest is read: a log of something else may be large
     rows = list(found)
     ended = text.endswith(("\n", "\r"))
     return Table(file, heads, columns, rows, ended, fault)

@@ -16,7 +16,7 @@ from kdlnet.curation.formats.locate import ImageIndex, annotation_files
 from kdlnet.curation.formats.parse import split_named, whole_number
 from kdlnet.curation.formats.runs import RunMask, numbers_of, runs_of
 from kdlnet.curation.formats.shapes import Shape, Unusable
-from kdlnet.data.columns import Columns, short
+from kdlnet.data.columns import Columns, called_so, check_called, short
 from kdlnet.data.labels import LabelProblem
 from kdlnet.data.tables import TABLE_SUFFIXES, Table, is_example, read_table
 from kdlnet.errors import DataError
@@ -35,7 +35,7 @@ def import_csv(source: Path, options: ImportOptions) -> ImportResult:
     beside ``class_name``, none has run lengths for a ``min_area``, or two list the same image.
     """
     index = index_of(source, options)
-    tables, warnings = _read_tables(source, options.class_name, index)
+    tables, warnings = _read_tables(source, options, index)
     if options.min_area is not None and not any(table.columns.runs for table in tables):
         raise DataError(
             f"--min-area {options.min_area} is for run lengths, and no table of {str(source)!r} "
@@ -49,37 +49,35 @@ def import_csv(source: Path, options: ImportOptions) -> ImportResult:
 
 
 def _read_tables(
-    source: Path, class_name: str | None, index: ImageIndex
+    source: Path, options: ImportOptions, index: ImageIndex
 ) -> tuple[list[Table], tuple[str, ...]]:
     """The tables of labels, and a line for what is passed over: other ones, columns of splits
     of which none is known."""
     tables: list[Table] = []
     classless, faults, columns = [], [], []
+    heads: list[str] = []
+    check_called(options.columns)
     for file in annotation_files(source, *TABLE_SUFFIXES):
         if source.is_dir() and is_example(file):
             faults.append(f"table {str(file)!r} is an example of answers, no labels")
             continue
         try:
-            table = read_table(file)
+            table = read_table(file, options.columns)
         except ValueError as error:
             faults.append(f"table {str(file)!r} {error}")
             continue
+        heads += table.heads
         if table.ids() and not any(map(index.knows, table.images())):
             faults.append(_ids_without_images(table, index))
             continue
-        if not class_name and table.columns.name is None:
+        if not options.class_name and table.columns.name is None:
             classless.append(
                 f"table {str(file)!r} has no column of classes: its columns are "
-                f"{short(table.heads)!r}; call the one that has them class, or give --class-name"
+                f"{short(table.heads)!r}; say which one it is with --column class=HEAD, or give "
+                "--class-name"
             )
             continue
-        if table.fault:
-            raise DataError(f"table {str(file)!r} {table.fault}")
-        if class_name and table.columns.name is not None:
-            raise DataError(
-                f"table {str(file)!r} has classes in {table.heads[table.columns.name]!r}: leave "
-                "--class-name out, or take all of them as one with --class '*=NAME'"
-            )
+        _refuse(table, options.class_name)
         if unknown := _unknown_splits(table):
             columns.append(
                 f"the column {unknown!r} of table {str(file)!r} holds no train, val or test: give "
@@ -87,10 +85,25 @@ def _read_tables(
             )
             table = replace(table, columns=replace(table.columns, split=None))
         tables.append(table)
+    for what, head in options.columns.items():
+        if heads and not called_so(head, heads):
+            where = f"no table of labels in {str(source)!r} has a column {head!r}"
+            raise DataError(f"--column {what}={head}: {where}")
     faults = [*classless, *faults]
     if not tables:
         raise DataError(faults[0])
     return tables, tuple(f"passed over: {fault}" for fault in (*faults, *columns))
+
+
+def _refuse(table: Table, class_name: str | None) -> None:
+    """Raises DataError for labels in other letters, and for classes beside ``class_name``."""
+    if table.fault:
+        raise DataError(f"table {str(table.file)!r} {table.fault}")
+    if class_name and table.columns.name is not None:
+        raise DataError(
+            f"table {str(table.file)!r} has classes in {table.heads[table.columns.name]!r}: leave "
+            "--class-name out, or take all of them as one with --class '*=NAME'"
+        )
 
 
 def _ids_without_images(table: Table, index: ImageIndex) -> str:

@@ -8,7 +8,8 @@ from kdlnet.errors import DataError
 
 from ...support.layouts import save_image
 
-HEAD = "image,class,x1,y1,x2,y2"
+BOX = "x1,y1,x2,y2"
+HEAD = f"image,class,{BOX}"
 
 
 def save_table(file, *rows, head=HEAD, encoding="utf-8"):
@@ -64,6 +65,49 @@ def test_boxes_without_classes_are_of_the_one_that_is_given(parts):
     save_table(parts / "labels.csv", "a.jpg,5,6,15,26", head="id,x1,y1,x2,y2")
     with pytest.raises(DataError, match="no column of images"):  # the id may be that of the box
         read(parts, class_name="dent")
+
+
+def test_columns_of_other_names_are_those_that_are_given(parts):
+    head = "id,Bild,cell_type,label,X1,x2,y1,oben,unten,Lot"
+    row = "7,a.jpg,dent,Meyer,5,0,0,6,26,val"
+    columns = {"image": "Bild", "class": "Cell_Type", "split": "Lot", "y1": "oben", "y2": "unten"}
+    save_table(parts / "labels.csv", row.replace("5,0", "5,15"), head=head)
+    save_table(parts / "more.csv", "b.jpg,pit,1,2,3,4")
+    images, result = read(parts, columns=columns)
+    assert images["a.jpg"].boxes.tolist() == [[5, 6, 15, 26]]
+    assert images["a.jpg"].names == ("dent",) and images["a.jpg"].split == "val"
+    assert images["b.jpg"].names == ("pit",) and result.warnings == ()
+    head = "ImageId,defect,rle_mask,mask"
+    save_table(parts / "labels.csv", "a,3,1 20,1 40", head=head)
+    assert read(parts, columns={"class": "defect"})[0]["a.jpg"].names == ("3",)
+    image = read(parts, columns={"class": "defect", "EncodedPixels": "mask"})[0]["a.jpg"]
+    assert image.boxes.tolist() == [[0, 0, 1, 40]]
+
+
+def test_of_several_columns_one_may_be_said(parts):
+    save_table(parts / "labels.csv", "a.jpg,dent,7,5,6,15,26", head=f"image,class,Label,{BOX}")
+    with pytest.raises(DataError, match=r"'class' and 'Label': .*, or say which with --column$"):
+        read(parts)
+    assert read(parts, columns={"class": "Label"})[0]["a.jpg"].names == ("7",)
+    save_table(parts / "labels.csv", "a.jpg,dent,7,5,6,15,26", head=f"image,class,Class,{BOX}")
+    assert read(parts, columns={"class": "Class"})[0]["a.jpg"].names == ("7",)
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        ({"clas": "kind"}, "--column clas=kind: unknown column 'clas'; did you mean 'class'"),
+        ({"class": "king"}, r"--column class=king: no table of labels in .* has a column 'king'$"),
+        (
+            {},
+            "'image, kind, .*'; say which one it is with --column class=HEAD, or give --class-name",
+        ),
+    ],
+)
+def test_columns_that_are_given_are_known_and_there(parts, columns, told):
+    save_table(parts / "labels.csv", "a.jpg,dent,5,6,15,26", head=f"image,kind,{BOX}")
+    with pytest.raises(DataError, match=told):
+        read(parts, columns=columns)
 
 
 def test_a_column_gives_the_splits(parts):
