@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from kdlnet.config import TrainConfig, build_config
-from kdlnet.data import listing
+from kdlnet.data import listing, survey
 from kdlnet.data.dataset import DetectionDataset
 from kdlnet.data.tiling import plan_tiles
 from kdlnet.errors import DataError
@@ -17,7 +17,6 @@ from kdlnet.events import Message, ignore
 from kdlnet.images.folder import LeftOut, images_below
 from kdlnet.inference.weights import Weights, save_weights
 from kdlnet.models.zoo import ModelArguments, build_model
-from kdlnet.training import survey
 from kdlnet.training.parts import prepare_run, run_splits
 from kdlnet.training.suited import suited
 from kdlnet.types import Preprocess, Tiling
