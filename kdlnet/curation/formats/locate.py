@@ -94,8 +94,8 @@ class ImageIndex:
         if len(self._suffixes(name)) < 2:
             return name
         files = sorted(str(file.relative_to(self.root)) for file in self._bare(name))
-        more = f" and {len(files) - 2} more" if len(files) > 2 else ""
-        return f"{name}, fits {files[0]} and {files[1]}{more}"
+        others = files[1] if len(files) == 2 else f"{len(files) - 1} more"
+        return f"{name}, fits {files[0]} and {others}"
 
     def unused(self, used: Iterable[Path], reason: str) -> Iterator[LabelProblem]:
         """A problem for each image file that is not among ``used``."""

@@ -148,12 +148,15 @@ def test_rows_without_their_run_lengths_are_good_parts_where_all_of_a_table_are_
         assert images[name].names == () and images[name].problems == ()
     (line,) = result.warnings
     assert line.startswith(f"2 rows of table {str(file)!r}, first line 3, end before 'EncodedPix")
-    for rows in ([short[0]], [short[0], written]):  # one row alone, and beside an empty cell
+    save_image(parts / "images/d.jpg")
+    written = written.replace("c.jpg", "d.jpg")
+    for rows in ([short[0]], [*short, written]):  # one row alone, and some beside an empty cell
         save_table(file, drawn, *rows, head=head)
         images, result = read(parts)
         assert [(p.line, p.reason) for p in images["b.jpg"].problems] == [(3, "cut off")]
         assert images["a.jpg"].problems == () and result.warnings == ()
-    assert images["c.jpg"].names == () and images["c.jpg"].problems == ()
+    assert [p.reason for p in images["c.jpg"].problems] == ["cut off"]
+    assert images["d.jpg"].names == () and images["d.jpg"].problems == ()
 
 
 @pytest.mark.parametrize(("head", "drawn", "short", "written"), SHORT)
