@@ -430,6 +430,16 @@ def test_of_two_images_that_a_name_without_a_suffix_fits_the_nearer_is_meant(
     assert problem.value == f"c, fits {near} and other/c.bmp"
 
 
+def test_the_near_image_is_not_meant_where_another_row_names_it(parts):
+    save_image(parts / "more/a.png")
+    save_table(parts / "images/labels.csv", "a.jpg,,,,,", "a,dent,1,2,9,8", "b,,,,,")
+    images, result = read(parts)
+    assert [p.value for p in result.left_out if p.reason == "ambiguous"] == [
+        "a, fits images/a.jpg and more/a.png"
+    ]
+    assert [p.reason for p in images["a.jpg"].problems] == ["unsure"]
+
+
 def test_one_mask_whose_image_lacks_makes_no_images_of_the_others(parts):
     for name in "abc":
         save_image(parts / f"masks/{name}.png")
