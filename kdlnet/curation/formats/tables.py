@@ -6,7 +6,7 @@ Boxes are pixels from 0: two corners, or the left top corner and the size.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -85,14 +85,22 @@ def _read_tables(
             )
             table = replace(table, columns=replace(table.columns, split=None))
         tables.append(table)
-    for what, head in options.columns.items():
+    told = tuple(f"passed over: {fault}" for fault in (*classless, *faults, *columns))
+    _check_heads(options.columns, heads, source, told)
+    if not tables:
+        raise DataError([*classless, *faults][0])
+    return tables, told
+
+
+def _check_heads(
+    called: Mapping[str, str], heads: Sequence[str], source: Path, told: Sequence[str]
+) -> None:
+    """Raises DataError for a head of ``--column`` that no table of labels has; the fault of one
+    that was passed over is told, too, since it may have it."""
+    for what, head in called.items():
         if heads and not called_so(head, heads):
             where = f"no table of labels in {str(source)!r} has a column {head!r}"
-            raise DataError(f"--column {what}={head}: {where}")
-    faults = [*classless, *faults]
-    if not tables:
-        raise DataError(faults[0])
-    return tables, tuple(f"passed over: {fault}" for fault in (*faults, *columns))
+            raise DataError("; ".join([f"--column {what}={head}: {where}", *told[:1]]))
 
 
 def _refuse(table: Table, class_name: str | None) -> None:

@@ -97,7 +97,10 @@ def test_of_several_columns_one_may_be_said(parts):
     ("columns", "told"),
     [
         ({"clas": "kind"}, "--column clas=kind: unknown column 'clas'; did you mean 'class'"),
-        ({"class": "king"}, r"--column class=king: no table of labels in .* has a column 'king'$"),
+        (
+            {"class": "king"},
+            r"--column class=king: no table of labels in .* has a column 'king'; passed over",
+        ),
         (
             {},
             "'image, kind, .*'; say which one it is with --column class=HEAD, or give --class-name",
@@ -108,6 +111,13 @@ def test_columns_that_are_given_are_known_and_there(parts, columns, told):
     save_table(parts / "labels.csv", "a.jpg,dent,5,6,15,26", head=f"image,kind,{BOX}")
     with pytest.raises(DataError, match=told):
         read(parts, columns=columns)
+
+
+def test_a_column_of_a_table_that_is_passed_over_is_told_with_why(parts):
+    save_table(parts / "more.csv", "b.jpg,pit,1,2,3,4")
+    save_table(parts / "labels.csv", "a.jpg,dent,1,5,6,15,26", head=f"image,kind,score,{BOX}")
+    with pytest.raises(DataError, match=r"has a column 'kind'; passed over: .*labels\.csv' has"):
+        read(parts, columns={"class": "kind"})
 
 
 def test_a_column_gives_the_splits(parts):
