@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +21,14 @@ from ..options import (
     names_in,
     option,
     refuse_beside,
+)
+from ..pairs import (
+    parse_classes,
+    parse_columns,
+    parse_shapes,
+    parse_size,
+    parse_splits,
+    parse_values,
 )
 
 if TYPE_CHECKING:
@@ -82,6 +89,14 @@ ClassFrom = Annotated[
 ClassName = Annotated[
     str | None, option("--class-name", metavar="NAME", help="masks, csv: the class of all boxes.")
 ]
+ColumnNames = Annotated[
+    list[str] | None,
+    option(
+        "--column",
+        metavar="KEY=HEAD",
+        help="csv: head of the column of image, class, split, xmin ... Repeatable.",
+    ),
+]
 Values = Annotated[
     list[str] | None,
     option("--value", metavar="V=NAME", help="masks: class of a pixel value, 7 or #ff0000."),
@@ -122,59 +137,6 @@ Shapes = Annotated[
 ]
 
 
-def parse_splits(entries: list[str] | None) -> dict[str, Path] | None:
-    """``["train=train.txt"]`` as ``{"train": Path("train.txt")}``. Raises UsageProblem."""
-    pairs = _parse_pairs("--split", entries, "NAME=LIST, for example train=train.txt")
-    return {name: Path(file) for name, file in pairs.items()} or None
-
-
-def parse_values(entries: list[str] | None) -> dict[str, str]:
-    """``["7=pit", "#FF0000=crack"]`` as ``{"7": "pit", "#ff0000": "crack"}``, or UsageProblem."""
-    pairs = _parse_pairs("--value", entries, "V=NAME, for example 7=pit or #ff0000=crack")
-    for value in pairs:
-        if not re.fullmatch(r"\d+|#[0-9a-fA-F]{6}", value):
-            raise UsageProblem(f"--value {value!r}: write a number or a colour such as #ff0000")
-    return {value.lower(): name for value, name in pairs.items()}
-
-
-def parse_classes(entries: list[str] | None) -> dict[str, str] | None:
-    """``["scuff=scratch", "dust="]`` as ``{"scuff": "scratch", "dust": ""}``; OLD may have an =."""
-    form = "OLD=NEW, for example scuff=scratch, or dust= where dust is no defect"
-    return _parse_pairs("--class", entries, form, classes=True) or None
-
-
-def parse_shapes(entries: list[str] | None) -> dict[str, str] | None:
-    """``["crack=MT_Crack", "hole"]`` as ``{"crack": "MT_Crack", "hole": "hole"}``."""
-    named = [entry if "=" in entry else f"{entry}={entry}" for entry in entries or []]
-    return _parse_pairs("--shape", named, "NAME=CLASS, for example crack=crack") or None
-
-
-def _parse_pairs(
-    flag: str, entries: list[str] | None, form: str, *, classes: bool = False
-) -> dict[str, str]:
-    """Parted by the first =; ``classes`` by the last, and they may become none."""
-    pairs: dict[str, str] = {}
-    for entry in entries or []:
-        parts = entry.rpartition("=") if classes else entry.partition("=")
-        key, equals, value = map(str.strip, parts)
-        if not (key and (value or (classes and equals))):
-            raise UsageProblem(f"{flag} {entry!r}: write {form}")
-        if key in pairs:
-            raise UsageProblem(f"{flag} {key}: given twice")
-        pairs[key] = value
-    return pairs
-
-
-def parse_size(text: str | None) -> tuple[int, int] | None:
-    """(H, W) from ``200`` or ``200x300``; unlike a network's input it needs no stride."""
-    if text is None:
-        return None
-    parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.isdecimal() for part in parts):
-        raise UsageProblem(f"--image-size {text!r}: write N or HxW, for example 256 or 200x300")
-    return int(parts[0]), int(parts[-1])
-
-
 def import_options(format: str, **choices: Any) -> ImportOptions:
     """The options that were given. Raises UsageProblem for a value or a format they are not for."""
     from kdlnet.verbs.convert import IMPORTERS, OPTIONS_OF, ImportOptions
@@ -183,9 +145,10 @@ def import_options(format: str, **choices: Any) -> ImportOptions:
         raise UsageProblem(f"--origin {choices['origin']!r}: write 0, 1 or auto")
     if choices.get("class_from", "name") not in ("folder", "name", "value"):
         raise UsageProblem(f"--class-from {choices['class_from']!r}: write folder, name or value")
+    flags = {"values": "--value", "columns": "--column"}
     for name in choices:
         if format in IMPORTERS and format not in OPTIONS_OF[name]:
-            flag = "--value" if name == "values" else f"--{name.replace('_', '-')}"
+            flag = flags.get(name, f"--{name.replace('_', '-')}")
             known = ", ".join(OPTIONS_OF[name])
             raise UsageProblem(f"{flag} is not for {format!r}, only for {known}: leave it out")
     if "values" in choices and choices.setdefault("class_from", "value") != "value":
@@ -213,6 +176,7 @@ def convert(
     good: Good = None,
     class_from: ClassFrom = None,
     class_name: ClassName = None,
+    column: ColumnNames = None,
     value: Values = None,
     min_area: MinArea = None,
     unchecked: Unchecked = False,
@@ -244,7 +208,7 @@ def convert(
             format,
             **given(origin=origin, images=images, class_from=class_from, class_name=class_name),
             **given(good=tuple(good or ()) or None, values=values or None, min_area=min_area),
-            **given(unchecked=unchecked or None),
+            **given(unchecked=unchecked or None, columns=parse_columns(column) or None),
         )
         with EventPrinter(console) as printer:
             report = run_convert(

@@ -12,7 +12,8 @@ from kdlnet.utils.paths import shown, typed
 from ..console import Console
 from ..datasets import show_report
 from ..options import Json, Overwrite, Quiet, Seed, given, option
-from .data import KeepPartial, SplitLists, parse_splits
+from ..pairs import parse_splits
+from .data import KeepPartial, SplitLists
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A dataset of datasets.yaml.")]
 Source = Annotated[

@@ -72,6 +72,8 @@ _ADVICE = {
     "without it with --keep-partial",
     "category": "its category is none of the file's: add it to the list of categories",
     "incomplete": "it has no class or no place that can be read",
+    "cut off": "the row ends before it says whether something was drawn: bring the whole table, or "
+    "write its empty cells, and the end of the last line",
     "shares": "numbers from 0 to 1 are shares of the image's width and height; here are pixels",
     "tag": "a tag has no place in the image: draw a box",
     "hidden": "the annotation says that it is not in this picture",

@@ -1,136 +1,78 @@
-"""Tables of labels below a row that names the columns, as CSV: their columns and rows.
-
-Boxes are corners, or the left top corner and the size; or masks are run lengths, as in the
-segmentation competitions of Kaggle.
-"""
+"""Tables of labels as CSV: rows below one that names the columns."""
 
 from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kdlnet.data.columns import NO_TEXT, WANTED, Columns, columns_of, names_ids
 from kdlnet.errors import DataError
 from kdlnet.images.read import IMAGE_SUFFIXES
 from kdlnet.utils.text import decode
 
 TABLE_SUFFIXES = (".csv", ".tsv")
 
-# Names of columns, as _plain has them.
-_IMAGE = frozenset(
-    {"image", "imagename", "imagefile", "imagepath", "filename", "file", "filepath", "path", "img"}
-)
-_IMAGE_ID = frozenset({"imageid"})
-_ID = frozenset({"id"})  # of a mask's image; of a box it may be its own
-_CLASS = frozenset({"class", "classname", "label", "labelname", "name", "category", "categoryname"})
-_CLASS_ID = frozenset({"classid"})
-_BOTH = frozenset(a + b for a in _IMAGE | _IMAGE_ID for b in _CLASS | _CLASS_ID) - _IMAGE
-_SIZED = ("x", "y", "w", "h")
-_RUNS = (("encodedpixels",), ("rlemask",))
-_FORMS = (("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"), _SIZED, *_RUNS)
-# Where a table has both, height and width are those of the box.
-_IMAGE_SIZES = (("imageheight", "imagewidth"), ("height", "width"))
-_SCORE = frozenset({"score", "confidence"})
-_SPLIT = frozenset({"split", "subset", "partition"})
-_WANTED = (
-    "the first row has to name image (or filename, path), class (or label, name, category) and "
-    "xmin, ymin, xmax, ymax (or x1, y1, x2, y2; or x, y, w, h: left top corner and size; or "
-    "EncodedPixels: run lengths)"
-)
-
 _FOR_EXCEL = re.compile(r"sep=([,;\t])\s*", re.IGNORECASE)
 _LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+")
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"\x1f\x8b")  # .xlsx and .ods, .xls, .gz
-_NO_TEXT = re.compile(r"[\0-\x08\x0e-\x1f]")
-_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
-_SUFFIX = "|".join(map(re.escape, sorted(IMAGE_SUFFIXES)))
-_IMAGE_AND_CLASS = re.compile(rf"(.+(?:{_SUFFIX}))_(.+)", re.IGNORECASE)
 
 Rows = Sequence[tuple[int, list[str]]]
 """Each with its line in the file, counted from 1."""
 
 
 @dataclass(frozen=True)
-class Columns:
-    """Positions in a row of ``count`` cells.
-
-    ``name`` is the class, the same column as ``image`` where one has both, None where no column
-    has it. ``form`` is what is in the columns ``box``. ``size`` is (height, width) of the image, ()
-    where the table does not say; ``split`` is None where there is no such column.
-    """
-
-    count: int
-    image: int
-    name: int | None
-    form: Sequence[str]
-    box: Sequence[int]
-    size: Sequence[int]
-    split: int | None
-
-    @property
-    def sized(self) -> bool:
-        """Whether the last two of ``box`` are its width and height."""
-        return self.form == _SIZED
-
-    @property
-    def runs(self) -> bool:
-        """Whether ``box`` is one column of run lengths, pixels from 1 down the columns first."""
-        return self.form in _RUNS
-
-    def padded(self, cells: Sequence[str]) -> list[str]:
-        """A row with empty cells for those that are missing at its end."""
-        return [*cells, *[""] * (self.count - len(cells))]
-
-    def cut_off(self, cells: Sequence[str]) -> bool:
-        """Whether a row ends with its image, and says nothing of it."""
-        return len(cells) == self.image + 1 <= (self.box[0] if self.name is None else self.name)
-
-    def image_of(self, cells: Sequence[str]) -> str:
-        """The image in a row of ``count`` cells, "" for none."""
-        cell = cells[self.image]
-        return _divided(cell)[0] if self.image == self.name else cell
-
-    def box_of(self, cells: Sequence[str]) -> list[str]:
-        """The box or run lengths in a row of ``count`` cells, all "" for none: -1 are no runs."""
-        found = [cells[position] for position in self.box]
-        return [""] if self.runs and found == ["-1"] else found
-
-    def class_of(self, cells: Sequence[str]) -> str:
-        """The class in a row of ``count`` cells, "" for none."""
-        if self.name is None:
-            return ""
-        cell = cells[self.name]
-        return _divided(cell)[1] if self.image == self.name else cell
-
-
-@dataclass(frozen=True)
 class Table:
     """A table of labels; ``heads`` are its first row, as it is written.
 
-    ``fault`` and ``ids`` are words that follow the file's name: why letters may be others, "" for
-    UTF-8; and why its images may be none, "" where they are more than ids without a suffix.
+    ``ended`` says whether its last line has an end. ``fault`` are words that follow the file's
+    name: why letters may be others, "" for UTF-8.
     """
 
     file: Path
     heads: Sequence[str]
     columns: Columns
     rows: Rows
+    ended: bool
     fault: str
-    ids: str
 
-    def images(self) -> set[str]:
-        """The images that are named."""
+    def images(self) -> list[str]:
+        """The images that are named, each once."""
         rows = [self.columns.padded(cells) for _, cells in self.rows]
-        return {self.columns.image_of(cells) for cells in rows} - {""}
+        return list(dict.fromkeys(filter(None, map(self.columns.image_of, rows))))
+
+    def ids(self) -> bool:
+        """Whether its images may be none: ids, and no name of a file among them."""
+        files = (Path(name).suffix.lower() in IMAGE_SUFFIXES for name in self.images())
+        return names_ids(self.heads[self.columns.image]) and not any(files)
 
     def drawn(self) -> set[str]:
-        """The images that are named, none where nothing is drawn in any of them."""
+        """The images that are named, none where nothing is drawn in any of them, or cut off."""
         rows = [self.columns.padded(cells) for _, cells in self.rows]
-        if not any(any(self.columns.box_of(cells)) for cells in rows):
-            return set()
-        return self.images()
+        drawn = any(any(self.columns.box_of(cells)) for cells in rows) or self.short()[0]
+        return set(self.images()) if drawn else set()
+
+    def short(self) -> tuple[set[int], set[int]]:
+        """Lines of the rows that end before what was drawn: those cut off, those of good parts.
+
+        Programs that leave out empty cells at the end of a row do it in all rows, and a file is cut
+        off once. So rows that say more than their image are those of good parts where there
+        are several, and no row of the table has such cells and nothing in them.
+        """
+        columns, rows = self.columns, dict(self.rows)
+        cut = {line for line, cells in rows.items() if len(cells) <= columns.telling}
+        good = {line for line in cut if not columns.ends_with_image(rows[line])}
+        if rows and not self.ended:
+            line, cells = list(rows.items())[-1]
+            good.discard(line)
+            if not cells[-1] and len(cells) == columns.telling + 1:  # what is in it was to come
+                cut.add(line)
+        whole = [columns.padded(cells) for line, cells in rows.items() if line not in cut]
+        if len(good) == 1 or not all(any(columns.box_of(cells)) for cells in whole):
+            good = set()
+        return cut - good, good
 
 
 def is_example(file: Path) -> bool:
@@ -138,9 +80,10 @@ def is_example(file: Path) -> bool:
     return file.stem.casefold().startswith("sample_submission")
 
 
-def read_table(file: Path) -> Table:
+def read_table(file: Path, called: Mapping[str, str] | None = None) -> Table:
     """The table of labels in ``file``; where it has boxes, a column of classes may lack.
 
+    ``called`` are the names of columns as :func:`columns_of` has them.
     Raises DataError for one that cannot be read, and ValueError, in words that follow the file's
     name, where its columns are not those of labels.
     """
@@ -157,9 +100,12 @@ def read_table(file: Path) -> Table:
         text, fault = data.lstrip(b"\xff\xfe").decode("latin-1").replace("\0", ""), str(error)
     found = _rows(file, text)
     heads = next(found, (0, []))[1]
-    columns = _columns(heads)  # before the rest is read: a log of something else may be large
+    columns = columns_of(
+        heads, called
+    )  # before the rest is read: a log of something else may be large
     rows = list(found)
-    return Table(file, heads, columns, rows, fault, _ids(heads, columns, rows))
+    ended = text.endswith(("\n", "\r"))
+    return Table(file, heads, columns, rows, ended, fault)
 
 
 def _rows(file: Path, text: str) -> Iterator[tuple[int, list[str]]]:
@@ -179,8 +125,8 @@ def _rows(file: Path, text: str) -> Iterator[tuple[int, list[str]]]:
                 yield reader.line_num, cells
             first = False
     except csv.Error as error:
-        if first and _NO_TEXT.search(next(_lines(text), "")):
-            raise ValueError(f"is no text; {_WANTED}") from None
+        if first and NO_TEXT.search(next(_lines(text), "")):
+            raise ValueError(f"is no text; {WANTED}") from None
         where = f"{str(file)!r}, line {reader.line_num}"
         raise DataError(f"table {where}: no CSV: {error}") from None
 
@@ -195,85 +141,3 @@ def _delimiter(text: str) -> str:
     head = next(filter(str.strip, _lines(text)), "")
     told = _FOR_EXCEL.fullmatch(head)
     return told[1] if told else max(",;\t", key=head.count)
-
-
-def _columns(heads: Sequence[str]) -> Columns:
-    """Raises ValueError, in words that follow the file's name, where one is missing or unclear."""
-    known = list(map(_plain, heads))
-    told = _told(heads)
-
-    def only(what: str, names: Set[str]) -> int:
-        found = [position for position, head in enumerate(known) if head in names]
-        if not found:
-            raise ValueError(f"has no column of {what}: {told}")
-        if len(found) > 1:
-            both = " and ".join(repr(heads[position]) for position in found[:2])
-            raise ValueError(f"has several columns of {what}, {both}: rename or delete one")
-        return found[0]
-
-    for score in (head for head, each in zip(heads, known, strict=True) if each in _SCORE):
-        raise ValueError(
-            f"has the column {score!r}, and what a model finds is no label: delete the column if "
-            "a person looked at each box"
-        )
-    forms = [form for form in _FORMS if set(form) <= set(known)]
-    runs = not set(forms).isdisjoint(_RUNS)
-    name: int | None = None
-    if runs and _IMAGE.isdisjoint(known) and not _BOTH.isdisjoint(known):
-        image = name = only("images", _BOTH)
-    else:
-        named = (_IMAGE, _IMAGE_ID, *((_ID,) if runs else ()))
-        image = only("images", next((n for n in named if not n.isdisjoint(known)), _IMAGE))
-        if not forms or not (_CLASS | _CLASS_ID).isdisjoint(known):
-            name = only("classes", _CLASS_ID if _CLASS.isdisjoint(known) else _CLASS)
-    if not forms:
-        raise ValueError(f"has no columns of boxes: {told}")
-    if len(forms) > 1:
-        both = " and ".join(" ".join(form) for form in forms)
-        raise ValueError(f"has boxes as {both}: delete the columns of one")
-    box = [only(side, {side}) for side in forms[0]]
-    sides = next((pair for pair in _IMAGE_SIZES if set(pair) <= set(known)), ())
-    size = [only(side, {side}) for side in sides]
-    split = None if _SPLIT.isdisjoint(known) else only("splits", _SPLIT)
-    return Columns(len(heads), image, name, forms[0], box, size, split)
-
-
-def _plain(head: str) -> str:
-    """The name of a column as it is compared: letters and digits alone, in lower case."""
-    return re.sub(r"[\W_]", "", head.casefold())
-
-
-def _told(heads: Sequence[str]) -> str:
-    if not heads:
-        return f"it is empty; {_WANTED}"
-    if any(map(_NO_TEXT.search, heads)):
-        return f"it is no text; {_WANTED}"
-    names = not (_IMAGE | _IMAGE_ID | _CLASS).isdisjoint(map(_plain, heads))
-    lacks = "" if names or not any(map(_is_value, heads)) else "it has no header row; "
-    return f"its columns are {short(heads)!r}; {lacks}{_WANTED}"
-
-
-def _is_value(head: str) -> bool:
-    """Whether it stands in a row, and names no column: a file of an image, or a number."""
-    return bool(_NUMBER.fullmatch(head)) or Path(head).suffix.lower() in IMAGE_SUFFIXES
-
-
-def _ids(heads: Sequence[str], columns: Columns, rows: Rows) -> str:
-    """Words as of :func:`_columns` for ids none of which is the name of a file, else ""."""
-    at = columns.image
-    ids = (cells[at] for _, cells in rows if at < len(cells))
-    files = any(Path(each).suffix.lower() in IMAGE_SUFFIXES for each in ids)
-    known = files or _plain(heads[at]) not in _IMAGE_ID | _ID
-    return "" if known else f"has no column of images: {_told(heads)}"
-
-
-def _divided(cell: str) -> tuple[str, str]:
-    """Image and class that are written as one, ``0002cc93b.jpg_1``."""
-    found = _IMAGE_AND_CLASS.fullmatch(cell)
-    return (found[1], found[2]) if found else ("", "")
-
-
-def short(cells: Sequence[str]) -> str:
-    """The ``cells`` of a row as a report shows them."""
-    text = ", ".join(cells)
-    return text if len(text) <= 120 else text[:117] + "..."

@@ -11,27 +11,20 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from kdlnet.config import TrainConfig
 from kdlnet.data.labels import Split
+from kdlnet.data.seen import seen_at
+from kdlnet.data.survey import SplitSurvey, survey_of
 from kdlnet.data.tiling import tiles_with_a_target
 from kdlnet.events import Listener, Message
 from kdlnet.images.tiles import tile_grid
 from kdlnet.inference.transfer import model_of
 from kdlnet.inference.weights import load_weights
-from kdlnet.training.survey import Survey, survey_of
 from kdlnet.types import Tiling
 from kdlnet.utils.device import find_device
 from kdlnet.utils.words import counted
 
 _CUT = 40  # of so many images with a box their tiles are looked through
-_LARGEST, _SMALLEST = 640, 128  # sides of the network input
-_ENOUGH = 32.0  # pixels of the input: boxes larger than this gain little from more
-_OF_CLASS = 20.0  # pixels that the boxes of each class keep: a rare class may be the smallest
-_LEAST = 12.0  # of smaller ones too little is left: tiles
-_ALIKE = 0.95  # of the images keep so much of their size in an input of their shape
-_TILE_INPUT, _IN_TILE = 320, 20.0  # a tile's side in the input, and of its small boxes
 _FULL_BATCHES = 128  # samples; with fewer a batch is smaller
 _SEEN = 120_000  # samples that a training sees
 _EPOCHS = (20, 300)
@@ -106,41 +99,17 @@ def _given(config: TrainConfig) -> set[str]:
     return found
 
 
-def _seen_at(config: TrainConfig, survey: Survey) -> _Choice:
+def _seen_at(config: TrainConfig, survey: SplitSurvey) -> _Choice:
     """The network input (H, W), and the tile where too little of a box would be left."""
-    height, width = survey.shape
-    longest = max(height, width)
-    scale = min(1.0, _LARGEST / longest)
-    wanted = max(_ENOUGH / survey.small, _OF_CLASS / survey.smallest, _SMALLEST / longest)
-    scale = min(scale, wanted)
-    facts = f"images {width:.0f} pixels wide and {height:.0f} high, nine of ten boxes of"
-    facts = f"{facts} {survey.small:.0f} pixels or more"
-    if _OF_CLASS / survey.smallest == wanted:
-        facts = f"{facts}, of the smallest class {survey.smallest:.0f}"
-    facts = f"{facts}; --image-size, --tile"
-    if survey.small * scale < _LEAST and longest > _LARGEST:
-        tile = max(_TILE_INPUT * survey.small / _IN_TILE, 1.25 * np.percentile(survey.longest, 95))
-        side = min(_whole(tile), _whole(longest))
-        values = {"image_size": [_TILE_INPUT, _TILE_INPUT], "tile": {"size": [side, side]}}
-        return values, f"tiles of {side} pixels, seen at {_TILE_INPUT}: {facts}"
-    sides = [_whole(longest * scale)] * 2
-    if not config.augment.quarter_turns and config.augment.degrees <= 45:  # upright
-        sides = _shaped(sides, survey)
-    return {"image_size": sides}, f"image size {sides[0]}x{sides[1]}: {facts}"
+    upright = not config.augment.quarter_turns and config.augment.degrees <= 45
+    seen = seen_at(survey, upright)
+    values: dict[str, Any] = {"image_size": list(seen.image_size)}
+    if seen.tile is not None:
+        values["tile"] = {"size": list(seen.tile)}
+    return values, f"{seen.why}; --image-size, --tile"
 
 
-def _shaped(square: list[int], survey: Survey) -> list[int]:
-    """H, W of the image in the middle, in which nearly all are as large as in ``square``."""
-    height, width = survey.shape
-    shorter = int(height > width)
-    exact = square[0] * min(height, width) / max(height, width)
-    sides = list(square)
-    sides[shorter] = _whole(exact) if _whole(exact) >= _ALIKE * exact else _whole(exact) + 32
-    kept = (np.array(sides) / survey.sizes).min(axis=1) * survey.sizes.max(axis=1) / square[0]
-    return sides if np.mean(kept >= _ALIKE) >= _ALIKE else square
-
-
-def _batch(config: TrainConfig, survey: Survey) -> _Choice:
+def _batch(config: TrainConfig, survey: SplitSurvey) -> _Choice:
     samples = _views(config, survey).samples
     if samples >= _FULL_BATCHES:
         return _NOTHING
@@ -148,7 +117,7 @@ def _batch(config: TrainConfig, survey: Survey) -> _Choice:
     return {"batch": batch}, f"batch {batch}: about {counted(samples, 'sample')}; --batch"
 
 
-def _epochs(config: TrainConfig, survey: Survey) -> _Choice:
+def _epochs(config: TrainConfig, survey: SplitSurvey) -> _Choice:
     if config.time is not None:
         return _NOTHING
     views = _views(config, survey)
@@ -158,7 +127,7 @@ def _epochs(config: TrainConfig, survey: Survey) -> _Choice:
     return {"epochs": epochs}, why
 
 
-def _val_every(config: TrainConfig, survey: Survey) -> _Choice:
+def _val_every(config: TrainConfig, survey: SplitSurvey) -> _Choice:
     """Epochs from one validation, which sees all tiles of val, to the next."""
     fewest, most = _VALIDATIONS
     usual = max(1, config.epochs // most)
@@ -174,14 +143,14 @@ def _val_every(config: TrainConfig, survey: Survey) -> _Choice:
     return {"val_every": rare}, f"{why}; --set val_every={usual}"
 
 
-def _copy_paste(config: TrainConfig, survey: Survey) -> _Choice:
+def _copy_paste(config: TrainConfig, survey: SplitSurvey) -> _Choice:
     if survey.good < _GOOD:
         return _NOTHING
     why = f"defects copied onto other images: {survey.good:.0%} are good parts"
     return {"augment": {"copy_paste": 0.5}}, f"{why}; --set augment.copy_paste=0"
 
 
-def _turns(config: TrainConfig, survey: Survey) -> _Choice:
+def _turns(config: TrainConfig, survey: SplitSurvey) -> _Choice:
     """Small square pieces of something large have no upper edge."""
     height, width = config.image_size
     if config.tile.size is None or height != width:
@@ -192,7 +161,7 @@ def _turns(config: TrainConfig, survey: Survey) -> _Choice:
     )
 
 
-def _shown(config: TrainConfig, survey: Survey) -> _Choice:
+def _shown(config: TrainConfig, survey: SplitSurvey) -> _Choice:
     """Empty tiles are soon learned."""
     if config.tile.size is None:
         return _NOTHING
@@ -200,7 +169,7 @@ def _shown(config: TrainConfig, survey: Survey) -> _Choice:
     return {"sampling": {"defects": _SHOWN}}, why
 
 
-_RULES: dict[tuple[str, ...], Callable[[TrainConfig, Survey], _Choice]] = {
+_RULES: dict[tuple[str, ...], Callable[[TrainConfig, SplitSurvey], _Choice]] = {
     ("image_size", "tile.size"): _seen_at,
     ("batch",): _batch,
     ("epochs",): _epochs,
@@ -213,12 +182,7 @@ _RULES: dict[tuple[str, ...], Callable[[TrainConfig, Survey], _Choice]] = {
 that earlier ones chose."""
 
 
-def _whole(side: float) -> int:
-    """The multiple of 32 that is nearest, at least 32."""
-    return max(32, 32 * round(side / 32))
-
-
-def _views(config: TrainConfig, survey: Survey) -> _Views:
+def _views(config: TrainConfig, survey: SplitSurvey) -> _Views:
     """About what an epoch shows. Boxes close together share a tile."""
     if config.tile.size is None:
         return _Views(survey.images, survey.images, 1.0)

@@ -150,8 +150,18 @@ FOREIGN = [
     ("voc", "--class-from name", "masks"),
     ("yolo", "--class-name pit", "masks, csv"),
     ("cvat", "--value 7=pit", "masks"),
+    ("coco", "--column class=kind", "csv"),
     ("labelme", "--min-area 9", "masks, csv"),
 ]
+
+
+def test_columns_of_a_table_are_those_that_are_said(kdlnet: Command, coco: Path) -> None:
+    image = next(iter(sorted(coco.rglob("*.png"))))
+    (coco / "labels.csv").write_text(f"Bild,cell_type,x1,y1,x2,y2\n{image.name},RBC,1,2,9,8\n")
+    run = kdlnet("data convert csv coco --out new --column image=Bild --column class=cell_type")
+    assert run.code == 0 and "RBC" in run.out, run.err
+    run = kdlnet("data convert csv coco --out other --column cell_type")
+    assert run.code == 2 and "'cell_type': write KEY=HEAD, for example class=cell_type" in run.err
 
 
 @pytest.mark.parametrize(("format", "flag", "known"), FOREIGN)

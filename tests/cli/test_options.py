@@ -12,12 +12,12 @@ from kdlnet.errors import ConfigError
 from kdlnet.metrics.verdict import DEFAULT_SCORE
 from kdlnet.utils.parse import parse_numbers
 from kdlnet_cli.commands.calibrate import numbers_by_class
-from kdlnet_cli.commands.data import parse_size, parse_splits
 from kdlnet_cli.commands.distill import parse_seeds
 from kdlnet_cli.console import duration, figure, plain
 from kdlnet_cli.errors import UsageProblem, one_line, printable
 from kdlnet_cli.main import app
 from kdlnet_cli.options import joined, names_in, one_weights, parse_time
+from kdlnet_cli.pairs import parse_size, parse_splits
 from kdlnet_cli.resume import check_same
 
 

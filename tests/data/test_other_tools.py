@@ -37,6 +37,7 @@ def find(root: Path, file: str, text: str, *names: str) -> dict[str, str]:
         ("train.csv", RUNS, "csv"),
         ("train.csv", "id,rle_mask\na,1 20\n", "csv"),
         ("train.csv", "ImageId,EncodedPixels\na.png,1 20\n", "csv"),
+        ("train.csv", "ClassId,ImageId,EncodedPixels\n1,a.png", "csv"),  # cut off
     ],
 )
 def test_a_file_of_a_whole_set_and_the_images_it_names(tmp_path, file, text, tool):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from kdlnet.config import TrainConfig, build_config
-from kdlnet.data import listing
+from kdlnet.data import listing, survey
 from kdlnet.data.dataset import DetectionDataset
 from kdlnet.data.tiling import plan_tiles
 from kdlnet.errors import DataError
@@ -17,11 +17,11 @@ from kdlnet.events import Message, ignore
 from kdlnet.images.folder import LeftOut, images_below
 from kdlnet.inference.weights import Weights, save_weights
 from kdlnet.models.zoo import ModelArguments, build_model
-from kdlnet.training import survey
 from kdlnet.training.parts import prepare_run
 from kdlnet.training.places import run_splits
 from kdlnet.training.suited import suited
 from kdlnet.types import Preprocess, Tiling
+from kdlnet.verbs.check import check_dataset
 
 
 def _set(folder: Path, images: int, size: tuple[int, int], box: int, good: int = 0) -> Path:
@@ -103,6 +103,26 @@ def test_size_and_tiles_follow_images_and_boxes(
     assert (config.image_size, config.tile.size) == (image_size, tile)
     assert f"images {size[1]} pixels wide and {size[0]} high" in told
     assert f"of {box} pixels or more" in told
+
+
+@pytest.mark.parametrize(
+    ("size", "box"),
+    [((480, 640), 57), ((200, 200), 30), ((1000, 400), 100), ((2400, 3200), 40), ((480, 640), 10)],
+)
+def test_data_check_advises_what_is_chosen(tmp_path: Path, size: tuple[int, int], box: int) -> None:
+    data = _set(tmp_path / "set", 3, size, box, good=1)
+    (tmp_path / "set/test").mkdir()  # which no training looks at
+    (tmp_path / "set/test/large.png").write_bytes((tmp_path / "set/images/0.png").read_bytes())
+    (tmp_path / "set/test/large.txt").write_text("0 0.5 0.5 0.9 0.9\n")
+    data.write_text("train: images\nval: images\ntest: test\nnames: [pit]\n")
+    config, told = _chosen(data)
+    (advice,) = check_dataset(str(data), only=["advice"]).findings
+    height, width = config.image_size
+    side = "" if config.tile.size is None else f"--tile {config.tile.size[0]} "
+    assert f"chosen  {advice.message}; --image-size, --tile" in told.splitlines()
+    fix, _, more = advice.fix.partition("; ")
+    assert fix == f"train chooses it: {side}--image-size {height}x{width}"
+    assert more == "such small boxes ask for a -p2 model" * (box == 10)
 
 
 @pytest.mark.parametrize(("rare", "image_size"), [(20, (320, 416)), (19, (96, 128))])

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from kdlnet.config import TrainConfig, build_config
+from kdlnet.data.survey import survey_of
 from kdlnet.errors import ConfigError, DataError, WeightsError
 from kdlnet.events import Message, ignore
 from kdlnet.inference.predictor import Predictor
@@ -22,7 +23,6 @@ from kdlnet.inference.skipped import Skipped
 from kdlnet.inference.weights import load_weights, save_weights
 from kdlnet.training.parts import prepare_run
 from kdlnet.training.places import run_splits
-from kdlnet.training.survey import survey_of
 from kdlnet.types import Preprocess, Tiling
 from kdlnet.verbs.baseline import measure_gain
 from kdlnet.verbs.bench import Workload, bench

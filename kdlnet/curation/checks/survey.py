@@ -16,10 +16,12 @@ from PIL import Image
 from kdlnet.curation.duplicates import DuplicatePair, Fingerprint, clusters, find_pairs, fingerprint
 from kdlnet.curation.groups import name_below, naming_root
 from kdlnet.data.catalog import DatasetInfo, find_dataset
+from kdlnet.data.dataset import load_split
 from kdlnet.data.label_files import ANY_CLASS, LabelReader, Unread, find_unread
-from kdlnet.data.labels import ImageLabels, LabelProblem, parse_rows
+from kdlnet.data.labels import ImageLabels, LabelProblem, Split, parse_rows
 from kdlnet.data.listing import label_path, list_images
 from kdlnet.data.other_tools import named_in_sets
+from kdlnet.data.survey import SplitSurvey, survey_of
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, Progress, ignore
 from kdlnet.images.folder import LeftOut, images_below
@@ -84,6 +86,7 @@ class Survey:
     ``names`` is empty for a plain folder, which has no labels; ``unread`` are label files,
     ``pictures`` are pictures that are not read. ``named`` are images of a plain folder that a file
     of another tool names, see :func:`named_in_sets`. ``data`` is what the dataset was asked for by.
+    ``learned`` is what training looks at before it chooses, None where it would refuse the set.
     """
 
     name: str
@@ -98,6 +101,7 @@ class Survey:
     pictures: set[Path] = field(default_factory=set)
     named: dict[Path, tuple[Path, str]] = field(default_factory=dict)
     data: str = ""
+    learned: SplitSurvey | None = None
 
     @property
     def splits(self) -> list[str]:
@@ -188,7 +192,16 @@ def take_survey(
     on_event(Progress("compare images", 1, 1))
     groups = clusters(pairs, len(images))
     found = images, listing.missing, pairs, groups, unread, listing.left.unread, named, listing.data
-    return Survey(info.name, naming_root(info), info.names, image_size, *found)
+    return Survey(info.name, naming_root(info), info.names, image_size, *found, _learned(info))
+
+
+def _learned(info: DatasetInfo) -> SplitSurvey | None:
+    if "train" not in info.splits:
+        return None
+    try:
+        return survey_of(load_split(info, "train"), Split([], [], []), None)
+    except DataError:
+        return None
 
 
 def _header(path: Path) -> Header:

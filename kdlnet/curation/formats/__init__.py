@@ -49,6 +49,7 @@ OPTIONS_OF: dict[str, tuple[str, ...]] = {
     "good": ("masks",),
     "class_from": ("masks",),
     "class_name": ("masks", "csv"),
+    "columns": ("csv",),
     "values": ("masks",),
     "min_area": ("masks", "csv"),
     "among": ("labelme",),

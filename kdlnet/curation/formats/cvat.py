@@ -51,7 +51,7 @@ def import_cvat(source: Path, options: ImportOptions) -> ImportResult:
     faults = []
     for image, place in zip(images, places, strict=True):
         if isinstance(place, str):
-            faults.append(LabelProblem(image.file, 0, place, image.name, "dropped"))
+            faults.append(LabelProblem(image.file, 0, place, index.shown(image.name), "dropped"))
             missing.append(image)
             continue
         if place in found:

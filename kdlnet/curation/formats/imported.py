@@ -56,6 +56,7 @@ class ImportOptions:
     number, for a source that does not name them.
     ``good`` (masks): folders whose images are good parts. ``class_from`` (masks): what tells the
     class; ``class_name`` (masks; csv, of tables without classes): the class of every box.
+    ``columns`` (csv): the names that tables give columns of other names, ``{"class": "type"}``.
     ``values`` (masks by value): class of each pixel value, written ``"7"`` or ``"#ff0000"``; the
     other values are no defects.
     ``min_area`` (masks; csv, of run lengths): smallest component in pixels, None for 16: see
@@ -71,6 +72,7 @@ class ImportOptions:
     good: tuple[str, ...] = ()
     class_from: ClassFrom = "folder"
     class_name: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
     values: Mapping[str, str] = field(default_factory=dict)
     min_area: int | None = None
     among: tuple[Path, ...] | None = None

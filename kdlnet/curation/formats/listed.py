@@ -57,7 +57,7 @@ def import_listed(source: Path, index: ImageIndex, images: Sequence[ListedImage]
     faults = []
     for image, place in zip(images, places, strict=True):
         if isinstance(place, str):
-            faults.append(LabelProblem(image.file, 0, place, image.name, "dropped"))
+            faults.append(LabelProblem(image.file, 0, place, index.shown(image.name), "dropped"))
             missing.append(image)
         elif place in found:
             _merge(place, found[place], image)

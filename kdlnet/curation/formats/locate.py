@@ -52,9 +52,10 @@ class ImageIndex:
         that does from the folder from which most names of the annotation's folder do. Any other
         is found by its last parts among the files that no name leads to, so that an image which
         is missing is never taken for one of the same name in another folder. A name without a
-        suffix has that of the images that are so called, if it is one. ``homely`` names that
-        lead nowhere are looked for near their annotation first, and then stay in their
-        :class:`Homes`, by what is found so far.
+        suffix has that of the images that are so called, if it is one; else it is the image which
+        alone of these is near, beside the annotation or where half of its folder's are or more.
+        ``homely`` names that lead nowhere are looked for near their annotation first, and then stay
+        in their :class:`Homes`, by what is found so far.
         """
         wanted = [(self._completed(name), annotation.parent) for name, annotation in named]
         found = [self._exact(name, near) for name, near in wanted]
@@ -73,6 +74,7 @@ class ImageIndex:
         for position, (name, near) in enumerate(wanted):
             if found[position] is None:
                 found[position] = self._alike(name, near, taken, homes)
+        self._settle_suffixes(wanted, found, taken)
         claims: dict[Path | str | None, set[str]] = defaultdict(set)
         for file, (name, _) in zip(found, wanted, strict=True):
             if isinstance(file, Path) and file not in taken:
@@ -87,6 +89,14 @@ class ImageIndex:
         parts = _parts(name)
         return bool(parts) and bool(self._by_name.get(parts[-1]) or self._suffixes(name))
 
+    def shown(self, name: str) -> str:
+        """``name`` for a report, with the images that it fits where their suffixes differ."""
+        if len(self._suffixes(name)) < 2:
+            return name
+        files = sorted(str(file.relative_to(self.root)) for file in self._bare(name))
+        others = files[1] if len(files) == 2 else f"{len(files) - 1} more"
+        return f"{name}, fits {files[0]} and {others}"
+
     def unused(self, used: Iterable[Path], reason: str) -> Iterator[LabelProblem]:
         """A problem for each image file that is not among ``used``."""
         taken = set(used)
@@ -99,13 +109,32 @@ class ImageIndex:
         return name + suffixes.pop() if len(suffixes) == 1 else name
 
     def _suffixes(self, name: str) -> set[str]:
-        """Those of the images that a ``name`` without a suffix fits best; none for another."""
+        return {file.suffix for file in self._bare(name)}
+
+    def _bare(self, name: str) -> list[Path]:
+        """The images that a ``name`` without a suffix fits best; none for another."""
         parts = _parts(name)
         if not parts or Path(parts[-1]).suffix in IMAGE_SUFFIXES:
-            return set()
+            return []
         bare = {file: file.with_suffix("") for file in self._by_stem.get(parts[-1], ())}
         alike = most_alike(name, list(bare.values()))
-        return {file.suffix for file in bare if bare[file] in alike}
+        return [file for file in bare if bare[file] in alike]
+
+    def _settle_suffixes(
+        self, wanted: Sequence[tuple[str, Path]], found: list[Path | str | None], taken: set[Path]
+    ) -> None:
+        """Puts into ``found`` the image that a name without a suffix means: see :meth:`find`."""
+        names = Counter(near for _, near in wanted)
+        homes = {near: Counter({near: names[near]}) for near in names}
+        for file, (_, near) in zip(found, wanted, strict=True):
+            if isinstance(file, Path):
+                homes[near][file.parent] += 1
+        for position, (name, near) in enumerate(wanted):
+            if found[position] == "ambiguous":
+                nearer = [file for file in self._bare(name) if file.parent in homes[near]]
+                most = len(nearer) == 1 and 2 * homes[near][nearer[0].parent] >= names[near]
+                if most and nearer[0] not in taken:
+                    found[position] = nearer[0]
 
     def _exact(self, name: str, near: Path) -> Path | str | None:
         """The file that ``name`` leads to, "elsewhere" for one outside of the folder."""

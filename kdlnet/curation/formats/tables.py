@@ -6,7 +6,7 @@ Boxes are pixels from 0: two corners, or the left top corner and the size.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,15 +16,9 @@ from kdlnet.curation.formats.locate import ImageIndex, annotation_files
 from kdlnet.curation.formats.parse import split_named, whole_number
 from kdlnet.curation.formats.runs import RunMask, numbers_of, runs_of
 from kdlnet.curation.formats.shapes import Shape, Unusable
+from kdlnet.data.columns import Columns, called_so, check_called, short
 from kdlnet.data.labels import LabelProblem
-from kdlnet.data.tables import (
-    TABLE_SUFFIXES,
-    Columns,
-    Table,
-    is_example,
-    read_table,
-    short,
-)
+from kdlnet.data.tables import TABLE_SUFFIXES, Table, is_example, read_table
 from kdlnet.errors import DataError
 
 
@@ -41,7 +35,7 @@ def import_csv(source: Path, options: ImportOptions) -> ImportResult:
     beside ``class_name``, none has run lengths for a ``min_area``, or two list the same image.
     """
     index = index_of(source, options)
-    tables, warnings = _read_tables(source, options.class_name, index)
+    tables, warnings = _read_tables(source, options, index)
     if options.min_area is not None and not any(table.columns.runs for table in tables):
         raise DataError(
             f"--min-area {options.min_area} is for run lengths, and no table of {str(source)!r} "
@@ -50,41 +44,40 @@ def import_csv(source: Path, options: ImportOptions) -> ImportResult:
     lost: list[LabelProblem] = []
     images = [image for table in tables for image in _images(table, options, lost)]
     result = import_listed(source, index, images)
+    warnings += tuple(filter(None, map(_taken_as_good, tables)))
     return replace(result, lost=tuple(lost), warnings=warnings)
 
 
 def _read_tables(
-    source: Path, class_name: str | None, index: ImageIndex
+    source: Path, options: ImportOptions, index: ImageIndex
 ) -> tuple[list[Table], tuple[str, ...]]:
     """The tables of labels, and a line for what is passed over: other ones, columns of splits
     of which none is known."""
     tables: list[Table] = []
     classless, faults, columns = [], [], []
+    heads: list[str] = []
+    check_called(options.columns)
     for file in annotation_files(source, *TABLE_SUFFIXES):
         if source.is_dir() and is_example(file):
             faults.append(f"table {str(file)!r} is an example of answers, no labels")
             continue
         try:
-            table = read_table(file)
+            table = read_table(file, options.columns)
         except ValueError as error:
             faults.append(f"table {str(file)!r} {error}")
             continue
-        if table.ids and not any(map(index.knows, table.images())):
-            faults.append(f"table {str(file)!r} {table.ids}")
+        heads += table.heads
+        if table.ids() and not any(map(index.knows, table.images())):
+            faults.append(_ids_without_images(table, index))
             continue
-        if not class_name and table.columns.name is None:
+        if not options.class_name and table.columns.name is None:
             classless.append(
                 f"table {str(file)!r} has no column of classes: its columns are "
-                f"{short(table.heads)!r}; call the one that has them class, or give --class-name"
+                f"{short(table.heads)!r}; say which one it is with --column class=HEAD, or give "
+                "--class-name"
             )
             continue
-        if table.fault:
-            raise DataError(f"table {str(file)!r} {table.fault}")
-        if class_name and table.columns.name is not None:
-            raise DataError(
-                f"table {str(file)!r} has classes in {table.heads[table.columns.name]!r}: leave "
-                "--class-name out, or take all of them as one with --class '*=NAME'"
-            )
+        _refuse(table, options.class_name)
         if unknown := _unknown_splits(table):
             columns.append(
                 f"the column {unknown!r} of table {str(file)!r} holds no train, val or test: give "
@@ -92,10 +85,43 @@ def _read_tables(
             )
             table = replace(table, columns=replace(table.columns, split=None))
         tables.append(table)
-    faults = [*classless, *faults]
+    told = tuple(f"passed over: {fault}" for fault in (*classless, *faults, *columns))
+    _check_heads(options.columns, heads, source, told)
     if not tables:
-        raise DataError(faults[0])
-    return tables, tuple(f"passed over: {fault}" for fault in (*faults, *columns))
+        raise DataError([*classless, *faults][0])
+    return tables, told
+
+
+def _check_heads(
+    called: Mapping[str, str], heads: Sequence[str], source: Path, told: Sequence[str]
+) -> None:
+    """Raises DataError for a head of ``--column`` that no table of labels has; the fault of one
+    that was passed over is told, too, since it may have it."""
+    for what, head in called.items():
+        if heads and not called_so(head, heads):
+            where = f"no table of labels in {str(source)!r} has a column {head!r}"
+            raise DataError("; ".join([f"--column {what}={head}: {where}", *told[:1]]))
+
+
+def _refuse(table: Table, class_name: str | None) -> None:
+    """Raises DataError for labels in other letters, and for classes beside ``class_name``."""
+    if table.fault:
+        raise DataError(f"table {str(table.file)!r} {table.fault}")
+    if class_name and table.columns.name is not None:
+        raise DataError(
+            f"table {str(table.file)!r} has classes in {table.heads[table.columns.name]!r}: leave "
+            "--class-name out, or take all of them as one with --class '*=NAME'"
+        )
+
+
+def _ids_without_images(table: Table, index: ImageIndex) -> str:
+    has = f"table {str(table.file)!r} has a column {table.heads[table.columns.image]!r}"
+    if not table.images():
+        return f"{has} and no image in it"
+    return (
+        f"{has}, first {table.images()[0]!r}, and no image called so lies under "
+        f"{str(index.root)!r}: name the folder of the images with --images"
+    )
 
 
 def _unknown_splits(table: Table) -> str:
@@ -106,11 +132,24 @@ def _unknown_splits(table: Table) -> str:
     return table.heads[at]
 
 
+def _taken_as_good(table: Table) -> str:
+    """A line for rows that are too short to say that their part is good, "" for none."""
+    _, good = table.short()
+    if not good:
+        return ""
+    return (
+        f"{len(good)} rows of table {str(table.file)!r}, first line {min(good)}, end before "
+        f"{table.heads[table.columns.telling]!r}, and no row has it empty: taken as good parts; if "
+        "they were cut off, bring the whole table"
+    )
+
+
 def _images(table: Table, options: ImportOptions, lost: list[LabelProblem]) -> list[ListedImage]:
     """The images of one table with what was drawn; rows that name none go to ``lost``."""
     file, columns = table.file, table.columns
     images: dict[str, ListedImage] = {}
     known = len(lost)
+    cut, _ = table.short()
     for line, written in table.rows:
         cells = columns.padded(written)
         name = columns.image_of(cells)
@@ -119,7 +158,9 @@ def _images(table: Table, options: ImportOptions, lost: list[LabelProblem]) -> l
             continue
         image = images.setdefault(name, ListedImage(name, (0, 0), file))
         try:
-            if columns.cut_off(written) or any(cells[columns.count :]):
+            if line in cut:
+                raise Unusable("cut off")
+            if any(cells[columns.count :]):
                 raise Unusable("incomplete")
             image.written = _size(cells, columns, image.written)
             image.split = _split(cells, columns, image.split)

@@ -214,8 +214,10 @@ def test_thin_boxes_ask_for_a_larger_input(folder):
     for number in range(3):
         folder.add("train", f"{number}.png", picture(number, 1000, 1000), "0 .5 .5 .004 .4\n")
     findings = found(folder.write("[scratch]"), "small-box", "advice")
-    assert [finding.fix for finding in findings] == ["--image-size 768"] * 3 + ["--image-size 800"]
+    assert [finding.fix for finding in findings[:3]] == ["--image-size 768"] * 3
     assert findings[0].message == "too small at 640x640: 1 of 1 box, the smallest 2.6 x 256.0"
+    assert findings[3].fix == "train chooses it: --image-size 640x640"
+    assert findings[3].message.startswith("100.0% of 3 boxes too small to learn at image size 640x")
 
 
 def test_boxes_too_thin_for_any_usual_input_ask_for_tiles(folder):
@@ -223,16 +225,27 @@ def test_boxes_too_thin_for_any_usual_input_ask_for_tiles(folder):
     folder.add("train", "wide.png", picture(1, 80, 4000), "0 .5 .5 .001 1\n")
     small, advice = found(folder.write("[scratch]"), "small-box", "advice")
     assert small.fix == "--image-size 3008 or --tile 640"
-    assert advice.fix == "--tile 640 at the camera's own resolution"
+    assert advice.fix == "train chooses it: --tile 288 --image-size 320x320"
+    assert advice.message.startswith("tiles of 288 pixels, seen at 320: images 4000 pixels wide")
 
 
-def test_advice_names_the_smallest_size_that_shows_the_boxes(folder):
-    """32 of 1000 pixels: 16 of them are left at 500, the next size is 512."""
-    for number in range(3):
-        folder.add("train", f"{number}.png", picture(number, 1000, 1000), "0 .5 .5 .032 .032\n")
+def test_advice_is_the_input_in_which_the_boxes_keep_32_pixels(folder):
+    """64 of 1000 pixels: 32 of them are left at 500, and 512 is near. Of val nothing is learned."""
+    rows = "0 .5 .5 .064 .08533\n"
+    for number in range(9):
+        folder.add("train", f"{number}.png", picture(number, 750, 1000), rows)
+    folder.add("train", "10.png", picture(10, 750, 1000), f"{rows}0 .2 .2 .007 .007\n")
+    folder.add("val", "val.png", picture(11, 750, 1000), "0 .5 .5 .008 .008\n")
     (advice,) = found(folder.write("[pit]"), "advice")
-    assert advice.fix == "--image-size 512"
-    assert advice.value["share"]["416"] == 0 and advice.value["share"]["512"] == 1
+    assert advice.fix == "train chooses it: --image-size 384x512"
+    assert advice.value == {"image_size": [384, 512], "tile": None, "lost": 1 / 11}
+    assert advice.message.startswith("9.1% of 11 boxes too small to learn at image size 384x512: ")
+
+
+@pytest.mark.parametrize("split", ["val", "train"])
+def test_without_a_split_to_learn_from_there_is_no_advice(folder, split):
+    folder.add(split, "a.png", picture(1), "0 .5 .5 .4 .4\n" if split == "val" else "")
+    assert found(folder.write(), "advice") == []
 
 
 def test_classes_that_a_split_lacks(folder):

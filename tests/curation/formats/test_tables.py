@@ -8,7 +8,8 @@ from kdlnet.errors import DataError
 
 from ...support.layouts import save_image
 
-HEAD = "image,class,x1,y1,x2,y2"
+BOX = "x1,y1,x2,y2"
+HEAD = f"image,class,{BOX}"
 
 
 def save_table(file, *rows, head=HEAD, encoding="utf-8"):
@@ -64,6 +65,59 @@ def test_boxes_without_classes_are_of_the_one_that_is_given(parts):
     save_table(parts / "labels.csv", "a.jpg,5,6,15,26", head="id,x1,y1,x2,y2")
     with pytest.raises(DataError, match="no column of images"):  # the id may be that of the box
         read(parts, class_name="dent")
+
+
+def test_columns_of_other_names_are_those_that_are_given(parts):
+    head = "id,Bild,cell_type,label,X1,x2,y1,oben,unten,Lot"
+    row = "7,a.jpg,dent,Meyer,5,0,0,6,26,val"
+    columns = {"image": "Bild", "class": "Cell_Type", "split": "Lot", "y1": "oben", "y2": "unten"}
+    save_table(parts / "labels.csv", row.replace("5,0", "5,15"), head=head)
+    save_table(parts / "more.csv", "b.jpg,pit,1,2,3,4")
+    images, result = read(parts, columns=columns)
+    assert images["a.jpg"].boxes.tolist() == [[5, 6, 15, 26]]
+    assert images["a.jpg"].names == ("dent",) and images["a.jpg"].split == "val"
+    assert images["b.jpg"].names == ("pit",) and result.warnings == ()
+    head = "ImageId,defect,rle_mask,mask"
+    save_table(parts / "labels.csv", "a,3,1 20,1 40", head=head)
+    assert read(parts, columns={"class": "defect"})[0]["a.jpg"].names == ("3",)
+    image = read(parts, columns={"class": "defect", "EncodedPixels": "mask"})[0]["a.jpg"]
+    assert image.boxes.tolist() == [[0, 0, 1, 40]]
+
+
+def test_of_several_columns_one_may_be_said(parts):
+    save_table(parts / "labels.csv", "a.jpg,dent,7,5,6,15,26", head=f"image,class,Label,{BOX}")
+    with pytest.raises(DataError, match=r"'class' and 'Label': .*, or say which with --column$"):
+        read(parts)
+    assert read(parts, columns={"class": "Label"})[0]["a.jpg"].names == ("7",)
+    save_table(parts / "labels.csv", "a.jpg,dent,7,5,6,15,26", head=f"image,class,Class,{BOX}")
+    assert read(parts, columns={"class": "Class"})[0]["a.jpg"].names == ("7",)
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        ({"clas": "kind"}, "--column clas=kind: unknown column 'clas'; did you mean 'class'"),
+        (
+            {"class": "king"},
+            r"--column class=king: no table of labels in .* has a column 'king'; passed over",
+        ),
+        (
+            {},
+            "'image, kind, .*'; say which one it is with --column class=HEAD, or give --class-name",
+        ),
+    ],
+)
+def test_columns_that_are_given_are_known_and_there(parts, columns, told):
+    save_table(parts / "labels.csv", "a.jpg,dent,5,6,15,26", head=f"image,kind,{BOX}")
+    with pytest.raises(DataError, match=told):
+        read(parts, columns=columns)
+
+
+def test_a_column_of_a_table_that_is_passed_over_is_told_with_why(parts):
+    save_table(parts / "more.csv", "b.jpg,pit,1,2,3,4")
+    save_table(parts / "labels.csv", "a.jpg,dent,1,5,6,15,26", head=f"image,kind,score,{BOX}")
+    with pytest.raises(DataError, match=r"has a column 'kind'; passed over: .*labels\.csv' has"):
+        read(parts, columns={"class": "kind"})
 
 
 def test_a_column_gives_the_splits(parts):
@@ -161,7 +215,7 @@ def test_faulty_rows_are_dropped_or_repaired_with_their_line(parts):
     assert [(p.line, p.reason) for p in result.lost] == [(15, "no image named")]
     # A row that was cut off is no good part.
     faults = [(p.line, p.reason) for p in images["b.jpg"].problems]
-    assert faults == [(16, "incomplete"), (17, "decimal comma")]
+    assert faults == [(16, "cut off"), (17, "decimal comma")]
 
 
 @pytest.mark.parametrize(
@@ -178,6 +232,41 @@ def test_cells_that_are_missing_at_the_end_of_a_row_are_empty(parts, head, rows)
     images, _ = read(parts)
     assert images["a.jpg"].boxes.tolist() == [[5, 6, 15, 26]] and images["b.jpg"].names == ()
     assert images["a.jpg"].problems == images["b.jpg"].problems == ()
+
+
+@pytest.mark.parametrize(
+    ("head", "drawn", "row", "end", "cut"),
+    [
+        ("filename,width,height,class,xmin,ymin,xmax,ymax", "60,40,dent,5,6,15,26", ",60", "", 1),
+        ("filename,width,height,class,xmin,ymin,xmax,ymax", "60,40,dent,5,6,15,26", ",60,4", "", 1),
+        (HEAD, "dent,5,6,15,26", ",", "", 1),  # the class was to come
+        (HEAD, "dent,5,6,15,26", ",", "\n", 0),
+        (HEAD, "dent,5,6,15,26", ",,", "", 0),
+        (HEAD, "dent,5,6,15,26", ",,,,,", "", 0),
+        ("image,x1,y1,x2,y2,class", "5,6,15,26,dent", ",", "", 1),
+    ],
+)
+def test_a_table_of_boxes_that_ends_in_mid_row_has_no_good_part_there(
+    parts, head, drawn, row, end, cut
+):
+    (parts / "labels.csv").write_text(f"{head}\na.jpg,{drawn}\nb.jpg{row}{end}")
+    images, _ = read(parts)
+    assert images["a.jpg"].names == ("dent",) and images["a.jpg"].problems == ()
+    assert [p.reason for p in images["b.jpg"].problems] == ["cut off"] * cut
+
+
+def test_rows_that_end_with_the_size_of_the_image_are_good_parts_where_all_of_a_table_are_so(parts):
+    save_image(parts / "images/c.jpg")
+    head = "filename,width,height,class,xmin,ymin,xmax,ymax"
+    rows = ["a.jpg,60,40,dent,5,6,15,26", "b.jpg,60,40", "c.jpg,60,40"]
+    save_table(parts / "labels.csv", *rows, head=head)
+    images, result = read(parts)
+    assert images["b.jpg"].problems == images["c.jpg"].problems == ()
+    assert "2 rows" in result.warnings[0] and "end before 'class'" in result.warnings[0]
+    save_table(parts / "labels.csv", *rows[:2], "c.jpg,60,40,,", head=head)
+    images, result = read(parts)
+    assert [p.reason for p in images["b.jpg"].problems] == ["cut off"] and not result.warnings
+    assert images["c.jpg"].problems == ()
 
 
 def test_a_class_with_an_unquoted_comma_is_not_cut_off(parts):
@@ -270,8 +359,17 @@ def test_a_table_of_something_else_is_not_read_behind_its_first_row(parts):
 
 def test_image_ids_that_are_no_files_name_no_image(parts):
     head = HEAD.replace("image", "image_id")
-    save_table(parts / "labels.csv", "7,dent,1,2,9,8", head=head)
-    with pytest.raises(DataError, match=r"no column of images.*image_id, class.*filename"):
+    file = save_table(parts / "labels.csv", "7,dent,1,2,9,8", ",dent,1,2,9,8", head=head)
+    told = "has a column 'image_id', first '7', and no image called so lies under"
+    for source, options in ((parts, {}), (file, {}), (file, {"images": parts / "images"})):
+        with pytest.raises(DataError) as caught:
+            read(source, **options)
+        folder = str(options.get("images", parts))
+        assert str(caught.value) == (
+            f"table {str(file)!r} {told} {folder!r}: name the folder of the images with --images"
+        )
+    save_table(parts / "labels.csv", head=head)
+    with pytest.raises(DataError, match=r"has a column 'image_id' and no image in it$"):
         read(parts)
 
 
@@ -308,13 +406,59 @@ def test_a_name_without_a_suffix_that_fits_several_images_is_ambiguous(parts):
     images, result = read(parts)
     assert list(images) == ["b.jpg"]
     (problem,) = (p for p in result.left_out if p.reason != "not listed")
-    assert (problem.reason, problem.value) == ("ambiguous", "a") and "--images" in problem.advice
+    assert problem.reason == "ambiguous" and "--images" in problem.advice
+    assert problem.value == "a, fits images/a.jpg and images/a.png"
     (parts / "images/a.png").rename(parts / "a.png")
     save_table(parts / "labels.csv", "a,dent,1,2,9,8", "images/b,dent,1,2,9,8")
     assert list(read(parts)[0]) == ["b.jpg"]
     save_table(parts / "labels.csv", "images/a,dent,1,2,9,8")
     assert list(read(parts)[0]) == ["a.jpg"]
     assert list(read(parts, images=parts / "images")[0]) == ["a.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("table", "near", "far"),
+    [
+        ("images/labels.csv", "images/c.jpg", "masks/c.png"),  # beside the table
+        ("labels/all.csv", "images/c.png", "preview/c.jpg"),  # where its other images are
+    ],
+)
+def test_of_two_images_that_a_name_without_a_suffix_fits_the_nearer_is_meant(
+    parts, table, near, far
+):
+    for image in (near, far, "other/c.bmp", "other/d.png"):
+        save_image(parts / image)
+    save_table(parts / table, "c,dent,1,2,9,8", "b,,,,,")
+    _, result = read(parts)
+    assert [image.path for image in result.images] == [parts / "images/b.jpg", parts / near]
+    assert {p.reason for p in result.left_out} == {"not listed"}
+    # Images of the table are in two folders then.
+    save_table(parts / table, "c,dent,1,2,9,8", "b,,,,,", "d,,,,,")
+    (parts / far).unlink()
+    _, result = read(parts)
+    (problem,) = (p for p in result.left_out if p.reason == "ambiguous")
+    assert problem.value == f"c, fits {near} and other/c.bmp"
+
+
+def test_the_near_image_is_not_meant_where_another_row_names_it(parts):
+    save_image(parts / "more/a.png")
+    save_table(parts / "images/labels.csv", "a.jpg,,,,,", "a,dent,1,2,9,8", "b,,,,,")
+    images, result = read(parts)
+    assert [p.value for p in result.left_out if p.reason == "ambiguous"] == [
+        "a, fits images/a.jpg and more/a.png"
+    ]
+    assert [p.reason for p in images["a.jpg"].problems] == ["unsure"]
+
+
+def test_one_mask_whose_image_lacks_makes_no_images_of_the_others(parts):
+    for name in "abc":
+        save_image(parts / f"masks/{name}.png")
+    save_table(parts / "labels.csv", "a,dent,1,2,9,8", "b,,,,,", "c,dent,1,2,9,8")
+    images, result = read(parts)
+    assert list(images) == ["c.png"]
+    assert [p.value for p in result.left_out if p.reason == "ambiguous"] == [
+        f"{name}, fits images/{name}.jpg and masks/{name}.png" for name in "ab"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -334,7 +478,11 @@ def test_a_name_without_a_suffix_that_fits_several_images_is_ambiguous(parts):
             "1;-5.5;6;dent",
             "'1, -5.5, 6, dent'; it has no header row; the first row has to name image",
         ),
+        ("7;dent;a.jpg", "'7, dent, a.jpg'; it has no header row; the first row"),
         ("image,2024,2025", "'image, 2024, 2025'; the first row has to name image"),
+        ("time,2019,2020", "'time, 2019, 2020'; the first row has to name image"),
+        ("station,date,0.5,1.0", "'station, date, 0.5, 1.0'; the first row has to name image"),
+        (",2019,2020", "', 2019, 2020'; the first row has to name image"),
         (
             'image,"class\nof it",x1',
             r"no column of classes: its columns are 'image, class\\nof it,",

@@ -18,7 +18,7 @@ _HEADERS = 400  # of so many images the size is read, spread over the split
 
 
 @dataclass(frozen=True)
-class Survey:
+class SplitSurvey:
     """What the rules look at: a training split in numbers, and how many images val has.
 
     ``boxes`` are all of them. Of the images that were looked at ``sizes`` (N, 2) are H, W,
@@ -56,7 +56,7 @@ class Survey:
         return float(height), float(width)
 
 
-def survey_of(split: Split, val: Split, roi: Roi | None) -> Survey | None:
+def survey_of(split: Split, val: Split, roi: Roi | None) -> SplitSurvey | None:
     """Both, of ``roi`` alone; None where no image or no box can be read, which training tells."""
     marked = [row for row, labels in enumerate(split.labels) if len(labels.labels)]
     rows = _spread(range(len(split.paths)))
@@ -81,7 +81,7 @@ def survey_of(split: Split, val: Split, roi: Roi | None) -> Survey | None:
     shape = np.array(sizes, dtype=np.float64)
     count = sum(len(split.labels[row].labels) for row in marked)
     seen = shape, placed, np.concatenate(classes), sides, longest
-    return Survey(len(split.paths), count, *seen, good, len(val.paths))
+    return SplitSurvey(len(split.paths), count, *seen, good, len(val.paths))
 
 
 def _spread(rows: Sequence[int]) -> list[int]:
