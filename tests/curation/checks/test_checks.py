@@ -99,6 +99,17 @@ def test_turned_flat_deep_and_tiny_images(folder):
     assert sizes.value == 3  # (96, 120), the turned (120, 96), (20, 30)
 
 
+def test_a_flat_image_with_a_box_may_be_the_defect(folder):
+    for number in range(3):
+        folder.add("train", f"{number}.png", picture(number))
+    dead = np.full((96, 120), 2, np.uint8)  # a solar cell without current, by electroluminescence
+    folder.add("train", "dead.png", dead, "0 .5 .5 1 1\n")
+    folder.add("train", "off.png", dead, "")
+    told = {f.image.name: f for f in found(folder.write(), "mode") if f.image}
+    assert "it has 1 box" in told["dead.png"].message and "keep it if" in told["dead.png"].fix
+    assert "box" not in told["off.png"].message and "keep" not in told["off.png"].fix
+
+
 def test_rows_and_repeated_boxes(folder):
     rows = "0 .5 .5 .2 .2\n0 .5 .5 .2 .2\n0 .501 .5 .2 .2\n1 .5 .5 .2 .2\n"
     folder.add("train", "twice.png", picture(1), rows)
@@ -124,7 +135,8 @@ def test_missing_and_lost_labels(folder):
     name = folder.write()
     by_split = {(f.split, f.severity): f.value for f in found(name, "labels")}
     assert by_split[("val", "error")] == 1
-    assert [f.value for f in found(name, "labels") if f.split == "train"] == [1, 1]
+    notes = [f for f in found(name, "labels") if f.split == "train"]
+    assert [(f.image.name, f.value) for f in notes] == [("b.png", 1), ("c.png", 1)]
     (lost,) = found(name, "orphans")
     assert "e.txt; 2 images without one: taken as good" in lost.message
     assert lost.severity == "error"  # b or d may be what e was
