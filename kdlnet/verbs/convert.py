@@ -18,6 +18,7 @@ from kdlnet.curation.corrections import lay_over
 from kdlnet.curation.exports import EXPORTERS
 from kdlnet.curation.formats import IMPORTERS, ONE_FILE, OPTIONS_OF, READS
 from kdlnet.curation.formats.imported import (
+    NO_ANNOTATION,
     ImportOptions,
     ImportResult,
     settled,
@@ -255,6 +256,7 @@ def _report(
     left_out = Counter(problem.reason for problem in imported.left_out)
     if placement.unlisted:
         left_out[_NOT_LISTED] = len(placement.unlisted)
+    bare = (str(image.path) for image in used if NO_ANNOTATION in image.converted)
     files: dict[str, list[str]] = {}
     for problem in imported.left_out:
         files.setdefault(problem.reason, []).append(str(problem.file))
@@ -273,6 +275,7 @@ def _report(
         links=links,
         examples=tuple(_examples([*rows, *imported.left_out])),
         warnings=tuple(warnings),
+        first_bare=next(bare, ""),
     )
 
 
