@@ -39,7 +39,7 @@ from kdlnet.errors import DataError, unknown
 from kdlnet.events import Listener, Progress, ignore
 from kdlnet.images.folder import LeftOut, images_below, results_lines
 from kdlnet.utils.output import keep_apart, whole_folder
-from kdlnet.utils.paths import absolute
+from kdlnet.utils.paths import absolute, unpack_first
 
 __all__ = [
     "IMPORTERS",
@@ -143,6 +143,8 @@ def read_source(
     """
     if format not in IMPORTERS:
         raise DataError(unknown("format", format, IMPORTERS))
+    if source.is_file() and (hint := unpack_first(source)):
+        raise DataError(f"source {hint}")
     if not source.is_dir() and not (source.is_file() and format in ONE_FILE):
         what = "is not a folder" if source.exists() else "does not exist"
         raise DataError(f"source {str(source)!r} {what}: give the folder of the dataset")
@@ -155,7 +157,11 @@ def read_source(
     if source.is_dir() or not images:
         roots.append(source if source.is_dir() else source.parent)
     keep_apart(out, roots, "or say where the images are with --images" if source.is_file() else "")
-    imported = IMPORTERS[format](source, replace(options, images=images))
+    try:
+        imported = IMPORTERS[format](source, replace(options, images=images))
+    except DataError as error:
+        hint = unpack_first(source)
+        raise DataError(f"{error}; {hint}" if hint else str(error)) from None
     warnings = (
         *imported.warnings,
         *not_read(format, roots, READS[format] | (READS["labelme"] if options.labelled else set())),
