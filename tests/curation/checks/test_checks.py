@@ -304,6 +304,19 @@ def test_a_dataset_without_val_is_told_the_command_that_makes_one(folder):
     assert found(folder.write(), "split") == []
 
 
+@pytest.mark.parametrize("others", [1, 4])
+def test_parts_that_are_most_of_a_set_may_lie_on_one_fixture(folder, others):
+    base = picture(1, 200, 240)
+    folder.add("train", "a.png", base)
+    folder.add("train", "b.png", (base * 0.9).astype(np.uint8))
+    folder.add("val", "c.png", (base * 0.8).astype(np.uint8))
+    for number in range(others):
+        folder.add("val", f"other{number}.png", picture(2 + number, 200, 240))
+    spread, largest = found(folder.write(), "group")
+    assert (spread.severity, largest.severity) == ("error", "info")
+    assert [f.fix.count("--group-by copies") for f in (spread, largest)] == [others == 1] * 2
+
+
 def test_leaks_between_splits(folder):
     base = picture(1, 200, 240)
     folder.add("train", "a.png", base)
