@@ -422,6 +422,24 @@ def test_a_plain_folder_is_looked_through_without_labels(tmp_path):
     assert not {"labels", "classes", "rows"} & {finding.check for finding in findings}
 
 
+@pytest.mark.parametrize(
+    ("home", "place"), [("images", "labels"), ("images", "images"), ("parts", "parts")]
+)
+def test_a_plain_folder_whose_labels_wait_for_a_data_yaml(tmp_path, home, place):
+    """As Label Studio exports them: images, labels and classes.txt."""
+    for number in range(3):
+        file = tmp_path / home / f"{number}.png"
+        file.parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(file), picture(number))
+        labels = tmp_path / place / f"{number}.txt"
+        labels.parent.mkdir(exist_ok=True)
+        labels.write_text(("", "shift 2, camera 1\n", "1 .5 .5 .4 .4\n")[number])
+    (told,) = found(str(tmp_path), "orphans")
+    assert (told.severity, told.value, told.image.name) == ("warning", 1, "2.png")
+    assert "have labels that are not read, first '2.txt'" in told.message
+    assert "data.yaml" in told.fix
+
+
 def test_a_plain_folder_with_labels_of_other_tools(tmp_path):
     for number in range(3):
         cv2.imwrite(str(tmp_path / f"{number}.png"), picture(number))
