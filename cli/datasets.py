@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdlnet.utils.paths import shown
@@ -39,6 +40,8 @@ def show_report(console: Console, report: ConvertReport) -> None:
     console.table(("", *report.splits), rows)
     if report.converted:
         console.say(f"converted: {_counted(report.converted)}")
+    if report.first_bare:
+        console.say(f"first without an annotation: {shown(Path(report.first_bare))}")
     for what, counts in (
         ("boxes repaired", report.repaired),
         ("boxes dropped", report.dropped),

@@ -36,7 +36,7 @@ GroupBy = Annotated[
         "--group-by",
         metavar="RULE",
         help="What stays together: a regular expression on the file name whose one group names "
-        "the part, a CSV with image,group, or 'duplicates'.",
+        "the part, a CSV with image,group, 'duplicates' or 'copies'.",
     ),
 ]
 Keep = Annotated[

@@ -18,6 +18,8 @@ from kdlnet.utils.manifest import report_of
 from kdlnet.utils.text import decode
 
 DUPLICATES = "duplicates"
+COPIES = "copies"
+BY_PIXELS = (DUPLICATES, COPIES)
 ROOT = "root"
 """Key in the report of a split: the folder of the dataset that it divides, from its own."""
 _COLUMNS = ("image", "group")
@@ -62,22 +64,29 @@ def find_groups(
 ) -> list[str]:
     """The group of each image; ``names`` are their ``paths`` relative to the dataset.
 
-    ``group_by`` is "duplicates" (:func:`groups_of_duplicates`), a CSV file
+    ``group_by`` is "duplicates" or "copies" (:func:`groups_of_duplicates`), a CSV file
     (:func:`groups_by_table`) or a regular expression (:func:`groups_by_rule`). None: every image
-    is its own group. For duplicates every image is decoded, which ``on_event`` reports. Raises
+    is its own group. For the first two every image is decoded, which ``on_event`` reports. Raises
     DataError as those do.
     """
     if group_by is None:
         return list(names)
-    if group_by == DUPLICATES:
-        return groups_of_duplicates(names, find_duplicates(paths, on_event))
+    if group_by in BY_PIXELS:
+        return groups_of_duplicates(names, find_duplicates(paths, on_event), group_by)
     if group_by.lower().endswith(".csv"):
         return groups_by_table(names, paths, Path(group_by))
     return groups_by_rule(names, group_by)
 
 
-def groups_of_duplicates(names: Sequence[str], pairs: Sequence[DuplicatePair]) -> list[str]:
-    """Images that ``pairs`` connect are one group, named by its first image; others are alone."""
+def groups_of_duplicates(
+    names: Sequence[str], pairs: Sequence[DuplicatePair], group_by: str = DUPLICATES
+) -> list[str]:
+    """Images that ``pairs`` connect are one group, named by its first image; others are alone.
+
+    By "copies" only equal pixels connect: different parts on one fixture look like one scene.
+    """
+    if group_by == COPIES:
+        pairs = [pair for pair in pairs if pair.kind == "exact"]
     groups = list(names)
     for cluster in clusters(pairs, len(names)):
         for position in cluster:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kdlnet.curation.splits import groups_of_classes
+from kdlnet.utils.words import counted
 
 LEFT_OUT_NAME = "left-out.txt"
 
@@ -172,10 +173,12 @@ def _warnings(
     divided = {name: part for name, part in parts.items() if part.share is not None}
     for name, groups in class_groups.items():
         without = [part for part, counts in divided.items() if not counts.classes[name]]
-        if groups < len(divided):
+        if not any(counts.classes[name] for counts in parts.values()):
+            lines.append(f"class {name!r} has no box in {', '.join(parts)}: a model never finds it")
+        elif groups < len(divided):
             lines.append(
-                f"class {name!r} is in {groups} groups, too few for {len(divided)} parts: none of "
-                f"it in {', '.join(without)}"
+                f"class {name!r} is in {counted(groups, 'group')}, too few for {len(divided)} "
+                f"parts: none of it in {', '.join(without)}"
             )
         elif without:
             lines.append(f"class {name!r}: none of it in {', '.join(without)}")

@@ -41,7 +41,8 @@ class ConvertReport:
     ``dropped`` and ``repaired`` count rows (boxes) by reason, ``converted`` the boxes that were
     polygons, masks or circles, ``left_out`` counts files by reason and ``left_out_files`` names
     those with a fault. ``examples`` are lines for people, a few a reason. ``links`` counts how the
-    images got there, ``warnings`` are lines about the whole.
+    images got there, ``warnings`` are lines about the whole. ``first_bare`` is the first image
+    that is a good part for want of an annotation, "" for none.
     """
 
     folder: Path
@@ -55,6 +56,7 @@ class ConvertReport:
     links: dict[str, int] = field(default_factory=dict)
     examples: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    first_bare: str = ""
 
     @property
     def next_command(self) -> str:

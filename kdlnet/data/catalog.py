@@ -11,7 +11,7 @@ from kdlnet.data.other_tools import tool_of
 from kdlnet.data.schema import CatalogEntry, DatasetFile, parse_catalog, parse_dataset
 from kdlnet.errors import DataError, unknown
 from kdlnet.utils.given import AnyPath, Name, as_path, checked
-from kdlnet.utils.paths import absolute, typed
+from kdlnet.utils.paths import absolute, typed, unpack_first
 
 CATALOG_NAME = "datasets.yaml"
 ROOT_VARIABLE = "KDLNET_DATA"
@@ -73,8 +73,12 @@ def find_dataset(
     entry, source, known = look_up(name, catalog)
     if entry is not None:
         return _from_entry(name, entry, source, data_root)
+    give = "give a data.yaml or a folder with one"
+    if Path(name).is_file():
+        fault = unpack_first(Path(name)) or f"{name!r} is no YAML file: {give}"
+        raise DataError(f"dataset {fault}")
     if _looks_like_path(name):
-        raise DataError(f"dataset {name!r} does not exist: give a data.yaml or a folder with one")
+        raise DataError(f"dataset {name!r} does not exist: {give}")
     if Path(name).is_dir():
         raise _without_yaml(name)
     raise DataError(unknown("dataset", name, known, "Or give the path of a data.yaml"))

@@ -146,6 +146,7 @@ class VerdictReport:
         return [
             f"escape (defective part passed): {self._told('escape')}",
             f"overkill (good part rejected): {self._told('overkill')}",
+            *self._blind(),
             *([f"unsure: {self.overall.unsure}"] if self.overall.unsure.count else []),
             *self._proofs(),
         ]
@@ -153,6 +154,15 @@ class VerdictReport:
     def _told(self, name: str) -> str:
         reason = self.unknown.get(name)
         return f"not known: {reason}" if reason else str(getattr(self.overall, name))
+
+    def _blind(self) -> Iterable[str]:
+        """A line for a rule that no image here tells from one that rejects all."""
+        caught = self.overall.caught
+        if caught.of and caught.count == caught.of and not self.overall.overkill.of:
+            yield (
+                "every image is NG: one that rejects all parts does as well here; add good parts, "
+                "without which nobody can tell"
+            )
 
     def _proofs(self) -> Iterable[str]:
         kinds = {"escape": "defective", "overkill": "good"}

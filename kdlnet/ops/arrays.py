@@ -33,8 +33,8 @@ def box_area(boxes: Array) -> Array:
 
 def box_intersection(boxes: Array, others: Array) -> Array:
     """Area that boxes (..., 4) and others (..., 4) share, broadcast against each other."""
-    x1, y1, x2, y2 = np.moveaxis(boxes, -1, 0)
-    other_x1, other_y1, other_x2, other_y2 = np.moveaxis(others, -1, 0)
+    x1, y1, x2, y2 = (boxes[..., side] for side in range(4))
+    other_x1, other_y1, other_x2, other_y2 = (others[..., side] for side in range(4))
     width = np.maximum(np.minimum(x2, other_x2) - np.maximum(x1, other_x1), 0)
     height = np.maximum(np.minimum(y2, other_y2) - np.maximum(y1, other_y1), 0)
     return np.asarray(width * height)

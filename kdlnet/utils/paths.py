@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from subprocess import list2cmdline
 
+_PACKED = frozenset({".zip", ".tar", ".tgz", ".gz", ".7z", ".rar"})
+
 
 def shown(path: Path) -> str:
     """``path`` as short as it can be: relative where it lies below the working directory."""
@@ -46,3 +48,13 @@ def why_missing(path: Path) -> str:
     except OSError as error:
         return f"cannot be read ({error.strerror or error})"
     return "does not exist"
+
+
+def unpack_first(path: Path) -> str:
+    """What to do where ``path`` is an archive or a folder that holds one, "" where it is neither.
+
+    Tools for labels give their exports as archives.
+    """
+    files = sorted(path.iterdir()) if path.is_dir() else [path] if path.is_file() else []
+    packed = [file for file in files if file.suffix.lower() in _PACKED]
+    return f"{packed[0].name!r} is packed: unpack it, and give its folder" if packed else ""

@@ -18,6 +18,7 @@ from kdlnet.curation.corrections import lay_over
 from kdlnet.curation.exports import EXPORTERS
 from kdlnet.curation.formats import IMPORTERS, ONE_FILE, OPTIONS_OF, READS
 from kdlnet.curation.formats.imported import (
+    NO_ANNOTATION,
     ImportOptions,
     ImportResult,
     settled,
@@ -38,7 +39,7 @@ from kdlnet.errors import DataError, unknown
 from kdlnet.events import Listener, Progress, ignore
 from kdlnet.images.folder import LeftOut, images_below, results_lines
 from kdlnet.utils.output import keep_apart, whole_folder
-from kdlnet.utils.paths import absolute
+from kdlnet.utils.paths import absolute, unpack_first
 
 __all__ = [
     "IMPORTERS",
@@ -142,6 +143,8 @@ def read_source(
     """
     if format not in IMPORTERS:
         raise DataError(unknown("format", format, IMPORTERS))
+    if source.is_file() and (hint := unpack_first(source)):
+        raise DataError(f"source {hint}")
     if not source.is_dir() and not (source.is_file() and format in ONE_FILE):
         what = "is not a folder" if source.exists() else "does not exist"
         raise DataError(f"source {str(source)!r} {what}: give the folder of the dataset")
@@ -154,7 +157,11 @@ def read_source(
     if source.is_dir() or not images:
         roots.append(source if source.is_dir() else source.parent)
     keep_apart(out, roots, "or say where the images are with --images" if source.is_file() else "")
-    imported = IMPORTERS[format](source, replace(options, images=images))
+    try:
+        imported = IMPORTERS[format](source, replace(options, images=images))
+    except DataError as error:
+        hint = unpack_first(source)
+        raise DataError(f"{error}; {hint}" if hint else str(error)) from None
     warnings = (
         *imported.warnings,
         *not_read(format, roots, READS[format] | (READS["labelme"] if options.labelled else set())),
@@ -255,6 +262,7 @@ def _report(
     left_out = Counter(problem.reason for problem in imported.left_out)
     if placement.unlisted:
         left_out[_NOT_LISTED] = len(placement.unlisted)
+    bare = (str(image.path) for image in used if NO_ANNOTATION in image.converted)
     files: dict[str, list[str]] = {}
     for problem in imported.left_out:
         files.setdefault(problem.reason, []).append(str(problem.file))
@@ -273,6 +281,7 @@ def _report(
         links=links,
         examples=tuple(_examples([*rows, *imported.left_out])),
         warnings=tuple(warnings),
+        first_bare=next(bare, ""),
     )
 
 

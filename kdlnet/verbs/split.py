@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kdlnet.curation.duplicates import DuplicatePair, find_duplicates
 from kdlnet.curation.groups import (
-    DUPLICATES,
+    BY_PIXELS,
     ROOT,
     find_groups,
     groups_of_duplicates,
@@ -118,9 +118,9 @@ def _read(info: DatasetInfo, paths: list[Path], group_by: str | None, on_event: 
     labels = [found.labels.tolist() for found in reading.labels]
     doubtful = [bool(reason) for reason in reading.reasons]
     warnings = [line for line in (*reading.doubts(), summarize(reading.every_problem)) if line]
-    if group_by == DUPLICATES:
+    if group_by in BY_PIXELS:
         pairs = find_duplicates(paths, on_event)
-        groups = groups_of_duplicates(names, pairs)
+        groups = groups_of_duplicates(names, pairs, group_by)
         warnings += _conflicts(pairs, labels, doubtful)
     else:
         groups = find_groups(group_by, names, paths)

@@ -60,6 +60,20 @@ def test_what_was_dropped_and_repaired_is_told(kdlnet: Command, coco: Path) -> N
     assert kdlnet("data convert coco coco --out again --json").document["dropped"] == {"crowd": 1}
 
 
+def test_the_first_image_without_an_annotation_is_named(
+    kdlnet: Command, dataset: Path, tmp_path: Path
+) -> None:
+    """A picture out of the set's readme, or a part whose file was forgotten: taken as good."""
+    assert kdlnet("data convert yolo --to voc --out voc", dataset).code == 0
+    shutil.rmtree(tmp_path / "voc" / "ImageSets")  # its lists would leave the picture out
+    told = "first without an annotation: "
+    assert told not in kdlnet("data convert voc voc --out all").out
+    shutil.copy(next(dataset.rglob("*.png")), tmp_path / "voc" / "overview.png")
+    run = kdlnet("data convert voc voc --out again")
+    assert "converted: no annotation: good part 1" in run.out
+    assert f"{told}{Path('voc/overview.png')}" in run.out.splitlines()
+
+
 def test_one_file_with_the_images_elsewhere(
     kdlnet: Command, dataset: Path, coco: Path, tmp_path: Path
 ) -> None:

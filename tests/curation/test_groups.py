@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -131,3 +132,8 @@ def test_duplicates_stay_together(tmp_path):
     )
     assert groups == ["a.png", "b.png", "a.png"]
     assert told[-1] == Progress("compare images", 3, 3)
+    shutil.copy(tmp_path / "a.png", tmp_path / "d.png")
+    paths = [*(tmp_path / name for name in pictures), tmp_path / "d.png"]
+    names = [path.name for path in paths]
+    assert find("duplicates", names, paths) == ["a.png", "b.png", "a.png", "a.png"]
+    assert find("copies", names, paths) == ["a.png", "b.png", "c.png", "a.png"]

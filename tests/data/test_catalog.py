@@ -146,6 +146,11 @@ def test_unknown_name_offers_the_closest(tmp_path, monkeypatch):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"holds no data\.yaml"):
         find_dataset(str(tmp_path / "empty"))
+    for name, fault in (("a.zip", "'a.zip' is packed: unpack it"), ("b.json", "is no YAML file")):
+        (tmp_path / name).write_bytes(b"it is there")
+        for spelling in (name, str(tmp_path / name)):
+            with pytest.raises(DataError, match=fault):
+                find_dataset(spelling)
 
 
 def test_shipped_catalog_is_sound(tmp_path, monkeypatch):

@@ -123,6 +123,22 @@ def test_what_cannot_be_known_is_told(results: list[ImageResult], unknown: set[s
     json.dumps(values, allow_nan=False)
 
 
+@pytest.mark.parametrize(
+    ("results", "blind"),
+    [
+        ([part({0: 0.9}, (0,)), part({1: 0.9}, (0,))], True),
+        ([part({0: 0.9}, (0,)), part({}, (0,))], False),  # one passes: the rule tells parts apart
+        ([part({0: 0.9}, (0,)), part({1: 0.9})], False),  # its overkill says so
+        ([part({0: 0.9})], False),
+    ],
+)
+def test_without_a_good_part_rejecting_all_proves_nothing(
+    results: list[ImageResult], blind: bool
+) -> None:
+    lines = measure(results, RULE, NAMES).lines()
+    assert any("rejects all parts does as well" in line for line in lines) == blind
+
+
 def test_one_class_and_equal_scores() -> None:
     results = [part({0: 0.5}, (0,)) for _ in range(3)] + [part({0: 0.5})]
     at, above = VerdictRule.at(0.5), VerdictRule.at(float(np.nextafter(np.float32(0.5), 1)))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -327,6 +328,22 @@ def test_wrong_arguments_get_one_line(voc, tmp_path):
         convert("voc", voc, tmp_path / "out")
     with pytest.raises(DataError, match=r"holds no data\.yaml"):
         convert("yolo", voc, tmp_path / "out")
+
+
+@pytest.mark.parametrize("format", ["voc", "coco", "cvat", "csv", "labelme", "yolo", "masks"])
+def test_an_export_that_is_still_packed_is_to_be_unpacked(tmp_path, format):
+    """As CVAT, Label Studio and Roboflow give it: a zip, or a folder that it was saved in."""
+    file = tmp_path / "saved" / "task 3.zip"
+    file.parent.mkdir()
+    with zipfile.ZipFile(file, "w") as packed:
+        packed.writestr("annotations.xml", "<annotations/>")
+    for source in (file, file.parent):
+        with pytest.raises(DataError, match=r"'task 3\.zip' is packed: unpack it"):
+            convert(format, source, tmp_path / "out")
+    file.unlink()
+    with pytest.raises(DataError) as caught:
+        convert(format, file.parent, tmp_path / "out")
+    assert "packed" not in str(caught.value)
 
 
 def test_progress_is_told(voc, tmp_path):

@@ -667,7 +667,7 @@ def test_annotations_that_are_not_read_are_counted(source):
         (source / name).write_text("x")
     labelme(source, shape("rectangle", [[1, 2], [9, 8]]))
     (line,) = boxes_of(source, "labelme")[1].warnings
-    assert line.endswith("an import of labelme does not read: 1 .csv, 1 .txt, 2 .xml")
+    assert line.endswith("of labelme does not read: 1 .csv, 1 .txt, 2 .xml, first 'a.txt'")
 
 
 def test_the_first_pixel_alone_is_a_box_and_no_share(source):

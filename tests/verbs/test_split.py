@@ -112,10 +112,8 @@ def test_counts(parts, tmp_path):
     assert val.classes == {"dent": 2, "crack": 1, "rust": 0}
     assert report.class_groups == {"dent": 4, "crack": 4, "rust": 0}
     assert report.deviation == dict.fromkeys(("images", "good", "dent", "crack", "rust"), 0.0)
-    assert any(
-        "'rust' is in 0 groups, too few for 3 parts: none of it in train, val, test" in line
-        for line in report.warnings
-    )
+    (rust,) = [line for line in report.warnings if "'rust'" in line]
+    assert rust == "class 'rust' has no box in train, val, test: a model never finds it"
     assert any("12 dropped (dropped: duplicate 12)" in line for line in report.warnings)
 
 
@@ -136,6 +134,20 @@ def test_a_kept_test_stays(parts, tmp_path):
     assert (len(found["train"]), len(found["val"])) == (9, 3)
     assert report.parts["test"].share is None
     assert report.left_out == 0
+
+
+@pytest.mark.parametrize(
+    ("home", "groups", "without"), [("test", "0 groups", "train, val"), ("train", "1 group", "val")]
+)
+def test_a_class_in_fewer_groups_than_parts_is_told(parts, tmp_path, home, groups, without):
+    file = parts / "labels" / home / ("3_0.txt" if home == "test" else "0_0.txt")
+    file.write_text("2 0.5 0.5 0.2 0.2\n")
+    shares = {"train": 0.75, "val": 0.25}
+    report = split_dataset(
+        str(parts), tmp_path / "new", shares=shares, keep="test", group_by=BY_PART
+    )
+    (rust,) = [line for line in report.warnings if "'rust'" in line]
+    assert rust == f"class 'rust' is in {groups}, too few for 2 parts: none of it in {without}"
 
 
 def test_a_test_that_is_not_kept_is_told(parts, tmp_path):

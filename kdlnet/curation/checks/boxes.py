@@ -31,7 +31,7 @@ def check_missing(survey: Survey) -> Iterator[Finding]:
         elsewhere = survey.unread.elsewhere  # another check names them
         absent = [im for im in images if not im.labelled and im.path not in elsewhere]
         bare = [image for image in images if not len(image.labels.labels)]
-        empty = sum(image.labelled and not image.problems for image in bare)
+        empty = [image.path for image in bare if image.labelled and not image.problems]
         faulty = any(image.problems for image in bare)
         if not any(len(image.labels.labels) for image in images):
             message = f"no box in all {len(images)} images of {split}"
@@ -45,9 +45,9 @@ def check_missing(survey: Survey) -> Iterator[Finding]:
             message = f"{len(absent)} of {len(images)} images have no label file: taken as good"
             fix = "give good parts an empty file, so that a forgotten one shows"
             yield Finding("labels", "info", message, split, absent[0].path, len(absent), fix)
-        if empty and empty < len(images):
-            message = f"{empty} of {len(images)} images have an empty label file: good parts"
-            yield Finding("labels", "info", message, split, value=empty)
+        if 0 < len(empty) < len(images):
+            message = f"{len(empty)} of {len(images)} images have an empty label file: good parts"
+            yield Finding("labels", "info", message, split, empty[0], len(empty))
 
 
 def check_orphans(survey: Survey) -> Iterator[Finding]:

@@ -15,6 +15,7 @@ from kdlnet.images.folder import by_suffix, unread_line
 from kdlnet.images.read import header_of
 from kdlnet.utils.manifest import report_of
 from kdlnet.utils.paths import typed
+from kdlnet.utils.words import counted
 
 _TURNED = range(2, 9)
 _SAME_FORMAT = {"MPO": "JPEG"}  # a camera's JPEG with a preview behind it
@@ -141,6 +142,9 @@ def check_mode(survey: Survey) -> Iterator[Finding]:
         if pixels.spread < _LEAST_SPREAD:
             message = f"is flat: every pixel is about {pixels.mean:.0f}"
             fix = "remove it if the camera or the light was off"
+            if boxes := len(image.labels.labels):
+                message += f", and it has {counted(boxes, 'box', 'boxes')}"
+                fix += "; keep it if a part without light is the defect"
             yield Finding("mode", "warning", message, image.split, image.path, pixels.mean, fix)
         if image.header.mode in _WITH_ALPHA:
             message = f"has transparency ({image.header.mode}), which is dropped"

@@ -16,6 +16,7 @@ _LARGE_OVERLAP = 0.5
 _ONE_DEFECT = 0.5  # IoU from which two boxes are drawn around the same
 _LISTED = 50  # members of a group that a finding names
 _SPLIT = "split again by groups: kdlnet data split --group-by DIR/groups.csv of this check's --out"
+_FIXTURE = "if these are different parts on one fixture"
 
 
 def check_conflicts(survey: Survey) -> Iterator[Finding]:
@@ -101,7 +102,10 @@ def check_groups(survey: Survey) -> Iterator[Finding]:
         listed = ", ".join(f"{split} {counts[split]}" for split in survey.splits if counts[split])
         names = [survey.below(image) for image in images[:_LISTED]]
         message = f"{len(group)} images of one scene are spread over splits: {listed}"
-        yield Finding("group", "error", message, None, images[0].path, names, _SPLIT)
+        fix = _SPLIT
+        if 2 * len(group) > len(survey.images):
+            fix += f"; {_FIXTURE}: --group-by copies"
+        yield Finding("group", "error", message, None, images[0].path, names, fix)
     if survey.groups:
         count, largest = sum(map(len, survey.groups)), max(map(len, survey.groups))
         groups = counted(len(survey.groups), "group")
@@ -111,8 +115,8 @@ def check_groups(survey: Survey) -> Iterator[Finding]:
         )
         fix = "keep groups whole when splitting: there are fewer independent parts than images"
         if 2 * largest > len(survey.images) > 2:
-            fix = "if these are different parts on one fixture, the groups mean nothing: group by "
-            fix += "a rule on the file name instead"
+            fix = f"{_FIXTURE}, the groups mean nothing: group by a rule on the file name, or by "
+            fix += "copies (equal pixels alone): kdlnet data split --group-by copies"
         yield Finding("group", "info", message, value=len(survey.groups), fix=fix)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -176,8 +177,11 @@ def take_survey(
     info, paths = listing.info, sorted(listing.splits_of)
     headers = [_header(path) for path in paths]
     reader = LabelReader(paths if info.names else [], len(info.names), info.kpt_shape)
-    unread = find_unread(paths, paths, reader if info.names else LabelReader(paths, ANY_CLASS))
-    named = {} if info.names else named_in_sets(info.root, paths)
+    labels = reader if info.names else LabelReader(paths, ANY_CLASS)
+    unread, named = find_unread(paths, paths, labels), {}
+    if not info.names:
+        unread = replace(unread, elsewhere=dict(_in_place(paths, labels)) | unread.elsewhere)
+        named = named_in_sets(info.root, paths)
     images = []
     with ThreadPoolExecutor(_READERS) as pool:
         for start in range(0, len(paths), _AHEAD):
@@ -202,6 +206,14 @@ def _learned(info: DatasetInfo) -> SplitSurvey | None:
         return survey_of(load_split(info, "train"), Split([], [], []), None)
     except DataError:
         return None
+
+
+def _in_place(paths: list[Path], reader: LabelReader) -> Iterator[tuple[Path, Path]]:
+    """Images of a plain folder with the label files that a data.yaml would have them read with."""
+    for path in paths:
+        with suppress(DataError):
+            if len(reader(path)[0].labels):
+                yield path, reader.label_of(path)
 
 
 def _header(path: Path) -> Header:

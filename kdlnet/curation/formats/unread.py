@@ -25,23 +25,23 @@ def not_read(format: str, roots: Sequence[Path], read: Set[str]) -> Iterator[str
     """
     if unread := unread_below(roots[0]):
         yield unread_line(unread)
-    others = _annotations_below(roots[-1], read)
+    others = sorted(_annotations_below(roots[-1], read))
     if others:
-        found = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
-        yield f"annotations that an import of {format} does not read: {found}"
+        counts = sorted(Counter(file.suffix.lower() for file in others).items())
+        found = ", ".join(f"{count} {suffix}" for suffix, count in counts)
+        first = str(others[0].relative_to(roots[-1]))
+        yield f"annotations that an import of {format} does not read: {found}, first {first!r}"
 
 
-def _annotations_below(folder: Path, read: Set[str]) -> Counter[str]:
-    """How many files with each suffix may say of images what is in them, those ``read`` apart.
+def _annotations_below(folder: Path, read: Set[str]) -> Iterator[Path]:
+    """The files that may say of images what is in them, those with suffixes ``read`` apart.
 
     A text, which may be anything, does when it is called like an image.
     """
     files = [file for file in files_below(folder) if file.name != REPORT_NAME]
     images = {file.stem for file in files if file.suffix.lower() in IMAGE_SUFFIXES}
-    suffixes = ((file, file.suffix.lower()) for file in files)
-    return Counter(
-        suffix
-        for file, suffix in suffixes
-        if suffix not in read
-        and (suffix in _ANNOTATIONS or (suffix in _TEXTS and file.stem in images))
-    )
+    for file in files:
+        suffix = file.suffix.lower()
+        told = suffix in _ANNOTATIONS or (suffix in _TEXTS and file.stem in images)
+        if told and suffix not in read:
+            yield file

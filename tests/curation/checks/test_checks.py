@@ -99,6 +99,17 @@ def test_turned_flat_deep_and_tiny_images(folder):
     assert sizes.value == 3  # (96, 120), the turned (120, 96), (20, 30)
 
 
+def test_a_flat_image_with_a_box_may_be_the_defect(folder):
+    for number in range(3):
+        folder.add("train", f"{number}.png", picture(number))
+    dead = np.full((96, 120), 2, np.uint8)  # a solar cell without current, by electroluminescence
+    folder.add("train", "dead.png", dead, "0 .5 .5 1 1\n")
+    folder.add("train", "off.png", dead, "")
+    told = {f.image.name: f for f in found(folder.write(), "mode") if f.image}
+    assert "it has 1 box" in told["dead.png"].message and "keep it if" in told["dead.png"].fix
+    assert "box" not in told["off.png"].message and "keep" not in told["off.png"].fix
+
+
 def test_rows_and_repeated_boxes(folder):
     rows = "0 .5 .5 .2 .2\n0 .5 .5 .2 .2\n0 .501 .5 .2 .2\n1 .5 .5 .2 .2\n"
     folder.add("train", "twice.png", picture(1), rows)
@@ -124,7 +135,8 @@ def test_missing_and_lost_labels(folder):
     name = folder.write()
     by_split = {(f.split, f.severity): f.value for f in found(name, "labels")}
     assert by_split[("val", "error")] == 1
-    assert [f.value for f in found(name, "labels") if f.split == "train"] == [1, 1]
+    notes = [f for f in found(name, "labels") if f.split == "train"]
+    assert [(f.image.name, f.value) for f in notes] == [("b.png", 1), ("c.png", 1)]
     (lost,) = found(name, "orphans")
     assert "e.txt; 2 images without one: taken as good" in lost.message
     assert lost.severity == "error"  # b or d may be what e was
@@ -305,6 +317,19 @@ def test_a_dataset_without_val_is_told_the_command_that_makes_one(folder):
     assert found(folder.write(), "split") == []
 
 
+@pytest.mark.parametrize("others", [1, 4])
+def test_parts_that_are_most_of_a_set_may_lie_on_one_fixture(folder, others):
+    base = picture(1, 200, 240)
+    folder.add("train", "a.png", base)
+    folder.add("train", "b.png", (base * 0.9).astype(np.uint8))
+    folder.add("val", "c.png", (base * 0.8).astype(np.uint8))
+    for number in range(others):
+        folder.add("val", f"other{number}.png", picture(2 + number, 200, 240))
+    spread, largest = found(folder.write(), "group")
+    assert (spread.severity, largest.severity) == ("error", "info")
+    assert [f.fix.count("--group-by copies") for f in (spread, largest)] == [others == 1] * 2
+
+
 def test_leaks_between_splits(folder):
     base = picture(1, 200, 240)
     folder.add("train", "a.png", base)
@@ -408,6 +433,24 @@ def test_a_plain_folder_is_looked_through_without_labels(tmp_path):
     findings = found(str(tmp_path))
     assert "exact-duplicate" in {finding.check for finding in findings}
     assert not {"labels", "classes", "rows"} & {finding.check for finding in findings}
+
+
+@pytest.mark.parametrize(
+    ("home", "place"), [("images", "labels"), ("images", "images"), ("parts", "parts")]
+)
+def test_a_plain_folder_whose_labels_wait_for_a_data_yaml(tmp_path, home, place):
+    """As Label Studio exports them: images, labels and classes.txt."""
+    for number in range(3):
+        file = tmp_path / home / f"{number}.png"
+        file.parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(file), picture(number))
+        labels = tmp_path / place / f"{number}.txt"
+        labels.parent.mkdir(exist_ok=True)
+        labels.write_text(("", "shift 2, camera 1\n", "1 .5 .5 .4 .4\n")[number])
+    (told,) = found(str(tmp_path), "orphans")
+    assert (told.severity, told.value, told.image.name) == ("warning", 1, "2.png")
+    assert "have labels that are not read, first '2.txt'" in told.message
+    assert "data.yaml" in told.fix
 
 
 def test_a_plain_folder_with_labels_of_other_tools(tmp_path):
