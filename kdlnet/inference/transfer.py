@@ -60,8 +60,8 @@ def transfer(weights: Weights, detector: Network, names: tuple[str, ...]) -> lis
         raise WeightsError(
             f"{str(weights.path)!r} is a {weights.model!r} with blocks {own.block!r} for "
             f"{counted(own.channels, 'channel')}; its layer {odd[0]!r} does not fit the model to "
-            "train. Use the same --model, block and channels (1 may start from 3; lightnet from "
-            "lightnet-n)"
+            "train. Use the same --model, block and channels; 1 channel may start from 3, and "
+            "lightnet from lightnet-n where both have blocks 'summed'"
         )
     rows = {name: row for row, name in enumerate(weights.names)}
     found = [(i, rows[name]) for i, name in enumerate(names) if name in rows]
@@ -86,18 +86,20 @@ def begin(
     model: ModelConfig,
     init: Path | None,
     roi: Roi | None = None,
+    seed: int = 0,
 ) -> list[str]:
     """:func:`transfer` of what a new run begins with; lines that say so, or that it is nothing.
 
     With a start that nobody named the line says how to go without it. Without ``names`` of classes
-    the run makes a start itself.
+    the run makes a start itself. Weights of a smaller model grow (:mod:`kdlnet.models.grow`) into a
+    network that ``seed`` makes.
     """
     if start is not None:
         without = "" if init is not None else "; --init none: from scratch"
-        larger = _grown(start, model.name)
-        lines = [line + without for line in transfer(larger or start, detector, names)]
-        if larger is not None:
-            lines.append(f"{start.model} has grown into {model.name}, which begins at its answers")
+        grown, line = _grown(start, model, seed)
+        lines = [line + without for line in transfer(grown, detector, names)]
+        if line:
+            lines.append(line)
         if (region := start.preprocess.roi) not in (None, roi):
             corners = ",".join(map(str, region))
             lines.append(f"these look at the region {corners} alone, this run does not; --roi")
@@ -109,22 +111,25 @@ def begin(
     return [f"no start comes with kdlnet for {what}: from scratch{advice}"]
 
 
-def _grown(weights: Weights, model: str) -> Weights | None:
-    """The same answers from the larger ``model``; None where it is no larger one that fits.
+def _grown(weights: Weights, model: ModelConfig, seed: int) -> tuple[Weights, str]:
+    """The same in the network of a larger ``model``, and a line that says so; else as they are.
 
     What the smaller network lacks begins at the released start, if there is one.
     """
-    if weights.model == model or weights.purpose == START:
-        return None
-    detector = build_model(model, replace(weights.arguments, normality=False), seed=0)
-    released = find_start(model, weights.arguments.block)
+    if weights.model == model.name:
+        return weights, ""
+    detector = build_model(model.name, replace(weights.arguments, normality=False), seed)
+    released = None if model.start == "none" else find_start(model.name, weights.arguments.block)
+    rest = "random"
     if released is not None:
         transfer(load_weights(released, start=True), detector, ())
+        rest = released.name
     try:
         grow(weights.detector, detector)
     except ConfigError:
-        return None
-    return replace(weights, model=model, detector=detector.eval())
+        return weights, ""
+    line = f"{weights.model} has grown into {model.name}: what was taken over is as it was"
+    return replace(weights, detector=detector), f"{line}, the rest begins at {rest}"
 
 
 def _copy_rows(target: Tensor, source: Tensor, rows: list[tuple[int, int]]) -> None:

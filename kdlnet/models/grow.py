@@ -22,12 +22,16 @@ from kdlnet.nn.rep import SummedBlock
 def grow(small: Network, large: Network) -> None:
     """Writes ``small`` into ``large``, which answers as it does from then on, to rounding.
 
-    Both have the same classes and channels of images. What ``small`` knows of good parts is left.
-    Raises ConfigError where ``large`` has not all that ``small`` has, has a stage more, or where a
-    block is not a summed one.
+    What ``small`` knows of good parts is left. Raises ConfigError where classes, channels of images
+    or strides differ, where ``large`` has not all that ``small`` has, or a stage more, and where a
+    block is not a summed one; ``large`` is of no use then.
     """
-    if small.strides != large.strides:
-        raise ConfigError(f"maps of strides {small.strides} are not those of {large.strides}")
+    for what, mine, other in (
+        ("classes", small.head.num_classes, large.head.num_classes),
+        ("strides", small.strides, large.strides),
+    ):
+        if mine != other:
+            raise ConfigError(f"{what} {mine} do not grow into {other}")
     with torch.no_grad():
         maps = _backbone(small.backbone, large.backbone)
         merged = _neck(small.neck, large.neck, maps[-len(small.strides) :])
@@ -62,7 +66,7 @@ class _Places:
 
 
 def _backbone(small: Any, large: Any) -> list[_Places]:
-    x = _block(small.stem, large.stem, None)
+    x = _block(small.stem, large.stem)
     maps = []
     for mine, other in zip(small.stages, large.stages, strict=True):
         if len(mine) != len(other):
@@ -117,18 +121,20 @@ def _conv(small: Any, large: Any, x: _Places, out: _Places | None = None) -> _Pl
     return out
 
 
-def _block(small: Any, large: Any, x: _Places | None) -> _Places:
-    """``x`` None: it reads the image, whose channels are the same for both."""
+def _block(small: Any, large: Any, x: _Places | None = None) -> _Places:
+    """Without ``x`` it reads the image."""
     if not isinstance(small, SummedBlock) or not isinstance(large, SummedBlock):
         raise ConfigError("only unfused blocks of the kind 'summed' grow")
-    x = x or _Places.first(small.dense.shape[1], large.dense.shape[1])
+    channels = small.dense.shape[1], large.dense.shape[1]
+    if x is None and channels[0] != channels[1]:
+        raise ConfigError(f"images of {channels[0]} channels, not of {channels[1]}")
+    x = x or _Places.first(*channels)
     out = _Places.first(len(small.dense), len(large.dense))
     _kernel(small.dense, large.dense, x, out)
     _kernel(small.pointwise, large.pointwise, x, out)
-    large.gain[:, out.at] = 0
     large.gain[0, out.at] = small.gain[0]
-    if small.has_identity and large.has_identity:
-        large.gain[1, out.at] = small.gain[1]
+    if large.has_identity:
+        large.gain[1, out.at] = small.gain[1] if small.has_identity else 0
     elif small.has_identity:
         large.dense[out.at, x.at, 1, 1] += small.gain[1]
     _norm(small.norm, large.norm, out)

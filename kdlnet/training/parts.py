@@ -93,7 +93,8 @@ def prepare_run(
     config = config.changed(model={"channels": channels}, optim={"lr": rate})
     arguments = ModelArguments(len(info.names), channels, config.model.block)
     detector = build_model(config.model.name, arguments, config.seed)
-    begun = [] if saved else begin(start, detector, info.names, config.model, init, config.data.roi)
+    roi, seed = config.data.roi, config.seed
+    begun = [] if saved else begin(start, detector, info.names, config.model, init, roi, seed)
     train, val = run_splits(config) if found is None else found
     config, contract = _contract(config, channels, train, on_event)
     train_set = _open(train, config.data.train_split, contract, config, on_event, training=True)

@@ -216,7 +216,8 @@ def _check_teacher_model(series: Series, config: TrainConfig) -> None:
     elif config.distill.own_average:
         clash = "with distill.own_average, where the student is its own teacher: leave one out"
     elif series.init is not None and wanted != student:
-        clash = f"with --init: weights fit one structure, not {student!r} as well; leave one out"
+        clash = "with --init, which every training of the command begins at: leave one out, or "
+        clash += f"train the teacher first (kdlnet train --model {wanted}) and give it as --teacher"
     elif distill_loss(config).uses_features and wanted != student:
         clash = f"over {student!r}: terms on features (pkd, cwd, cross) need the same structure"
     elif teaches != taught:

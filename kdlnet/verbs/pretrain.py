@@ -91,7 +91,7 @@ def _pretrained(
     require_even(min(config.batch, len(course.views.to_learn())))
     student = _student(course)
     if saved is None:
-        for line in begin(start, student.detector, (), config.model, init):
+        for line in begin(start, student.detector, (), config.model, init, seed=config.seed):
             on_event(Message(line))
     folder = _run_folder(course, init, saved, out, overwrite)
     with folder.held():

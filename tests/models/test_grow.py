@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -10,7 +12,7 @@ from kdlnet.errors import ConfigError
 from kdlnet.models.fuse import fuse_model
 from kdlnet.models.grow import grow
 from kdlnet.models.network import Network
-from kdlnet.models.zoo import MODELS, ModelArguments, build_model
+from kdlnet.models.zoo import MODELS, ModelArguments, _assemble, build_model
 
 GROWING = [("lightnet-n", "lightnet"), ("lightnet-n-p2", "lightnet-p2")]
 
@@ -81,6 +83,53 @@ def test_any_other_pair_is_refused(small: str, large: str) -> None:
         pair = [build_model(name, ModelArguments(2)) for name in (small, large)]
     with pytest.raises(ConfigError):
         grow(*pair)
+
+
+PLAN: dict[str, Any] = {
+    "stem": 16,
+    "widths": (16, 32, 32, 32),
+    "depths": (0, 1, 1, 1),
+    "neck": (16, 16, 16),
+    "neck_depth": 1,
+    "head": (32, 32),
+}
+
+
+def test_a_block_that_reads_itself_only_in_the_large_one() -> None:
+    """Heads of 32 channels on 16 of the neck have no identity, those on 32 have one."""
+    plans = PLAN, PLAN | {"neck": (32, 32, 32)}
+    before, after = (_assemble(ModelArguments(2), **plan).double().eval() for plan in plans)
+    after.head.class_blocks[0].gain.data[1] = 5.0
+    grow(before, after)
+    images = torch.rand(1, 3, 64, 64, dtype=torch.float64)
+    torch.testing.assert_close(after(images).logits, before(images).logits)
+
+
+@pytest.mark.parametrize(
+    ("less", "why"),
+    [
+        ({"neck": (16, 8, 16)}, "16 channels do not fit into 8"),
+        ({"head": (32, 16)}, "32 channels do not fit into 16"),
+        ({"neck_depth": 0}, "1 blocks in a row do not fit into 0"),
+        ({"depths": (1, 1, 1, 1)}, "one has a stage in its backbone that the other lacks"),
+    ],
+)
+def test_what_has_less_somewhere_is_refused(less: dict[str, Any], why: str) -> None:
+    small, large = (_assemble(ModelArguments(2), **plan) for plan in (PLAN, PLAN | less))
+    with pytest.raises(ConfigError, match=why):
+        grow(small, large)
+
+
+@pytest.mark.parametrize(
+    ("other", "why"),
+    [
+        (ModelArguments(3), "classes 2 do not grow into 3"),
+        (ModelArguments(2, channels=1), "images of 3 channels, not of 1"),
+    ],
+)
+def test_other_classes_and_channels_are_refused(other: ModelArguments, why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        grow(build_model("lightnet-n", ModelArguments(2)), build_model("lightnet", other))
 
 
 @pytest.mark.parametrize("block", ["repvgg", "qarepvgg"])

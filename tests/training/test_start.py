@@ -109,7 +109,10 @@ def test_weights_of_a_smaller_model_grow(
     assert run.config.model.name == "lightnet" and run.config.optim.lr == pytest.approx(0.002)
     at = next(i for i, line in enumerate(lines) if "started from" in line)
     assert "small.pt': 2 of 2 classes taken over" in lines[at]
-    assert lines[at + 1] == "lightnet-n has grown into lightnet, which begins at its answers"
+    assert lines[at + 1] == (
+        "lightnet-n has grown into lightnet: what was taken over is as it was, the rest begins at "
+        "lightnet-start.safetensors"
+    )
     images = torch.rand(1, channels, 64, 96)
     with torch.no_grad():
         mine, theirs = run.detector.eval()(images).logits, small.detector(images).logits
@@ -119,6 +122,30 @@ def test_weights_of_a_smaller_model_grow(
     start = load_weights(released, start=True).detector.state_dict()["backbone.stem.dense"].float()
     stem = run.detector.state_dict()["backbone.stem.dense"]
     assert torch.equal(stem[16:], start[16:] if channels == 3 else start[16:].sum(1, keepdim=True))
+
+
+def test_what_grows_without_the_start_begins_at_the_seed(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    small = make_weights(tmp_path / "small.pt")
+    stems = []
+    for seed in (1, 2):
+        changed = config.changed(seed=seed)
+        run, lines = prepared(changed, init=small, name="lightnet", start="none")
+        assert any(line.endswith("the rest begins at random") for line in lines)
+        stems.append(run.detector.state_dict()["backbone.stem.dense"])
+    assert torch.equal(stems[0][:16], stems[1][:16])
+    assert not torch.equal(stems[0][16:], stems[1][16:])
+
+
+def test_weights_of_the_same_model_do_not_grow(config: TrainConfig, tmp_path: Path) -> None:
+    lines = prepared(config, init=make_weights(tmp_path / "same.pt"))[1]
+    assert not any("grown" in line for line in lines)
+
+
+def test_a_start_of_ones_own_grows(config: TrainConfig) -> None:
+    lines = prepared(config, init=find_start("lightnet-n", "summed"), name="lightnet")[1]
+    assert any("lightnet-n has grown into lightnet" in line for line in lines)
 
 
 def test_weights_that_know_good_parts_grow_without(config: TrainConfig, tmp_path: Path) -> None:
@@ -132,11 +159,21 @@ def test_weights_that_know_good_parts_grow_without(config: TrainConfig, tmp_path
     assert any("kdlnet anomaly learns it anew" in line for line in lines)
 
 
-@pytest.mark.parametrize("name", ["lightnet-l", "lightnet-n-p2"])
-def test_weights_do_not_grow_into_any_model(config: TrainConfig, tmp_path: Path, name: str) -> None:
-    small = make_weights(tmp_path / "small.pt")
+@pytest.mark.parametrize(
+    ("channels", "model"),
+    [
+        (3, {"name": "lightnet-l"}),
+        (3, {"name": "lightnet-n-p2"}),
+        (3, {"name": "lightnet", "block": "repvgg"}),
+        (1, {"name": "lightnet", "channels": 3}),
+    ],
+)
+def test_weights_do_not_grow_into_any_model(
+    config: TrainConfig, tmp_path: Path, channels: int, model: dict[str, object]
+) -> None:
+    small = make_weights(tmp_path / "small.pt", channels)
     with pytest.raises(WeightsError, match=r"is a 'lightnet-n'.*does not fit the model to train"):
-        prepared(config, init=small, name=name)
+        prepared(config, init=small, **model)
 
 
 def test_a_window_beyond_the_bits_of_the_images_is_refused(config: TrainConfig) -> None:
