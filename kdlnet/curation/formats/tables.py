@@ -139,8 +139,8 @@ def _taken_as_good(table: Table) -> str:
         return ""
     return (
         f"{len(good)} rows of table {str(table.file)!r}, first line {min(good)}, end before "
-        f"{table.heads[table.columns.telling]!r}, and no row has it empty: taken as good parts; if "
-        "they were cut off, bring the whole table"
+        f"{table.heads[table.columns.telling]!r}, and something is drawn in all others: taken as "
+        "good parts; if they were cut off, bring the whole table"
     )
 
 

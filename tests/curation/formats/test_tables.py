@@ -243,6 +243,8 @@ def test_cells_that_are_missing_at_the_end_of_a_row_are_empty(parts, head, rows)
         (HEAD, "dent,5,6,15,26", ",", "\n", 0),
         (HEAD, "dent,5,6,15,26", ",,", "", 0),
         (HEAD, "dent,5,6,15,26", ",,,,,", "", 0),
+        (HEAD, "dent,5,6,15,26", ",", "\r", 0),  # of old Macs
+        (HEAD, "dent,5,6,15,26", ",", "\n  ", 0),
         ("image,x1,y1,x2,y2,class", "5,6,15,26,dent", ",", "", 1),
     ],
 )
@@ -255,11 +257,15 @@ def test_a_table_of_boxes_that_ends_in_mid_row_has_no_good_part_there(
     assert [p.reason for p in images["b.jpg"].problems] == ["cut off"] * cut
 
 
-def test_rows_that_end_with_the_size_of_the_image_are_good_parts_where_all_of_a_table_are_so(parts):
+@pytest.mark.parametrize("last", ["", "  ", ",,,,,,,", " \n,,"])
+def test_rows_that_end_with_the_size_of_the_image_are_good_parts_where_all_of_a_table_are_so(
+    parts, last
+):
     save_image(parts / "images/c.jpg")
     head = "filename,width,height,class,xmin,ymin,xmax,ymax"
     rows = ["a.jpg,60,40,dent,5,6,15,26", "b.jpg,60,40", "c.jpg,60,40"]
-    save_table(parts / "labels.csv", *rows, head=head)
+    with save_table(parts / "labels.csv", *rows, head=head).open("a") as stream:
+        stream.write(last)  # as Excel and editors leave it
     images, result = read(parts)
     assert images["b.jpg"].problems == images["c.jpg"].problems == ()
     assert "2 rows" in result.warnings[0] and "end before 'class'" in result.warnings[0]
@@ -267,6 +273,33 @@ def test_rows_that_end_with_the_size_of_the_image_are_good_parts_where_all_of_a_
     images, result = read(parts)
     assert [p.reason for p in images["b.jpg"].problems] == ["cut off"] and not result.warnings
     assert images["c.jpg"].problems == ()
+
+
+def test_a_row_of_a_good_part_is_cut_off_where_its_image_has_a_box(parts):
+    save_image(parts / "images/c.jpg")
+    head = "filename,width,height,class,xmin,ymin,xmax,ymax"
+    rows = ["a.jpg,60,40,dent,5,6,15,26", "a.jpg,60,40", "b.jpg,60,40", "c.jpg,60,40"]
+    save_table(parts / "labels.csv", *rows, head=head)
+    images, result = read(parts)
+    assert [(p.line, p.reason) for p in images["a.jpg"].problems] == [(3, "cut off")]
+    assert images["b.jpg"].problems == images["c.jpg"].problems == ()
+    assert "2 rows" in result.warnings[0] and "first line 4, end before" in result.warnings[0]
+    # A mask may be of another class.
+    rows = ["a.jpg,1,1 90", "a.jpg,2", "b.jpg,1"]
+    save_table(parts / "labels.csv", *rows, head="ImageId,ClassId,EncodedPixels")
+    images, result = read(parts)
+    assert images["a.jpg"].problems == () and "2 rows" in result.warnings[0]
+
+
+def test_short_rows_are_cut_off_where_a_class_has_no_box(parts):
+    save_image(parts / "images/c.jpg")
+    head = "filename,width,height,class,xmin,ymin,xmax,ymax"
+    rows = ["a.jpg,60,40", "b.jpg,60,40", "c.jpg,60,40,pit"]
+    save_table(parts / "labels.csv", *rows, head=head)
+    images, result = read(parts)
+    faults = {name: [p.reason for p in image.problems] for name, image in images.items()}
+    assert faults == {"a.jpg": ["cut off"], "b.jpg": ["cut off"], "c.jpg": ["incomplete"]}
+    assert result.warnings == ()
 
 
 def test_a_class_with_an_unquoted_comma_is_not_cut_off(parts):
