@@ -79,6 +79,14 @@ class Table:
         return cut - good, good
 
 
+class NoLabels(ValueError):
+    """Why a table with these ``heads`` is none of labels, in words that follow the file's name."""
+
+    def __init__(self, why: str, heads: Sequence[str] = ()) -> None:
+        super().__init__(why)
+        self.heads = heads
+
+
 def is_example(file: Path) -> bool:
     """Whether it is one that Kaggle gives of answers (``..._v2`` too): masks that nobody drew."""
     return file.stem.casefold().startswith("sample_submission")
@@ -88,8 +96,7 @@ def read_table(file: Path, called: Mapping[str, str] | None = None) -> Table:
     """The table of labels in ``file``; where it has boxes, a column of classes may lack.
 
     ``called`` are the names of columns as :func:`columns_of` has them.
-    Raises DataError for one that cannot be read, and ValueError, in words that follow the file's
-    name, where its columns are not those of labels.
+    Raises DataError for one that cannot be read, and NoLabels where its columns are others.
     """
     try:
         data = file.read_bytes()
@@ -105,7 +112,10 @@ def read_table(file: Path, called: Mapping[str, str] | None = None) -> Table:
     found = _rows(file, text)
     heads = next(found, (0, []))[1]
     # Before the rest is read: a log of something else may be large.
-    columns = columns_of(heads, called)
+    try:
+        columns = columns_of(heads, called)
+    except ValueError as error:
+        raise NoLabels(str(error), heads) from None
     rows = list(found)
     ended = text.rstrip(" \t,;").endswith(("\n", "\r"))  # blank rows at the end say nothing
     return Table(file, heads, columns, rows, ended, fault)
@@ -129,7 +139,7 @@ def _rows(file: Path, text: str) -> Iterator[tuple[int, list[str]]]:
             first = False
     except csv.Error as error:
         if first and NO_TEXT.search(next(_lines(text), "")):
-            raise ValueError(f"is no text; {WANTED}") from None
+            raise NoLabels(f"is no text; {WANTED}") from None
         where = f"{str(file)!r}, line {reader.line_num}"
         raise DataError(f"table {where}: no CSV: {error}") from None
 

@@ -84,6 +84,56 @@ def test_columns_of_other_names_are_those_that_are_given(parts):
     assert image.boxes.tolist() == [[0, 0, 1, 40]]
 
 
+def test_image_and_class_in_one_column_of_another_name(parts):
+    save_table(parts / "labels.csv", "a.jpg_1,1 90", "b.jpg_dent,", head="Pic,EncodedPixels")
+    for columns in ({"image": "Pic", "class": "Pic"}, {"class": "pic", "image": "Pic"}):
+        images, _ = read(parts, columns=columns)
+        assert images["a.jpg"].names == ("1",) and images["b.jpg"].names == ()
+    head = "Pic,Image_Label,image,label,EncodedPixels"
+    save_table(parts / "labels.csv", "a.jpg_1,b.jpg_2,b.jpg,3,1 90", head=head)
+    assert read(parts, columns=columns)[0]["a.jpg"].names == ("1",)
+    save_table(parts / "labels.csv", "a.jpg_1,1,2,3,4", head=f"Pic,{BOX}")
+    with pytest.raises(DataError, match=r"one column, 'Pic', are read beside run lengths alone: "):
+        read(parts, columns=columns)
+
+
+def test_a_class_beside_a_column_of_image_and_class_is_refused(parts):
+    head = "ImageId_ClassId,EncodedPixels,kind"
+    save_table(parts / "labels.csv", "a.jpg_1,1 90,pit", head=head)
+    assert read(parts)[0]["a.jpg"].names == ("1",)
+    told = r"has image and class in one column, 'ImageId_ClassId': leave --column class=kind out,"
+    with pytest.raises(DataError, match=told):
+        read(parts, columns={"class": "Kind"})
+    save_table(parts / "labels.csv", "a.jpg_1,1 90,pit,b.jpg", head=f"{head},file")
+    images, _ = read(parts, columns={"class": "kind", "image": "file"})
+    assert images["b.jpg"].names == ("pit",)
+
+
+def test_of_two_forms_of_boxes_one_may_be_said(parts):
+    head = "image,class,x,y,w,h,l,t,r,b"
+    save_table(parts / "labels.csv", "a.jpg,pit,1,2,3,4,5,6,15,26", head=head)
+    assert read(parts)[0]["a.jpg"].boxes.tolist() == [[1, 2, 4, 6]]
+    columns = {"x_min": "l", "ymin": "t", "xmax": "r"}
+    assert read(parts, columns=columns)[0]["a.jpg"].boxes.tolist() == [[1, 2, 4, 6]]
+    columns["ymax"] = "b"
+    assert read(parts, columns=columns)[0]["a.jpg"].boxes.tolist() == [[5, 6, 15, 26]]
+    columns |= {each: each for each in "xywh"}
+    with pytest.raises(DataError, match=r"has boxes as xmin ymin xmax ymax and x y w h: "):
+        read(parts, columns=columns)
+    save_table(parts / "labels.csv", "a.jpg,pit,5,6,15,26,1 90", head=f"{HEAD},mask")
+    assert read(parts, columns={"EncodedPixels": "mask"})[0]["a.jpg"].boxes.tolist() == [
+        [0, 0, 3, 40]
+    ]
+
+
+def test_a_size_is_said_by_both_sides(parts):
+    save_table(parts / "labels.csv", "a.jpg,pit,1,2,3,4,20,30", head=f"{HEAD},H,image_width")
+    with pytest.raises(DataError, match=r"one side of the images: add --column image_width=HEAD$"):
+        read(parts, columns={"Image_Height": "H"})
+    _, result = read(parts, columns={"image_height": "H", "image_width": "image_width"})
+    assert "size" in [problem.reason for problem in result.left_out]
+
+
 def test_of_several_columns_one_may_be_said(parts):
     save_table(parts / "labels.csv", "a.jpg,dent,7,5,6,15,26", head=f"image,class,Label,{BOX}")
     with pytest.raises(DataError, match=r"'class' and 'Label': .*, or say which with --column$"):
@@ -105,6 +155,16 @@ def test_of_several_columns_one_may_be_said(parts):
             {},
             "'image, kind, .*'; say which one it is with --column class=HEAD, or give --class-name",
         ),
+        (
+            {"class": "kind", "Class": "class"},
+            "^--column Class=class: Class is 'kind' already, leave one out$",
+        ),
+        ({"x_min": "x1", "xmax": "x1"}, "^--column xmax=x1: 'x1' is the column of xmin already"),
+        (
+            {"image": "kind", "class": "kind", "split": "kind"},
+            "^--column split=kind: 'kind' is the column of image already, leave one out$",
+        ),
+        ({"image": "kind", "class": "kind"}, "'kind', are read beside run lengths alone: give"),
     ],
 )
 def test_columns_that_are_given_are_known_and_there(parts, columns, told):
@@ -118,6 +178,26 @@ def test_a_column_of_a_table_that_is_passed_over_is_told_with_why(parts):
     save_table(parts / "labels.csv", "a.jpg,dent,1,5,6,15,26", head=f"image,kind,score,{BOX}")
     with pytest.raises(DataError, match=r"has a column 'kind'; passed over: .*labels\.csv' has"):
         read(parts, columns={"class": "kind"})
+
+
+def test_a_column_that_no_table_has_is_told_with_those_that_are_there(parts):
+    save_table(parts / "labels.csv", "a.jpg,dent,5,6,15,26", head=f"Bild,kind,{BOX}")
+    told = r"no table of labels in .* has a column 'typo'; passed over: .* columns are 'Bild, kind"
+    with pytest.raises(DataError, match=told):
+        read(parts, columns={"class": "kind", "image": "typo"})
+    save_table(parts / "labels.csv", "a.jpg,dent,5,6,15,26")
+    with pytest.raises(DataError, match=r"column 'typo'; those of 'labels.csv' are 'image, class"):
+        read(parts, columns={"image": "typo"})
+
+
+def test_the_table_is_told_that_has_the_column_which_is_said(parts):
+    save_table(parts / "a.csv", "a.jpg,5,6,15,26", head=f"image,{BOX}")
+    save_table(parts / "z.csv", "a.jpg,dent,1", head="image,kind,score")
+    with pytest.raises(DataError, match=r"^table .*z\.csv' has the column 'score'"):
+        read(parts, columns={"class": "kind"})
+    # One that nobody has goes before.
+    with pytest.raises(DataError, match=r"^--column split=lot: no table of labels in "):
+        read(parts, columns={"class": "kind", "split": "lot"})
 
 
 def test_a_column_gives_the_splits(parts):
@@ -528,7 +608,11 @@ def test_one_mask_whose_image_lacks_makes_no_images_of_the_others(parts):
         ("image,file,class,x1,y1,x2,y2", "several columns of images, 'image' and 'file': rename"),
         ("image,class,Label,x1,y1,x2,y2", "several columns of classes, 'class' and 'Label'"),
         ("image,class,x1,X1,y1,x2,y2", "several columns of x1, 'x1' and 'X1'"),
-        ("image,class,x1,y1,x2,y2,x,y,w,h", "boxes as x1 y1 x2 y2 and x y w h: delete"),
+        ("image,class,x1,y1,x2,y2,class", "2 columns 'class': rename or delete one$"),
+        (
+            "image,class,x1,y1,x2,y2,x,y,w,h",
+            "x1 y1 x2 y2 and x y w h: delete .*: --column x1=HEAD --column y1=HEAD",
+        ),
         (f"{HEAD},split,subset", "several columns of splits, 'split' and 'subset': rename"),
         ("name,index,class,label,score,x1,y1,x2,y2", "column 'score', and what a model finds"),
     ],
