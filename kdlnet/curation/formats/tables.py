@@ -48,7 +48,7 @@ def import_csv(source: Path, options: ImportOptions) -> ImportResult:
     images = [image for table in tables for image in _images(table, options, lost)]
     result = import_listed(source, index, images)
     warnings += tuple(filter(None, map(_taken_as_good, tables)))
-    return replace(result, lost=tuple(lost), warnings=warnings)
+    return replace(result, lost=tuple(lost), warnings=warnings + result.warnings)
 
 
 def _read_tables(

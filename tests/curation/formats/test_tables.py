@@ -484,6 +484,9 @@ def test_image_ids_that_are_no_files_name_no_image(parts):
     save_table(parts / "labels.csv", head=head)
     with pytest.raises(DataError, match=r"has a column 'image_id' and no image in it$"):
         read(parts)
+    save_table(parts / "labels.csv", "7,2,1 90", head="id,class_id,EncodedPixels")
+    with pytest.raises(DataError, match=r"has a column 'id', first '7', and no image called so"):
+        read(parts)
 
 
 def test_ids_of_something_else_stop_no_set_whatever_else_their_table_has(parts):
@@ -544,6 +547,11 @@ def test_of_two_images_that_a_name_without_a_suffix_fits_the_nearer_is_meant(
     save_table(parts / table, "c,dent,1,2,9,8", "b,,,,,")
     _, result = read(parts)
     assert [image.path for image in result.images] == [parts / "images/b.jpg", parts / near]
+    first = min(near, far, "other/c.bmp")
+    assert result.warnings == (
+        f"names that fit several images: 1, first c, fits {first} and 2 more: taken is {near!r}; "
+        "if that is wrong, name the folder of the images with --images",
+    )
     assert {p.reason for p in result.left_out} == {"not listed"}
     # Images of the table are in two folders then.
     save_table(parts / table, "c,dent,1,2,9,8", "b,,,,,", "d,,,,,")
@@ -551,6 +559,22 @@ def test_of_two_images_that_a_name_without_a_suffix_fits_the_nearer_is_meant(
     _, result = read(parts)
     (problem,) = (p for p in result.left_out if p.reason == "ambiguous")
     assert problem.value == f"c, fits {near} and other/c.bmp"
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_masks_that_are_taken_for_the_images_of_their_names_are_told(parts, suffix):
+    for name in "ab":
+        save_image(parts / f"masks/{name}.{suffix}")
+    save_table(parts / "masks/labels.csv", "a,dent,1,2,9,8", "b,,,,,")
+    _, result = read(parts)
+    assert [image.path.parent.name for image in result.images] == ["masks", "masks"]
+    (line,) = result.warnings
+    assert "several images: 2, first a, fits images/a.jpg and masks/a" in line
+    assert f"taken is 'masks/a.{suffix}'" in line
+    save_table(parts / "masks/labels.csv", f"a.{suffix},dent,1,2,9,8")
+    assert read(parts)[1].warnings == ()  # that is the one which is named
+    save_table(parts / "masks/labels.csv", "a,dent,1,2,9,8")
+    assert read(parts, images=parts / "images")[1].warnings == ()
 
 
 def test_the_near_image_is_not_meant_where_another_row_names_it(parts):
