@@ -152,7 +152,8 @@ def _known(heads: Sequence[str], said: Mapping[str, Sequence[int]]) -> list[str]
         known = ["" if each in _SIDES - said.keys() else each for each in known]
     if _is_joined(said):
         known = ["" if each in _BOTH else each for each in known]
-        known[said["image"][0]] = _JOINED
+        for position in said["image"]:
+            known[position] = _JOINED
     return known
 
 

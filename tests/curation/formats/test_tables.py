@@ -92,6 +92,9 @@ def test_image_and_class_in_one_column_of_another_name(parts):
     head = "Pic,Image_Label,image,label,EncodedPixels"
     save_table(parts / "labels.csv", "a.jpg_1,b.jpg_2,b.jpg,3,1 90", head=head)
     assert read(parts, columns=columns)[0]["a.jpg"].names == ("1",)
+    save_table(parts / "labels.csv", "a.jpg_1,b.jpg_1,1 90", head="Pic,Pic,EncodedPixels")
+    with pytest.raises(DataError, match="has 2 columns 'Pic': rename or delete one"):
+        read(parts, columns=columns)
     save_table(parts / "labels.csv", "a.jpg_1,1,2,3,4", head=f"Pic,{BOX}")
     with pytest.raises(DataError, match=r"one column, 'Pic', are read beside run lengths alone: "):
         read(parts, columns=columns)
