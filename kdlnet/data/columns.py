@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from kdlnet.errors import DataError, unknown
@@ -25,12 +26,16 @@ _CLASS_ID = frozenset({"classid"})
 _BOTH = frozenset(a + b for a in _IMAGE | _IMAGE_ID for b in _CLASS | _CLASS_ID) - _IMAGE
 _SIZED = ("x", "y", "w", "h")
 _RUNS = (("encodedpixels",), ("rlemask",))
-_FORMS = (("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"), _SIZED, *_RUNS)
+_CORNERS = (("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"), _SIZED)
+_FORMS = (*_CORNERS, *_RUNS)
+_SIDES = frozenset(side for form in _FORMS for side in form)
+_SIZE_NAMES = ("image_height", "image_width")
 # Where a table has both, height and width are those of the box.
 _IMAGE_SIZES = (("imageheight", "imagewidth"), ("height", "width"))
 _SCORE = frozenset({"score", "confidence"})
 _SPLIT = frozenset({"split", "subset", "partition"})
 _ALIKE = (_IMAGE | _IMAGE_ID | _ID, _CLASS | _CLASS_ID, _SPLIT, frozenset(n for (n,) in _RUNS))
+_JOINED = "imageclass"  # the one of _BOTH that two --column with one head say
 WANTED = (
     "the first row has to name image (or filename, path), class (or label, name, category) and "
     "xmin, ymin, xmax, ymax (or x1, y1, x2, y2; or x, y, w, h: left top corner and size; or "
@@ -105,12 +110,24 @@ class Columns:
 
 
 def check_called(called: Mapping[str, str]) -> None:
-    """Raises DataError for what no column is, see :func:`columns_of`."""
-    sides = [name for form in _FORMS[:3] for name in form]
-    names = ["image", "class", "split", *sides, "EncodedPixels", "image_height", "image_width"]
+    """Raises DataError for what no column is, see :func:`columns_of`, and for what cannot be."""
+    names = ["image", "class", "split", *sum(_CORNERS, ()), "EncodedPixels", *_SIZE_NAMES]
+    heads: dict[str, str] = {}
     for name, head in called.items():
-        if _plain(name) not in map(_plain, names):
+        plain = _plain(name)
+        if plain not in map(_plain, names):
             raise DataError(f"--column {name}={head}: {unknown('column', name, names)}")
+        if plain in heads:
+            first = f"{name} is {heads[plain]!r} already"
+            raise DataError(f"--column {name}={head}: {first}, leave one out")
+        twice = [other for other in heads if heads[other] == head]
+        if twice and {plain, *twice} != {"image", "class"}:
+            first = f"{head!r} is the column of {twice[0]} already"
+            raise DataError(f"--column {name}={head}: {first}, leave one out")
+        heads[plain] = head
+    lacking = [name for name in _SIZE_NAMES if _plain(name) not in heads]
+    if len(lacking) == 1:
+        raise DataError(f"--column says one side of the images: add --column {lacking[0]}=HEAD")
 
 
 def called_so(head: str, heads: Sequence[str]) -> list[int]:
@@ -120,17 +137,28 @@ def called_so(head: str, heads: Sequence[str]) -> list[int]:
     return exact or [p for p, each in enumerate(heads) if each.casefold() == folded]
 
 
-def _known(heads: Sequence[str], called: Mapping[str, str]) -> list[str]:
-    """Names of the columns as they are compared; what is ``called`` otherwise is that alone."""
+def _known(heads: Sequence[str], said: Mapping[str, Sequence[int]]) -> list[str]:
+    """Names of the columns as they are compared; what is ``said`` to lie elsewhere is there alone.
+
+    So are boxes of which all sides are said, and an image with its class where both are in one.
+    """
     known = list(map(_plain, heads))
-    for name, head in called.items():
-        given, plain = called_so(head, heads), _plain(name)
-        alike = next((group for group in _ALIKE if plain in group), {plain})
-        if given:
-            known = ["" if each in alike else each for each in known]
+    for name, given in said.items():
+        alike = next((group for group in _ALIKE if name in group), {name})
+        known = ["" if each in alike else each for each in known]
         for position in given:
-            known[position] = plain
+            known[position] = name
+    if any(said.keys() >= set(form) for form in _FORMS):
+        known = ["" if each in _SIDES - said.keys() else each for each in known]
+    if _is_joined(said):
+        known = ["" if each in _BOTH else each for each in known]
+        for position in said["image"]:
+            known[position] = _JOINED
     return known
+
+
+def _is_joined(said: Mapping[str, Sequence[int]]) -> bool:
+    return "image" in said and said["image"] == said.get("class")
 
 
 def columns_of(heads: Sequence[str], called: Mapping[str, str] | None = None) -> Columns:
@@ -138,46 +166,76 @@ def columns_of(heads: Sequence[str], called: Mapping[str, str] | None = None) ->
 
     Raises ValueError, in words that follow the file's name, where one is missing or unclear.
     """
-    known = _known(heads, called or {})
-    told = _told(heads)
-
-    def only(what: str, names: Set[str]) -> int:
-        found = [position for position, head in enumerate(known) if head in names]
-        if not found:
-            raise ValueError(f"has no column of {what}: {told}")
-        if len(found) > 1:
-            both = " and ".join(repr(heads[position]) for position in found[:2])
-            raise ValueError(
-                f"has several columns of {what}, {both}: rename or delete one, or say which with "
-                "--column"
-            )
-        return found[0]
-
+    places = {_plain(name): called_so(head, heads) for name, head in (called or {}).items()}
+    said = {name: given for name, given in places.items() if given}
+    known = _known(heads, said)
+    only = partial(_only, heads, known)
     for score in (head for head, each in zip(heads, known, strict=True) if each in _SCORE):
         raise ValueError(
             f"has the column {score!r}, and what a model finds is no label: delete the column if "
             "a person looked at each box"
         )
     forms = [form for form in _FORMS if set(form) <= set(known)]
-    runs = not set(forms).isdisjoint(_RUNS)
-    name: int | None = None
-    if runs and _IMAGE.isdisjoint(known) and not _BOTH.isdisjoint(known):
-        image = name = only("images", _BOTH)
-    else:
-        named = (_IMAGE, _IMAGE_ID, *((_ID,) if runs else ()))
-        image = only("images", next((n for n in named if not n.isdisjoint(known)), _IMAGE))
-        if not forms or not (_CLASS | _CLASS_ID).isdisjoint(known):
-            name = only("classes", _CLASS_ID if _CLASS.isdisjoint(known) else _CLASS)
+    image, name = _image_and_class(heads, known, said, forms)
     if not forms:
-        raise ValueError(f"has no columns of boxes: {told}")
+        raise ValueError(f"has no columns of boxes: {_told(heads)}")
     if len(forms) > 1:
         both = " and ".join(" ".join(form) for form in forms)
-        raise ValueError(f"has boxes as {both}: delete the columns of one")
+        flags = " ".join(f"--column {side}=HEAD" for side in forms[0])
+        raise ValueError(
+            f"has boxes as {both}: delete the columns of one, or say all of the other: {flags}"
+        )
     box = [only(side, {side}) for side in forms[0]]
     sides = next((pair for pair in _IMAGE_SIZES if set(pair) <= set(known)), ())
     size = [only(side, {side}) for side in sides]
     split = None if _SPLIT.isdisjoint(known) else only("splits", _SPLIT)
     return Columns(len(heads), image, name, forms[0], box, size, split)
+
+
+def _image_and_class(
+    heads: Sequence[str],
+    known: Sequence[str],
+    said: Mapping[str, Sequence[int]],
+    forms: Sequence[Sequence[str]],
+) -> tuple[int, int | None]:
+    """Where the image and the class are, one place for both, None for no class."""
+    runs = not set(forms).isdisjoint(_RUNS)
+    if runs and _IMAGE.isdisjoint(known) and not _BOTH.isdisjoint(known):
+        both = _only(heads, known, "images", _BOTH)
+        if not _is_joined(said) and "class" in said:
+            raise ValueError(
+                f"has image and class in one column, {heads[both]!r}: leave --column "
+                f"class={heads[said['class'][0]]} out, or give the image a column of its own"
+            )
+        return both, both
+    if forms and _is_joined(said):
+        raise ValueError(
+            f"has boxes, and image and class in one column, {heads[said['image'][0]]!r}, are read "
+            "beside run lengths alone: give each a column of its own"
+        )
+    named = (_IMAGE, _IMAGE_ID, *((_ID,) if runs else ()))
+    of_image = next((names for names in named if not names.isdisjoint(known)), _IMAGE)
+    image, name = _only(heads, known, "images", of_image), None
+    if not forms or not (_CLASS | _CLASS_ID).isdisjoint(known):
+        of_class = _CLASS_ID if _CLASS.isdisjoint(known) else _CLASS
+        name = _only(heads, known, "classes", of_class)
+    return image, name
+
+
+def _only(heads: Sequence[str], known: Sequence[str], what: str, names: Set[str]) -> int:
+    """Where the one column is that is ``known`` by one of ``names``."""
+    found = [position for position, each in enumerate(known) if each in names]
+    if not found:
+        raise ValueError(f"has no column of {what}: {_told(heads)}")
+    first = heads[found[0]]
+    if len(found) > 1 and {heads[position] for position in found} == {first}:
+        raise ValueError(f"has {len(found)} columns {first!r}: rename or delete one")
+    if len(found) > 1:
+        raise ValueError(
+            f"has several columns of {what}, {first!r} and {heads[found[1]]!r}: rename or delete "
+            "one, or say which with --column"
+        )
+    return found[0]
 
 
 def _plain(head: str) -> str:

@@ -27,8 +27,8 @@ Rows = Sequence[tuple[int, list[str]]]
 class Table:
     """A table of labels; ``heads`` are its first row, as it is written.
 
-    ``ended`` says whether its last line has an end. ``fault`` are words that follow the file's
-    name: why letters may be others, "" for UTF-8.
+    ``ended`` says whether the line of its last row has an end. ``fault`` are words that follow the
+    file's name: why letters may be others, "" for UTF-8.
     """
 
     file: Path
@@ -58,8 +58,9 @@ class Table:
         """Lines of the rows that end before what was drawn: those cut off, those of good parts.
 
         Programs that leave out empty cells at the end of a row do it in all rows, and a file is cut
-        off once. So rows that say more than their image are those of good parts where there
-        are several, and no row of the table has such cells and nothing in them.
+        off once. So rows that say more than their image are those of good parts where there are
+        several, and all that are not short have something drawn: boxes in other images, while run
+        lengths have a row for each class.
         """
         columns, rows = self.columns, dict(self.rows)
         cut = {line for line, cells in rows.items() if len(cells) <= columns.telling}
@@ -70,9 +71,20 @@ class Table:
             if not cells[-1] and len(cells) == columns.telling + 1:  # what is in it was to come
                 cut.add(line)
         whole = [columns.padded(cells) for line, cells in rows.items() if line not in cut]
-        if len(good) == 1 or not all(any(columns.box_of(cells)) for cells in whole):
+        drawn = [columns.image_of(cells) for cells in whole if any(columns.box_of(cells))]
+        images = set() if columns.runs else set(drawn)
+        good = {k for k in good if columns.image_of(columns.padded(rows[k])) not in images}
+        if len(good) == 1 or len(drawn) < len(whole):
             good = set()
         return cut - good, good
+
+
+class NoLabels(ValueError):
+    """Why a table with these ``heads`` is none of labels, in words that follow the file's name."""
+
+    def __init__(self, why: str, heads: Sequence[str] = ()) -> None:
+        super().__init__(why)
+        self.heads = heads
 
 
 def is_example(file: Path) -> bool:
@@ -84,8 +96,7 @@ def read_table(file: Path, called: Mapping[str, str] | None = None) -> Table:
     """The table of labels in ``file``; where it has boxes, a column of classes may lack.
 
     ``called`` are the names of columns as :func:`columns_of` has them.
-    Raises DataError for one that cannot be read, and ValueError, in words that follow the file's
-    name, where its columns are not those of labels.
+    Raises DataError for one that cannot be read, and NoLabels where its columns are others.
     """
     try:
         data = file.read_bytes()
@@ -100,11 +111,13 @@ def read_table(file: Path, called: Mapping[str, str] | None = None) -> Table:
         text, fault = data.lstrip(b"\xff\xfe").decode("latin-1").replace("\0", ""), str(error)
     found = _rows(file, text)
     heads = next(found, (0, []))[1]
-    columns = columns_of(
-        heads, called
-    )  # before the rest is read: a log of something else may be large
+    # Before the rest is read: a log of something else may be large.
+    try:
+        columns = columns_of(heads, called)
+    except ValueError as error:
+        raise NoLabels(str(error), heads) from None
     rows = list(found)
-    ended = text.endswith(("\n", "\r"))
+    ended = text.rstrip(" \t,;").endswith(("\n", "\r"))  # blank rows at the end say nothing
     return Table(file, heads, columns, rows, ended, fault)
 
 
@@ -126,7 +139,7 @@ def _rows(file: Path, text: str) -> Iterator[tuple[int, list[str]]]:
             first = False
     except csv.Error as error:
         if first and NO_TEXT.search(next(_lines(text), "")):
-            raise ValueError(f"is no text; {WANTED}") from None
+            raise NoLabels(f"is no text; {WANTED}") from None
         where = f"{str(file)!r}, line {reader.line_num}"
         raise DataError(f"table {where}: no CSV: {error}") from None
 

@@ -16,15 +16,19 @@ _COMFORT = 16.0  # pixels of the network input: two cells of the finest usual le
 
 
 def check_advice(survey: Survey) -> Iterator[Finding]:
-    """The network input that training chooses, and what of the boxes is lost in it."""
-    if survey.learned is None:
+    """The network input that training chooses, and what of the boxes is lost in it.
+
+    None where no image with boxes can be decoded: their headers alone are no ground for advice.
+    """
+    boxed = [each for each in readable(survey.of("train")) if len(each[0].labels.labels)]
+    if survey.learned is None or not boxed:
         return
     seen = seen_at(survey.learned)
     height, width = seen.image_size
     sides = np.concatenate(
         [
             box_sides(image, pixels) * scale(seen.tile or pixels.size, seen.image_size)
-            for image, pixels in readable(survey.of("train"))
+            for image, pixels in boxed
         ]
     )
     lost = float(too_small(sides).mean())

@@ -87,7 +87,8 @@ class Survey:
     ``names`` is empty for a plain folder, which has no labels; ``unread`` are label files,
     ``pictures`` are pictures that are not read. ``named`` are images of a plain folder that a file
     of another tool names, see :func:`named_in_sets`. ``data`` is what the dataset was asked for by.
-    ``learned`` is what training looks at before it chooses, None where it would refuse the set.
+    ``learned`` is what training looks at before it chooses, by the headers of the files and whether
+    or not there is a val; None where no image or no box of train can be read.
     """
 
     name: str

@@ -46,7 +46,7 @@ def import_coco(source: Path, options: ImportOptions) -> ImportResult:
     images = [image for file, content in sets.items() for image in _images(file, content, lost)]
     result = import_listed(source, index_of(source, options), images)
     names, warnings = _names(sets)
-    return replace(result, names=names, lost=tuple(lost), warnings=warnings)
+    return replace(result, names=names, lost=tuple(lost), warnings=warnings + result.warnings)
 
 
 def _read_sets(source: Path) -> Iterator[tuple[Path, dict[str, Any]]]:

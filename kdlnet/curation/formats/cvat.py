@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kdlnet.curation.formats.boxes import Annotation, import_annotations
 from kdlnet.curation.formats.imported import ImportOptions, ImportResult, sort_out
-from kdlnet.curation.formats.listed import ListedImage, doubt_namesakes, index_of
+from kdlnet.curation.formats.listed import ListedImage, doubt_namesakes, index_of, told_taken
 from kdlnet.curation.formats.locate import annotation_files
 from kdlnet.curation.formats.parse import Element, read_xml, split_named, whole_number
 from kdlnet.curation.formats.shapes import (
@@ -67,7 +67,8 @@ def import_cvat(source: Path, options: ImportOptions) -> ImportResult:
     ]
     unused = index.unused(found, "not listed")
     result = sort_out([*import_annotations(annotations), *faults, *unused])
-    return replace(result, names=_names(roots.values()))
+    warnings = told_taken(index, images, places)
+    return replace(result, names=_names(roots.values()), warnings=warnings)
 
 
 def _read(source: Path) -> Iterator[tuple[Path, Element]]:

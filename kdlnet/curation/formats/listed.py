@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kdlnet.curation.formats.boxes import Annotation, import_annotations
@@ -77,7 +77,25 @@ def import_listed(source: Path, index: ImageIndex, images: Sequence[ListedImage]
         for place, image in sorted(found.items())
     ]
     unused = index.unused(found, "not listed")
-    return sort_out([*import_annotations(annotations), *faults, *unused])
+    result = sort_out([*import_annotations(annotations), *faults, *unused])
+    return replace(result, warnings=told_taken(index, images, places))
+
+
+def told_taken(
+    index: ImageIndex, images: Sequence[ListedImage], places: Sequence[Path | str]
+) -> tuple[str, ...]:
+    """A line where names fit several images and one was taken: it may be the mask."""
+    told = [
+        f"{shown}: taken is {str(place.relative_to(index.root))!r}"
+        for image, place in zip(images, places, strict=True)
+        if isinstance(place, Path) and (shown := index.shown(image.name)) != image.name
+    ]
+    if not told:
+        return ()
+    return (
+        f"names that fit several images: {len(told)}, first {told[0]}; if that is wrong, name the "
+        "folder of the images with --images",
+    )
 
 
 def doubt_bare(images: Iterable[ListedImage], file: Path, lost: int) -> None:

@@ -90,10 +90,10 @@ class ImageIndex:
         return bool(parts) and bool(self._by_name.get(parts[-1]) or self._suffixes(name))
 
     def shown(self, name: str) -> str:
-        """``name`` for a report, with the images that it fits where their suffixes differ."""
-        if len(self._suffixes(name)) < 2:
-            return name
+        """``name`` for a report; one without a suffix with the images that it fits, if several."""
         files = sorted(str(file.relative_to(self.root)) for file in self._bare(name))
+        if len(files) < 2:
+            return name
         others = files[1] if len(files) == 2 else f"{len(files) - 1} more"
         return f"{name}, fits {files[0]} and {others}"
 

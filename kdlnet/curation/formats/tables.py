@@ -18,8 +18,11 @@ from kdlnet.curation.formats.runs import RunMask, numbers_of, runs_of
 from kdlnet.curation.formats.shapes import Shape, Unusable
 from kdlnet.data.columns import Columns, called_so, check_called, short
 from kdlnet.data.labels import LabelProblem
-from kdlnet.data.tables import TABLE_SUFFIXES, Table, is_example, read_table
+from kdlnet.data.tables import TABLE_SUFFIXES, NoLabels, Table, is_example, read_table
 from kdlnet.errors import DataError
+
+_Passed = tuple[str, Sequence[str]]
+"""Why a table is passed over, and its heads."""
 
 
 def import_csv(source: Path, options: ImportOptions) -> ImportResult:
@@ -45,7 +48,7 @@ def import_csv(source: Path, options: ImportOptions) -> ImportResult:
     images = [image for table in tables for image in _images(table, options, lost)]
     result = import_listed(source, index, images)
     warnings += tuple(filter(None, map(_taken_as_good, tables)))
-    return replace(result, lost=tuple(lost), warnings=warnings)
+    return replace(result, lost=tuple(lost), warnings=warnings + result.warnings)
 
 
 def _read_tables(
@@ -54,28 +57,29 @@ def _read_tables(
     """The tables of labels, and a line for what is passed over: other ones, columns of splits
     of which none is known."""
     tables: list[Table] = []
-    classless, faults, columns = [], [], []
-    heads: list[str] = []
+    classless: list[_Passed] = []
+    faults: list[_Passed] = []
+    columns = []
     check_called(options.columns)
     for file in annotation_files(source, *TABLE_SUFFIXES):
         if source.is_dir() and is_example(file):
-            faults.append(f"table {str(file)!r} is an example of answers, no labels")
+            faults.append((f"table {str(file)!r} is an example of answers, no labels", ()))
             continue
         try:
             table = read_table(file, options.columns)
-        except ValueError as error:
-            faults.append(f"table {str(file)!r} {error}")
+        except NoLabels as error:
+            faults.append((f"table {str(file)!r} {error}", error.heads))
             continue
-        heads += table.heads
         if table.ids() and not any(map(index.knows, table.images())):
-            faults.append(_ids_without_images(table, index))
+            faults.append((_ids_without_images(table, index), table.heads))
             continue
         if not options.class_name and table.columns.name is None:
-            classless.append(
+            fault = (
                 f"table {str(file)!r} has no column of classes: its columns are "
                 f"{short(table.heads)!r}; say which one it is with --column class=HEAD, or give "
                 "--class-name"
             )
+            classless.append((fault, table.heads))
             continue
         _refuse(table, options.class_name)
         if unknown := _unknown_splits(table):
@@ -85,22 +89,33 @@ def _read_tables(
             )
             table = replace(table, columns=replace(table.columns, split=None))
         tables.append(table)
-    told = tuple(f"passed over: {fault}" for fault in (*classless, *faults, *columns))
-    _check_heads(options.columns, heads, source, told)
+    passed = [*classless, *faults]
+    _check_heads(source, options.columns, tables, passed)
     if not tables:
-        raise DataError([*classless, *faults][0])
-    return tables, told
+        raise DataError(passed[0][0])
+    told = [*(fault for fault, _ in passed), *columns]
+    return tables, tuple(f"passed over: {fault}" for fault in told)
 
 
 def _check_heads(
-    called: Mapping[str, str], heads: Sequence[str], source: Path, told: Sequence[str]
+    source: Path, called: Mapping[str, str], tables: Sequence[Table], passed: Sequence[_Passed]
 ) -> None:
-    """Raises DataError for a head of ``--column`` that no table of labels has; the fault of one
-    that was passed over is told, too, since it may have it."""
-    for what, head in called.items():
-        if heads and not called_so(head, heads):
-            where = f"no table of labels in {str(source)!r} has a column {head!r}"
-            raise DataError("; ".join([f"--column {what}={head}: {where}", *told[:1]]))
+    """Raises DataError for a head of ``--column`` that no table of labels has, with why one was
+    passed over that has it; one that no table has at all goes before."""
+    known = [head for table in tables for head in table.heads]
+    lacking = [(what, head) for what, head in called.items() if not called_so(head, known)]
+    having = {
+        head: [fault for fault, heads in passed if called_so(head, heads)] for _, head in lacking
+    }
+    for what, head in sorted(lacking, key=lambda each: len(having[each[1]])):
+        if having[head] and not tables:
+            raise DataError(having[head][0])
+        if passed:
+            more = f"passed over: {[*having[head], passed[0][0]][0]}"
+        else:
+            more = f"those of {tables[0].file.name!r} are {short(tables[0].heads)!r}"
+        where = f"no table of labels in {str(source)!r} has a column {head!r}"
+        raise DataError(f"--column {what}={head}: {where}; {more}")
 
 
 def _refuse(table: Table, class_name: str | None) -> None:
@@ -139,8 +154,8 @@ def _taken_as_good(table: Table) -> str:
         return ""
     return (
         f"{len(good)} rows of table {str(table.file)!r}, first line {min(good)}, end before "
-        f"{table.heads[table.columns.telling]!r}, and no row has it empty: taken as good parts; if "
-        "they were cut off, bring the whole table"
+        f"{table.heads[table.columns.telling]!r}, and something is drawn in all others: taken as "
+        "good parts; if they were cut off, bring the whole table"
     )
 
 

@@ -260,6 +260,16 @@ def test_without_a_split_to_learn_from_there_is_no_advice(folder, split):
     assert found(folder.write(), "advice") == []
 
 
+@pytest.mark.parametrize("good", [True, False])
+def test_where_all_images_with_boxes_are_damaged_there_is_no_advice(folder, good):
+    """Their headers can be read."""
+    damaged = folder.add("train", "a.png", picture(1), "0 .5 .5 .1 .1\n")
+    damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 3])
+    if good:
+        folder.add("train", "c.png", picture(2), "")
+    assert found(folder.write(), "advice") == []
+
+
 def test_classes_that_a_split_lacks(folder):
     folder.add("train", "a.png", picture(1), "0 .5 .5 .1 .1\n")
     folder.add("val", "b.png", picture(2), "1 .5 .5 .1 .1\n")

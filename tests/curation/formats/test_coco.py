@@ -163,6 +163,13 @@ def test_damaged_run_lengths_are_dropped(parts, counts):
     assert image.names == () and image.problems[0].reason in {"incomplete", "degenerate"}
 
 
+def test_a_name_that_a_mask_has_too_is_told(parts):
+    save_image(parts / "masks/a.png")
+    save_coco(parts / "images/ann.json", [{"bbox": [5, 6, 10, 20]}], images=("a",))
+    images, result = read(parts)
+    assert list(images) == ["a.jpg"] and "taken is 'images/a.jpg'; if" in result.warnings[0]
+
+
 def test_file_names_of_another_machine_and_missing_images(parts):
     for name in ("left/b.png", "right/b.png", "Prüfung 1.JPG", "never.png"):
         save_image(parts / "images" / name)

@@ -124,6 +124,13 @@ def test_subsets_are_splits(parts, subset, split):
     assert read(parts)[0]["a.jpg"].split == split
 
 
+def test_a_frame_of_which_a_mask_has_the_name_too_is_told(parts):
+    save_image(parts / "masks/a.png")
+    save_cvat(parts / "images/annotations.xml", box(1, 2, 3, 4), name="a")
+    images, result = read(parts)
+    assert list(images) == ["a.jpg"] and "taken is 'images/a.jpg'; if" in result.warnings[0]
+
+
 def test_frames_of_a_video_are_named_without_a_suffix(tmp_path):
     save_image(tmp_path / "images/frame_000000.PNG")
     save_cvat(tmp_path / "annotations.xml", box(1, 2, 9, 8), name="frame_000000")

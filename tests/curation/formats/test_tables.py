@@ -84,6 +84,59 @@ def test_columns_of_other_names_are_those_that_are_given(parts):
     assert image.boxes.tolist() == [[0, 0, 1, 40]]
 
 
+def test_image_and_class_in_one_column_of_another_name(parts):
+    save_table(parts / "labels.csv", "a.jpg_1,1 90", "b.jpg_dent,", head="Pic,EncodedPixels")
+    for columns in ({"image": "Pic", "class": "Pic"}, {"class": "pic", "image": "Pic"}):
+        images, _ = read(parts, columns=columns)
+        assert images["a.jpg"].names == ("1",) and images["b.jpg"].names == ()
+    head = "Pic,Image_Label,image,label,EncodedPixels"
+    save_table(parts / "labels.csv", "a.jpg_1,b.jpg_2,b.jpg,3,1 90", head=head)
+    assert read(parts, columns=columns)[0]["a.jpg"].names == ("1",)
+    save_table(parts / "labels.csv", "a.jpg_1,b.jpg_1,1 90", head="Pic,Pic,EncodedPixels")
+    with pytest.raises(DataError, match="has 2 columns 'Pic': rename or delete one"):
+        read(parts, columns=columns)
+    save_table(parts / "labels.csv", "a.jpg_1,1,2,3,4", head=f"Pic,{BOX}")
+    with pytest.raises(DataError, match=r"one column, 'Pic', are read beside run lengths alone: "):
+        read(parts, columns=columns)
+
+
+def test_a_class_beside_a_column_of_image_and_class_is_refused(parts):
+    head = "ImageId_ClassId,EncodedPixels,kind"
+    save_table(parts / "labels.csv", "a.jpg_1,1 90,pit", head=head)
+    assert read(parts)[0]["a.jpg"].names == ("1",)
+    told = r"has image and class in one column, 'ImageId_ClassId': leave --column class=kind out,"
+    with pytest.raises(DataError, match=told):
+        read(parts, columns={"class": "Kind"})
+    save_table(parts / "labels.csv", "a.jpg_1,1 90,pit,b.jpg", head=f"{head},file")
+    images, _ = read(parts, columns={"class": "kind", "image": "file"})
+    assert images["b.jpg"].names == ("pit",)
+
+
+def test_of_two_forms_of_boxes_one_may_be_said(parts):
+    head = "image,class,x,y,w,h,l,t,r,b"
+    save_table(parts / "labels.csv", "a.jpg,pit,1,2,3,4,5,6,15,26", head=head)
+    assert read(parts)[0]["a.jpg"].boxes.tolist() == [[1, 2, 4, 6]]
+    columns = {"x_min": "l", "ymin": "t", "xmax": "r"}
+    assert read(parts, columns=columns)[0]["a.jpg"].boxes.tolist() == [[1, 2, 4, 6]]
+    columns["ymax"] = "b"
+    assert read(parts, columns=columns)[0]["a.jpg"].boxes.tolist() == [[5, 6, 15, 26]]
+    columns |= {each: each for each in "xywh"}
+    with pytest.raises(DataError, match=r"has boxes as xmin ymin xmax ymax and x y w h: "):
+        read(parts, columns=columns)
+    save_table(parts / "labels.csv", "a.jpg,pit,5,6,15,26,1 90", head=f"{HEAD},mask")
+    assert read(parts, columns={"EncodedPixels": "mask"})[0]["a.jpg"].boxes.tolist() == [
+        [0, 0, 3, 40]
+    ]
+
+
+def test_a_size_is_said_by_both_sides(parts):
+    save_table(parts / "labels.csv", "a.jpg,pit,1,2,3,4,20,30", head=f"{HEAD},H,image_width")
+    with pytest.raises(DataError, match=r"one side of the images: add --column image_width=HEAD$"):
+        read(parts, columns={"Image_Height": "H"})
+    _, result = read(parts, columns={"image_height": "H", "image_width": "image_width"})
+    assert "size" in [problem.reason for problem in result.left_out]
+
+
 def test_of_several_columns_one_may_be_said(parts):
     save_table(parts / "labels.csv", "a.jpg,dent,7,5,6,15,26", head=f"image,class,Label,{BOX}")
     with pytest.raises(DataError, match=r"'class' and 'Label': .*, or say which with --column$"):
@@ -105,6 +158,16 @@ def test_of_several_columns_one_may_be_said(parts):
             {},
             "'image, kind, .*'; say which one it is with --column class=HEAD, or give --class-name",
         ),
+        (
+            {"class": "kind", "Class": "class"},
+            "^--column Class=class: Class is 'kind' already, leave one out$",
+        ),
+        ({"x_min": "x1", "xmax": "x1"}, "^--column xmax=x1: 'x1' is the column of xmin already"),
+        (
+            {"image": "kind", "class": "kind", "split": "kind"},
+            "^--column split=kind: 'kind' is the column of image already, leave one out$",
+        ),
+        ({"image": "kind", "class": "kind"}, "'kind', are read beside run lengths alone: give"),
     ],
 )
 def test_columns_that_are_given_are_known_and_there(parts, columns, told):
@@ -118,6 +181,26 @@ def test_a_column_of_a_table_that_is_passed_over_is_told_with_why(parts):
     save_table(parts / "labels.csv", "a.jpg,dent,1,5,6,15,26", head=f"image,kind,score,{BOX}")
     with pytest.raises(DataError, match=r"has a column 'kind'; passed over: .*labels\.csv' has"):
         read(parts, columns={"class": "kind"})
+
+
+def test_a_column_that_no_table_has_is_told_with_those_that_are_there(parts):
+    save_table(parts / "labels.csv", "a.jpg,dent,5,6,15,26", head=f"Bild,kind,{BOX}")
+    told = r"no table of labels in .* has a column 'typo'; passed over: .* columns are 'Bild, kind"
+    with pytest.raises(DataError, match=told):
+        read(parts, columns={"class": "kind", "image": "typo"})
+    save_table(parts / "labels.csv", "a.jpg,dent,5,6,15,26")
+    with pytest.raises(DataError, match=r"column 'typo'; those of 'labels.csv' are 'image, class"):
+        read(parts, columns={"image": "typo"})
+
+
+def test_the_table_is_told_that_has_the_column_which_is_said(parts):
+    save_table(parts / "a.csv", "a.jpg,5,6,15,26", head=f"image,{BOX}")
+    save_table(parts / "z.csv", "a.jpg,dent,1", head="image,kind,score")
+    with pytest.raises(DataError, match=r"^table .*z\.csv' has the column 'score'"):
+        read(parts, columns={"class": "kind"})
+    # One that nobody has goes before.
+    with pytest.raises(DataError, match=r"^--column split=lot: no table of labels in "):
+        read(parts, columns={"class": "kind", "split": "lot"})
 
 
 def test_a_column_gives_the_splits(parts):
@@ -243,6 +326,8 @@ def test_cells_that_are_missing_at_the_end_of_a_row_are_empty(parts, head, rows)
         (HEAD, "dent,5,6,15,26", ",", "\n", 0),
         (HEAD, "dent,5,6,15,26", ",,", "", 0),
         (HEAD, "dent,5,6,15,26", ",,,,,", "", 0),
+        (HEAD, "dent,5,6,15,26", ",", "\r", 0),  # of old Macs
+        (HEAD, "dent,5,6,15,26", ",", "\n  ", 0),
         ("image,x1,y1,x2,y2,class", "5,6,15,26,dent", ",", "", 1),
     ],
 )
@@ -255,11 +340,15 @@ def test_a_table_of_boxes_that_ends_in_mid_row_has_no_good_part_there(
     assert [p.reason for p in images["b.jpg"].problems] == ["cut off"] * cut
 
 
-def test_rows_that_end_with_the_size_of_the_image_are_good_parts_where_all_of_a_table_are_so(parts):
+@pytest.mark.parametrize("last", ["", "  ", ",,,,,,,", " \n,,"])
+def test_rows_that_end_with_the_size_of_the_image_are_good_parts_where_all_of_a_table_are_so(
+    parts, last
+):
     save_image(parts / "images/c.jpg")
     head = "filename,width,height,class,xmin,ymin,xmax,ymax"
     rows = ["a.jpg,60,40,dent,5,6,15,26", "b.jpg,60,40", "c.jpg,60,40"]
-    save_table(parts / "labels.csv", *rows, head=head)
+    with save_table(parts / "labels.csv", *rows, head=head).open("a") as stream:
+        stream.write(last)  # as Excel and editors leave it
     images, result = read(parts)
     assert images["b.jpg"].problems == images["c.jpg"].problems == ()
     assert "2 rows" in result.warnings[0] and "end before 'class'" in result.warnings[0]
@@ -267,6 +356,33 @@ def test_rows_that_end_with_the_size_of_the_image_are_good_parts_where_all_of_a_
     images, result = read(parts)
     assert [p.reason for p in images["b.jpg"].problems] == ["cut off"] and not result.warnings
     assert images["c.jpg"].problems == ()
+
+
+def test_a_row_of_a_good_part_is_cut_off_where_its_image_has_a_box(parts):
+    save_image(parts / "images/c.jpg")
+    head = "filename,width,height,class,xmin,ymin,xmax,ymax"
+    rows = ["a.jpg,60,40,dent,5,6,15,26", "a.jpg,60,40", "b.jpg,60,40", "c.jpg,60,40"]
+    save_table(parts / "labels.csv", *rows, head=head)
+    images, result = read(parts)
+    assert [(p.line, p.reason) for p in images["a.jpg"].problems] == [(3, "cut off")]
+    assert images["b.jpg"].problems == images["c.jpg"].problems == ()
+    assert "2 rows" in result.warnings[0] and "first line 4, end before" in result.warnings[0]
+    # A mask may be of another class.
+    rows = ["a.jpg,1,1 90", "a.jpg,2", "b.jpg,1"]
+    save_table(parts / "labels.csv", *rows, head="ImageId,ClassId,EncodedPixels")
+    images, result = read(parts)
+    assert images["a.jpg"].problems == () and "2 rows" in result.warnings[0]
+
+
+def test_short_rows_are_cut_off_where_a_class_has_no_box(parts):
+    save_image(parts / "images/c.jpg")
+    head = "filename,width,height,class,xmin,ymin,xmax,ymax"
+    rows = ["a.jpg,60,40", "b.jpg,60,40", "c.jpg,60,40,pit"]
+    save_table(parts / "labels.csv", *rows, head=head)
+    images, result = read(parts)
+    faults = {name: [p.reason for p in image.problems] for name, image in images.items()}
+    assert faults == {"a.jpg": ["cut off"], "b.jpg": ["cut off"], "c.jpg": ["incomplete"]}
+    assert result.warnings == ()
 
 
 def test_a_class_with_an_unquoted_comma_is_not_cut_off(parts):
@@ -371,6 +487,9 @@ def test_image_ids_that_are_no_files_name_no_image(parts):
     save_table(parts / "labels.csv", head=head)
     with pytest.raises(DataError, match=r"has a column 'image_id' and no image in it$"):
         read(parts)
+    save_table(parts / "labels.csv", "7,2,1 90", head="id,class_id,EncodedPixels")
+    with pytest.raises(DataError, match=r"has a column 'id', first '7', and no image called so"):
+        read(parts)
 
 
 def test_ids_of_something_else_stop_no_set_whatever_else_their_table_has(parts):
@@ -431,6 +550,11 @@ def test_of_two_images_that_a_name_without_a_suffix_fits_the_nearer_is_meant(
     save_table(parts / table, "c,dent,1,2,9,8", "b,,,,,")
     _, result = read(parts)
     assert [image.path for image in result.images] == [parts / "images/b.jpg", parts / near]
+    first = min(near, far, "other/c.bmp")
+    assert result.warnings == (
+        f"names that fit several images: 1, first c, fits {first} and 2 more: taken is {near!r}; "
+        "if that is wrong, name the folder of the images with --images",
+    )
     assert {p.reason for p in result.left_out} == {"not listed"}
     # Images of the table are in two folders then.
     save_table(parts / table, "c,dent,1,2,9,8", "b,,,,,", "d,,,,,")
@@ -438,6 +562,22 @@ def test_of_two_images_that_a_name_without_a_suffix_fits_the_nearer_is_meant(
     _, result = read(parts)
     (problem,) = (p for p in result.left_out if p.reason == "ambiguous")
     assert problem.value == f"c, fits {near} and other/c.bmp"
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_masks_that_are_taken_for_the_images_of_their_names_are_told(parts, suffix):
+    for name in "ab":
+        save_image(parts / f"masks/{name}.{suffix}")
+    save_table(parts / "masks/labels.csv", "a,dent,1,2,9,8", "b,,,,,")
+    _, result = read(parts)
+    assert [image.path.parent.name for image in result.images] == ["masks", "masks"]
+    (line,) = result.warnings
+    assert "several images: 2, first a, fits images/a.jpg and masks/a" in line
+    assert f"taken is 'masks/a.{suffix}'" in line
+    save_table(parts / "masks/labels.csv", f"a.{suffix},dent,1,2,9,8")
+    assert read(parts)[1].warnings == ()  # that is the one which is named
+    save_table(parts / "masks/labels.csv", "a,dent,1,2,9,8")
+    assert read(parts, images=parts / "images")[1].warnings == ()
 
 
 def test_the_near_image_is_not_meant_where_another_row_names_it(parts):
@@ -495,7 +635,11 @@ def test_one_mask_whose_image_lacks_makes_no_images_of_the_others(parts):
         ("image,file,class,x1,y1,x2,y2", "several columns of images, 'image' and 'file': rename"),
         ("image,class,Label,x1,y1,x2,y2", "several columns of classes, 'class' and 'Label'"),
         ("image,class,x1,X1,y1,x2,y2", "several columns of x1, 'x1' and 'X1'"),
-        ("image,class,x1,y1,x2,y2,x,y,w,h", "boxes as x1 y1 x2 y2 and x y w h: delete"),
+        ("image,class,x1,y1,x2,y2,class", "2 columns 'class': rename or delete one$"),
+        (
+            "image,class,x1,y1,x2,y2,x,y,w,h",
+            "x1 y1 x2 y2 and x y w h: delete .*: --column x1=HEAD --column y1=HEAD",
+        ),
         (f"{HEAD},split,subset", "several columns of splits, 'split' and 'subset': rename"),
         ("name,index,class,label,score,x1,y1,x2,y2", "column 'score', and what a model finds"),
     ],
