@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from kdlnet.errors import KdlnetError
-from kdlnet.events import EpochDone, Listener, StepDone
+from kdlnet.events import EpochDone, Listener, Message, StepDone
 from kdlnet.training.average import WeightAverage
 from kdlnet.training.batches import Batches, Shown
 from kdlnet.training.meter import Meter
@@ -20,8 +20,10 @@ from kdlnet.training.optim import learning_rate
 from kdlnet.training.schedule import RunClock, Schedule
 from kdlnet.training.steps import Step
 from kdlnet.utils.ranks import is_writer, ranks
+from kdlnet.utils.words import counted
 
 _EVENT_SECONDS = 0.2
+_FEW = 0.1  # of a budget of time: if the first epoch takes more, few will follow
 
 
 @dataclass
@@ -93,6 +95,7 @@ class Loop(Generic[Shown]):
         self.save = save
         self.on_event = on_event
         self.clock = RunClock(schedule, len(batches), state.seconds)
+        self._few_told = False
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
 
     def run(self) -> str:
@@ -144,6 +147,8 @@ class Loop(Generic[Shown]):
             self.scaler.scale(output.loss / self._group(number)).backward()
             self.state.step += 1
             progress = self.clock.read(self.state.step)
+            if epoch == 0 and self.schedule.time is not None and progress > _FEW:
+                self._say_few(number / len(self.batches) / progress)
             last = number == len(self.batches)
             if number % self.schedule.accumulate == 0 or last:
                 self._update(progress)
@@ -156,6 +161,15 @@ class Loop(Generic[Shown]):
                 break
         parts, images = meter.all_means()
         return self._finite(epoch, parts), images
+
+    def _say_few(self, epochs: float) -> None:
+        """Tells once how many ``epochs`` the budget of time is worth at this pace."""
+        if self._few_told or not is_writer():
+            return
+        self._few_told = True
+        worth = f"about {counted(round(epochs), 'epoch')}" if epochs >= 1 else "less than one epoch"
+        text = f"the time is worth {worth}, few for a training: give more, or smaller images"
+        self.on_event(Message(f"{text} (--image-size)", "warning"))
 
     def _group(self, number: int) -> int:
         """How many batches share the optimizer step of batch ``number`` (from 1) of an epoch."""

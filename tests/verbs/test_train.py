@@ -22,6 +22,7 @@ from kdlnet.training import checkpoints
 from kdlnet.training.parts import prepare_run
 from kdlnet.training.run import TrainResult, supervised_step
 from kdlnet.training.run_folder import RunFolder
+from kdlnet.training.schedule import RunClock
 from kdlnet.training.validation import Validation
 from kdlnet.utils.files import write_yaml
 from kdlnet.verbs.distill import distill
@@ -354,6 +355,32 @@ def test_a_time_budget_ends_the_run(config: TrainConfig, tmp_path: Path) -> None
     result = train(_changed(config, time=1.0), out=tmp_path / "run", on_event=events.append)
     assert result.reason == "time" and result.best.is_file()
     assert 1.0 <= events[-1].seconds < 10  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (8.0, "the time is worth about 2 epochs, few for a training"),  # of three steps, 1.3 s each
+        (2.4, "the time is worth less than one epoch, few for a training"),
+        (42.0, None),
+    ],
+)
+def test_a_time_worth_few_epochs_is_told_in_the_first(
+    config: TrainConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: float,
+    said: str | None,
+) -> None:
+    def read(clock: RunClock, step: int) -> float:
+        clock.progress = min(1.0, 1.3 * step / seconds)
+        return clock.progress
+
+    monkeypatch.setattr(RunClock, "read", read)
+    events: list[object] = []
+    train(_changed(config, time=seconds), out=tmp_path / "run", on_event=events.append)
+    told = [event.text for event in events if isinstance(event, Message) and "worth" in event.text]
+    assert [text.startswith(said or "") for text in told] == [True] * (said is not None)
 
 
 def test_accumulation_equals_fewer_updates(config: TrainConfig, tmp_path: Path) -> None:
