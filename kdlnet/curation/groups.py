@@ -14,7 +14,7 @@ from kdlnet.curation.duplicates import DuplicatePair, clusters, find_duplicates
 from kdlnet.data.catalog import DatasetInfo
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, ignore
-from kdlnet.utils.manifest import report_of
+from kdlnet.utils.manifest import Entry, report_of
 from kdlnet.utils.text import decode
 
 DUPLICATES = "duplicates"
@@ -48,12 +48,20 @@ def naming_root(info: DatasetInfo) -> Path:
     Of what ``kdlnet data split`` made it is that of the dataset which was divided: what fits one
     fits the other.
     """
-    folder = info.root
+    place, division = division_of(info.root)
+    return Path(os.path.normpath(place / division[ROOT])) if division else place
+
+
+def division_of(folder: Path) -> tuple[Path, Entry]:
+    """Where the report of the `kdlnet data split` that wrote ``folder`` lies, and what it says.
+
+    Of another folder it is that one, and nothing.
+    """
     for place in (folder, folder.parent) if folder.name.startswith("fold-") else (folder,):
-        root = report_of(place).get(ROOT)
-        if isinstance(root, str):
-            return Path(os.path.normpath(place / root))
-    return folder
+        report = report_of(place)
+        if isinstance(report.get(ROOT), str):
+            return place, report
+    return folder, {}
 
 
 def find_groups(

@@ -10,6 +10,7 @@ from pathlib import Path
 from kdlnet.curation.duplicates import DuplicatePair, find_duplicates
 from kdlnet.curation.groups import (
     BY_PIXELS,
+    DUPLICATES,
     ROOT,
     find_groups,
     groups_of_duplicates,
@@ -25,7 +26,7 @@ from kdlnet.curation.split_report import (
     SplitReport,
     report_division,
 )
-from kdlnet.curation.splits import grouped_folds, grouped_split
+from kdlnet.curation.splits import TooFewGroups, grouped_folds, grouped_split
 from kdlnet.curation.writer import write_index, write_report
 from kdlnet.data.catalog import DatasetInfo, find_dataset
 from kdlnet.data.label_files import read_images
@@ -78,7 +79,11 @@ def split_dataset(
         on_event(Message(text, "warning"))
     keep_apart(out, [info.root, *{path.parent for path in paths}])
     images = _read(info, paths, group_by, on_event)
-    division = _divide(images, kept, keep, shares or {}, folds, seed)
+    try:
+        division = _divide(images, kept, keep, shares or {}, folds, seed)
+    except TooFewGroups as error:
+        case = "; different parts on one fixture? --group-by copies"
+        raise DataError(str(error) + case * (group_by == DUPLICATES)) from None
     datasets = _datasets(division, folds is not None)
     with whole_folder(out, overwrite) as folder:
         for part, splits in datasets.items():

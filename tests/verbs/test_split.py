@@ -163,7 +163,7 @@ def test_what_would_leak_into_a_kept_test_is_left_out(parts, tmp_path):
     """Grouped by the number of the photograph, every group reaches into the test but one."""
     (parts / "images/test/3_0.PNG").unlink()
     shares = {"train": 0.5, "val": 0.5}
-    with pytest.raises(DataError, match="1 groups cannot fill 2 parts"):
+    with pytest.raises(DataError, match="1 group cannot fill 2 parts"):
         split_dataset(str(parts), tmp_path / "new", shares=shares, keep="test", group_by=r"_(.)")
     assert not (tmp_path / "new").exists()
     report = split_dataset(

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from kdlnet.curation.duplicates import DuplicatePair, Fingerprint, clusters, find_pairs, fingerprint
-from kdlnet.curation.groups import name_below, naming_root
+from kdlnet.curation.groups import division_of, name_below, naming_root
 from kdlnet.data.catalog import DatasetInfo, find_dataset
 from kdlnet.data.dataset import load_split
 from kdlnet.data.label_files import ANY_CLASS, LabelReader, Unread, find_unread
@@ -88,7 +88,8 @@ class Survey:
     ``pictures`` are pictures that are not read. ``named`` are images of a plain folder that a file
     of another tool names, see :func:`named_in_sets`. ``data`` is what the dataset was asked for by.
     ``learned`` is what training looks at before it chooses, by the headers of the files and whether
-    or not there is a val; None where no image or no box of train can be read.
+    or not there is a val; None where no image or no box of train can be read. ``group_by`` is the
+    rule that `data split` divided the dataset by, "" where it did not or had none.
     """
 
     name: str
@@ -104,6 +105,7 @@ class Survey:
     named: dict[Path, tuple[Path, str]] = field(default_factory=dict)
     data: str = ""
     learned: SplitSurvey | None = None
+    group_by: str = ""
 
     @property
     def splits(self) -> list[str]:
@@ -197,7 +199,9 @@ def take_survey(
     on_event(Progress("compare images", 1, 1))
     groups = clusters(pairs, len(images))
     found = images, listing.missing, pairs, groups, unread, listing.left.unread, named, listing.data
-    return Survey(info.name, naming_root(info), info.names, image_size, *found, _learned(info))
+    group_by = str(division_of(info.root)[1].get("group_by") or "")
+    told = *found, _learned(info), group_by
+    return Survey(info.name, naming_root(info), info.names, image_size, *told)
 
 
 def _learned(info: DatasetInfo) -> SplitSurvey | None:

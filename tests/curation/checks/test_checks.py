@@ -327,7 +327,7 @@ def test_a_dataset_without_val_is_told_the_command_that_makes_one(folder):
     assert found(folder.write(), "split") == []
 
 
-@pytest.mark.parametrize("others", [1, 4])
+@pytest.mark.parametrize("others", [1, 3, 4])
 def test_parts_that_are_most_of_a_set_may_lie_on_one_fixture(folder, others):
     base = picture(1, 200, 240)
     folder.add("train", "a.png", base)
