@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -19,9 +18,10 @@ from kdlnet.curation.groups import division_of, name_below, naming_root
 from kdlnet.data.catalog import DatasetInfo, find_dataset
 from kdlnet.data.dataset import load_split
 from kdlnet.data.label_files import ANY_CLASS, LabelReader, Unread, find_unread
-from kdlnet.data.labels import ImageLabels, LabelProblem, Split, parse_rows
+from kdlnet.data.labels import ImageLabels, LabelProblem, Split, parse_rows, read_rows
 from kdlnet.data.listing import label_path, list_images
 from kdlnet.data.other_tools import named_in_sets
+from kdlnet.data.rows import BOX_COLUMNS
 from kdlnet.data.survey import SplitSurvey, survey_of
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, Progress, ignore
@@ -183,7 +183,7 @@ def take_survey(
     labels = reader if info.names else LabelReader(paths, ANY_CLASS)
     unread, named = find_unread(paths, paths, labels), {}
     if not info.names:
-        unread = replace(unread, elsewhere=dict(_in_place(paths, labels)) | unread.elsewhere)
+        unread = replace(unread, elsewhere=dict(_in_place(paths)) | unread.elsewhere)
         named = named_in_sets(info.root, paths)
     images = []
     with ThreadPoolExecutor(_READERS) as pool:
@@ -213,12 +213,22 @@ def _learned(info: DatasetInfo) -> SplitSurvey | None:
         return None
 
 
-def _in_place(paths: list[Path], reader: LabelReader) -> Iterator[tuple[Path, Path]]:
-    """Images of a plain folder with the label files that a data.yaml would have them read with."""
+def _in_place(paths: list[Path]) -> Iterator[tuple[Path, Path]]:
+    """Images of a plain folder with the label files that a data.yaml would have them read with.
+
+    Or refused with: a row may be faulty, and even name its class.
+    """
     for path in paths:
-        with suppress(DataError):
-            if len(reader(path)[0].labels):
-                yield path, reader.label_of(path)
+        file = label_path(path)
+        if any(_like_a_box(columns) for columns in read_rows(file)):
+            yield path, file
+
+
+def _like_a_box(columns: list[str]) -> bool:
+    try:
+        return len(columns) >= BOX_COLUMNS and bool([float(column) for column in columns[-4:]])
+    except ValueError:
+        return False
 
 
 def _header(path: Path) -> Header:
