@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from kdlnet.curation.duplicates import DuplicatePair, Fingerprint, clusters, find_pairs, fingerprint
+from kdlnet.curation.formats.unread import still_packed
 from kdlnet.curation.groups import division_of, name_below, naming_root
 from kdlnet.data.catalog import DatasetInfo, find_dataset
 from kdlnet.data.dataset import load_split
@@ -167,7 +168,8 @@ def _plain_folder(folder: Path) -> Listing:
     left = LeftOut()
     listed = {path: ["images"] for path in images_below(root, left)}
     if not listed:
-        raise DataError(f"folder {str(folder)!r} holds neither a data.yaml nor images")
+        fault = f"folder {str(folder)!r} holds neither a data.yaml nor images"
+        raise DataError("; ".join(filter(None, (fault, still_packed(root)))))
     return Listing(DatasetInfo(root.name, folder, root, (), {}), listed, left=left)
 
 
