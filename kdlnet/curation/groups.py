@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from kdlnet.curation.duplicates import DuplicatePair, clusters, find_duplicates
+from kdlnet.curation.duplicates import DuplicatePair, clusters, find_copies, find_duplicates
 from kdlnet.data.catalog import DatasetInfo
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, ignore
@@ -18,8 +18,8 @@ from kdlnet.utils.manifest import Entry, report_of
 from kdlnet.utils.text import decode
 
 DUPLICATES = "duplicates"
-COPIES = "copies"
-BY_PIXELS = (DUPLICATES, COPIES)
+COPIES = "copies"  # in every pixel: different parts on one fixture look like one scene
+BY_PIXELS = {DUPLICATES: find_duplicates, COPIES: find_copies}
 ROOT = "root"
 """Key in the report of a split: the folder of the dataset that it divides, from its own."""
 _COLUMNS = ("image", "group")
@@ -80,21 +80,14 @@ def find_groups(
     if group_by is None:
         return list(names)
     if group_by in BY_PIXELS:
-        return groups_of_duplicates(names, find_duplicates(paths, on_event), group_by)
+        return groups_of_duplicates(names, BY_PIXELS[group_by](paths, on_event))
     if group_by.lower().endswith(".csv"):
         return groups_by_table(names, paths, Path(group_by))
     return groups_by_rule(names, group_by)
 
 
-def groups_of_duplicates(
-    names: Sequence[str], pairs: Sequence[DuplicatePair], group_by: str = DUPLICATES
-) -> list[str]:
-    """Images that ``pairs`` connect are one group, named by its first image; others are alone.
-
-    By "copies" only equal pixels connect: different parts on one fixture look like one scene.
-    """
-    if group_by == COPIES:
-        pairs = [pair for pair in pairs if pair.kind == "exact"]
+def groups_of_duplicates(names: Sequence[str], pairs: Sequence[DuplicatePair]) -> list[str]:
+    """Images that ``pairs`` connect are one group, named by its first image; others are alone."""
     groups = list(names)
     for cluster in clusters(pairs, len(names)):
         for position in cluster:

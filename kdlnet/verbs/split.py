@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from kdlnet.curation.duplicates import DuplicatePair, find_duplicates
+from kdlnet.curation.duplicates import DuplicatePair
 from kdlnet.curation.groups import (
     BY_PIXELS,
     DUPLICATES,
@@ -124,8 +124,8 @@ def _read(info: DatasetInfo, paths: list[Path], group_by: str | None, on_event: 
     doubtful = [bool(reason) for reason in reading.reasons]
     warnings = [line for line in (*reading.doubts(), summarize(reading.every_problem)) if line]
     if group_by in BY_PIXELS:
-        pairs = find_duplicates(paths, on_event)
-        groups = groups_of_duplicates(names, pairs, group_by)
+        pairs = BY_PIXELS[group_by](paths, on_event)
+        groups = groups_of_duplicates(names, pairs)
         warnings += _conflicts(pairs, labels, doubtful)
     else:
         groups = find_groups(group_by, names, paths)
