@@ -26,7 +26,7 @@ def not_read(format: str, roots: Sequence[Path], read: Set[str]) -> Iterator[str
     """
     if unread := unread_below(roots[0]):
         yield unread_line(unread)
-    others = sorted(_annotations_below(roots[-1], read))
+    others = list(_annotations_below(roots[-1], read))
     if others:
         counts = sorted(Counter(file.suffix.lower() for file in others).items())
         found = ", ".join(f"{count} {suffix}" for suffix, count in counts)
