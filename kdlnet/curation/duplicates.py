@@ -9,9 +9,8 @@ on one shift, turn and scale between the two.
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,9 +22,9 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from kdlnet.errors import DataError
-from kdlnet.events import Listener, Progress, ignore
-from kdlnet.images.read import ImageArray, is_grey, read_image, to_channels
+from kdlnet.curation.copies import digest_of, equal_pairs, read_each
+from kdlnet.events import Listener, ignore
+from kdlnet.images.read import ImageArray, to_channels
 
 _SIDE = 320  # longer side of the pictures that are compared, pixels
 _FEATURES = 250
@@ -83,19 +82,12 @@ def find_duplicates(paths: Sequence[Path], on_event: Listener = ignore) -> list[
     Every image is decoded once; those that cannot be read are in no pair. ``on_event`` is told
     how many were read.
     """
+    return find_pairs(read_each(paths, fingerprint, on_event))
 
-    def attempt(path: Path) -> Fingerprint | None:
-        try:
-            return fingerprint(read_image(path))
-        except DataError:
-            return None
 
-    found: list[Fingerprint | None] = []
-    with ThreadPoolExecutor(_WORKERS) as pool:
-        for print_ in pool.map(attempt, paths):
-            found.append(print_)
-            on_event(Progress("compare images", len(found), len(paths)))
-    return find_pairs(found)
+def find_copies(paths: Sequence[Path], on_event: Listener = ignore) -> list[DuplicatePair]:
+    """The exact ones among :func:`find_duplicates`, for a small part of its work."""
+    return _exact(read_each(paths, digest_of, on_event))
 
 
 def clusters(pairs: Sequence[DuplicatePair], count: int) -> list[list[int]]:
@@ -129,7 +121,7 @@ def fingerprint(image: ImageArray) -> Fingerprint:
     keys, found = keys[:_FEATURES], found[:_FEATURES]
     root = np.sqrt(found / np.maximum(found.sum(axis=1, keepdims=True), 1)) * 255
     return Fingerprint(
-        digest=_digest(image),
+        digest=digest_of(image),
         size=(grey.shape[0], grey.shape[1]),
         points=np.array([key.pt for key in keys], np.float32).reshape(-1, 2),
         angles=np.array([key.angle for key in keys], np.float32),
@@ -143,16 +135,19 @@ def find_pairs(prints: Sequence[Fingerprint | None]) -> list[DuplicatePair]:
     ``None`` stands for an image that could not be read. Of images with more than some twenty near
     duplicates not every pair is compared; :func:`clusters` connects them all the same.
     """
-    first_of: dict[bytes, int] = {}
-    pairs = []
-    for position, print_ in enumerate(prints):
-        if print_ is None:
-            continue
-        first = first_of.setdefault(print_.digest, position)
-        if first != position:
-            pairs.append(DuplicatePair(first, position, "exact"))
-    positions = sorted(first_of.values())
-    chosen = [print_ for position in positions if (print_ := prints[position]) is not None]
+    pairs = _exact([None if one is None else one.digest for one in prints])
+    copies = {pair.second for pair in pairs}
+    chosen = {i: one for i, one in enumerate(prints) if one is not None and i not in copies}
+    pairs += _near([*chosen], [*chosen.values()])
+    return sorted(pairs, key=lambda pair: (pair.first, pair.second))
+
+
+def _exact(digests: Sequence[bytes | None]) -> list[DuplicatePair]:
+    return [DuplicatePair(first, second, "exact") for first, second in equal_pairs(digests)]
+
+
+def _near(positions: Sequence[int], chosen: Sequence[Fingerprint]) -> Iterator[DuplicatePair]:
+    """Pairs among the ``chosen``, no two of which are equal, by their ``positions`` in the list."""
     words = _word_vectors(chosen)
     alone = np.arange(len(chosen))
     near = _confirmed(chosen, _candidates(words, alone, alone))
@@ -164,16 +159,7 @@ def find_pairs(prints: Sequence[Fingerprint | None]) -> list[DuplicatePair]:
     crowded = [member for group in groups if len(group) > _CANDIDATES for member in group]
     near += _confirmed(chosen, _candidates(words, group_of, np.array(crowded, np.intp)))
     for pair in near:
-        pairs.append(replace(pair, first=positions[pair.first], second=positions[pair.second]))
-    return sorted(pairs, key=lambda pair: (pair.first, pair.second))
-
-
-def _digest(image: ImageArray) -> bytes:
-    """Of shape, depth and pixels; a grey image stored as three equal channels is a grey one."""
-    pixels = image[:, :, :1] if is_grey(image) else image
-    digest = hashlib.blake2b(f"{pixels.shape} {pixels.dtype}".encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(pixels).data)
-    return digest.digest()
+        yield replace(pair, first=positions[pair.first], second=positions[pair.second])
 
 
 def _stretched(grey: ImageArray) -> NDArray[np.uint8]:

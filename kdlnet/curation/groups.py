@@ -10,16 +10,16 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from kdlnet.curation.duplicates import DuplicatePair, clusters, find_duplicates
+from kdlnet.curation.duplicates import DuplicatePair, clusters, find_copies, find_duplicates
 from kdlnet.data.catalog import DatasetInfo
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, ignore
-from kdlnet.utils.manifest import report_of
+from kdlnet.utils.manifest import Entry, report_of
 from kdlnet.utils.text import decode
 
 DUPLICATES = "duplicates"
-COPIES = "copies"
-BY_PIXELS = (DUPLICATES, COPIES)
+COPIES = "copies"  # in every pixel: different parts on one fixture look like one scene
+BY_PIXELS = {DUPLICATES: find_duplicates, COPIES: find_copies}
 ROOT = "root"
 """Key in the report of a split: the folder of the dataset that it divides, from its own."""
 _COLUMNS = ("image", "group")
@@ -48,12 +48,20 @@ def naming_root(info: DatasetInfo) -> Path:
     Of what ``kdlnet data split`` made it is that of the dataset which was divided: what fits one
     fits the other.
     """
-    folder = info.root
+    place, division = division_of(info.root)
+    return Path(os.path.normpath(place / division[ROOT])) if division else place
+
+
+def division_of(folder: Path) -> tuple[Path, Entry]:
+    """Where the report of the `kdlnet data split` that wrote ``folder`` lies, and what it says.
+
+    Of another folder it is that one, and nothing.
+    """
     for place in (folder, folder.parent) if folder.name.startswith("fold-") else (folder,):
-        root = report_of(place).get(ROOT)
-        if isinstance(root, str):
-            return Path(os.path.normpath(place / root))
-    return folder
+        report = report_of(place)
+        if isinstance(report.get(ROOT), str):
+            return place, report
+    return folder, {}
 
 
 def find_groups(
@@ -72,21 +80,14 @@ def find_groups(
     if group_by is None:
         return list(names)
     if group_by in BY_PIXELS:
-        return groups_of_duplicates(names, find_duplicates(paths, on_event), group_by)
+        return groups_of_duplicates(names, BY_PIXELS[group_by](paths, on_event))
     if group_by.lower().endswith(".csv"):
         return groups_by_table(names, paths, Path(group_by))
     return groups_by_rule(names, group_by)
 
 
-def groups_of_duplicates(
-    names: Sequence[str], pairs: Sequence[DuplicatePair], group_by: str = DUPLICATES
-) -> list[str]:
-    """Images that ``pairs`` connect are one group, named by its first image; others are alone.
-
-    By "copies" only equal pixels connect: different parts on one fixture look like one scene.
-    """
-    if group_by == COPIES:
-        pairs = [pair for pair in pairs if pair.kind == "exact"]
+def groups_of_duplicates(names: Sequence[str], pairs: Sequence[DuplicatePair]) -> list[str]:
+    """Images that ``pairs`` connect are one group, named by its first image; others are alone."""
     groups = list(names)
     for cluster in clusters(pairs, len(names)):
         for position in cluster:

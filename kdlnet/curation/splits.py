@@ -15,11 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdlnet.errors import DataError
+from kdlnet.utils.words import counted
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _ROUNDS = 10  # passes over all groups; on real sets the third changes nothing
+
+
+class TooFewGroups(DataError):
+    """There are fewer groups than parts."""
 
 
 def grouped_split(
@@ -37,15 +42,16 @@ def grouped_split(
     images, of the images that hold each class and of the good parts. A name's split depends on
     the content and the seed, not on the order of the input.
 
-    Raises DataError for shares that do not sum to 1, a name given twice and fewer groups than
-    splits.
+    Raises DataError for shares that do not sum to 1 and a name given twice, TooFewGroups for fewer
+    groups than splits.
     """
     _check(names, labels, groups, shares)
     content = _Groups.of(names, labels, groups)
     if len(content.counts) < len(shares):
-        raise DataError(
-            f"{len(content.counts)} groups cannot fill {len(shares)} parts: ask for fewer parts or "
-            "make smaller groups"
+        groups_there = counted(len(content.counts), "group")
+        raise TooFewGroups(
+            f"{groups_there} cannot fill {len(shares)} parts: ask for fewer parts or make smaller "
+            "groups"
         )
     dealing = _Dealing(content.counts, np.array(list(shares.values())), seed)
     dealing.deal()

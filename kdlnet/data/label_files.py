@@ -57,6 +57,7 @@ class Unread:
 
     ``elsewhere`` names for an image without a label file the one of its name that lies in another
     place, is called a little differently or is another tool's, the last also beside an empty one.
+    In a survey of a plain folder, which no data.yaml describes, those where they belong count, too.
     ``ownerless`` are those, beside the label files that are looked for, whose name no image has,
     and ``missing`` counts the images they may belong to. ``shared`` are pairs of images that are
     read with the same file. ``label_of`` is that of the reader.

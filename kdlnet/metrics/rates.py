@@ -160,8 +160,8 @@ class VerdictReport:
         caught = self.overall.caught
         if caught.of and caught.count == caught.of and not self.overall.overkill.of:
             yield (
-                "every image is NG: one that rejects all parts does as well here; add good parts, "
-                "without which nobody can tell"
+                "every image is NG: a rule that rejects every part does as well here; add good "
+                "parts, without which nobody can tell"
             )
 
     def _proofs(self) -> Iterable[str]:

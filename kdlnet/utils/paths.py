@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from subprocess import list2cmdline
 
-_PACKED = frozenset({".zip", ".tar", ".tgz", ".gz", ".7z", ".rar"})
+_PACKED = frozenset(".zip .tar .tgz .gz .txz .xz .tbz2 .bz2 .zst .7z .rar".split())  # noqa: SIM905
 
 
 def shown(path: Path) -> str:
@@ -51,10 +51,9 @@ def why_missing(path: Path) -> str:
 
 
 def unpack_first(path: Path) -> str:
-    """What to do where ``path`` is an archive or a folder that holds one, "" where it is neither.
+    """What to do where ``path`` is an archive, "" where it is none.
 
     Tools for labels give their exports as archives.
     """
-    files = sorted(path.iterdir()) if path.is_dir() else [path] if path.is_file() else []
-    packed = [file for file in files if file.suffix.lower() in _PACKED]
-    return f"{packed[0].name!r} is packed: unpack it, and give its folder" if packed else ""
+    packed = path.suffix.lower() in _PACKED and path.is_file()
+    return f"{path.name!r} is packed: unpack it, and give its folder" if packed else ""

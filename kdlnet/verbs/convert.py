@@ -24,7 +24,7 @@ from kdlnet.curation.formats.imported import (
     settled,
     without_doubts,
 )
-from kdlnet.curation.formats.unread import not_read
+from kdlnet.curation.formats.unread import not_read, still_packed
 from kdlnet.curation.formats.yolo import splits_of
 from kdlnet.curation.placement import Placement, place_images, read_lists
 from kdlnet.curation.writer import (
@@ -143,7 +143,7 @@ def read_source(
     """
     if format not in IMPORTERS:
         raise DataError(unknown("format", format, IMPORTERS))
-    if source.is_file() and (hint := unpack_first(source)):
+    if hint := unpack_first(source):
         raise DataError(f"source {hint}")
     if not source.is_dir() and not (source.is_file() and format in ONE_FILE):
         what = "is not a folder" if source.exists() else "does not exist"
@@ -160,7 +160,7 @@ def read_source(
     try:
         imported = IMPORTERS[format](source, replace(options, images=images))
     except DataError as error:
-        hint = unpack_first(source)
+        hint = still_packed(source)
         raise DataError(f"{error}; {hint}" if hint else str(error)) from None
     warnings = (
         *imported.warnings,

@@ -7,9 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from kdlnet.curation.duplicates import DuplicatePair, find_duplicates
+from kdlnet.curation.duplicates import DuplicatePair
 from kdlnet.curation.groups import (
     BY_PIXELS,
+    DUPLICATES,
     ROOT,
     find_groups,
     groups_of_duplicates,
@@ -25,7 +26,7 @@ from kdlnet.curation.split_report import (
     SplitReport,
     report_division,
 )
-from kdlnet.curation.splits import grouped_folds, grouped_split
+from kdlnet.curation.splits import TooFewGroups, grouped_folds, grouped_split
 from kdlnet.curation.writer import write_index, write_report
 from kdlnet.data.catalog import DatasetInfo, find_dataset
 from kdlnet.data.label_files import read_images
@@ -78,7 +79,11 @@ def split_dataset(
         on_event(Message(text, "warning"))
     keep_apart(out, [info.root, *{path.parent for path in paths}])
     images = _read(info, paths, group_by, on_event)
-    division = _divide(images, kept, keep, shares or {}, folds, seed)
+    try:
+        division = _divide(images, kept, keep, shares or {}, folds, seed)
+    except TooFewGroups as error:
+        case = "; different parts on one fixture? --group-by copies"
+        raise DataError(str(error) + case * (group_by == DUPLICATES)) from None
     datasets = _datasets(division, folds is not None)
     with whole_folder(out, overwrite) as folder:
         for part, splits in datasets.items():
@@ -119,8 +124,8 @@ def _read(info: DatasetInfo, paths: list[Path], group_by: str | None, on_event: 
     doubtful = [bool(reason) for reason in reading.reasons]
     warnings = [line for line in (*reading.doubts(), summarize(reading.every_problem)) if line]
     if group_by in BY_PIXELS:
-        pairs = find_duplicates(paths, on_event)
-        groups = groups_of_duplicates(names, pairs, group_by)
+        pairs = BY_PIXELS[group_by](paths, on_event)
+        groups = groups_of_duplicates(names, pairs)
         warnings += _conflicts(pairs, labels, doubtful)
     else:
         groups = find_groups(group_by, names, paths)

@@ -6,6 +6,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
+import numpy as np
 import pytest
 
 if TYPE_CHECKING:
@@ -23,6 +25,21 @@ def leaky(dataset: Path, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture
+def fixture(tmp_path: Path) -> Path:
+    """Six parts with one background, two of them in val."""
+    folder, rng = tmp_path / "fixture", np.random.default_rng(0)
+    (folder / "images").mkdir(parents=True)
+    base = 120 + 900 * cv2.GaussianBlur(rng.normal(size=(200, 240)), (0, 0), 2)
+    for part in range(6):
+        file = folder / "images" / f"part-{part}.png"
+        cv2.imwrite(str(file), np.clip(base * (1 - 0.05 * part), 0, 255).astype(np.uint8))
+    (folder / "train.txt").write_text("".join(f"images/part-{n}.png\n" for n in range(4)))
+    (folder / "val.txt").write_text("images/part-4.png\nimages/part-5.png\n")
+    (folder / "data.yaml").write_text("train: train.txt\nval: val.txt\nnames: [pit]\n")
+    return folder
+
+
 def test_the_table_says_the_worst_first(kdlnet: Command, leaky: Path) -> None:
     run = kdlnet("data check --out found", leaky)
     assert run.code == 0, run.err
@@ -31,6 +48,13 @@ def test_the_table_says_the_worst_first(kdlnet: Command, leaky: Path) -> None:
     assert lines[2].startswith("error"), "worst first"
     assert "found/findings.json" in run.out
     assert Path("found/groups.csv").is_file()
+
+
+def _last_column(table: str) -> str:
+    """Its cells on one line, however they are broken."""
+    lines = table.splitlines()
+    at = lines[0].index("what to do")
+    return " ".join(" ".join(line[at:] for line in lines).split())
 
 
 @pytest.mark.parametrize(("sides", "told"), [((6, 12), True), ((6, 6), False)])
@@ -67,6 +91,23 @@ def test_the_groups_of_a_check_divide_a_set_of_lists(kdlnet: Command, dataset: P
     assert kdlnet("data show lists --findings found/findings.json --out page").code == 0
     text = Path("found/groups.csv").read_text()
     assert "../" not in text and text.splitlines()[1].startswith("images/")
+
+
+def test_parts_on_one_fixture_are_told_the_way_that_ends(kdlnet: Command, fixture: Path) -> None:
+    """They are one group, which cannot be divided; divided by copies, they look alike still."""
+    run = kdlnet("data check", fixture)
+    advice = "different parts on one fixture? kdlnet data split --group-by copies"
+    assert "near-duplicate" in run.out and _last_column(run.out).count(advice) == 3, run.out
+    for rule, told in (("duplicates", True), ("'^(p)'", False)):
+        run = kdlnet(f"data split '{fixture}' --out none --group-by {rule}")
+        assert run.code == 1 and "1 group cannot fill 3 parts" in run.err
+        assert ("--group-by copies" in run.err) is told, run.err
+    for out in ("--out lists", "--out folds --folds 2"):
+        assert kdlnet(f"data split '{fixture}' {out} --group-by copies").code == 0
+    for data in ("lists", "folds/fold-1"):
+        again = kdlnet(f"data check {data}").out
+        assert "near-duplicate" in again and "data split --group-by copies" not in again
+        assert _last_column(again).count("one fixture? divided by copies, they may stay") == 3
 
 
 @pytest.mark.parametrize(

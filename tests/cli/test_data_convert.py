@@ -74,6 +74,21 @@ def test_the_first_image_without_an_annotation_is_named(
     assert f"{told}{Path('voc/overview.png')}" in run.out.splitlines()
 
 
+def test_the_first_image_without_a_label_file_is_named(
+    kdlnet: Command, dataset: Path, tmp_path: Path
+) -> None:
+    """One that is empty says itself that the part is good."""
+    copy = tmp_path / "copy"
+    shutil.copytree(dataset, copy)
+    empty, gone = sorted((copy / "labels").rglob("*.txt"))[:2]
+    empty.write_text("")
+    gone.unlink()
+    run = kdlnet("data convert yolo copy --out again")
+    assert "converted: no annotation: good part 1" in run.out, run.err
+    (line,) = [line for line in run.out.splitlines() if line.startswith("first without")]
+    assert line.endswith(f"{gone.stem}.png")
+
+
 def test_one_file_with_the_images_elsewhere(
     kdlnet: Command, dataset: Path, coco: Path, tmp_path: Path
 ) -> None:

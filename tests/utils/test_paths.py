@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kdlnet.utils.paths import absolute, typed
+from kdlnet.utils.paths import absolute, typed, unpack_first
 
 
 def test_a_path_has_one_spelling_and_keeps_its_links(
@@ -18,6 +18,21 @@ def test_a_path_has_one_spelling_and_keeps_its_links(
     monkeypatch.chdir(tmp_path)
     for spelling in ("parts", "./parts", "store/../parts", f"{tmp_path}//parts/"):
         assert absolute(Path(spelling)) == tmp_path / "parts"
+
+
+@pytest.mark.parametrize(
+    "name",
+    "a.zip a.tar a.tgz a.tar.gz a.txz a.tar.xz a.tbz2 a.tar.bz2 a.tar.zst a.7z a.RAR".split(),  # noqa: SIM905
+)
+def test_an_archive_is_told_by_its_name_and_a_folder_is_none(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    assert unpack_first(file) == "", "nothing is there"
+    file.touch()
+    assert unpack_first(file) == f"{name!r} is packed: unpack it, and give its folder"
+    file.unlink()
+    file.mkdir()
+    (file / name).touch()
+    assert unpack_first(file) == ""
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from kdlnet.curation import writer
+from kdlnet.curation.checks.survey import list_dataset
 from kdlnet.data.catalog import find_dataset
 from kdlnet.data.labels import read_labels
 from kdlnet.data.listing import label_path, list_images
@@ -340,10 +341,29 @@ def test_an_export_that_is_still_packed_is_to_be_unpacked(tmp_path, format):
     for source in (file, file.parent):
         with pytest.raises(DataError, match=r"'task 3\.zip' is packed: unpack it"):
             convert(format, source, tmp_path / "out")
+    with pytest.raises(DataError, match=r"nor images; 'task 3\.zip' is packed: unpack it"):
+        list_dataset(str(file.parent))
     file.unlink()
     with pytest.raises(DataError) as caught:
         convert(format, file.parent, tmp_path / "out")
     assert "packed" not in str(caught.value)
+
+
+@pytest.mark.parametrize("there", ["a.xml", "a.jpg", "deep/a.json", "deep/a.PNG", "data.yaml"])
+def test_an_archive_beside_what_was_in_it_is_no_fault(tmp_path, there):
+    source = tmp_path / "set"
+    (source / "v1.7z").mkdir(parents=True)
+    (source / "v1.7z/notes.md").touch()
+    with pytest.raises(DataError) as of_folder:
+        convert("coco", source, tmp_path / "out")
+    (source / "set.zip").touch()
+    with pytest.raises(DataError, match=r"'set\.zip' is packed"):
+        convert("coco", source, tmp_path / "out")
+    (source / there).parent.mkdir(exist_ok=True)
+    (source / there).touch()
+    with pytest.raises(DataError) as of_fault:
+        convert("coco", source, tmp_path / "out")
+    assert "packed" not in str(of_folder.value) + str(of_fault.value)
 
 
 def test_progress_is_told(voc, tmp_path):

@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 
+import cv2
+import numpy as np
 import pytest
 
 from kdlnet.curation.groups import find_groups, image_names, lots_of
@@ -163,7 +165,7 @@ def test_what_would_leak_into_a_kept_test_is_left_out(parts, tmp_path):
     """Grouped by the number of the photograph, every group reaches into the test but one."""
     (parts / "images/test/3_0.PNG").unlink()
     shares = {"train": 0.5, "val": 0.5}
-    with pytest.raises(DataError, match="1 groups cannot fill 2 parts"):
+    with pytest.raises(DataError, match="1 group cannot fill 2 parts"):
         split_dataset(str(parts), tmp_path / "new", shares=shares, keep="test", group_by=r"_(.)")
     assert not (tmp_path / "new").exists()
     report = split_dataset(
@@ -178,6 +180,28 @@ def test_what_would_leak_into_a_kept_test_is_left_out(parts, tmp_path):
     assert left_out[0] == "images/train/0_1.PNG"
     assert "9 images are left out" in report.warnings[0]
     assert len(images_of(tmp_path / "new")["train"]) == 3
+
+
+@pytest.mark.parametrize(("rule", "groups"), [("duplicates", 4), ("copies", 7)])
+def test_parts_on_one_fixture_are_divided_by_copies(parts, tmp_path, rule, groups):
+    """Four shots of a texture, darker each, and a copy of the first, a good part by its labels."""
+    rng = np.random.default_rng(0)
+    base = 120 + 900 * cv2.GaussianBlur(rng.normal(size=(200, 240)), (0, 0), 2)
+    shutil.rmtree(parts / "images/test")
+    for file in sorted((parts / "images/train").iterdir())[7:]:
+        file.unlink()
+    folder = parts / "images/train"
+    for shot in range(4):
+        image = np.clip(base * (1 - 0.05 * shot), 0, 255).astype(np.uint8)
+        cv2.imwrite(str(folder / f"0_{shot}.PNG"), image)
+    shutil.copy(folder / "0_0.PNG", folder / "0_9.PNG")
+    (parts / "data.yaml").write_text("train: images/train\nnames: [dent, crack, rust]\n")
+    report = split_dataset(str(parts), tmp_path / "new", folds=2, group_by=rule)
+    assert sum(part.groups for part in report.parts.values()) == groups
+    assert [line for line in report.warnings if "disagree" in line] == [
+        "1 image with copies whose labels disagree: a model cannot learn both; kdlnet data check "
+        "tells which"
+    ]
 
 
 def test_nothing_left_beside_the_kept_split(parts, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,13 +96,16 @@ def check_orphans(survey: Survey) -> Iterator[Finding]:
 
 
 def _labels_beside(survey: Survey) -> Iterator[Finding]:
-    """Label files of a plain folder, none of which is read: one finding each way."""
-    elsewhere, of = survey.unread.elsewhere, f"of {counted(len(survey.images), 'image')}"
-    if elsewhere:
-        image, file = next(iter(elsewhere.items()))
-        message = f"{len(elsewhere)} {of} have labels that are not read, first {file.name!a}"
-        fix = f"use {conversion(file)}" if conversion(file) else _DESCRIBE
-        yield Finding("orphans", "warning", message, None, image, len(elsewhere), fix)
+    """Label files of a plain folder, none of which is read: one finding each way, ours last."""
+    of = f"of {counted(len(survey.images), 'image')}"
+    beside: dict[str, list[tuple[Path, Path]]] = defaultdict(list)
+    for image, file in survey.unread.elsewhere.items():
+        beside[conversion(file)].append((image, file))
+    for command in sorted(beside, reverse=True):
+        image, file = beside[command][0]
+        message = f"{len(beside[command])} {of} have labels that are not read, first {file.name!a}"
+        fix = f"use {command}" if command else _DESCRIBE
+        yield Finding("orphans", "warning", message, None, image, len(beside[command]), fix)
     if survey.named:
         image, (file, command) = next(iter(survey.named.items()))
         name = name_below(file, survey.root)

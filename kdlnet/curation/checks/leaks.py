@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from kdlnet.curation.checks.survey import ImageFacts, Survey
 from kdlnet.curation.duplicates import DuplicatePair
 from kdlnet.curation.findings import Finding, Severity
+from kdlnet.curation.groups import COPIES
 from kdlnet.data.labels import ImageLabels, count_boxes, reason_to_leave_out
 from kdlnet.metrics.result import box_iou
 from kdlnet.utils.words import counted
@@ -16,7 +17,8 @@ _LARGE_OVERLAP = 0.5
 _ONE_DEFECT = 0.5  # IoU from which two boxes are drawn around the same
 _LISTED = 50  # members of a group that a finding names
 _SPLIT = "split again by groups: kdlnet data split --group-by DIR/groups.csv of this check's --out"
-_FIXTURE = "if these are different parts on one fixture"
+_COPIES = "different parts on one fixture? kdlnet data split --group-by copies"
+_DIVIDED = "different parts on one fixture? divided by copies, they may stay"
 
 
 def check_conflicts(survey: Survey) -> Iterator[Finding]:
@@ -72,6 +74,7 @@ def check_near(survey: Survey) -> Iterator[Finding]:
     """
     order = {split: number for number, split in enumerate(survey.splits)}
     found: dict[int, list[tuple[DuplicatePair, int]]] = defaultdict(list)
+    group_of = {position: group for group in survey.groups for position in group}
     for pair in survey.pairs:
         a, b = (order[survey.images[position].split] for position in (pair.first, pair.second))
         if pair.kind == "near" and a != b:
@@ -88,7 +91,7 @@ def check_near(survey: Survey) -> Iterator[Finding]:
             image.split,
             image.path,
             {"other": survey.below(other), "overlap": pair.overlap, "agreeing": pair.score},
-            _SPLIT,
+            _apart(survey, group_of[later]),
         )
 
 
@@ -102,22 +105,36 @@ def check_groups(survey: Survey) -> Iterator[Finding]:
         listed = ", ".join(f"{split} {counts[split]}" for split in survey.splits if counts[split])
         names = [survey.below(image) for image in images[:_LISTED]]
         message = f"{len(group)} images of one scene are spread over splits: {listed}"
-        fix = _SPLIT
-        if 2 * len(group) > len(survey.images):
-            fix += f"; {_FIXTURE}: --group-by copies"
+        fix = _apart(survey, group)
         yield Finding("group", "error", message, None, images[0].path, names, fix)
     if survey.groups:
-        count, largest = sum(map(len, survey.groups)), max(map(len, survey.groups))
+        count, largest = sum(map(len, survey.groups)), max(survey.groups, key=len)
         groups = counted(len(survey.groups), "group")
         message = (
             f"{count} of {len(survey.images)} images are in {groups}, each of one scene, the "
-            f"largest of {largest}"
+            f"largest of {len(largest)}"
         )
         fix = "keep groups whole when splitting: there are fewer independent parts than images"
-        if 2 * largest > len(survey.images) > 2:
-            fix = f"{_FIXTURE}, the groups mean nothing: group by a rule on the file name, or by "
-            fix += "copies (equal pixels alone): kdlnet data split --group-by copies"
+        if case := _fixture(survey, largest):
+            rule = ", or a rule on the file name" if case == _COPIES else ""
+            fix = f"{case}{rule}; else keep groups whole"
         yield Finding("group", "info", message, value=len(survey.groups), fix=fix)
+
+
+def _apart(survey: Survey, group: list[int]) -> str:
+    """What to do about images of one scene that are in several splits."""
+    case = _fixture(survey, group)
+    return f"{case}; else --group-by groups.csv of this check's --out" if case else _SPLIT
+
+
+def _fixture(survey: Survey, group: list[int]) -> str:
+    """What to do if parts on one fixture look like one scene, "" where a group is no such case.
+
+    Such a group is most of the set.
+    """
+    if not 2 * len(group) > len(survey.images) > 2:
+        return ""
+    return _DIVIDED if survey.group_by == COPIES else _COPIES
 
 
 def _understood(survey: Survey, image: ImageFacts) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -15,13 +14,15 @@ import numpy as np
 from PIL import Image
 
 from kdlnet.curation.duplicates import DuplicatePair, Fingerprint, clusters, find_pairs, fingerprint
-from kdlnet.curation.groups import name_below, naming_root
+from kdlnet.curation.formats.unread import still_packed
+from kdlnet.curation.groups import division_of, name_below, naming_root
 from kdlnet.data.catalog import DatasetInfo, find_dataset
 from kdlnet.data.dataset import load_split
 from kdlnet.data.label_files import ANY_CLASS, LabelReader, Unread, find_unread
-from kdlnet.data.labels import ImageLabels, LabelProblem, Split, parse_rows
+from kdlnet.data.labels import ImageLabels, LabelProblem, Split, parse_rows, read_rows
 from kdlnet.data.listing import label_path, list_images
 from kdlnet.data.other_tools import named_in_sets
+from kdlnet.data.rows import BOX_COLUMNS
 from kdlnet.data.survey import SplitSurvey, survey_of
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, Progress, ignore
@@ -88,7 +89,8 @@ class Survey:
     ``pictures`` are pictures that are not read. ``named`` are images of a plain folder that a file
     of another tool names, see :func:`named_in_sets`. ``data`` is what the dataset was asked for by.
     ``learned`` is what training looks at before it chooses, by the headers of the files and whether
-    or not there is a val; None where no image or no box of train can be read.
+    or not there is a val; None where no image or no box of train can be read. ``group_by`` is the
+    rule that `data split` divided the dataset by, "" where it did not or had none.
     """
 
     name: str
@@ -104,6 +106,7 @@ class Survey:
     named: dict[Path, tuple[Path, str]] = field(default_factory=dict)
     data: str = ""
     learned: SplitSurvey | None = None
+    group_by: str = ""
 
     @property
     def splits(self) -> list[str]:
@@ -165,7 +168,8 @@ def _plain_folder(folder: Path) -> Listing:
     left = LeftOut()
     listed = {path: ["images"] for path in images_below(root, left)}
     if not listed:
-        raise DataError(f"folder {str(folder)!r} holds neither a data.yaml nor images")
+        fault = f"folder {str(folder)!r} holds neither a data.yaml nor images"
+        raise DataError("; ".join(filter(None, (fault, still_packed(root)))))
     return Listing(DatasetInfo(root.name, folder, root, (), {}), listed, left=left)
 
 
@@ -181,7 +185,7 @@ def take_survey(
     labels = reader if info.names else LabelReader(paths, ANY_CLASS)
     unread, named = find_unread(paths, paths, labels), {}
     if not info.names:
-        unread = replace(unread, elsewhere=dict(_in_place(paths, labels)) | unread.elsewhere)
+        unread = replace(unread, elsewhere=dict(_in_place(paths)) | unread.elsewhere)
         named = named_in_sets(info.root, paths)
     images = []
     with ThreadPoolExecutor(_READERS) as pool:
@@ -197,7 +201,9 @@ def take_survey(
     on_event(Progress("compare images", 1, 1))
     groups = clusters(pairs, len(images))
     found = images, listing.missing, pairs, groups, unread, listing.left.unread, named, listing.data
-    return Survey(info.name, naming_root(info), info.names, image_size, *found, _learned(info))
+    group_by = str(division_of(info.root)[1].get("group_by") or "")
+    told = *found, _learned(info), group_by
+    return Survey(info.name, naming_root(info), info.names, image_size, *told)
 
 
 def _learned(info: DatasetInfo) -> SplitSurvey | None:
@@ -209,12 +215,22 @@ def _learned(info: DatasetInfo) -> SplitSurvey | None:
         return None
 
 
-def _in_place(paths: list[Path], reader: LabelReader) -> Iterator[tuple[Path, Path]]:
-    """Images of a plain folder with the label files that a data.yaml would have them read with."""
+def _in_place(paths: list[Path]) -> Iterator[tuple[Path, Path]]:
+    """Images of a plain folder with the label files that a data.yaml would have them read with.
+
+    Or refused with: a row may be faulty, and even name its class.
+    """
     for path in paths:
-        with suppress(DataError):
-            if len(reader(path)[0].labels):
-                yield path, reader.label_of(path)
+        file = label_path(path)
+        if any(_like_a_box(columns) for columns in read_rows(file)):
+            yield path, file
+
+
+def _like_a_box(columns: list[str]) -> bool:
+    try:
+        return len(columns) >= BOX_COLUMNS and bool([float(column) for column in columns[-4:]])
+    except ValueError:
+        return False
 
 
 def _header(path: Path) -> Header:

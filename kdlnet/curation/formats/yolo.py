@@ -15,6 +15,7 @@ import numpy as np
 
 from kdlnet.curation.formats.boxes import outline_in, size_of
 from kdlnet.curation.formats.imported import (
+    NO_ANNOTATION,
     ImportedImage,
     ImportOptions,
     ImportResult,
@@ -274,7 +275,8 @@ def _image(
     labels, problems = read(image)
     boxes = labels.boxes * np.array([width, height, width, height])
     names = tuple(class_names[label] for label in labels.labels)
-    converted = ("polygon",) * labels.polygons
+    labelled = read.label_of(image).is_file()
+    converted = ("polygon",) * labels.polygons if labelled else (NO_ANNOTATION,)
     outlines = [None if each is None else each * (width, height) for each in labels.outlines]
     fitted = tuple(
         None if each is None else outline_in(box_around(each.tolist()), box, each)

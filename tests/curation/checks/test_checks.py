@@ -327,7 +327,7 @@ def test_a_dataset_without_val_is_told_the_command_that_makes_one(folder):
     assert found(folder.write(), "split") == []
 
 
-@pytest.mark.parametrize("others", [1, 4])
+@pytest.mark.parametrize("others", [1, 3, 4])
 def test_parts_that_are_most_of_a_set_may_lie_on_one_fixture(folder, others):
     base = picture(1, 200, 240)
     folder.add("train", "a.png", base)
@@ -461,6 +461,44 @@ def test_a_plain_folder_whose_labels_wait_for_a_data_yaml(tmp_path, home, place)
     assert (told.severity, told.value, told.image.name) == ("warning", 1, "2.png")
     assert "have labels that are not read, first '2.txt'" in told.message
     assert "data.yaml" in told.fix
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ("0 .5 .5 .4 .4 .3 .3 2", True),  # a keypoint
+        ("0 .5 .5 .4 .4 .9", True),  # a score
+        ("0 5 5 9 9", True),  # pixels
+        ("deep pit .5 .5 .4 .4", True),
+        ("0 .1 .1 .9 .1 .5 .9", True),
+        ("0 .5 .5 .4", False),
+        ("camera 1 at 20 degrees", False),
+    ],
+)
+def test_labels_of_a_plain_folder_need_not_be_sound(tmp_path, row, told):
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    cv2.imwrite(str(tmp_path / "images/a.png"), picture(1))
+    (tmp_path / "labels/a.txt").write_text(f"\n{row}\n")
+    assert [one.value for one in found(str(tmp_path), "orphans")] == [1] * told
+
+
+def test_a_plain_folder_with_labels_of_several_tools_names_each(tmp_path):
+    """Conversions first: once the folder has a data.yaml, its own labels are read."""
+    for number in range(6):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), picture(number))
+    for number in (0, 3, 5):
+        (tmp_path / f"{number}.txt").write_text("0 .5 .5 .4 .4\n")
+    shapes = [{"label": "pit", "points": [[1, 2], [3, 4]]}]
+    for number in (1, 4):
+        (tmp_path / f"{number}.json").write_text(json.dumps({"shapes": shapes}))
+    (tmp_path / "2.xml").write_text("<annotation><object></object></annotation>")
+    told = [(one.value, one.image.name, one.fix) for one in found(str(tmp_path), "orphans")]
+    assert told == [
+        (1, "2.png", "use kdlnet data convert voc"),
+        (2, "1.png", "use kdlnet data convert labelme"),
+        (3, "0.png", "give the folder a data.yaml (docs/files.md)"),
+    ]
 
 
 def test_a_plain_folder_with_labels_of_other_tools(tmp_path):
