@@ -181,10 +181,12 @@ def columns_of(heads: Sequence[str], called: Mapping[str, str] | None = None) ->
         raise ValueError(f"has no columns of boxes: {_told(heads)}")
     if len(forms) > 1:
         both = " and ".join(" ".join(form) for form in forms)
-        flags = " ".join(f"--column {side}=HEAD" for side in forms[0])
-        raise ValueError(
-            f"has boxes as {both}: delete the columns of one, or say all of the other: {flags}"
-        )
+        flags = [
+            " ".join(f"--column {side}={heads[known.index(side)]}" for side in form)
+            for form in forms
+        ]
+        which = "; or ".join(flags)
+        raise ValueError(f"has boxes as {both}: delete the columns of one, or say which: {which}")
     box = [only(side, {side}) for side in forms[0]]
     sides = next((pair for pair in _IMAGE_SIZES if set(pair) <= set(known)), ())
     size = [only(side, {side}) for side in sides]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,11 +72,26 @@ class Table:
                 cut.add(line)
         whole = [columns.padded(cells) for line, cells in rows.items() if line not in cut]
         drawn = [columns.image_of(cells) for cells in whole if any(columns.box_of(cells))]
-        images = set() if columns.runs else set(drawn)
-        good = {k for k in good if columns.image_of(columns.padded(rows[k])) not in images}
-        if len(good) == 1 or len(drawn) < len(whole):
+        named = {line: columns.image_of(columns.padded(rows[line])) for line in good}
+        if not columns.runs:
+            good = _others(named, drawn)
+        if len({named[line] for line in good}) == 1 or len(drawn) < len(whole):
             good = set()
         return cut - good, good
+
+
+def _others(named: Mapping[int, str], images: Iterable[str]) -> set[int]:
+    """The lines that name none of ``images``, also with more or fewer of its folders."""
+    ways = list(map(_ways, images))
+    full, any_way = {each[0] for each in ways}, {way for each in ways for way in each}
+    mine = {line: _ways(name) for line, name in named.items()}
+    return {k for k in mine if full.isdisjoint(mine[k]) and mine[k][0] not in any_way}
+
+
+def _ways(name: str) -> list[str]:
+    """Ways to write the name of an image, with all of its folders first and with none last."""
+    parts = re.split(r"[/\\]", name.casefold())
+    return ["/".join(parts[start:]) for start in range(len(parts))]
 
 
 class NoLabels(ValueError):

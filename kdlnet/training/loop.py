@@ -95,7 +95,6 @@ class Loop(Generic[Shown]):
         self.save = save
         self.on_event = on_event
         self.clock = RunClock(schedule, len(batches), state.seconds)
-        self._few_told = False
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
 
     def run(self) -> str:
@@ -118,6 +117,8 @@ class Loop(Generic[Shown]):
             tired = self._tired()
             self.save(best, clock.is_over() or tired)
             self.on_event(EpochDone(epoch, schedule.epochs, row, best))
+            if epoch == 0 and schedule.time is not None and clock.progress > _FEW:
+                self._say_few()
         if tired and not clock.is_over():
             return "patience"
         return "time" if schedule.time else "epochs"
@@ -147,8 +148,6 @@ class Loop(Generic[Shown]):
             self.scaler.scale(output.loss / self._group(number)).backward()
             self.state.step += 1
             progress = self.clock.read(self.state.step)
-            if epoch == 0 and self.schedule.time is not None and progress > _FEW:
-                self._say_few(number / len(self.batches) / progress)
             last = number == len(self.batches)
             if number % self.schedule.accumulate == 0 or last:
                 self._update(progress)
@@ -162,14 +161,15 @@ class Loop(Generic[Shown]):
         parts, images = meter.all_means()
         return self._finite(epoch, parts), images
 
-    def _say_few(self, epochs: float) -> None:
-        """Tells once how many ``epochs`` the budget of time is worth at this pace."""
-        if self._few_told or not is_writer():
-            return
-        self._few_told = True
-        worth = f"about {counted(round(epochs), 'epoch')}" if epochs >= 1 else "less than one epoch"
-        text = f"the time is worth {worth}, few for a training: give more, or smaller images"
-        self.on_event(Message(f"{text} (--image-size)", "warning"))
+    def _say_few(self) -> None:
+        """Tells after the first epoch how many like it the budget of time is worth."""
+        text = "the time was over in the first epoch"
+        if not self.clock.is_over():
+            worth = counted(round(1 / self.clock.progress), "epoch")
+            text = f"at the pace of the first the time is worth about {worth}, few for a training"
+        if is_writer():
+            advice = "give it more, or smaller images (--image-size)"
+            self.on_event(Message(f"{text}: {advice}", "warning"))
 
     def _group(self, number: int) -> int:
         """How many batches share the optimizer step of batch ``number`` (from 1) of an epoch."""

@@ -457,7 +457,12 @@ def test_a_larger_model_is_trained_as_the_teacher(config: TrainConfig, tmp_path:
         ("lightnet-p2", {}, {}, r"has strides \(4, 8, 16, 32\), the student 'lightnet-n' \(8, "),
         ("lightnet", {"cross": True}, {}, "need the same structure"),
         ("lightnet", {"own_average": True}, {}, "distill.own_average"),
-        ("lightnet", {}, {"init": Path("w.pt")}, "--init, which every training of the command begins at"),
+        (
+            "lightnet",
+            {},
+            {"init": Path("w.pt")},
+            "--init, which every training of",
+        ),
         ("lightnet", {}, {"teachers": [Path("t.pt")]}, "the trained teacher 't.pt': leave one out"),
         ("lightnet-x", {}, {}, "unknown model 'lightnet-x'"),
         (None, {"own_average": True}, {"generations": 2}, "the student is its own teacher"),

@@ -360,12 +360,12 @@ def test_a_time_budget_ends_the_run(config: TrainConfig, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("seconds", "said"),
     [
-        (8.0, "the time is worth about 2 epochs, few for a training"),  # of three steps, 1.3 s each
-        (2.4, "the time is worth less than one epoch, few for a training"),
-        (42.0, None),
+        (8.0, "at the pace of the first the time is worth about 2 epochs, few for a training"),
+        (2.4, "the time was over in the first epoch: give it more"),
+        (42.0, None),  # an epoch has three steps, of 1.3 s each
     ],
 )
-def test_a_time_worth_few_epochs_is_told_in_the_first(
+def test_a_time_worth_few_epochs_is_told_after_the_first(
     config: TrainConfig,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -379,7 +379,9 @@ def test_a_time_worth_few_epochs_is_told_in_the_first(
     monkeypatch.setattr(RunClock, "read", read)
     events: list[object] = []
     train(_changed(config, time=seconds), out=tmp_path / "run", on_event=events.append)
-    told = [event.text for event in events if isinstance(event, Message) and "worth" in event.text]
+    told = [
+        event.text for event in events if isinstance(event, Message) and "the time" in event.text
+    ]
     assert [text.startswith(said or "") for text in told] == [True] * (said is not None)
 
 

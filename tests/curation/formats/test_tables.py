@@ -121,7 +121,8 @@ def test_of_two_forms_of_boxes_one_may_be_said(parts):
     columns["ymax"] = "b"
     assert read(parts, columns=columns)[0]["a.jpg"].boxes.tolist() == [[5, 6, 15, 26]]
     columns |= {each: each for each in "xywh"}
-    with pytest.raises(DataError, match=r"has boxes as xmin ymin xmax ymax and x y w h: "):
+    said = "say which: --column xmin=l --column ymin=t .* --column ymax=b; or --column x=x "
+    with pytest.raises(DataError, match=rf"as xmin ymin xmax ymax and x y w h: .*{said}"):
         read(parts, columns=columns)
     save_table(parts / "labels.csv", "a.jpg,pit,5,6,15,26,1 90", head=f"{HEAD},mask")
     assert read(parts, columns={"EncodedPixels": "mask"})[0]["a.jpg"].boxes.tolist() == [
@@ -367,6 +368,17 @@ def test_a_row_of_a_good_part_is_cut_off_where_its_image_has_a_box(parts):
     assert [(p.line, p.reason) for p in images["a.jpg"].problems] == [(3, "cut off")]
     assert images["b.jpg"].problems == images["c.jpg"].problems == ()
     assert "2 rows" in result.warnings[0] and "first line 4, end before" in result.warnings[0]
+    # The same image with and without its folder.
+    rows = ["a.jpg,60,40,dent,5,6,15,26", "images/a.jpg,60,40", "b.jpg,60,40", "c.jpg,60,40"]
+    save_table(parts / "labels.csv", *rows, head=head)
+    assert [p.reason for p in read(parts)[0]["a.jpg"].problems] == ["cut off"]
+    rows = ["images/a.jpg,60,40,dent,5,6,15,26", "a.jpg,60,40", "b.jpg,60,40", "c.jpg,60,40"]
+    save_table(parts / "labels.csv", *rows, head=head)
+    assert [p.reason for p in read(parts)[0]["a.jpg"].problems] == ["cut off"]
+    # Two rows of one image are no habit of a program.
+    rows = ["a.jpg,60,40,dent,5,6,15,26", "b.jpg,60,40", "b.jpg,60,40"]
+    save_table(parts / "labels.csv", *rows, head=head)
+    assert {p.reason for p in read(parts)[0]["b.jpg"].problems} == {"cut off"}
     # A mask may be of another class.
     rows = ["a.jpg,1,1 90", "a.jpg,2", "b.jpg,1"]
     save_table(parts / "labels.csv", *rows, head="ImageId,ClassId,EncodedPixels")
@@ -638,7 +650,7 @@ def test_one_mask_whose_image_lacks_makes_no_images_of_the_others(parts):
         ("image,class,x1,y1,x2,y2,class", "2 columns 'class': rename or delete one$"),
         (
             "image,class,x1,y1,x2,y2,x,y,w,h",
-            "x1 y1 x2 y2 and x y w h: delete .*: --column x1=HEAD --column y1=HEAD",
+            "x1 y1 x2 y2 and x y w h: delete .*: --column x1=x1 --column y1=y1",
         ),
         (f"{HEAD},split,subset", "several columns of splits, 'split' and 'subset': rename"),
         ("name,index,class,label,score,x1,y1,x2,y2", "column 'score', and what a model finds"),
