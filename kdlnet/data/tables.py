@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from kdlnet.data.columns import NO_TEXT, WANTED, Columns, columns_of, names_ids
+from kdlnet.data.names import bare_name, may_be_one
 from kdlnet.errors import DataError
 from kdlnet.images.read import IMAGE_SUFFIXES
 from kdlnet.utils.text import decode
@@ -51,9 +54,10 @@ class Table:
     def drawn(self) -> set[str]:
         """The images that are named, none where nothing is drawn in any of them, or cut off."""
         rows = [self.columns.padded(cells) for _, cells in self.rows]
-        drawn = any(any(self.columns.box_of(cells)) for cells in rows) or self.short()[0]
+        drawn = any(any(self.columns.box_of(cells)) for cells in rows) or self.short[0]
         return set(self.images()) if drawn else set()
 
+    @cached_property
     def short(self) -> tuple[set[int], set[int]]:
         """Lines of the rows that end before what was drawn: those cut off, those of good parts.
 
@@ -81,17 +85,15 @@ class Table:
 
 
 def _others(named: Mapping[int, str], images: Iterable[str]) -> set[int]:
-    """The lines that name none of ``images``, also with more or fewer of its folders."""
-    ways = list(map(_ways, images))
-    full, any_way = {each[0] for each in ways}, {way for each in ways for way in each}
-    mine = {line: _ways(name) for line, name in named.items()}
-    return {k for k in mine if full.isdisjoint(mine[k]) and mine[k][0] not in any_way}
-
-
-def _ways(name: str) -> list[str]:
-    """Ways to write the name of an image, with all of its folders first and with none last."""
-    parts = re.split(r"[/\\]", name.casefold())
-    return ["/".join(parts[start:]) for start in range(len(parts))]
+    """The lines that name none of ``images``, also written otherwise."""
+    alike = defaultdict(set)
+    for image in images:
+        alike[bare_name(image)].add(image)
+    return {
+        line
+        for line, name in named.items()
+        if not any(may_be_one(name, image) for image in alike.get(bare_name(name), ()))
+    }
 
 
 class NoLabels(ValueError):

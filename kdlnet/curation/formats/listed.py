@@ -9,11 +9,12 @@ from pathlib import Path
 
 from kdlnet.curation.formats.boxes import Annotation, import_annotations
 from kdlnet.curation.formats.imported import ImportOptions, ImportResult, sort_out, unsure
-from kdlnet.curation.formats.locate import ImageIndex, bare_name, may_be_one
+from kdlnet.curation.formats.locate import ImageIndex
 from kdlnet.curation.formats.parse import split_named
 from kdlnet.curation.formats.runs import RunMask
 from kdlnet.curation.formats.shapes import Shape
 from kdlnet.data.labels import LabelProblem
+from kdlnet.data.names import bare_name, may_be_one
 from kdlnet.errors import DataError
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from kdlnet.curation.formats.homes import Homes
 from kdlnet.data.digest import copies
 from kdlnet.data.labels import LabelProblem
+from kdlnet.data.names import parts_of
 from kdlnet.errors import DataError
 from kdlnet.images.folder import files_below, images_below
 from kdlnet.images.read import IMAGE_SUFFIXES
@@ -86,7 +87,7 @@ class ImageIndex:
 
     def knows(self, name: str) -> bool:
         """Whether an image is so called, in any folder, with any suffix where ``name`` has none."""
-        parts = _parts(name)
+        parts = parts_of(name)
         return bool(parts) and bool(self._by_name.get(parts[-1]) or self._suffixes(name))
 
     def shown(self, name: str) -> str:
@@ -113,7 +114,7 @@ class ImageIndex:
 
     def _bare(self, name: str) -> list[Path]:
         """The images that a ``name`` without a suffix fits best; none for another."""
-        parts = _parts(name)
+        parts = parts_of(name)
         if not parts or Path(parts[-1]).suffix in IMAGE_SUFFIXES:
             return []
         bare = {file: file.with_suffix("") for file in self._by_stem.get(parts[-1], ())}
@@ -139,7 +140,7 @@ class ImageIndex:
     def _exact(self, name: str, near: Path) -> Path | str | None:
         """The file that ``name`` leads to, "elsewhere" for one outside of the folder."""
         outside = False
-        bare = self._homely and len(_parts(name)) == 1  # every lot may have an image of that name
+        bare = self._homely and len(parts_of(name)) == 1  # every lot may have an image of that name
         for written in (name, name.replace("\\", "/")):
             for folder in (near,) if bare else (near, self.root):
                 file = Path(os.path.normpath(folder / written))
@@ -156,7 +157,7 @@ class ImageIndex:
         """The folder from which most names of each annotation folder lead to a file."""
         counts: dict[Path, Counter[Path]] = defaultdict(Counter)
         for name, near in set(names):
-            counts[near].update(self._ending(_parts(name)).keys())
+            counts[near].update(self._ending(parts_of(name)).keys())
         bases = {}
         for near, found in counts.items():
             if base := _most(found):
@@ -167,7 +168,7 @@ class ImageIndex:
         written = base / name.replace("\\", "/")
         if written in self._known:  # before one that differs in case
             return written
-        return next(iter(self._ending(_parts(name)).get(base, ())), None)
+        return next(iter(self._ending(parts_of(name)).get(base, ())), None)
 
     def _find_nearby(
         self, wanted: Sequence[tuple[str, Path]], found: list[Path | str | None], homes: Homes
@@ -186,7 +187,7 @@ class ImageIndex:
             if near in folders:  # whose names lead to them
                 continue
             folders |= {near.parent, self.root}
-            called = [self._ending(_parts(wanted[position][0])[-1:]) for position in positions]
+            called = [self._ending(parts_of(wanted[position][0])[-1:]) for position in positions]
             counts = Counter(folder for each in called for folder in folders & each.keys())
             around = 0 < len(called) <= 2 * counts[near.parent]
             home = near.parent if around else _most(counts)
@@ -209,7 +210,7 @@ class ImageIndex:
         return self._by_end[count].get(tuple(parts), {}) if count else {}
 
     def _alike(self, name: str, near: Path, taken: set[Path], homes: Homes) -> Path | str:
-        parts = _parts(name)
+        parts = parts_of(name)
         if len(self._suffixes(name)) > 1:
             return "ambiguous"
         folders = homes.of(near)
@@ -227,7 +228,7 @@ class ImageIndex:
 
 def most_alike(name: str, files: Sequence[Path]) -> list[Path]:
     """Those of ``files`` that share the most last parts with ``name``, and at least the last."""
-    parts = _parts(name)
+    parts = parts_of(name)
     common = [_common_end(file, parts) for file in files]
     most = max(common, default=0)
     return [file for count, file in zip(common, files, strict=True) if count == most > 0]
@@ -238,25 +239,6 @@ def _most(counts: Counter[Path]) -> Path | None:
     most = max(counts.values(), default=0)
     first = [folder for folder, count in counts.items() if count == most > 0]
     return first[0] if len(first) == 1 else None
-
-
-def bare_name(name: str) -> str:
-    """The last part of a name without the suffix of an image, in one case."""
-    last = "".join(_parts(name)[-1:])
-    return Path(last).stem if Path(last).suffix in IMAGE_SUFFIXES else last
-
-
-def may_be_one(name: str, other: str) -> bool:
-    """Whether two names agree in their last parts, as far as the shorter one goes.
-
-    Where one has no suffix, that of the other does not count.
-    """
-    parts, others = _parts(name), _parts(other)
-    bare = [bare_name(name)], [bare_name(other)]
-    if parts[-1:] == bare[0] or others[-1:] == bare[1]:
-        parts[-1:], others[-1:] = bare
-    least = min(len(parts), len(others))
-    return least > 0 and parts[-least:] == others[-least:]
 
 
 def annotation_files(source: Path, *suffixes: str) -> list[Path]:
@@ -273,10 +255,6 @@ def annotation_files(source: Path, *suffixes: str) -> list[Path]:
         kind = " or ".join(suffixes)
         raise DataError(f"no {kind} file below {str(source)!r}: name the folder of the export")
     return sorted(files)
-
-
-def _parts(name: str) -> list[str]:
-    return [plain(part) for part in name.replace("\\", "/").split("/") if part not in {"", "."}]
 
 
 def _is_image(file: Path) -> bool:

@@ -149,7 +149,7 @@ def _unknown_splits(table: Table) -> str:
 
 def _taken_as_good(table: Table) -> str:
     """A line for rows that are too short to say that their part is good, "" for none."""
-    _, good = table.short()
+    _, good = table.short
     if not good:
         return ""
     return (
@@ -164,7 +164,7 @@ def _images(table: Table, options: ImportOptions, lost: list[LabelProblem]) -> l
     file, columns = table.file, table.columns
     images: dict[str, ListedImage] = {}
     known = len(lost)
-    cut, _ = table.short()
+    cut, _ = table.short
     for line, written in table.rows:
         cells = columns.padded(written)
         name = columns.image_of(cells)
