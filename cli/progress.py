@@ -79,6 +79,7 @@ class EventPrinter:
             f"{event.gflops:.2f} GFLOPs",
             f"data    {counted(event.train_images, 'train image')}, " + val,
             f"run     {epochs} of {counted(event.steps_per_epoch, 'step')} on {event.device}"
+            + ("" if event.precision == "float32" else f" in {event.precision}")
             + ("; * is the best so far" if self._measured else ""),
             f"folder  {shown(event.folder)}",
         ):

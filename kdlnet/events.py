@@ -20,7 +20,8 @@ class Message:
 class RunStarted:
     """A training run begins. ``parameters`` and ``gflops`` are those of the fused model.
 
-    ``val_images`` is 0 where the run learns from val and measures nothing.
+    ``val_images`` is 0 where the run learns from val and measures nothing. ``precision`` is that of
+    the products: ``float32``, or ``bfloat16`` or ``float16`` where it is mixed.
     """
 
     folder: Path
@@ -30,6 +31,7 @@ class RunStarted:
     train_images: int
     val_images: int
     device: str
+    precision: str
     epochs: int
     steps_per_epoch: int
 

@@ -33,7 +33,7 @@ from kdlnet.training.schedule import Schedule
 from kdlnet.training.steps import Step, SupervisedStep
 from kdlnet.training.validation import Validation
 from kdlnet.types import Batch, Forward
-from kdlnet.utils.device import autocast_dtype
+from kdlnet.utils.device import autocast_dtype, precision_name
 from kdlnet.utils.ranks import ranks
 
 
@@ -292,6 +292,7 @@ def _started(parts: RunParts, folder: RunFolder, steps: int) -> RunStarted:
         train_images=len(parts.train.paths),
         val_images=0 if parts.config.data.with_val else len(parts.val.paths),
         device=str(parts.device) if ranks() == 1 else f"{ranks()} x {parts.device.type}",
+        precision=precision_name(parts.config.amp, parts.device),
         epochs=parts.config.epochs,
         steps_per_epoch=steps,
     )

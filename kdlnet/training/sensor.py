@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from kdlnet.types import ImageSize
+
 _GRAIN = 1024  # side of the field of noise
 _REACH = 2.5  # standard deviations that a blur looks to each side
 
@@ -44,19 +46,20 @@ def grainy(images: Tensor, sigma: Tensor, places: Tensor, seed: int) -> Tensor:
     rows = sigma.nonzero()[:, 0].tolist()
     if not rows:
         return images
-    field = _field(seed, images.shape[1], torch.device(images.device))
+    channels, height, width = images.shape[1:]
+    field = _field(seed, channels, (height, width), torch.device(images.device))
     corners = (places * _GRAIN).long()
-    down, across = (torch.arange(length, device=images.device) for length in images.shape[2:])
     images = images.clone()
     for row in rows:
         y, x = corners[row].tolist()
-        part = field[:, (down + y) % _GRAIN][:, :, (across + x) % _GRAIN]
-        images[row] += sigma[row].item() * part
+        images[row] += sigma[row].item() * field[:, y : y + height, x : x + width]
     return images
 
 
 @lru_cache(maxsize=2)
-def _field(seed: int, channels: int, device: torch.device) -> Tensor:
-    """Standard normal numbers (channels, side, side)."""
+def _field(seed: int, channels: int, size: ImageSize, device: torch.device) -> Tensor:
+    """Standard normal numbers (channels, side + H, side + W) that repeat after each side."""
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(channels, _GRAIN, _GRAIN, generator=generator).to(device)
+    field = torch.randn(channels, _GRAIN, _GRAIN, generator=generator)
+    down, across = (torch.arange(_GRAIN + length) % _GRAIN for length in size)
+    return field[:, down][:, :, across].to(device)

@@ -93,14 +93,27 @@ def synchronize(device: torch.device) -> None:
 
 
 def autocast_dtype(amp: str, device: torch.device) -> torch.dtype | None:
-    """The type of mixed precision for ``amp`` of the config, None for plain float32."""
+    """The type of mixed precision for ``amp`` of the config, None for plain float32.
+
+    ``auto`` takes what ``device`` has instructions for: what it only emulates is slower.
+    """
     if amp == "auto":
-        if device.type != "cuda":
-            return None
-        # Cards before Ampere only emulate bfloat16.
-        ampere = torch.cuda.get_device_capability(device) >= (8, 0)
-        return torch.bfloat16 if ampere else torch.float16
+        if device.type == "cuda":
+            ampere = torch.cuda.get_device_capability(device) >= (8, 0)
+            return torch.bfloat16 if ampere else torch.float16
+        return torch.bfloat16 if device.type == "cpu" and _multiplies_bfloat16() else None
     return {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}[amp]
+
+
+def _multiplies_bfloat16() -> bool:
+    """Whether the processor has AVX512-BF16 or AMX; False where torch does not say."""
+    known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(known.get("avx512_bf16") or known.get("amx_bf16"))
+
+
+def precision_name(amp: str, device: torch.device) -> str:
+    """What ``amp`` of the config multiplies in: ``float32``, ``bfloat16`` or ``float16``."""
+    return str(autocast_dtype(amp, device) or torch.float32).removeprefix("torch.")
 
 
 def full_precision(device: torch.device) -> torch.autocast:

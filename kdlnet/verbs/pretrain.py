@@ -31,7 +31,7 @@ from kdlnet.training.recorded import Recorded, is_recordable
 from kdlnet.training.run import TrainResult, finished
 from kdlnet.training.run_folder import RunFolder
 from kdlnet.training.schedule import Schedule
-from kdlnet.utils.device import autocast_dtype, find_device
+from kdlnet.utils.device import autocast_dtype, find_device, precision_name
 from kdlnet.utils.given import AnyPath, as_path, checked
 from kdlnet.utils.ranks import from_writer, is_writer, ranks, together
 
@@ -259,6 +259,7 @@ def _started(course: Course, student: Mimic, folder: RunFolder, steps: int) -> R
         train_images=len(course.views.to_learn()),
         val_images=len(course.views.held_out()),
         device=str(course.device) if ranks() == 1 else f"{ranks()} x {course.device.type}",
+        precision=precision_name(config.amp, course.device),
         epochs=config.epochs,
         steps_per_epoch=steps,
     )

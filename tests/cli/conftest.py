@@ -156,7 +156,7 @@ class FakeEngine:
     def train(self, config: Any, **options: Any) -> TrainResult:
         tell = self._record(config=config, **options)
         folder = options.get("out") or Path("runs/train/set")
-        tell(events.RunStarted(folder, "lightnet-n", 1_120_000, 2.45, 8, 4, "cpu", 2, 2))
+        tell(events.RunStarted(folder, "lightnet-n", 1_120_000, 2.45, 8, 4, "cpu", "float32", 2, 2))
         for epoch in range(2):
             for step in (1, 2):
                 parts = {"class": 1.5, "box": 0.75}

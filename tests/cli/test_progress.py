@@ -15,7 +15,7 @@ from kdlnet_cli import progress
 from kdlnet_cli.console import Console
 from kdlnet_cli.progress import EventPrinter
 
-STARTED = RunStarted(Path("/r"), "lightnet", 4_700_000, 8.3, 10, 5, "cpu", 120, 3)
+STARTED = RunStarted(Path("/r"), "lightnet", 4_700_000, 8.3, 10, 5, "cpu", "float32", 120, 3)
 STEP = StepDone(6, 2, 3, {"loss": 2.0, "box": 1.5}, 0.01, 123.4, 754.0)
 
 
@@ -114,6 +114,13 @@ def test_one_is_not_many(capsys: pytest.CaptureFixture[str]) -> None:
         "data    1 train image, 1 val image",
         "run     1 epoch of 1 step on cpu; * is the best so far",
     ]
+
+
+def test_mixed_precision_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with Console() as console, EventPrinter(console) as printer:
+        printer(replace(STARTED, precision="bfloat16"))
+    line = capsys.readouterr().out.splitlines()[2]
+    assert line == "run     120 epochs of 3 steps on cpu in bfloat16; * is the best so far"
 
 
 def test_where_nothing_is_measured_no_epoch_is_the_best(capsys: pytest.CaptureFixture[str]) -> None:

@@ -73,7 +73,7 @@ def test_a_run_leaves_what_it_promises(finished: tuple[TrainResult, list[object]
 
 def test_first_losses_are_golden(config: TrainConfig, tmp_path: Path) -> None:
     """Four steps by hand on fixed batches. A change of these numbers is a change of the method."""
-    parts = prepare_run(config, None, None, lambda event: None)
+    parts = prepare_run(_changed(config, amp="off"), None, None, lambda event: None)
     step = supervised_step(parts)
     optimizer = torch.optim.SGD(parts.detector.parameters(), lr=0.01)
     losses = []
@@ -533,6 +533,22 @@ def test_the_dataset_says_how_many_channels(
     result = train(changed, out=tmp_path / "run")
     assert load_weights(result.last).arguments.channels == 1
     assert "channels: 1" in (result.folder / "config.yaml").read_text()
+
+
+def test_a_processor_with_bfloat16_trains_in_it(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses, told = {}, {}
+    known = {"auto": {"avx512_bf16": True}, "bf16": {}, "off": {}}
+    for amp, capabilities in known.items():
+        monkeypatch.setattr(torch.cpu, "get_capabilities", capabilities.copy, raising=False)
+        events: list[object] = []
+        changed = _changed(config, epochs=1, amp=amp)
+        losses[amp] = train(changed, out=tmp_path / amp, on_event=events.append).metrics["loss"]
+        told[amp] = next(event.precision for event in events if isinstance(event, RunStarted))
+    assert told == {"auto": "bfloat16", "bf16": "bfloat16", "off": "float32"}
+    assert losses["auto"] == losses["bf16"] != losses["off"]
+    assert losses["auto"] == pytest.approx(losses["off"], rel=0.02)
 
 
 def test_mixed_precision_trains(config: TrainConfig, tmp_path: Path) -> None:
