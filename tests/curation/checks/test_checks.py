@@ -437,6 +437,17 @@ def test_drift_between_splits(folder):
     assert findings[0].split == "val"
 
 
+def test_drift_is_told_where_splits_differ_most(folder):
+    """Half of train is darker than all of val, and no image is brighter than that."""
+    for number in range(80):
+        level = 60 if number < 40 and number % 2 else 120
+        image = np.full((64, 64, 3), level, np.uint8)
+        image[:32] += 5  # 2.5 in the mean
+        folder.add("train" if number < 40 else "val", f"{number}.png", image)
+    (drift,) = found(folder.write("[pit]"), "drift")
+    assert drift.message == "brightness differs: 62.5 or less in 0% of val, 50% of train"
+
+
 def test_a_plain_folder_is_looked_through_without_labels(tmp_path):
     for number in range(3):
         cv2.imwrite(str(tmp_path / f"{number}.png"), picture(min(number, 1), 200, 240))
