@@ -232,9 +232,9 @@ def _divided(part: Images) -> tuple[list[str], Message | None]:
     try:
         groups = find_groups(rule, names, paths)
     except DataError as error:
-        text = f"data split made them with --group-by {rule!r}, which no longer holds: {error}"
+        text = f"data split made them with --group-by '{rule}', which no longer holds: {error}"
         return names, Message(f"{text}; each image stands for itself", "warning")
-    return groups, Message(f"images are in groups as data split made them: {rule!r}")
+    return groups, Message(f"images are in groups as data split made them: '{rule}'")
 
 
 def learned_of(parts: Sequence[Part]) -> int | None:

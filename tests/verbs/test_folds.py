@@ -248,7 +248,7 @@ def test_images_are_grouped_as_the_folds_were_made(others: Path) -> None:
     split_dataset(str(data / "data.yaml"), others, folds=3, group_by=r"^(\d)")
     result = _compared(others, on_event=told.append)
     assert (result.images, result.groups) == (11, 10)  # 10.png goes with 1.png
-    assert "groups as data split made them" in _texts(told)
+    assert r"groups as data split made them: '^(\d)'" in _texts(told)
     assert _pooled(others).analysis.intervals.groups == 10
     assert _compared(others, group_by=r"^(\d+)").groups == 11
 
