@@ -53,7 +53,7 @@ def check(
 ) -> None:
     """Look through a dataset for what spoils a training.
 
-    Broken files, wrong labels, boxes too small to learn, images that are there twice, parts that
+    Broken files, wrong labels, boxes of a few pixels, images that are there twice, parts that
     are in train and test, splits that differ. Nothing is written into the dataset.
 
     \b

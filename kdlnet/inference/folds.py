@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from kdlnet.curation.groups import find_groups, image_names
+from kdlnet.curation.groups import division_of, find_groups, image_names
 from kdlnet.data.catalog import DatasetInfo
 from kdlnet.data.dataset import DetectionDataset
 from kdlnet.data.digest import images_digest
@@ -29,7 +29,6 @@ from kdlnet.metrics.evaluation import Fold
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.utils.given import Name
-from kdlnet.utils.manifest import report_of
 from kdlnet.utils.paths import shown, typed
 
 Images = tuple[DatasetInfo, list[Path]]
@@ -202,36 +201,40 @@ def names_of(parts: Sequence[Images]) -> list[str]:
     return [name for info, paths in parts for name in image_names(info, paths)]
 
 
-def groups_of(
-    names: Sequence[str],
-    images: Sequence[Path],
-    group_by: str | None,
-    folds: Path | None,
-    on_event: Listener,
-) -> list[int]:
-    """The group of each image, as numbers from 0; ``names`` are those of :func:`names_of`.
+def groups_of(parts: Sequence[Images], group_by: str | None, on_event: Listener) -> list[int]:
+    """The group of each image of ``parts``, as numbers from 0.
 
-    Without ``group_by`` images in ``folds`` are grouped as the folds were made, and else each
-    stands for itself; that is told. Raises DataError as
+    Without ``group_by`` they are grouped as ``kdlnet data split`` made the dataset, by the rule in
+    its report, and else each stands for itself; that is told. Raises DataError as
     :func:`~kdlnet.curation.groups.find_groups` does.
     """
-    stored = report_of(folds).get("group_by") if folds and group_by is None else None
-    if stored is None:
-        groups = find_groups(group_by, names, images)
+    if group_by is None:
+        divided = [_divided(part) for part in parts]
+        for message in dict.fromkeys(message for _, message in divided if message):
+            on_event(message)
+        groups = [group for found, _ in divided for group in found]
     else:
-        try:
-            groups = find_groups(stored, names, images)
-        except DataError as error:
-            text = f"the folds were made with --group-by {stored!r}, which no longer holds"
-            on_event(Message(f"{text}: {error}; each image stands for itself", "warning"))
-            groups = list(names)
-        else:
-            on_event(Message(f"images are in groups as the folds were made: {stored!r}"))
+        paths = [path for _, images in parts for path in images]
+        groups = find_groups(group_by, names_of(parts), paths)
     numbers: list[int] = np.unique(groups, return_inverse=True)[1].tolist()
-    if len(images) > 1 and not any(numbers):
-        text = f"{group_by or stored!r} puts all images into the group {groups[0]!r}"
+    if len(groups) > 1 and not any(numbers):
+        text = f"{group_by or 'data split'} puts all images into the group {groups[0]!r}"
         on_event(Message(f"{text}: no interval can be told from one group", "warning"))
     return numbers
+
+
+def _divided(part: Images) -> tuple[list[str], Message | None]:
+    """The groups by the rule that the dataset was divided by, and what is to be told of it."""
+    info, paths = part
+    names, rule = names_of([part]), division_of(info.root)[1].get("group_by")
+    if rule is None:
+        return names, None
+    try:
+        groups = find_groups(rule, names, paths)
+    except DataError as error:
+        text = f"data split made them with --group-by '{rule}', which no longer holds: {error}"
+        return names, Message(f"{text}; each image stands for itself", "warning")
+    return groups, Message(f"images are in groups as data split made them: '{rule}'")
 
 
 def learned_of(parts: Sequence[Part]) -> int | None:

@@ -34,7 +34,8 @@ def draw_marks(image: Image, marks: Sequence[Mark]) -> Image:
     """Boxes, then labels, on a copy of (H, W, 3); small images are enlarged by a whole factor.
 
     Marks come by importance: the first ones get the best places for their labels. Lines run
-    around a box, not on it, and labels stay inside the picture.
+    around a box, not on it, and labels stay inside the picture. A label that finds no place
+    without hiding a box or another label is left out: of many small defects each is seen.
     """
     factor = enlargement(*image.shape[:2])
     picture = enlarge(image, factor) if factor > 1 else image.copy()
@@ -42,13 +43,15 @@ def draw_marks(image: Image, marks: Sequence[Mark]) -> Image:
     frames = [_frame(picture, mark, factor, width) for mark in marks]
     for mark, frame in zip(reversed(marks), reversed(frames), strict=True):
         _outline(picture, frame, width, mark)
-    places: list[Rectangle] = []
     size = text_size(picture)
+    labels: list[tuple[Rectangle, Mark]] = []
     for mark, frame in zip(marks, frames, strict=True):
-        places.append(_place(picture, mark.text, frame, size, places))
-    for mark, place in zip(reversed(marks), reversed(places), strict=True):
-        if mark.text:
-            _label(picture, place, mark, size)
+        taken = [place for place, _ in labels]
+        place = _place(picture, mark.text, frame, size, taken, frames) if mark.text else None
+        if place is not None:
+            labels.append((place, mark))
+    for place, mark in reversed(labels):
+        _label(picture, place, mark, size)
     return picture
 
 
@@ -136,9 +139,17 @@ def _fill(picture: Image, area: Rectangle, color: Color) -> None:
 
 
 def _place(
-    picture: Image, text: str, frame: Rectangle, size: int, taken: Sequence[Rectangle]
-) -> Rectangle:
-    """Where a label goes: above its box if there is room, never outside the picture."""
+    picture: Image,
+    text: str,
+    frame: Rectangle,
+    size: int,
+    taken: Sequence[Rectangle],
+    frames: Sequence[Rectangle],
+) -> Rectangle | None:
+    """Where a label goes: above its box if there is room, never outside the picture.
+
+    None where it would touch a label ``taken`` or cover more than half of a box of ``frames``.
+    """
     height, length = picture.shape[:2]
     text_height, text_width = render(text, size).shape
     w, h = min(text_width + size // 2, length), min(text_height, height)
@@ -153,15 +164,16 @@ def _place(
         (x1, y0),
         (x0 - w, y0),
     )
-    best, least = (0, 0, w, h), math.inf
+    best, least = None, math.inf
     for order, (x, y) in enumerate(corners):
         inside = max(0, min(x, length - w)), max(0, min(y, height - h))
         place = (*inside, inside[0] + w, inside[1] + h)
-        # Covering another label is worst, then being pushed off the wished place (and so maybe
-        # onto the defect), then the order above.
-        pushed = abs(inside[1] - y) * w + abs(inside[0] - x)
-        cost = 10 * sum(_overlap(place, other) for other in taken) + pushed + order
-        if cost < least:
+        # Being pushed off the wished place (and so maybe onto the defect) is worst, then the order.
+        cost = abs(inside[1] - y) * w + abs(inside[0] - x) + order
+        if cost < least and not (
+            any(_overlap(place, label) for label in taken)
+            or any(2 * _overlap(place, box) > _overlap(box, box) for box in frames)
+        ):
             best, least = place, cost
     return best
 

@@ -60,10 +60,10 @@ def compare(
     They are any files that a runtime opens, exported ones too, and are measured as they are.
     Several files a side are the same training with several seeds, in the same order on both sides:
     the difference is the mean over the pairs. ``group_by`` names images that belong together, see
-    :func:`~kdlnet.curation.groups.find_groups`: by default each image stands for itself.
+    :func:`~kdlnet.curation.groups.find_groups`: by default as ``data split`` grouped them.
     With ``folds`` each side is the folder of a cross-validation and ``data`` that of its folds, see
     :func:`~kdlnet.inference.folds.find_folds`: every image is judged by the training that never saw
-    it, and grouped by default as the folds were made. Raises WeightsError or DataError for what
+    it. Raises WeightsError or DataError for what
     cannot be compared, ConfigError for fewer than 100 rounds and folds of several datasets.
     """
     data_root, out, a, b = as_path(data_root), as_path(out), as_paths(a), as_paths(b)
@@ -77,7 +77,7 @@ def compare(
     images = measured[a[0]].images
     infos, image_paths = [info for info, _ in images], [path for _, part in images for path in part]
     names = names_of(images)
-    groups = groups_of(names, image_paths, group_by, where.folds, on_event)
+    groups = groups_of(images, group_by, on_event)
     pairs = [(measured[one], measured[two]) for one, two in zip(a, b, strict=True)]
     tables = [(one.table, two.table) for one, two in pairs]
     default = Path("runs/compare") / where.name

@@ -24,7 +24,6 @@ from kdlnet.inference.folds import (
     folder_of_folds,
     groups_of,
     learned_of,
-    names_of,
     one_rule,
     open_part,
     require_alike,
@@ -101,13 +100,12 @@ def validate(
     :func:`~kdlnet.images.contract.adjusted`; the figures are those of whole images all the same,
     and with a region of interest those of all that is in it.
     ``group_by`` names images that belong together, for the intervals, see
-    :func:`~kdlnet.curation.groups.find_groups`: by default each image stands for itself.
+    :func:`~kdlnet.curation.groups.find_groups`: by default as ``data split`` grouped them.
     ``lot_by`` is a rule on the image names by which verdicts are counted apart, see
     :func:`~kdlnet.curation.groups.groups_by_rule`.
     ``mm_per_pixel`` of the original image gives the sizes of defects in mm, too.
     With ``folds`` both are folders, see :func:`~kdlnet.inference.folds.find_folds`: each file is
-    measured on the part that it never saw, and the figures are of all parts together; without
-    ``group_by`` images are then grouped as the folds were made.
+    measured on the part that it never saw, and the figures are of all parts together.
     ``drift`` measures again after each of :data:`~kdlnet.metrics.drift.CHANGES` of the images.
     Raises WeightsError, DataError or ConfigError for what cannot be used.
     """
@@ -123,10 +121,8 @@ def validate(
     ]
     require_alike(parts)
     runtime = replace(parts[0].runtime, rule=one_rule(parts, on_event))
-    names = names_of([part.images for part in parts])
-    paths = [path for part in parts for path in part.dataset.paths]
     judged = choices_of(parts, split)
-    groups = groups_of(names, paths, group_by, home, on_event)
+    groups = groups_of([part.images for part in parts], group_by, on_event)
     lots = _lots(parts, lot_by)
     title = home.absolute().name if home else parts[0].info.name
     folder = _folder(parts, title, out, overwrite)

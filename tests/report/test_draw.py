@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import string
 
 import numpy as np
@@ -67,15 +68,21 @@ def test_boxes_at_the_edges_never_break_the_picture(height, width, place):
     assert color.sum() > 40  # line and label are there
 
 
-def test_labels_stay_inside_and_apart(monkeypatch):
-    places = []
+@pytest.fixture
+def places(monkeypatch):
+    """Where labels were drawn, the least important first."""
+    found = []
     original = canvas._label
 
     def spy(picture, place, mark, size):
-        places.append(place)
+        found.append(place)
         original(picture, place, mark, size)
 
     monkeypatch.setattr(canvas, "_label", spy)
+    return found
+
+
+def test_labels_stay_inside_and_apart(places):
     # Three boxes on top of each other, and one that touches each corner of the picture.
     boxes = [[150, 150, 300, 300]] * 3 + [[0, 0, 30, 30], [370, 0, 400, 30], [0, 370, 30, 400]]
     draw_detections(grey(400, 400), boxes, [0] * 6, np.linspace(0.9, 0.4, 6), NAMES)
@@ -84,6 +91,22 @@ def test_labels_stay_inside_and_apart(monkeypatch):
         assert 0 <= x0 < x1 <= 400
         assert 0 <= y0 < y1 <= 400
         assert all(canvas._overlap(places[i], other) == 0 for other in places[:i])
+
+
+def test_of_many_small_defects_no_label_hides_another(places):
+    # A cell of 40 pixels holds a box of 6, in a frame of 10, and no word of any class.
+    corners = [(x, y) for y in range(60, 440, 40) for x in range(60, 440, 40)]
+    boxes = [[x, y, x + 6, y + 6] for x, y in corners]
+    picture = draw_detections(grey(480, 480), boxes, [1] * 100, np.linspace(0.9, 0.1, 100), NAMES)
+    color = painted(picture, palette(3)[1])
+    assert all(not color[y : y + 6, x : x + 6].all() for x, y in corners)
+    assert 1 <= len(places) < 100
+    assert not any(canvas._overlap(*pair) for pair in itertools.combinations(places, 2))
+
+
+def test_a_label_inside_a_large_box_is_drawn(places):
+    draw_detections(grey(400, 400), [[0, 0, 400, 400], [200, 200, 206, 206]], [0, 1], None, NAMES)
+    assert len(places) == 2
 
 
 def test_input_is_never_changed_and_deep_images_use_the_window():

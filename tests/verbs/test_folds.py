@@ -248,9 +248,24 @@ def test_images_are_grouped_as_the_folds_were_made(others: Path) -> None:
     split_dataset(str(data / "data.yaml"), others, folds=3, group_by=r"^(\d)")
     result = _compared(others, on_event=told.append)
     assert (result.images, result.groups) == (11, 10)  # 10.png goes with 1.png
-    assert "groups as the folds were made" in _texts(told)
+    assert r"groups as data split made them: '^(\d)'" in _texts(told)
     assert _pooled(others).analysis.intervals.groups == 10
     assert _compared(others, group_by=r"^(\d+)").groups == 11
+
+
+def test_a_split_by_groups_is_judged_by_groups(folds: Path) -> None:
+    """Tiles of one part stand and fall together: by images alone their interval is too short."""
+    home, told = folds.parent, list[object]()
+    table = home / "groups.csv"
+    table.write_text("image,group\n" + "".join(f"{n}.png,{n // 2}\n" for n in range(11)))
+    shares = {"train": 0.5, "val": 0.5}
+    split_dataset(str(home / "set"), home / "pairs", shares=shares, group_by=str(table))
+    held = [Path(line) for line in (home / "pairs" / "val.txt").read_text().split()]
+    pairs = {int(image.stem) // 2 for image in held}
+    place = {"device": "cpu", "pictures": False, "out": home / "val", "on_event": told.append}
+    result = validate(home / "weights.pt", data=str(home / "pairs"), **place)
+    assert result.analysis.intervals.groups == len(pairs) < len(held)
+    assert "groups as data split made them" in _texts(told)
 
 
 def test_a_rule_of_the_folds_that_no_longer_holds_is_told(others: Path) -> None:

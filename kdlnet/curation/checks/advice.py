@@ -16,7 +16,7 @@ _COMFORT = 16.0  # pixels of the network input: two cells of the finest usual le
 
 
 def check_advice(survey: Survey) -> Iterator[Finding]:
-    """The network input that training chooses, and what of the boxes is lost in it.
+    """The network input that training chooses, and how many boxes are often missed in it.
 
     None where no image with boxes can be decoded: their headers alone are no ground for advice.
     """
@@ -31,11 +31,12 @@ def check_advice(survey: Survey) -> Iterator[Finding]:
             for image, pixels in boxed
         ]
     )
-    lost = float(too_small(sides).mean())
+    small = too_small(sides)
+    lost = float(small.mean())
     message = seen.why
     if lost:
         boxes = counted(len(sides), "box", "boxes")
-        message = f"{lost:.1%} of {boxes} too small to learn at {message}"
+        message = f"{small.sum()} of {boxes} so small that many are missed at {message}"
     tile = "" if seen.tile is None else f"--tile {seen.tile[0]} "
     fix = f"train chooses it: {tile}--image-size {height}x{width}"
     if np.percentile(np.sqrt(sides.prod(axis=1)), 10) < _COMFORT:

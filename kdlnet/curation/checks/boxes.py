@@ -169,7 +169,7 @@ def check_repeated(survey: Survey) -> Iterator[Finding]:
 
 
 def check_small(survey: Survey) -> Iterator[Finding]:
-    """Boxes of a few pixels once the image is resized: they cannot be learned."""
+    """Boxes of a few pixels once the image is resized: many of them are missed."""
     height, width = survey.image_size
     for image, pixels in readable(survey.images):
         sides = box_sides(image, pixels) * scale(pixels.size, survey.image_size)
@@ -182,7 +182,7 @@ def check_small(survey: Survey) -> Iterator[Finding]:
         native = max(pixels.size)
         fix = f"--image-size {32 * int(np.ceil(needed / 32))}"
         if needed > 1.5 * native:
-            fix = "no size helps: the defect itself has too few pixels; check the box"
+            fix = "few pixels in the image itself: photograph it from nearer, or check the box"
         elif needed > 1280:
             fix += " or --tile 640"
         yield Finding(
@@ -261,13 +261,13 @@ def scale(size: tuple[int, int], image_size: tuple[int, int]) -> float:
 
 
 def too_small(sides: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """(N,) of (N, 2) sides in pixels of the network input: which cannot be learned."""
+    """(N,) of (N, 2) sides in pixels of the network input: which are below the least size."""
     found: NDArray[np.bool_] = growth(sides) > 1
     return found
 
 
 def growth(sides: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(N,) of (N, 2) sides above 0: the factor that takes a box to what can just be learned."""
+    """(N,) of (N, 2) sides above 0: the factor that takes a box to the least size."""
     sides = sides.clip(min=1e-6)  # the product of two next to nothing would be 0
     needed: NDArray[np.float64] = np.maximum(
         LEAST_SIDE / sides.min(axis=1, initial=np.inf), LEAST_SIZE / np.sqrt(sides.prod(axis=1))

@@ -29,12 +29,16 @@ def check_drift(survey: Survey) -> Iterator[Finding]:
             found = [measure(pixels) for _, pixels in readable(survey.of(split))]
             if min(len(usual), len(found)) < _FEWEST:
                 continue
-            distance, chance = ks_2samp(usual, found)
-            if distance < _DISTANCE or chance > _CHANCE:
+            test = ks_2samp(usual, found)
+            if test.statistic < _DISTANCE or test.pvalue > _CHANCE:
                 continue
+            # Where the two are farthest apart: medians may be equal.
+            limit = float(test.statistic_location)
+            here, there = (np.mean(np.array(values) <= limit) for values in (found, usual))
             message = (
-                f"{name} differs: median {np.median(found):.3g} in {split}, "
-                f"{np.median(usual):.3g} in {base}"
+                f"{name} differs: {limit:.3g} or less in {here:.0%} of {split}, {there:.0%} of "
+                f"{base}"
             )
             fix = "look whether camera, light or part changed; split again if it is chance"
-            yield Finding("drift", "warning", message, split, None, round(float(distance), 3), fix)
+            distance = round(float(test.statistic), 3)
+            yield Finding("drift", "warning", message, split, None, distance, fix)

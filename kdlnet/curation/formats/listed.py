@@ -128,7 +128,7 @@ def _merge(place: Path, first: ListedImage, again: ListedImage) -> None:
     if again.file != first.file:
         raise DataError(
             f"image {str(place)!r} is listed in {str(first.file)!r} and {str(again.file)!r}: "
-            "give the one file to convert as SOURCE"
+            "give the file or folder to convert as SOURCE, and that of the images with --images"
         )
     first.problems += again.problems
     if first.split is None:

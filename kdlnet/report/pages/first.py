@@ -22,13 +22,16 @@ def first_screen(subject: Subject) -> dict[str, Any]:
     allowed = {"escape": limits.escape, "overkill": limits.overkill, "unsure": None}
     model = visible(Path(result.weights).name)
     bad, good = rates["escape"].of, rates["overkill"].of
+    judged = f"{counted(bad + good, 'part')}, one picture each"
+    if _grouped(result):
+        groups = counted(result.analysis.intervals.groups, "group")
+        judged = f"{counted(bad + good, 'picture')} in {groups}"
     return {
         "version": __version__,
         "title": f"{model} on {visible(result.data)} {result.split}",
         "over": f"{model} on {visible(result.data)}, {result.split} set",
         "question": "May this model go on the line?",
-        "lead": f"It judged {counted(bad + good, 'part')}, one picture each: {bad or 'none'} "
-        f"defective, {good or 'none'} good.",
+        "lead": f"It judged {judged}: {bad or 'none'} defective, {good or 'none'} good.",
         "foot": f"Made by kdlnet {__version__}. This file needs no network and sends nothing.",
         "facts": facts(rates, limits, subject.fitted),
         "tone": tone(rates, limits, subject.fitted),
@@ -49,6 +52,11 @@ def rates_of(result: EvalResult) -> dict[str, Rate]:
     return {"escape": overall.escape, "overkill": overall.overkill, "unsure": overall.unsure}
 
 
+def _grouped(result: EvalResult) -> bool:
+    """Whether several pictures are of one part, lot or scene."""
+    return result.analysis.intervals.groups < result.precision.images
+
+
 def _cautions(subject: Subject) -> list[str]:
     lines = []
     if learned := subject.result.learned:
@@ -67,6 +75,11 @@ def _cautions(subject: Subject) -> list[str]:
         lines.append(
             "The setting was chosen on these very parts and does better on them than on new ones: "
             "measure on a set that had no say."
+        )
+    if _grouped(subject.result):
+        lines.append(
+            "The pictures of a group are of one part, lot or scene. What passes and what is "
+            "rejected is counted by picture, so that the ranges given for it are too narrow."
         )
     if subject.result.left_out:
         left = counted(len(subject.result.left_out), "picture")

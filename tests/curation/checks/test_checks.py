@@ -221,6 +221,13 @@ def test_small_boxes_say_which_size_would_do(folder):
     assert found(name, "small-box", image_size=(1024, 1024)) == []
 
 
+def test_boxes_of_a_few_pixels_ask_for_a_nearer_camera(folder):
+    """5 of 640 pixels are the 8 that are wanted at 1024, of which the image has 640."""
+    folder.add("train", "a.png", picture(1, 640, 640), f"0 .5 .5 {5 / 640} {5 / 640}\n")
+    (small,) = found(folder.write("[pit]"), "small-box")
+    assert small.fix.startswith("few pixels in the image itself: photograph it from nearer")
+
+
 def test_thin_boxes_ask_for_a_larger_input(folder):
     """4 x 400 of 1000 pixels: 2.56 wide at 640, and 3 only at 750; the area was never too small."""
     for number in range(3):
@@ -229,7 +236,8 @@ def test_thin_boxes_ask_for_a_larger_input(folder):
     assert [finding.fix for finding in findings[:3]] == ["--image-size 768"] * 3
     assert findings[0].message == "too small at 640x640: 1 of 1 box, the smallest 2.6 x 256.0"
     assert findings[3].fix == "train chooses it: --image-size 640x640"
-    assert findings[3].message.startswith("100.0% of 3 boxes too small to learn at image size 640x")
+    lost = "3 of 3 boxes so small that many are missed at image size 640x"
+    assert findings[3].message.startswith(lost)
 
 
 def test_boxes_too_thin_for_any_usual_input_ask_for_tiles(folder):
@@ -251,7 +259,8 @@ def test_advice_is_the_input_in_which_the_boxes_keep_32_pixels(folder):
     (advice,) = found(folder.write("[pit]"), "advice")
     assert advice.fix == "train chooses it: --image-size 384x512"
     assert advice.value == {"image_size": [384, 512], "tile": None, "lost": 1 / 11}
-    assert advice.message.startswith("9.1% of 11 boxes too small to learn at image size 384x512: ")
+    lost = "1 of 11 boxes so small that many are missed at image size 384x512: "
+    assert advice.message.startswith(lost)
 
 
 @pytest.mark.parametrize("split", ["val", "train"])
@@ -435,6 +444,17 @@ def test_drift_between_splits(folder):
     findings = found(folder.write("[pit]"), "drift")
     assert [f.message.split()[0] for f in findings] == ["brightness", "contrast"]
     assert findings[0].split == "val"
+
+
+def test_drift_is_told_where_splits_differ_most(folder):
+    """Half of train is darker than all of val, and no image is brighter than that."""
+    for number in range(80):
+        level = 60 if number < 40 and number % 2 else 120
+        image = np.full((64, 64, 3), level, np.uint8)
+        image[:32] += 5  # 2.5 in the mean
+        folder.add("train" if number < 40 else "val", f"{number}.png", image)
+    (drift,) = found(folder.write("[pit]"), "drift")
+    assert drift.message == "brightness differs: 62.5 or less in 0% of val, 50% of train"
 
 
 def test_a_plain_folder_is_looked_through_without_labels(tmp_path):

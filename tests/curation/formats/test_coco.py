@@ -244,8 +244,30 @@ def test_one_file_may_be_named_and_the_images_lie_elsewhere(tmp_path):
     file = save_coco(tmp_path / "labels/ann.json", [{"bbox": [1, 1, 5, 5]}])
     save_coco(tmp_path / "labels/more.json", [])
     assert len(read(file, images=tmp_path / "photos")[0]["a.jpg"].boxes) == 1
-    with pytest.raises(DataError, match=r"a\.jpg' is listed in .*ann\.json' and .*more\.json"):
+    with pytest.raises(
+        DataError, match=r"'.*a\.jpg' is listed in .*ann\.json' and .*more\.json': give the"
+    ):
         read(tmp_path)
+
+
+def test_a_copy_of_the_list_beside_its_images_is_passed_over(tmp_path):
+    for split in ("train", "val"):
+        save_image(tmp_path / split / "a.jpg")
+        rows = [{"bbox": [1, 1, 5, 5 + len(split)]}]  # of each split another box
+        save_coco(tmp_path / split / "_annotations.coco.json", rows)
+        save_coco(tmp_path / f"annotations/{split}.json", rows)
+    result = import_coco(tmp_path, ImportOptions())
+    boxes = {image.split: image.boxes.tolist() for image in result.images}
+    assert boxes == {"train": [[1, 1, 6, 11]], "val": [[1, 1, 6, 9]]}
+    assert len(result.warnings) == 2
+    assert "annotations/train.json' is a copy of" in result.warnings[0]
+
+
+def test_lists_that_are_equal_of_two_folders_of_images_are_both_read(tmp_path):
+    for lot in ("lot-1", "lot-2"):
+        save_image(tmp_path / lot / "a.jpg")
+        save_coco(tmp_path / lot / "ann.json", [], ["a.jpg"])
+    assert len(import_coco(tmp_path, ImportOptions()).images) == 2
 
 
 def test_size_that_is_not_the_images_leaves_it_out(parts):

@@ -10,6 +10,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from kdlnet.metrics.analysis import analyse
 from kdlnet.metrics.binomial import Rate
 from kdlnet.metrics.rates import measure
 from kdlnet.metrics.result import ImageResult
@@ -72,6 +73,16 @@ def test_first_screen_is_there_without_a_script(tmp_path):
     page = validation_page(subject).replace("&#39;", "'")
     for text in expected(subject, VerdictRule.at(0.5), LIMITS).values():
         assert f">{text}<" in page
+
+
+def test_pictures_of_one_part_are_not_called_parts(tmp_path):
+    images, alone = made_images(tmp_path, 30), "30 parts, one picture each: 20 defective, 10 good."
+    subject = made_subject(images)
+    assert alone in validation_page(subject)
+    analysis = analyse(images, NAMES, subject.errors, [number // 3 for number in range(30)])
+    page = validation_page(replace(subject, result=replace(subject.result, analysis=analysis)))
+    assert "30 pictures in 10 groups: 20 defective, 10 good." in page and alone not in page
+    assert "the ranges given for it are too narrow" in page
 
 
 def test_tables_show_rates_with_the_digits_of_the_limits(tmp_path):
