@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from kdlnet.nn.rep import RepBlock
 from kdlnet.ops.points import make_points
 from kdlnet.types import RawPredictions
+from kdlnet.utils.device import full_precision
 
 
 class Head(nn.Module):
@@ -45,8 +46,8 @@ class Head(nn.Module):
         """Class logits (B, C, H, W) and distance bins (B, 4 R, H, W) of each level."""
         return [
             (
-                self.class_logits[i](self.class_blocks[i](x)),
-                self.box_bins[i](self.box_blocks[i](x)),
+                _exact(self.class_logits[i], self.class_blocks[i](x)),
+                _exact(self.box_bins[i], self.box_blocks[i](x)),
             )
             for i, x in enumerate(maps)
         ]
@@ -69,6 +70,17 @@ class Head(nn.Module):
             for layer in layers:
                 nn.init.normal_(layer.get_parameter("weight"), std=0.01)
                 nn.init.constant_(layer.get_parameter("bias"), bias)
+
+
+def _exact(layer: nn.Module, x: Tensor) -> Tensor:
+    """What ``layer`` says of ``x`` in the precision of its kernel, in mixed precision, too."""
+    kernel = layer.get_parameter("weight")
+    if x.dtype == kernel.dtype:
+        found: Tensor = layer(x)
+    else:
+        with full_precision(x.device):
+            found = layer(x.to(kernel.dtype))
+    return found
 
 
 def _flat(x: Tensor) -> Tensor:

@@ -111,3 +111,16 @@ def test_scores_start_low() -> None:
     with torch.no_grad():
         scores = detector(torch.rand(1, 3, 64, 64)).logits.sigmoid()
     assert scores.max() < 0.05  # a prior of 0.01: the background must not drown the first steps
+
+
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+def test_scores_and_bins_of_mixed_precision_are_float32(half: torch.dtype) -> None:
+    detector = build_model("lightnet-n", ModelArguments(num_classes=3), seed=0).train()
+    with torch.autocast("cpu", half):
+        raw = detector(torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+        (raw.logits.sum() + raw.bins.sum()).backward()
+    assert raw.features[0].dtype == half
+    for found in (raw.logits, raw.bins):
+        assert found.dtype == torch.float32
+        assert not torch.equal(found, found.to(half).float()), "rounded to 16 bits"
+    assert all(value.grad is not None for value in detector.parameters())
