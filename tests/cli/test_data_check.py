@@ -29,11 +29,13 @@ def leaky(dataset: Path, tmp_path: Path) -> Path:
 def fixture(tmp_path: Path) -> Path:
     """Six parts with one background, two of them in val."""
     folder, rng = tmp_path / "fixture", np.random.default_rng(0)
-    (folder / "images").mkdir(parents=True)
+    for name in ("images", "labels"):
+        (folder / name).mkdir(parents=True)
     base = 120 + 900 * cv2.GaussianBlur(rng.normal(size=(200, 240)), (0, 0), 2)
     for part in range(6):
         file = folder / "images" / f"part-{part}.png"
         cv2.imwrite(str(file), np.clip(base * (1 - 0.05 * part), 0, 255).astype(np.uint8))
+        (folder / "labels" / f"part-{part}.txt").write_text("0 0.5 0.5 0.2 0.2\n")
     (folder / "train.txt").write_text("".join(f"images/part-{n}.png\n" for n in range(4)))
     (folder / "val.txt").write_text("images/part-4.png\nimages/part-5.png\n")
     (folder / "data.yaml").write_text("train: train.txt\nval: val.txt\nnames: [pit]\n")
@@ -105,7 +107,9 @@ def test_parts_on_one_fixture_are_told_the_way_that_ends(kdlnet: Command, fixtur
     for out in ("--out lists", "--out folds --folds 2"):
         assert kdlnet(f"data split '{fixture}' {out} --group-by copies").code == 0
     for data in ("lists", "folds/fold-1"):
-        again = kdlnet(f"data check {data}").out
+        run = kdlnet(f"data check {data} --fail-on error")
+        assert run.code == 0, run.out
+        again = run.out
         assert "near-duplicate" in again and "data split --group-by copies" not in again
         assert _last_column(again).count("one fixture? divided by copies, they may stay") == 3
 

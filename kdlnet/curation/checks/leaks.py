@@ -70,7 +70,8 @@ def check_near(survey: Survey) -> Iterator[Finding]:
     """Images that show what an image of another split shows: one finding for each such image.
 
     It is told of the image in the later split. An error when most of the smaller picture is the
-    same, a warning when they overlap by less.
+    same, a warning when they overlap by less or the set was divided by copies, which says that they
+    are different parts.
     """
     order = {split: number for number, split in enumerate(survey.splits)}
     found: dict[int, list[tuple[DuplicatePair, int]]] = defaultdict(list)
@@ -86,7 +87,7 @@ def check_near(survey: Survey) -> Iterator[Finding]:
         more = f", and {len(others) - 1} more" if len(others) > 1 else ""
         yield Finding(
             "near-duplicate",
-            "error" if pair.overlap >= _LARGE_OVERLAP else "warning",
+            _severity(survey) if pair.overlap >= _LARGE_OVERLAP else "warning",
             f"shares {pair.overlap:.0%} with {survey.below(other)} in {other.split}{more}",
             image.split,
             image.path,
@@ -96,7 +97,10 @@ def check_near(survey: Survey) -> Iterator[Finding]:
 
 
 def check_groups(survey: Survey) -> Iterator[Finding]:
-    """Groups of images of one scene: an error for each that is spread over splits; their number."""
+    """Groups of images of one scene, and their number: each that is spread over splits is an error.
+
+    A warning in a set that was divided by copies.
+    """
     for group in survey.groups:
         images = [survey.images[position] for position in group]
         counts = Counter(image.split for image in images)
@@ -106,7 +110,7 @@ def check_groups(survey: Survey) -> Iterator[Finding]:
         names = [survey.below(image) for image in images[:_LISTED]]
         message = f"{len(group)} images of one scene are spread over splits: {listed}"
         fix = _apart(survey, group)
-        yield Finding("group", "error", message, None, images[0].path, names, fix)
+        yield Finding("group", _severity(survey), message, None, images[0].path, names, fix)
     if survey.groups:
         count, largest = sum(map(len, survey.groups)), max(survey.groups, key=len)
         groups = counted(len(survey.groups), "group")
@@ -119,6 +123,11 @@ def check_groups(survey: Survey) -> Iterator[Finding]:
             rule = ", or a rule on the file name" if case == _COPIES else ""
             fix = f"{case}{rule}; else keep groups whole"
         yield Finding("group", "info", message, value=len(survey.groups), fix=fix)
+
+
+def _severity(survey: Survey) -> Severity:
+    """Of images that look alike in several splits."""
+    return "warning" if survey.group_by == COPIES else "error"
 
 
 def _apart(survey: Survey, group: list[int]) -> str:
