@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdlnet.data.dataset import DetectionDataset
+from kdlnet.utils.words import percent
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -127,6 +128,6 @@ def describe(sampler: Sampler, dataset: DetectionDataset, names: Sequence[str]) 
     named = [name for name, column in zip(names, shown.T, strict=False) if column.any()]
     often = ", ".join(f"{name} {each:.1f}x" for name, each in zip(named, factors, strict=True))
     return (
-        f"{busy.sum()} of {len(busy)} samples show a defect ({there:.0%}); they are {now:.0%} of "
-        f"every epoch: {often}"
+        f"{busy.sum()} of {len(busy)} samples show a defect ({percent(there)}); they are "
+        f"{percent(now)} of every epoch: {often}"
     )

@@ -50,6 +50,12 @@ def test_rare_classes_come_more_often_by_their_repeat_factor() -> None:
     assert "of every epoch: a 0.9x, b 1.8x, c 5.3x" in str(describe(sampler, dataset, "abc"))
 
 
+def test_nearly_all_is_not_all() -> None:
+    dataset = _set([[0]] * 290 + [[1]] * 9 + [[]])
+    line = str(describe(balanced(dataset, defects=0.5, rare=0.1), dataset, "ab"))
+    assert line.startswith("299 of 300 samples show a defect (99.7 %); they are 99.7 % of every")
+
+
 def test_repeats_are_told_apart_and_every_epoch_draws_anew() -> None:
     sampler = balanced(_set([[0]] + [[]] * 9), defects=0.5, rare=0.0)
     order = sampler.order(0, 0)
