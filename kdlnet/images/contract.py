@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from kdlnet.errors import ConfigError
 from kdlnet.images.window import Window
@@ -56,3 +57,17 @@ def adjusted(contract: Preprocess, seeing: Seeing) -> Preprocess:
             raise ConfigError(f"overlap {overlap:g}: there are no tiles to overlap; give --tile")
         contract = replace(contract, tiling=replace(contract.tiling, overlap=overlap))
     return contract
+
+
+def rates_line(calibration: Mapping[str, Any], contract: Preprocess) -> str | None:
+    """What to tell people where images are not seen as thresholds were chosen for, else None.
+
+    ``calibration`` is what weights say of it, empty where no calibration chose.
+    """
+    chosen_for = calibration.get("preprocess")
+    if chosen_for is None or chosen_for == contract.to_dict():
+        return None
+    return (
+        "images are seen at another size, window, region or tiles than when thresholds were "
+        "chosen: their rates do not hold; see kdlnet calibrate"
+    )

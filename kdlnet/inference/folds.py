@@ -20,7 +20,7 @@ from kdlnet.data.digest import images_digest
 from kdlnet.data.labels import Split
 from kdlnet.errors import ConfigError, DataError, WeightsError
 from kdlnet.events import Listener, Message
-from kdlnet.images.contract import Seeing, adjusted
+from kdlnet.images.contract import Seeing, adjusted, rates_line
 from kdlnet.images.folder import matches
 from kdlnet.inference.evaluate import count_learned, open_split
 from kdlnet.inference.runtimes import Runtime, open_runtime
@@ -82,6 +82,8 @@ def open_part(
             f"{', '.join(info.names)}: compare weights of the same classes"
         )
     contract = adjusted(runtime.preprocess, replace(asked, image_size=None))
+    if line := rates_line(runtime.calibration, contract):
+        on_event(Message(f"{shown(file)}: {line}", "warning"))
     dataset, loaded = open_split(runtime, info, split, contract, strict, on_event)
     learned = count_learned(runtime, dataset.paths, split, on_event)
     return Part(file, runtime, info, dataset, loaded, learned)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from kdlnet.errors import ConfigError, unknown
 from kdlnet.events import Listener, Message
-from kdlnet.images.contract import RoiChoice, Seeing, TileChoice, adjusted
+from kdlnet.images.contract import RoiChoice, Seeing, TileChoice, adjusted, rates_line
 from kdlnet.images.frame import BATCH_BYTES, Frame, Prepare, batches, weight
 from kdlnet.images.read import ImageArray
 from kdlnet.images.roi import fitting, least_size
@@ -204,13 +204,7 @@ class Predictor:
 
     def rates_line(self) -> str | None:
         """What to tell people where images are not seen as the thresholds were calibrated for."""
-        chosen_for = self.calibration.get("preprocess")
-        if chosen_for is None or chosen_for == self.preprocess.to_dict():
-            return None
-        return (
-            "images are seen at another size, window, region or tiles than when thresholds were "
-            "chosen: their rates do not hold; see kdlnet calibrate"
-        )
+        return rates_line(self.calibration, self.preprocess)
 
     def depth_line(self, frame: Frame) -> str | None:
         """What to tell people where the bit depth of ``frame`` does not suit the window."""

@@ -54,6 +54,10 @@ def test_the_choice_is_told_and_written(kdlnet: Command, parts: str, tmp_path: P
     assert seen.code == 0 and "thresholds were chosen: their rates do not hold" in seen.err
     seen = kdlnet("predict parts/images --save none --weights best-calibrated.pt")
     assert seen.code == 0 and seen.err == ""
+    line = f"val best-calibrated.pt --data {parts} --quiet --no-pictures --out other"
+    for asked, told in (("--roi 0,0,32,32", True), ("--image-size 96", True), ("", False)):
+        err = kdlnet(f"{line} --overwrite {asked}").err
+        assert ("best-calibrated.pt: images are seen at another" in err) is told, (asked, err)
     again = kdlnet(f"calibrate best.pt --data {parts} --min-recall 0.5")
     assert again.code == 1 and "exists" in again.error
 
