@@ -121,22 +121,29 @@ def test_batch_and_threads_change_nothing(file: Path, dataset: Path, tiles: str)
 
 
 class Divided:
-    """Stands for a machine of ``lanes`` cores: counts the calls of each thread."""
+    """Stands for a machine of ``lanes`` cores: who calls it.
 
-    def __init__(self, engine: Engine, lanes: int) -> None:
+    Threads that share it wait for each other at their first call: one that is quick would else do
+    the work of all.
+    """
+
+    def __init__(self, engine: Engine, lanes: int, sharing: int = 1) -> None:
         self._engine, self.lanes, self.divisions = engine, lanes, list[int]()
         self.callers: set[int] = set()
+        self._met = threading.Barrier(sharing, timeout=60)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
 
     def run(self, images: Any) -> Any:
-        self.callers.add(threading.get_ident())
+        if threading.get_ident() not in self.callers:
+            self.callers.add(threading.get_ident())
+            self._met.wait()
         return self._engine.run(images)
 
     def divided(self, lanes: int) -> Divided:
         self.divisions.append(lanes)
-        shared = Divided(self._engine.divided(lanes), 1)
+        shared = Divided(self._engine.divided(lanes), 1, lanes)
         shared.callers = self.callers
         return shared
 
