@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 from kdlnet.errors import KdlnetError
 from kdlnet.inference.export_network import header_of
@@ -41,5 +42,21 @@ def save_openvino(model: Any, header: dict[str, Any], path: Path, half: bool = F
             reason = str(error).strip().split("\n")[-1]
             raise KdlnetError(f"cannot write {str(raw)!r}: {reason}; {advice_at(raw)}") from None
         content = raw.with_suffix(".bin").read_bytes()
-        graph = sealed(raw.read_bytes() + content)[: raw.stat().st_size]
+        graph = _planes_read_as_they_are(raw.read_bytes())
+        graph = sealed(graph + content)[: len(graph)]
     write_together({path: graph, numbers: content})
+
+
+def _planes_read_as_they_are(graph: bytes) -> bytes:
+    """The ``.xml`` with a word for the first convolution: which of its ways the CPU takes.
+
+    Left to itself OpenVINO brings the image's planes into its own order first, a tenth of the time
+    of ``lightnet-n``. The older way reads planes, and 16 channels it writes in that order, too;
+    more it does not, and then nothing is gained. Processors without AVX-512 take what they have.
+    """
+    root = ElementTree.fromstring(graph)
+    first = next(layer for layer in root.iter("layer") if layer.get("type") == "Convolution")
+    if first.findtext("output/port/dim[2]") == "16":
+        way = {"name": "primitives_priority", "version": "0", "value": "cpu:jit_avx512"}
+        ElementTree.SubElement(ElementTree.SubElement(first, "rt_info"), "attribute", way)
+    return ElementTree.tostring(root)
