@@ -252,6 +252,13 @@ def test_ctrl_c_inside_a_text_that_is_executed_is_code_130(tmp_path: Path) -> No
     assert ended(tmp_path, verb) == (130, "interrupted\n")
 
 
+def test_the_end_does_not_look_for_cycles_through_all_that_was_imported(tmp_path: Path) -> None:
+    verb = "kdlnet_cli.main._run = lambda _: None"
+    after = "import gc, sys\natexit.register(lambda: sys.stderr.write(str(len(gc.get_objects()))))"
+    code, left = ended(tmp_path, f"{verb}\n{after}")
+    assert code == 0 and int(left) < 1000, left
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_while_python_ends_after_one_changes_nothing(
     number: signal.Signals, tmp_path: Path
