@@ -15,10 +15,13 @@ from kdlnet.data.catalog import DatasetInfo
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, ignore
 from kdlnet.utils.manifest import Entry, report_of
+from kdlnet.utils.table import csv_text, path_cell
 from kdlnet.utils.text import decode
 
 DUPLICATES = "duplicates"
 COPIES = "copies"  # in every pixel: different parts on one fixture look like one scene
+GROUPS = "groups.csv"
+"""File in the folder of a split or of a check: the group of each image."""
 BY_PIXELS = {DUPLICATES: find_duplicates, COPIES: find_copies}
 ROOT = "root"
 """Key in the report of a split: the folder of the dataset that it divides, from its own."""
@@ -84,6 +87,14 @@ def find_groups(
     if group_by.lower().endswith(".csv"):
         return groups_by_table(names, paths, Path(group_by))
     return groups_by_rule(names, group_by)
+
+
+def table_of_groups(names: Sequence[str], groups: Sequence[object]) -> bytes:
+    """The CSV that :func:`groups_by_table` reads: ``names`` are relative to the dataset."""
+    rows = (
+        (path_cell(name), path_cell(str(group))) for name, group in zip(names, groups, strict=True)
+    )
+    return csv_text([_COLUMNS, *rows]).encode("utf-8", "backslashreplace")
 
 
 def groups_of_duplicates(names: Sequence[str], pairs: Sequence[DuplicatePair]) -> list[str]:

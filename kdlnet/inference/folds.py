@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from kdlnet.curation.groups import division_of, find_groups, image_names
+from kdlnet.curation.groups import GROUPS, division_of, find_groups, image_names
 from kdlnet.data.catalog import DatasetInfo
 from kdlnet.data.dataset import DetectionDataset
 from kdlnet.data.digest import images_digest
@@ -30,6 +30,7 @@ from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.verdict import VerdictRule
 from kdlnet.utils.given import Name
 from kdlnet.utils.paths import shown, typed
+from kdlnet.utils.words import counted
 
 Images = tuple[DatasetInfo, list[Path]]
 """A dataset and the images of it that were looked at."""
@@ -226,17 +227,32 @@ def groups_of(parts: Sequence[Images], group_by: str | None, on_event: Listener)
 
 
 def _divided(part: Images) -> tuple[list[str], Message | None]:
-    """The groups by the rule that the dataset was divided by, and what is to be told of it."""
+    """The groups that the dataset was divided by, and what is to be told of it.
+
+    The division has a table of them; older ones have their rule alone.
+    """
     info, paths = part
-    names, rule = names_of([part]), division_of(info.root)[1].get("group_by")
+    place, division = division_of(info.root)
+    names, rule = names_of([part]), division.get("group_by")
     if rule is None:
         return names, None
+    table = place / GROUPS
     try:
-        groups = find_groups(rule, names, paths)
+        groups = find_groups(str(table) if table.is_file() else rule, names, paths)
     except DataError as error:
         text = f"data split made them with --group-by '{rule}', which no longer holds: {error}"
         return names, Message(f"{text}; each image stands for itself", "warning")
     return groups, Message(f"images are in groups as data split made them: '{rule}'")
+
+
+def tell_groups(part: Images, split: str, on_event: Listener) -> None:
+    """Warns where pictures share a part, and would yet be counted as so many parts."""
+    groups, _ = _divided(part)
+    if (count := len(set(groups))) < len(groups):
+        alike = f"the {len(groups)} images of {split} are {counted(count, 'group')}"
+        text = f"{alike}, as data split made them, and pictures of one part are judged alike"
+        how = "each counts as a part of its own here: take what is called proved for less"
+        on_event(Message(f"{text}; {how}", "warning"))
 
 
 def learned_of(parts: Sequence[Part]) -> int | None:

@@ -17,6 +17,7 @@ from kdlnet.errors import ConfigError, DataError, unknown
 from kdlnet.events import Listener, Message, ignore
 from kdlnet.inference.copies import content_of, copy_network, copy_path, require_unchanged
 from kdlnet.inference.evaluate import count_learned, detect, open_split
+from kdlnet.inference.folds import tell_groups
 from kdlnet.inference.released import released_or_file
 from kdlnet.inference.runtimes import Runtime, open_runtime
 from kdlnet.metrics.binomial import Rate
@@ -214,6 +215,7 @@ class _Seen:
         dataset, _ = open_split(runtime, info, split, None, False, on_event)
         digest = images_digest(dataset.paths)
         learned = count_learned(runtime, dataset.paths, split, on_event)
+        tell_groups((info, dataset.paths), split, on_event)
         lots = lots_of(info, dataset.paths, lot_by)
         results = detect(runtime.engine, dataset, batch, on_event=on_event)
         return cls(split, digest, learned, results, lots)
@@ -232,9 +234,9 @@ class _Seen:
         cost = None
         if goal.costs is not None and missed.of and rejected.of:
             cost = goal.costs.expected(missed, rejected)
-        held = checks(goal, unsure, verdicts, chosen=chosen)
         facts = self.split, len(self.results), self.learned, self.digest
         boxes = count_all(self.results, rule, len(names))
+        held = checks(goal, unsure, verdicts, chosen=chosen)
         return Outcome(*facts, verdicts, boxes, held, cost)
 
 
@@ -287,10 +289,7 @@ def _sized(
 
 
 def _other(info: DatasetInfo, split: str, report: str | None) -> str | None:
-    """The split to report on, None for no other than that which chooses.
-
-    Raises DataError for one without images, before the work on the other.
-    """
+    """The split to report on, None for no other. Raises DataError for one without images."""
     if report is None:
         report = "test" if info.splits.get("test") else NO_REPORT
     if report in (NO_REPORT, split):

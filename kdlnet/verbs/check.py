@@ -6,19 +6,20 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from kdlnet.curation.checks import choose_checks, run_checks
 from kdlnet.curation.checks.survey import Survey, list_dataset, take_survey
 from kdlnet.curation.findings import SEVERITIES, Finding
+from kdlnet.curation.groups import GROUPS, table_of_groups
 from kdlnet.events import Listener, Message, Progress, ignore
 from kdlnet.images.folder import results_lines
 from kdlnet.report.findings import finding_picture
 from kdlnet.report.images import after, save_image
 from kdlnet.utils.files import write_atomic, write_json
 from kdlnet.utils.output import Place
-from kdlnet.utils.table import csv_text, path_cell
 
 _PICTURES_A_CHECK = 3
 
@@ -109,7 +110,7 @@ def check_dataset(
     folder = place.make()
     file = folder / "findings.json"
     write_json(file, result.to_dict())
-    write_atomic(folder / "groups.csv", _groups_table(survey).encode("utf-8", "backslashreplace"))
+    write_atomic(folder / GROUPS, _groups_table(survey))
     with after(file):
         pictures = _write_pictures(folder, survey, findings, on_event)
     result = replace(result, folder=folder, pictures=pictures)
@@ -136,17 +137,9 @@ def _write_pictures(
     return pictures
 
 
-def _groups_table(survey: Survey) -> str:
-    """``image,group`` for every image; those that resemble no other are a group of their own."""
-    group_of = {
-        position: number
-        for number, group in enumerate(survey.groups, start=1)
-        for position in group
-    }
-    rows: list[tuple[str, object]] = [("image", "group")]
-    following = len(survey.groups)
-    for position, image in enumerate(survey.images):
-        if position not in group_of:
-            following += 1
-        rows.append((path_cell(survey.below(image)), group_of.get(position, following)))
-    return csv_text(rows)
+def _groups_table(survey: Survey) -> bytes:
+    """Groups are numbers; images that resemble no other are a group of their own."""
+    numbers = count(len(survey.groups) + 1)
+    group_of = {at: number for number, group in enumerate(survey.groups, 1) for at in group}
+    groups = [group_of.get(at) or next(numbers) for at in range(len(survey.images))]
+    return table_of_groups([survey.below(image) for image in survey.images], groups)

@@ -11,12 +11,14 @@ from kdlnet.curation.duplicates import DuplicatePair
 from kdlnet.curation.groups import (
     BY_PIXELS,
     DUPLICATES,
+    GROUPS,
     ROOT,
     find_groups,
     groups_of_duplicates,
     image_names,
     name_below,
     naming_root,
+    table_of_groups,
 )
 from kdlnet.curation.split_report import (
     LEFT_OUT_NAME,
@@ -96,6 +98,8 @@ def split_dataset(
         if division.left_out:
             lines = lines_of_paths(images.names[i] for i in division.left_out)
             (folder / LEFT_OUT_NAME).write_bytes(lines)
+        if group_by is not None:
+            (folder / GROUPS).write_bytes(table_of_groups(images.names, images.groups))
         files = tuple(out / part / "data.yaml" for part in datasets)
         report = report_division(out, files, info.names, images, division, keep)
         facts = {"data": str(info.source), "group_by": group_by, "keep": keep, "seed": seed}

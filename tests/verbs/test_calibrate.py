@@ -23,6 +23,7 @@ from kdlnet.metrics.verdict import ClassRule, VerdictRule
 from kdlnet.verbs.calibrate import Calibration, Costs, Goal, Unsure, calibrate
 from kdlnet.verbs.export import EXPORTERS, export
 from kdlnet.verbs.fuse import fuse
+from kdlnet.verbs.split import split_dataset
 
 from ..support.weights_file import make_file
 
@@ -108,6 +109,27 @@ def test_a_lower_threshold_that_is_not_lower_is_told(
     assert kept.rule.of(1).unsure is not None
     run(tmp_path / "c.pt", data, tmp_path / "e.pt", Goal("recall", 0.5), **more)
     assert len(told) == 2 and told[1].startswith("no part is UNSURE any more: the stored threshold")
+
+
+def test_pictures_of_one_part_are_no_parts_of_their_own(
+    file: Path, data: Path, tmp_path: Path
+) -> None:
+    told: list[str] = []
+
+    def hear(event: object) -> None:
+        if isinstance(event, Message) and event.level == "warning":
+            told.append(event.text)
+
+    more = {"report": "none", "on_event": hear, "overwrite": True}
+    goal, shares = Goal("recall", 0.9), {"train": 0.5, "val": 0.5}
+    for group_by, alike in (("_(.)", True), (r"/(\w+/lot._\d+)", False), (None, False)):
+        told.clear()
+        split_dataset(str(data), tmp_path / "set", shares=shares, group_by=group_by, overwrite=True)
+        run(file, tmp_path / "set" / "data.yaml", tmp_path / "c.pt", goal, **more)
+        images = len((tmp_path / "set" / "val.txt").read_text().split())
+        assert bool(told) == alike
+        if alike:
+            assert told[0].startswith(f"the {images} images of val are ") and "proved" in told[0]
 
 
 def test_tensors_are_copied_as_they_are_stored(file: Path, data: Path, tmp_path: Path) -> None:
