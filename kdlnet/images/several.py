@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from os.path import lexists
+from os.path import lexists, normpath
 from pathlib import Path
 
 from kdlnet.errors import DataError
@@ -43,10 +43,16 @@ def listed(file: Path, left: LeftOut) -> list[Item]:
         raise DataError(f"image list {str(file)!r} is empty: write one path a line into it")
     beside = [file.parent / path for path in paths]
     items = (
-        file_item(near if lexists(near) or not lexists(path) else path, file.parent)
+        file_item(_plain(near if lexists(near) or not lexists(path) else path), file.parent)
         for near, path in zip(beside, paths, strict=True)
     )
     return once(items, left.again)
+
+
+def _plain(path: Path) -> Path:
+    """``path`` without ``..``, where that names the same file: behind a link it may not."""
+    plain = Path(normpath(path))
+    return plain if asked(lambda: plain.samefile(path)) else path
 
 
 def matching(pattern: str, left: LeftOut) -> tuple[list[Item], tuple[Path, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import sys
 import threading
 from pathlib import Path
 
@@ -125,8 +126,20 @@ def test_a_list_file(tree):
     frames, problems = read("parts/list.txt")
     assert [frame.image[0, 0, 0] for frame in frames] == [10, 30, 20, 40]
     assert all(".." not in frame.stem and not frame.stem.startswith("/") for frame in frames)
+    names = ["parts/a.png", "parts/b/c.JPG", "parts/b/a.png", "up.png"]
+    assert [frame.name for frame in frames] == names
     (problem,) = problems
     assert "no.png" in problem and "does not exist" in problem
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="makes links")
+def test_a_list_behind_a_link_names_what_the_system_finds_there(tree):
+    Path("elsewhere/lists").mkdir(parents=True)
+    save(Path("elsewhere/a.png"), 50)
+    save(Path("a.png"), 60)
+    Path("elsewhere/lists/list.txt").write_text("../a.png\n")
+    Path("lists").symlink_to("elsewhere/lists")
+    assert [frame.image[0, 0, 0] for frame in read("lists/list.txt")[0]] == [50]
 
 
 def test_a_list_is_read_as_those_of_datasets_are(tree):
@@ -180,7 +193,7 @@ def test_what_a_list_names_again_counts_once_and_is_told(tree):
     Path("parts/list.txt").write_text("a.png\nb/a.png\nb/../a.png\na.png\n")
     source = open_source("parts/list.txt")
     assert source.total == 2
-    assert source.notes == ("named again: 2 files, first 'parts/b/../a.png'; each counts once",)
+    assert source.notes == ("named again: 2 files, first 'parts/a.png'; each counts once",)
     assert open_source(["parts/list.txt", "parts/b/c.JPG"]).total == 3
 
 
