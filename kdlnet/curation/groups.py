@@ -41,17 +41,17 @@ def name_below(image: Path, root: Path) -> str:
 
 def image_names(info: DatasetInfo, images: Sequence[Path]) -> list[str]:
     """How rules and tables know ``images``: by their paths from :func:`naming_root`."""
-    root = naming_root(info)
+    root = naming_root(info.root)
     return [name_below(image, root) for image in images]
 
 
-def naming_root(info: DatasetInfo) -> Path:
-    """The folder from which images are named: that of the dataset.
+def naming_root(folder: Path) -> Path:
+    """The folder from which images of the dataset in ``folder`` are named: the same one.
 
     Of what ``kdlnet data split`` made it is that of the dataset which was divided: what fits one
     fits the other.
     """
-    place, division = division_of(info.root)
+    place, division = division_of(folder)
     return Path(os.path.normpath(place / division[ROOT])) if division else place
 
 

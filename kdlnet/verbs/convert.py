@@ -26,6 +26,7 @@ from kdlnet.curation.formats.imported import (
 )
 from kdlnet.curation.formats.unread import not_read, still_packed
 from kdlnet.curation.formats.yolo import splits_of
+from kdlnet.curation.groups import naming_root
 from kdlnet.curation.placement import Placement, place_images, read_lists
 from kdlnet.curation.writer import (
     ConvertReport,
@@ -149,9 +150,7 @@ def read_source(
         what = "is not a folder" if source.exists() else "does not exist"
         raise DataError(f"source {str(source)!r} {what}: give the folder of the dataset")
     if options.images is not None and not options.images.is_dir():
-        raise DataError(
-            f"--images {str(options.images)!r} is not a folder: give that of the images"
-        )
+        raise DataError(f"--images {str(options.images)!r} is no folder: give that of the images")
     source, images = absolute(source), options.images and absolute(options.images)
     roots = [images] if images else []
     if source.is_dir() or not images:
@@ -165,7 +164,7 @@ def read_source(
     warnings = (
         *imported.warnings,
         *not_read(format, roots, READS[format] | (READS["labelme"] if options.labelled else set())),
-        *(() if options.among else _outside(imported, roots)),
+        *(() if options.among else _outside(imported, [*roots, naming_root(roots[-1])])),
         *_results_among(roots),
     )
     return replace(imported, warnings=warnings), roots

@@ -106,7 +106,7 @@ def show_dataset(
     if len(chosen) < len(items):
         text = f"{len(chosen)} of {len(items)} images, chosen by --seed; more with --limit"
         on_event(Message(text))
-    root = naming_root(info)
+    root = naming_root(info.root)
     found, general = by_image(known, paths, root)
     if not any(found) and any(finding.image for finding in known):
         text = f"no finding of {str(findings)!r} is about an image shown here: is it another set's?"

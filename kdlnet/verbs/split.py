@@ -103,7 +103,7 @@ def split_dataset(
         files = tuple(out / part / "data.yaml" for part in datasets)
         report = report_division(out, files, info.names, images, division, keep)
         facts = {"data": str(info.source), "group_by": group_by, "keep": keep, "seed": seed}
-        facts[ROOT] = name_below(naming_root(info), out)
+        facts[ROOT] = name_below(naming_root(info.root), out)
         write_report(folder, report, **facts)
     return report
 

@@ -13,6 +13,7 @@ from kdlnet.data.label_files import LabelReader
 from kdlnet.data.listing import label_path, list_images
 from kdlnet.errors import DataError
 from kdlnet.verbs.convert import convert
+from kdlnet.verbs.split import split_dataset
 
 from ..support.layouts import save_image
 from .test_convert import tree
@@ -111,8 +112,19 @@ def test_lists_of_a_split_elsewhere_keep_their_images(parts: Path, tmp_path: Pat
     (split / "val.txt").write_text("./../parts/images/train/a.png\n./../parts/images/val/d.png\n")
     (split / "data.yaml").write_text("val: val.txt\nnames: [scratch, dent]\n")
     correct(tmp_path / "s/a.json", parts / "images/train/a.png", ("scratch", BOX))
-    convert("labelme", tmp_path / "s", tmp_path / "mended", onto=split)
+    report = convert("labelme", tmp_path / "s", tmp_path / "mended", onto=split)
     assert labels_of(tmp_path / "mended") == {"a": ("val", [0], 0), "d": ("val", [1], 0)}
+    assert "2 of 2 images lie outside of the source" in report.warnings[0]
+
+
+def test_images_of_a_set_that_was_divided_are_not_outside_of_it(
+    parts: Path, tmp_path: Path
+) -> None:
+    split_dataset(str(parts), tmp_path / "split", shares={"train": 0.5, "val": 0.5})
+    correct(tmp_path / "s/a.json", parts / "images/train/a.png", ("scratch", BOX))
+    report = convert("labelme", tmp_path / "s", tmp_path / "mended", onto=tmp_path / "split")
+    assert labels_of(tmp_path / "mended")["a"][1] == [0]
+    assert not any("outside" in line for line in report.warnings)
 
 
 def test_wrong_corrections_get_one_line(parts: Path, tmp_path: Path) -> None:

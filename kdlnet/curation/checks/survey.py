@@ -203,7 +203,7 @@ def take_survey(
     found = images, listing.missing, pairs, groups, unread, listing.left.unread, named, listing.data
     group_by = str(division_of(info.root)[1].get("group_by") or "")
     told = *found, _learned(info), group_by
-    return Survey(info.name, naming_root(info), info.names, image_size, *told)
+    return Survey(info.name, naming_root(info.root), info.names, image_size, *told)
 
 
 def _learned(info: DatasetInfo) -> SplitSurvey | None:
