@@ -164,7 +164,9 @@ function makeCard(image, index) {
   card.title = image.name;
   const caption = make("span", "caption");
   if (image.findings.length) caption.append(make("span", "dot " + worst(image.findings)));
-  caption.append(make("span", "text", image.name.split("/").pop()));
+  const name = make("span", "text");
+  name.append(make("bdi", "", image.name.split("/").pop()));
+  caption.append(name);
   caption.append(make("span", "figure", isGood(image, index) ? "good" : image.boxes.length || ""));
   card.append(make("span", "picture"), caption);
   card.addEventListener("click", () => show(index));

@@ -36,7 +36,8 @@ function galleryIn(id) {
     const entry = gallery.entryAt(index), card = make("button", "shot"), frame = make("span", "frame");
     card.type = "button";
     fillFrame(frame, entry);
-    const name = make("span", "name", entry.name);
+    const name = make("span", "name");
+    name.append(make("bdi", "", entry.name));
     name.title = entry.name;
     card.append(frame, make("b", "", entry.title), name);
     if (entry.words) card.append(make("span", "words", entry.words));
