@@ -36,20 +36,17 @@ def import_coco(source: Path, options: ImportOptions) -> ImportResult:
 
     The boxes of a file called ``instances_train.json``, or in a folder ``train``, are of that
     split. An image without annotations is a good part; image files that no JSON lists are left
-    out. Crowd regions are dropped. A missing or empty ``bbox`` is taken from the segmentation. A
-    copy of a file that lies beside its images is passed over.
+    out. Crowd regions are dropped. A missing or empty ``bbox`` is taken from the segmentation.
 
-    Raises DataError when there is no COCO file, one is broken, two list the same image, or two
-    images or categories of one have the same id.
+    Raises DataError when there is no COCO file, one is broken, two say different things of
+    one image, or two images or categories of one have the same id.
     """
     sets = dict(_read_sets(source))
-    copies = _drop_copies(sets)
     lost: list[LabelProblem] = []
     images = [image for file, content in sets.items() for image in _images(file, content, lost)]
     result = import_listed(source, index_of(source, options), images)
     names, warnings = _names(sets)
-    warnings = (*copies, *warnings, *result.warnings)
-    return replace(result, names=names, lost=tuple(lost), warnings=warnings)
+    return replace(result, names=names, lost=tuple(lost), warnings=warnings + result.warnings)
 
 
 def _read_sets(source: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -68,24 +65,6 @@ def _read_sets(source: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
         raise DataError(
             f"{str(files[0])!r} is not COCO: a file with the lists {', '.join(_LISTS)} is needed"
         )
-
-
-def _drop_copies(sets: dict[Path, dict[str, Any]]) -> list[str]:
-    """Takes files out that say what another says which lies beside its images; a line for each.
-
-    Some people keep the list of a split in its folder and again in a folder ``annotations``.
-    """
-    names = {file: [str(e.get("file_name")) for e in _maps(sets[file]["images"])] for file in sets}
-    beside = [file for file in sets if any((file.parent / name).is_file() for name in names[file])]
-    copies = {
-        file: first
-        for file in sets.keys() - beside
-        for first in beside
-        if sets[file] == sets[first]
-    }
-    for file in copies:
-        del sets[file]
-    return [f"passed over: {str(f)!r} is a copy of {str(copies[f])!r}" for f in sorted(copies)]
 
 
 def _images(file: Path, content: dict[str, Any], lost: list[LabelProblem]) -> list[ListedImage]:

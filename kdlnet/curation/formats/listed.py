@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,8 +14,14 @@ from kdlnet.curation.formats.parse import split_named
 from kdlnet.curation.formats.runs import RunMask
 from kdlnet.curation.formats.shapes import Shape
 from kdlnet.data.labels import LabelProblem
-from kdlnet.data.names import bare_name, may_be_one
+from kdlnet.data.names import bare_name, may_be_one, parts_of
 from kdlnet.errors import DataError
+from kdlnet.utils.words import counted
+
+_DIFFER = (
+    "image {!r} is listed in {!r} and {!r}, which say different things of it: give the file or "
+    "folder to convert as SOURCE, and that of the images with --images"
+)
 
 
 @dataclass
@@ -38,6 +44,22 @@ class ListedImage:
         """Whether nothing was drawn in it, as far as all is known."""
         return not (self.shapes or self.masks or self.problems)
 
+    def agrees(self, other: ListedImage) -> bool:
+        """Whether ``other``, of another file, says the same; a split that one alone knows is taken
+        over."""
+        alike = self._said() == other._said() and len({self.split, other.split} - {None}) < 2
+        if alike:
+            self.split = self.split or other.split
+        return alike
+
+    def _said(self) -> str:
+        """All that is said of it but for its name, file and split."""
+        outlines = [None if each.outline is None else each.outline.tolist() for each in self.shapes]
+        runs = [(each.line, each.name, each.runs.tolist(), each.min_area) for each in self.masks]
+        shapes = [replace(each, outline=None) for each in self.shapes]
+        problems = [replace(each, file=Path()) for each in self.problems]
+        return repr((self.written, shapes, outlines, runs, problems))
+
 
 def index_of(source: Path, options: ImportOptions) -> ImageIndex:
     """The images that files in ``source``, a folder or one file, may list."""
@@ -49,29 +71,40 @@ def import_listed(source: Path, index: ImageIndex, images: Sequence[ListedImage]
 
     Their files are those of ``index``. Those without a split, of a file called
     ``instances_train.json``, or in a folder ``train``, are of that split. An image without
-    annotations is a good part; image files that are not listed are left out. Raises DataError when
-    two files list the same image.
+    annotations is a good part; image files that are not listed are left out. An image of which
+    several files say the same counts once: some people keep a list in two places. Raises DataError
+    where they differ.
     """
     places = index.find([(image.name, image.file) for image in images])
     found: dict[Path, ListedImage] = {}
-    missing: list[ListedImage] = []
-    faults = []
+    again: Counter[tuple[Path, Path]] = Counter()
+    missing: list[tuple[ListedImage, str]] = []
     for image, place in zip(images, places, strict=True):
+        if image.split is None:
+            image.split = _split(source, image.file)
         if isinstance(place, str):
-            faults.append(LabelProblem(image.file, 0, place, index.shown(image.name), "dropped"))
-            missing.append(image)
-        elif place in found:
-            _merge(place, found[place], image)
+            missing.append((image, place))
+            continue
+        first = found.setdefault(place, image)
+        if first.file == image.file:
+            _merge(first, image)
+        elif first.agrees(image):
+            again[first.file, image.file] += 1
         else:
-            found[place] = image
-    doubt_namesakes(found.values(), missing)
+            raise DataError(_DIFFER.format(str(place), str(first.file), str(image.file)))
+    missing = list(_without_copies(missing, found.values(), again))
+    faults = [
+        LabelProblem(image.file, 0, reason, index.shown(image.name), "dropped")
+        for image, reason in missing
+    ]
+    doubt_namesakes(found.values(), [image for image, _ in missing])
     annotations = [
         Annotation(
             place,
             image.file,
             image.shapes,
             image.written,
-            _split(source, image.file) if image.split is None else image.split,
+            image.split,
             image.problems,
             image.masks,
         )
@@ -79,7 +112,11 @@ def import_listed(source: Path, index: ImageIndex, images: Sequence[ListedImage]
     ]
     unused = index.unused(found, "not listed")
     result = sort_out([*import_annotations(annotations), *faults, *unused])
-    return replace(result, warnings=told_taken(index, images, places))
+    twice = (
+        f"{str(other)!r} says of {counted(count, 'image')} what {str(first)!r} says: it counts once"
+        for (first, other), count in again.items()
+    )
+    return replace(result, warnings=(*twice, *told_taken(index, images, places)))
 
 
 def told_taken(
@@ -120,16 +157,33 @@ def doubt_namesakes(found: Iterable[ListedImage], missing: Iterable[ListedImage]
         doubt_bare([image], image.file, sum(may_be_one(image.name, name) for name in names))
 
 
-def _merge(place: Path, first: ListedImage, again: ListedImage) -> None:
-    """Adds to ``first`` what is said of the same image by another name.
+def _without_copies(
+    missing: Iterable[tuple[ListedImage, str]],
+    found: Collection[ListedImage],
+    again: Counter[tuple[Path, Path]],
+) -> Iterator[tuple[ListedImage, str]]:
+    """Those ``missing`` but of files that only say again what others say, counted in ``again``.
+
+    An image that is listed twice goes to the list that is nearer.
+    """
+    called, owners = defaultdict(list), {image.file for image in found}
+    for image in found:
+        called[parts_of(image.name)[-1]].append(image)
+    for image, reason in missing:
+        twins = () if image.file in owners else called["".join(parts_of(image.name)[-1:])]
+        if twin := next((each for each in twins if each.agrees(image)), None):
+            again[twin.file, image.file] += 1
+        else:
+            yield image, reason
+
+
+def _merge(first: ListedImage, again: ListedImage) -> None:
+    """Adds to ``first`` what is said of the same image by another name, if it is another.
 
     What was drawn for another size is dropped: it would be misplaced.
     """
-    if again.file != first.file:
-        raise DataError(
-            f"image {str(place)!r} is listed in {str(first.file)!r} and {str(again.file)!r}: "
-            "give the file or folder to convert as SOURCE, and that of the images with --images"
-        )
+    if again is first:
+        return
     first.problems += again.problems
     if first.split is None:
         first.split = again.split

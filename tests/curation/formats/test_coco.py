@@ -245,22 +245,68 @@ def test_one_file_may_be_named_and_the_images_lie_elsewhere(tmp_path):
     save_coco(tmp_path / "labels/more.json", [])
     assert len(read(file, images=tmp_path / "photos")[0]["a.jpg"].boxes) == 1
     with pytest.raises(
-        DataError, match=r"'.*a\.jpg' is listed in .*ann\.json' and .*more\.json': give the"
+        DataError,
+        match=r"'.*a\.jpg' is listed in .*ann\.json' and .*more\.json', which say different things",
     ):
         read(tmp_path)
 
 
-def test_a_copy_of_the_list_beside_its_images_is_passed_over(tmp_path):
+def test_a_list_that_is_there_twice_counts_once(tmp_path):
     for split in ("train", "val"):
-        save_image(tmp_path / split / "a.jpg")
-        rows = [{"bbox": [1, 1, 5, 5 + len(split)]}]  # of each split another box
-        save_coco(tmp_path / split / "_annotations.coco.json", rows)
-        save_coco(tmp_path / f"annotations/{split}.json", rows)
+        save_image(tmp_path / split / f"{split}.jpg")
+        rows = [{"bbox": [1, 1, 5, 5 + len(split)], "segmentation": [[1, 1, 6, 1, 6, 4]]}]
+        save_coco(tmp_path / split / "_annotations.coco.json", rows, [f"{split}.jpg"])
+        save_coco(tmp_path / f"annotations/{split}.json", rows, [f"{split}.jpg"])
     result = import_coco(tmp_path, ImportOptions())
     boxes = {image.split: image.boxes.tolist() for image in result.images}
     assert boxes == {"train": [[1, 1, 6, 11]], "val": [[1, 1, 6, 9]]}
-    assert len(result.warnings) == 2
-    assert "annotations/train.json' is a copy of" in result.warnings[0]
+    assert result.left_out == []
+    first, second = result.warnings
+    assert "annotations/train.json' says of 1 image what '" in first
+    assert "val/_annotations.coco.json' says: it counts once" in second
+
+
+def test_a_list_that_has_an_image_of_its_own_is_no_copy(tmp_path):
+    save_image(tmp_path / "lot/a.jpg")
+    save_image(tmp_path / "others/b.jpg")
+    save_coco(tmp_path / "lot/ann.json", [], ["a.jpg"])
+    save_coco(tmp_path / "annotations/all.json", [], ["a.jpg", "b.jpg"])
+    images, result = read(tmp_path)
+    assert sorted(images) == ["a.jpg", "b.jpg"] and result.warnings == ()
+    assert [(each.file.name, each.reason) for each in result.left_out] == [("all.json", "no image")]
+
+
+def test_one_of_two_lists_may_alone_know_the_split(tmp_path):
+    for name in "ab":
+        save_image(tmp_path / f"images/{name}.jpg")
+    save_coco(tmp_path / "images/labels.json", [], ["a.jpg"])
+    save_coco(tmp_path / "annotations/instances_test.json", [], ["a.jpg"])
+    save_coco(tmp_path / "annotations/instances_train.json", [], ["b.jpg"])
+    images, _ = read(tmp_path)
+    assert {name: image.split for name, image in images.items()} == {
+        "a.jpg": "test",
+        "b.jpg": "train",
+    }
+
+
+@pytest.mark.parametrize(
+    ("file", "box"),
+    [("annotations/train.json", [1, 1, 5, 6]), ("annotations/val.json", [1, 1, 5, 5])],
+)
+def test_lists_that_say_different_things_of_an_image_are_refused(tmp_path, file, box):
+    save_image(tmp_path / "train/a.jpg")
+    save_coco(tmp_path / "train/ann.json", [{"bbox": [1, 1, 5, 5]}], ["a.jpg"])
+    save_coco(tmp_path / file, [{"bbox": box}], ["a.jpg"])
+    with pytest.raises(DataError, match="which say different things of it"):
+        read(tmp_path)
+
+
+def test_images_of_equal_lists_stay_those_of_their_folders(tmp_path):
+    save_image(tmp_path / "lot-1/a.jpg")
+    save_image(tmp_path / "lot-2/images/a.jpg")
+    for lot in ("lot-1", "lot-2"):
+        save_coco(tmp_path / lot / "ann.json", [], ["a.jpg"])
+    assert len(import_coco(tmp_path, ImportOptions()).images) == 2
 
 
 def test_lists_that_are_equal_of_two_folders_of_images_are_both_read(tmp_path):

@@ -736,7 +736,7 @@ def test_splits_come_from_file_or_folder_names_and_other_tables_are_told(parts):
 def test_one_file_may_be_named_and_the_images_lie_elsewhere(tmp_path):
     save_image(tmp_path / "photos/deep/a.jpg")
     file = save_table(tmp_path / "labels/all.csv", "a.jpg,dent,1,2,9,8", "gone.jpg,dent,1,2,9,8")
-    save_table(tmp_path / "labels/more.csv", "a.jpg,dent,1,2,9,8")
+    save_table(tmp_path / "labels/more.csv", "a.jpg,dent,1,2,9,9")
     images, result = read(file, images=tmp_path / "photos")
     assert len(images["a.jpg"].boxes) == 1
     assert [(p.reason, p.value) for p in result.left_out] == [("no image", "gone.jpg")]
