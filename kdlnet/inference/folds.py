@@ -229,30 +229,35 @@ def groups_of(parts: Sequence[Images], group_by: str | None, on_event: Listener)
 def _divided(part: Images) -> tuple[list[str], Message | None]:
     """The groups that the dataset was divided by, and what is to be told of it.
 
-    The division has a table of them; older ones have their rule alone.
+    The division has a table of them, and their rule, which knows new images, too. Of several
+    datasets as one no groups are known.
     """
     info, paths = part
     place, division = division_of(info.root)
     names, rule = names_of([part]), division.get("group_by")
-    if rule is None:
+    divided = [each.name for each in info.parts if division_of(each.root)[1].get("group_by")]
+    if divided:
+        text = f"data split divided {', '.join(divided)} by groups, which are not known of several"
+        return names, Message(f"{text} datasets as one: each image stands for itself", "warning")
+    if not isinstance(rule, str):
         return names, None
     table = place / GROUPS
-    try:
-        groups = find_groups(str(table) if table.is_file() else rule, names, paths)
-    except DataError as error:
-        text = f"data split made them with --group-by '{rule}', which no longer holds: {error}"
-        return names, Message(f"{text}; each image stands for itself", "warning")
-    return groups, Message(f"images are in groups as data split made them: '{rule}'")
+    for known in [str(table)] * table.is_file() + [rule]:
+        try:
+            groups = find_groups(known, names, paths)
+            return groups, Message(f"images are in groups as data split made them: '{rule}'")
+        except DataError as error:
+            reason = error
+    text = f"the dataset was divided with --group-by '{rule}', which no longer holds: {reason}"
+    return names, Message(f"{text}; each image stands for itself", "warning")
 
 
-def tell_groups(part: Images, split: str, on_event: Listener) -> None:
-    """Warns where pictures share a part, and would yet be counted as so many parts."""
-    groups, _ = _divided(part)
+def tell_groups(groups: Sequence[object], split: str, on_event: Listener) -> None:
+    """Warns where pictures share a part, and verdicts yet count each as a part of its own."""
     if (count := len(set(groups))) < len(groups):
         alike = f"the {len(groups)} images of {split} are {counted(count, 'group')}"
-        text = f"{alike}, as data split made them, and pictures of one part are judged alike"
-        how = "each counts as a part of its own here: take what is called proved for less"
-        on_event(Message(f"{text}; {how}", "warning"))
+        how = "verdicts count each image as a part of its own: take what they prove for less"
+        on_event(Message(f"{alike}, and pictures of one part are judged alike; {how}", "warning"))
 
 
 def learned_of(parts: Sequence[Part]) -> int | None:

@@ -17,7 +17,7 @@ from kdlnet.errors import ConfigError, DataError, unknown
 from kdlnet.events import Listener, Message, ignore
 from kdlnet.inference.copies import content_of, copy_network, copy_path, require_unchanged
 from kdlnet.inference.evaluate import count_learned, detect, open_split
-from kdlnet.inference.folds import tell_groups
+from kdlnet.inference.folds import groups_of, tell_groups
 from kdlnet.inference.released import released_or_file
 from kdlnet.inference.runtimes import Runtime, open_runtime
 from kdlnet.metrics.binomial import Rate
@@ -215,7 +215,7 @@ class _Seen:
         dataset, _ = open_split(runtime, info, split, None, False, on_event)
         digest = images_digest(dataset.paths)
         learned = count_learned(runtime, dataset.paths, split, on_event)
-        tell_groups((info, dataset.paths), split, on_event)
+        tell_groups(groups_of([(info, dataset.paths)], None, on_event), split, on_event)
         lots = lots_of(info, dataset.paths, lot_by)
         results = detect(runtime.engine, dataset, batch, on_event=on_event)
         return cls(split, digest, learned, results, lots)

@@ -27,6 +27,7 @@ from kdlnet.inference.folds import (
     one_rule,
     open_part,
     require_alike,
+    tell_groups,
 )
 from kdlnet.inference.runtimes import Runtime
 from kdlnet.metrics.analysis import analyse
@@ -123,6 +124,7 @@ def validate(
     runtime = replace(parts[0].runtime, rule=one_rule(parts, on_event))
     judged = choices_of(parts, split)
     groups = groups_of([part.images for part in parts], group_by, on_event)
+    tell_groups(groups, split, on_event)
     lots = _lots(parts, lot_by)
     title = home.absolute().name if home else parts[0].info.name
     folder = _folder(parts, title, out, overwrite)

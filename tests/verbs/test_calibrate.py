@@ -129,7 +129,7 @@ def test_pictures_of_one_part_are_no_parts_of_their_own(
         images = len((tmp_path / "set" / "val.txt").read_text().split())
         assert bool(told) == alike
         if alike:
-            assert told[0].startswith(f"the {images} images of val are ") and "proved" in told[0]
+            assert told[0].startswith(f"the {images} images of val are ") and "prove" in told[0]
 
 
 def test_tensors_are_copied_as_they_are_stored(file: Path, data: Path, tmp_path: Path) -> None:

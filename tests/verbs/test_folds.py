@@ -266,6 +266,26 @@ def test_a_split_by_groups_is_judged_by_groups(folds: Path) -> None:
     result = validate(home / "weights.pt", data=str(home / "pairs"), **place)
     assert result.analysis.intervals.groups == len(pairs) < len(held)
     assert "groups as data split made them" in _texts(told)
+    assert f"{len(held)} images of val are {len(pairs)} groups" in _texts(told)
+    told.clear()
+    shutil.copytree(home / "set", home / "others")
+    both = [str(home / "pairs"), str(home / "others")]
+    validate(home / "weights.pt", data=both, **place, overwrite=True)
+    assert "divided pairs by groups, which are not known of several" in _texts(told)
+
+
+def test_the_rule_knows_images_that_came_after_the_table(folds: Path) -> None:
+    home = folds.parent
+    shares = {"train": 0.5, "val": 0.5}
+    split_dataset(str(home / "set"), home / "tens", shares=shares, group_by=r"^(\d)")
+    val = home / "tens" / "val.txt"
+    new = home / "set" / "images" / "19.png"
+    shutil.copy(home / "set" / "images" / "1.png", new)
+    shutil.copy(home / "set" / "labels" / "1.txt", home / "set" / "labels" / "19.txt")
+    val.write_text(f"{home / 'set' / 'images' / '1.png'}\n{new}\n")
+    place = {"device": "cpu", "pictures": False, "out": home / "val"}
+    result = validate(home / "weights.pt", data=str(home / "tens"), **place)
+    assert result.analysis.intervals.groups == 1
 
 
 def test_a_rule_of_the_folds_that_no_longer_holds_is_told(others: Path) -> None:

@@ -42,6 +42,17 @@ class Limits:
     overkill: float | None = None
 
 
+Doubt = Literal["chose", "grouped"] | None
+_BUT = {
+    "chose": "the scores were chosen on these parts: ask others",
+    "grouped": "several pictures show one part, and prove less than they count",
+}
+_RANGE = {
+    "chose": "but these parts chose the scores: expect worse on the line",
+    "grouped": "too narrow, since several pictures show one part",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Bar:
     """Places on a scale from 0 to 100: the interval, the share itself and the limit."""
@@ -53,36 +64,36 @@ class Bar:
     end: float
 
 
-def state(rate: Rate, limit: float | None, fitted: bool = False) -> State:
+def state(rate: Rate, limit: float | None, doubt: Doubt = None) -> State:
     """A limit is met, or broken, when the whole interval says so; ``open`` is in between.
 
-    ``fitted``: the parts chose several thresholds, which suit them better than other parts. The
-    interval does not know that and proves no limit.
+    With a ``doubt`` the interval proves that none is met: the parts ``chose`` several thresholds,
+    which suit them better than other parts, or pictures share a part and are ``grouped``.
     """
     if limit is None:
         return "free"
     if not rate.of:
         return "unknown"
     if rate.high <= limit:
-        return "open" if fitted else "met"
+        return "open" if doubt else "met"
     return "broken" if rate.low > limit else "open"
 
 
-def facts(rates: Mapping[str, Rate], limits: Limits, fitted: bool = False) -> dict[str, str]:
+def facts(rates: Mapping[str, Rate], limits: Limits, doubt: Doubt = None) -> dict[str, str]:
     """Texts by the id of their place on the page. ``rates``: escape, overkill, unsure."""
-    texts = {"answer": _answer(rates, limits, fitted), "why": _why(rates, limits, fitted)}
+    texts = {"answer": _answer(rates, limits, doubt), "why": _why(rates, limits, doubt)}
     allowed = {"escape": limits.escape, "overkill": limits.overkill}
     for name, rate in rates.items():
         low, value, high = ends(rate, allowed.get(name))
         texts[f"{name}-value"] = value if rate.of else "not known"
         texts[f"{name}-count"] = f"{rate.count} of {rate.of} {_THINGS[name]}"
-        texts[f"{name}-range"] = _range(low, high, fitted) if rate.of else _WITHOUT[name]
+        texts[f"{name}-range"] = _range(low, high, doubt) if rate.of else _WITHOUT[name]
     return texts
 
 
-def tone(rates: Mapping[str, Rate], limits: Limits, fitted: bool = False) -> str:
+def tone(rates: Mapping[str, Rate], limits: Limits, doubt: Doubt = None) -> str:
     """What colours the answer: ``free``, ``met``, ``open`` or ``broken``."""
-    states = _states(rates, limits, fitted)
+    states = _states(rates, limits, doubt)
     if "broken" in states:
         return "broken"
     if "open" in states or "unknown" in states:
@@ -106,27 +117,27 @@ def _half(limits: Limits) -> bool:
     return (limits.escape is None) != (limits.overkill is None)
 
 
-def _states(rates: Mapping[str, Rate], limits: Limits, fitted: bool) -> list[State]:
+def _states(rates: Mapping[str, Rate], limits: Limits, doubt: Doubt) -> list[State]:
     pairs = [(rates["escape"], limits.escape), (rates["overkill"], limits.overkill)]
-    return [state(rate, limit, fitted) for rate, limit in pairs]
+    return [state(rate, limit, doubt) for rate, limit in pairs]
 
 
-def _answer(rates: Mapping[str, Rate], limits: Limits, fitted: bool) -> str:
+def _answer(rates: Mapping[str, Rate], limits: Limits, doubt: Doubt) -> str:
     free = "That depends on your limits"
-    if _half(limits) and "met" in _states(rates, limits, fitted):
+    if _half(limits) and "met" in _states(rates, limits, doubt):
         return "Not yet: one limit is missing"
     answers = {"broken": "No", "open": "Not proven", "met": "Yes", "free": free}
-    return answers[tone(rates, limits, fitted)]
+    return answers[tone(rates, limits, doubt)]
 
 
-def _why(rates: Mapping[str, Rate], limits: Limits, fitted: bool) -> str:
+def _why(rates: Mapping[str, Rate], limits: Limits, doubt: Doubt) -> str:
     if limits.escape is None and limits.overkill is None:
         return _ASK
     pairs = [("escape", limits.escape), ("overkill", limits.overkill)]
-    return " ".join(_reason(name, rates[name], limit, fitted) for name, limit in pairs)
+    return " ".join(_reason(name, rates[name], limit, doubt) for name, limit in pairs)
 
 
-def _reason(name: str, rate: Rate, limit: float | None, fitted: bool) -> str:
+def _reason(name: str, rate: Rate, limit: float | None, doubt: Doubt) -> str:
     happens = _HAPPENS[name]
     if not rate.of:
         return _WITHOUT[name]
@@ -134,13 +145,13 @@ def _reason(name: str, rate: Rate, limit: float | None, fitted: bool) -> str:
         return f"No limit was given for how many {happens}."
     low, value, high = ends(rate, limit)
     allowed = f"your limit is {percent(limit, digits_of(limit))}"
-    if rate.high <= limit and not fitted:
+    if rate.high <= limit and not doubt:
         return f"At most {high} {happens}; {allowed}."
     if rate.low > limit:
         return f"At least {low} {happens}; {allowed}."
     but = f"so few parts leave room for up to {high}"
-    if rate.high <= limit:
-        but = "the scores were chosen on these parts: ask others"
+    if rate.high <= limit and doubt:
+        but = _BUT[doubt]
     return f"{value} {happens} here, but {but}; {allowed}."
 
 
@@ -150,9 +161,9 @@ def ends(rate: Rate, limit: float | None) -> tuple[str, str, str]:
     return percent(rate.low, digits), percent(rate.value, digits), percent(rate.high, digits)
 
 
-def _range(low: str, high: str, fitted: bool) -> str:
-    if fitted:
-        return f"{low} to {high}, but these parts chose the scores: expect worse on the line"
+def _range(low: str, high: str, doubt: Doubt) -> str:
+    if doubt:
+        return f"{low} to {high}, {_RANGE[doubt]}"
     return f"expect {low} to {high} on the line (95 % sure)"
 
 

@@ -23,7 +23,7 @@ def first_screen(subject: Subject) -> dict[str, Any]:
     model = visible(Path(result.weights).name)
     bad, good = rates["escape"].of, rates["overkill"].of
     judged = f"{counted(bad + good, 'part')}, one picture each"
-    if _grouped(result):
+    if subject.grouped:
         groups = counted(result.analysis.intervals.groups, "group")
         judged = f"{counted(bad + good, 'picture')} in {groups}"
     return {
@@ -33,16 +33,14 @@ def first_screen(subject: Subject) -> dict[str, Any]:
         "question": "May this model go on the line?",
         "lead": f"It judged {judged}: {bad or 'none'} defective, {good or 'none'} good.",
         "foot": f"Made by kdlnet {__version__}. This file needs no network and sends nothing.",
-        "facts": facts(rates, limits, subject.fitted),
-        "tone": tone(rates, limits, subject.fitted),
-        "states": {
-            name: state(rate, allowed[name], subject.fitted) for name, rate in rates.items()
-        },
+        "facts": facts(rates, limits, subject.doubt),
+        "tone": tone(rates, limits, subject.doubt),
+        "states": {name: state(rate, allowed[name], subject.doubt) for name, rate in rates.items()},
         "bars": {name: bar(rate, allowed[name]) for name, rate in rates.items()},
         "asks": subject.rule.asks,
         "sized": subject.sized,
         "cautions": _cautions(subject),
-        "proofs": _proofs(rates),
+        "proofs": dict.fromkeys(rates, "") if subject.grouped else _proofs(rates),
         "rule_text": _rule_text(subject),
     }
 
@@ -50,11 +48,6 @@ def first_screen(subject: Subject) -> dict[str, Any]:
 def rates_of(result: EvalResult) -> dict[str, Rate]:
     overall = result.verdicts.overall
     return {"escape": overall.escape, "overkill": overall.overkill, "unsure": overall.unsure}
-
-
-def _grouped(result: EvalResult) -> bool:
-    """Whether several pictures are of one part, lot or scene."""
-    return result.analysis.intervals.groups < result.precision.images
 
 
 def _cautions(subject: Subject) -> list[str]:
@@ -76,7 +69,7 @@ def _cautions(subject: Subject) -> list[str]:
             "The setting was chosen on these very parts and does better on them than on new ones: "
             "measure on a set that had no say."
         )
-    if _grouped(subject.result):
+    if subject.grouped:
         lines.append(
             "The pictures of a group are of one part, lot or scene. What passes and what is "
             "rejected is counted by picture, so that the ranges given for it are too narrow."

@@ -10,7 +10,7 @@ from kdlnet.metrics.errors import Errors
 from kdlnet.metrics.evaluation import EvalResult
 from kdlnet.metrics.result import ImageResult
 from kdlnet.metrics.verdict import VerdictRule
-from kdlnet.report.pages.answer import Limits
+from kdlnet.report.pages.answer import Doubt, Limits
 from kdlnet.report.pages.calibrated import choosers
 
 
@@ -53,6 +53,16 @@ class Subject:
     def fitted(self) -> bool:
         """Whether these parts chose several thresholds."""
         return len(self.chosen) > 1 or any(map(self.rule.several, self.chosen))
+
+    @property
+    def grouped(self) -> bool:
+        """Whether several pictures are of one part, lot or scene."""
+        return self.result.analysis.intervals.groups < self.result.precision.images
+
+    @property
+    def doubt(self) -> Doubt:
+        """Why no interval proves that a limit is met, None where it does."""
+        return "grouped" if self.grouped else "chose" if self.fitted else None
 
     @property
     def sized(self) -> bool:

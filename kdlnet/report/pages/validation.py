@@ -186,6 +186,7 @@ def _data(subject: Subject) -> Context:
         "names": [visible(name) for name in subject.names],
         "rule": {"ng": [rule.score for rule in rules], "ask": [rule.lower for rule in rules]},
         "chosen": subject.chosen,
+        "grouped": subject.grouped,
         "limits": {"escape": subject.limits.escape, "overkill": subject.limits.overkill},
         "intervals": interval_tables(sizes),
         "images": _names(subject.images),

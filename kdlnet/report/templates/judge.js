@@ -130,51 +130,60 @@ const WITHOUT = {
   unsure: "This set has no part.",
 };
 
-// `fitted`: these parts chose several thresholds, so that their intervals prove no limit.
-function stateOf(found, limit, fitted) {
+// Why intervals prove that no limit is met: these parts chose several thresholds, or pictures share a part.
+const BUT = {
+  chose: "the scores were chosen on these parts: ask others",
+  grouped: "several pictures show one part, and prove less than they count",
+};
+const RANGE = {
+  chose: "but these parts chose the scores: expect worse on the line",
+  grouped: "too narrow, since several pictures show one part",
+};
+
+function stateOf(found, limit, doubt) {
   if (limit === null) return "free";
   if (!found.of) return "unknown";
-  return found.high <= limit ? (fitted ? "open" : "met") : found.low > limit ? "broken" : "open";
+  return found.high <= limit ? (doubt ? "open" : "met") : found.low > limit ? "broken" : "open";
 }
 
 // One limit alone says nothing: a model that rejects everything lets no defect pass.
 const halfOf = (limits) => (limits.escape === null) !== (limits.overkill === null);
 
-function toneOf(rates, limits, fitted) {
-  const states = ["escape", "overkill"].map((name) => stateOf(rates[name], limits[name], fitted));
+function toneOf(rates, limits, doubt) {
+  const states = ["escape", "overkill"].map((name) => stateOf(rates[name], limits[name], doubt));
   if (states.includes("broken")) return "broken";
   if (states.includes("open") || states.includes("unknown")) return "open";
   if (!states.includes("met")) return "free";
   return halfOf(limits) ? "open" : "met";
 }
 
-function reason(name, found, limit, fitted) {
+function reason(name, found, limit, doubt) {
   const happens = HAPPENS[name];
   if (!found.of) return WITHOUT[name];
   if (limit === null) return `No limit was given for how many ${happens}.`;
   const [low, value, high] = endsOf(found, limit), allowed = `your limit is ${percent(limit, digitsOf(limit))}`;
-  if (found.high <= limit && !fitted) return `At most ${high} ${happens}; ${allowed}.`;
+  if (found.high <= limit && !doubt) return `At most ${high} ${happens}; ${allowed}.`;
   if (found.low > limit) return `At least ${low} ${happens}; ${allowed}.`;
   const but = found.high <= limit
-    ? "the scores were chosen on these parts: ask others"
+    ? BUT[doubt]
     : `so few parts leave room for up to ${high}`;
   return `${value} ${happens} here, but ${but}; ${allowed}.`;
 }
 
-function factsOf(rates, limits, fitted) {
+function factsOf(rates, limits, doubt) {
   const none = limits.escape === null && limits.overkill === null;
   const answers = { broken: "No", open: "Not proven", met: "Yes", free: "That depends on your limits" };
-  const kept = ["escape", "overkill"].some((name) => stateOf(rates[name], limits[name], fitted) === "met");
+  const kept = ["escape", "overkill"].some((name) => stateOf(rates[name], limits[name], doubt) === "met");
   const texts = {
-    answer: halfOf(limits) && kept ? "Not yet: one limit is missing" : answers[toneOf(rates, limits, fitted)],
+    answer: halfOf(limits) && kept ? "Not yet: one limit is missing" : answers[toneOf(rates, limits, doubt)],
     why: none
       ? "Enter how many defective parts may pass and how many good parts may be rejected, and this page answers yes or no."
-      : ["escape", "overkill"].map((name) => reason(name, rates[name], limits[name], fitted)).join(" "),
+      : ["escape", "overkill"].map((name) => reason(name, rates[name], limits[name], doubt)).join(" "),
   };
   for (const [name, found] of Object.entries(rates)) {
     const [low, value, high] = endsOf(found, limits[name] ?? null);
-    const range = fitted
-      ? `${low} to ${high}, but these parts chose the scores: expect worse on the line`
+    const range = doubt
+      ? `${low} to ${high}, ${RANGE[doubt]}`
       : `expect ${low} to ${high} on the line (95 % sure)`;
     texts[`${name}-value`] = found.of ? value : "not known";
     texts[`${name}-count`] = `${found.count} of ${found.of} ${THINGS[name]}`;

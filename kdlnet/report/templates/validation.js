@@ -148,15 +148,16 @@ function state() {
   counts.forEach((row) => Object.keys(total).forEach((name) => { total[name] += row[name]; }));
   const same = (values) => set.chosen.every((labels) => sameAll(labels.map((label) => values[label])));
   const fitted = set.chosen.length > 1 || !(same(ng) && same(ask));
-  return { found, counts, total, fitted, upper: Float32Array.from(ng), rates: ratesOf(found) };
+  const doubt = set.grouped ? "grouped" : fitted ? "chose" : null;
+  return { found, counts, total, doubt, upper: Float32Array.from(ng), rates: ratesOf(found) };
 }
 
 function update() {
   const now = state();
-  for (const [id, text] of Object.entries(factsOf(now.rates, limits, now.fitted))) byId(id).textContent = text;
-  byId("verdict").dataset.tone = toneOf(now.rates, limits, now.fitted);
+  for (const [id, text] of Object.entries(factsOf(now.rates, limits, now.doubt))) byId(id).textContent = text;
+  byId("verdict").dataset.tone = toneOf(now.rates, limits, now.doubt);
   for (const name of ["escape", "overkill", "unsure"]) {
-    byId(`card-${name}`).dataset.tone = name === "unsure" ? "free" : stateOf(now.rates[name], limits[name], now.fitted);
+    byId(`card-${name}`).dataset.tone = name === "unsure" ? "free" : stateOf(now.rates[name], limits[name], now.doubt);
     scaleOf(name, now.rates[name], name === "unsure" ? null : limits[name]);
   }
   byId("card-unsure").hidden = ask.every((value, label) => value === ng[label]);

@@ -45,13 +45,13 @@ def test_answers(escape, overkill, limits, answer):
 
 def test_thresholds_chosen_on_the_same_parts_prove_no_limit_and_break_one_all_the_same():
     good, limits = rates((0, 400), (0, 400)), Limits(0.01, 0.01)
-    texts = facts(good, limits, fitted=True)
-    assert texts["answer"] == "Not proven" and tone(good, limits, fitted=True) == "open"
+    texts = facts(good, limits, doubt="chose")
+    assert texts["answer"] == "Not proven" and tone(good, limits, doubt="chose") == "open"
     assert texts["why"].startswith(
         "0.0 % of the defective parts pass here, but the scores were chosen on "
         "these parts: ask others; your limit is 1.0 %."
     )
-    assert facts(rates((90, 300), (0, 400)), limits, fitted=True)["answer"] == "No"
+    assert facts(rates((90, 300), (0, 400)), limits, doubt="chose")["answer"] == "No"
 
 
 def test_reasons_name_what_decides():
@@ -105,7 +105,7 @@ def test_without_a_limit_what_may_happen_is_not_shown_as_nothing():
 
 
 def test_parts_that_chose_the_scores_promise_nothing():
-    texts = facts(rates((3, 300), (0, 0)), Limits(), fitted=True)
+    texts = facts(rates((3, 300), (0, 0)), Limits(), doubt="chose")
     assert texts["escape-range"] == (
         "0.2 % to 2.9 %, but these parts chose the scores: expect worse on the line"
     )

@@ -79,10 +79,16 @@ def test_pictures_of_one_part_are_not_called_parts(tmp_path):
     images, alone = made_images(tmp_path, 30), "30 parts, one picture each: 20 defective, 10 good."
     subject = made_subject(images)
     assert alone in validation_page(subject)
-    analysis = analyse(images, NAMES, subject.errors, [number // 3 for number in range(30)])
-    page = validation_page(replace(subject, result=replace(subject.result, analysis=analysis)))
+    page = validation_page(in_groups(subject))
     assert "30 pictures in 10 groups: 20 defective, 10 good." in page and alone not in page
-    assert "the ranges given for it are too narrow" in page
+    assert "the ranges given for it are too narrow" in page and "can prove" not in page
+
+
+def in_groups(subject):
+    """The ``subject`` with three pictures of each part."""
+    groups = [number // 3 for number in range(len(subject.images))]
+    analysis = analyse(subject.images, subject.names, subject.errors, groups)
+    return replace(subject, result=replace(subject.result, analysis=analysis))
 
 
 def test_tables_show_rates_with_the_digits_of_the_limits(tmp_path):
@@ -210,14 +216,14 @@ def test_definitions_are_those_of_the_figures(tmp_path):
 # ---- in a browser
 
 
-def expected(subject, rule, limits, fitted=False):
+def expected(subject, rule, limits, doubt=None):
     """What Python says at the thresholds of ``rule``, by id."""
     overall = measure(subject.images, rule, subject.names).overall
     rates = {"escape": overall.escape, "overkill": overall.overkill, "unsure": overall.unsure}
     counts = sum(
         count_boxes(pool(subject.images, 0.001), rule, len(subject.names)), BoxCounts(0, 0, 0)
     )
-    texts = facts(rates, limits, fitted)
+    texts = facts(rates, limits, doubt)
     texts["live"] = live(rates, counts.missed, counts.extra)
     return {**texts, "found-count": f"{counts.found:,}", "extra-count": f"{counts.extra:,}"}
 
@@ -415,8 +421,20 @@ def test_folds_that_chose_on_their_own_parts_promise_nothing(chromium, tmp_path,
     file = tmp_path / "report.html"
     file.write_text(validation_page(fitted), encoding="utf-8")
     chromium.open(file)
-    wanted = expected(subject, VerdictRule.at(0.5), Limits(1.0, 1.0), fitted=True)
+    wanted = expected(subject, VerdictRule.at(0.5), Limits(1.0, 1.0), doubt="chose")
     assert wanted["answer"] == "Not proven" and shown(chromium, wanted) == wanted
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_pictures_of_one_part_prove_nothing(chromium, tmp_path, subject):
+    limits = Limits(1.0, 1.0)
+    file = tmp_path / "report.html"
+    file.write_text(validation_page(replace(in_groups(subject), limits=limits)), encoding="utf-8")
+    chromium.open(file)
+    wanted = expected(subject, VerdictRule.at(0.5), limits, doubt="grouped")
+    assert wanted["answer"] == "Not proven" and "several pictures show one part" in wanted["why"]
+    assert shown(chromium, wanted) == wanted
 
 
 @pytest.mark.slow
