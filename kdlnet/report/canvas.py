@@ -46,8 +46,12 @@ def draw_marks(image: Image, marks: Sequence[Mark]) -> Image:
     size = text_size(picture)
     labels: list[tuple[Rectangle, Mark]] = []
     for mark, frame in zip(marks, frames, strict=True):
+        if not mark.text:
+            continue
         taken = [place for place, _ in labels]
-        place = _place(picture, mark.text, frame, size, taken, frames) if mark.text else None
+        place = _place(picture, mark.text, frame, size, taken, frames)
+        if place is None and not labels:  # the most important one is always told
+            place = _place(picture, mark.text, frame, size, taken, ())
         if place is not None:
             labels.append((place, mark))
     for place, mark in reversed(labels):

@@ -29,6 +29,8 @@ def draw_detections(
 ) -> Image:
     """Boxes with class name and score on a copy of the image, one colour a class.
 
+    A label that would hide another or a box is left out, never that of the best score.
+
     ``image`` (H, W), (H, W, 1) or (H, W, 3) RGB, uint8 or deeper; ``window`` holds the
     intensities shown as black and white (see :func:`~kdlnet.report.images.to_display`).
     ``boxes`` (N, 4) xyxy in pixels of that image; ``scores`` None for true boxes. Returns RGB

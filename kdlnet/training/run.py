@@ -124,7 +124,7 @@ def run_folder(
     reads = [*parts.info.sources, *reads]
     default, wholes = runs / parts.info.name, image_folders(parts.info)
     folder = RunFolder.new(default, out, overwrite, reads=reads, images=images, folders=wholes)
-    folder.begin(parts.config.to_dict())
+    folder.begin(parts.config.to_dict(), precision_name(parts.config.amp, parts.device))
     return folder
 
 

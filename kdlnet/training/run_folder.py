@@ -94,11 +94,15 @@ class RunFolder:
         """Keeps other processes from writing here too: two resumes of one run would mix."""
         return alone_in(self.path) if is_writer() else nullcontext()
 
-    def begin(self, settings: dict[str, Any]) -> None:
-        """Writes what is known before the first step: settings and environment."""
+    def begin(self, settings: dict[str, Any], precision: str) -> None:
+        """Writes what is known before the first step: settings and environment.
+
+        ``precision`` is that of the products, which may be the processor's choice.
+        """
         if is_writer():
             write_yaml(self.config, settings)
-            write_json(self.path / "environment.json", environment())
+            facts = {**environment(), "precision": precision}
+            write_json(self.path / "environment.json", facts)
 
     def settle(self, settings: dict[str, Any]) -> None:
         """Writes the settings of a run that goes on with its dataset in another place."""

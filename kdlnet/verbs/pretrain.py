@@ -157,7 +157,7 @@ def _run_folder(
     wholes = [folder for folder in map(Path, course.config.images) if folder.is_dir()]
     images = course.views.paths
     folder = RunFolder.new(default, out, overwrite, reads=[init], images=images, folders=wholes)
-    folder.begin(course.config.to_dict())
+    folder.begin(course.config.to_dict(), precision_name(course.config.amp, course.device))
     return folder
 
 

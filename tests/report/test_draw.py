@@ -104,6 +104,16 @@ def test_of_many_small_defects_no_label_hides_another(places):
     assert not any(canvas._overlap(*pair) for pair in itertools.combinations(places, 2))
 
 
+def test_the_label_of_the_best_score_is_drawn_in_any_crowd(places):
+    corners = [(x, y) for y in range(60, 440, 12) for x in range(60, 440, 12)]
+    boxes = [[x, y, x + 6, y + 6] for x, y in corners]
+    scores = np.full(len(boxes), 0.5)
+    scores[len(boxes) // 2] = 0.9  # in the midst of them
+    draw_detections(grey(480, 480), boxes, [1] * len(boxes), scores, NAMES)
+    x, y = corners[len(boxes) // 2]
+    assert any(x0 - 20 < x < x1 + 20 and y0 - 20 < y < y1 + 20 for x0, y0, x1, y1 in places[-1:])
+
+
 def test_a_label_inside_a_large_box_is_drawn(places):
     draw_detections(grey(400, 400), [[0, 0, 400, 400], [200, 200, 206, 206]], [0, 1], None, NAMES)
     assert len(places) == 2

@@ -230,7 +230,7 @@ def test_resume_of_a_run_without_a_checkpoint_says_to_begin_anew(
     config: TrainConfig, tmp_path: Path
 ) -> None:
     """As one leaves that ended, over an image that had gone, before its first step."""
-    RunFolder(tmp_path).begin(config.to_dict())
+    RunFolder(tmp_path).begin(config.to_dict(), "float32")
     with pytest.raises(WeightsError, match=r"no weights/last\.pt: .* that began it again$"):
         train(config, resume=tmp_path)
 

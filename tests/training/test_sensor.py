@@ -33,6 +33,13 @@ def test_noise_is_normal_and_everywhere_its_own() -> None:
     rows = torch.stack((*added[0], *added[2], *added[3], added[0, 0].roll(1, 1))).flatten(1)
     alike = torch.corrcoef(rows) - torch.eye(10)
     assert alike.abs().max() < 0.03
+    field = torch.randn(3, 1024, 1024, generator=torch.Generator().manual_seed(0))
+    wanted = field.roll((-512, -512), (1, 2))[:, :200, :300] * 0.1
+    half = grainy(plain[:1], torch.tensor([0.1]), torch.tensor([[0.5, 0.5]]), seed=0) - plain[0]
+    torch.testing.assert_close(half[0], wanted, rtol=0, atol=1e-6)
+    wanted = field.roll((-972, -972), (1, 2))[:, :200, :300] * 0.1  # 0.95 of 1024: round the edge
+    edge = grainy(plain[:1], torch.tensor([0.1]), torch.tensor([[0.95, 0.95]]), seed=0) - plain[0]
+    torch.testing.assert_close(edge[0], wanted, rtol=0, atol=1e-6)
     again = grainy(plain[2:3], torch.tensor([0.1]), places[2:3], seed=0)
     assert torch.equal(again[0] - plain[2], added[2])
     other = grainy(plain[2:3], torch.tensor([0.1]), places[2:3], seed=1)

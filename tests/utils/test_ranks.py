@@ -36,7 +36,7 @@ def _work(rank: int, folder: str) -> None:
         run = RunFolder.new(
             Path(folder) / "run", None, False, reads=[], images=[Path(folder) / "set" / "a.png"]
         )
-        run.begin({"rank": rank})
+        run.begin({"rank": rank}, "float32")
         found = {
             "summed": summed(torch.tensor([1.0, 2.0]) * (rank + 1)).tolist(),
             "agreed": agreed(0.25 + rank),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 import subprocess
 import sys
@@ -277,7 +278,7 @@ def test_the_last_epoch_is_always_saved(
     parts = prepare_run(config, None, None, ignore)
     optimizer = torch.optim.SGD(parts.detector.parameters(), lr=0.1)
     scaler = torch.amp.GradScaler("cpu")
-    RunFolder(tmp_path).begin({})
+    RunFolder(tmp_path).begin({}, "float32")
     kept = checkpoints.Checkpoints(parts, RunFolder(tmp_path), optimizer, scaler, Validation(parts))
     epochs = []
     for parts.state.epoch, over in enumerate([False, False, True]):
@@ -547,6 +548,8 @@ def test_a_processor_with_bfloat16_trains_in_it(
         losses[amp] = train(changed, out=tmp_path / amp, on_event=events.append).metrics["loss"]
         told[amp] = next(event.precision for event in events if isinstance(event, RunStarted))
     assert told == {"auto": "bfloat16", "bf16": "bfloat16", "off": "float32"}
+    facts = {amp: json.loads((tmp_path / amp / "environment.json").read_text()) for amp in told}
+    assert {amp: each["precision"] for amp, each in facts.items()} == told
     assert losses["auto"] == losses["bf16"] != losses["off"]
     assert losses["auto"] == pytest.approx(losses["off"], rel=0.02)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from scipy.stats import ks_2samp
 
 from kdlnet.curation.checks.survey import Pixels, Survey, readable
 from kdlnet.curation.findings import Finding
+from kdlnet.utils.words import percent
 
 _FEWEST = 10
 # Largest distance between two cumulative distributions: at 0.3 a third of the images is elsewhere.
@@ -33,12 +34,20 @@ def check_drift(survey: Survey) -> Iterator[Finding]:
             if test.statistic < _DISTANCE or test.pvalue > _CHANCE:
                 continue
             # Where the two are farthest apart: medians may be equal.
-            limit = float(test.statistic_location)
-            here, there = (np.mean(np.array(values) <= limit) for values in (found, usual))
+            limit = _rounded(float(test.statistic_location), [*usual, *found])
+            here, there = (float(np.mean(np.array(values) <= limit)) for values in (found, usual))
             message = (
-                f"{name} differs: {limit:.3g} or less in {here:.0%} of {split}, {there:.0%} of "
-                f"{base}"
+                f"{name} differs: {limit:g} or less in {percent(here)} of {split}, "
+                f"{percent(there)} of {base}"
             )
             fix = "look whether camera, light or part changed; split again if it is chance"
             distance = round(float(test.statistic), 3)
             yield Finding("drift", "warning", message, split, None, distance, fix)
+
+
+def _rounded(limit: float, values: Sequence[float]) -> float:
+    """``limit`` with as few digits as divide the ``values`` as it does; six at the most."""
+    below = np.array(values) <= limit
+    rounded = (float(f"{limit:.{digits}g}") for digits in (3, 4, 5))
+    alike = (each for each in rounded if np.array_equal(np.array(values) <= each, below))
+    return next(alike, limit)

@@ -454,7 +454,15 @@ def test_drift_is_told_where_splits_differ_most(folder):
         image[:32] += 5  # 2.5 in the mean
         folder.add("train" if number < 40 else "val", f"{number}.png", image)
     (drift,) = found(folder.write("[pit]"), "drift")
-    assert drift.message == "brightness differs: 62.5 or less in 0% of val, 50% of train"
+    assert drift.message == "brightness differs: 62.5 or less in 0.0 % of val, 50.0 % of train"
+
+
+def test_drift_is_told_with_the_digits_that_divide(folder):
+    for number in range(24):
+        size = (250, 334) if number < 12 else (500, 669)  # 1.336 and 1.338
+        folder.add("train" if number < 12 else "val", f"{number}.png", np.full(size, 90, np.uint8))
+    (drift,) = found(folder.write("[pit]"), "drift")
+    assert drift.message == "aspect differs: 1.336 or less in 0.0 % of val, 100.0 % of train"
 
 
 def test_a_plain_folder_is_looked_through_without_labels(tmp_path):
