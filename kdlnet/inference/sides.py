@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from kdlnet.curation.divided import Images
 from kdlnet.data.catalog import DatasetInfo, find_dataset
 from kdlnet.data.joined import find_datasets
 from kdlnet.errors import DataError, WeightsError
 from kdlnet.events import Listener
 from kdlnet.inference.evaluate import detect
 from kdlnet.inference.folds import (
-    Images,
     each_fold,
     find_folds,
     folder_of_folds,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kdlnet import __version__
+from kdlnet.curation.divided import groups_of, tell_groups
 from kdlnet.curation.groups import lots_of
 from kdlnet.data.catalog import DatasetInfo
 from kdlnet.data.digest import images_digest
@@ -17,7 +18,6 @@ from kdlnet.errors import ConfigError, DataError, unknown
 from kdlnet.events import Listener, Message, ignore
 from kdlnet.inference.copies import content_of, copy_network, copy_path, require_unchanged
 from kdlnet.inference.evaluate import count_learned, detect, open_split
-from kdlnet.inference.folds import groups_of, tell_groups
 from kdlnet.inference.released import released_or_file
 from kdlnet.inference.runtimes import Runtime, open_runtime
 from kdlnet.metrics.binomial import Rate

@@ -9,13 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from kdlnet.curation.divided import groups_of, names_of
 from kdlnet.data.folders import image_folders
 from kdlnet.errors import ConfigError, WeightsError
 from kdlnet.events import Listener, Message, ignore
-from kdlnet.inference.folds import (
-    groups_of,
-    names_of,
-)
 from kdlnet.inference.sides import Measured, measure_all, place_of
 from kdlnet.metrics.comparison import Comparison, FoldFigures
 from kdlnet.metrics.flips import Flip, McNemar, find_flips

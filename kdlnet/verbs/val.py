@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from kdlnet.curation.divided import groups_of, tell_groups
 from kdlnet.curation.groups import lots_of
 from kdlnet.data.folders import image_folders
 from kdlnet.data.joined import find_datasets
@@ -22,12 +23,10 @@ from kdlnet.inference.folds import (
     each_fold,
     find_folds,
     folder_of_folds,
-    groups_of,
     learned_of,
     one_rule,
     open_part,
     require_alike,
-    tell_groups,
 )
 from kdlnet.inference.runtimes import Runtime
 from kdlnet.metrics.analysis import analyse
