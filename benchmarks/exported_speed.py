@@ -44,7 +44,7 @@ def openvino_call(file: str, threads: int, size: int) -> Call:
     }
     request = openvino.Core().compile_model(model, "CPU", options).create_infer_request()
     image = noise(size)
-    return lambda: request.infer([image])
+    return lambda: request.infer([image], share_inputs=True)
 
 
 def noise(size: int) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -145,7 +145,7 @@ def _runner(compiled: Compiler, threads: int, home: Home) -> Run:
         if getattr(of_thread, "network", None) is not network:
             of_thread.network, of_thread.request = network, network.create_infer_request()
         one = of_thread.request
-        one.infer({"images": images})
+        one.infer({"images": images}, share_inputs=True)  # else they are copied first
         # The request owns its answers and writes the next ones in their place.
         return [one.get_tensor(name).data.copy() for name in outputs]
 
