@@ -52,7 +52,7 @@ def listed(file: Path, left: LeftOut) -> list[Item]:
 def _plain(path: Path) -> Path:
     """``path`` without ``..``, where that names the same file: behind a link it may not."""
     plain = Path(normpath(path))
-    return plain if asked(lambda: plain.samefile(path)) else path
+    return plain if plain == path or asked(lambda: plain.samefile(path)) else path
 
 
 def matching(pattern: str, left: LeftOut) -> tuple[list[Item], tuple[Path, ...]]:
