@@ -150,7 +150,7 @@ def read_source(
         what = "is not a folder" if source.exists() else "does not exist"
         raise DataError(f"source {str(source)!r} {what}: give the folder of the dataset")
     if options.images is not None and not options.images.is_dir():
-        raise DataError(f"--images {str(options.images)!r} is no folder: give that of the images")
+        raise DataError(f"--images {str(options.images)!r} is not a folder: give that of images")
     source, images = absolute(source), options.images and absolute(options.images)
     roots = [images] if images else []
     if source.is_dir() or not images:
