@@ -11,7 +11,6 @@ from kdlnet.curation.groups import GROUPS, division_of, find_groups, image_names
 from kdlnet.data.catalog import DatasetInfo
 from kdlnet.errors import DataError
 from kdlnet.events import Listener, Message
-from kdlnet.utils.paths import asked
 from kdlnet.utils.words import counted
 
 Images = tuple[DatasetInfo, list[Path]]
@@ -60,8 +59,7 @@ def _divided(part: Images) -> tuple[list[str], Message | None]:
         return names, Message(f"{text} datasets as one: each image stands for itself", "warning")
     if not isinstance(rule, str):
         return names, None
-    table = place / GROUPS
-    for known in [str(table)] * asked(table.is_file) + [rule]:
+    for known in (str(place / GROUPS), rule):
         try:
             groups = find_groups(known, names, paths)
             return groups, Message(f"images are in groups as data split made them: '{rule}'")

@@ -13,9 +13,14 @@ def parts_of(name: str) -> list[str]:
     return [plain(part) for part in name.replace("\\", "/").split("/") if part not in {"", "."}]
 
 
+def last_part(name: str) -> str:
+    """The name without its folders, in one case; "" for one without any part."""
+    return "".join(parts_of(name)[-1:])
+
+
 def bare_name(name: str) -> str:
     """The last part of a name without the suffix of an image, in one case."""
-    last = "".join(parts_of(name)[-1:])
+    last = last_part(name)
     return Path(last).stem if Path(last).suffix in IMAGE_SUFFIXES else last
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import ks_2samp
 
 from kdlnet.curation.checks.survey import Pixels, Survey, readable
@@ -34,7 +35,7 @@ def check_drift(survey: Survey) -> Iterator[Finding]:
             if test.statistic < _DISTANCE or test.pvalue > _CHANCE:
                 continue
             # Where the two are farthest apart: medians may be equal.
-            limit = _rounded(float(test.statistic_location), [*usual, *found])
+            limit = _rounded(float(test.statistic_location), np.array([*usual, *found]))
             here, there = (float(np.mean(np.array(values) <= limit)) for values in (found, usual))
             message = (
                 f"{name} differs: {limit:g} or less in {percent(here)} of {split}, "
@@ -45,9 +46,8 @@ def check_drift(survey: Survey) -> Iterator[Finding]:
             yield Finding("drift", "warning", message, split, None, distance, fix)
 
 
-def _rounded(limit: float, values: Sequence[float]) -> float:
-    """``limit`` with as few digits as divide the ``values`` as it does; six at the most."""
-    below = np.array(values) <= limit
+def _rounded(limit: float, values: NDArray[np.float64]) -> float:
+    """``limit`` with as few digits, three to five, as divide the ``values`` as it does."""
     rounded = (float(f"{limit:.{digits}g}") for digits in (3, 4, 5))
-    alike = (each for each in rounded if np.array_equal(np.array(values) <= each, below))
+    alike = (each for each in rounded if np.array_equal(values <= each, values <= limit))
     return next(alike, limit)

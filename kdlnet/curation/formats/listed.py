@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from kdlnet.curation.formats.parse import split_named
 from kdlnet.curation.formats.runs import RunMask
 from kdlnet.curation.formats.shapes import Shape
 from kdlnet.data.labels import LabelProblem
-from kdlnet.data.names import bare_name, may_be_one, parts_of
+from kdlnet.data.names import bare_name, last_part, may_be_one
 from kdlnet.errors import DataError
 from kdlnet.utils.words import counted
 
@@ -45,12 +45,8 @@ class ListedImage:
         return not (self.shapes or self.masks or self.problems)
 
     def agrees(self, other: ListedImage) -> bool:
-        """Whether ``other``, of another file, says the same; a split that one alone knows is taken
-        over."""
-        alike = self._said() == other._said() and len({self.split, other.split} - {None}) < 2
-        if alike:
-            self.split = self.split or other.split
-        return alike
+        """Whether ``other``, of another file, says the same; one may not know the split."""
+        return self._said() == other._said() and len({self.split, other.split} - {None}) < 2
 
     def _said(self) -> str:
         """All that is said of it but for its name, file and split."""
@@ -76,22 +72,12 @@ def import_listed(source: Path, index: ImageIndex, images: Sequence[ListedImage]
     where they differ.
     """
     places = index.find([(image.name, image.file) for image in images])
-    found: dict[Path, ListedImage] = {}
-    again: Counter[tuple[Path, Path]] = Counter()
-    missing: list[tuple[ListedImage, str]] = []
-    for image, place in zip(images, places, strict=True):
+    listed, missing = _by_file(images, places)
+    for image in (*listed.values(), *(image for image, _ in missing)):
         if image.split is None:
             image.split = _split(source, image.file)
-        if isinstance(place, str):
-            missing.append((image, place))
-            continue
-        first = found.setdefault(place, image)
-        if first.file == image.file:
-            _merge(first, image)
-        elif first.agrees(image):
-            again[first.file, image.file] += 1
-        else:
-            raise DataError(_DIFFER.format(str(place), str(first.file), str(image.file)))
+    again: Counter[tuple[Path, Path]] = Counter()
+    found = _each_once(listed, again)
     missing = list(_without_copies(missing, found.values(), again))
     faults = [
         LabelProblem(image.file, 0, reason, index.shown(image.name), "dropped")
@@ -157,6 +143,40 @@ def doubt_namesakes(found: Iterable[ListedImage], missing: Iterable[ListedImage]
         doubt_bare([image], image.file, sum(may_be_one(image.name, name) for name in names))
 
 
+def _by_file(
+    images: Sequence[ListedImage], places: Sequence[Path | str]
+) -> tuple[dict[tuple[Path, Path], ListedImage], list[tuple[ListedImage, str]]]:
+    """What each file says of each place, and the images without a place with the reason."""
+    listed: dict[tuple[Path, Path], ListedImage] = {}
+    missing = []
+    for image, place in zip(images, places, strict=True):
+        if isinstance(place, str):
+            missing.append((image, place))
+        elif (image.file, place) in listed:
+            _merge(listed[image.file, place], image)
+        else:
+            listed[image.file, place] = image
+    return listed, missing
+
+
+def _each_once(
+    listed: Mapping[tuple[Path, Path], ListedImage], again: Counter[tuple[Path, Path]]
+) -> dict[Path, ListedImage]:
+    """The image at each place; what other files say of it, too, is counted in ``again``.
+
+    Raises DataError where that is something else.
+    """
+    found: dict[Path, ListedImage] = {}
+    for (file, place), image in listed.items():
+        first = found.setdefault(place, image)
+        if first is image:
+            continue
+        if not first.agrees(image):
+            raise DataError(_DIFFER.format(str(place), str(first.file), str(file)))
+        _count_again(first, image, again)
+    return found
+
+
 def _without_copies(
     missing: Iterable[tuple[ListedImage, str]],
     found: Collection[ListedImage],
@@ -168,22 +188,26 @@ def _without_copies(
     """
     called, owners = defaultdict(list), {image.file for image in found}
     for image in found:
-        called[parts_of(image.name)[-1]].append(image)
+        called[last_part(image.name)].append(image)
     for image, reason in missing:
-        twins = () if image.file in owners else called["".join(parts_of(image.name)[-1:])]
+        twins = () if image.file in owners else called[last_part(image.name)]
         if twin := next((each for each in twins if each.agrees(image)), None):
-            again[twin.file, image.file] += 1
+            _count_again(twin, image, again)
         else:
             yield image, reason
 
 
+def _count_again(first: ListedImage, other: ListedImage, again: Counter[tuple[Path, Path]]) -> None:
+    """Counts an image of which ``other`` says the same; it may alone know the split."""
+    first.split = first.split or other.split
+    again[first.file, other.file] += 1
+
+
 def _merge(first: ListedImage, again: ListedImage) -> None:
-    """Adds to ``first`` what is said of the same image by another name, if it is another.
+    """Adds to ``first`` what its file says of the same image by another name.
 
     What was drawn for another size is dropped: it would be misplaced.
     """
-    if again is first:
-        return
     first.problems += again.problems
     if first.split is None:
         first.split = again.split

@@ -276,12 +276,13 @@ def test_a_list_that_has_an_image_of_its_own_is_no_copy(tmp_path):
     assert [(each.file.name, each.reason) for each in result.left_out] == [("all.json", "no image")]
 
 
-def test_one_of_two_lists_may_alone_know_the_split(tmp_path):
+@pytest.mark.parametrize("place", ["annotations", "tables"])  # before and after images
+def test_one_of_two_lists_may_alone_know_the_split(tmp_path, place):
     for name in "ab":
         save_image(tmp_path / f"images/{name}.jpg")
     save_coco(tmp_path / "images/labels.json", [], ["a.jpg"])
-    save_coco(tmp_path / "annotations/instances_test.json", [], ["a.jpg"])
-    save_coco(tmp_path / "annotations/instances_train.json", [], ["b.jpg"])
+    save_coco(tmp_path / f"{place}/instances_test.json", [], ["a.jpg"])
+    save_coco(tmp_path / f"{place}/instances_train.json", [], ["b.jpg"])
     images, _ = read(tmp_path)
     assert {name: image.split for name, image in images.items()} == {
         "a.jpg": "test",

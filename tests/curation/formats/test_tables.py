@@ -218,6 +218,13 @@ def test_a_column_gives_the_splits(parts):
     assert read(parts)[0]["b.jpg"].split == "test"
 
 
+def test_a_split_in_a_row_goes_before_that_of_the_file(parts):
+    rows = ["a.jpg,dent,5,6,15,26,", "images/a.jpg,dent,1,2,3,4,val"]
+    save_table(parts / "train.csv", *rows, head=f"{HEAD},subset")
+    image = read(parts)[0]["a.jpg"]
+    assert (image.split, image.problems) == ("val", ())
+
+
 @pytest.mark.parametrize("second", ["a.jpg", "images/a.jpg"])
 def test_an_image_in_two_splits_is_told(parts, second):
     rows = ["a.jpg,dent,5,6,15,26,val", f"{second},dent,1,2,3,4,test"]
