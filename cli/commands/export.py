@@ -42,7 +42,7 @@ def export(
     split: Split = None,
     images: Annotated[
         int | None,
-        option("--images", metavar="N", help="Images of the proof, 32 or more [64; --int8: all]."),
+        option("--images", metavar="N", help="Images of the proof, 32 or more [64, or all]."),
     ] = None,
     image_size: Annotated[
         str | None,
@@ -65,6 +65,9 @@ def export(
     ] = False,
     nms: Annotated[bool, option("--nms", help="Boxes after suppression (onnx, openvino).")] = False,
     half: Annotated[bool, option("--half", help="Numbers of 16 bits.")] = False,
+    bf16: Annotated[
+        bool, option("--bf16", help="Products in bfloat16 (openvino, on CPUs with AMX).")
+    ] = False,
     int8: Annotated[
         bool, option("--int8", help="Numbers of 8 bits, calibrated on --data.")
     ] = False,
@@ -86,11 +89,7 @@ def export(
     ] = None,
     out: Annotated[
         Path | None,
-        option(
-            "--out",
-            metavar="FILE",
-            help="Exported file [NAME, NAME-half or NAME-int8 beside WEIGHTS].",
-        ),
+        option("--out", metavar="FILE", help="Exported file [NAME-int8 or so, beside WEIGHTS]."),
     ] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -125,6 +124,7 @@ def export(
                 on_event=printer,
                 overwrite=overwrite,
                 half=half,
+                bf16=bf16,
                 outputs="maps" if raw else "detections" if nms else "points",
                 batch=batch,
                 dynamic=dynamic,
@@ -157,6 +157,8 @@ def _show(console: Console, certificate: ExportCertificate) -> None:
         _show_another_size(console, facts["another_size"])
     if "int8" in facts:
         _show_int8(console, facts["int8"])
+    elif facts["ap_loss_allowed"] is not None:
+        _show_lost(console, facts)
     height, width = facts["image_size"]
     batch = "any batch" if facts["batch"] is None else f"batch {facts['batch']}"
     size = f"{height}x{width}"
@@ -179,6 +181,16 @@ def _boxes(facts: dict[str, Any]) -> str:
 def _show_another_size(console: Console, facts: dict[str, Any]) -> None:
     height, width = facts["image_size"]
     console.say(f"at {height}x{width}: {_boxes(facts)}, {_error(facts)}")
+
+
+def _show_lost(console: Console, facts: dict[str, Any]) -> None:
+    """Where AP and verdicts are judged, not digits."""
+    lost = ""
+    if facts["ap_before"] is not None and facts["ap_after"] is not None:
+        loss = facts["ap_before"] - facts["ap_after"]
+        lost = f"AP lost {loss:.4f} (allowed {facts['ap_loss_allowed']}), "
+    flips, images = facts["verdict_flips"], counted(facts["images"], "verdict")
+    console.say(f"lost    {lost}{flips} of {images} changed (allowed {facts['flips_allowed']})")
 
 
 def _show_int8(console: Console, facts: dict[str, Any]) -> None:

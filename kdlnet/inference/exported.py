@@ -87,6 +87,7 @@ def _fits(shapes: Shapes | None, header: dict[str, Any]) -> bool:
     texts = isinstance(header["model"], str) and isinstance(header.get("calibration", {}), dict)
     texts &= header.get("precision", "int8") in ("int8", "float16")
     texts &= header.get("file_precision", "float16") == "float16"
+    texts &= header.get("products", "bfloat16") == "bfloat16"
     return texts and shapes in (None, wanted)
 
 

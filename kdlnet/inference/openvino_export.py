@@ -18,15 +18,36 @@ from kdlnet.utils.packages import optional_package
 from kdlnet.utils.seal import sealed
 
 
-def write_openvino(weights: Weights, path: Path, layout: Layout, half: bool = False) -> None:
+def write_openvino(
+    weights: Weights, path: Path, layout: Layout, half: bool = False, bf16: bool = False
+) -> None:
     """A fused detector as ``path`` and, beside it, the numbers as ``.bin``.
 
-    ``half`` stores the numbers in 16 bits.
+    ``half`` stores the numbers in 16 bits. ``bf16`` asks for products in bfloat16 where the
+    processor has them; the numbers stay in float32.
     """
     openvino = optional_package("openvino", "--format openvino")
     network = onnx_model(weights, layout).SerializeToString()
     model = openvino.Core().read_model(model=network, weights=b"")
-    save_openvino(model, header_of(weights, layout, half), path, half)
+    if bf16:
+        _decode_in_float32(openvino, model)
+    header = header_of(weights, layout, half) | ({"products": "bfloat16"} if bf16 else {})
+    save_openvino(model, header, path, half)
+
+
+def _decode_in_float32(openvino: Any, model: Any) -> None:
+    """Products with the steps of the bins as sums.
+
+    After the last convolution or product with a matrix OpenVINO goes on in float32: the corners of
+    boxes are none of the numbers of bfloat16, which from 256 pixels on are two apart.
+    """
+    opset = openvino.opset13
+    for operation in model.get_ordered_ops():
+        if operation.get_type_name() == "MatMul":
+            chances, steps = operation.input_values()
+            row = opset.squeeze(steps, [-1])
+            mean = opset.reduce_sum(opset.multiply(chances, row), [-1], keep_dims=True)
+            operation.output(0).replace(mean.output(0))
 
 
 def save_openvino(model: Any, header: dict[str, Any], path: Path, half: bool = False) -> None:

@@ -95,20 +95,25 @@ def synchronize(device: torch.device) -> None:
 def autocast_dtype(amp: str, device: torch.device) -> torch.dtype | None:
     """The type of mixed precision for ``amp`` of the config, None for plain float32.
 
-    ``auto`` takes what ``device`` has instructions for: what it only emulates is slower.
+    ``auto`` takes what ``device`` is quicker in: what it only emulates is slower.
     """
     if amp == "auto":
         if device.type == "cuda":
             ampere = torch.cuda.get_device_capability(device) >= (8, 0)
             return torch.bfloat16 if ampere else torch.float16
-        return torch.bfloat16 if device.type == "cpu" and _multiplies_bfloat16() else None
+        return torch.bfloat16 if device.type == "cpu" and _gains_by_bfloat16() else None
     return {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}[amp]
 
 
-def _multiplies_bfloat16() -> bool:
-    """Whether the processor has AVX512-BF16 or AMX; False where torch does not say."""
+def _gains_by_bfloat16() -> bool:
+    """Whether the processor has AMX or AMD's AVX512-BF16; False where torch does not say.
+
+    Intel's AVX512-BF16 alone multiplies no faster than float32, and converting costs: trainings
+    took 1.2 to 1.3 times as long with it (RECIPES.md).
+    """
     known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(known.get("avx512_bf16") or known.get("amx_bf16"))
+    amd = known.get("avx512_bf16") and "AMD" in processor_name()
+    return bool(known.get("amx_bf16") or amd)
 
 
 def precision_name(amp: str, device: torch.device) -> str:

@@ -19,6 +19,7 @@ from kdlnet.inference.int8.drop import Drop
 from kdlnet.inference.int8.plan import Int8Plan
 from kdlnet.inference.kinds import WEIGHTS_KINDS, kind_of
 from kdlnet.inference.layouts import OUTPUTS, Layout
+from kdlnet.inference.openvino_runtime import multiplies_bfloat16
 from kdlnet.inference.parity import answers_of, compare
 from kdlnet.inference.proof import Parity
 from kdlnet.inference.proof_images import check_count, made_up_inputs, proof_split
@@ -73,6 +74,7 @@ def export(
     images: int | None = None,
     image_size: ImageSize | None = None,
     half: bool = False,
+    bf16: bool = False,
     outputs: str = "points",
     batch: int | None = None,
     dynamic: bool = False,
@@ -88,32 +90,36 @@ def export(
 
     The proof runs on ``images`` of the ``split`` of ``data``, spread over it, or on made-up ones
     without ``data``, and on ``device``, where the file is to run: an integrated GPU or an NPU may
-    answer otherwise than the CPU. ``half`` stores numbers in 16 bits. ``outputs`` is one of
-    OUTPUTS, ``batch`` what the file takes at once, None for any. ``dynamic``: the file takes any
-    height and width in multiples of the largest stride; the proof runs at ``image_size`` and once
-    more at a larger size that is not square. ``int8`` computes in 8 bits, with
-    ranges from ``calibration`` training images of ``data``; what it may lose on the split, all of
-    it by default, is ``max_drop`` (``ap``, ``flips``, ``escape``; see Drop). The file is ``out``,
-    by default the weights' name with the format's suffix, before it ``-half`` or ``-int8``; its
-    certificate lies beside it as ``<name>.json``. Raises ProofFailed, and leaves the disk as it
+    answer otherwise than the CPU. ``half`` stores numbers in 16 bits. ``bf16`` multiplies in
+    bfloat16 on the CPU, which must have instructions for it; elsewhere the file computes in
+    float32. ``outputs`` is one of OUTPUTS, ``batch`` what the file takes at once, None for any.
+    ``dynamic``: the file takes any height and width in multiples of the largest stride; the proof
+    runs at ``image_size`` and once more at a larger size that is not square. ``int8`` computes in
+    8 bits, with ranges from ``calibration`` training images of ``data``; what it may lose on the
+    split is ``max_drop`` (``ap``, ``flips``, ``escape``; see Drop). With ``bf16`` and ``int8`` the
+    proof takes all images of the split by default. The file is ``out``, by default the weights'
+    name with the format's suffix, before it ``-half``, ``-bf16`` or ``-int8``; its certificate
+    lies beside it as ``<name>.json``. Raises ProofFailed, and leaves the disk as it
     was, when the answers differ; KdlnetError when an optional package is missing.
     """
     weights, data_root, out = as_path(weights), as_path(data_root), as_path(out)
     layout = Layout(outputs, batch, dynamic)
-    exporter = _exporter(format, half, layout)
+    numbers = _numbers(half=half, bf16=bf16, int8=int8)
+    exporter = _exporter(format, numbers, layout)
     exporter = replace(exporter, facts=exporter.facts | layout.to_dict())
-    plan = Int8Plan.of(int8, format, half, layout, data, data_root, calibration, max_drop)
-    numbers = "-int8" if int8 else "-half" if half else ""
+    plan = Int8Plan.of(int8, format, layout, data, data_root, calibration, max_drop)
     path, certificate_path = _targets(weights, exporter, numbers, out)
     for package in exporter.packages:
         optional_package(package, f"--format {format}")
+    if bf16:
+        _check_bf16(data, device, layout)
     check_free(path, exporter.kind, certificate_path, overwrite)
     prepare(torch.device("cpu"))
     loaded = load_weights(weights)
     if image_size is not None:
         loaded.preprocess = replace(loaded.preprocess, image_size=parse_image_size(image_size))
     check_count(images)
-    if images is None and plan is None:
+    if images is None and not (plan or bf16):
         images = IMAGES
     dataset = proof_split(loaded, data, data_root, split, images, "made-up", on_event)
     fused = _fused(loaded, on_event)
@@ -138,7 +144,30 @@ def export(
     return certificate
 
 
-def _exporter(format: str, half: bool, layout: Layout) -> Exporter:
+def _numbers(**wanted: bool) -> str:
+    """The one of ``half``, ``bf16`` and ``int8`` that is wanted, "" for none."""
+    names = [name for name, given in wanted.items() if given]
+    if len(names) > 1:
+        raise ConfigError(f"--{names[1]} and --{names[0]}: give one of them")
+    return names[0] if names else ""
+
+
+def _check_bf16(data: Name | None, device: str, layout: Layout) -> None:
+    """Raises ConfigError where products in bfloat16 cannot be proved."""
+    if layout.outputs == "detections":
+        raise ConfigError("--bf16 and --nms: give one of them")
+    if data is None:
+        raise ConfigError("--bf16 is judged on images: give --data")
+    if device != "cpu":
+        raise ConfigError(f"--bf16 is for the CPU: leave --device {device} out")
+    if not multiplies_bfloat16():
+        raise ConfigError(
+            "--bf16: this processor multiplies no bfloat16 (that takes AMX or AVX512-BF16); export "
+            "on the box that is to run the file, or leave --bf16 out"
+        )
+
+
+def _exporter(format: str, numbers: str, layout: Layout) -> Exporter:
     """That of ``format``. Raises ConfigError for an unknown one and for what it cannot do."""
     if format == "tensorrt":
         raise ConfigError(
@@ -150,12 +179,13 @@ def _exporter(format: str, half: bool, layout: Layout) -> Exporter:
         raise ConfigError(unknown("format", format, EXPORTERS))
     exporter = EXPORTERS[format]
     _check_layout(format, exporter, layout)
-    if not half:
+    if numbers not in ("half", "bf16"):
         return exporter
-    if exporter.half is None:
-        able = ", ".join(name for name, one in EXPORTERS.items() if one.half)
-        raise ConfigError(f"--half: {format} is written in 32 bits only; formats with it: {able}")
-    return exporter.half
+    found: Exporter | None = getattr(exporter, numbers)
+    if found is None:
+        able = ", ".join(name for name, one in EXPORTERS.items() if getattr(one, numbers))
+        raise ConfigError(f"--{numbers}: not for {format}; formats with it: {able}")
+    return found
 
 
 def _check_layout(format: str, exporter: Exporter, layout: Layout) -> None:
@@ -181,7 +211,8 @@ def _targets(
     kind, suffix = kind_of(weights), exporter.kind.suffixes[0]
     if kind is not None and kind not in WEIGHTS_KINDS:
         raise WeightsError(f"{str(weights)!r} is an exported file: give the .pt it was made from")
-    path = out or weights.with_name(f"{weights.stem}{numbers}{suffix}")
+    ending = f"-{numbers}" if numbers else ""
+    path = out or weights.with_name(f"{weights.stem}{ending}{suffix}")
     if path.suffix.lower() != suffix:
         formats = {each.kind.suffixes[0]: name for name, each in EXPORTERS.items()}
         other = formats.get(path.suffix.lower())

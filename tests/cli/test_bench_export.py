@@ -177,6 +177,7 @@ def test_bench_of_an_onnx_file(kdlnet: Command, exported: Path, dataset: Path) -
         ("float32 (TF32)", "float32", "float32 (TF32)"),
         ("float16", "float16", "float16"),
         ("float32", "float16", "float32 from a file in float16"),
+        ("bfloat16", "float32", "bfloat16"),
     ],
 )
 def test_bench_says_what_is_computed_in_and_what_the_file_holds(

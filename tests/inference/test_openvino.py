@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from tempfile import gettempdir
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,12 +18,14 @@ import torch
 
 from kdlnet.data.catalog import find_dataset
 from kdlnet.data.listing import list_images
-from kdlnet.errors import ConfigError, KdlnetError, WeightsError
-from kdlnet.inference.exporters import EXPORTERS, HALF
+from kdlnet.errors import ConfigError, KdlnetError, ProofFailed, WeightsError
+from kdlnet.inference import openvino_runtime
+from kdlnet.inference.exporters import BF16, EXPORTERS, HALF
 from kdlnet.inference.kinds import kind_of
 from kdlnet.inference.predictor import Predictor
 from kdlnet.inference.runtimes import open_runtime
 from kdlnet.inference.weights import load_weights
+from kdlnet.ops.arrays import distances_to_boxes, expected_distances
 from kdlnet.verbs import export as module
 from kdlnet.verbs.export import ExportCertificate, export
 
@@ -175,7 +178,7 @@ def test_half_is_half_and_judged_by_boxes_and_verdicts(
     assert proof.passed and proof.tolerance is None and proof.flips_allowed == 0
     assert proof.bytes < 0.6 * whole.bytes and proof.largest_logit_error > whole.largest_logit_error
     monkeypatch.setitem(EXPORTERS, "onnx", replace(EXPORTERS["onnx"], half=None))
-    with pytest.raises(ConfigError, match=r"--half: onnx .* openvino"):
+    with pytest.raises(ConfigError, match=r"--half: not for onnx; .* openvino"):
         export(path.with_suffix(".pt"), half=True)
 
 
@@ -189,6 +192,71 @@ def test_half_precision_of_a_device_is_not_judged_by_digits(
     exporter = EXPORTERS["openvino"]
     proof = module._prove(weights, "openvino", exporter, runtime, path, None, lambda event: None)
     assert proof.tolerance is None and proof.box_tolerance == HALF.box_pixels
+
+
+@pytest.mark.skipif(not openvino_runtime.multiplies_bfloat16(), reason="no bfloat16 here")
+def test_products_in_bfloat16_are_judged_by_verdicts_and_ap(
+    made: tuple[Path, ExportCertificate],
+    dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The numbers are those of the other file: where there are no instructions it answers so."""
+    path, whole = made
+    weights, out = path.with_suffix(".pt"), tmp_path / "b.xml"
+    proof = export(weights, format="openvino", bf16=True, data=str(dataset), out=out)
+    assert proof.passed and proof.precision == "bfloat16" and proof.images == 12
+    assert (proof.tolerance, proof.box_tolerance, proof.flips_allowed) == (None, None, 0)
+    assert proof.largest_logit_error > 10 * whole.largest_logit_error
+    images = np.random.default_rng(0).random((3, 3, *SIZE), np.float32)
+    exact = open_runtime(path).engine.run(images)
+    rounded, boxes = open_runtime(out).with_boxes(images)
+    assert np.abs(exact.logits - rounded.logits).max() > 1e-4
+    distances = expected_distances(rounded.bins)
+    decoded = distances_to_boxes(distances, rounded.points, rounded.strides)
+    np.testing.assert_allclose(boxes, decoded, atol=1e-3)  # bfloat16 would be half a pixel off
+    monkeypatch.setattr(openvino_runtime, "multiplies_bfloat16", lambda: False)
+    elsewhere = open_runtime(out)
+    assert (elsewhere.precision, elsewhere.file_precision) == ("float32", "float32")
+    np.testing.assert_array_equal(elsewhere.engine.run(images).logits, exact.logits)
+
+
+def test_bfloat16_that_costs_too_much_leaves_no_file(
+    made: tuple[Path, ExportCertificate],
+    dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tighter = replace(BF16, ap_loss=-1.0)
+    bf16 = replace(EXPORTERS["openvino"].bf16, tolerance=tighter)
+    monkeypatch.setitem(EXPORTERS, "openvino", replace(EXPORTERS["openvino"], bf16=bf16))
+    monkeypatch.setattr(module, "multiplies_bfloat16", lambda: True)
+    out = tmp_path / "b.xml"
+    with pytest.raises(ProofFailed, match=r"AP .* before, .* after, allowed to lose -1"):
+        export(made[0].with_suffix(".pt"), format="openvino", bf16=True, data=str(dataset), out=out)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({}, "--bf16 is judged on images: give --data"),
+        ({"data": "d", "device": "gpu"}, "--bf16 is for the CPU: leave --device gpu out"),
+        ({"data": "d"}, "this processor multiplies no bfloat16"),
+        ({"data": "d", "outputs": "detections"}, "--bf16 and --nms: give one of them"),
+        ({"data": "d", "half": True}, "--bf16 and --half: give one of them"),
+        ({"data": "d", "format": "onnx"}, "--bf16: not for onnx; formats with it: openvino"),
+    ],
+)
+def test_what_bfloat16_asks_for_is_told(
+    made: tuple[Path, ExportCertificate],
+    monkeypatch: pytest.MonkeyPatch,
+    values: dict[str, Any],
+    words: str,
+) -> None:
+    monkeypatch.setattr(module, "multiplies_bfloat16", lambda: False)
+    with pytest.raises(ConfigError, match=words):
+        export(made[0].with_suffix(".pt"), **{"format": "openvino", "bf16": True} | values)
 
 
 def test_without_the_package_one_line_says_how_to_get_it(

@@ -540,7 +540,7 @@ def test_a_processor_with_bfloat16_trains_in_it(
     config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses, told = {}, {}
-    known = {"auto": {"avx512_bf16": True}, "bf16": {}, "off": {}}
+    known = {"auto": {"amx_bf16": True}, "bf16": {}, "off": {}}
     for amp, capabilities in known.items():
         monkeypatch.setattr(torch.cpu, "get_capabilities", capabilities.copy, raising=False)
         events: list[object] = []

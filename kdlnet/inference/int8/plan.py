@@ -39,7 +39,6 @@ class Int8Plan:
         cls,
         wanted: bool,
         format: str,
-        half: bool,
         layout: Layout,
         data: Name | None,
         data_root: Path | None,
@@ -51,8 +50,6 @@ class Int8Plan:
             if images is not None or max_drop is not None:
                 raise ConfigError("--calibration and --max-drop: they belong to --int8")
             return None
-        if half:
-            raise ConfigError("--int8 and --half: give one of them")
         if layout.outputs == "detections":
             raise ConfigError("--int8 and --nms: give one of them")
         if layout.dynamic:
