@@ -1,4 +1,4 @@
-"""Milliseconds a call of ONNX files of any tool, batch 1, on noise, taking turns in one process.
+"""Milliseconds a call of exported files of any tool, batch 1, on noise, in turns in one process.
 
     python benchmarks/exported_speed.py a.onnx b.onnx --runtime openvino --threads 2
 
@@ -15,12 +15,13 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 Call = Callable[[], Any]
-RUNTIMES = ("onnxruntime", "openvino")
+RUNTIMES = ("onnxruntime", "openvino", "openvino-bf16")
 _WARM = 5  # calls before the first round
 
 
@@ -33,13 +34,13 @@ def onnxruntime_call(file: str, threads: int, size: int) -> Call:
     return lambda: session.run(None, image)
 
 
-def openvino_call(file: str, threads: int, size: int) -> Call:
+def openvino_call(file: str, threads: int, size: int, precision: str = "f32") -> Call:
     openvino = importlib.import_module("openvino")
     model = openvino.Core().read_model(file)
     model.reshape([1, 3, size, size])
     options = {
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_PRECISION_HINT": precision,
         "INFERENCE_NUM_THREADS": str(threads),
     }
     request = openvino.Core().compile_model(model, "CPU", options).create_infer_request()
@@ -79,8 +80,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--calls", type=int, default=30, help="a round [30]")
     options = parser.parse_args(arguments)
-    opened = onnxruntime_call if options.runtime == "onnxruntime" else openvino_call
-    calls = {file: opened(file, options.threads, options.image_size) for file in options.files}
+    bf16 = partial(openvino_call, precision="bf16")
+    ways: Sequence[Callable[[str, int, int], Call]] = (onnxruntime_call, openvino_call, bf16)
+    call = dict(zip(RUNTIMES, ways, strict=True))[options.runtime]
+    calls = {file: call(file, options.threads, options.image_size) for file in options.files}
     print(json.dumps(in_turns(calls, options.rounds, options.calls)))
     return 0
 

@@ -22,7 +22,7 @@ from kdlnet.models.fuse import fuse_model
 from kdlnet.models.zoo import ModelArguments, build_model
 from kdlnet.types import Preprocess
 
-PACKAGES = ("ultralytics", "libreyolo", "onnx", "onnxslim", "onnxruntime")
+PACKAGES = ("ultralytics", "libreyolo", "onnx", "onnxslim", "onnxruntime", "openvino")
 YOLO = ("yolo26n", "yolo11n")
 LIBRE = {"LibreYOLO9t": "t", "LibreDEIMv2pico": "pico"}
 """The smallest detectors of LibreYOLO that take any image size, and their sizes there: DEIMv2's N
@@ -36,9 +36,11 @@ name, folder, sizes = json.loads(sys.argv[1])
 if not os.path.exists(f"{folder}/{name}.pt"):
     YOLO(f"{name}.yaml").save(f"{folder}/{name}.pt")
 for size in sizes:
-    model = YOLO(f"{folder}/{name}.pt")
-    made = model.export(format="onnx", imgsz=size, device="cpu")
+    made = YOLO(f"{folder}/{name}.pt").export(format="onnx", imgsz=size, device="cpu")
     os.replace(made, f"{folder}/{name}-{size}.onnx")
+    made = YOLO(f"{folder}/{name}.pt").export(format="openvino", imgsz=size, device="cpu")
+    for suffix in (".bin", ".xml"):
+        os.replace(f"{made}/{name}{suffix}", f"{folder}/{name}-{size}{suffix}")
 """
 _MAKE_LIBRE = """
 import json, os, sys
@@ -126,13 +128,14 @@ def make_environment(folder: Path) -> str:
 
 
 def make_peer_files(home: Home, sizes: Sequence[int]) -> None:
-    """NAME.pt of each peer; ONNX files of each size lie beside it, NAME-SIZE.onnx."""
+    """NAME.pt of each peer; beside it NAME-SIZE.onnx of each size and, of YOLO, NAME-SIZE.xml."""
     folder = str(home.folder)
     scripts = {name: (_MAKE, [name, folder, list(sizes)]) for name in YOLO}
     for name, size in LIBRE.items():
         scripts[name] = _MAKE_LIBRE, [name, size, folder, list(sizes)]
     for name, (script, order) in scripts.items():
-        made = [home.folder / f"{name}-{size}.onnx" for size in sizes]
+        suffix = ".xml" if name in YOLO else ".onnx"
+        made = [home.folder / f"{name}-{size}{suffix}" for size in sizes]
         if not all(file.exists() for file in (home.folder / f"{name}.pt", *made)):
             home.run([home.python or "", "-c", script, json.dumps(order)])
 
