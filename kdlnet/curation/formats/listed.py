@@ -15,12 +15,13 @@ from kdlnet.curation.formats.runs import RunMask
 from kdlnet.curation.formats.shapes import Shape
 from kdlnet.data.labels import LabelProblem
 from kdlnet.data.names import bare_name, last_part, may_be_one
+from kdlnet.data.outlines import Outline
 from kdlnet.errors import DataError
 from kdlnet.utils.words import counted
 
 _DIFFER = (
-    "image {!r} is listed in {!r} and {!r}, which say different things of it: give the file or "
-    "folder to convert as SOURCE, and that of the images with --images"
+    "image {!r} is listed in {!r} and {!r}, which say different things of it ({}): give the "
+    "file or folder to convert as SOURCE, and that of the images with --images"
 )
 
 
@@ -44,17 +45,30 @@ class ListedImage:
         """Whether nothing was drawn in it, as far as all is known."""
         return not (self.shapes or self.masks or self.problems)
 
-    def agrees(self, other: ListedImage) -> bool:
-        """Whether ``other``, of another file, says the same; one may not know the split."""
-        return self._said() == other._said() and len({self.split, other.split} - {None}) < 2
+    def differs(self, other: ListedImage) -> str:
+        """In what ``other``, of another file, says otherwise, "" where it says the same.
 
-    def _said(self) -> str:
-        """All that is said of it but for its name, file and split."""
-        outlines = [None if each.outline is None else each.outline.tolist() for each in self.shapes]
-        runs = [(each.line, each.name, each.runs.tolist(), each.min_area) for each in self.masks]
-        shapes = [replace(each, outline=None) for each in self.shapes]
-        problems = [replace(each, file=Path()) for each in self.problems]
-        return repr((self.written, shapes, outlines, runs, problems))
+        One may not know the split; rows may have another order and other numbers.
+        """
+        if len({self.split, other.split} - {None}) > 1:
+            return f"splits {self.split!r} and {other.split!r}"
+        if self.written != other.written:
+            return "sizes {1}x{0} and {3}x{2}".format(*self.written, *other.written)
+        return "" if self._drawn() == other._drawn() else "what is drawn in it"
+
+    def _drawn(self) -> list[str]:
+        """All that is drawn in it and what was wrong with it, in an order of its own."""
+        shapes = (
+            repr((replace(each, line=0, outline=None), _numbers(each.outline)))
+            for each in self.shapes
+        )
+        runs = (repr((each.name, each.runs.tolist(), each.min_area)) for each in self.masks)
+        problems = (repr(replace(each, file=Path(), line=0)) for each in self.problems)
+        return sorted((*shapes, *runs, *problems))
+
+
+def _numbers(outline: Outline | None) -> object:
+    return None if outline is None else outline.tolist()
 
 
 def index_of(source: Path, options: ImportOptions) -> ImageIndex:
@@ -166,15 +180,17 @@ def _each_once(
 
     Raises DataError where that is something else.
     """
-    found: dict[Path, ListedImage] = {}
+    found: dict[Path, list[ListedImage]] = defaultdict(list)
     for (file, place), image in listed.items():
-        first = found.setdefault(place, image)
-        if first is image:
-            continue
-        if not first.agrees(image):
-            raise DataError(_DIFFER.format(str(place), str(first.file), str(file)))
-        _count_again(first, image, again)
-    return found
+        for other in found[place]:
+            if difference := other.differs(image):
+                files = str(other.file), str(file)
+                raise DataError(_DIFFER.format(str(place), *files, difference))
+        found[place].append(image)
+    for first, *others in found.values():
+        for other in others:
+            _count_again(first, other, again)
+    return {place: first for place, (first, *_) in found.items()}
 
 
 def _without_copies(
@@ -191,7 +207,7 @@ def _without_copies(
         called[last_part(image.name)].append(image)
     for image, reason in missing:
         twins = () if image.file in owners else called[last_part(image.name)]
-        if twin := next((each for each in twins if each.agrees(image)), None):
+        if twin := next((each for each in twins if not each.differs(image)), None):
             _count_again(twin, image, again)
         else:
             yield image, reason
@@ -199,7 +215,7 @@ def _without_copies(
 
 def _count_again(first: ListedImage, other: ListedImage, again: Counter[tuple[Path, Path]]) -> None:
     """Counts an image of which ``other`` says the same; it may alone know the split."""
-    first.split = first.split or other.split
+    first.split = other.split if first.split is None else first.split
     again[first.file, other.file] += 1
 
 

@@ -290,6 +290,17 @@ def test_one_of_two_lists_may_alone_know_the_split(tmp_path, place):
     }
 
 
+def test_lists_that_contradict_each_other_are_named_with_what_they_say(tmp_path):
+    save_image(tmp_path / "images/a.jpg")
+    for name in ("all", "test", "train"):
+        save_coco(tmp_path / f"{name}.json", [])
+    with pytest.raises(DataError) as caught:
+        read(tmp_path)
+    words = str(caught.value)
+    assert "test.json" in words and "train.json" in words and "all.json" not in words
+    assert "(splits 'test' and 'train')" in words
+
+
 @pytest.mark.parametrize(
     ("file", "box"),
     [("annotations/train.json", [1, 1, 5, 6]), ("annotations/val.json", [1, 1, 5, 5])],

@@ -225,6 +225,29 @@ def test_a_split_in_a_row_goes_before_that_of_the_file(parts):
     assert (image.split, image.problems) == ("val", ())
 
 
+def test_lists_of_all_and_of_parts_agree_whatever_the_order_of_their_rows(parts):
+    save_image(parts / "images/b.jpg")
+    rows = ["b.jpg,dent,5,6,15,26", "a.jpg,dent,1,2,3,4", "a.jpg,scratch,5,6,15,26"]
+    save_table(parts / "all.csv", *rows, head=HEAD)
+    save_table(parts / "train.csv", *reversed(rows[1:]), head=HEAD)
+    save_table(parts / "val.csv", rows[0], head=HEAD)
+    images = read(parts)[0]
+    assert {name: image.split for name, image in images.items()} == {
+        "a.jpg": "train",
+        "b.jpg": "val",
+    }
+    assert len(images["a.jpg"].boxes) == 2
+
+
+@pytest.mark.parametrize("names", [("all.csv", "more.csv"), ("more.csv", "all.csv")])
+def test_an_image_in_none_of_our_splits_stays_out_of_them(parts, names):
+    save_image(parts / "images/b.jpg")
+    rows = ["a.jpg,dent,5,6,15,26", "b.jpg,dent,5,6,15,26"]
+    save_table(parts / names[0], f"{rows[0]},unused", f"{rows[1]},train", head=f"{HEAD},subset")
+    save_table(parts / names[1], *rows, head=HEAD)
+    assert read(parts)[0]["a.jpg"].split == ""
+
+
 @pytest.mark.parametrize("second", ["a.jpg", "images/a.jpg"])
 def test_an_image_in_two_splits_is_told(parts, second):
     rows = ["a.jpg,dent,5,6,15,26,val", f"{second},dent,1,2,3,4,test"]
