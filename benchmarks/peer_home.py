@@ -141,11 +141,11 @@ def make_peer_files(home: Home, sizes: Sequence[int]) -> None:
 
 
 def make_own_files(home: Home, models: Sequence[str], sizes: Sequence[int]) -> None:
-    """NAME-SIZE.pt, .onnx and .xml, 80 classes as the peers have, without the proof of export."""
+    """NAME-SIZE.pt, .onnx, .xml and -bf16.xml, 80 classes as the peers have, without the proof."""
     for name in models:
         for size in sizes:
             file = home.folder / f"{name}-{size}.pt"
-            if file.with_suffix(".xml").exists():
+            if file.with_name(f"{file.stem}-bf16.xml").exists():
                 continue
             arguments = ModelArguments(80)
             detector = build_model(name, arguments, seed=0).eval()
@@ -153,5 +153,7 @@ def make_own_files(home: Home, models: Sequence[str], sizes: Sequence[int]) -> N
             weights = Weights(detector, name, arguments, classes, Preprocess((size, size)))
             save_weights(file, weights)
             weights.detector, weights.fused = fuse_model(detector), True
-            for format, suffix in (("onnx", ".onnx"), ("openvino", ".xml")):
-                EXPORTERS[format].write(weights, file.with_suffix(suffix), Layout())
+            for exporter in (EXPORTERS["onnx"], EXPORTERS["openvino"]):
+                exporter.write(weights, file.with_suffix(exporter.kind.suffixes[0]), Layout())
+            if bf16 := EXPORTERS["openvino"].bf16:
+                bf16.write(weights, file.with_name(f"{file.stem}-bf16.xml"), Layout())

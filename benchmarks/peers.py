@@ -14,7 +14,7 @@ What is timed, all sides with the same images, image size and threads, in turns 
 - many: the same on N images. The rate without the start is (N - 1) / (the time of N - that of one),
   within a round; the memory is the process's peak. The peer predicts at its default batch, 1;
 - exported: each side's own files in ONNX Runtime and OpenVINO, LibreYOLO's ONNX in both, batch 1,
-  the network alone; in OpenVINO in float32 and, where the processor has it, in bfloat16;
+  the network alone; in OpenVINO in float32 and, where the processor has AMX, in bfloat16;
 - train: train_speed.py's `fast` arms on half of the images, no validation on either side; not of
   LibreYOLO.
 SSDlite sees 320x320 whatever is asked for. What is measured stands in the table and in --out at
@@ -37,7 +37,7 @@ from pathlib import Path
 
 import train_speed
 from exported_speed import RUNTIMES
-from kdlnet.inference.openvino_runtime import multiplies_bfloat16
+from kdlnet.utils.environment import has_amx
 from kdlnet.utils.files import write_json
 from kdlnet.verbs.synth import synthesize
 from peer_home import LIBRE, SSD, YOLO, Home, make_environment, make_own_files, make_peer_files
@@ -130,11 +130,13 @@ def part_exported(home: Home, options: Namespace) -> Iterator[Part]:
     names = [*MODELS, *((*YOLO, *LIBRE) if options.peers else ())]
     for size in options.sizes:
         for runtime in RUNTIMES:
-            if runtime.endswith("bf16") and not multiplies_bfloat16():
+            if runtime.endswith("bf16") and not has_amx():
                 continue
             files = {}
             for name in names:
                 suffix = ".onnx" if runtime == "onnxruntime" or name in LIBRE else ".xml"
+                if runtime.endswith("bf16") and name in MODELS:
+                    suffix = "-bf16.xml"
                 files[str(home.folder / f"{name}-{size}{suffix}")] = name
             command = [sys.executable, str(EXPORTED_SCRIPT), *files, "--runtime", runtime]
             command += ["--image-size", str(size), "--threads", str(options.threads)]

@@ -42,7 +42,7 @@ def export(
     split: Split = None,
     images: Annotated[
         int | None,
-        option("--images", metavar="N", help="Images of the proof, 32 or more [64, or all]."),
+        option("--images", metavar="N", help="For the proof, 32 or more [64; bf16, int8: all]."),
     ] = None,
     image_size: Annotated[
         str | None,
@@ -158,7 +158,7 @@ def _show(console: Console, certificate: ExportCertificate) -> None:
     if "int8" in facts:
         _show_int8(console, facts["int8"])
     elif facts["ap_loss_allowed"] is not None:
-        _show_lost(console, facts)
+        _show_judged(console, facts)
     height, width = facts["image_size"]
     batch = "any batch" if facts["batch"] is None else f"batch {facts['batch']}"
     size = f"{height}x{width}"
@@ -181,16 +181,19 @@ def _boxes(facts: dict[str, Any]) -> str:
 def _show_another_size(console: Console, facts: dict[str, Any]) -> None:
     height, width = facts["image_size"]
     console.say(f"at {height}x{width}: {_boxes(facts)}, {_error(facts)}")
+    if facts["ap_loss_allowed"] is not None:
+        _show_judged(console, facts)
 
 
-def _show_lost(console: Console, facts: dict[str, Any]) -> None:
+def _show_judged(console: Console, facts: dict[str, Any]) -> None:
     """Where AP and verdicts are judged, not digits."""
     lost = ""
     if facts["ap_before"] is not None and facts["ap_after"] is not None:
-        loss = facts["ap_before"] - facts["ap_after"]
-        lost = f"AP lost {loss:.4f} (allowed {facts['ap_loss_allowed']}), "
+        loss = round(facts["ap_before"] - facts["ap_after"], 4)
+        word = "gained" if loss < 0 else "lost"
+        lost = f"AP {word} {abs(loss):.4f} (allowed to lose {facts['ap_loss_allowed']}), "
     flips, images = facts["verdict_flips"], counted(facts["images"], "verdict")
-    console.say(f"lost    {lost}{flips} of {images} changed (allowed {facts['flips_allowed']})")
+    console.say(f"judged  {lost}{flips} of {images} changed (allowed {facts['flips_allowed']})")
 
 
 def _show_int8(console: Console, facts: dict[str, Any]) -> None:

@@ -63,7 +63,9 @@ def save_openvino(model: Any, header: dict[str, Any], path: Path, half: bool = F
             reason = str(error).strip().split("\n")[-1]
             raise KdlnetError(f"cannot write {str(raw)!r}: {reason}; {advice_at(raw)}") from None
         content = raw.with_suffix(".bin").read_bytes()
-        graph = _planes_read_as_they_are(raw.read_bytes())
+        graph = raw.read_bytes()
+        if "products" not in header:  # products in bfloat16 it makes a tenth slower
+            graph = _planes_read_as_they_are(graph)
         graph = sealed(graph + content)[: len(graph)]
     write_together({path: graph, numbers: content})
 

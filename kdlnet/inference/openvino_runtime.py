@@ -20,6 +20,7 @@ from kdlnet.inference.exported import (
 )
 from kdlnet.inference.layouts import Array, Layout, Shapes
 from kdlnet.inference.runtimes import Runtime, Wanted
+from kdlnet.utils.environment import has_amx
 from kdlnet.utils.memory import keep_freed_memory
 from kdlnet.utils.packages import optional_package
 from kdlnet.utils.seal import is_damaged
@@ -73,21 +74,16 @@ def open_file(path: Path, wanted: Wanted) -> Runtime:
     )
 
 
-def multiplies_bfloat16() -> bool:
-    """Whether OpenVINO has instructions for products in bfloat16 on this machine's processor."""
-    core = optional_package("openvino", "an OpenVINO file").Core()
-    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-
-
 def _options(device: str, threads: int, bf16: bool) -> dict[str, str]:
     """How a network is compiled for one call at a time.
 
     On the CPU in float32, whatever it can do, since that is what was proved, or in ``bf16`` where
-    the file was proved in that and the processor has it.
+    the file was proved in that and the processor has AMX: with other instructions for it OpenVINO
+    takes longer than in float32 (RECIPES.md).
     """
     options = {"PERFORMANCE_HINT": "LATENCY"}
     if device == "CPU":
-        kind = "bf16" if bf16 and multiplies_bfloat16() else "f32"
+        kind = "bf16" if bf16 and has_amx() else "f32"
         options |= {"INFERENCE_PRECISION_HINT": kind, "INFERENCE_NUM_THREADS": str(threads)}
     return options
 

@@ -65,8 +65,17 @@ def sums_8_bits() -> bool:
     """
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return True
+    return bool(_flags() & {"avx512_vnni", "avx_vnni", "amx_int8"})
+
+
+def has_amx() -> bool:
+    """Whether the processor has AMX for bfloat16; False where the operating system does not say."""
+    return "amx_bf16" in _flags()
+
+
+def _flags() -> set[str]:
+    """All words of what Linux says of the processor, its instructions among them."""
     try:
-        flags = set(Path("/proc/cpuinfo").read_text().split())
+        return set(Path("/proc/cpuinfo").read_text().split())
     except OSError:
-        return False
-    return bool(flags & {"avx512_vnni", "avx_vnni", "amx_int8"})
+        return set()

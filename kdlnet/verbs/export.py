@@ -13,13 +13,13 @@ from kdlnet.data.dataset import DetectionDataset
 from kdlnet.errors import ConfigError, KdlnetError, ProofFailed, WeightsError, unknown
 from kdlnet.events import Listener, Message, ignore
 from kdlnet.inference.alike import SURE_SCORE
+from kdlnet.inference.bf16 import check_bf16, check_judged
 from kdlnet.inference.certificate import check_free, publish
 from kdlnet.inference.exporters import EXPORTERS, HALF, Exporter
 from kdlnet.inference.int8.drop import Drop
 from kdlnet.inference.int8.plan import Int8Plan
 from kdlnet.inference.kinds import WEIGHTS_KINDS, kind_of
 from kdlnet.inference.layouts import OUTPUTS, Layout
-from kdlnet.inference.openvino_runtime import multiplies_bfloat16
 from kdlnet.inference.parity import answers_of, compare
 from kdlnet.inference.proof import Parity
 from kdlnet.inference.proof_images import check_count, made_up_inputs, proof_split
@@ -91,16 +91,16 @@ def export(
     The proof runs on ``images`` of the ``split`` of ``data``, spread over it, or on made-up ones
     without ``data``, and on ``device``, where the file is to run: an integrated GPU or an NPU may
     answer otherwise than the CPU. ``half`` stores numbers in 16 bits. ``bf16`` multiplies in
-    bfloat16 on the CPU, which must have instructions for it; elsewhere the file computes in
-    float32. ``outputs`` is one of OUTPUTS, ``batch`` what the file takes at once, None for any.
-    ``dynamic``: the file takes any height and width in multiples of the largest stride; the proof
-    runs at ``image_size`` and once more at a larger size that is not square. ``int8`` computes in
-    8 bits, with ranges from ``calibration`` training images of ``data``; what it may lose on the
-    split is ``max_drop`` (``ap``, ``flips``, ``escape``; see Drop). With ``bf16`` and ``int8`` the
-    proof takes all images of the split by default. The file is ``out``, by default the weights'
-    name with the format's suffix, before it ``-half``, ``-bf16`` or ``-int8``; its certificate
-    lies beside it as ``<name>.json``. Raises ProofFailed, and leaves the disk as it
-    was, when the answers differ; KdlnetError when an optional package is missing.
+    bfloat16 where the CPU has AMX, in float32 elsewhere. ``outputs`` is one of OUTPUTS, ``batch``
+    what the file takes at once, None for any. ``dynamic``: the file takes any height and width in
+    multiples of the largest stride; the proof runs at ``image_size`` and once more at a larger size
+    that is not square. ``int8`` computes in 8 bits, with ranges from ``calibration`` training
+    images of ``data``; what it may lose on the split is ``max_drop`` (``ap``, ``flips``,
+    ``escape``; see Drop). With ``bf16`` and ``int8`` the proof takes all images of the split by
+    default. The file is ``out``, by default the weights' name with the format's suffix, before it
+    ``-half``, ``-bf16`` or ``-int8``; its certificate lies beside it as ``<name>.json``. Raises
+    ProofFailed, and leaves the disk as it was, when the answers differ; KdlnetError when an
+    optional package is missing.
     """
     weights, data_root, out = as_path(weights), as_path(data_root), as_path(out)
     layout = Layout(outputs, batch, dynamic)
@@ -112,7 +112,7 @@ def export(
     for package in exporter.packages:
         optional_package(package, f"--format {format}")
     if bf16:
-        _check_bf16(data, device, layout)
+        check_bf16(data, device, layout)
     check_free(path, exporter.kind, certificate_path, overwrite)
     prepare(torch.device("cpu"))
     loaded = load_weights(weights)
@@ -139,6 +139,8 @@ def export(
             found = _prove(other, format, exporter, runtime, path, dataset, on_event)
             more = _another_size(found) | {"multiples_of": max(loaded.detector.strides)}
             certificate = replace(certificate, facts=certificate.facts | more)
+        if bf16:
+            check_judged(certificate, split)
         check_free(path, exporter.kind, certificate_path, overwrite)  # another may be there by now
         publish(staged, path.parent, certificate_path, certificate.to_dict())
     return certificate
@@ -150,21 +152,6 @@ def _numbers(**wanted: bool) -> str:
     if len(names) > 1:
         raise ConfigError(f"--{names[1]} and --{names[0]}: give one of them")
     return names[0] if names else ""
-
-
-def _check_bf16(data: Name | None, device: str, layout: Layout) -> None:
-    """Raises ConfigError where products in bfloat16 cannot be proved."""
-    if layout.outputs == "detections":
-        raise ConfigError("--bf16 and --nms: give one of them")
-    if data is None:
-        raise ConfigError("--bf16 is judged on images: give --data")
-    if device != "cpu":
-        raise ConfigError(f"--bf16 is for the CPU: leave --device {device} out")
-    if not multiplies_bfloat16():
-        raise ConfigError(
-            "--bf16: this processor multiplies no bfloat16 (that takes AMX or AVX512-BF16); export "
-            "on the box that is to run the file, or leave --bf16 out"
-        )
 
 
 def _exporter(format: str, numbers: str, layout: Layout) -> Exporter:
@@ -292,6 +279,6 @@ def _judge(proof: ExportCertificate, on_event: Listener) -> None:
             f"the exported {proof.weights!r} gives other answers at {height}x{width}, no file was "
             f"written: {proof.describe()}"
         )
-    if not proof.boxes_compared:
+    if not proof.boxes_compared and proof.box_tolerance is not None:
         text = f"no box scores above {SURE_SCORE}: the proof rests on logits and raw boxes"
         on_event(Message(text, "warning"))

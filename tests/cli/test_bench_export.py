@@ -138,8 +138,15 @@ def test_export(kdlnet: Command, weights: Path, dataset: Path, tmp_path: Path) -
     assert "at 96x160: " in run.out
     assert "proof on 2 real images in onnxruntime" in run.out
     assert run.out.strip().splitlines()[-1] == "written best.onnx"
+    assert "judged" not in run.out
     facts = json.loads((tmp_path / "best.onnx.json").read_text())
     assert facts["passed"] is True and facts["image_size"] == [64, 96]
+    half = kdlnet(f"export best.pt --half --data '{dataset}'")
+    facts = json.loads((tmp_path / "best-half.onnx.json").read_text())
+    loss = round(facts["ap_before"] - facts["ap_after"], 4)
+    word = "gained" if loss < 0 else "lost"
+    judged = f"judged  AP {word} {abs(loss):.4f} (allowed to lose 0.005), 0 of 2 verdicts changed"
+    assert judged in half.out
     again = kdlnet("export", copy, "--json")
     assert again.code == again.document["error"]["code"] == 1
     assert "--overwrite" in again.document["error"]["message"]

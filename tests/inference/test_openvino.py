@@ -19,16 +19,19 @@ import torch
 from kdlnet.data.catalog import find_dataset
 from kdlnet.data.listing import list_images
 from kdlnet.errors import ConfigError, KdlnetError, ProofFailed, WeightsError
-from kdlnet.inference import openvino_runtime
+from kdlnet.inference import bf16, openvino_runtime
 from kdlnet.inference.exporters import BF16, EXPORTERS, HALF
 from kdlnet.inference.kinds import kind_of
+from kdlnet.inference.openvino_export import save_openvino
 from kdlnet.inference.predictor import Predictor
 from kdlnet.inference.runtimes import open_runtime
 from kdlnet.inference.weights import load_weights
 from kdlnet.ops.arrays import distances_to_boxes, expected_distances
+from kdlnet.utils.environment import has_amx
 from kdlnet.verbs import export as module
 from kdlnet.verbs.export import ExportCertificate, export
 
+from ..support.squares import make_dataset
 from ..support.weights_file import SIZE, make_weights
 from ..support.without_torch import run_without_torch
 
@@ -194,7 +197,7 @@ def test_half_precision_of_a_device_is_not_judged_by_digits(
     assert proof.tolerance is None and proof.box_tolerance == HALF.box_pixels
 
 
-@pytest.mark.skipif(not openvino_runtime.multiplies_bfloat16(), reason="no bfloat16 here")
+@pytest.mark.skipif(not has_amx(), reason="no AMX here")
 def test_products_in_bfloat16_are_judged_by_verdicts_and_ap(
     made: tuple[Path, ExportCertificate],
     dataset: Path,
@@ -215,7 +218,7 @@ def test_products_in_bfloat16_are_judged_by_verdicts_and_ap(
     distances = expected_distances(rounded.bins)
     decoded = distances_to_boxes(distances, rounded.points, rounded.strides)
     np.testing.assert_allclose(boxes, decoded, atol=1e-3)  # bfloat16 would be half a pixel off
-    monkeypatch.setattr(openvino_runtime, "multiplies_bfloat16", lambda: False)
+    monkeypatch.setattr(openvino_runtime, "has_amx", lambda: False)
     elsewhere = open_runtime(out)
     assert (elsewhere.precision, elsewhere.file_precision) == ("float32", "float32")
     np.testing.assert_array_equal(elsewhere.engine.run(images).logits, exact.logits)
@@ -228,13 +231,47 @@ def test_bfloat16_that_costs_too_much_leaves_no_file(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tighter = replace(BF16, ap_loss=-1.0)
-    bf16 = replace(EXPORTERS["openvino"].bf16, tolerance=tighter)
-    monkeypatch.setitem(EXPORTERS, "openvino", replace(EXPORTERS["openvino"], bf16=bf16))
-    monkeypatch.setattr(module, "multiplies_bfloat16", lambda: True)
+    exporter = replace(EXPORTERS["openvino"].bf16, tolerance=tighter)
+    monkeypatch.setitem(EXPORTERS, "openvino", replace(EXPORTERS["openvino"], bf16=exporter))
+    monkeypatch.setattr(bf16, "has_amx", lambda: True)
     out = tmp_path / "b.xml"
     with pytest.raises(ProofFailed, match=r"AP .* before, .* after, allowed to lose -1"):
         export(made[0].with_suffix(".pt"), format="openvino", bf16=True, data=str(dataset), out=out)
     assert not list(tmp_path.iterdir())
+
+
+def test_bfloat16_takes_all_images_of_the_split_and_a_name_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there is no AMX this runs in float32, which is as good for what is asked here."""
+    weights = make_weights(tmp_path / "best.pt")
+    data = make_dataset(tmp_path / "many", count=72)
+    monkeypatch.setattr(bf16, "has_amx", lambda: True)
+    proof = export(weights, format="openvino", bf16=True, data=data)
+    assert proof.images == 72 and Path(proof.exported) == tmp_path / "best-bf16.xml"
+    assert b"primitives_priority" not in (tmp_path / "best-bf16.xml").read_bytes()
+
+
+def test_bfloat16_is_not_judged_by_good_parts_alone(
+    made: tuple[Path, ExportCertificate], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = make_dataset(tmp_path / "good", count=40)
+    for labels in (tmp_path / "good/labels/val").iterdir():
+        labels.write_text("")
+    monkeypatch.setattr(bf16, "has_amx", lambda: True)
+    out = tmp_path / "b.xml"
+    with pytest.raises(ConfigError, match="no image of 'val' has a labelled box"):
+        export(made[0].with_suffix(".pt"), format="openvino", bf16=True, data=data, out=out)
+    assert not out.exists()
+
+
+def test_products_of_another_kind_are_no_file_of_kdlnet(copy: Path) -> None:
+    core = openvino.Core()
+    model = core.read_model(copy)
+    header = json.loads(model.get_rt_info(["kdlnet"]).value) | {"products": "float8"}
+    save_openvino(model, header, copy)
+    with pytest.raises(WeightsError, match="does not fit its metadata"):
+        open_runtime(copy)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +279,7 @@ def test_bfloat16_that_costs_too_much_leaves_no_file(
     [
         ({}, "--bf16 is judged on images: give --data"),
         ({"data": "d", "device": "gpu"}, "--bf16 is for the CPU: leave --device gpu out"),
-        ({"data": "d"}, "this processor multiplies no bfloat16"),
+        ({"data": "d"}, "--bf16: this processor has no AMX"),
         ({"data": "d", "outputs": "detections"}, "--bf16 and --nms: give one of them"),
         ({"data": "d", "half": True}, "--bf16 and --half: give one of them"),
         ({"data": "d", "format": "onnx"}, "--bf16: not for onnx; formats with it: openvino"),
@@ -254,7 +291,7 @@ def test_what_bfloat16_asks_for_is_told(
     values: dict[str, Any],
     words: str,
 ) -> None:
-    monkeypatch.setattr(module, "multiplies_bfloat16", lambda: False)
+    monkeypatch.setattr(bf16, "has_amx", lambda: False)
     with pytest.raises(ConfigError, match=words):
         export(made[0].with_suffix(".pt"), **{"format": "openvino", "bf16": True} | values)
 
